@@ -1,0 +1,3 @@
+"""A Prometheus exporter for the sync runs of Braze Cloud Data Ingestion."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,273 @@
+"""Every metric once: name, type, unit, labels, help.
+
+The exposition and the reference page `docs/metrics.md` are made from this table, in its
+order. It holds no value and no logic.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+MetricType = Literal["gauge", "counter", "summary", "histogram"]
+
+WORKSPACE = ("workspace",)
+ENDPOINT = ("workspace", "endpoint")
+INTEGRATION = ("workspace", "integration_id", "integration_name")
+
+REQUEST_DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds in seconds; infinity follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family; a counter's name ends in `_total`."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """The unit as OpenMetrics wants it: the end of the family's name, or empty."""
+        return "seconds" if self.name.removesuffix("_total").endswith("_seconds") else ""
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...] = INTEGRATION) -> Metric:
+    return Metric(f"braze_cdi_{name}", "gauge", text, labels)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...] = INTEGRATION) -> Metric:
+    return Metric(f"braze_cdi_{name}_total", "counter", text, labels)
+
+
+_REFRESHED = "As of the last refresh of this integration."
+
+LAST_SYNC_STATUS = _gauge(
+    "last_sync_status",
+    "1 for the status of the newest finished sync run, 0 for the others. " + _REFRESHED,
+    (*INTEGRATION, "status"),
+)
+LAST_SYNC_ROWS_SYNCED = _gauge(
+    "last_sync_rows_synced",
+    "Rows that the newest finished sync run wrote to Braze. " + _REFRESHED,
+)
+LAST_SYNC_ROWS_FAILED = _gauge(
+    "last_sync_rows_failed",
+    "Rows that the newest finished sync run could not write because of errors. " + _REFRESHED,
+)
+LAST_SYNC_DURATION = _gauge(
+    "last_sync_duration_seconds",
+    "How long the newest finished sync run took, from its start to its finish. " + _REFRESHED,
+)
+LAST_SYNC_START = _gauge(
+    "last_sync_start_timestamp_seconds",
+    "When the newest finished sync run started, in Unix time. " + _REFRESHED,
+)
+LAST_SYNC_FINISH = _gauge(
+    "last_sync_finish_timestamp_seconds",
+    "When the newest finished sync run finished, in Unix time. " + _REFRESHED,
+)
+LAST_SUCCESS = _gauge(
+    "last_success_timestamp_seconds",
+    "When the newest sync run with status success finished, in Unix time. " + _REFRESHED,
+)
+HISTORY_START = _gauge(
+    "history_start_timestamp_seconds",
+    "When the oldest sync run known started, in Unix time: from here on, an integration "
+    "without any success is measured.",
+)
+WATERMARK = _gauge(
+    "watermark_timestamp_seconds",
+    "The newest last_timestamp_synced of any finished run, in Unix time: data up to here is in "
+    "Braze. " + _REFRESHED,
+)
+CONSECUTIVE_FAILURES = _gauge(
+    "consecutive_failures",
+    "Finished sync runs with status error or config_error since the last other one. " + _REFRESHED,
+)
+SYNCS_RUNNING = _gauge("syncs_running", "Sync runs under way. " + _REFRESHED)
+RUNNING_SYNC_START = _gauge(
+    "running_sync_start_timestamp_seconds",
+    "When the oldest sync run under way started, in Unix time. " + _REFRESHED,
+)
+NEXT_SCHEDULED_SYNC = _gauge(
+    "next_scheduled_sync_timestamp_seconds",
+    "When the next sync run is scheduled, in Unix time. " + _REFRESHED,
+)
+SYNCS = _counter(
+    "syncs",
+    "Sync runs that finished since the integration was first seen, by status.",
+    (*INTEGRATION, "status"),
+)
+ROWS_SYNCED = _counter("rows_synced", "Rows that finished sync runs wrote to Braze.")
+ROWS_FAILED = _counter(
+    "rows_failed", "Rows that finished sync runs could not write because of errors."
+)
+SYNC_DURATION = Metric(
+    "braze_cdi_sync_duration_seconds",
+    "summary",
+    "Durations of finished sync runs, from start to finish.",
+    INTEGRATION,
+)
+TYPICAL_INTERVAL = _gauge(
+    "typical_sync_interval_seconds",
+    "Median time from the start of a sync run to the start of the next, over the last 20 finished "
+    "runs known (at least 3).",
+)
+TYPICAL_DURATION = _gauge(
+    "typical_sync_duration_seconds",
+    "Median duration of the last 20 finished sync runs known (at least 3).",
+)
+TYPICAL_ROWS = _gauge(
+    "typical_sync_rows",
+    "Median of the rows synced by the last 20 finished sync runs known (at least 3).",
+)
+STALE_AFTER = _gauge(
+    "stale_after_seconds",
+    "The age of the last success at which this integration is late: configured, else two typical "
+    "intervals plus two typical durations, at least 15 minutes.",
+)
+HISTORY_GAPS = _counter(
+    "history_gaps",
+    "Times that sync runs may have gone uncounted, because the history ended or was cut before "
+    "known runs were met.",
+)
+INTEGRATION_LAST_REFRESH = _gauge(
+    "integration_last_refresh_timestamp_seconds",
+    "When a history read, or a list item without a change, last confirmed this integration's data, "
+    "in Unix time.",
+)
+INTEGRATION_UP = _gauge(
+    "integration_up", "0 when the last request for this integration's own history failed, else 1."
+)
+INTEGRATION_INFO = _gauge(
+    "integration_info",
+    "Always 1; the labels tell what Braze says of the integration. " + _REFRESHED,
+    (*INTEGRATION, "integration_type", "integration_status", "warehouse_type"),
+)
+
+UP = _gauge(
+    "up",
+    "1 when the last pass over the workspace got through, 0 when it failed; a pass that waits for "
+    "the request budget has not failed.",
+    WORKSPACE,
+)
+REFRESH_ERROR = _gauge(
+    "refresh_error",
+    "1 for the reason for which the last refresh failed, else 0.",
+    (*WORKSPACE, "reason"),
+)
+INTEGRATIONS = _gauge("integrations", "Integrations known.", WORKSPACE)
+LAST_REFRESH = _gauge(
+    "last_refresh_timestamp_seconds",
+    "When the last complete pass over the workspace ended, in Unix time.",
+    WORKSPACE,
+)
+HISTORY_READS_PENDING = _gauge(
+    "history_reads_pending",
+    "History reads that wait in the queue: changes and catching up, not audits.",
+    WORKSPACE,
+)
+REFRESH_DURATION = _gauge(
+    "refresh_duration_seconds",
+    "How long the last complete pass over the workspace took, waiting for the budget included.",
+    WORKSPACE,
+)
+API_REQUESTS = _counter(
+    "api_requests",
+    "Requests to the Braze API, by HTTP status, or timeout, connect_error, invalid_response.",
+    (*ENDPOINT, "code"),
+)
+API_REQUEST_DURATION = Metric(
+    "braze_cdi_api_request_duration_seconds",
+    "histogram",
+    "How long requests to the Braze API took, from the connection to the last byte.",
+    ENDPOINT,
+)
+API_RATE_LIMIT = _gauge("api_rate_limit", "X-RateLimit-Limit as the Braze API last said.", ENDPOINT)
+API_RATE_LIMIT_REMAINING = _gauge(
+    "api_rate_limit_remaining", "X-RateLimit-Remaining as the Braze API last said.", ENDPOINT
+)
+API_RATE_LIMIT_RESET = _gauge(
+    "api_rate_limit_reset_timestamp_seconds",
+    "X-RateLimit-Reset as the Braze API last said, in Unix time of the API's clock.",
+    ENDPOINT,
+)
+API_BUDGET_WAIT = _counter(
+    "api_budget_wait_seconds", "Time that requests waited for the request budget.", ENDPOINT
+)
+API_INVALID_ITEMS = _counter(
+    "api_invalid_items",
+    "Items in answers of the Braze API that could not be read and were left out.",
+    ENDPOINT,
+)
+
+BUILD_INFO = Metric(
+    "cdi_exporter_build_info",
+    "gauge",
+    "Always 1; the labels tell the exporter's version and the Python that runs it.",
+    ("version", "python_version"),
+)
+CONFIG_RELOAD_SUCCESSFUL = Metric(
+    "cdi_exporter_config_last_reload_successful",
+    "gauge",
+    "1 when the last attempt to load the configuration succeeded, 0 when it failed.",
+    (),
+)
+CONFIG_RELOAD_TIME = Metric(
+    "cdi_exporter_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the configuration was last loaded successfully, in Unix time.",
+    (),
+)
+STATE_WRITES_FAILED = Metric(
+    "cdi_exporter_state_writes_failed_total",
+    "counter",
+    "Writes to the state file that failed.",
+    (),
+)
+
+PER_INTEGRATION = (
+    LAST_SYNC_STATUS,
+    LAST_SYNC_ROWS_SYNCED,
+    LAST_SYNC_ROWS_FAILED,
+    LAST_SYNC_DURATION,
+    LAST_SYNC_START,
+    LAST_SYNC_FINISH,
+    LAST_SUCCESS,
+    HISTORY_START,
+    WATERMARK,
+    CONSECUTIVE_FAILURES,
+    SYNCS_RUNNING,
+    RUNNING_SYNC_START,
+    NEXT_SCHEDULED_SYNC,
+    SYNCS,
+    ROWS_SYNCED,
+    ROWS_FAILED,
+    SYNC_DURATION,
+    TYPICAL_INTERVAL,
+    TYPICAL_DURATION,
+    TYPICAL_ROWS,
+    STALE_AFTER,
+    HISTORY_GAPS,
+    INTEGRATION_LAST_REFRESH,
+    INTEGRATION_UP,
+    INTEGRATION_INFO,
+)
+PER_WORKSPACE = (
+    UP,
+    REFRESH_ERROR,
+    INTEGRATIONS,
+    LAST_REFRESH,
+    HISTORY_READS_PENDING,
+    REFRESH_DURATION,
+    API_REQUESTS,
+    API_REQUEST_DURATION,
+    API_RATE_LIMIT,
+    API_RATE_LIMIT_REMAINING,
+    API_RATE_LIMIT_RESET,
+    API_BUDGET_WAIT,
+    API_INVALID_ITEMS,
+)
+OWN = (BUILD_INFO, CONFIG_RELOAD_SUCCESSFUL, CONFIG_RELOAD_TIME, STATE_WRITES_FAILED)
+CATALOG = (*PER_INTEGRATION, *PER_WORKSPACE, *OWN)

@@ -1,0 +1,124 @@
+"""Everything that can go wrong, as one tree.
+
+    ExporterError
+    ├── ConfigError            what the user wrote is wrong: exit status 2
+    ├── StartError             port in use, state file unusable: exit status 1
+    └── ApiError               a request to Braze did not give data
+        ├── Unauthorized       401: no such key
+        ├── Forbidden          403: the key lacks the permission
+        ├── BadRequest         400: bad cursor or bad integration ID
+        ├── NotFound           404: no such integration
+        ├── RateLimited        429
+        ├── ServerError        5xx
+        ├── RequestTimeout     no whole answer within `request_timeout`
+        ├── ConnectionFailed   refused, reset, TLS, cut short
+        ├── InvalidResponse    a 200 that is not the documented answer, or too large
+        └── UnexpectedStatus   any other status, redirects among them
+
+No error holds a response body or a key: both could end in a log.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ExporterError(Exception):
+    """Anything that this program raises on purpose."""
+
+
+class ConfigError(ExporterError):
+    """What the user wrote is wrong; `mistakes` has one line for each mistake."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class StartError(ExporterError):
+    """The exporter cannot start although its configuration is right."""
+
+
+class ApiError(ExporterError):
+    """A request to Braze did not give data.
+
+    `reason` is a value of the label `reason` of `braze_cdi_refresh_error`, `code` one of
+    the label `code` of `braze_cdi_api_requests_total`.
+    """
+
+    reason: ClassVar[str] = "other"
+    retryable: ClassVar[bool] = False
+    """Whether asking the same again within the same pass may help."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Unauthorized(ApiError):
+    """401: the key is missing or unknown."""
+
+    reason = "unauthorized"
+
+
+class Forbidden(ApiError):
+    """403: the key lacks the permission, or the plan the feature."""
+
+    reason = "forbidden"
+
+
+class BadRequest(ApiError):
+    """400: Braze does not accept the cursor or the integration ID."""
+
+
+class NotFound(ApiError):
+    """404: no such integration, or not a Braze REST endpoint."""
+
+
+class RateLimited(ApiError):
+    """429: the budget of the endpoint is spent."""
+
+    reason = "rate_limited"
+
+
+class ServerError(ApiError):
+    """5xx."""
+
+    reason = "server_error"
+    retryable = True
+
+
+class RequestTimeout(ApiError):
+    """The whole answer did not arrive in time."""
+
+    reason = "timeout"
+    retryable = True
+
+
+class ConnectionFailed(ApiError):
+    """No connection, or one that broke: refused, reset, TLS, cut short."""
+
+    reason = "connection"
+    retryable = True
+
+
+class InvalidResponse(ApiError):
+    """A 200 that is not the documented answer, or one that is too large."""
+
+    reason = "invalid_response"
+
+
+class UnexpectedStatus(ApiError):
+    """Any other status; a redirect is one, since none is followed."""
+
+
+REASONS = (
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "timeout",
+    "connection",
+    "server_error",
+    "invalid_response",
+    "other",
+)
+"""The values of the label `reason`, in the order in which they are shown."""
