@@ -74,7 +74,7 @@ LAST_SUCCESS = _gauge(
 HISTORY_START = _gauge(
     "history_start_timestamp_seconds",
     "When the oldest sync run known started, in Unix time: from here on, an integration "
-    "without any success is measured.",
+    "without any success is measured. " + _REFRESHED,
 )
 WATERMARK = _gauge(
     "watermark_timestamp_seconds",
@@ -96,31 +96,31 @@ NEXT_SCHEDULED_SYNC = _gauge(
 )
 SYNCS = _counter(
     "syncs",
-    "Sync runs that finished since the integration was first seen, by status.",
+    "Sync runs that finished since the integration was first seen, by status. " + _REFRESHED,
     (*INTEGRATION, "status"),
 )
-ROWS_SYNCED = _counter("rows_synced", "Rows that finished sync runs wrote to Braze.")
+ROWS_SYNCED = _counter("rows_synced", "Rows that finished sync runs wrote to Braze. " + _REFRESHED)
 ROWS_FAILED = _counter(
-    "rows_failed", "Rows that finished sync runs could not write because of errors."
+    "rows_failed", "Rows that finished sync runs could not write because of errors. " + _REFRESHED
 )
 SYNC_DURATION = Metric(
     "braze_cdi_sync_duration_seconds",
     "summary",
-    "Durations of finished sync runs, from start to finish.",
+    "Durations of finished sync runs, from start to finish. " + _REFRESHED,
     INTEGRATION,
 )
 TYPICAL_INTERVAL = _gauge(
     "typical_sync_interval_seconds",
     "Median time from the start of a sync run to the start of the next, over the last 20 finished "
-    "runs known (at least 3).",
+    "runs known (at least 3). " + _REFRESHED,
 )
 TYPICAL_DURATION = _gauge(
     "typical_sync_duration_seconds",
-    "Median duration of the last 20 finished sync runs known (at least 3).",
+    "Median duration of the last 20 finished sync runs known (at least 3). " + _REFRESHED,
 )
 TYPICAL_ROWS = _gauge(
     "typical_sync_rows",
-    "Median of the rows synced by the last 20 finished sync runs known (at least 3).",
+    "Median of the rows synced by the last 20 finished sync runs known (at least 3). " + _REFRESHED,
 )
 STALE_AFTER = _gauge(
     "stale_after_seconds",
@@ -130,7 +130,7 @@ STALE_AFTER = _gauge(
 HISTORY_GAPS = _counter(
     "history_gaps",
     "Times that sync runs may have gone uncounted, because the history ended or was cut before "
-    "known runs were met.",
+    "known runs were met. " + _REFRESHED,
 )
 INTEGRATION_LAST_REFRESH = _gauge(
     "integration_last_refresh_timestamp_seconds",

@@ -46,37 +46,45 @@ class ApiError(ExporterError):
     """
 
     reason: ClassVar[str] = "other"
+    code: str = "other"
     retryable: ClassVar[bool] = False
     """Whether asking the same again within the same pass may help."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code or self.code
 
 
 class Unauthorized(ApiError):
     """401: the key is missing or unknown."""
 
+    code = "401"
     reason = "unauthorized"
 
 
 class Forbidden(ApiError):
     """403: the key lacks the permission, or the plan the feature."""
 
+    code = "403"
     reason = "forbidden"
 
 
 class BadRequest(ApiError):
     """400: Braze does not accept the cursor or the integration ID."""
 
+    code = "400"
+
 
 class NotFound(ApiError):
     """404: no such integration, or not a Braze REST endpoint."""
+
+    code = "404"
 
 
 class RateLimited(ApiError):
     """429: the budget of the endpoint is spent."""
 
+    code = "429"
     reason = "rate_limited"
 
 
@@ -90,6 +98,7 @@ class ServerError(ApiError):
 class RequestTimeout(ApiError):
     """The whole answer did not arrive in time."""
 
+    code = "timeout"
     reason = "timeout"
     retryable = True
 
@@ -97,6 +106,7 @@ class RequestTimeout(ApiError):
 class ConnectionFailed(ApiError):
     """No connection, or one that broke: refused, reset, TLS, cut short."""
 
+    code = "connect_error"
     reason = "connection"
     retryable = True
 
@@ -104,6 +114,7 @@ class ConnectionFailed(ApiError):
 class InvalidResponse(ApiError):
     """A 200 that is not the documented answer, or one that is too large."""
 
+    code = "invalid_response"
     reason = "invalid_response"
 
 

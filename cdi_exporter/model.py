@@ -77,7 +77,7 @@ class Run:
         """Seconds from start to finish; None where either is missing or they contradict."""
         if self.start is None or self.finish is None or self.finish < self.start:
             return None
-        return self.finish - self.start
+        return round(self.finish - self.start, 6)
 
 
 @dataclass(frozen=True, slots=True)

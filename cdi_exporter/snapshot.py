@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from cdi_exporter.model import Counters, Run
 
-
 NOTHING_COUNTED = Counters()
 
 

@@ -1,0 +1,1 @@
+"""Braze's CDI API: its JSON, its rate limits, its two endpoints."""

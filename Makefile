@@ -1,0 +1,56 @@
+# Everything that is run by hand or by CI is run from here.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEEDS ?= 100
+PYTEST_WORKERS ?= 2
+
+.PHONY: demo test lint types unit debian-packages bench soak generated dist clean
+
+demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
+	$(BIN)/cdi-exporter demo
+
+test: $(VENV)/.installed-dev debian-packages lint types unit  ## all checks and tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=
+
+generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
+	$(BIN)/python -m tools.generate
+
+bench: $(VENV)/.installed-dev  ## measure; prints tables, and JSON with BENCH_FLAGS=--json
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+soak: $(VENV)/.installed-dev  ## many simulated worlds: make soak SEEDS=1000
+	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)
+
+dist: $(VENV)/.installed-dev
+	$(BIN)/python -m build
+
+debian-packages:
+	./scripts/debian-packages
+
+# The virtual environment: users' dependencies, then those of the developers.
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || { ./scripts/debian-packages python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

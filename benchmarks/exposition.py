@@ -1,0 +1,279 @@
+"""What a page costs: the library, our own writer, and the ways to compress it.
+
+    python benchmarks/exposition.py [--json] [--sizes 10,100,1000,10000] [--rounds 5]
+
+CPU milliseconds of this process, median of the rounds; in each round every variant runs
+once, one after the other. Bytes and resident memory besides. Values are random, which
+compresses worse than what is real.
+"""
+
+import argparse
+import gzip
+import json
+import math
+import multiprocessing
+import os
+import random
+import statistics
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from prometheus_client.core import Metric as Family
+
+from cdi_exporter.catalog import REQUEST_DURATION_BUCKETS
+from cdi_exporter.exposition import (
+    Exposition,
+    own_families,
+    process_collectors,
+    workspace_families,
+    write_families,
+)
+from cdi_exporter.model import FINISHED_STATUSES, Counters, Run
+from cdi_exporter.snapshot import (
+    EndpointSnapshot,
+    Facts,
+    IntegrationSnapshot,
+    WorkspaceSnapshot,
+)
+
+NOW = 1795514413.0
+WORKSPACES = 5
+Workspaces = list[WorkspaceSnapshot]
+
+
+def random_facts(rng: random.Random, index: int) -> Facts:
+    start = round(NOW - rng.random() * 86400, 6)
+    duration = round(rng.lognormvariate(4.8, 1), 3)
+    rows = rng.randrange(100_000)
+    last = Run(
+        rng.choice(FINISHED_STATUSES), start, start + duration, start - 60, rows, rows // 100
+    )
+    return Facts(
+        id=str(uuid.UUID(int=rng.getrandbits(128))),
+        name=f"users-{rng.choice(('eu', 'us', 'apac'))}-{index:05d}",
+        type="scheduled",
+        status="active",
+        warehouse="snowflake",
+        last=last,
+        last_success=last.finish,
+        history_start=start - 30 * 86400,
+        watermark=start - 60,
+        consecutive_failures=rng.randrange(3),
+        running=rng.randrange(2),
+        next_scheduled=start + 900,
+        typical_interval=900.0,
+        typical_duration=duration,
+        typical_rows=float(rows),
+        stale_after=2400.0,
+        counters=Counters(
+            success=rng.randrange(1000),
+            partial=rng.randrange(100),
+            error=rng.randrange(100),
+            config_error=rng.randrange(10),
+            rows_synced=rng.randrange(10**9),
+            rows_failed=rng.randrange(10**4),
+            duration_sum=round(rng.random() * 1e5, 3),
+            duration_count=rng.randrange(5000),
+        ),
+    )
+
+
+def random_workspaces(size: int) -> Workspaces:
+    rng = random.Random(size)
+    bounds = (*REQUEST_DURATION_BUCKETS, math.inf)
+    buckets = tuple((bound, 10 * index) for index, bound in enumerate(bounds))
+    endpoints = tuple(
+        EndpointSnapshot(name, {"200": 100, "timeout": 1}, buckets, 12.5, 100, 80, NOW)
+        for name in ("integrations", "job_sync_status")
+    )
+    return [
+        WorkspaceSnapshot(
+            f"workspace-{number}",
+            tuple(
+                IntegrationSnapshot(random_facts(rng, index), NOW, up=True)
+                for index in range(size // WORKSPACES)
+            ),
+            up=True,
+            last_refresh=NOW,
+            refresh_duration=1.25,
+            endpoints=endpoints,
+        )
+        for number in range(WORKSPACES)
+    ]
+
+
+def after_a_pass(rng: random.Random, workspaces: Workspaces, share: float) -> Workspaces:
+    """All integrations confirmed anew, and a share of them with new facts."""
+    return [
+        replace(
+            workspace,
+            last_refresh=NOW + rng.random(),
+            integrations=tuple(
+                replace(
+                    old,
+                    refreshed=NOW + rng.random(),
+                    facts=random_facts(rng, index) if rng.random() < share else old.facts,
+                )
+                for index, old in enumerate(workspace.integrations)
+            ),
+        )
+        for workspace in workspaces
+    ]
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return (time.process_time() - started) * 1e3
+
+
+class Page:
+    """One size: everything that is timed, with what must be ready before."""
+
+    def __init__(self, size: int) -> None:
+        self.rng = random.Random(size)
+        self.workspaces = random_workspaces(size)
+        self.text = write_families(workspace_families(self.workspaces), openmetrics=False)
+        self.warm = Exposition()
+        self.packed = self.warm.render(self.workspaces, gzip=True)
+        self.collectors = process_collectors()
+
+    def own(self) -> list[Family]:
+        return list(
+            own_families(
+                "0",
+                reload_successful=True,
+                reloaded=NOW,
+                state_writes_failed=0,
+                collectors=self.collectors,
+            )
+        )
+
+    def library(self, *, openmetrics: bool = False) -> bytes:
+        return write_families(workspace_families(self.workspaces), openmetrics=openmetrics)
+
+    def changed(self, share: float, *, packed: bool = True) -> float:
+        self.workspaces = after_a_pass(self.rng, self.workspaces, share)
+        return cpu_ms(lambda: self.warm.render(self.workspaces, gzip=packed))
+
+    def figures(self) -> Iterator[tuple[str, float]]:
+        yield "library, text", cpu_ms(self.library)
+        yield "library, OpenMetrics", cpu_ms(lambda: self.library(openmetrics=True))
+        yield (
+            "library, text, gzip as its server does",
+            cpu_ms(lambda: gzip.compress(self.library())),
+        )
+        yield (
+            "ours, nothing kept, gzip",
+            cpu_ms(lambda: Exposition().render(self.workspaces, gzip=True)),
+        )
+        yield "ours, nothing kept, text", cpu_ms(lambda: Exposition().render(self.workspaces))
+        yield "ours, 10 % changed, gzip", self.changed(0.1)
+        yield "ours, 1 % changed, gzip", self.changed(0.01)
+        yield "ours, only freshness changed, gzip", self.changed(0)
+        yield "ours, 1 % changed, text", self.changed(0.01, packed=False)
+        yield "ours, unchanged, text", cpu_ms(lambda: self.warm.render(self.workspaces))
+        self.warm.render(self.workspaces, gzip=True)
+        yield "ours, unchanged, gzip", cpu_ms(lambda: self.warm.render(self.workspaces, gzip=True))
+        yield (
+            "ours, unchanged, gzip, own families anew",
+            cpu_ms(lambda: self.warm.render(self.workspaces, own=self.own(), gzip=True)),
+        )
+        for level in (1, 6, 9):
+            yield (
+                f"gzip of the whole, level {level}",
+                cpu_ms(partial(zlib.compress, self.text, level, 31)),
+            )
+
+    def sizes(self) -> dict[str, int]:
+        whole = {
+            f"gzip of the whole, level {level}": len(zlib.compress(self.text, level, 31))
+            for level in (1, 6, 9)
+        }
+        pieces = Exposition(compressed_whole=0).render(self.workspaces, gzip=True)
+        return {
+            "text": len(self.text),
+            "ours, gzip": len(self.packed),
+            "ours, gzip, in pieces": len(pieces),
+            **whole,
+        }
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory(size: int, sent: Connection) -> None:
+    """Sends what an exposition adds to the resident memory, by what it is asked for."""
+    workspaces = random_workspaces(size)
+    rng = random.Random(size)
+    before = resident_mib()
+    exposition = Exposition()
+    grown = {}
+    for name, packed in (("gzip alone", True), ("gzip and text", False)):
+        for _ in range(3):
+            workspaces = after_a_pass(rng, workspaces, 0.01)
+            exposition.render(workspaces, gzip=True)
+            if not packed:
+                exposition.render(workspaces)
+        grown[name] = resident_mib() - before
+    sent.send(grown)
+
+
+def memory_in_a_fresh_process(size: int) -> dict[str, float]:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=memory, args=(size, sender))
+    process.start()
+    grown: dict[str, float] = receiver.recv()
+    process.join()
+    return grown
+
+
+def measure(size: int, rounds: int) -> dict[str, dict[str, float]]:
+    page = Page(size)
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, figure in page.figures():
+            taken.setdefault(name, []).append(figure)
+    return {
+        "cpu_ms": {name: statistics.median(figures) for name, figures in taken.items()},
+        "bytes": dict(page.sizes()),
+        "resident_mib": memory_in_a_fresh_process(size),
+    }
+
+
+def print_table(results: dict[int, dict[str, dict[str, float]]]) -> None:
+    first = next(iter(results.values()))
+    for kind, form in (("cpu_ms", ",.2f"), ("bytes", ",.0f"), ("resident_mib", ",.1f")):
+        print(f"{kind:44}" + "".join(f"{f'N={size}':>14}" for size in results))
+        for name in first[kind]:
+            row = (format(result[kind][name], form) for result in results.values())
+            print(f"  {name:42}" + "".join(f"{figure:>14}" for figure in row))
+        print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What a page of the exposition costs.")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--sizes", default="10,100,1000,10000", help="numbers of integrations")
+    parser.add_argument("--rounds", type=int, default=5)
+    wanted = parser.parse_args()
+    results = {
+        size: measure(size, wanted.rounds) for size in map(int, str(wanted.sizes).split(","))
+    }
+    if wanted.json:
+        print(json.dumps(results, indent=2))
+    else:
+        print_table(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""The two endpoints of Braze's CDI API over HTTP: one request, its tries, its errors.
+
+The only file that imports httpx. A request is timed as a whole and its body is bounded; a
+redirect is not followed, and of a Link header only the cursor is used, so that the key goes
+to the configured endpoint alone.
+"""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from cdi_exporter import __version__
+from cdi_exporter.braze.budget import Budget, RateLimitHeaders
+from cdi_exporter.braze.traffic import Exchange, Traffic
+from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage, read_history, read_integrations
+from cdi_exporter.errors import (
+    ApiError,
+    BadRequest,
+    ConnectionFailed,
+    Forbidden,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+    Unauthorized,
+    UnexpectedStatus,
+)
+
+Transport = httpx.AsyncBaseTransport
+
+TRIES = 3
+FIRST_BACKOFF = 0.5
+"""Seconds; doubled with each try, and taken with full jitter."""
+
+MOST_AT_ONCE = 10
+MOST_BYTES = 10 * 1024 * 1024
+"""The largest answer that is read, decompressed."""
+
+
+class Endpoint(StrEnum):
+    """The endpoints by their label value."""
+
+    INTEGRATIONS = "integrations"
+    HISTORY = "job_sync_status"
+
+
+_BAD_REQUEST = "400: Braze does not accept the integration ID or the cursor"
+_UNAUTHORIZED = (
+    "401: Braze does not know this API key; check the key, and that the endpoint is the one of "
+    "the key's workspace"
+)
+_FORBIDDEN = {
+    Endpoint.INTEGRATIONS: (
+        "403: the API key lacks the permission cdi.integration_list; give it this permission in "
+        "Braze, or list the integrations' IDs in the configuration"
+    ),
+    Endpoint.HISTORY: (
+        "403: the API key lacks the permission cdi.integration_job_status; give it this "
+        "permission in Braze"
+    ),
+}
+_NOT_FOUND = "404: not found; check the integration ID and the endpoint"
+_RATE_LIMITED = "429: the rate limit of this endpoint is spent"
+
+Page = TypeVar("Page", IntegrationsPage, HistoryPage)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time and chance come from; tests hand in others."""
+
+    wall: Callable[[], float]
+    """Unix seconds."""
+    monotonic: Callable[[], float]
+    """Seconds of the event loop."""
+    sleep: Callable[[float], Awaitable[None]]
+    rng: random.Random
+
+
+class Client:
+    """The CDI API behind one REST endpoint and one key, within the key's budget.
+
+    `key` gives the key anew for each request, since its file may have changed. `limits` are
+    requests per minute by endpoint, `timeout` seconds for one request as a whole.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: Callable[[], str],
+        clock: Clock,
+        *,
+        limits: dict[Endpoint, int],
+        share: float,
+        timeout: float,
+        ca_file: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base_url, self._key, self._clock, self._timeout = base_url, key, clock, timeout
+        self.budgets = {
+            endpoint: Budget(
+                limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng
+            )
+            for endpoint, limit in limits.items()
+        }
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            verify=ssl.create_default_context(cafile=ca_file) if transport is None else True,
+            timeout=None,  # noqa: S113 -- asyncio.timeout bounds the request as a whole
+            follow_redirects=False,
+            headers={"User-Agent": f"cdi-exporter/{__version__}", "Accept": "application/json"},
+            limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
+        )
+        self.skew = 0.0
+        """Seconds by which the server's clock is ahead, as the last Date header told."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def turn(self, endpoint: Endpoint, traffic: Traffic) -> "Turn":
+        """Wait until one request to `endpoint` may start, and hold its place."""
+        await self._places.acquire()
+        turn = Turn(endpoint, traffic, self.budgets[endpoint], self._places)
+        try:
+            await turn.wait()
+        except BaseException:
+            self._places.release()
+            raise
+        return turn
+
+    def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
+        """Whether nothing is under way at `endpoint`, nor may start within `seconds`."""
+        budget = self.budgets[endpoint]
+        return not budget.under_way and budget.delay() > seconds
+
+    async def integrations(self, cursor: str | None, traffic: Traffic) -> IntegrationsPage:
+        """One page of the list of integrations; raises ApiError."""
+        with await self.turn(Endpoint.INTEGRATIONS, traffic) as turn:
+            return await self._get(turn, "/cdi/integrations", cursor, read_integrations)
+
+    async def history(self, integration_id: str, cursor: str | None, turn: "Turn") -> HistoryPage:
+        """One page of an integration's history, with a turn that was taken; raises ApiError."""
+        path = f"/cdi/integrations/{quote(integration_id, safe='')}/job_sync_status"
+        with turn:
+            return await self._get(turn, path, cursor, read_history, integration_id)
+
+    async def _get(
+        self,
+        turn: "Turn",
+        path: str,
+        cursor: str | None,
+        read: Callable[[object, str | None], Page],
+        integration_id: str | None = None,
+    ) -> Page:
+        """GET a page; failures that may pass are tried again, each try within the budget."""
+        url = path if cursor is None else f"{path}?cursor={quote(cursor, safe='')}"
+        for attempt in range(1, TRIES):
+            try:
+                return await self._try(turn, url, read, integration_id)
+            except ApiError as error:
+                if not error.retryable:
+                    raise
+            await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2**attempt))
+            await turn.wait()
+        return await self._try(turn, url, read, integration_id)
+
+    async def _try(
+        self,
+        turn: "Turn",
+        url: str,
+        read: Callable[[object, str | None], Page],
+        integration_id: str | None,
+    ) -> Page:
+        began = self._clock.monotonic()
+        headers: RateLimitHeaders | None = None
+        code = "cancelled"
+        try:
+            response, body = await self._exchange(url)
+            headers = RateLimitHeaders.read(response.headers, self._clock.wall())
+            if headers.date is not None:
+                self.skew = headers.date - self._clock.wall()
+            _raise_for_status(response.status_code, turn.endpoint)
+            page = read(_document(body), response.headers.get("link"))
+            code = "200"
+        except ApiError as error:
+            code = error.code
+            raise
+        finally:
+            turn.release(headers, refused=code == "429")
+            if code != "cancelled":
+                now = self._clock.monotonic()
+                wall = self._clock.wall()
+                turn.traffic.count(Exchange(wall, turn.endpoint, integration_id, code, now - began))
+        turn.traffic.endpoints[turn.endpoint].invalid_items += page.invalid
+        return page
+
+    async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
+        """Send one GET and read the whole answer; foreign errors become ours."""
+        headers = {"Authorization": f"Bearer {self._key()}"}
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream("GET", self._base_url + url, headers=headers) as response,
+            ):
+                return response, await _body(response)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            message = f"no whole answer within {self._timeout:g} s"
+            raise RequestTimeout(message) from error
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            httpx.StreamError,
+            OSError,
+            UnicodeError,
+        ) as error:
+            message = f"no answer: {_cause(error)}"
+            raise ConnectionFailed(message) from error
+
+
+class Turn:
+    """The right to one request: a place among those at once, and a slot of the budget.
+
+    As a context manager it gives back what it still holds.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, traffic: Traffic, budget: Budget, places: asyncio.Semaphore
+    ) -> None:
+        self.endpoint, self.traffic = endpoint, traffic
+        self._budget, self._places = budget, places
+        self._holds_slot = False
+
+    async def wait(self) -> None:
+        """Take a slot of the budget when there is one."""
+        waited = await self._budget.acquire()
+        self._holds_slot = True
+        self.traffic.endpoints[self.endpoint].budget_wait += waited
+
+    def release(self, headers: RateLimitHeaders | None, *, refused: bool) -> None:
+        """The request is over; tell the budget what the answer said."""
+        self._holds_slot = False
+        self._budget.release(headers, refused=refused)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._budget.forgo()
+        self._places.release()
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            message = f"the answer is larger than {MOST_BYTES // 2**20} MiB"
+            raise InvalidResponse(message)
+    return bytes(body)
+
+
+def _document(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        message = "the answer is not JSON"
+        raise InvalidResponse(message) from error
+
+
+def _raise_for_status(status: int, endpoint: Endpoint) -> None:
+    """Raise what a status other than 200 means; the message says what to do about it."""
+    match status:
+        case 200:
+            return
+        case 400:
+            raise BadRequest(_BAD_REQUEST)
+        case 401:
+            raise Unauthorized(_UNAUTHORIZED)
+        case 403:
+            raise Forbidden(_FORBIDDEN[endpoint])
+        case 404:
+            raise NotFound(_NOT_FOUND)
+        case 429:
+            raise RateLimited(_RATE_LIMITED)
+    if 500 <= status <= 599:
+        message = f"{status}: Braze has a problem"
+        raise ServerError(message, code=str(status))
+    message = f"{status}: no documented answer of the API; check the endpoint"
+    raise UnexpectedStatus(message, code=str(status))
+
+
+def _cause(error: BaseException) -> str:
+    """Why a connection failed, as the system says it; never what was to be sent."""
+    kind = type(error).__name__
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and (link.strerror or str(link)):
+            return (link.strerror or str(link))[:200]
+        link = link.__cause__ or link.__context__
+    return kind

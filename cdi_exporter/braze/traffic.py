@@ -1,0 +1,70 @@
+"""What one workspace's requests came to: counted for the metrics, remembered for the page."""
+
+from bisect import bisect_left
+from collections import Counter, deque
+from dataclasses import dataclass
+from itertools import accumulate
+
+from cdi_exporter.braze.budget import RateLimitHeaders
+from cdi_exporter.catalog import REQUEST_DURATION_BUCKETS
+from cdi_exporter.snapshot import EndpointSnapshot
+
+BOUNDS = (*REQUEST_DURATION_BUCKETS, float("inf"))
+REMEMBERED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and how it ended; never its body, never a key."""
+
+    at: float
+    """Unix seconds of its end."""
+    endpoint: str
+    integration_id: str | None
+    code: str
+    seconds: float
+
+
+class EndpointTraffic:
+    """The requests of one workspace to one endpoint."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.requests: Counter[str] = Counter({"200": 0})
+        self.budget_wait = 0.0
+        self.invalid_items = 0
+        self._buckets = [0] * len(BOUNDS)
+        self._seconds = 0.0
+
+    def count(self, code: str, seconds: float) -> None:
+        """One request ended."""
+        self.requests[code] += 1
+        self._buckets[bisect_left(BOUNDS, seconds)] += 1
+        self._seconds += seconds
+
+    def snapshot(self, said: RateLimitHeaders) -> EndpointSnapshot:
+        """The figures so far, beside what the API last said of its limit."""
+        return EndpointSnapshot(
+            endpoint=self.endpoint,
+            requests=dict(self.requests),
+            duration_buckets=tuple(zip(BOUNDS, accumulate(self._buckets), strict=True)),
+            duration_sum=self._seconds,
+            limit=said.limit,
+            remaining=said.remaining,
+            reset=said.reset,
+            budget_wait=self.budget_wait,
+            invalid_items=self.invalid_items,
+        )
+
+
+class Traffic:
+    """The requests of one workspace: each endpoint's figures, and the last exchanges."""
+
+    def __init__(self, endpoints: tuple[str, ...]) -> None:
+        self.endpoints = {endpoint: EndpointTraffic(endpoint) for endpoint in endpoints}
+        self.recent: deque[Exchange] = deque(maxlen=REMEMBERED)
+
+    def count(self, exchange: Exchange) -> None:
+        """One request ended."""
+        self.endpoints[exchange.endpoint].count(exchange.code, exchange.seconds)
+        self.recent.append(exchange)

@@ -1,0 +1,78 @@
+"""The validated settings, as values; defaults stand here and nowhere else."""
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from cdi_exporter.config.secret import KeySource
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests per minute and workspace, as Braze documents them."""
+
+    integrations: int = 50
+    job_sync_status: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """How a workspace is refreshed; times in seconds."""
+
+    min_interval: float = 10.0
+    request_timeout: float = 10.0
+    rate_limit_share: float = 0.8
+    rate_limits: RateLimits = field(default_factory=RateLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class StaleAfter:
+    """The user's own word on when an integration is late; `after` None means never."""
+
+    match: str
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredIntegration:
+    """An integration that the user named."""
+
+    id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceConfig:
+    """One workspace. `endpoint` is a base URL without a trailing slash."""
+
+    name: str
+    endpoint: str
+    key: KeySource
+    integrations: tuple[ConfiguredIntegration, ...] | None = None
+    """None: discover them."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    stale_after: tuple[StaleAfter, ...] = ()
+    ca_file: str | None = None
+    refresh: Refresh = field(default_factory=Refresh)
+
+    def selects(self, integration_id: str, name: str) -> bool:
+        """Whether `include` and `exclude` leave the integration in."""
+        if self.include and not any(_matches(p, integration_id, name) for p in self.include):
+            return False
+        return not any(_matches(pattern, integration_id, name) for pattern in self.exclude)
+
+    def stale_after_for(self, integration_id: str, name: str) -> StaleAfter | None:
+        """The first rule that matches the integration."""
+        rules = (rule for rule in self.stale_after if _matches(rule.match, integration_id, name))
+        return next(rules, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the configuration says."""
+
+    workspaces: tuple[WorkspaceConfig, ...]
+
+
+def _matches(pattern: str, integration_id: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(integration_id, pattern)

@@ -1,0 +1,88 @@
+"""The exporter against a simulated workspace in the same process: no key, no network."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import httpx
+
+from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
+from cdi_exporter.braze.client import Clock
+from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
+from cdi_exporter.simulator import Unreachable, demo_workspace
+from cdi_exporter.web.server import Address
+
+WORKSPACE = "demo"
+SCRAPE_EVERY = 5.0
+"""Seconds between the scrapes that stand in for Prometheus, so that the page has life."""
+
+
+class SimulatedTransport(httpx.ASGITransport):
+    """Requests to the simulator; one that it cannot be reached for fails as on a network."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx.ConnectError where the simulator plays dead."""
+        try:
+            return await super().handle_async_request(request)
+        except Unreachable as error:
+            message = "the simulated workspace is down"
+            raise httpx.ConnectError(message, request=request) from error
+
+
+def demo_exporter(clock: Clock, *, integrations: int, seed: int, speed: float) -> Exporter:
+    """An exporter of one simulated workspace; `speed` divides schedules and durations."""
+    simulator = demo_workspace(seed, integrations, speed, clock=time.time)
+    workspace = WorkspaceConfig(
+        name=WORKSPACE,
+        endpoint="https://demo.invalid",
+        key=inline_key(simulator.key),
+        refresh=Refresh(min_interval=2.0),
+    )
+    return Exporter(
+        Settings((workspace,)), clock, transport=lambda _: SimulatedTransport(simulator)
+    )
+
+
+async def run(
+    options: ServeOptions,
+    *,
+    integrations: int,
+    seed: int,
+    speed: float,
+    say: Callable[[str], object],
+) -> None:
+    """Serve the demo until it is stopped; `say` prints what to open."""
+    exporter = demo_exporter(system_clock(), integrations=integrations, seed=seed, speed=speed)
+
+    def serving() -> None:
+        say(what_to_open(options.listen[0], options.web.telemetry_path))
+        scrapes.append(asyncio.create_task(_scrape_forever(exporter)))
+
+    scrapes: list[asyncio.Task[None]] = []
+    try:
+        await serve(exporter, options, serving)
+    finally:
+        for task in scrapes:
+            task.cancel()
+
+
+async def _scrape_forever(exporter: Exporter) -> None:
+    workspace = exporter.workspaces[WORKSPACE]
+    while True:
+        workspace.served(await workspace.scrape(asyncio.get_running_loop().time() + SCRAPE_EVERY))
+        await asyncio.sleep(SCRAPE_EVERY)
+
+
+def what_to_open(address: Address, telemetry_path: str) -> str:
+    """A few lines for the terminal."""
+    host = address.host or "localhost"
+    base = f"http://{Address(host, address.port)}"
+    return f"""
+  A simulated Braze workspace is running, with syncs that succeed, fail, lose rows and hang.
+
+    {base}/  the status page
+    {base}{telemetry_path}  what Prometheus scrapes
+
+  In Prometheus:  increase(braze_cdi_rows_failed_total[5m])
+  Stop with Ctrl-C.
+"""

@@ -1,0 +1,233 @@
+"""What a snapshot says, family by family: the one place that reads values out of it.
+
+A fact that is None gives no point, never 0 and never NaN. Both writers of the exposition,
+the library's and our own, take their points from here.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from prometheus_client import utils
+
+from cdi_exporter import catalog
+from cdi_exporter.catalog import Metric
+from cdi_exporter.errors import REASONS
+from cdi_exporter.model import FINISHED_STATUSES, Counters
+from cdi_exporter.snapshot import (
+    EndpointSnapshot,
+    Facts,
+    IntegrationSnapshot,
+    WorkspaceSnapshot,
+)
+
+
+class Point(NamedTuple):
+    """One sample of one integration or workspace, less the labels that name that."""
+
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+    """Names and values of the family's further labels."""
+    suffix: str = ""
+    """What follows the family's name: `_sum`, `_count`, `_bucket`."""
+
+
+Value = float | None
+Points = Iterable[Point]
+
+_STATUS_LABELS = tuple((status, (("status", status.value),)) for status in FINISHED_STATUSES)
+
+
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot carry (lone surrogates) replaced."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_float(value: float) -> float:
+    """The value as a float; a whole number beyond all floats is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
+def go_float(value: float) -> str:
+    """The value as the library writes it: as Go would."""
+    text: str = utils.floatToGoString(value)  # type: ignore[no-untyped-call]  # not annotated
+    return text
+
+
+def _of_last_run(name: str) -> Callable[[Facts], Value]:
+    read = attrgetter(name)
+
+    def value(facts: Facts) -> Value:
+        found: Value = None if facts.last is None else read(facts.last)
+        return found
+
+    return value
+
+
+def _counted(name: str) -> Callable[[Facts], Value]:
+    read: Callable[[Counters], float] = attrgetter(name)
+    return lambda facts: read(facts.counters)
+
+
+FACTS: dict[Metric, Callable[[Facts], Value]] = {
+    catalog.LAST_SYNC_ROWS_SYNCED: _of_last_run("rows_synced"),
+    catalog.LAST_SYNC_ROWS_FAILED: _of_last_run("rows_failed"),
+    catalog.LAST_SYNC_DURATION: _of_last_run("duration"),
+    catalog.LAST_SYNC_START: _of_last_run("start"),
+    catalog.LAST_SYNC_FINISH: _of_last_run("finish"),
+    catalog.LAST_SUCCESS: attrgetter("last_success"),
+    catalog.HISTORY_START: attrgetter("history_start"),
+    catalog.WATERMARK: attrgetter("watermark"),
+    catalog.CONSECUTIVE_FAILURES: attrgetter("consecutive_failures"),
+    catalog.SYNCS_RUNNING: attrgetter("running"),
+    catalog.RUNNING_SYNC_START: attrgetter("running_since"),
+    catalog.NEXT_SCHEDULED_SYNC: attrgetter("next_scheduled"),
+    catalog.ROWS_SYNCED: _counted("rows_synced"),
+    catalog.ROWS_FAILED: _counted("rows_failed"),
+    catalog.TYPICAL_INTERVAL: attrgetter("typical_interval"),
+    catalog.TYPICAL_DURATION: attrgetter("typical_duration"),
+    catalog.TYPICAL_ROWS: attrgetter("typical_rows"),
+    catalog.STALE_AFTER: attrgetter("stale_after"),
+    catalog.HISTORY_GAPS: _counted("gaps"),
+}
+"""Families with at most one sample per integration, read from its facts."""
+
+
+def _last_sync_status(facts: Facts) -> Points:
+    if facts.last is None:
+        return ()
+    last = facts.last.status
+    return [Point(float(status is last), labels) for status, labels in _STATUS_LABELS]
+
+
+def _syncs(facts: Facts) -> Points:
+    counters = facts.counters
+    return [Point(counters.syncs(status), labels) for status, labels in _STATUS_LABELS]
+
+
+def _sync_duration(facts: Facts) -> Points:
+    counters = facts.counters
+    return (
+        Point(counters.duration_count, suffix="_count"),
+        Point(counters.duration_sum, suffix="_sum"),
+    )
+
+
+def _integration_info(facts: Facts) -> Points:
+    labels = (
+        ("integration_type", printable(facts.type or "")),
+        ("integration_status", printable(facts.status or "")),
+        ("warehouse_type", printable(facts.warehouse or "")),
+    )
+    return (Point(1.0, labels),)
+
+
+FACT_SETS: dict[Metric, Callable[[Facts], Points]] = {
+    catalog.LAST_SYNC_STATUS: _last_sync_status,
+    catalog.SYNCS: _syncs,
+    catalog.SYNC_DURATION: _sync_duration,
+    catalog.INTEGRATION_INFO: _integration_info,
+}
+"""Families with several samples or further labels per integration, read from its facts."""
+
+FRESHNESS: dict[Metric, Callable[[IntegrationSnapshot], Value]] = {
+    catalog.INTEGRATION_LAST_REFRESH: attrgetter("refreshed"),
+    catalog.INTEGRATION_UP: attrgetter("up"),
+}
+"""Families that a pass confirms anew while the facts stay the same."""
+
+
+def _optional(value: Value) -> Points:
+    return () if value is None else (Point(value),)
+
+
+def _refresh_error(workspace: WorkspaceSnapshot) -> Points:
+    if workspace.up is None:
+        return ()
+    return [Point(float(reason == workspace.error), (("reason", reason),)) for reason in REASONS]
+
+
+def _integrations(workspace: WorkspaceSnapshot) -> Points:
+    if workspace.up is None and not workspace.integrations:
+        return ()
+    return (Point(len(workspace.integrations)),)
+
+
+WORKSPACE: dict[Metric, Callable[[WorkspaceSnapshot], Points]] = {
+    catalog.UP: lambda workspace: _optional(workspace.up),
+    catalog.REFRESH_ERROR: _refresh_error,
+    catalog.INTEGRATIONS: _integrations,
+    catalog.LAST_REFRESH: lambda workspace: _optional(workspace.last_refresh),
+    catalog.HISTORY_READS_PENDING: lambda workspace: _optional(workspace.pending_reads),
+    catalog.REFRESH_DURATION: lambda workspace: _optional(workspace.refresh_duration),
+}
+
+
+def _requests(endpoint: EndpointSnapshot) -> Points:
+    return [
+        Point(count, (("code", printable(code)),))
+        for code, count in sorted(endpoint.requests.items())
+    ]
+
+
+def _request_durations(endpoint: EndpointSnapshot) -> Iterator[Point]:
+    for bound, count in endpoint.duration_buckets:
+        yield Point(count, (("le", go_float(bound)),), "_bucket")
+    if endpoint.duration_buckets:
+        yield Point(endpoint.duration_buckets[-1][1], suffix="_count")
+        yield Point(endpoint.duration_sum, suffix="_sum")
+
+
+ENDPOINT: dict[Metric, Callable[[EndpointSnapshot], Points]] = {
+    catalog.API_REQUESTS: _requests,
+    catalog.API_REQUEST_DURATION: _request_durations,
+    catalog.API_RATE_LIMIT: lambda endpoint: _optional(endpoint.limit),
+    catalog.API_RATE_LIMIT_REMAINING: lambda endpoint: _optional(endpoint.remaining),
+    catalog.API_RATE_LIMIT_RESET: lambda endpoint: _optional(endpoint.reset),
+    catalog.API_BUDGET_WAIT: lambda endpoint: _optional(endpoint.budget_wait),
+    catalog.API_INVALID_ITEMS: lambda endpoint: _optional(endpoint.invalid_items),
+}
+
+
+class Sample(NamedTuple):
+    """One sample with its whole name and all of its labels, in the catalog's order."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def _integration_points(metric: Metric, integration: IntegrationSnapshot) -> Points:
+    if metric in FACT_SETS:
+        return FACT_SETS[metric](integration.facts)
+    if metric in FACTS:
+        return _optional(FACTS[metric](integration.facts))
+    return _optional(FRESHNESS[metric](integration))
+
+
+def _identified(
+    metric: Metric, workspace: WorkspaceSnapshot
+) -> Iterator[tuple[tuple[str, ...], Points]]:
+    if metric in WORKSPACE:
+        yield (), WORKSPACE[metric](workspace)
+    elif metric in ENDPOINT:
+        for endpoint in workspace.endpoints:
+            yield (endpoint.endpoint,), ENDPOINT[metric](endpoint)
+    else:
+        for integration in workspace.integrations:
+            facts = integration.facts
+            yield (facts.id, facts.name), _integration_points(metric, integration)
+
+
+def samples(metric: Metric, workspaces: Sequence[WorkspaceSnapshot]) -> Iterator[Sample]:
+    """The samples of one family over all workspaces."""
+    for workspace in workspaces:
+        for names, points in _identified(metric, workspace):
+            texts = (printable(text) for text in (workspace.name, *names))
+            identity = dict(zip(metric.labels, texts, strict=False))
+            for value, labels, suffix in points:
+                yield Sample(metric.name + suffix, identity | dict(labels), as_float(value))

@@ -1,0 +1,508 @@
+"""What is known of one integration's runs, and what was counted. Pure: no clock, no I/O.
+
+The history is read in pages, newest first. A run is recognised by its identity (its start,
+or its finish where that is all); several runs share an identity only when one page shows
+them together. Invariants, for any paging, order, repetition and interruption:
+
+1. Each run that is seen finished, and that was neither finished at the first sight nor
+   counted before, is counted once. Counters never fall.
+2. Counters advance only when the chain of pages from the newest row on meets a finished
+   run that was known before, or provably all there is. What is collected of a chain that
+   has not met one yet is kept and not counted.
+3. Whatever may have been lost (the history ended or was cut before known runs were met, a
+   run under way that left it or was given up) adds one to `gaps`.
+4. A run that is known as under way is remembered until it is seen finished, leaves the
+   history, or is `ABANDONED_AFTER` old.
+5. Memory is bounded: `KEPT_RUNS` finished runs, the runs under way, and at most
+   `MOST_PAGES` pages of a chain. `floor` stands for all that is older: runs that started
+   at or before it are accounted for.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from statistics import median
+
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.model import FAILURES, Counters, Run, Status
+
+KEPT_RUNS = 24
+"""Finished runs kept: more than two pages, and enough for the typical values."""
+
+TYPICAL_RUNS = 20
+FEWEST_TYPICAL_RUNS = 3
+MOST_PAGES = 200
+ABANDONED_AFTER = 7 * 86_400.0
+"""Seconds after which a run that is still marked as running is given up."""
+
+OVERLOOKED_EVERY = 300.0
+"""Seconds between two looks for a run that stands behind a younger one."""
+
+Identity = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the runs of an integration say, as of the newest page read."""
+
+    last: Run | None = None
+    last_success: float | None = None
+    history_start: float | None = None
+    watermark: float | None = None
+    consecutive_failures: int = 0
+    running: tuple[Run, ...] = ()
+    """Runs under way, oldest first."""
+    undated_running: int = 0
+    typical_interval: float | None = None
+    typical_duration: float | None = None
+    typical_rows: float | None = None
+    recent: tuple[Run, ...] = ()
+    """The last finished runs, oldest first."""
+
+    @property
+    def newest_start(self) -> float:
+        """The start of the youngest run known, minus infinity where none is."""
+        runs = (*self.recent, *self.running)
+        return max((run.start for run in runs if run.start is not None), default=-math.inf)
+
+
+@dataclass(slots=True)
+class Chain:
+    """Pages read one after the other from the newest row on."""
+
+    rows: dict[Identity, list[Run]] = field(default_factory=dict)
+    cursor: str | None = None
+    """Where the next page begins; None at the end of the history."""
+    pages: int = 0
+    wanted: frozenset[Identity] = frozenset()
+    """Runs under way that were not met when the chain was settled."""
+
+    def add(self, page: HistoryPage) -> None:
+        """Collect a page; a run that was met before is told anew."""
+        for identity, told in _by_identity(page.runs).items():
+            met = self.rows.get(identity, [])
+            pairs = _match(met, told)
+            retold = {id(old) for old, _ in pairs if old is not None}
+            self.rows[identity] = [_newer_word(old, new) for old, new in pairs]
+            self.rows[identity] += [run for run in met if id(run) not in retold]
+        self.cursor = page.next_cursor
+        self.pages += 1
+
+
+@dataclass(slots=True)
+class Older:
+    """What the finished runs said that are no longer kept."""
+
+    success: float | None = None
+    watermark: float | None = None
+    failures: int = 0
+    """Failures in a row at the end of what was dropped."""
+
+    def fold(self, run: Run) -> None:
+        """Take over a run that is dropped; called oldest first."""
+        self.note(run)
+        self.failures = self.failures + 1 if run.status in FAILURES else 0
+
+    def note(self, run: Run) -> None:
+        """Take over what a run says that was never kept."""
+        if run.status is Status.SUCCESS:
+            self.success = _latest(self.success, run.finish)
+        self.watermark = _latest(self.watermark, run.watermark)
+
+
+class IntegrationLedger:
+    """The ledger of one integration.
+
+    With `everything_counts` the runs that exist at the first sight count too: for an
+    integration that was absent from an earlier complete list.
+    """
+
+    __slots__ = (
+        "_known",
+        "_now",
+        "chain",
+        "chase",
+        "counters",
+        "floor",
+        "history_start",
+        "looked",
+        "older",
+        "runs",
+        "undated",
+        "undated_running",
+        "under_way",
+    )
+
+    def __init__(self, *, everything_counts: bool = False) -> None:
+        self.runs: list[Run] = []
+        """The newest finished runs that are accounted for, oldest first."""
+        self.under_way: list[Run] = []
+        self.counters = Counters()
+        self.floor: float | None = -math.inf if everything_counts else None
+        """Runs that started at or before it are accounted for; None before the first sight."""
+        self.history_start: float | None = None
+        self.older = Older()
+        self.chain: Chain | None = None
+        """Collected, but not connected to what is known: to be continued."""
+        self.chase: Chain | None = None
+        """Connected; continued only to find runs under way behind it."""
+        self.undated: Run | None = None
+        self.undated_running = 0
+        self.looked = -math.inf
+        """When runs behind younger ones were last looked for."""
+        self._known: Known | None = None
+        self._now = -math.inf
+
+    # Reading
+
+    def read_newest(self, page: HistoryPage, now: float) -> list[Run]:
+        """Take the newest page of the history; return the runs counted by it."""
+        self._known = None
+        self._now = now
+        self.undated, self.undated_running = page.undated, page.undated_running
+        if self.floor is None:
+            self._first_sight(page)
+            return []
+        chain = self.chain or Chain()
+        cursor, pages = chain.cursor, chain.pages
+        touches = any(run.identity in chain.rows for run in page.runs)
+        chain.add(page)
+        if touches and cursor is not None:
+            chain.cursor, chain.pages = cursor, pages
+        else:
+            chain.pages = 1
+        return self._advance(chain, page, now)
+
+    def read_older(self, page: HistoryPage, now: float) -> list[Run]:
+        """Take the page that `next_cursor` named; return the runs counted by it."""
+        self._known = None
+        self._now = now
+        if self.chain is not None:
+            self.chain.add(page)
+            return self._advance(self.chain, page, now)
+        if self.chase is not None:
+            self.chase.add(page)
+            counted = self._settle(_by_identity(page.runs))
+            self._follow(self.chase, page)
+            return counted
+        return []
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Where reading must go on until known runs, or those under way, are met."""
+        chain = self.chain or self.chase
+        return chain.cursor if chain else None
+
+    def restart_chain(self) -> None:
+        """Forget the cursor, which Braze no longer accepts; what was collected stays."""
+        self.chase = None
+        if self.chain is not None:
+            self.chain.cursor = None
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether runs are collected that could not be counted yet."""
+        return self.chain is not None
+
+    def overlooked(self, now: float) -> bool:
+        """Whether a run under way behind a younger one should have ended by now."""
+        if now < self.looked + OVERLOOKED_EVERY or not self.under_way:
+            return False
+        known = self.known
+        ended = now - (known.typical_duration or 0.0)
+        return any(
+            run.start is not None and run.start < min(ended, known.newest_start)
+            for run in self.under_way
+        )
+
+    def expire(self, now: float) -> None:
+        """Give up the runs that are marked as running for too long."""
+        self._now = now
+        given_up = [run for run in self.under_way if self._abandoned(run)]
+        if given_up:
+            self._give_up(given_up)
+
+    def _abandoned(self, run: Run) -> bool:
+        return run.order < self._now - ABANDONED_AFTER
+
+    def _first_sight(self, page: HistoryPage) -> None:
+        self.floor = min((_place(run) for run in page.runs), default=-math.inf)
+        for run in page.runs:
+            self._note_start(run)
+            if run.finished:
+                self.runs.append(run)
+            elif not self._abandoned(run):
+                self.under_way.append(run)
+        self._prune()
+
+    def _advance(self, chain: Chain, page: HistoryPage, now: float) -> list[Run]:
+        """Go on with a chain that `page` was just added to."""
+        ended, cut = chain.cursor is None, chain.pages >= MOST_PAGES
+        connected = self._connects(page)
+        if not (connected or ended or cut):
+            self.chain = chain
+            return []
+        self.chain = None
+        lost = not connected and bool(chain.rows) and not (ended and self._is_whole(chain))
+        counted = self._settle(chain.rows)
+        if lost:
+            self.counters = replace(self.counters, gaps=self.counters.gaps + 1)
+        if not cut:
+            self._look_behind(chain, page, now)
+        return counted
+
+    def _connects(self, page: HistoryPage) -> bool:
+        """Whether the page reaches runs that were finished and known before."""
+        if not page.runs:
+            return False
+        floor = -math.inf if self.floor is None else self.floor
+        known = {run.identity for run in self.runs}
+        return any(run.identity in known for run in page.runs) or all(
+            _place(run) <= floor for run in page.runs
+        )
+
+    def _is_whole(self, chain: Chain) -> bool:
+        """Whether a chain that reached the end of the history misses nothing."""
+        known = [*self.runs, *self.under_way]
+        if not known:
+            return self.floor == -math.inf
+        return any(run.identity in chain.rows for run in known)
+
+    def _look_behind(self, chain: Chain, page: HistoryPage, now: float) -> None:
+        """Once a chain is settled, see whether it left runs under way behind."""
+        due = self.overlooked(now)
+        chain.wanted = frozenset(
+            run.identity for run in self.under_way if run.identity not in chain.rows
+        )
+        if due or not chain.wanted:
+            self.looked = now
+        if due or chain.cursor is None:
+            self._follow(chain, page)
+
+    def _follow(self, chain: Chain, page: HistoryPage) -> None:
+        """Keep the chain while runs under way may stand behind it; give up those that left."""
+        hidden = [
+            run
+            for run in self.under_way
+            if run.identity in chain.wanted and run.identity not in chain.rows
+        ]
+        newest = max((_place(run) for run in page.runs), default=-math.inf)
+        gone = [run for run in hidden if chain.cursor is None or newest < _place(run)]
+        if gone:
+            self._give_up(gone)
+        more = len(hidden) > len(gone) and chain.pages < MOST_PAGES
+        self.chase = chain if more else None
+
+    # Counting
+
+    def _settle(self, rows: dict[Identity, list[Run]]) -> list[Run]:
+        """Account for rows whose connection to the known runs is proven."""
+        counted: list[Run] = []
+        for identity, told in rows.items():
+            known = [run for run in (*self.runs, *self.under_way) if run.identity == identity]
+            for old, new in _match(known, told):
+                self._note_start(new)
+                if self._account(old, new):
+                    counted.append(new)
+        counted.sort(key=lambda run: run.order)
+        for run in counted:
+            self.counters = _count(self.counters, run)
+        self._prune()
+        return counted
+
+    def _account(self, old: Run | None, new: Run) -> bool:
+        """Put one row in its place; whether it is to be counted."""
+        if old is not None and old.finished:
+            self._replace(self.runs, old, _newer_word(old, new))
+            return False
+        if old is not None and not new.finished:
+            self._replace(self.under_way, old, new)
+            return False
+        if not new.finished:
+            if not self._abandoned(new):
+                self.under_way.append(new)
+            return False
+        if old is None and _place(new) <= (self.floor if self.floor is not None else -math.inf):
+            self.older.note(new)
+            return False
+        if old is not None:
+            self._remove(self.under_way, old)
+        self.runs.append(new)
+        return True
+
+    def _give_up(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._remove(self.under_way, run)
+        self.counters = replace(self.counters, gaps=self.counters.gaps + len(runs))
+        self._known = None
+
+    def _prune(self) -> None:
+        """Keep the newest runs, and those that one under way could be taken for."""
+        self.runs.sort(key=lambda run: run.order)
+        under_way = {run.identity for run in self.under_way}
+        dropped = self.runs[:-KEPT_RUNS]
+        self.runs = [run for run in dropped if run.identity in under_way] + self.runs[-KEPT_RUNS:]
+        for run in dropped:
+            if run.identity not in under_way:
+                self.older.fold(run)
+                self.floor = max(-math.inf if self.floor is None else self.floor, _place(run))
+
+    def _note_start(self, run: Run) -> None:
+        if run.start is not None:
+            self.history_start = min(self.history_start or run.start, run.start)
+
+    @staticmethod
+    def _replace(runs: list[Run], old: Run, new: Run) -> None:
+        runs[next(i for i, run in enumerate(runs) if run is old)] = new
+
+    @staticmethod
+    def _remove(runs: list[Run], old: Run) -> None:
+        del runs[next(i for i, run in enumerate(runs) if run is old)]
+
+    # Telling
+
+    @property
+    def known(self) -> Known:
+        """What the runs say; what a chain has collected moves it before it counts."""
+        if self._known is None:
+            self._known = self._tell()
+        return self._known
+
+    def _tell(self) -> Known:
+        runs = self._told()
+        finished = sorted((run for run in runs if run.finished), key=lambda run: run.order)
+        recent = finished[-KEPT_RUNS:]
+        told = [*finished, self.undated] if self.undated else finished
+        return Known(
+            last=told[-1] if told else None,
+            last_success=_latest(
+                self.older.success,
+                *(run.finish for run in finished if run.status is Status.SUCCESS),
+            ),
+            history_start=min(
+                (start for start in (self.history_start, *_starts(runs)) if start is not None),
+                default=None,
+            ),
+            watermark=_latest(self.older.watermark, *(run.watermark for run in finished)),
+            consecutive_failures=_failures(told, self.older.failures),
+            running=tuple(
+                sorted((run for run in runs if not run.finished), key=lambda run: run.order)
+            ),
+            undated_running=self.undated_running,
+            typical_interval=_typical_interval(recent[-TYPICAL_RUNS:]),
+            typical_duration=_typical(run.duration for run in recent[-TYPICAL_RUNS:]),
+            typical_rows=_typical(run.rows_synced for run in recent[-TYPICAL_RUNS:]),
+            recent=tuple(recent),
+        )
+
+    def _told(self) -> list[Run]:
+        """The runs known, with the newest word of a chain that is not settled yet."""
+        accounted = [*self.runs, *self.under_way]
+        if self.chain is None:
+            return accounted
+        met = self.chain.rows
+        told = [run for run in accounted if run.identity not in met]
+        for identity, rows in met.items():
+            known = [run for run in accounted if run.identity == identity]
+            pairs = _match(known, rows)
+            retold = {id(old) for old, _ in pairs if old is not None}
+            told += [_newer_word(old, new) for old, new in pairs]
+            told += [run for run in known if id(run) not in retold]
+        return told
+
+
+def _by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
+    grouped: dict[Identity, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(run.identity, []).append(run)
+    return grouped
+
+
+def _match(known: Sequence[Run], told: Sequence[Run]) -> list[tuple[Run | None, Run]]:
+    """Pair rows of one identity with the known runs that they tell of; None: a new run.
+
+    The likeliest pairs are made first: the same finish, both under way, one that ended;
+    last any, since a row alone is no second run.
+    """
+    old, new = list(known), list(told)
+    pairs: list[tuple[Run | None, Run]] = []
+    for alike in (_same_finish, _both_under_way, _ended, _any):
+        for row in list(new):
+            run = next((run for run in old if alike(run, row)), None)
+            if run is not None:
+                pairs.append((run, row))
+                _drop(old, run)
+                _drop(new, row)
+    return [*pairs, *((None, row) for row in new)]
+
+
+def _drop(runs: list[Run], run: Run) -> None:
+    del runs[next(i for i, other in enumerate(runs) if other is run)]
+
+
+def _same_finish(old: Run, new: Run) -> bool:
+    return old.finished and new.finished and old.finish == new.finish
+
+
+def _both_under_way(old: Run, new: Run) -> bool:
+    return not old.finished and not new.finished
+
+
+def _ended(old: Run, new: Run) -> bool:
+    return not old.finished and new.finished
+
+
+def _any(old: Run, new: Run) -> bool:
+    return True
+
+
+def _newer_word(old: Run | None, new: Run) -> Run:
+    """What holds of a run told twice; one that has finished does not run again."""
+    return old if old is not None and old.finished and not new.finished else new
+
+
+def _place(run: Run) -> float:
+    """Where the run stands in the history, which is ordered by start."""
+    return run.start if run.start is not None else run.order
+
+
+def _count(counters: Counters, run: Run) -> Counters:
+    status = run.status.value
+    duration = run.duration
+    return replace(
+        counters,
+        **{status: getattr(counters, status) + 1},
+        rows_synced=counters.rows_synced + (run.rows_synced or 0),
+        rows_failed=counters.rows_failed + (run.rows_failed or 0),
+        duration_sum=counters.duration_sum + (duration or 0.0),
+        duration_count=counters.duration_count + (duration is not None),
+    )
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((time for time in times if time is not None), default=None)
+
+
+def _starts(runs: Iterable[Run]) -> list[float]:
+    return [run.start for run in runs if run.start is not None]
+
+
+def _failures(told: Sequence[Run], older: int) -> int:
+    for count, run in enumerate(reversed(told)):
+        if run.status not in FAILURES:
+            return count
+    return len(told) + older
+
+
+def _typical(values: Iterable[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return float(median(given)) if len(given) >= FEWEST_TYPICAL_RUNS else None
+
+
+def _typical_interval(runs: Sequence[Run]) -> float | None:
+    """Median from start to start; the runs must be at least three."""
+    starts = sorted(_starts(runs))
+    if len(starts) < FEWEST_TYPICAL_RUNS:
+        return None
+    return round(float(median(later - earlier for earlier, later in pairwise(starts))), 6)

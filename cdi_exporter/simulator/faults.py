@@ -1,0 +1,139 @@
+"""What may go wrong with the API, by the clock and reproducible from the seed."""
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Unreachable(Exception):
+    """No answer at all: a transport maps this to its own connection error."""
+
+
+class FaultKind(StrEnum):
+    """How the API fails."""
+
+    OUTAGE = "outage"
+    """No connection: the app raises Unreachable."""
+    HANG = "hang"
+    """No answer for `delay` seconds, then Unreachable."""
+    SLOW = "slow"
+    """The answer is what was right when the request came, and `delay` seconds late."""
+    SERVER_ERROR = "server_error"
+    """`status`, 503 unless said otherwise."""
+    OTHER_TOOL = "other_tool"
+    """Somebody else spends `per_minute` requests of the shared limit, evenly."""
+    REDIRECT = "redirect"
+    """302 to another host."""
+    HTML = "html"
+    """502 with a proxy's HTML page."""
+    HTML_OK = "html_ok"
+    """The same, with 200."""
+    NOT_JSON = "not_json"
+    TRUNCATED = "truncated"
+    """The JSON text ends in the middle."""
+    OVERSIZED = "oversized"
+    """The right answer after 11 MiB of white space."""
+    NO_RESULTS = "no_results"
+    """JSON without `results`."""
+    BAD_MESSAGE = "bad_message"
+    """A 200 whose `message` is not `success`."""
+    ITEM_WITHOUT_ID = "item_without_id"
+    """The first item lacks what identifies it: its ID, or any time."""
+    WRONG_TYPES = "wrong_types"
+    """The first item is a number, and the others' values have other types."""
+    REPEATING_CURSOR = "repeating_cursor"
+    """Each page names itself as the next one."""
+    ENDLESS = "endless"
+    """There is always a next page; past the end the items begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault, from `start` up to `end` (Unix seconds), for one endpoint or both.
+
+    `rate` is the share of requests that it meets. `OTHER_TOOL` always meets all.
+    """
+
+    start: float
+    end: float
+    kind: FaultKind
+    endpoint: str | None = None
+    rate: float = 1.0
+    status: int = 503
+    delay: float = 30.0
+    per_minute: float = 25.0
+
+    def covers(self, now: float, endpoint: str) -> bool:
+        """Whether the fault reigns at this moment for this endpoint."""
+        return self.start <= now < self.end and self.endpoint in (None, endpoint)
+
+    def meets(self, seed: int, request: int) -> bool:
+        """Whether the fault meets this request, by its number."""
+        if self.rate >= 1:
+            return True
+        word = f"{seed}/{self.kind}/{self.start}/{request}"
+        return zlib.crc32(word.encode()) / 2**32 < self.rate
+
+    def spent(self, since: float, now: float, endpoint: str) -> int:
+        """The requests that the other tool spent between two moments."""
+        if self.kind is not FaultKind.OTHER_TOOL or self.endpoint not in (None, endpoint):
+            return 0
+        seconds = min(now, self.end) - max(since, self.start)
+        return max(0, int(self.per_minute * seconds / 60))
+
+
+PROXY_PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+ELSEWHERE = b"https://elsewhere.example/cdi/integrations"
+_PADDING = b" " * (11 * 1024 * 1024)
+
+
+def _without_results(body: bytes) -> bytes:
+    return b'{"message": "success"}'
+
+
+def _bad_message(body: bytes) -> bytes:
+    return body.replace(b'"message": "success"', b'"message": "internal failure"')
+
+
+def _proxy_page(body: bytes) -> bytes:
+    return PROXY_PAGE
+
+
+def _no_json(body: bytes) -> bytes:
+    return b"upstream connect error"
+
+
+_IDENTITY = frozenset({"integration_id", "sync_start_time", "sync_finish_time"})
+
+
+def _without_identity(body: bytes) -> bytes:
+    page: dict[str, Any] = json.loads(body)
+    for item in page["results"][:1]:
+        for name in _IDENTITY & item.keys():
+            del item[name]
+    return json.dumps(page).encode()
+
+
+def _wrong_types(body: bytes) -> bytes:
+    page: dict[str, Any] = json.loads(body)
+    for item in page["results"]:
+        for number, name in enumerate(item):
+            item[name] = ([], {"a": 1}, -7, True, 1e300, "soon")[number % 6]
+    page["results"][:1] = [42]
+    return json.dumps(page).encode()
+
+
+SPOILERS: dict[FaultKind, Callable[[bytes], bytes]] = {
+    FaultKind.HTML_OK: _proxy_page,
+    FaultKind.NOT_JSON: _no_json,
+    FaultKind.TRUNCATED: lambda body: body[: len(body) // 2],
+    FaultKind.OVERSIZED: lambda body: _PADDING + body,
+    FaultKind.NO_RESULTS: _without_results,
+    FaultKind.BAD_MESSAGE: _bad_message,
+    FaultKind.ITEM_WITHOUT_ID: _without_identity,
+    FaultKind.WRONG_TYPES: _wrong_types,
+}
+"""What becomes of the right body under the faults that answer 200 all the same."""

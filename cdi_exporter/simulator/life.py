@@ -1,0 +1,214 @@
+"""The runs of a generated integration, at random access.
+
+Time is cut into slots of one interval (or one mean gap), and slots into blocks. All runs of
+a block are drawn at once from (seed, integration, block), so any moment's history costs one
+or two blocks, however far it lies from another. Run k starts within slot k, hence runs are
+in the order of their starts. A run that must not overlap its successor ends within its
+block: that is what makes blocks independent of each other.
+"""
+
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from cdi_exporter.simulator.run import SECOND, SimulatedRun, micros
+from cdi_exporter.simulator.spec import IntegrationSpec, Profile
+
+BLOCK = 32
+"""Slots in a block."""
+BLOCKS_KEPT = 4
+"""Blocks that an integration remembers: what is asked for again and again is at the end."""
+SLOWNESS = 5
+UNDOCUMENTED_STATUS = "throttled"
+
+_start = attrgetter("start")
+
+
+@dataclass(slots=True, eq=False)
+class GeneratedIntegration:
+    """The life that a spec leads under a seed."""
+
+    spec: IntegrationSpec
+    seed: int
+    _blocks: dict[int, list[SimulatedRun]] = field(default_factory=dict)
+    _counts: dict[int, int] = field(default_factory=dict)
+
+    def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
+        """Runs that start after `since` and no later than `until`, newest start first."""
+        until = min(until, _bounded_micros(self.spec.removed_at))
+        since = max(since, _bounded_micros(self.spec.added_at) - 1)
+        number = self._slot(until) // BLOCK
+        end = bisect_right(self._block(number), until, key=_start)
+        while True:
+            if skip >= end:
+                skip -= end
+            else:
+                for run in self._block(number)[end - 1 - skip :: -1]:
+                    if run.start <= since:
+                        return
+                    yield run
+                skip = 0
+            if self._block_start(number) * SECOND <= since:
+                return
+            number -= 1
+            end = self._count(number)
+
+    def next_scheduled(self, moment: int) -> int | None:
+        """When the schedule says that the next run begins; None without a schedule.
+
+        Where the schedule is missed, the moment that was missed stays.
+        """
+        if self.spec.interval is None:
+            return None
+        slot = self._slot(moment)
+        if self.spec.profile is Profile.LATE:
+            since = moment - micros(2 * BLOCK * self.spec.pace)
+            last = next(self.history(moment, since), None)
+            slot = slot if last is None else self._slot(last.start)
+        return micros(self._slot_start(slot + 1))
+
+    def next_event(self, moment: int) -> int:
+        """Nothing starts, and no schedule passes, after `moment` and before this."""
+        slot = self._slot(moment)
+        block = self._block(slot // BLOCK)
+        boundary = micros(self._slot_start(slot + 1))
+        after = bisect_right(block, moment, key=_start)
+        return min(block[after].start, boundary) if after < len(block) else boundary
+
+    @property
+    def longest(self) -> float:
+        """No run of this integration takes longer than so many seconds."""
+        spec = self.spec
+        if spec.profile is Profile.HANGING:
+            trouble = BLOCK * spec.pace if spec.episode is None else spec.episode.length
+            return max(spec.longest, trouble)
+        return spec.longest * (SLOWNESS if spec.profile is Profile.SLOW else 1)
+
+    def _slot(self, moment: int) -> int:
+        # Half a microsecond lets a moment that was rounded belong to the slot it stands for.
+        return math.floor((moment / SECOND - self.spec.phase + 5e-7) / self.spec.pace)
+
+    def _slot_start(self, slot: int) -> float:
+        return self.spec.phase + slot * self.spec.pace
+
+    def _block_start(self, number: int) -> float:
+        return self._slot_start(number * BLOCK)
+
+    def _count(self, number: int) -> int:
+        count = self._counts.get(number)
+        return len(self._block(number)) if count is None else count
+
+    def _block(self, number: int) -> list[SimulatedRun]:
+        block = self._blocks.pop(number, None)
+        if block is None:
+            block = _Draw(self.spec, self.seed, number).runs()
+            self._counts[number] = len(block)
+            if len(self._blocks) >= BLOCKS_KEPT:
+                del self._blocks[next(iter(self._blocks))]
+        self._blocks[number] = block
+        return block
+
+
+class _Draw:
+    """The runs of one block, drawn from its own source of randomness."""
+
+    def __init__(self, spec: IntegrationSpec, seed: int, number: int) -> None:
+        self._spec = spec
+        self._random = random.Random(f"{seed}/{spec.id}/{number}")  # noqa: S311 - a simulation
+        self._first = number * BLOCK
+        self._end = spec.phase + (self._first + BLOCK) * spec.pace
+        begin = self._random.randrange(BLOCK // 2)
+        length = self._random.randint(BLOCK // 8, BLOCK // 2)
+        troubled = self._random.random() < 0.5
+        self._stretch = range(begin, begin + length) if troubled else range(0)
+
+    def runs(self) -> list[SimulatedRun]:
+        """In the order of their starts."""
+        found = []
+        free = -math.inf
+        for index in range(BLOCK):
+            run = self._run(index, free)
+            if run is not None:
+                found.append(run)
+                if not self._spec.overlap and run.finish is not None:
+                    free = run.finish / SECOND
+        return found
+
+    def _run(self, index: int, free: float) -> SimulatedRun | None:
+        spec, draw = self._spec, self._random.random
+        slot = spec.phase + (self._first + index) * spec.pace
+        delay = draw() * (spec.pace * 0.98 if spec.interval is None else min(2, spec.pace / 20))
+        start = max(slot + delay, free + min(0.5, spec.pace / 100))
+        trouble_end = self._trouble_end(slot, index)
+        if start >= slot + spec.pace * 0.99 or self._missed(slot, trouble_end):
+            return None
+        finish = start + self._duration(start, trouble_end)
+        if not spec.overlap and not self._hangs(trouble_end):
+            finish = min(finish, max(start, self._end - 0.001))
+        status, synced, failed = self._outcome(start, trouble_end is not None)
+        read = status in ("success", "partial")
+        watermark = micros(start - draw() * min(60, spec.pace)) if read else None
+        return SimulatedRun(micros(start), micros(finish), status, synced, failed, watermark)
+
+    def _trouble_end(self, slot: float, index: int) -> float | None:
+        """When the trouble that this slot is in ends; None without trouble."""
+        if self._spec.episode is not None:
+            return self._spec.episode.end(slot)
+        if index not in self._stretch:
+            return None
+        return self._spec.phase + (self._first + self._stretch.stop) * self._spec.pace
+
+    def _missed(self, slot: float, trouble_end: float | None) -> bool:
+        spec = self._spec
+        if trouble_end is None or spec.overlap or spec.episode is None:
+            return trouble_end is not None and spec.profile is Profile.LATE
+        # A run that hangs from an earlier block on cannot be seen from here, but its trouble can.
+        hung = self._hangs(trouble_end) and spec.episode.end(slot - spec.pace) == trouble_end
+        return hung or spec.profile is Profile.LATE
+
+    def _hangs(self, trouble_end: float | None) -> bool:
+        return trouble_end is not None and self._spec.profile is Profile.HANGING
+
+    def _duration(self, start: float, trouble_end: float | None) -> float:
+        spec = self._spec
+        drawn = spec.duration_median * math.exp(spec.duration_sigma * self._random.gauss())
+        duration = min(drawn, spec.longest)
+        if spec.profile is Profile.MISCONFIGURED:
+            return duration / 20
+        if trouble_end is not None and spec.profile is Profile.SLOW:
+            return duration * SLOWNESS
+        if trouble_end is not None and spec.profile is Profile.HANGING:
+            return max(trouble_end - start, spec.pace / 1000)
+        return duration
+
+    def _outcome(self, start: float, troubled: bool) -> tuple[str, int | None, int | None]:
+        """Status, rows synced, rows failed."""
+        spec, draw = self._spec, self._random.random
+        drawn = spec.rows_median * math.exp(spec.rows_sigma * self._random.gauss())
+        rows = math.ceil(drawn * _rhythm(start))
+        failing = spec.profile is Profile.FAILING and troubled
+        if spec.profile is Profile.MISCONFIGURED:
+            return "config_error", None, None
+        if failing or spec.profile is Profile.ALWAYS_FAILING:
+            return "error", 0, rows
+        if spec.profile is Profile.ZERO_ROWS and troubled:
+            return "success", 0, 0
+        if spec.profile is Profile.PARTIAL and draw() < 0.7:
+            failed = max(1, int(rows * 0.2 * draw()))
+            return "partial", rows - failed, failed
+        if spec.profile is Profile.UNKNOWN_STATUS and draw() < 1 / 2:
+            return UNDOCUMENTED_STATUS, rows, 0
+        return "success", rows, 0
+
+
+def _rhythm(moment: float) -> float:
+    """The day's tide: most rows at 14:00 UTC, a quarter of that at 02:00."""
+    return 1 + 0.6 * math.cos(2 * math.pi * (moment / 86_400 - 14 / 24))
+
+
+def _bounded_micros(moment: float) -> int:
+    """Microseconds, where the moment may be infinite."""
+    return micros(max(-1e12, min(1e12, moment)))

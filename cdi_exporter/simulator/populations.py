@@ -1,0 +1,87 @@
+"""Populations to measure and to simulate: a crowd of equals, and a mixed world."""
+
+import math
+import random
+import uuid
+from collections.abc import Sequence
+
+from cdi_exporter.simulator.app import DAY
+from cdi_exporter.simulator.spec import IntegrationSpec, Profile
+
+P95_OF_FIVE_MEDIANS = math.log(5) / 1.645
+"""The sigma of durations whose 95th percentile is five medians, as 2 and 10 minutes are."""
+
+
+def many(
+    number: int,
+    seed: int,
+    *,
+    interval: float | None = 900.0,
+    mean_gap: float = 900.0,
+    duration_median: float = 120.0,
+    duration_sigma: float = P95_OF_FIVE_MEDIANS,
+    profiles: Sequence[Profile] = (Profile.HEALTHY,),
+    overlap: bool = False,
+) -> list[IntegrationSpec]:
+    """The benchmark's population: the same schedule for all, with random phases.
+
+    Profiles are dealt out in turn.
+    """
+    draw = random.Random(f"many/{seed}")  # noqa: S311 - a simulation
+    return [
+        IntegrationSpec(
+            id=new_id(draw),
+            name=f"sync-{index:05d}",
+            interval=interval,
+            mean_gap=mean_gap,
+            phase=draw.uniform(0, mean_gap if interval is None else interval),
+            duration_median=duration_median,
+            duration_sigma=duration_sigma,
+            rows_median=draw.uniform(100, 50_000),
+            profile=profiles[index % len(profiles)],
+            overlap=overlap,
+        )
+        for index in range(number)
+    ]
+
+
+def mixed(number: int, seed: int, start: float, end: float) -> list[IntegrationSpec]:
+    """A world for simulations from `start` to `end`: anything that may happen, drawn at random.
+
+    Schedules from 5 minutes to a day or event-driven, every profile, long runs that end
+    after younger ones; some integrations come, go or are renamed on the way.
+    """
+    draw = random.Random(f"mixed/{seed}")  # noqa: S311 - a simulation
+    return [_any(draw, index, start, end) for index in range(number)]
+
+
+def _any(draw: random.Random, index: int, start: float, end: float) -> IntegrationSpec:
+    pace = draw.choice([300.0, 300.0, 900.0, 900.0, 900.0, 3600.0, 6 * 3600.0, DAY])
+    name = f"world-{index:05d}"
+
+    def sometimes(share: float, otherwise: float) -> float:
+        return draw.uniform(start, end) if draw.random() < share else otherwise
+
+    added = sometimes(0.1, -math.inf)
+    removed = sometimes(0.05, math.inf)
+    renamed = sometimes(0.1, math.inf)
+    return IntegrationSpec(
+        id=new_id(draw),
+        name=name,
+        interval=None if draw.random() < 0.15 else pace,
+        mean_gap=pace,
+        phase=draw.uniform(0, pace),
+        duration_median=draw.uniform(2, pace / 4),
+        duration_sigma=draw.uniform(0.1, 1.2),
+        rows_median=10 ** draw.uniform(1, 6),
+        profile=draw.choice(list(Profile)),
+        overlap=draw.random() < 0.3,
+        added_at=added,
+        removed_at=removed if removed > added else math.inf,
+        renames=((renamed, f"{name}-renamed"),) if renamed < end else (),
+    )
+
+
+def new_id(draw: random.Random) -> str:
+    """An ID as Braze has them."""
+    return str(uuid.UUID(int=draw.getrandbits(128), version=4))

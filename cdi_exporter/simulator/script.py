@@ -1,0 +1,71 @@
+"""An integration whose runs a test writes down itself, and may go on writing."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from cdi_exporter.simulator.run import SimulatedRun, micros
+
+
+@dataclass(slots=True, eq=False)
+class ScriptedIntegration:
+    """One integration with an explicit list of runs, which may be changed at any time.
+
+    `next_run` (Unix seconds) is the next scheduled run that the list shows, None where there
+    is no schedule. `list_fields` replaces fields of the JSON item in the list of
+    integrations; a value of `...` leaves the field out. Runs with the same start are listed
+    the last added first.
+    """
+
+    id: str
+    name: str
+    type: str = "users_track"
+    warehouse: str = "snowflake"
+    status: str = "active"
+    next_run: float | None = None
+    runs: list[SimulatedRun] = field(default_factory=list)
+    list_fields: Mapping[str, object] = field(default_factory=dict)
+
+    def run(
+        self,
+        start: float,
+        finish: float | None = None,
+        status: str = "success",
+        *,
+        rows_synced: int | None = 0,
+        rows_failed: int | None = 0,
+        watermark: float | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> SimulatedRun:
+        """Add a run (times in Unix seconds); without a finish it runs until its `end()`."""
+        added = SimulatedRun(micros(start), overrides=overrides or {})
+        if finish is not None:
+            added.end(
+                finish,
+                status,
+                rows_synced=rows_synced,
+                rows_failed=rows_failed,
+                watermark=watermark,
+            )
+        self.runs.append(added)
+        return added
+
+    def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
+        """Runs that start after `since` and no later than `until`, newest start first."""
+        oldest_first = sorted(self.runs, key=attrgetter("start"))
+        shown = (run for run in reversed(oldest_first) if since < run.start <= until)
+        return itertools.islice(shown, skip, None)
+
+    def next_scheduled(self, moment: int) -> int | None:
+        """What the script says, whatever the moment."""
+        return None if self.next_run is None else micros(self.next_run)
+
+    def next_event(self, moment: int) -> int:
+        """A test may change its script at any time, so nothing of it is kept."""
+        return moment
+
+    @property
+    def longest(self) -> float:
+        """No run of this integration takes longer than so many seconds."""
+        return 1e12

@@ -1,0 +1,102 @@
+"""What really happened in the simulated workspace, without the API in between."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from cdi_exporter.model import Counters, Integration, Run
+from cdi_exporter.simulator.roster import Member, Roster
+from cdi_exporter.simulator.run import (
+    SECOND,
+    WATERMARK_SEARCH,
+    SimulatedRun,
+    known_status,
+    micros,
+    newest_watermark,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Facts about any moment, from the derivation that the API's pages are made of.
+
+    Times are Unix seconds. Lags, faults and `overrides` change nothing here.
+    """
+
+    roster: Roster
+    retention: float
+
+    def integrations_at(self, moment: float) -> tuple[Integration, ...]:
+        """The integrations of the workspace, in the order of the list."""
+        return tuple(self._integration(member, moment) for member in self.roster.at(moment))
+
+    def finished_runs(self, integration_id: str, since: float, until: float) -> tuple[Run, ...]:
+        """The runs that finish in (since, until], in the order of their finish."""
+        found = self._finished(integration_id, since, until)
+        return tuple(run.state(micros(until)) for run in found)
+
+    def run_states_at(self, integration_id: str, moment: float) -> tuple[Run, ...]:
+        """All runs within the retention as they are at this moment, newest start first."""
+        life = self.roster.known(integration_id).life
+        runs = life.history(micros(moment), micros(moment - self.retention))
+        return tuple(run.state(micros(moment)) for run in runs)
+
+    def totals(self, integration_id: str, since: float, until: float) -> Counters:
+        """Runs by status, rows and durations of the runs that finish in (since, until]."""
+        tally = _Tally()
+        for run in self._finished(integration_id, since, until):
+            tally.add(run)
+        return tally.counters()
+
+    def _finished(self, integration_id: str, since: float, until: float) -> list[SimulatedRun]:
+        life = self.roster.known(integration_id).life
+        first, last = micros(since), micros(until)
+        runs = life.history(last, micros(since - life.longest))
+        found = [run for run in runs if run.finish is not None and first < run.finish <= last]
+        return sorted(found, key=lambda run: (run.finish or 0, run.start))
+
+    def _integration(self, member: Member, moment: float) -> Integration:
+        now, spec = micros(moment), member.spec
+        runs = member.life.history(now, micros(moment - self.retention))
+        recent = list(itertools.islice(runs, WATERMARK_SEARCH))
+        last, left = recent[0] if recent else None, newest_watermark(recent, now)
+        due = member.life.next_scheduled(now)
+        return Integration(
+            id=spec.id,
+            name=member.name_at(moment),
+            type=spec.type,
+            status=spec.status,
+            warehouse=spec.warehouse,
+            last_updated=None if left is None else left / SECOND,
+            last_job_start=None if last is None else last.start / SECOND,
+            last_job_status=None if last is None else last.state(now).status,
+            next_scheduled_run=None if due is None else due / SECOND,
+        )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counters in the making."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    rows_synced: int = 0
+    rows_failed: int = 0
+    duration: int = 0
+    durations: int = 0
+
+    def add(self, run: SimulatedRun) -> None:
+        status = known_status(run.status).value
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.rows_synced += run.rows_synced or 0
+        self.rows_failed += run.rows_failed or 0
+        if run.finish is not None and run.finish >= run.start:
+            self.duration += run.finish - run.start
+            self.durations += 1
+
+    def counters(self) -> Counters:
+        return Counters(
+            **self.statuses,
+            rows_synced=self.rows_synced,
+            rows_failed=self.rows_failed,
+            duration_sum=self.duration / SECOND,
+            duration_count=self.durations,
+        )

@@ -1,0 +1,223 @@
+"""The routes: what a scrape, a probe, a service discovery and a person get."""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from cdi_exporter.errors import ConfigError
+from cdi_exporter.exposition import Format, negotiate
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.web.page import status_page
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds for a scrape that does not say how long it waits."""
+
+TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+
+
+class Scraped(Protocol):
+    """A workspace as the web sees it."""
+
+    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
+        """Refresh, wait at most until `deadline` in loop seconds, tell what is known."""
+
+    def snapshot(self) -> WorkspaceSnapshot:
+        """What is known now."""
+
+    def served(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scrape has seen `snapshot`."""
+
+
+class Source(Protocol):
+    """What the web shows; the running exporter."""
+
+    @property
+    def workspaces(self) -> Mapping[str, Scraped]:
+        """The workspaces by name, as configured now."""
+
+    async def render(
+        self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
+    ) -> bytes:
+        """The exposition of the snapshots, and of the exporter itself where `own`."""
+
+    @property
+    def render_seconds(self) -> float:
+        """How long rendering takes these days."""
+
+    async def reload(self) -> None:
+        """Load the configuration again; raises ConfigError where it is wrong."""
+
+    def wall(self) -> float:
+        """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """What the flags say of the web."""
+
+    telemetry_path: str = "/metrics"
+    timeout_offset: float = 0.5
+    enable_lifecycle: bool = False
+
+
+class Pages:
+    """The handlers, over one source."""
+
+    def __init__(self, source: Source, options: WebOptions) -> None:
+        self._source, self._options = source, options
+
+    async def metrics(self, request: Request) -> Response:
+        """Every workspace, and the exporter itself."""
+        return await self._exposition(request, self._source.workspaces, own=True)
+
+    async def probe(self, request: Request) -> Response:
+        """One workspace alone."""
+        name = request.query_params.get("workspace")
+        known = self._source.workspaces
+        if not name:
+            raise HTTPException(400, "the parameter workspace is missing; " + _known(known))
+        if name not in known:
+            raise HTTPException(404, "no such workspace; " + _known(known))
+        return await self._exposition(request, {name: known[name]}, own=False)
+
+    async def own(self, request: Request) -> Response:
+        """The exporter itself alone."""
+        return await self._exposition(request, {}, own=True)
+
+    async def discovery(self, request: Request) -> Response:
+        """Targets for Prometheus' http_sd_configs."""
+        host = request.headers.get("host")
+        if not host:
+            raise HTTPException(400, "the request names no Host to scrape")
+        groups = [
+            {
+                "targets": [host],
+                "labels": {
+                    "__metrics_path__": "/probe",
+                    "__param_workspace": name,
+                    "instance": f"{host}/{name}",
+                },
+            }
+            for name in self._source.workspaces
+        ]
+        groups.append({"targets": [host], "labels": {"__metrics_path__": "/-/metrics"}})
+        return JSONResponse(groups)
+
+    async def status(self, request: Request) -> Response:
+        """The status page."""
+        snapshots = [workspace.snapshot() for workspace in self._source.workspaces.values()]
+        page = status_page(snapshots, self._options.telemetry_path, self._source.wall())
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
+
+    async def healthy(self, request: Request) -> Response:
+        """The server serves."""
+        return PlainTextResponse("cdi-exporter is healthy.\n")
+
+    async def ready(self, request: Request) -> Response:
+        """The server serves; nothing depends on Braze."""
+        return PlainTextResponse("cdi-exporter is ready.\n")
+
+    async def reload(self, request: Request) -> Response:
+        """Load the configuration again."""
+        if not self._options.enable_lifecycle:
+            raise HTTPException(403, "Lifecycle API is not enabled.")
+        try:
+            await self._source.reload()
+        except ConfigError as error:
+            raise HTTPException(400, "\n".join(error.mistakes)) from error
+        return PlainTextResponse("")
+
+    async def _exposition(
+        self, request: Request, workspaces: Mapping[str, Scraped], *, own: bool
+    ) -> Response:
+        form = negotiate(
+            ", ".join(request.headers.getlist("accept")),
+            ", ".join(request.headers.getlist("accept-encoding")),
+        )
+        scraped = [*workspaces.values()]
+        if request.method == "GET":
+            deadline = asyncio.get_running_loop().time() + self._time_to_wait(request)
+            snapshots = await asyncio.gather(*(each.scrape(deadline) for each in scraped))
+        else:
+            snapshots = [each.snapshot() for each in scraped]
+        body = await self._source.render(snapshots, form, own=own)
+        if request.method == "GET":
+            for each, snapshot in zip(scraped, snapshots, strict=True):
+                each.served(snapshot)
+        headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
+        if form.gzip:
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+    def _time_to_wait(self, request: Request) -> float:
+        """Seconds until the answer must be written, less what writing it takes."""
+        allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
+        return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
+
+
+def scrape_timeout(header: str | None) -> float:
+    """Seconds that Prometheus waits for the answer."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return DEFAULT_TIMEOUT
+    return seconds if math.isfinite(seconds) and seconds > 0 else DEFAULT_TIMEOUT
+
+
+def create_app(source: Source, options: WebOptions) -> Starlette:
+    """The ASGI application on the exporter's own port."""
+    pages = Pages(source, options)
+    return Starlette(
+        routes=[
+            Route(options.telemetry_path, pages.metrics),
+            Route("/probe", pages.probe),
+            Route("/-/metrics", pages.own),
+            Route("/sd", pages.discovery),
+            Route("/-/reload", pages.reload, methods=["POST"]),
+            *_health(pages),
+            *([Route("/", pages.status)] if options.telemetry_path != "/" else []),
+        ],
+        exception_handlers={HTTPException: _plain_error},
+    )
+
+
+def create_health_app(source: Source) -> Starlette:
+    """The ASGI application of the health address."""
+    return Starlette(
+        routes=_health(Pages(source, WebOptions())),
+        exception_handlers={HTTPException: _plain_error},
+    )
+
+
+def _health(pages: Pages) -> list[Route]:
+    return [Route("/-/healthy", pages.healthy), Route("/-/ready", pages.ready)]
+
+
+async def _plain_error(request: Request, error: Exception) -> Response:
+    status, detail, headers = 500, "Internal Server Error", None
+    if isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, error.detail, error.headers
+    return PlainTextResponse(f"{detail}\n", status, headers=headers)
+
+
+def _known(workspaces: Mapping[str, object]) -> str:
+    return "known: " + ", ".join(json.dumps(name, ensure_ascii=False) for name in workspaces)
+
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}

@@ -1,0 +1,119 @@
+"""Listening sockets, and uvicorn on them until it is told to stop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from cdi_exporter.errors import StartError
+
+SHUTDOWN_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the usual scrape interval, so that Prometheus keeps its connection."""
+
+BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: `:PORT` (all interfaces), `HOST:PORT` or `[IPv6]:PORT`."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Raises ValueError for anything else."""
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""
+        if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+            msg = f"{text!r} is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
+            raise ValueError(msg)
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket; raises StartError where the address cannot be had."""
+    try:
+        if not address.host:
+            return _everywhere(address.port)
+        family, _, _, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(place[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"cannot listen on {address}: {reason}"
+        raise StartError(msg) from error
+
+
+def _everywhere(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            )
+    return socket.create_server(("", port), backlog=BACKLOG)
+
+
+class Server(uvicorn.Server):
+    """uvicorn that leaves the signals to whoever runs it, and says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer requests."""
+        await super().startup(sockets)
+        self.serving.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+class Listener:
+    """One application on its sockets."""
+
+    def __init__(self, app: ASGIApp, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = [*sockets]
+        self._server = Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+
+    async def serve(self) -> None:
+        """Serve until `stop`."""
+        await self._server.serve(self._sockets)
+
+    def stop(self) -> None:
+        """Take no more requests; those under way get up to `SHUTDOWN_SECONDS`."""
+        self._server.should_exit = True
+
+    async def started(self) -> None:
+        """Wait until requests are answered."""
+        await self._server.serving.wait()

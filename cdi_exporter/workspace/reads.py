@@ -1,0 +1,91 @@
+"""The history reads of one workspace: a queue, most urgent first, emptied within the budget."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from cdi_exporter.braze.client import Turn
+from cdi_exporter.workspace.tracked import Due
+
+Rank = tuple[Due, float, int]
+
+
+class Reads:
+    """What is to be read, and the tasks that read it.
+
+    `turn` waits until a request may start; only then the most urgent read is chosen, so what
+    becomes urgent meanwhile goes first. `read` makes one and never raises.
+    """
+
+    def __init__(
+        self,
+        turn: Callable[[], Awaitable[Turn]],
+        read: Callable[[str, Turn], Awaitable[object]],
+    ) -> None:
+        self._turn, self._read = turn, read
+        self._waiting: dict[str, Rank] = {}
+        self._under_way: dict[str, Due] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+        self._order = count()
+
+    def put(self, identifier: str, due: Due, rank: float = 0.0) -> None:
+        """Ask for a read; of two for the same integration the more urgent one stays."""
+        waiting = self._waiting.get(identifier)
+        if waiting is None or (due, rank) < waiting[:2]:
+            self._waiting[identifier] = (due, rank, waiting[2] if waiting else next(self._order))
+        self._wake()
+
+    def waiting(self, *dues: Due) -> int:
+        """How many reads of these kinds wait."""
+        return sum(1 for due, _, _ in self._waiting.values() if due in dues)
+
+    def under_way(self, *dues: Due) -> int:
+        """How many reads of these kinds are being made."""
+        return sum(1 for due in self._under_way.values() if due in dues)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is being made."""
+        return bool(self._waiting or self._under_way)
+
+    def clear(self) -> None:
+        """Drop what waits; what is under way goes on."""
+        self._waiting.clear()
+
+    async def close(self) -> None:
+        """End everything at once."""
+        self.clear()
+        tasks = [*self._tasks, *([self._pump] if self._pump else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wake(self) -> None:
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._empty())
+
+    async def _empty(self) -> None:
+        while self._next() is not None:
+            turn = await self._turn()
+            identifier = self._next()
+            if identifier is None:
+                with turn:
+                    return
+            due, _, _ = self._waiting.pop(identifier)
+            self._under_way[identifier] = due
+            task = asyncio.create_task(self._make(identifier, turn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _make(self, identifier: str, turn: Turn) -> None:
+        try:
+            await self._read(identifier, turn)
+        finally:
+            del self._under_way[identifier]
+            if self._waiting:
+                self._wake()
+
+    def _next(self) -> str | None:
+        free = (key for key in self._waiting if key not in self._under_way)
+        return min(free, key=lambda key: self._waiting[key], default=None)

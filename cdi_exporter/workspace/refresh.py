@@ -1,0 +1,434 @@
+"""One workspace: the refresh that a scrape starts, single flight, and what to ask next.
+
+    scrape ──► list pass ──► items ──► what changed? ──► queue ──► history reads ──► ledger
+       ▲                                                              │
+       └───────────────────────── snapshot ◄──────────────────────────┘
+
+A pass reads the list or, where that cannot be read, the history of each integration in
+turn. Only `scrape` and a pass put reads into the queue; both go on after the answer, and
+each page shows in the snapshot as soon as it is read.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from cdi_exporter.braze.client import Client, Clock, Endpoint, Turn
+from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+)
+from cdi_exporter.model import Run
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.workspace.reads import Reads
+from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace.tracked import Due, Tracked
+
+AUDIT_EVERY = 900.0
+AUDIT_SHARE = 0.1
+"""The part of the history budget that audits may take."""
+
+FORBIDDEN_FOR = 900.0
+"""Seconds after which a list that was forbidden is asked for again."""
+
+MOST_LIST_PAGES = 5_000
+MOST_REFUSALS = 5
+MOST_FAILED_READS = 3
+PATIENCE = 1.0
+"""Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
+
+_CURSOR_REPEATS = "the cursor of the list's next page leads back to one that was read"
+_DEFECT = "a defect of the exporter: its log has the details; please report it"
+_ENDLESS = f"the list has more than {MOST_LIST_PAGES} pages"
+
+log = structlog.get_logger()
+
+
+class Workspace:
+    """The refresh of one workspace. Public: `scrape`, `snapshot`, `served`, `close`."""
+
+    def __init__(self, config: WorkspaceConfig, client: Client, clock: Clock) -> None:
+        self.config = config
+        self.traffic = Traffic(tuple(Endpoint))
+        self._client, self._clock = client, clock
+        self._roster = Roster(config)
+        self._reads = Reads(lambda: client.turn(Endpoint.HISTORY, self.traffic), self._read_due)
+        self._pass: asyncio.Task[None] | None = None
+        self._pass_began = -math.inf
+        self._turn = 0
+        self._listless = False
+        self._list_forbidden_until = -math.inf
+        self._failure: ApiError | None = None
+        """Why the last pass failed."""
+        self._denied: ApiError | None = None
+        """Why no history may be read, while that is so."""
+        self._failed_reads = 0
+        """Reads in a row that failed for no reason of the integration's own."""
+        self._last_error: ApiError | None = None
+        self._passes = 0
+        self._last_refresh: float | None = None
+        self._refresh_duration: float | None = None
+        self._unserved = {tracked.id for tracked in self._roster}
+        self._shown = WorkspaceSnapshot(config.name)
+        self._moved = asyncio.Event()
+        self._closing = False
+
+    @property
+    def name(self) -> str:
+        """The value of the label `workspace`."""
+        return self.config.name
+
+    # A scrape
+
+    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
+        """Refresh, wait for what shows until `deadline` (loop seconds), tell what is known."""
+        deadline = min(deadline, self._patience(deadline))
+        self._begin()
+        while not self._closing and self._worth_waiting(deadline - self._now()):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._moved.wait()
+            except TimeoutError:
+                break
+        return self.snapshot()
+
+    def snapshot(self) -> WorkspaceSnapshot:
+        """What is known now; the same object while nothing changes."""
+        error = self._failure or self._denied
+        snapshot = WorkspaceSnapshot(
+            name=self.name,
+            integrations=tuple(tracked.snapshot() for tracked in self._roster),
+            up=None if not self._passes and error is None else error is None,
+            error=error.reason if error else None,
+            problem=str(error) if error else None,
+            last_refresh=self._last_refresh,
+            refresh_duration=self._refresh_duration,
+            pending_reads=self._reads.waiting(Due.CHANGE, Due.EXPECTED, Due.TURN, Due.CATCH_UP),
+            endpoints=tuple(
+                self.traffic.endpoints[endpoint].snapshot(self._client.budgets[endpoint].last)
+                for endpoint in Endpoint
+            ),
+        )
+        if snapshot != self._shown:
+            self._shown = snapshot
+        return self._shown
+
+    def served(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scrape has seen `snapshot`: its counters may rise from now on."""
+        if self._unserved:
+            for shown in snapshot.integrations:
+                self._unserved.discard(shown.facts.id)
+                if tracked := self._roster.get(shown.facts.id):
+                    tracked.served()
+
+    async def close(self) -> None:
+        """Answer the scrapes that wait, and end what is under way."""
+        self.release()
+        if self._pass is not None:
+            self._pass.cancel()
+            await asyncio.gather(self._pass, return_exceptions=True)
+        await self._reads.close()
+
+    def release(self) -> None:
+        """Answer the scrapes that wait with what is known."""
+        self._closing = True
+        self._notify()
+
+    def _patience(self, deadline: float) -> float:
+        """Until when it is worth waiting for this workspace at all."""
+        now = self._now()
+        known = any(tracked.read_at is not None for tracked in self._roster)
+        if self._failure is not None:
+            return now if known else now + PATIENCE
+        slow = self._refresh_duration is not None and self._refresh_duration > deadline - now
+        return now if known and slow else deadline
+
+    def _worth_waiting(self, seconds: float) -> bool:
+        """Whether what is under way may show within `seconds`."""
+        if seconds <= 0:
+            return False
+        if self._pass_runs and not self._client.stalled(self._asked, seconds):
+            return True
+        if self._reads.under_way(Due.CHANGE):
+            return True
+        changes = self._reads.waiting(Due.CHANGE) > 0
+        return changes and not self._client.stalled(Endpoint.HISTORY, seconds)
+
+    @property
+    def _asked(self) -> Endpoint:
+        return Endpoint.HISTORY if self._listless else Endpoint.INTEGRATIONS
+
+    @property
+    def _pass_runs(self) -> bool:
+        return self._pass is not None and not self._pass.done()
+
+    def _begin(self) -> None:
+        if self._closing:
+            return
+        if self._pass_runs:
+            self._consider(self._roster)
+        elif self._now() - self._pass_began >= 0.9 * self.config.refresh.min_interval:
+            self._pass_began = self._now()
+            self._pass = asyncio.create_task(self._run_pass())
+        elif self._failure is None:
+            self._consider(self._roster)
+
+    # A pass
+
+    async def _run_pass(self) -> None:
+        self._turn += 1
+        self._failed_reads = 0
+        try:
+            await self._refresh()
+        except ApiError as error:
+            self._pass_failed(error)
+        except Exception:
+            log.exception("refresh failed by a defect", workspace=self.name)
+            self._pass_failed(ApiError(_DEFECT))
+        else:
+            self._pass_done()
+        finally:
+            self._passes += 1
+            self._notify()
+
+    async def _refresh(self) -> None:
+        if self._now() < self._list_forbidden_until:
+            await self._read_in_turn()
+            return
+        try:
+            await self._read_list()
+        except (Unauthorized, RateLimited):
+            raise
+        except ApiError as error:
+            await self._without_list(error)
+
+    async def _without_list(self, error: ApiError) -> None:
+        """Go on without the list where that is possible, and say so where it is not normal."""
+        if isinstance(error, Forbidden) and self._roster.configured:
+            self._list_forbidden_until = self._now() + FORBIDDEN_FOR
+            await self._read_in_turn()
+            return
+        if not len(self._roster):
+            raise error
+        log.warning("list of integrations not read", workspace=self.name, problem=str(error))
+        try:
+            await self._read_in_turn()
+        except ApiError:
+            raise error from None
+        if isinstance(error, Forbidden):
+            raise error
+
+    async def _read_list(self) -> None:
+        """Read the list page by page; each item may bring a history read with it."""
+        listed: set[str] = set()
+        cursors: set[str] = set()
+        cursor: str | None = None
+        invalid = 0
+        for number in range(MOST_LIST_PAGES):
+            page = await self._list_page(cursor, patient=number > 0)
+            self._listless = False
+            invalid += page.invalid
+            listed |= {item.id for item in page.integrations}
+            wall, server = self._clock.wall(), self._server_time()
+            seen = [self._roster.see(item, wall, server) for item in page.integrations]
+            self._welcome(tracked for tracked in seen if tracked is not None)
+            if number == 0:
+                self._consider(self._roster)
+            cursor = page.next_cursor
+            if cursor is None:
+                self._list_ends(listed, complete=not invalid)
+                return
+            if cursor in cursors:
+                raise InvalidResponse(_CURSOR_REPEATS)
+            cursors.add(cursor)
+        raise InvalidResponse(_ENDLESS)
+
+    async def _list_page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
+        """One page; a refusal amid the list costs a wait, not what was read before it."""
+        for _ in range(MOST_REFUSALS if patient else 0):
+            try:
+                return await self._client.integrations(cursor, self.traffic)
+            except RateLimited:
+                continue
+        return await self._client.integrations(cursor, self.traffic)
+
+    def _list_ends(self, listed: set[str], *, complete: bool) -> None:
+        if not complete:
+            return
+        for tracked in self._roster.complete(listed, self._now()):
+            log.info("integration left", workspace=self.name, integration_id=tracked.id)
+
+    async def _read_in_turn(self) -> None:
+        """A pass without the list: the history of each integration, the longest unread first."""
+        self._listless = True
+        due = [tracked for tracked in self._roster if self._due(tracked) is not None]
+        if not due:
+            return
+        first = min(due, key=lambda tracked: tracked.read_at or -math.inf)
+        turn = await self._client.turn(Endpoint.HISTORY, self.traffic)
+        error = await self._read(first, Due.TURN, turn)
+        if error is not None and not isinstance(error, BadRequest | NotFound):
+            raise error
+        self._consider(self._roster)
+        while self._reads.waiting(Due.CHANGE, Due.TURN) + self._reads.under_way(
+            Due.CHANGE, Due.TURN
+        ):
+            await self._moved.wait()
+        if self._failed_reads >= MOST_FAILED_READS and self._last_error is not None:
+            raise self._last_error
+
+    def _pass_failed(self, error: ApiError) -> None:
+        self._reads.clear()
+        if self._failure is None or self._failure.reason != error.reason:
+            log.warning(
+                "refresh failed", workspace=self.name, reason=error.reason, problem=str(error)
+            )
+        self._failure = error
+
+    def _pass_done(self) -> None:
+        if self._failure is not None:
+            log.info("refresh works again", workspace=self.name)
+        self._failure = None
+        self._last_refresh = self._clock.wall()
+        self._refresh_duration = self._now() - self._pass_began
+        self._consider(self._roster)
+
+    # What to read
+
+    def _consider(self, several: Iterable[Tracked]) -> None:
+        """Put into the queue what is due."""
+        server = self._server_time()
+        for tracked in several:
+            if self._held_back():
+                return
+            tracked.expire(server)
+            due = self._due(tracked)
+            if due is not None:
+                self._reads.put(tracked.id, due, tracked.read_at or -math.inf)
+
+    def _due(self, tracked: Tracked) -> Due | None:
+        return tracked.due(self._now(), self._server_time(), self._turn, listless=self._listless)
+
+    def _held_back(self) -> bool:
+        """Whether reads wait for the next pass: too many failed, or one tries for all."""
+        if self._failed_reads >= MOST_FAILED_READS:
+            return True
+        return self._denied is not None and self._reads.busy
+
+    async def _read_due(self, identifier: str, turn: Turn) -> None:
+        """Read what is due by now; what was put into the queue may be known meanwhile."""
+        tracked = self._roster.get(identifier)
+        due = self._due(tracked) if tracked else None
+        if tracked is None or due is None:
+            with turn:
+                return
+        try:
+            await self._read(tracked, due, turn)
+        except Exception:
+            log.exception(
+                "history not read by a defect", workspace=self.name, integration_id=identifier
+            )
+            tracked.failed(ApiError(_DEFECT), self._now())
+
+    async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
+        """Read one page of a history; the error where it failed."""
+        cursor = tracked.ledger.next_cursor if due is Due.CATCH_UP else None
+        asked = tracked.asking()
+        if cursor is None:
+            tracked.turn = self._turn
+        try:
+            page = await self._client.history(tracked.id, cursor, turn)
+            server = self._server_time()
+            if cursor is None:
+                now, wall = self._now(), self._clock.wall()
+                counted = tracked.took(page, asked, now, wall, server)
+                tracked.audit_after(self._audit_interval())
+            else:
+                counted = tracked.took_older(page, server)
+        except ApiError as error:
+            self._read_failed(tracked, error)
+            return error
+        finally:
+            self._notify()
+        self._read_done(tracked, counted)
+        return None
+
+    def _read_done(self, tracked: Tracked, counted: list[Run]) -> None:
+        self._failed_reads = 0
+        for run in counted:
+            self._log_finished(tracked, run)
+        if self._denied is not None:
+            self._denied = None
+            self._consider(self._roster)
+        elif tracked.ledger.next_cursor is not None:
+            self._reads.put(tracked.id, Due.CATCH_UP)
+
+    def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
+        """Note a failure where it belongs: to the key, to the endpoint, to the integration."""
+        if isinstance(error, Unauthorized | Forbidden):
+            if self._denied is None:
+                log.warning("history not readable", workspace=self.name, problem=str(error))
+            self._denied = error
+            self._reads.clear()
+            return
+        if isinstance(error, RateLimited):
+            return
+        tracked.failed(error, self._now())
+        log.warning(
+            "history not read",
+            workspace=self.name,
+            integration_id=tracked.id,
+            problem=str(error),
+        )
+        if error.retryable or isinstance(error, InvalidResponse):
+            self._failed_reads += 1
+            self._last_error = error
+        if self._failed_reads >= MOST_FAILED_READS:
+            self._reads.clear()
+
+    def _audit_interval(self) -> float:
+        slots = self._client.budgets[Endpoint.HISTORY].slots
+        spread = 60.0 * len(self._roster) / (AUDIT_SHARE * slots)
+        return max(AUDIT_EVERY, spread) * self._clock.rng.uniform(0.9, 1.1)
+
+    def _welcome(self, several: Iterable[Tracked]) -> None:
+        """Take note of integrations that a list page told of."""
+        tracked = list(several)
+        self._unserved.update(one.id for one in tracked if not one.zero_served)
+        self._consider(tracked)
+
+    def _log_finished(self, tracked: Tracked, run: Run) -> None:
+        facts = {
+            "workspace": self.name,
+            "integration_id": tracked.id,
+            "integration_name": tracked.name,
+            "status": run.status.value,
+            "rows_synced": run.rows_synced,
+            "rows_failed": run.rows_failed,
+            "duration_seconds": run.duration,
+            "finished_at": run.finish and datetime.fromtimestamp(run.finish, UTC).isoformat(),
+        }
+        log.info("sync finished", **{key: fact for key, fact in facts.items() if fact is not None})
+
+    # Time
+
+    def _now(self) -> float:
+        return self._clock.monotonic()
+
+    def _server_time(self) -> float:
+        return self._clock.wall() + self._client.skew
+
+    def _notify(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()

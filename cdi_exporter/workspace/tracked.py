@@ -1,0 +1,337 @@
+"""One integration as the exporter follows it: what the list says, what was read, what is due.
+
+Pure but for the arithmetic of time, which is handed in: `now` is in seconds of the event
+loop, `wall` in Unix seconds here, `server` in Unix seconds of the API's clock.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.config import StaleAfter
+from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
+from cdi_exporter.ledger import IntegrationLedger, Known
+from cdi_exporter.model import Counters, Integration, Run, Status
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+
+FIRST_BACKOFF = 5.0
+LONGEST_BACKOFF = 900.0
+SAME_START = 1.0
+"""Seconds by which the list's start time may differ from the history's."""
+
+SKIPPED_BY = 240.0
+"""A start so long after the scheduled one is another run's: they are 5 minutes apart at least."""
+
+LIST_LAG = 120.0
+"""Seconds that the list may take to tell of a run."""
+
+LEAST_STALE_AFTER = 900.0
+_CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
+
+
+class Due(IntEnum):
+    """Why a history is read; the lower, the sooner."""
+
+    CHANGE = 0
+    EXPECTED = 1
+    TURN = 2
+    CATCH_UP = 3
+    AUDIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What of a list item tells that a run began or ended."""
+
+    start: float | None
+    status: Status | None
+    watermark: float | None
+
+    @classmethod
+    def by(cls, item: Integration) -> "Said":
+        """The part of an item that is compared."""
+        return cls(item.last_job_start, item.last_job_status, item.last_updated)
+
+
+class Tracked:
+    """One integration of a workspace."""
+
+    def __init__(self, identifier: str, name: str | None = None) -> None:
+        self.id = identifier
+        self.configured_name = name
+        self.ledger = IntegrationLedger()
+        self.item: Integration | None = None
+        """The newest list item."""
+        self.answered: Said | None = None
+        """What the list said when the history that answers it was asked for."""
+        self.read_at: float | None = None
+        """When the newest page was last read, in loop seconds."""
+        self.turn = 0
+        """The last turn in which the newest page was read; see `Due.TURN`."""
+        self.missed_by_list = False
+        self.absences = 0
+        self.absent_since: float | None = None
+        self.zero_served = False
+        """Whether a scrape has seen the counters before they first rose."""
+        self.refreshed: float | None = None
+        self.problem: ApiError | None = None
+        self._seen_at = -math.inf
+        """When the list item was given, in the API's time."""
+        self._cursors: set[str] = set()
+        """Cursors that the pages since the newest one gave."""
+        self._attempts = 0
+        """Reads in a row that failed, or did not hold what the list promised."""
+        self._not_before = -math.inf
+        self._audit_at = -math.inf
+        self._stale_after: StaleAfter | None = None
+        self._snapshot: IntegrationSnapshot | None = None
+        self._shown = Facts(identifier, "")
+
+    @property
+    def name(self) -> str:
+        """The configured name, else the API's, else the ID."""
+        return self.configured_name or (self.item.name if self.item else None) or self.id
+
+    def configure(self, stale_after: StaleAfter | None) -> None:
+        """Take the user's own word on when this integration is late."""
+        self._stale_after = stale_after
+        self._snapshot = None
+
+    # What the list says
+
+    def see(
+        self, item: Integration, wall: float, server: float, stale_after: StaleAfter | None
+    ) -> None:
+        """Take a list item; `stale_after` is what the user configured for it."""
+        before, self.item = self.item, item
+        self._seen_at = server
+        self._stale_after = stale_after
+        said = Said.by(item)
+        if before is not None and said != Said.by(before):
+            self._attempts, self._not_before = 0, -math.inf
+            if self._only_began(before):
+                self.answered = said
+        if before != item:
+            self._snapshot = None
+        if self.read_at is not None and not self.in_turn and not self.changed:
+            self.confirm(wall)
+
+    def confirm(self, wall: float) -> None:
+        """Note that what is known was true at `wall`."""
+        self.refreshed = wall
+        if self._snapshot is not None:
+            self._snapshot = replace(self._snapshot, refreshed=wall)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the list tells of something that the history read so far does not hold."""
+        if self.item is None or self.in_turn:
+            return False
+        return Said.by(self.item) != self.answered or self._awaited
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the list does not tell of changes, so that the history is read in turn."""
+        if self.item is None or self.missed_by_list:
+            return True
+        silent = self.item.last_job_start is None or self.item.last_job_status is None
+        return silent and bool(self.ledger.known.newest_start > 0)
+
+    @property
+    def listed_run(self) -> float | None:
+        """The start of a run under way that only the list tells of."""
+        if self.item is None or self.item.last_job_status is not Status.RUNNING:
+            return None
+        start = self.item.last_job_start
+        known = start is None or start <= self.ledger.known.newest_start + SAME_START
+        return None if known else start
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether the list tells of a run, or of its end, that the history lags behind with."""
+        if self.item is None or self.item.last_job_start is None:
+            return False
+        if self.item.last_job_status is Status.RUNNING:
+            return False
+        start, known = self.item.last_job_start, self.ledger.known
+        return start > known.newest_start + SAME_START or any(
+            run.start is not None and abs(run.start - start) <= SAME_START for run in known.running
+        )
+
+    def _only_began(self, before: Integration) -> bool:
+        """Whether all that the list tells is that a run began after the last one known."""
+        item, start = self.item, self.item.last_job_start if self.item else None
+        if item is None or start is None or item.last_job_status is not Status.RUNNING:
+            return False
+        known = self.ledger.known
+        scheduled = before.next_scheduled_run
+        return (
+            self.read_at is not None
+            and before.last_job_status is not Status.RUNNING
+            and Said.by(before) == self.answered
+            and before.last_job_start is not None
+            and start > known.newest_start + SAME_START
+            and before.last_job_start <= known.newest_start + SAME_START
+            and item.last_updated == before.last_updated
+            and not known.running
+            and not (scheduled is not None and start > scheduled + SKIPPED_BY)
+        )
+
+    # What the history says
+
+    def asking(self) -> Said | None:
+        """What the list says as a read of the newest page begins; handed to `took`."""
+        return Said.by(self.item) if self.item else None
+
+    def took(
+        self, page: HistoryPage, asked: Said | None, now: float, wall: float, server: float
+    ) -> list[Run]:
+        """Take the newest page; return the runs that were counted by it."""
+        known, first = self.ledger.known, self.read_at is None
+        self._cursors.clear()
+        self._follow(page)
+        counted = self.ledger.read_newest(page, server)
+        self.read_at, self.answered, self.problem = now, asked, None
+        if self._awaited:
+            self._back_off(now)
+        else:
+            self._attempts, self._not_before = 0, -math.inf
+        if not first and self._unannounced(known):
+            self.missed_by_list = True
+        self._snapshot = None
+        self.confirm(wall)
+        return counted
+
+    def took_older(self, page: HistoryPage, server: float) -> list[Run]:
+        """Take an older page; return the runs that were counted by it.
+
+        Raises InvalidResponse where its cursor leads back.
+        """
+        self._follow(page)
+        self._snapshot = None
+        return self.ledger.read_older(page, server)
+
+    def _follow(self, page: HistoryPage) -> None:
+        if page.next_cursor is not None:
+            if page.next_cursor in self._cursors:
+                raise InvalidResponse(_CURSOR_REPEATS)
+            self._cursors.add(page.next_cursor)
+
+    def failed(self, error: ApiError, now: float) -> None:
+        """A read of the history failed."""
+        if isinstance(error, BadRequest | InvalidResponse):
+            self.ledger.restart_chain()
+        self.problem = error
+        self._snapshot = None
+        self._back_off(now)
+
+    def expire(self, server: float) -> None:
+        """Give up runs that are marked as running for too long."""
+        gaps = self.ledger.counters.gaps
+        self.ledger.expire(server)
+        if self.ledger.counters.gaps != gaps:
+            self._snapshot = None
+
+    def _unannounced(self, before: Known) -> bool:
+        """Whether the history held a younger run than the list, which was silent about it."""
+        if self.item is None or self.item.last_job_start is None:
+            return False
+        newest = self.ledger.known.newest_start
+        news = newest > max(before.newest_start, self.item.last_job_start) + SAME_START
+        return news and newest < self._seen_at - LIST_LAG
+
+    def _back_off(self, now: float) -> None:
+        self._not_before = now + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._attempts, 16))
+        self._attempts += 1
+
+    # What is due
+
+    def due(self, now: float, server: float, turn: int, *, listless: bool) -> Due | None:
+        """Why the history should be read now, None where it need not be.
+
+        `turn` counts the passes; in a `listless` one each integration has its turn.
+        """
+        if now < self._not_before:
+            return None
+        if self.read_at is None or self.changed or self.ledger.overlooked(server):
+            return Due.CHANGE
+        if (listless or self.in_turn) and self.turn < turn:
+            return Due.TURN
+        if self.ledger.next_cursor is not None or self.ledger.catching_up:
+            return Due.CATCH_UP
+        if now >= self._audit_at:
+            return Due.AUDIT
+        return None
+
+    def audit_after(self, seconds: float) -> None:
+        """Put the next audit off until `seconds` after the last read."""
+        self._audit_at = (self.read_at or 0.0) + seconds
+
+    # What is shown
+
+    def snapshot(self) -> IntegrationSnapshot:
+        """What is shown of it; the same object until something changes."""
+        if self._snapshot is None:
+            facts = self._facts()
+            if facts != self._shown:
+                self._shown = facts
+            self._snapshot = IntegrationSnapshot(
+                facts=self._shown,
+                refreshed=self.refreshed,
+                up=None if self.read_at is None and self.problem is None else not self.problem,
+                problem=str(self.problem) if self.problem else None,
+            )
+        return self._snapshot
+
+    def served(self) -> None:
+        """A scrape has seen the counters; from now on they may rise."""
+        if not self.zero_served:
+            self.zero_served = True
+            if self.ledger.counters != Counters():
+                self._snapshot = None
+
+    def _facts(self) -> Facts:
+        known, item = self.ledger.known, self.item
+        read = self.read_at is not None
+        running, since = self._running(known)
+        return Facts(
+            id=self.id,
+            name=self.name,
+            type=item.type if item else None,
+            status=item.status if item else None,
+            warehouse=item.warehouse if item else None,
+            last=known.last,
+            last_success=known.last_success,
+            history_start=known.history_start,
+            watermark=known.watermark,
+            consecutive_failures=known.consecutive_failures if read else None,
+            running=running,
+            running_since=since,
+            next_scheduled=item.next_scheduled_run if item else None,
+            typical_interval=known.typical_interval,
+            typical_duration=known.typical_duration,
+            typical_rows=known.typical_rows,
+            stale_after=self._stale_after_seconds(known),
+            counters=self.ledger.counters if self.zero_served else Counters(),
+            recent=known.recent,
+        )
+
+    def _running(self, known: Known) -> tuple[int | None, float | None]:
+        starts = [run.start for run in known.running if run.start is not None]
+        if self.listed_run is not None:
+            starts.append(self.listed_run)
+        if not starts and not known.undated_running and self.read_at is None:
+            told = self.item is not None and self.item.last_job_status is not None
+            return (0 if told else None), None
+        return len(starts) + known.undated_running, min(starts, default=None)
+
+    def _stale_after_seconds(self, known: Known) -> float | None:
+        if self._stale_after is not None:
+            return self._stale_after.after
+        if known.typical_interval is None:
+            return None
+        if self.item is not None and self.item.next_scheduled_run is None:
+            return None
+        typical = 2 * known.typical_interval + 2 * (known.typical_duration or 0.0)
+        return max(LEAST_STALE_AFTER, typical)

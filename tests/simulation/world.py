@@ -1,0 +1,358 @@
+"""Simulated days: the real exporter against the simulated Braze, in virtual time, by seed.
+
+A scenario is drawn from its seed: integrations, scraping Prometheus servers, faults, lags,
+clock differences. `simulate` runs it and returns what must hold and does not, in words.
+"""
+
+import asyncio
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import httpx
+import structlog
+
+from cdi_exporter.app import Exporter
+from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
+from cdi_exporter.simulator import (
+    HISTORY,
+    LIST,
+    Fault,
+    FaultKind,
+    IntegrationSpec,
+    RetryHeader,
+    ScriptedIntegration,
+    Simulator,
+    WindowKind,
+    many,
+    mixed,
+)
+from cdi_exporter.web.app import WebOptions, create_app
+from tests.simulation.direct import DirectTransport
+from tests.virtual import EPOCH, run, virtual_clock
+
+HOUR = 3600.0
+SETTLE = 2 * HOUR
+"""How long before the end the last fault is over, and runs may still be in detection."""
+
+COUNTER = re.compile(
+    rb"^(braze_cdi_(?:syncs|rows_synced|rows_failed|history_gaps)_total)\{([^}]*)\} (\S+)$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Scraper:
+    """One Prometheus server."""
+
+    interval: float
+    offset: float
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A world and its weather."""
+
+    seed: int
+    hours: float
+    integrations: Sequence[IntegrationSpec]
+    scrapers: Sequence[Scraper]
+    faults: Sequence[Fault] = ()
+    latency: float = 0.2
+    history_lag: float = 0.0
+    list_lag: float = 0.0
+    list_has_last_job: bool = True
+    ahead: float = 0.0
+    """Seconds by which Braze's clock is ahead of the exporter's."""
+    limit_window: WindowKind = "sliding"
+    retry_header: RetryHeader = "retry-after"
+    silences: Sequence[tuple[float, float]] = ()
+    """Times in which nobody scrapes."""
+
+
+@dataclass
+class Outcome:
+    """What a scenario came to."""
+
+    violations: list[str] = field(default_factory=list)
+    counted: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    scrapes: int = 0
+    delays: list[float] = field(default_factory=list)
+    """Seconds from a run's finish to the first scrape that shows it counted."""
+
+    def check(self, holds: bool, what: str) -> None:
+        if not holds and len(self.violations) < 20:
+            self.violations.append(what)
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    rng = random.Random(f"scenario/{seed}")
+    number = rng.choice([1, 2, 5, 12, 30, 60, 120, 120, 300])
+    hours = rng.choice([6.0, 12.0, 24.0]) if number <= 60 else 5.0
+    end = EPOCH + hours * HOUR
+    interval = rng.choice([15.0, 30.0, 30.0, 60.0, 120.0, 300.0])
+    scrapers = [Scraper(interval, 0.0, min(10.0, interval))]
+    if rng.random() < 0.4:
+        scrapers.append(Scraper(interval, rng.uniform(0, interval), rng.uniform(2, 10)))
+    return Scenario(
+        seed=seed,
+        hours=hours,
+        integrations=mixed(number, seed, EPOCH + HOUR, end - SETTLE),
+        scrapers=scrapers,
+        faults=_faults(rng, EPOCH, end - SETTLE),
+        latency=rng.choice([0.0, 0.05, 0.2, 1.0]),
+        history_lag=rng.choice([0.0, 0.0, 5.0, 45.0]),
+        list_lag=rng.choice([0.0, 0.0, 5.0, 45.0]),
+        list_has_last_job=rng.random() > 0.1,
+        ahead=rng.choice([0.0, 0.0, -90.0, 3600.0]),
+        limit_window=rng.choice(["sliding", "fixed"]),
+        retry_header=rng.choice(["retry-after", "x-ratelimit-retry-after", "reset", "none"]),
+        silences=_silences(rng, EPOCH, end - SETTLE),
+    )
+
+
+def _faults(rng: random.Random, start: float, end: float) -> list[Fault]:
+    kinds = [kind for kind in FaultKind if kind is not FaultKind.OVERSIZED]
+    faults = []
+    for _ in range(rng.choice([0, 0, 2, 6])):
+        begin = rng.uniform(start, end - 600)
+        length = rng.choice([30.0, 300.0, 1800.0])
+        faults.append(
+            Fault(
+                begin,
+                min(end, begin + length),
+                rng.choice(kinds),
+                endpoint=rng.choice([None, LIST, HISTORY]),
+                rate=rng.choice([0.1, 0.5, 1.0]),
+                delay=rng.choice([3.0, 15.0, 60.0]),
+                per_minute=rng.choice([10.0, 25.0, 60.0]),
+            )
+        )
+    return faults
+
+
+def _silences(rng: random.Random, start: float, end: float) -> list[tuple[float, float]]:
+    if rng.random() < 0.6:
+        return []
+    begin = rng.uniform(start + HOUR / 2, end - HOUR)
+    return [(begin, begin + rng.choice([1200.0, HOUR, 2 * HOUR]))]
+
+
+def simulate(scenario: Scenario) -> Outcome:
+    """Run a scenario to its end."""
+    return run(_Simulation(scenario).run())
+
+
+@dataclass(frozen=True)
+class _CountedRun:
+    at: float
+    integration_id: str
+    finish: float
+    status: str
+    rows: int | None
+
+
+class _Recorder(DirectTransport):
+    """Remembers when each integration's newest page was first read."""
+
+    def __init__(self, app: Simulator, now: Callable[[], float]) -> None:
+        super().__init__(app)
+        self._now = now
+        self.first_read: dict[str, float] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        asked = self._now()
+        response = await super().handle_async_request(request)
+        parts = request.url.path.split("/")
+        if len(parts) == 5 and response.status_code == 200 and not request.url.query:
+            self.first_read.setdefault(parts[3], asked)
+        return response
+
+
+class _Simulation:
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.outcome = Outcome()
+        self.counted: list[_CountedRun] = []
+        self.shown: dict[int, dict[bytes, float]] = defaultdict(dict)
+        self.end = EPOCH + scenario.hours * HOUR
+
+    async def run(self) -> Outcome:
+        scenario = self.scenario
+        self.clock = clock = virtual_clock(scenario.seed)
+        simulator = Simulator(
+            scenario.integrations,
+            lambda: clock.wall() + scenario.ahead,
+            faults=[
+                Fault(
+                    **{
+                        **_fields(fault),
+                        "start": fault.start + scenario.ahead,
+                        "end": fault.end + scenario.ahead,
+                    }
+                )
+                for fault in scenario.faults
+            ],
+            seed=scenario.seed,
+            latency=scenario.latency,
+            history_lag=scenario.history_lag,
+            list_lag=scenario.list_lag,
+            list_has_last_job=scenario.list_has_last_job,
+            limit_window=scenario.limit_window,
+            retry_header=scenario.retry_header,
+        )
+        self.recorder = _Recorder(simulator, lambda: clock.wall() + scenario.ahead)
+        structlog.configure(processors=[self._record])
+        workspace = WorkspaceConfig(
+            name="w", endpoint="https://braze", key=inline_key(simulator.key), refresh=Refresh()
+        )
+        exporter = Exporter(
+            Settings((workspace,)), clock, transport=lambda _: self.recorder, offload=_inline
+        )
+        app = create_app(exporter, WebOptions())
+        async with httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e") as client:
+            await asyncio.gather(
+                *(self._scrape(client, number) for number in range(len(scenario.scrapers)))
+            )
+        asked = self._requests(simulator)
+        await asyncio.sleep(2 * HOUR)
+        halfway = self._requests(simulator)
+        await asyncio.sleep(HOUR)
+        self.outcome.check(
+            self._requests(simulator) == halfway, f"asked without a scrape, after {asked}"
+        )
+        await exporter.close()
+        self._check_counting(simulator)
+        self._check_budget(simulator)
+        self.outcome.counted = len(self.counted)
+        self.outcome.requests = {name: len(t.times) for name, t in simulator.traffic.items()}
+        return self.outcome
+
+    def _requests(self, simulator: Simulator) -> int:
+        return sum(len(traffic.times) for traffic in simulator.traffic.values())
+
+    def _record(self, logger: object, method: str, event: dict[str, object]) -> str:
+        if event["event"] == "sync finished":
+            self.counted.append(
+                _CountedRun(
+                    self.clock.wall(),
+                    str(event["integration_id"]),
+                    _seconds(str(event.get("finished_at", ""))),
+                    str(event["status"]),
+                    event.get("rows_synced"),  # type: ignore[arg-type]
+                )
+            )
+        elif method in ("error", "exception"):
+            self.outcome.check(False, f"logged {event}")
+        raise structlog.DropEvent
+
+    async def _scrape(self, client: httpx.AsyncClient, number: int) -> None:
+        scraper = self.scenario.scrapers[number]
+        await asyncio.sleep(scraper.offset)
+        headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(scraper.timeout)}
+        while self.clock.wall() < self.end:
+            began = self.clock.monotonic()
+            if not any(a <= self.clock.wall() < b for a, b in self.scenario.silences):
+                response = await client.get("/metrics", headers=headers)
+                took = self.clock.monotonic() - began
+                self.outcome.scrapes += 1
+                self.outcome.check(
+                    took <= scraper.timeout - 0.5 + 1e-6, f"a scrape took {took} s at {began}"
+                )
+                self.outcome.check(response.status_code == 200, f"status {response.status_code}")
+                self._check_rise(number, response.content)
+            await asyncio.sleep(max(0.0, began + scraper.interval - self.clock.monotonic()))
+
+    def _check_rise(self, number: int, page: bytes) -> None:
+        shown = self.shown[number]
+        for name, labels, value in COUNTER.findall(page):
+            series = name + re.sub(rb'integration_name="[^"]*",', b"", labels)
+            new = float(value)
+            old = shown.get(series)
+            if old is None:
+                first = not any(
+                    series in other for key, other in self.shown.items() if key != number
+                )
+                self.outcome.check(new == 0 or not first, f"{series!r} begins at {new}")
+            else:
+                self.outcome.check(new >= old, f"{series!r} fell from {old} to {new}")
+            shown[series] = new
+
+    def _check_counting(self, simulator: Simulator) -> None:
+        scenario = self.scenario
+        counted: dict[str, Counter[tuple[float, str]]] = defaultdict(Counter)
+        for each in self.counted:
+            counted[each.integration_id][(round(each.finish, 3), each.status)] += 1
+        spoiled = any(
+            fault.kind in (FaultKind.ENDLESS, FaultKind.WRONG_TYPES, FaultKind.ITEM_WITHOUT_ID)
+            for fault in scenario.faults
+        )
+        for spec in scenario.integrations:
+            seen = counted.pop(spec.id, Counter())
+            since = self._since(spec)
+            truth = simulator.truth.finished_runs(
+                spec.id, EPOCH - 40 * 86_400, self.end + scenario.ahead
+            )
+            known = Counter((round(run.finish or 0, 3), run.status.value) for run in truth)
+            for run_, times in (seen - known).items():
+                self.outcome.check(False, f"{spec.name} {run_} counted {times} times too often")
+            due = Counter(
+                (round(run.finish, 3), run.status.value)
+                for run in truth
+                if run.finish is not None
+                and since is not None
+                and since < run.finish <= min(self._until(spec), self.end + scenario.ahead - HOUR)
+            )
+            missing = due - seen
+            gaps = sum(
+                value
+                for series, value in self.shown[0].items()
+                if b"history_gaps" in series and spec.id.encode() in series
+            )
+            self.outcome.check(
+                not missing or gaps > 0, f"{spec.name} ({spec.profile}) missed {missing}"
+            )
+            self.outcome.check(spoiled or gaps == 0, f"{spec.name} has {gaps} gaps")
+        self.outcome.check(not counted, f"runs of nobody: {counted}")
+
+    def _since(self, spec: IntegrationSpec) -> float | None:
+        """From when on the integration's runs must be counted; None: never."""
+        first = self.recorder.first_read.get(spec.id)
+        return None if first is None else first
+
+    def _until(self, spec: IntegrationSpec) -> float:
+        """Until when: what finished before it was removed could still be read."""
+        for silence in self.scenario.silences:
+            begin, end = (moment + self.scenario.ahead for moment in silence)
+            if begin < spec.removed_at < end + HOUR:
+                return begin - HOUR
+        return spec.removed_at - HOUR
+
+    def _check_budget(self, simulator: Simulator) -> None:
+        for endpoint, limit in ((LIST, 40), (HISTORY, 80)):
+            busiest = simulator.traffic[endpoint].busiest(60)
+            self.outcome.check(busiest <= limit, f"{busiest} requests a minute to {endpoint}")
+        other_tool = any(fault.kind is FaultKind.OTHER_TOOL for fault in self.scenario.faults)
+        if not other_tool:
+            self.outcome.check(simulator.too_many == 0, f"{simulator.too_many} times 429")
+
+
+async def _inline(render: Callable[[], bytes]) -> bytes:
+    return render()
+
+
+def _fields(fault: Fault) -> dict[str, object]:
+    return {name: getattr(fault, name) for name in fault.__dataclass_fields__}
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+__all__ = ["Outcome", "Scenario", "ScriptedIntegration", "draw", "many", "simulate"]

@@ -1,0 +1,35 @@
+"""The page as Prometheus' own linter reads it."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from cdi_exporter.exposition import Exposition, own_families, process_collectors
+from cdi_exporter.snapshot import WorkspaceSnapshot
+
+PROMTOOL = shutil.which("promtool")
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+@pytest.mark.parametrize("own", [False, True])
+def test_promtool_has_no_complaint(
+    full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, own: bool
+) -> None:
+    """`promtool check metrics` parses the page and finds nothing to lint."""
+    families = own_families(
+        "1.2.3",
+        reload_successful=True,
+        reloaded=1795514400.0,
+        state_writes_failed=0,
+        collectors=process_collectors(),
+    )
+    page = Exposition().render([full, quiet], own=families if own else ())
+    checked = subprocess.run(
+        [str(PROMTOOL), "check", "metrics"],
+        input=page,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (checked.returncode, checked.stderr.decode()) == (0, "")

@@ -1,0 +1,183 @@
+"""The ledger against a model of an integration's history, through the real wire format."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cdi_exporter.braze.wire import HistoryPage, read_history
+from cdi_exporter.ledger import KEPT_RUNS, IntegrationLedger
+
+PAGE = 10
+STATUSES = ("success", "Partial", "error", "config_error", "a new one")
+
+
+@dataclass(eq=False)
+class ModelRun:
+    """One run as it truly is."""
+
+    start: float
+    finish: float | None = None
+    status: str = "running"
+    rows: int = 0
+    baseline: bool = False
+
+    def row(self) -> dict[str, object]:
+        """The run as Braze lists it."""
+        row: dict[str, object] = {"job_status": self.status, "sync_start_time": iso(self.start)}
+        if self.finish is not None:
+            row |= {
+                "sync_finish_time": iso(self.finish),
+                "rows_synced": self.rows,
+                "rows_failed_with_errors": None,
+            }
+        return row
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Runs begin, end, overlap and are told anew while pages are read in any rhythm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000_000.0
+        self.runs: list[ModelRun] = []
+        self.ledger = IntegrationLedger()
+        self.seen = False
+        self.counted = 0
+        self.rows_counted = 0
+        self.last_totals = 0
+
+    @initialize(before=st.integers(0, 35), new=st.booleans(), running=st.booleans())
+    def world(self, before: int, new: bool, running: bool) -> None:
+        for _ in range(before):
+            self.begin(1)
+            self.end_youngest()
+        if running and not new:
+            self.begin(1)
+        self.ledger = IntegrationLedger(everything_counts=new)
+        for run in self.runs:
+            run.baseline = not new and run.finish is not None
+
+    # The workspace
+
+    def begin(self, twins: int) -> None:
+        self.now += 60
+        self.runs += [ModelRun(self.now) for _ in range(twins)]
+
+    def end_youngest(self) -> None:
+        self.now += 10
+        run = self.under_way()[-1]
+        run.finish, run.status, run.rows = self.now, "success", 7
+
+    def under_way(self) -> list[ModelRun]:
+        return [run for run in self.runs if run.finish is None]
+
+    @rule(twins=st.sampled_from([1, 1, 1, 1, 2]))
+    def begins(self, twins: int) -> None:
+        if not self.seen and len(self.under_way()) + twins > 3:
+            return
+        self.begin(twins)
+        if twins > 1:
+            # Runs with one start time are two only when one page shows both.
+            self.reads_the_newest_page()
+
+    @precondition(lambda self: self.under_way())
+    @rule(data=st.data(), status=st.sampled_from(STATUSES), rows=st.integers(0, 99))
+    def ends(self, data: st.DataObject, status: str, rows: int) -> None:
+        self.now += 5
+        run = data.draw(st.sampled_from(self.under_way()))
+        run.finish, run.status, run.rows = self.now, status, rows
+        run.baseline = not self.seen and self.ledger.floor is None
+
+    @rule(count=st.integers(1, 45))
+    def many_pass(self, count: int) -> None:
+        for _ in range(count):
+            self.begin(1)
+            self.end_youngest()
+            self.runs[-1].baseline = not self.seen and self.ledger.floor is None
+
+    @precondition(lambda self: any(run.finish for run in self.runs))
+    @rule(data=st.data(), rows=st.integers(100, 199))
+    def is_told_with_other_numbers(self, data: st.DataObject, rows: int) -> None:
+        """A finished run gets other rows; only the newest ones, as Braze would correct them."""
+        run = data.draw(st.sampled_from([run for run in self.runs if run.finish][-5:]))
+        run.rows = rows
+
+    def drop_what_no_first_page_shows(self) -> None:
+        """A run that is under way behind a page of younger ones at the first sight is unknown."""
+        shown = sorted(self.runs, key=lambda run: -run.start)[:PAGE]
+        self.runs = [run for run in self.runs if run.finish is not None or run in shown]
+
+    # The reader
+
+    def page(self, skip: int) -> HistoryPage:
+        newest_first = sorted(self.runs, key=lambda run: -run.start)
+        rows = [run.row() for run in newest_first[skip : skip + PAGE]]
+        more = skip + PAGE < len(newest_first)
+        link = f'</x?cursor={skip + PAGE}>; rel="next"' if more else None
+        return read_history({"message": "success", "results": rows}, link)
+
+    @rule()
+    def reads_the_newest_page(self) -> None:
+        if not self.seen:
+            self.drop_what_no_first_page_shows()
+        counted = self.ledger.read_newest(self.page(0), self.now)
+        self.seen = True
+        self.counted += len(counted)
+        self.rows_counted += sum(run.rows_synced or 0 for run in counted)
+
+    @precondition(lambda self: self.ledger.next_cursor is not None)
+    @rule()
+    def reads_on(self) -> None:
+        cursor = self.ledger.next_cursor
+        assert cursor is not None
+        counted = self.ledger.read_older(self.page(int(cursor)), self.now)
+        self.counted += len(counted)
+        self.rows_counted += sum(run.rows_synced or 0 for run in counted)
+
+    @precondition(lambda self: self.ledger.catching_up)
+    @rule()
+    def loses_the_cursor(self) -> None:
+        self.ledger.restart_chain()
+
+    @precondition(lambda self: self.seen)
+    @rule()
+    def catches_up(self) -> None:
+        """Reading to the end of what is due leaves nothing uncounted."""
+        self.now += 400
+        self.reads_the_newest_page()
+        for _ in range(1000):
+            if self.ledger.next_cursor is None:
+                break
+            self.reads_on()
+        truth = [run for run in self.runs if run.finish is not None and not run.baseline]
+        assert self.ledger.counters.total == len(truth)
+        assert self.ledger.counters.gaps == 0
+        assert len(self.ledger.known.running) == len(self.under_way())
+
+    @invariant()
+    def counts_what_it_says_and_never_falls(self) -> None:
+        total = self.ledger.counters.total
+        assert total == self.counted
+        assert self.ledger.counters.rows_synced == self.rows_counted
+        assert total >= self.last_totals
+        self.last_totals = total
+
+    @invariant()
+    def counts_no_run_twice(self) -> None:
+        finished = sum(1 for run in self.runs if run.finish is not None and not run.baseline)
+        assert self.ledger.counters.total <= finished
+
+    @invariant()
+    def is_bounded(self) -> None:
+        assert len(self.ledger.runs) <= KEPT_RUNS + len(self.ledger.under_way)
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

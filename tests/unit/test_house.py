@@ -1,0 +1,92 @@
+"""The levels of the house: a module imports only from levels below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import cdi_exporter
+
+ROOT = Path(cdi_exporter.__file__).parent
+
+LEVELS = {
+    "__init__": 0,
+    "model": 0,
+    "catalog": 0,
+    "errors": 0,
+    "snapshot": 1,
+    "ledger": 2,
+    "braze": 1,
+    "braze.wire": 1,
+    "config": 2,
+    "braze.budget": 2,
+    "braze.traffic": 3,
+    "braze.client": 4,
+    "state": 4,
+    "exposition": 4,
+    "workspace": 5,
+    "web": 6,
+    "logs": 6,
+    "app": 7,
+    "simulator": 1,
+    "demo": 8,
+    "cli": 9,
+    "__main__": 10,
+}
+"""The level of each module or room; a room's modules stand beside each other."""
+
+
+def place(module: str) -> str:
+    """The room of a module, by the longest name that has a level."""
+    parts = module.split(".")[1:] or ["__init__"]
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        if name in LEVELS:
+            return name
+    raise AssertionError(f"{module} has no level: give it a room")
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "cdi_exporter"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_a_module_imports_only_from_below(path: Path) -> None:
+    """An import points down, or stays in the same room."""
+    room = place(name_of(path))
+    for imported in imports(path):
+        if imported in ("cdi_exporter", "cdi_exporter.__version__"):
+            continue
+        target = place(imported)
+        assert target == room or LEVELS[target] < LEVELS[room], f"{path.name} imports {imported}"
+
+
+def test_only_the_client_imports_httpx() -> None:
+    """The network has one door; the demo alone opens another, to the simulator."""
+    importers = {
+        name_of(path)
+        for path in modules()
+        if "httpx" in path.read_text()
+        and any(
+            (isinstance(node, ast.Import) and any(a.name == "httpx" for a in node.names))
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    assert importers <= {"cdi_exporter.braze.client", "cdi_exporter.demo"}

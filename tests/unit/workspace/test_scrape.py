@@ -1,0 +1,413 @@
+"""What a scrape starts, what it waits for, and when it is answered."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
+from tests.harness import Rig, passes, rig, scripted, simulator, workspace
+from tests.virtual import EPOCH, run, virtual_clock
+
+FOREVER = EPOCH + 1e9
+
+
+def outage(start: float = EPOCH, end: float = FOREVER) -> Fault:
+    return Fault(start, end, FaultKind.OUTAGE)
+
+
+def hanging(start: float = EPOCH, end: float = FOREVER) -> Fault:
+    return Fault(start, end, FaultKind.HANG, delay=1e6)
+
+
+def test_the_first_scrape_shows_the_last_sync() -> None:
+    """One scrape asks for the list and the history, and shows rows, duration and status."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one")
+        one.run(EPOCH - 100, EPOCH - 40, "partial", rows_synced=90, rows_failed=10)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            page = await it.scrape()
+        assert page("braze_cdi_last_sync_status", status="partial") == 1
+        assert page("braze_cdi_last_sync_status", status="success") == 0
+        assert page("braze_cdi_last_sync_rows_synced", integration_name="sync-one") == 90
+        assert page("braze_cdi_last_sync_rows_failed") == 10
+        assert page("braze_cdi_last_sync_duration_seconds") == 60
+        assert page("braze_cdi_syncs_total", status="partial") == 0, "the baseline is not counted"
+        assert page("braze_cdi_up") == 1
+
+    run(main())
+
+
+def test_a_run_that_finishes_later_counts_once() -> None:
+    """A run adds to the counters once, however often it is read."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", runs=3)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            await it.scrape()
+            await passes(60)
+            one.run(clock.wall() - 30, clock.wall() - 1, rows_synced=5, rows_failed=2)
+            for _ in range(5):
+                page = await it.scrape()
+                await passes(60)
+        assert page("braze_cdi_syncs_total", status="success") == 1
+        assert page("braze_cdi_rows_synced_total") == 5
+        assert page("braze_cdi_rows_failed_total") == 2
+        assert page("braze_cdi_sync_duration_seconds_sum") == 29
+        assert page("braze_cdi_sync_duration_seconds_count") == 1
+
+    run(main())
+
+
+def test_what_did_not_change_costs_no_history_read() -> None:
+    """While the list says the same, only the list is asked."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted("one", 3), scripted("two", 3)), clock=clock) as it:
+            for _ in range(20):
+                await it.scrape()
+                await passes(30)
+            assert it.simulator.traffic[HISTORY].statuses[200] == 2
+            assert it.simulator.traffic[LIST].statuses[200] == 20
+
+    run(main())
+
+
+def test_a_run_under_way_is_shown_without_a_history_read() -> None:
+    """The list says that a run is under way and since when: that is enough."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", runs=3)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            page = await it.scrape()
+            assert page("braze_cdi_syncs_running") == 0
+            await passes(60)
+            one.run(clock.wall() - 20)
+            page = await it.scrape()
+            assert it.simulator.traffic[HISTORY].statuses[200] == 1
+            assert page("braze_cdi_syncs_running") == 1
+            assert page("braze_cdi_running_sync_start_timestamp_seconds") == EPOCH + 40.2
+            assert page("braze_cdi_last_sync_start_timestamp_seconds") == EPOCH - 3600
+
+    run(main())
+
+
+def test_scrapes_that_come_together_share_one_refresh() -> None:
+    """Any number of scrapes within `min_interval` cost one pass."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
+            await asyncio.gather(*(it.scrape() for _ in range(10)))
+            await passes(8)
+            await it.scrape()
+            assert it.simulator.traffic[LIST].statuses[200] == 1
+            await passes(2)
+            await it.scrape()
+            assert it.simulator.traffic[LIST].statuses[200] == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("timeout", "least", "most"),
+    [(5, 4.0, 4.5), (30, 29.0, 29.5), (None, 9.0, 9.5), ("nonsense", 9.0, 9.5), (0.2, 0.0, 0.0)],
+)
+def test_a_hanging_api_is_waited_for_to_the_deadline(
+    timeout: object, least: float, most: float
+) -> None:
+    """With nothing known yet a scrape waits as long as Prometheus does, less the offset."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted(), faults=[hanging()]), clock=clock) as it:
+            headers = (
+                {} if timeout is None else {"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)}
+            )
+            response = await it.client.get("/metrics", headers=headers)
+            assert response.status_code == 200
+            assert least <= clock.monotonic() <= most
+
+    run(main())
+
+
+def test_a_workspace_that_failed_last_is_not_waited_for() -> None:
+    """While the API is down a scrape is answered at once, with the last known values."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        it: Rig
+        async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
+            await it.scrape()
+            it.simulator.faults.append(hanging())
+            await passes(30)
+            await it.scrape()
+            await passes(60)
+            began = clock.monotonic()
+            page = await it.scrape()
+            assert clock.monotonic() == began
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_refresh_error", reason="timeout") == 1
+            assert page("braze_cdi_last_sync_rows_synced") == 100
+            assert page("braze_cdi_last_refresh_timestamp_seconds") == pytest.approx(EPOCH, abs=1)
+
+    run(main())
+
+
+def test_one_workspaces_trouble_neither_hides_nor_delays_another() -> None:
+    """A workspace that hangs leaves the other's data fresh, and its probe fast."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        well = simulator(clock, scripted("one", 3))
+        ill = simulator(clock, scripted("two", 3), faults=[hanging()])
+        async with rig(well, ill, clock=clock) as it:
+            page = await it.scrape("/probe?workspace=w0")
+            assert clock.monotonic() < 1
+            assert page("braze_cdi_last_sync_rows_synced", workspace="w0") == 100
+            page = await it.scrape()
+            assert page("braze_cdi_up", workspace="w0") == 1
+            assert page("braze_cdi_last_sync_rows_synced", workspace="w0") == 100
+            assert not page.all("braze_cdi_last_sync_rows_synced", workspace="w1")
+
+    run(main())
+
+
+def test_a_refresh_outlives_its_scrape_and_shows_piece_by_piece() -> None:
+    """What a short scrape does not wait for goes on, and the next one shows it."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        many = [scripted(f"{number:03}", 3) for number in range(60)]
+        async with rig(simulator(clock, *many, latency=1.0), clock=clock) as it:
+            page = await it.scrape(seconds=4)
+            assert clock.monotonic() <= 3.5
+            some = len(page.all("braze_cdi_last_sync_rows_synced"))
+            assert 0 < some < 60
+            await passes(30)
+            page = await it.scrape()
+            assert len(page.all("braze_cdi_last_sync_rows_synced")) == 60
+
+    run(main())
+
+
+def test_nobody_scrapes_nothing_is_asked() -> None:
+    """Without a scrape the exporter falls silent."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", runs=3)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            await passes(100)
+            assert it.requests() == 0
+            await it.scrape()
+            await passes(10)
+            asked = it.requests()
+            one.run(clock.wall() - 5, clock.wall() - 1)
+            await passes(86_400)
+            assert it.requests() == asked
+
+    run(main())
+
+
+def test_a_look_at_the_pages_asks_nothing() -> None:
+    """HEAD, the pages and the exporter's own metrics show what is known."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted()), clock=clock) as it:
+            for path in ("/", "/-/metrics", "/-/healthy", "/-/ready", "/sd"):
+                assert (await it.client.get(path)).status_code == 200
+            head = await it.client.head("/metrics")
+            assert head.status_code == 200
+            assert it.requests() == 0
+
+    run(main())
+
+
+def test_a_dead_workspace_costs_the_tries_of_one_request_a_pass() -> None:
+    """While nothing answers, a pass is three tries."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted(), faults=[outage()]), clock=clock) as it:
+            for number in range(1, 6):
+                page = await it.scrape()
+                await passes(30)
+                assert it.requests() == 3 * number
+            assert page("braze_cdi_refresh_error", reason="connection") == 1
+            page = await it.scrape("/-/metrics")
+            assert not page.all("braze_cdi_up"), "the exporter's own metrics alone"
+
+    run(main())
+
+
+def test_known_data_of_a_dead_workspace_costs_little_more() -> None:
+    """Where the list fails and integrations are known, one history is tried too."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        many = [scripted(f"{number:03}", 3) for number in range(30)]
+        async with rig(simulator(clock, *many), clock=clock) as it:
+            await it.scrape()
+            await passes(30)
+            it.simulator.faults.append(outage())
+            for _ in range(10):
+                before = it.requests()
+                await it.scrape()
+                await passes(120)
+                assert it.requests() - before <= 6
+
+    run(main())
+
+
+def test_without_the_list_permission_configured_ids_are_read() -> None:
+    """A key without `cdi.integration_list` works where the IDs are configured."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(
+            clock,
+            scripted("one", 3),
+            scripted("two", 3),
+            permissions=["cdi.integration_job_status"],
+        )
+        config = workspace(
+            integrations=(
+                ConfiguredIntegration(id="one", name="users"),
+                ConfiguredIntegration(id="two", name=None),
+                ConfiguredIntegration(id="nowhere", name=None),
+            )
+        )
+        async with rig(braze, workspaces=[config], clock=clock) as it:
+            page = await it.scrape()
+            assert page("braze_cdi_up") == 1
+            assert page("braze_cdi_last_sync_rows_synced", integration_name="users") == 100
+            assert page("braze_cdi_last_sync_rows_synced", integration_name="two") == 100
+            assert page("braze_cdi_integration_up", integration_id="nowhere") == 0
+            assert page("braze_cdi_integration_up", integration_id="two") == 1
+            assert page("braze_cdi_integrations") == 3
+            for _ in range(20):
+                await passes(30)
+                await it.scrape()
+            assert it.simulator.traffic[LIST].statuses[403] == 1, "asked again every 15 minutes"
+            await passes(300)
+            await it.scrape()
+            assert it.simulator.traffic[LIST].statuses[403] == 2
+
+    run(main())
+
+
+def test_discovery_without_the_permission_says_what_is_missing() -> None:
+    """`auto` without the list permission is an error that names the permission."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted(), permissions=["cdi.integration_job_status"])
+        async with rig(braze, clock=clock) as it:
+            page = await it.scrape()
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_refresh_error", reason="forbidden") == 1
+            assert "cdi.integration_list" in (await it.client.get("/")).text
+
+    run(main())
+
+
+def test_a_wrong_key_is_unauthorized_and_asked_once_a_pass() -> None:
+    """401 ends the pass, and is not tried again within it."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted())
+        braze.key = "another"
+        async with rig(braze, clock=clock) as it:
+            page = await it.scrape()
+            assert it.requests() == 1
+            assert page("braze_cdi_refresh_error", reason="unauthorized") == 1
+            assert page("braze_cdi_api_requests_total", code="401") == 1
+
+    run(main())
+
+
+def test_a_429_is_obeyed() -> None:
+    """After a 429 nothing is asked before its Retry-After is over."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        other_tool = Fault(EPOCH - 60, EPOCH + 90, FaultKind.OTHER_TOOL, per_minute=1e4)
+        braze = simulator(clock, scripted("one", 3), faults=[other_tool], limit_window="fixed")
+        async with rig(braze, clock=clock) as it:
+            page = await it.scrape()
+            assert page("braze_cdi_refresh_error", reason="rate_limited") == 1
+            answered = it.requests()
+            assert answered == 1
+            for _ in range(30):
+                await passes(10)
+                page = await it.scrape()
+            assert page("braze_cdi_up") == 1
+            assert page("braze_cdi_refresh_error", reason="rate_limited") == 0
+
+    run(main())
+
+
+def test_a_scrape_in_shutdown_is_answered_with_what_is_known() -> None:
+    """A scrape that waits is answered at once when the exporter stops."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted(), faults=[hanging()]), clock=clock) as it:
+            waiting = asyncio.create_task(it.scrape())
+            await passes(1)
+            it.exporter.release()
+            await waiting
+            assert clock.monotonic() == 1
+
+    run(main())
+
+
+def test_a_client_that_goes_away_cancels_nothing() -> None:
+    """The refresh that an impatient client started goes on."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted("one", 3), latency=2.0), clock=clock) as it:
+            impatient = asyncio.create_task(it.client.get("/metrics"))
+            await passes(1)
+            impatient.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await impatient
+            await passes(5)
+            page = await it.scrape()
+            assert page("braze_cdi_last_sync_rows_synced") == 100
+            assert it.requests() == 2
+
+    run(main())
+
+
+def test_pages_for_the_wrong_method_or_path() -> None:
+    """GET and HEAD only, 404 for what is not there, 400 and 404 for a probe of nothing."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted()), clock=clock) as it:
+            statuses = {
+                ("POST", "/metrics"): 405,
+                ("DELETE", "/"): 405,
+                ("GET", "/nothing"): 404,
+                ("GET", "/probe"): 400,
+                ("GET", "/probe?workspace=nobody"): 404,
+                ("POST", "/-/reload"): 403,
+                ("GET", "/-/reload"): 405,
+            }
+            for (method, path), status in statuses.items():
+                response: httpx.Response = await it.client.request(method, path)
+                assert response.status_code == status, (method, path)
+            assert '"w"' in (await it.client.get("/probe?workspace=nobody")).text
+            assert it.requests() == 0
+
+    run(main())

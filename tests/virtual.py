@@ -1,0 +1,61 @@
+"""Virtual time: an event loop that jumps to the next timer instead of waiting for it."""
+
+import asyncio
+import random
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from cdi_exporter.braze.client import Clock
+
+EPOCH = 1_790_000_000.0
+"""The wall clock at loop second 0, in Unix seconds."""
+
+Result = TypeVar("Result")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop in which nothing takes time but what sleeps."""
+
+    def __init__(self) -> None:
+        self._virtual = 0.0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._virtual
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass."""
+        self._virtual += seconds
+
+
+class _Jumping(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            raise AssertionError("nothing will ever happen: the loop waits without a timer")
+        events = super().select(0)
+        if not events:
+            self._loop.jump(timeout)
+        return events
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+def virtual_clock(seed: int = 0, ahead: float = 0.0) -> Clock:
+    """The clock of the running virtual loop; `ahead` shifts the wall clock."""
+    loop = asyncio.get_running_loop()
+    return Clock(
+        wall=lambda: EPOCH + ahead + loop.time(),
+        monotonic=loop.time,
+        sleep=asyncio.sleep,
+        rng=random.Random(seed),
+    )
