@@ -11,7 +11,9 @@ them together. Invariants, for any paging, order, repetition and interruption:
    has not met one yet is kept and not counted.
 3. Whatever may have been lost (the history ended or was cut before known runs were met, a
    run under way that left it or was given up) adds one to `gaps`.
-4. A run that is known as under way is remembered until it is seen finished, leaves the
+4. At the first sight the runs under way are looked for on as many pages as show some that
+   others have overtaken; one that hangs behind whole pages of finished runs is not known.
+   A run that is known as under way is remembered until it is seen finished, leaves the
    history, or is `ABANDONED_AFTER` old.
 5. Memory is bounded: `KEPT_RUNS` finished runs, the runs under way, and at most
    `MOST_PAGES` pages of a chain. `floor` stands for all that is older: runs that started
@@ -77,6 +79,8 @@ class Chain:
     pages: int = 0
     wanted: frozenset[Identity] = frozenset()
     """Runs under way that were not met when the chain was settled."""
+    first: bool = False
+    """Begun at the first sight, to find the runs under way that its page did not show."""
 
     def add(self, page: HistoryPage) -> None:
         """Collect a page; a run that was met before is told anew."""
@@ -119,6 +123,7 @@ class IntegrationLedger:
     """
 
     __slots__ = (
+        "_first_seen",
         "_known",
         "_now",
         "chain",
@@ -153,6 +158,7 @@ class IntegrationLedger:
         """When runs behind younger ones were last looked for."""
         self._known: Known | None = None
         self._now = -math.inf
+        self._first_seen = math.inf
 
     # Reading
 
@@ -184,7 +190,10 @@ class IntegrationLedger:
         if self.chase is not None:
             self.chase.add(page)
             counted = self._settle(_by_identity(page.runs))
-            self._follow(self.chase, page)
+            if self.chase.first:
+                self._search(self.chase, page)
+            else:
+                self._follow(self.chase, page)
             return counted
         return []
 
@@ -228,6 +237,7 @@ class IntegrationLedger:
 
     def _first_sight(self, page: HistoryPage) -> None:
         self.floor = min((_place(run) for run in page.runs), default=-math.inf)
+        self._first_seen = self._now
         for run in page.runs:
             self._note_start(run)
             if run.finished:
@@ -235,6 +245,13 @@ class IntegrationLedger:
             elif not self._abandoned(run):
                 self.under_way.append(run)
         self._prune()
+        self._search(Chain(cursor=page.next_cursor, pages=1, first=True), page)
+
+    def _search(self, chain: Chain, page: HistoryPage) -> None:
+        """At the first sight read on while pages show runs that others have overtaken."""
+        overtaken = any(not run.finished for run in page.runs[1 if chain.pages == 1 else 0 :])
+        more = overtaken and chain.cursor is not None and chain.pages < MOST_PAGES
+        self.chase = chain if more else None
 
     def _advance(self, chain: Chain, page: HistoryPage, now: float) -> list[Run]:
         """Go on with a chain that `page` was just added to."""
@@ -323,13 +340,20 @@ class IntegrationLedger:
             if not self._abandoned(new):
                 self.under_way.append(new)
             return False
-        if old is None and _place(new) <= (self.floor if self.floor is not None else -math.inf):
+        if old is None and self._is_older(new):
             self.older.note(new)
             return False
         if old is not None:
             self._remove(self.under_way, old)
         self.runs.append(new)
         return True
+
+    def _is_older(self, run: Run) -> bool:
+        """Whether an unknown finished run belongs to what is accounted for long since."""
+        if self.floor is None or _place(run) > self.floor:
+            return False
+        searched = self.chase is not None and self.chase.first
+        return not (searched and run.order > self._first_seen)
 
     def _give_up(self, runs: Sequence[Run]) -> None:
         for run in runs:

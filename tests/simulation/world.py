@@ -297,7 +297,7 @@ class _Simulation:
             seen = counted.pop(spec.id, Counter())
             since = self._since(spec)
             truth = simulator.truth.finished_runs(
-                spec.id, EPOCH - 40 * 86_400, self.end + scenario.ahead
+                spec.id, EPOCH - 40 * 86_400, self.end + scenario.ahead + 2 * HOUR
             )
             known = Counter((round(run.finish or 0, 3), run.status.value) for run in truth)
             for run_, times in (seen - known).items():

@@ -1,0 +1,136 @@
+"""What of the status a reader asks for: the query's filter and order."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from cdi_exporter.model import Status
+from cdi_exporter.web.status import FILTERS, IntegrationStatus
+
+Key = Callable[[IntegrationStatus], object]
+
+_GRAVITY = {
+    Status.CONFIG_ERROR: 5,
+    Status.ERROR: 4,
+    Status.PARTIAL: 3,
+    Status.UNKNOWN: 2,
+    Status.SUCCESS: 1,
+}
+LONGEST_TEXT = 200
+"""Characters of the search; the rest is not compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One way to sort; what has no value stands last in both directions."""
+
+    label: str
+    key: Key
+    descending: bool = True
+    """The direction of the first click."""
+
+
+def _status(row: IntegrationStatus) -> int | None:
+    return _GRAVITY.get(row.facts.last.status, 0) if row.facts.last else None
+
+
+ORDERS: Mapping[str, Order] = {
+    "attention": Order("needs attention", lambda row: row.urgency),
+    "name": Order("name", lambda row: row.facts.name.casefold(), descending=False),
+    "status": Order("status", _status),
+    "last": Order("last run", lambda row: row.last_at),
+    "rows": Order("rows", lambda row: row.last.rows_synced if row.last else None),
+    "failed": Order("failed", lambda row: row.failed_ratio),
+    "duration": Order("duration", lambda row: row.last.duration if row.last else None),
+    "next": Order("next run", lambda row: row.facts.next_scheduled, descending=False),
+    "age": Order("age of last success", lambda row: row.staleness),
+}
+DEFAULT_ORDER = "attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A filter and an order; the defaults show everything, trouble first."""
+
+    workspace: str = ""
+    text: str = ""
+    """What the name or the ID must hold, regardless of case."""
+    status: str = "all"
+    sort: str = DEFAULT_ORDER
+    descending: bool = True
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> "Choice":
+        """The query's parameters; raises ValueError, in one line, for a value that is none."""
+        sort = _one_of(query, "sort", tuple(ORDERS), DEFAULT_ORDER)
+        usual = "desc" if ORDERS[sort].descending else "asc"
+        return cls(
+            workspace=query.get("workspace", ""),
+            text=query.get("q", "").strip()[:LONGEST_TEXT],
+            status=_one_of(query, "status", FILTERS, "all"),
+            sort=sort,
+            descending=_one_of(query, "order", ("asc", "desc"), usual) == "desc",
+        )
+
+    @property
+    def filters(self) -> bool:
+        """Whether integrations may be left out."""
+        return bool(self.text) or self.status != "all"
+
+    def apply(self, integrations: Iterable[IntegrationStatus], shows: "Shows") -> list[
+        IntegrationStatus
+    ]:
+        """The integrations that are asked for, in order."""
+        wanted = self.text.casefold()
+        found = [
+            each
+            for each in integrations
+            if shows(self.status, each)
+            and (
+                not wanted
+                or wanted in each.facts.name.casefold()
+                or wanted in each.facts.id.casefold()
+            )
+        ]
+        return self._sorted(found)
+
+    def _sorted(self, found: list[IntegrationStatus]) -> list[IntegrationStatus]:
+        key = ORDERS[self.sort].key
+        found.sort(key=lambda row: (row.facts.name.casefold(), row.facts.id))
+        known = [row for row in found if key(row) is not None]
+        known.sort(key=key, reverse=self.descending)  # type: ignore[arg-type] # one type a key
+        return known + [row for row in found if key(row) is None]
+
+    def by(self, sort: str) -> "Choice":
+        """The choice that a click on the column's head makes."""
+        if sort == self.sort:
+            return replace(self, descending=not self.descending)
+        return replace(self, sort=sort, descending=ORDERS[sort].descending)
+
+    def only(self, status: str) -> "Choice":
+        """The same order, another filter."""
+        return replace(self, status=status)
+
+    @property
+    def query(self) -> str:
+        """The shortest query that says this choice: a relative URL."""
+        usual = ORDERS[self.sort].descending
+        parts = {
+            "workspace": self.workspace,
+            "q": self.text,
+            "status": "" if self.status == "all" else self.status,
+            "sort": "" if self.sort == DEFAULT_ORDER else self.sort,
+            "order": "" if self.descending == usual else ("desc" if self.descending else "asc"),
+        }
+        return "?" + urlencode({name: part for name, part in parts.items() if part}, errors="replace")
+
+
+Shows = Callable[[str, IntegrationStatus], bool]
+
+
+def _one_of(query: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
+    value = query.get(name) or default
+    if value not in known:
+        message = f"the parameter {name} is none of: {', '.join(known)}"
+        raise ValueError(message)
+    return value
