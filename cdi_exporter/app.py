@@ -93,6 +93,10 @@ class Exporter:
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
 
+    async def offload(self, work: Callable[[], bytes]) -> bytes:
+        """Do the work of rendering beside the event loop."""
+        return await self._offload(work)
+
     def _own(self) -> list[Family]:
         return [
             *own_families(

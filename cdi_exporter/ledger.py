@@ -21,10 +21,11 @@ them together. Invariants, for any paging, order, repetition and interruption:
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from statistics import median
+from statistics import median, pstdev
 
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.model import FAILURES, Counters, Run, Status
@@ -59,6 +60,8 @@ class Known:
     typical_interval: float | None = None
     typical_duration: float | None = None
     typical_rows: float | None = None
+    duration_spread: float | None = None
+    """Standard deviation of the durations' logarithms; None where no duration is typical."""
     recent: tuple[Run, ...] = ()
     """The last finished runs, oldest first."""
 
@@ -82,11 +85,16 @@ class Chain:
     first: bool = False
     """Begun at the first sight, to find the runs under way that its page did not show."""
 
-    def add(self, page: HistoryPage) -> None:
-        """Collect a page; a run that was met before is told anew."""
+    def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
+        """Collect a page; a run that was met before is told anew.
+
+        Of an identity that several `known` runs share, a page may show one and the next
+        page another.
+        """
+        shared = Counter(run.identity for run in known)
         for identity, told in _by_identity(page.runs).items():
             met = self.rows.get(identity, [])
-            pairs = _match(met, told)
+            pairs = _match(met, told, room=shared[identity])
             retold = {id(old) for old, _ in pairs if old is not None}
             self.rows[identity] = [_newer_word(old, new) for old, new in pairs]
             self.rows[identity] += [run for run in met if id(run) not in retold]
@@ -173,7 +181,7 @@ class IntegrationLedger:
         chain = self.chain or Chain()
         cursor, pages = chain.cursor, chain.pages
         touches = any(run.identity in chain.rows for run in page.runs)
-        chain.add(page)
+        chain.add(page, self._accounted)
         if touches and cursor is not None:
             chain.cursor, chain.pages = cursor, pages
         else:
@@ -185,10 +193,10 @@ class IntegrationLedger:
         self._known = None
         self._now = now
         if self.chain is not None:
-            self.chain.add(page)
+            self.chain.add(page, self._accounted)
             return self._advance(self.chain, page, now)
         if self.chase is not None:
-            self.chase.add(page)
+            self.chase.add(page, self._accounted)
             counted = self._settle(_by_identity(page.runs))
             if self.chase.first:
                 self._search(self.chase, page)
@@ -216,7 +224,8 @@ class IntegrationLedger:
 
     def overlooked(self, now: float) -> bool:
         """Whether a run under way behind a younger one should have ended by now."""
-        if now < self.looked + OVERLOOKED_EVERY or not self.under_way:
+        reading_on = self.chain is not None or self.chase is not None
+        if now < self.looked + OVERLOOKED_EVERY or not self.under_way or reading_on:
             return False
         known = self.known
         ended = now - (known.typical_duration or 0.0)
@@ -281,7 +290,7 @@ class IntegrationLedger:
 
     def _is_whole(self, chain: Chain) -> bool:
         """Whether a chain that reached the end of the history misses nothing."""
-        known = [*self.runs, *self.under_way]
+        known = self._accounted
         if not known:
             return self.floor == -math.inf
         return any(run.identity in chain.rows for run in known)
@@ -317,7 +326,7 @@ class IntegrationLedger:
         """Account for rows whose connection to the known runs is proven."""
         counted: list[Run] = []
         for identity, told in rows.items():
-            known = [run for run in (*self.runs, *self.under_way) if run.identity == identity]
+            known = [run for run in self._accounted if run.identity == identity]
             for old, new in _match(known, told):
                 self._note_start(new)
                 if self._account(old, new):
@@ -354,6 +363,10 @@ class IntegrationLedger:
             return False
         searched = self.chase is not None and self.chase.first
         return not (searched and run.order > self._first_seen)
+
+    @property
+    def _accounted(self) -> list[Run]:
+        return [*self.runs, *self.under_way]
 
     def _give_up(self, runs: Sequence[Run]) -> None:
         for run in runs:
@@ -417,12 +430,13 @@ class IntegrationLedger:
             typical_interval=_typical_interval(recent[-TYPICAL_RUNS:]),
             typical_duration=_typical(run.duration for run in recent[-TYPICAL_RUNS:]),
             typical_rows=_typical(run.rows_synced for run in recent[-TYPICAL_RUNS:]),
+            duration_spread=_spread(run.duration for run in recent[-TYPICAL_RUNS:]),
             recent=tuple(recent),
         )
 
     def _told(self) -> list[Run]:
         """The runs known, with the newest word of a chain that is not settled yet."""
-        accounted = [*self.runs, *self.under_way]
+        accounted = self._accounted
         if self.chain is None:
             return accounted
         met = self.chain.rows
@@ -443,18 +457,20 @@ def _by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
     return grouped
 
 
-def _match(known: Sequence[Run], told: Sequence[Run]) -> list[tuple[Run | None, Run]]:
+def _match(
+    known: Sequence[Run], told: Sequence[Run], room: int = 0
+) -> list[tuple[Run | None, Run]]:
     """Pair rows of one identity with the known runs that they tell of; None: a new run.
 
     The likeliest pairs are made first: the same finish, both under way, one that ended;
-    last any, since a row alone is no second run.
+    last any, since a row alone is no second run, unless there is `room` for so many.
     """
     old, new = list(known), list(told)
     pairs: list[tuple[Run | None, Run]] = []
     for alike in (_same_finish, _both_under_way, _ended, _any):
         for row in list(new):
             run = next((run for run in old if alike(run, row)), None)
-            if run is not None:
+            if run is not None and not (alike is _any and len(known) + len(new) <= room):
                 pairs.append((run, row))
                 _drop(old, run)
                 _drop(new, row)
@@ -522,6 +538,11 @@ def _failures(told: Sequence[Run], older: int) -> int:
 def _typical(values: Iterable[float | None]) -> float | None:
     given = [value for value in values if value is not None]
     return float(median(given)) if len(given) >= FEWEST_TYPICAL_RUNS else None
+
+
+def _spread(durations: Iterable[float | None]) -> float | None:
+    logarithms = [math.log(max(duration, 1.0)) for duration in durations if duration is not None]
+    return pstdev(logarithms) if len(logarithms) >= FEWEST_TYPICAL_RUNS else None
 
 
 def _typical_interval(runs: Sequence[Run]) -> float | None:

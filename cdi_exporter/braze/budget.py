@@ -21,6 +21,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 WINDOW = 60.0
@@ -28,6 +29,9 @@ WINDOW = 60.0
 
 SPENT_FOR = WINDOW + 0.1
 """Seconds for which a slot stays taken after its request: clocks and timers are not exact."""
+
+INSTANT = 1e-6
+"""Seconds that are not waited for: a timer cannot tell them from now."""
 
 LONGEST_WAIT = 3_600.0
 """Seconds after which an announced reset is doubted and one request tried."""
@@ -51,15 +55,14 @@ class RateLimitHeaders:
     def read(cls, headers: Mapping[str, str], now: float) -> "RateLimitHeaders":
         """Read them leniently: what is no number is not said. `now` is Unix time here."""
         date = _http_date(headers.get("date"))
-        retry = headers.get("retry-after") or headers.get("x-ratelimit-retry-after")
-        seconds = _number(retry)
-        if seconds is None and (moment := _http_date(retry)) is not None:
-            seconds = max(0.0, moment - (date or now))
+        retry = _seconds(headers.get("retry-after"), date or now)
+        if retry is None:
+            retry = _seconds(headers.get("x-ratelimit-retry-after"), date or now)
         return cls(
             limit=_count(headers.get("x-ratelimit-limit")),
             remaining=_count(headers.get("x-ratelimit-remaining")),
             reset=_number(headers.get("x-ratelimit-reset")),
-            retry_after=seconds,
+            retry_after=retry,
             date=date,
         )
 
@@ -108,6 +111,12 @@ class Budget:
         limit = min(self.configured, self.last.limit or self.configured)
         return max(1, allowed(limit, self.share))
 
+    @property
+    def used(self) -> float:
+        """The share of the slots that requests of the last minute hold."""
+        self.delay()
+        return (self.under_way + len(self._ended)) / self.slots
+
     async def acquire(self) -> float:
         """Wait for a slot, in turn, and take it; the seconds that it took.
 
@@ -115,7 +124,7 @@ class Budget:
         """
         began = self._monotonic()
         async with self._queue:
-            while (wait := self.delay()) > 0:
+            while (wait := self.delay()) > INSTANT:
                 self._changed.clear()
                 await _wait(self._changed, wait)
             self.under_way += 1
@@ -164,7 +173,7 @@ class Budget:
     def _listen(self, headers: RateLimitHeaders, now: float) -> None:
         if headers.limit is not None or headers.remaining is not None:
             self.last = headers
-        if headers.limit is None or headers.remaining is None:
+        if headers.remaining is None:
             return
         wait = headers.wait(self._wall())
         reset = now + (WINDOW if wait is None else wait)
@@ -178,15 +187,16 @@ class Budget:
         return limit - allowed(limit, self.share)
 
     def _refuse(self, headers: RateLimitHeaders, now: float) -> None:
-        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._refusals, 16))
-        if now >= self._blocked_until:
+        again = now < self._blocked_until  # it was under way when another one was refused
+        if not again:
             self._refusals += 1
         wait = headers.retry_after
         if wait is None:
             wait = headers.wait(self._wall())
-        if not wait:
+        if not wait and not again:
+            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._refusals - 1, 16))
             wait = backoff * self._rng.uniform(0.5, 1.0)
-        self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait))
+        self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait or 0.0))
 
 
 def allowed(limit: int, share: float) -> int:
@@ -215,8 +225,18 @@ def _count(text: str | None) -> int | None:
     return None if number is None else int(number)
 
 
+def _seconds(text: str | None, since: float) -> float | None:
+    """The seconds of a Retry-After, which may be an HTTP date (RFC 9110, section 10.2.3)."""
+    seconds = _number(text)
+    if seconds is None and (moment := _http_date(text)) is not None:
+        seconds = max(0.0, moment - since)
+    return seconds
+
+
 def _http_date(text: str | None) -> float | None:
+    """An HTTP date as Unix seconds; one form has no zone and means UTC (RFC 9110, 5.6.7)."""
     try:
-        return parsedate_to_datetime(text).timestamp() if text else None
+        moment = parsedate_to_datetime(text or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -137,9 +137,11 @@ def _dated(run: Run) -> bool:
 
 
 def _text(value: object) -> str | None:
+    """The text as UTF-8 can carry it; half of a surrogate pair becomes a question mark."""
     if not isinstance(value, str):
         return None
-    return value.strip() or None
+    text = value if value.isascii() else value.encode(errors="replace").decode()
+    return text.strip() or None
 
 
 def _status(value: object) -> Status | None:
@@ -165,7 +167,7 @@ def timestamp(value: object) -> float | None:
     """An ISO 8601 time as Unix seconds; a naive one is UTC; a zero time is none."""
     if not isinstance(value, str):
         return None
-    text = value.strip().removesuffix(" UTC")
+    text = value.strip().upper().removesuffix(" UTC")
     try:
         moment = datetime.fromisoformat(text)
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

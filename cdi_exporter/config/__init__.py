@@ -1,8 +1,10 @@
-"""What the user wrote, as validated settings."""
+"""What the user wrote, as validated settings; no API key is shown by any of them."""
 
 from cdi_exporter.config.duration import format_duration, parse_duration
-from cdi_exporter.config.load import from_environment, load_file
-from cdi_exporter.config.secret import InlineKey, KeySource, Secret, inline_key
+from cdi_exporter.config.environment import from_environment
+from cdi_exporter.config.keys import InlineKey, KeySource, inline_key
+from cdi_exporter.config.load import load_file
+from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.settings import (
     ConfiguredIntegration,
     RateLimits,

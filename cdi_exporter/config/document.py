@@ -1,110 +1,200 @@
 """A YAML file as plain data, with the line on which each key stands."""
 
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-KeyPath = tuple[str | int, ...]
-MOST_NODES = 100_000
-DEEPEST = 30
+from cdi_exporter.config.mistakes import KeyPath, show_path
+
+MOST_BYTES = 10 * 2**20
+MOST_NODES = 200_000
+"""Nodes with those that aliases repeat: a file that multiplies itself ends here."""
+
+DEEPEST = 20
+_TAG = "tag:yaml.org,2002:"
+_MERGE = _TAG + "merge"
+_READABLE = {_TAG + kind for kind in ("null", "bool", "int", "float")}
+_AS_TEXT = {_TAG + kind for kind in ("str", "timestamp", "value", "merge")}
+"""YAML 1.1 reads `2026-01-01` as a date; no key of ours is one, so it is a text."""
+
+_CONTENT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, and how it was written where it is a number or a truth value."""
+
+    line: int
+    written: str | None = None
 
 
 @dataclass
 class Document:
-    """What a file holds; `lines` has the line of each key path, `mistakes` (line, text)."""
+    """What a file holds.
+
+    `mistakes` has (line, text), line 0 for the file as a whole; after one that ends the
+    reading (`broken`) there is no data. `secrets` has the texts at keys that are about keys.
+    """
 
     data: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
     mistakes: list[tuple[int, str]] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
+    broken: bool = False
 
-    def line(self, path: KeyPath) -> int:
-        """The line of a key, or of the nearest one above it."""
-        while path not in self.lines and path:
+    def known(self, path: KeyPath) -> KeyPath:
+        """The path, or the nearest one above it that stands in the file."""
+        while path and path not in self.places:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return path
 
-
-def show_path(path: KeyPath) -> str:
-    """`workspaces[1].endpoint`."""
-    shown = ""
-    for part in path:
-        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else part
-    return shown
+    def place(self, path: KeyPath) -> Place:
+        """Where a path stands, or the nearest one above it."""
+        return self.places.get(self.known(path), Place(1))
 
 
 def read_document(path: str) -> Document:
     """Read a file; what is wrong with it as YAML stands in `mistakes`."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        with open(path, "rb") as file:  # noqa: PTH123 -- Path has no bounded read
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        return Document(mistakes=[(0, f"cannot be read: {error.strerror or error}")])
-    except ValueError as error:
-        kind = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        return Document(mistakes=[(0, f"cannot be read: {kind}")])
+        reason = (error.strerror or type(error).__name__).lower()
+        return _broken(0, f"cannot be read ({reason}); expected a YAML file")
+    except ValueError:
+        return _broken(0, "cannot be read (no possible file name); expected a YAML file")
+    if len(content) > MOST_BYTES:
+        return _broken(0, f"is too large; expected at most {MOST_BYTES // 2**20} MiB")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return _broken(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
     return parse_document(text)
 
 
 def parse_document(text: str) -> Document:
     """Parse YAML text."""
-    reader = _Reader()
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        if node is not None:
-            reader.document.data = reader.read(loader, node, ())
+        return Document() if node is None else _Reader(loader).read_all(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.mistake(mark.line + 1 if mark else 1, f"is no YAML: {error.problem}")
-    except yaml.YAMLError:
-        reader.mistake(1, "is no YAML: it holds characters that YAML does not allow")
-    except (ValueError, RecursionError):
-        reader.mistake(1, "is no YAML that can be read")
-    return reader.document
+        return _broken(mark.line + 1 if mark else 1, _explain(error))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        character = f"a character U+{error.character:04X}"
+        return _broken(line, f"{character}; expected text without control characters")
+    except RecursionError:
+        return _broken(1, _ENDLESS)
+
+
+_ENDLESS = "nested or repeated too often; expected the few levels of a configuration"
+
+
+def _broken(line: int, text: str) -> Document:
+    return Document(mistakes=[(line, text)], broken=True)
+
+
+def _explain(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, without the parts of the file that YAML's messages quote."""
+    problem = error.problem or "it cannot be read"
+    if problem == _ENDLESS:
+        return problem
+    if "another document" in problem:
+        return 'a second document begins here ("---"); expected one'
+    if r"'\t'" in problem:
+        return "a tab; expected spaces (YAML does not allow tabs for indentation)"
+    if problem == "second occurrence":
+        return "an anchor that stands in this file already; expected another name"
+    if error.context and error.context_mark:
+        problem += f" ({error.context} that begins in line {error.context_mark.line + 1})"
+    return f"not valid YAML: {_CONTENT.sub('…', problem)}"
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self.document = Document()
+    """Walks the nodes of a document; aliases are followed as often as they stand there."""
+
+    def __init__(self, loader: yaml.SafeLoader) -> None:
+        self._loader = loader
+        self._document = Document()
         self._nodes = 0
 
-    def mistake(self, line: int, text: str) -> None:
-        self.document.mistakes.append((line, text))
+    def read_all(self, root: yaml.Node) -> Document:
+        self._document.data = self._read(root, ())
+        return self._document
 
-    def read(self, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath) -> Any:
+    def _mistake(self, node: yaml.Node, path: KeyPath, text: str) -> None:
+        place = f"{show_path(path)}: " if path else ""
+        self._document.mistakes.append((node.start_mark.line + 1, place + text))
+
+    def _read(self, node: yaml.Node, path: KeyPath) -> Any:
         self._nodes += 1
         if self._nodes > MOST_NODES or len(path) > DEEPEST:
-            raise yaml.MarkedYAMLError(
-                problem="it is nested or repeated without end", problem_mark=node.start_mark
-            )
-        self.document.lines.setdefault(path, node.start_mark.line + 1)
+            raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
+        self._document.places.setdefault(path, Place(node.start_mark.line + 1))
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in (_TAG + "map", _TAG + "seq"):
+            self._unknown_tag(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(loader, each, (*path, i)) for i, each in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(loader, node, path)
-        return loader.construct_object(node)
+            return [self._read(each, (*path, i)) for i, each in enumerate(node.value)]
+        return self._mapping(node, path)
 
-    def _mapping(
-        self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath
-    ) -> dict[str, Any]:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        if any("key" in part.casefold() for part in path if isinstance(part, str)):
+            self._document.secrets.add(node.value)
+        if node.tag in _AS_TEXT:
+            return node.value
+        if node.tag not in _READABLE:
+            self._unknown_tag(node, path)
+            return node.value
+        line = self._document.places[path].line
+        self._document.places[path] = Place(line, node.value)
+        try:
+            return self._loader.construct_object(node)
+        except (ValueError, LookupError, ArithmeticError):
+            self._mistake(node, path, "a value that is not what its tag says; expected a plain one")
+            return node.value
+
+    def _unknown_tag(self, node: yaml.Node, path: KeyPath) -> None:
+        self._mistake(node, path, "an unknown tag; expected plain YAML without tags")
+
+    def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else ()
-            if not isinstance(key, str):
-                self.mistake(line, f"{show_path(path) or 'top level'}: a key is no text")
-            elif key in found:
-                place = show_path((*path, key))
-                self.mistake(
-                    line,
-                    f"{place}: stands twice, first in line {self.document.line((*path, key))}; "
-                    "expected once",
-                )
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+            elif not isinstance(key, yaml.ScalarNode) or key.tag not in _AS_TEXT:
+                self._mistake(key, path, "a key that is not text; expected text")
+            elif key.value in found:
+                where = (*path, key.value)
+                first = self._document.places[where].line
+                self._mistake(key, where, f"stands in line {first} already; expected each key once")
             else:
-                self.document.lines[(*path, key)] = line
-                found[key] = self.read(loader, value_node, (*path, key))
+                where = (*path, key.value)
+                self._document.places[where] = Place(key.start_mark.line + 1)
+                found[key.value] = self._read(value, where)
+        for each in merged:
+            self._merge(each, path, found)
         return found
 
-
-__all__ = ["Document", "KeyPath", "parse_document", "read_document", "show_path"]
+    def _merge(self, node: yaml.Node, path: KeyPath, found: dict[str, Any]) -> None:
+        """Take over the keys of `<<` that do not stand in the mapping itself."""
+        if not isinstance(node, yaml.MappingNode):
+            self._mistake(node, path, '"<<" without a mapping; expected an alias of a mapping')
+            return
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
+        rest = [
+            (key, value)
+            for key, value in node.value
+            if not (isinstance(key, yaml.ScalarNode) and key.value in found)
+        ]
+        part = yaml.MappingNode(node.tag, rest, node.start_mark, node.end_mark)
+        found.update(self._mapping(part, path))

@@ -2,35 +2,40 @@
 
 import re
 
-UNITS = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_PATTERN = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)
-_DECIMAL_SECONDS = re.compile(r"(\d+\.\d+)s", re.ASCII)
-EXPECTED = "a duration such as 10s, 1h30m or 500ms"
+UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
+UNITS |= {"s": 1000, "ms": 1}
+"""Milliseconds by unit, in the order in which a duration has them."""
+
+_WHOLE = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in UNITS))
+_DECIMAL_SECONDS = re.compile(r"[0-9]+\.[0-9]+(?=s$)")
 LONGEST_TEXT = 50
-LONGEST = 100 * UNITS["y"]
+LONGEST = 100 * UNITS["y"] // 1000
+"""Seconds."""
+
+EXPECTED = "a duration such as 10s, 1h30m or 500ms"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `1h30m`; decimal seconds (`0.5s`) and `0` are accepted too.
+    """Seconds of a duration such as `1h30m`; decimal seconds (`0.5s`) and `0` are taken too.
 
+    As in Prometheus each unit (y, w, d, h, m, s, ms) stands at most once, the larger first.
     Raises ValueError for anything else.
     """
-    match = _PATTERN.fullmatch(text) if len(text) <= LONGEST_TEXT else None
-    decimal = _DECIMAL_SECONDS.fullmatch(text) if len(text) <= LONGEST_TEXT else None
-    if decimal:
-        seconds = float(decimal[1])
+    if not 0 < len(text) <= LONGEST_TEXT:
+        msg = f"expected {EXPECTED}"
+        raise ValueError(msg)
+    if decimal := _DECIMAL_SECONDS.match(text):
+        seconds = float(decimal[0])
+    elif whole := _WHOLE.fullmatch(text):
+        counts = [int(count or 0) for count in whole.groups()]
+        seconds = sum(map(int.__mul__, counts, UNITS.values())) / 1000
     elif text == "0":
         seconds = 0.0
-    elif match and text:
-        *large, thousandths = (int(part or 0) for part in match.groups())
-        seconds = sum(map(float.__mul__, UNITS.values(), map(float, large))) + thousandths / 1000
     else:
         msg = f"expected {EXPECTED}"
         raise ValueError(msg)
     if seconds > LONGEST:
-        msg = "expected a duration below 100y"
+        msg = "is too long; expected at most 100y"
         raise ValueError(msg)
     return seconds
 
@@ -40,6 +45,6 @@ def format_duration(seconds: float) -> str:
     left = round(seconds * 1000)
     written = ""
     for unit, size in UNITS.items():
-        count, left = divmod(left, round(size * 1000))
+        count, left = divmod(left, size)
         written += f"{count}{unit}" if count else ""
-    return (written + (f"{left}ms" if left else "")) or "0s"
+    return written or "0s"

@@ -1,205 +1,262 @@
-"""The configuration file's keys: shape, types, and what is expected of each.
+"""The keys of the configuration file: one table.
 
-Pydantic checks one value at a time; what holds between values is checked in `load`.
+From it the file is checked, and the reference page and the JSON Schema are made. Pydantic
+checks one value at a time, with the checks of `values`; what must hold between values is
+checked in `rules`. The context of the validation has `environ`, for `api_key_env`, and
+`directory`, from which relative paths lead.
 """
 
-import ipaddress
-import math
-from typing import Annotated
-from urllib.parse import urlsplit
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-from cdi_exporter.config.duration import EXPECTED, parse_duration
+from cdi_exporter.config import values
+from cdi_exporter.config.duration import EXPECTED as EXPECTED_DURATION
+from cdi_exporter.config.duration import UNITS, format_duration
+from cdi_exporter.config.keys import (
+    FileKey,
+    KeyMistake,
+    KeySource,
+    inline_key,
+    key_from_environment,
+)
+from cdi_exporter.config.settings import Refresh
 
-DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": r"^([0-9]+(y|w|d|h|m|s|ms))+$|^[0-9]+\.[0-9]+s$|^0$",
-}
-TEXT_SCHEMA = {"type": "string", "minLength": 1}
+_DEFAULTS = Refresh()
+_DURATION_PATTERN = "".join(f"([0-9]+{unit})?" for unit in UNITS)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        msg = "expected text; put it into quotes"
-        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
-    if not value.strip() or not value.isprintable():
-        msg = "expected text that is not empty and has no control characters"
-        raise ValueError(msg)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is written, for people."""
+
+    kind: str
+    """As the reference page calls it."""
+    expected: str
+    """`expected …`, for a value that is missing."""
+
+
+def _schema(kind: str, **rules: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, **rules})
+
+
+_TEXT_SCHEMA = _schema("string", minLength=1)
+_DURATION = {"type": "string", "pattern": rf"^(?=.)({_DURATION_PATTERN}|[0-9]+\.[0-9]+s|0)$"}
+
+
+def _source(make: Any) -> BeforeValidator:
+    """Text that says where a key is; whatever is wrong with it is told without the text."""
+
+    def check(value: object, info: ValidationInfo) -> KeySource | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            msg = f"{values.EXPECTED_TEXT} (put it into quotes)"
+            raise KeyMistake(msg)
+        source: KeySource = make(value, info)
+        return source
+
+    return BeforeValidator(check)
+
+
+def _from_environment(value: str, info: ValidationInfo) -> KeySource:
+    return key_from_environment(value, (info.context or {}).get("environ", {}))
+
+
+def _from_file(value: str, info: ValidationInfo) -> KeySource:
+    return FileKey(_path(value, info))
+
+
+def _ca_file(value: object, info: ValidationInfo) -> str:
+    return values.ca_file(_path(values.text(value), info))
+
+
+def _path(value: str, info: ValidationInfo) -> str:
+    """A path as seen from the directory of the configuration file, as Prometheus does it."""
+    return os.path.join((info.context or {}).get("directory", ""), value)  # noqa: PTH118 -- "" stays ""
+
+
+def _listed(value: object) -> object:
+    """A list of integrations; None for `auto`."""
+    if value == "auto":
+        return None
+    if value is not None and (not isinstance(value, list) or not value):
+        raise ValueError(values.EXPECTED_INTEGRATIONS)
     return value
-
-
-def _duration(value: object) -> float:
-    if not isinstance(value, str):
-        msg = f"expected {EXPECTED}"
-        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
-    return parse_duration(value)
-
-
-def _positive_duration(value: object) -> float:
-    seconds = _duration(value)
-    if seconds <= 0:
-        msg = f"expected {EXPECTED}, above 0"
-        raise ValueError(msg)
-    return seconds
-
-
-def _never_or_duration(value: object) -> float:
-    """Infinity for `never`."""
-    if value == "never":
-        return math.inf
-    try:
-        return _positive_duration(value)
-    except ValueError as error:
-        msg = f"{error}, or never"
-        raise ValueError(msg) from error
-
-
-def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        msg = "expected a number above 0 and at most 1"
-        raise ValueError(msg)
-    return float(value)
-
-
-def _limit(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        msg = "expected a whole number of requests per minute, at least 1"
-        raise ValueError(msg)
-    return value
-
-
-def check_integration_id(value: object) -> str:
-    """An ID that can be a segment of a URL's path; raises ValueError."""
-    text = _text(value)
-    if text in (".", "..") or text != text.strip():
-        msg = "expected an integration ID as Braze shows it"
-        raise ValueError(msg)
-    return text
-
-
-def check_endpoint(value: object) -> str:
-    """The base URL of a REST endpoint, without a trailing slash; raises ValueError."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(_EXPECTED_ENDPOINT)
-    text = value.strip()
-    url = text if "://" in text else f"https://{text}"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(_EXPECTED_ENDPOINT) from error
-    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None
-    if not host or extra or parts.scheme not in ("http", "https") or not _host(host):
-        raise ValueError(_EXPECTED_ENDPOINT)
-    if parts.scheme == "http" and not _loopback(host):
-        msg = "is plain http; expected https (plain http only to a loopback address)"
-        raise ValueError(msg)
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
-
-
-_EXPECTED_ENDPOINT = "expected the REST endpoint alone, such as rest.iad-03.braze.com"
-
-
-def _host(host: str) -> bool:
-    if ":" in host:
-        try:
-            return ipaddress.ip_address(host).version == 6
-        except ValueError:
-            return False
-    return host.isascii() and all(char.isalnum() or char in ".-_" for char in host)
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _integration(value: object) -> object:
-    return {"id": value} if isinstance(value, str) else value
-
-
-def _discovered(value: object) -> object:
-    if value == "auto":
-        return None
-    if not isinstance(value, list):
-        msg = "expected auto, or a list of integration IDs"
+    """The ID alone is short for a mapping that holds it."""
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, str):
+        msg = f"{values.EXPECTED_ID} (in quotes), or a mapping with id and name"
         raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+    return {"id": value}
+
+
+def _at_least_one(value: object) -> object:
+    if not isinstance(value, list) or not value:
+        raise ValueError(EXPECTED_WORKSPACES)
     return value
 
 
-Text = Annotated[str, BeforeValidator(_text), WithJsonSchema(TEXT_SCHEMA)]
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(DURATION_SCHEMA)]
+EXPECTED_WORKSPACES = "expected a list of at least one workspace"
+
+Text = Annotated[
+    str, BeforeValidator(values.text), _TEXT_SCHEMA, Form("text", values.EXPECTED_TEXT)
+]
+Pattern = Annotated[
+    str, BeforeValidator(values.text), _TEXT_SCHEMA, Form("pattern", "expected a pattern")
+]
+Name = Annotated[
+    str, BeforeValidator(values.name), _TEXT_SCHEMA, Form("text", values.EXPECTED_TEXT)
+]
+CaFile = Annotated[str, BeforeValidator(_ca_file), _TEXT_SCHEMA, Form("path", "expected a path")]
+Duration = Annotated[
+    float,
+    BeforeValidator(values.duration),
+    WithJsonSchema({"anyOf": [_DURATION, {"const": 0}]}),
+    Form("duration", f"expected {EXPECTED_DURATION}"),
+]
 PositiveDuration = Annotated[
-    float, BeforeValidator(_positive_duration), WithJsonSchema(DURATION_SCHEMA)
+    float,
+    BeforeValidator(values.positive_duration),
+    WithJsonSchema(_DURATION),
+    Form("duration", f"expected {EXPECTED_DURATION}"),
 ]
 NeverOrDuration = Annotated[
     float,
-    BeforeValidator(_never_or_duration),
-    WithJsonSchema({"anyOf": [{"const": "never"}, DURATION_SCHEMA]}),
+    BeforeValidator(values.never_or_duration),
+    WithJsonSchema({"anyOf": [{"const": "never"}, _DURATION]}),
+    Form("duration or `never`", values.EXPECTED_NEVER),
 ]
-Limit = Annotated[int, BeforeValidator(_limit), WithJsonSchema({"type": "integer", "minimum": 1})]
+Limit = Annotated[
+    int,
+    BeforeValidator(values.limit),
+    _schema("integer", minimum=1, maximum=values.MOST_REQUESTS),
+    Form("whole number", values.EXPECTED_LIMIT),
+]
 Share = Annotated[
     float,
-    BeforeValidator(_share),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+    BeforeValidator(values.share),
+    _schema("number", exclusiveMinimum=0, maximum=1),
+    Form("number", values.EXPECTED_SHARE),
 ]
-Endpoint = Annotated[str, BeforeValidator(check_endpoint), WithJsonSchema(TEXT_SCHEMA)]
-IntegrationId = Annotated[str, BeforeValidator(check_integration_id), WithJsonSchema(TEXT_SCHEMA)]
+Endpoint = Annotated[
+    str,
+    BeforeValidator(values.endpoint),
+    _TEXT_SCHEMA,
+    Form("host or URL", values.EXPECTED_ENDPOINT),
+]
+IntegrationId = Annotated[
+    str,
+    BeforeValidator(values.integration_id),
+    _TEXT_SCHEMA,
+    Form("text", values.EXPECTED_ID),
+]
+_NULLABLE_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+InlineSource = Annotated[
+    KeySource | None,
+    _source(lambda value, _: inline_key(value)),
+    _NULLABLE_TEXT,
+    Form("text", values.EXPECTED_TEXT),
+]
+EnvironmentSource = Annotated[
+    KeySource | None,
+    _source(_from_environment),
+    _NULLABLE_TEXT,
+    Form("text", values.EXPECTED_TEXT),
+]
+FileSource = Annotated[
+    KeySource | None,
+    _source(_from_file),
+    _NULLABLE_TEXT,
+    Form("path", "expected a path"),
+]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+class Section(BaseModel):
+    """A mapping in the file; unknown keys are mistakes."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
 
 
-class RateLimitsSection(_Section):
-    """Requests per minute and workspace, as Braze documents them."""
+class RateLimitsSection(Section):
+    """The documented limits of the workspace, in requests per minute."""
 
     integrations: Limit | None = Field(
-        None, description="Requests per minute to the list of integrations."
+        default=None,
+        description="Requests per minute to the list of integrations.",
+        json_schema_extra={"default": _DEFAULTS.rate_limits.integrations},
     )
     job_sync_status: Limit | None = Field(
-        None, description="Requests per minute to the histories of sync runs."
+        default=None,
+        description="Requests per minute to the histories of sync runs.",
+        json_schema_extra={"default": _DEFAULTS.rate_limits.job_sync_status},
     )
 
 
-class RefreshSection(_Section):
-    """How workspaces are refreshed."""
+class RefreshSection(Section):
+    """How a workspace is refreshed.
+
+    A key that a workspace does not set itself is taken from the `refresh` at the top of the
+    file, and else has its default.
+    """
 
     min_interval: Duration | None = Field(
-        None, description="Scrapes closer together share one refresh."
+        default=None,
+        description="Scrapes closer together share one refresh.",
+        json_schema_extra={"default": format_duration(_DEFAULTS.min_interval)},
     )
     request_timeout: PositiveDuration | None = Field(
-        None, description="Time for one API request, from the connection to the last byte."
+        default=None,
+        description="Time for one API request, from connecting to the last byte.",
+        json_schema_extra={"default": format_duration(_DEFAULTS.request_timeout)},
     )
     rate_limit_share: Share | None = Field(
-        None, description="Share of the documented limits that the exporter allows itself."
+        default=None,
+        description="Share of the documented limits that the exporter allows itself, above 0 "
+        "and at most 1; the rest stays for other tools with the same workspace. Share times limit "
+        "must be at least one request per minute.",
+        json_schema_extra={"default": _DEFAULTS.rate_limit_share},
     )
     rate_limits: RateLimitsSection | None = Field(
-        None, description="Requests per minute and workspace, as Braze documents them."
+        default=None, description="The documented limits; change them when Braze changed yours."
     )
 
 
-class IntegrationSection(_Section):
+class IntegrationSection(Section):
     """An integration that is named in the configuration."""
 
     id: IntegrationId = Field(
         description="The ID: the last part of the integration's address in the Braze dashboard."
     )
-    name: Text | None = Field(None, description="The name to show instead of Braze's.")
+    name: Name | None = Field(default=None, description="The name to show, instead of Braze's.")
 
 
-class StaleAfterSection(_Section):
-    """When integrations are late."""
+class StaleAfterSection(Section):
+    """The user's own word on when an integration is late."""
 
-    match: Text = Field(description="A glob pattern over the integration's name or ID.")
+    match: Pattern = Field(description="Glob pattern over the integration's name or ID.")
     after: NeverOrDuration = Field(
-        description="The age of the last success at which it is late, or never."
+        description="The age of the last success at which the integration is late; `never` "
+        "for one that is not expected to run."
     )
 
 
@@ -209,45 +266,86 @@ NamedIntegration = Annotated[
 ]
 
 
-class WorkspaceSection(_Section):
-    """One Braze workspace."""
+class WorkspaceSection(Section):
+    """One Braze workspace. Exactly one of `api_key`, `api_key_env`, `api_key_file` is needed."""
 
-    name: Text = Field(description="The value of the label `workspace`; unique.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key]} for key in ("api_key", "api_key_env", "api_key_file")]
+        }
+    )
+
+    name: Name = Field(description="The value of the label `workspace`; unique.")
     endpoint: Endpoint = Field(
-        description="The workspace's REST endpoint, with or without https:// and trailing slash."
+        description="The workspace's REST endpoint, with or without `https://` and a trailing "
+        "slash. Plain `http://` is accepted for a loopback address alone.",
+        examples=["rest.iad-03.braze.com"],
     )
-    api_key: Text | None = Field(None, description="The REST API key itself.")
-    api_key_env: Text | None = Field(
-        None, description="The environment variable that holds the REST API key."
+    api_key: InlineSource = Field(default=None, description="The REST API key itself.")
+    api_key_env: EnvironmentSource = Field(
+        default=None,
+        description="The name of the environment variable that holds the REST API key.",
     )
-    api_key_file: Text | None = Field(
-        None, description="The file that holds the REST API key; read again when it changes."
+    api_key_file: FileSource = Field(
+        default=None,
+        description="The file that holds the REST API key. It is read again for each request; "
+        "while it is missing or empty, the key that was read last stays.",
     )
-    integrations: Annotated[list[NamedIntegration] | None, BeforeValidator(_discovered)] = Field(
-        None,
-        description="`auto` (the default) discovers them; or a list of IDs, or of `id` and `name`.",
+    integrations: Annotated[
+        list[NamedIntegration] | None,
+        BeforeValidator(
+            _listed,
+            json_schema_input_type=Literal["auto"]
+            | Annotated[list[Name | IntegrationSection], Field(min_length=1)]
+            | None,
+        ),
+        Form("`auto` or list", values.EXPECTED_INTEGRATIONS),
+    ] = Field(
+        default=None,
+        description="`auto` discovers the integrations, which takes the permission "
+        "`cdi.integration_list`. Or a list of IDs, or of mappings with `id` and `name`.",
+        json_schema_extra={"default": "auto"},
     )
-    include: list[Text] | None = Field(
-        None, description="Glob patterns over name or ID: only these integrations."
+    include: list[Pattern] | None = Field(
+        default=None, description="Glob patterns over name or ID: only these integrations."
     )
-    exclude: list[Text] | None = Field(
-        None, description="Glob patterns over name or ID: not these integrations."
+    exclude: list[Pattern] | None = Field(
+        default=None, description="Glob patterns over name or ID: not these integrations."
     )
     stale_after: list[StaleAfterSection] | None = Field(
-        None, description="When integrations are late; the first match wins."
+        default=None, description="When integrations are late; the first match wins."
     )
-    ca_file: Text | None = Field(
-        None, description="Certificates to trust instead of the system's, as PEM."
+    ca_file: CaFile | None = Field(
+        default=None,
+        description="Certificates to trust, as PEM, instead of the system's. Proxies are taken "
+        "from `HTTPS_PROXY` and `NO_PROXY`.",
     )
     refresh: RefreshSection | None = Field(
-        None, description="Settings of this workspace that differ from the common ones."
+        default=None,
+        description="What is different here from the `refresh` at the top of the file.",
     )
 
 
-class File(_Section):
+class File(Section):
     """The configuration file of cdi-exporter."""
 
-    refresh: RefreshSection | None = Field(None, description="Settings common to all workspaces.")
-    workspaces: list[WorkspaceSection] = Field(
-        min_length=1, description="The Braze workspaces to watch."
-    )
+    refresh: RefreshSection | None = Field(default=None, description="For all workspaces.")
+    workspaces: Annotated[
+        list[WorkspaceSection],
+        BeforeValidator(
+            _at_least_one,
+            json_schema_input_type=Annotated[list[WorkspaceSection], Field(min_length=1)],
+        ),
+        Form("list", EXPECTED_WORKSPACES),
+    ] = Field(description="The Braze workspaces to watch, at least one.")
+
+
+SECTIONS: tuple[tuple[str, type[Section]], ...] = (
+    ("", File),
+    ("workspaces[]", WorkspaceSection),
+    ("workspaces[].integrations[]", IntegrationSection),
+    ("workspaces[].stale_after[]", StaleAfterSection),
+    ("refresh", RefreshSection),
+    ("refresh.rate_limits", RateLimitsSection),
+)
+"""Every section, by the key path under which the reference page shows it."""

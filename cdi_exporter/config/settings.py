@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from cdi_exporter.config.secret import KeySource
+from cdi_exporter.config.keys import KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +42,29 @@ class ConfiguredIntegration:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceConfig:
-    """One workspace. `endpoint` is a base URL without a trailing slash."""
+    """One workspace. `endpoint` is a base URL without a trailing slash.
+
+    `integrations` None means that they are discovered; else `include` and `exclude` have been
+    applied to those that the user listed.
+    """
 
     name: str
     endpoint: str
     key: KeySource
     integrations: tuple[ConfiguredIntegration, ...] | None = None
-    """None: discover them."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     stale_after: tuple[StaleAfter, ...] = ()
     ca_file: str | None = None
     refresh: Refresh = field(default_factory=Refresh)
 
-    def selects(self, integration_id: str, name: str) -> bool:
+    def selects(self, integration_id: str, name: str | None) -> bool:
         """Whether `include` and `exclude` leave the integration in."""
         if self.include and not any(_matches(p, integration_id, name) for p in self.include):
             return False
         return not any(_matches(pattern, integration_id, name) for pattern in self.exclude)
 
-    def stale_after_for(self, integration_id: str, name: str) -> StaleAfter | None:
+    def stale_after_for(self, integration_id: str, name: str | None) -> StaleAfter | None:
         """The first rule that matches the integration."""
         rules = (rule for rule in self.stale_after if _matches(rule.match, integration_id, name))
         return next(rules, None)
@@ -74,5 +77,6 @@ class Settings:
     workspaces: tuple[WorkspaceConfig, ...]
 
 
-def _matches(pattern: str, integration_id: str, name: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(integration_id, pattern)
+def _matches(pattern: str, integration_id: str, name: str | None) -> bool:
+    """Whether a glob pattern fits the ID or the name, each as a whole; case counts."""
+    return fnmatchcase(integration_id, pattern) or (name is not None and fnmatchcase(name, pattern))

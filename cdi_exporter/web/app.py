@@ -3,20 +3,21 @@
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Format, negotiate
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.page import status_page
+from cdi_exporter.web.status_routes import StatusRoutes
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a scrape that does not say how long it waits."""
@@ -36,6 +37,9 @@ class Scraped(Protocol):
     def served(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scrape has seen `snapshot`."""
 
+    def recent(self) -> Sequence[Exchange]:
+        """The last requests to the API, oldest first."""
+
 
 class Source(Protocol):
     """What the web shows; the running exporter."""
@@ -48,6 +52,9 @@ class Source(Protocol):
         self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
     ) -> bytes:
         """The exposition of the snapshots, and of the exporter itself where `own`."""
+
+    async def offload(self, work: Callable[[], bytes]) -> bytes:
+        """Do the work of rendering beside the event loop."""
 
     @property
     def render_seconds(self) -> float:
@@ -111,12 +118,6 @@ class Pages:
         ]
         groups.append({"targets": [host], "labels": {"__metrics_path__": "/-/metrics"}})
         return JSONResponse(groups)
-
-    async def status(self, request: Request) -> Response:
-        """The status page."""
-        snapshots = [workspace.snapshot() for workspace in self._source.workspaces.values()]
-        page = status_page(snapshots, self._options.telemetry_path, self._source.wall())
-        return HTMLResponse(page, headers=_PAGE_HEADERS)
 
     async def healthy(self, request: Request) -> Response:
         """The server serves."""
@@ -184,7 +185,7 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
             Route("/sd", pages.discovery),
             Route("/-/reload", pages.reload, methods=["POST"]),
             *_health(pages),
-            *([Route("/", pages.status)] if options.telemetry_path != "/" else []),
+            *StatusRoutes(source, options.telemetry_path).routes(),
         ],
         exception_handlers={HTTPException: _plain_error},
     )
@@ -211,13 +212,3 @@ async def _plain_error(request: Request, error: Exception) -> Response:
 
 def _known(workspaces: Mapping[str, object]) -> str:
     return "known: " + ", ".join(json.dumps(name, ensure_ascii=False) for name in workspaces)
-
-
-_PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from cdi_exporter.model import Status
-from cdi_exporter.web.status import FILTERS, IntegrationStatus
+from cdi_exporter.web.status import FILTERS, IntegrationStatus, shows
 
 Key = Callable[[IntegrationStatus], object]
 
@@ -77,9 +77,7 @@ class Choice:
         """Whether integrations may be left out."""
         return bool(self.text) or self.status != "all"
 
-    def apply(self, integrations: Iterable[IntegrationStatus], shows: "Shows") -> list[
-        IntegrationStatus
-    ]:
+    def apply(self, integrations: Iterable[IntegrationStatus]) -> list[IntegrationStatus]:
         """The integrations that are asked for, in order."""
         wanted = self.text.casefold()
         found = [
@@ -122,10 +120,9 @@ class Choice:
             "sort": "" if self.sort == DEFAULT_ORDER else self.sort,
             "order": "" if self.descending == usual else ("desc" if self.descending else "asc"),
         }
-        return "?" + urlencode({name: part for name, part in parts.items() if part}, errors="replace")
-
-
-Shows = Callable[[str, IntegrationStatus], bool]
+        return "?" + urlencode(
+            {name: part for name, part in parts.items() if part}, errors="replace"
+        )
 
 
 def _one_of(query: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:

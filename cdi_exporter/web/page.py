@@ -1,28 +1,142 @@
-"""The status page: a person's view of what is known."""
+"""The status page: a person's view of what is known, as HTML."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdi_exporter import __version__
-from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.model import Run, Status
+from cdi_exporter.web import advice, wording
+from cdi_exporter.web.choice import ORDERS, Choice
+from cdi_exporter.web.sparkline import sparkline
+from cdi_exporter.web.status import FILTERS, State, WorkspaceStatus
+
+MOST_ROWS = 1_000
+"""Integrations of one workspace that are shown at once; filters find the others."""
+
+LONGEST_NAME = 200
+"""Characters of a name from the API that are shown."""
+
+GLYPHS = {
+    Status.SUCCESS: "✔",
+    Status.RUNNING: "▶",
+    Status.PARTIAL: "◐",
+    Status.ERROR: "✖",
+    Status.CONFIG_ERROR: "⚙",
+    Status.UNKNOWN: "?",
+}
+_EXAMPLE = (
+    Run(Status.SUCCESS, rows_synced=70),
+    Run(Status.SUCCESS, rows_synced=90),
+    Run(Status.PARTIAL, rows_synced=60),
+    Run(Status.SUCCESS, rows_synced=80),
+    Run(Status.ERROR, rows_synced=0),
+    Run(Status.CONFIG_ERROR, rows_synced=0),
+    Run(Status.UNKNOWN, rows_synced=50),
+)
+FILTER_LABELS = {
+    "all": "all",
+    "attention": "need attention",
+    "config_error": "config error",
+    "none": "no run known",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the page is served, as far as it says so itself."""
+
+    telemetry_path: str
+    host: str
+    """What a scrape configuration would name as the target."""
+
+
+def status_page(
+    workspaces: Sequence[WorkspaceStatus],
+    every: Sequence[str],
+    choice: Choice,
+    place: Place,
+    now: float,
+) -> str:
+    """The page as HTML. `every` names all workspaces, also those not chosen.
+
+    Its links are relative, so that it can stand behind a proxy's path prefix.
+    """
+    attention = sum(each.counts["attention"] for each in workspaces)
+    return (
+        _environment()
+        .get_template("status.html")
+        .render(
+            workspaces=workspaces,
+            every=every,
+            choice=choice,
+            place=place,
+            metrics=place.telemetry_path.lstrip("/"),
+            attention=attention,
+            integrations=sum(len(each.integrations) for each in workspaces),
+            failing=sum(1 for each in workspaces if each.state is State.FAILING),
+            waiting=all(each.state is State.WAITING for each in workspaces),
+            now=now,
+        )
+    )
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("cdi_exporter.web"),
-        autoescape=select_autoescape(default=True),
+        autoescape=True,
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def status_page(snapshots: Sequence[WorkspaceSnapshot], telemetry_path: str, wall: float) -> str:
-    """The page as HTML; `wall` is now, in Unix seconds."""
-    return (
-        _environment()
-        .get_template("status.html")
-        .render(workspaces=snapshots, telemetry_path=telemetry_path, now=wall, version=__version__)
+    environment.filters.update(
+        duration=wording.duration,
+        moment=wording.moment,
+        count=wording.count,
+        percent=wording.percent,
+        short=_short,
+        iso=_iso,
+        utc=_utc,
+        clock=_clock,
     )
+    environment.globals.update(_vocabulary())
+    return environment
+
+
+def _vocabulary() -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "glyphs": GLYPHS,
+        "orders": ORDERS,
+        "filters": {name: FILTER_LABELS.get(name, name) for name in FILTERS},
+        "most_rows": MOST_ROWS,
+        "sparkline": sparkline,
+        "example": _EXAMPLE,
+        "things": wording.things,
+        "code_words": advice.words,
+        "code_reason": advice.reason,
+        "advice": advice.ADVICE,
+    }
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _iso(timestamp: float) -> str:
+    date = wording.utc(timestamp)
+    return "" if date is None else date.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _utc(timestamp: float) -> str:
+    date = wording.utc(timestamp)
+    return "" if date is None else f"{date:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _clock(timestamp: float) -> str:
+    date = wording.utc(timestamp)
+    return "" if date is None else f"{date:%H:%M:%S}"

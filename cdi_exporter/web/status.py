@@ -236,9 +236,7 @@ class WorkspaceStatus:
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """How many integrations each filter finds, by its name."""
-        return {
-            name: sum(1 for each in self.integrations if shows(name, each)) for name in FILTERS
-        }
+        return {name: sum(1 for each in self.integrations if shows(name, each)) for name in FILTERS}
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -272,8 +270,8 @@ def shows(name: str, integration: IntegrationStatus) -> bool:
 
 
 def failed_ratio(run: Run | None) -> float | None:
-    """The part of a run's rows that failed, 0 to 1; None where the rows are not known."""
+    """The part of a run's rows that failed, 0 to 1; None without rows, or where not known."""
     if run is None or run.rows_failed is None or run.rows_synced is None:
         return None
     rows = run.rows_failed + run.rows_synced
-    return run.rows_failed / rows if rows else 0.0
+    return run.rows_failed / rows if rows else None

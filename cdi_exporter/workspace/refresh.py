@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 
 import structlog
 
+from cdi_exporter.braze.budget import INSTANT
 from cdi_exporter.braze.client import Client, Clock, Endpoint, Turn
-from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.traffic import Exchange, Traffic
 from cdi_exporter.braze.wire import IntegrationsPage
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
@@ -38,6 +39,9 @@ from cdi_exporter.workspace.tracked import Due, Tracked
 AUDIT_EVERY = 900.0
 AUDIT_SHARE = 0.1
 """The part of the history budget that audits may take."""
+
+KEPT_FOR_CHANGES = 0.05
+"""The part of the history budget that reads before the list tells leave to those after it."""
 
 FORBIDDEN_FOR = 900.0
 """Seconds after which a list that was forbidden is asked for again."""
@@ -66,7 +70,10 @@ class Workspace:
         self._reads = Reads(lambda: client.turn(Endpoint.HISTORY, self.traffic), self._read_due)
         self._pass: asyncio.Task[None] | None = None
         self._pass_began = -math.inf
+        self._another = False
+        """Whether a scrape came while a long pass was under way."""
         self._turn = 0
+        self._list_pages = 0
         self._listless = False
         self._list_forbidden_until = -math.inf
         self._failure: ApiError | None = None
@@ -132,6 +139,10 @@ class Workspace:
                 if tracked := self._roster.get(shown.facts.id):
                     tracked.served()
 
+    def recent(self) -> tuple[Exchange, ...]:
+        """The last requests to the API, oldest first."""
+        return tuple(self.traffic.recent)
+
     async def close(self) -> None:
         """Answer the scrapes that wait, and end what is under way."""
         self.release()
@@ -156,7 +167,7 @@ class Workspace:
 
     def _worth_waiting(self, seconds: float) -> bool:
         """Whether what is under way may show within `seconds`."""
-        if seconds <= 0:
+        if seconds <= INSTANT:
             return False
         if self._pass_runs and not self._client.stalled(self._asked, seconds):
             return True
@@ -176,17 +187,27 @@ class Workspace:
     def _begin(self) -> None:
         if self._closing:
             return
+        due = self._now() - self._pass_began >= 0.9 * self.config.refresh.min_interval
         if self._pass_runs:
+            self._another = due
             self._consider(self._roster)
-        elif self._now() - self._pass_began >= 0.9 * self.config.refresh.min_interval:
-            self._pass_began = self._now()
-            self._pass = asyncio.create_task(self._run_pass())
+        elif due:
+            self._pass = asyncio.create_task(self._run_passes())
         elif self._failure is None:
             self._consider(self._roster)
 
     # A pass
 
+    async def _run_passes(self) -> None:
+        """A pass; and another at once where it took so long that a scrape came meanwhile."""
+        self._another = True
+        while self._another and not self._closing:
+            self._another = False
+            await self._run_pass()
+            self._another = self._another and self._failure is None
+
     async def _run_pass(self) -> None:
+        self._pass_began = self._now()
         self._turn += 1
         self._failed_reads = 0
         try:
@@ -235,7 +256,9 @@ class Workspace:
         cursors: set[str] = set()
         cursor: str | None = None
         invalid = 0
+        pace = self._pace()
         for number in range(MOST_LIST_PAGES):
+            await self._clock.sleep(max(0.0, self._pass_began + number * pace - self._now()))
             page = await self._list_page(cursor, patient=number > 0)
             self._listless = False
             invalid += page.invalid
@@ -247,12 +270,22 @@ class Workspace:
                 self._consider(self._roster)
             cursor = page.next_cursor
             if cursor is None:
+                self._list_pages = number + 1
                 self._list_ends(listed, complete=not invalid)
                 return
             if cursor in cursors:
                 raise InvalidResponse(_CURSOR_REPEATS)
             cursors.add(cursor)
         raise InvalidResponse(_ENDLESS)
+
+    def _pace(self) -> float:
+        """Seconds between the pages of a list that takes more than a minute's budget.
+
+        Spread evenly its news is, at any moment, as fresh as the budget allows. The first
+        list is read as fast as may be.
+        """
+        slots = self._client.budgets[Endpoint.INTEGRATIONS].slots
+        return 60.0 / slots if self._list_pages > slots else 0.0
 
     async def _list_page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
         """One page; a refusal amid the list costs a wait, not what was read before it."""
@@ -314,11 +347,26 @@ class Workspace:
                 return
             tracked.expire(server)
             due = self._due(tracked)
-            if due is not None:
+            if due is Due.EXPECTED:
+                if not self._may_guess():
+                    continue
+                gain = tracked.expected(server, self._refresh_duration or 0.0)
+                self._reads.put(tracked.id, due, -gain)
+            elif due is not None:
                 self._reads.put(tracked.id, due, tracked.read_at or -math.inf)
 
     def _due(self, tracked: Tracked) -> Due | None:
-        return tracked.due(self._now(), self._server_time(), self._turn, listless=self._listless)
+        return tracked.due(
+            self._now(),
+            self._server_time(),
+            self._turn,
+            listless=self._listless,
+            list_seconds=self._refresh_duration or 0.0,
+        )
+
+    def _may_guess(self) -> bool:
+        """Whether the budget has so much to spare that a read may turn out to be in vain."""
+        return self._client.budgets[Endpoint.HISTORY].used <= 1 - KEPT_FOR_CHANGES
 
     def _held_back(self) -> bool:
         """Whether reads wait for the next pass: too many failed, or one tries for all."""
@@ -330,7 +378,7 @@ class Workspace:
         """Read what is due by now; what was put into the queue may be known meanwhile."""
         tracked = self._roster.get(identifier)
         due = self._due(tracked) if tracked else None
-        if tracked is None or due is None:
+        if tracked is None or due is None or (due is Due.EXPECTED and not self._may_guess()):
             with turn:
                 return
         try:

@@ -26,6 +26,14 @@ SKIPPED_BY = 240.0
 LIST_LAG = 120.0
 """Seconds that the list may take to tell of a run."""
 
+LIKELY = 0.5
+"""How likely a run must have ended, for its history to be read before the list tells."""
+
+LEAST_GAIN = 20.0
+"""Seconds that such a read must be ahead of the list."""
+
+LEAST_SPREAD = 0.2
+
 LEAST_STALE_AFTER = 900.0
 _CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
 
@@ -76,6 +84,8 @@ class Tracked:
         """Whether a scrape has seen the counters before they first rose."""
         self.refreshed: float | None = None
         self.problem: ApiError | None = None
+        self._read_server = -math.inf
+        """When the newest page was last read, in the API's time."""
         self._seen_at = -math.inf
         """When the list item was given, in the API's time."""
         self._cursors: set[str] = set()
@@ -193,6 +203,7 @@ class Tracked:
         self._follow(page)
         counted = self.ledger.read_newest(page, server)
         self.read_at, self.answered, self.problem = now, asked, None
+        self._read_server = server
         if self._awaited:
             self._back_off(now)
         else:
@@ -247,22 +258,51 @@ class Tracked:
 
     # What is due
 
-    def due(self, now: float, server: float, turn: int, *, listless: bool) -> Due | None:
+    def due(
+        self, now: float, server: float, turn: int, *, listless: bool, list_seconds: float
+    ) -> Due | None:
         """Why the history should be read now, None where it need not be.
 
         `turn` counts the passes; in a `listless` one each integration has its turn.
         """
         if now < self._not_before:
             return None
-        if self.read_at is None or self.changed or self.ledger.overlooked(server):
-            return Due.CHANGE
-        if (listless or self.in_turn) and self.turn < turn:
-            return Due.TURN
-        if self.ledger.next_cursor is not None or self.ledger.catching_up:
-            return Due.CATCH_UP
-        if now >= self._audit_at:
-            return Due.AUDIT
-        return None
+        unread = self.read_at is None or self.changed or self.ledger.overlooked(server)
+        reasons = {
+            Due.CHANGE: unread,
+            Due.EXPECTED: self.expected(server, list_seconds) > 0,
+            Due.TURN: (listless or self.in_turn) and self.turn < turn,
+            Due.CATCH_UP: self.ledger.next_cursor is not None or self.ledger.catching_up,
+            Due.AUDIT: now >= self._audit_at,
+        }
+        return next((due for due, holds in reasons.items() if holds), None)
+
+    def expected(self, server: float, list_seconds: float) -> float:
+        """Seconds by which a read now is likely to be ahead of the list, 0 where it is not.
+
+        `list_seconds` is how long the list takes to come round. That a run has ended is
+        judged by its age, against the durations of the runs before it (log-normal).
+        """
+        ahead = self._seen_at + list_seconds - server
+        known = self.ledger.known
+        start = self._presumed_start(server, known)
+        if ahead < LEAST_GAIN or start is None or known.typical_duration is None:
+            return 0.0
+        lives = _Durations(known.typical_duration, known.duration_spread or 0.0)
+        alive = lives.longer_than(max(self._seen_at, self._read_server) - start)
+        ended = 1.0 - lives.longer_than(server - start) / alive if alive > 0 else 1.0
+        return ended * ahead if ended >= LIKELY else 0.0
+
+    def _presumed_start(self, server: float, known: Known) -> float | None:
+        """When the run began that is under way or should be."""
+        if self.listed_run is not None:
+            return self.listed_run
+        if known.running:
+            return known.running[-1].start
+        scheduled = self.item.next_scheduled_run if self.item else None
+        if scheduled is None or scheduled > server:
+            return None
+        return max(scheduled, self._seen_at)
 
     def audit_after(self, seconds: float) -> None:
         """Put the next audit off until `seconds` after the last read."""
@@ -335,3 +375,18 @@ class Tracked:
             return None
         typical = 2 * known.typical_interval + 2 * (known.typical_duration or 0.0)
         return max(LEAST_STALE_AFTER, typical)
+
+
+@dataclass(frozen=True, slots=True)
+class _Durations:
+    """Log-normal durations, by their median in seconds and the spread of the logarithms."""
+
+    median: float
+    spread: float
+
+    def longer_than(self, seconds: float) -> float:
+        """The share of runs that take longer."""
+        if seconds <= 0:
+            return 1.0
+        distance = math.log(seconds / max(self.median, 1.0)) / max(self.spread, LEAST_SPREAD)
+        return 0.5 * math.erfc(distance / math.sqrt(2))

@@ -24,10 +24,8 @@ from cdi_exporter.simulator import (
     FaultKind,
     IntegrationSpec,
     RetryHeader,
-    ScriptedIntegration,
     Simulator,
     WindowKind,
-    many,
     mixed,
 )
 from cdi_exporter.web.app import WebOptions, create_app
@@ -90,11 +88,11 @@ class Outcome:
             self.violations.append(what)
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+def draw(seed: int, size: int | None = None) -> Scenario:
+    """The scenario of a seed; `size` integrations where it is given."""
     rng = random.Random(f"scenario/{seed}")
-    number = rng.choice([1, 2, 5, 12, 30, 60, 120, 120, 300])
-    hours = rng.choice([6.0, 12.0, 24.0]) if number <= 60 else 5.0
+    number = rng.choice([1, 2, 5, 12, 30, 60, 120] if size is None else [size])
+    hours = 24.0 if number <= 5 else 12.0 if number <= 30 else 6.0
     end = EPOCH + hours * HOUR
     interval = rng.choice([15.0, 30.0, 30.0, 60.0, 120.0, 300.0])
     scrapers = [Scraper(interval, 0.0, min(10.0, interval))]
@@ -353,6 +351,3 @@ def _fields(fault: Fault) -> dict[str, object]:
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
-
-
-__all__ = ["Outcome", "Scenario", "ScriptedIntegration", "draw", "many", "simulate"]

@@ -1,0 +1,202 @@
+"""How much is asked, and how soon a finished run shows: by simulation, in virtual time.
+
+Beside the exporter stand the naive exporter, which asks for each integration's history at
+each scrape, and an oracle, which knows when each run ends and is bound only by the scrape
+instants and the API's limit.
+"""
+
+import asyncio
+import bisect
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import structlog
+
+from cdi_exporter.app import Exporter
+from cdi_exporter.config import Settings
+from cdi_exporter.simulator import HISTORY, LIST, Simulator, many
+from tests.harness import inline, workspace
+from tests.simulation.direct import DirectTransport
+from tests.virtual import EPOCH, run, virtual_clock
+
+LATENCY = 0.2
+"""Seconds that an answer of the API takes."""
+
+LIMIT = 100
+"""Requests per minute that Braze allows for histories."""
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds from a run's finish to the first scrape that shows it."""
+
+    runs: int
+    p50: float
+    p95: float
+    worst: float
+
+    @classmethod
+    def of(cls, delays: Sequence[float]) -> "Delays":
+        ordered = sorted(delays) or [float("nan")]
+
+        def quantile(share: float) -> float:
+            return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+
+        return cls(len(delays), quantile(0.5), quantile(0.95), round(ordered[-1], 1))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One exporter over one population."""
+
+    who: str
+    integrations: int
+    requests_per_minute: float
+    delays: Delays
+    cold_start: float
+    """Seconds until every integration was in the exposition."""
+    list_pass: float
+    """Seconds that the list takes within the budget."""
+
+    def row(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass
+class _Events:
+    """When runs finished, when they were counted, and when scrapes were answered."""
+
+    counted: list[tuple[float, float]]
+    scrapes: list[float]
+
+    def delays(self, since: float, until: float) -> list[float]:
+        found = []
+        for finish, counted in self.counted:
+            place = bisect.bisect_left(self.scrapes, counted)
+            if since <= finish < until and place < len(self.scrapes):
+                found.append(self.scrapes[place] - finish)
+        return found
+
+
+def exporter(
+    number: int, *, interval: float, warm: float, length: float, seed: int = 1
+) -> Measured:
+    """The real exporter over `number` integrations, scraped each `interval` seconds.
+
+    The first `warm` seconds are not measured, but for the cold start.
+    """
+    return run(_exporter(number, interval, warm, length, seed))
+
+
+async def _exporter(
+    number: int, interval: float, warm: float, length: float, seed: int
+) -> Measured:
+    clock = virtual_clock(seed)
+    events = _Events([], [])
+    structlog.configure(processors=[_Recorder(events, clock.wall)])
+    simulator = Simulator(
+        many(number, seed), clock.wall, limit_window="sliding", latency=LATENCY, seed=seed
+    )
+    made = Exporter(
+        Settings((workspace("w", endpoint="https://braze"),)),
+        clock,
+        transport=lambda _: DirectTransport(simulator),
+        offload=inline,
+    )
+    space = made.workspaces["w"]
+    simulator.key = "simulated-key"
+    cold: float | None = None
+    asked = 0
+    for tick in range(int((warm + length) / interval)):
+        await asyncio.sleep(max(0.0, tick * interval - clock.monotonic()))
+        if clock.monotonic() >= warm and not asked:
+            asked = _requests(simulator)
+        snapshot = await space.scrape(clock.monotonic() + min(10.0, interval) - 0.5)
+        space.served(snapshot)
+        events.scrapes.append(clock.wall())
+        known = [each for each in snapshot.integrations if each.facts.last is not None]
+        if cold is None and len(known) == number:
+            cold = clock.monotonic()
+    requests = _requests(simulator) - asked
+    await made.close()
+    assert simulator.too_many == 0, "the budget was exceeded"
+    slots = 40
+    pages = -(-number // 10)
+    return Measured(
+        "cdi-exporter",
+        number,
+        round(requests * 60 / length, 1),
+        Delays.of(events.delays(EPOCH + warm, EPOCH + warm + length)),
+        round(cold or float("inf"), 1),
+        round(pages * LATENCY if pages <= slots else pages * 60 / slots, 1),
+    )
+
+
+class _Recorder:
+    def __init__(self, events: _Events, wall: Callable[[], float]) -> None:
+        self._events, self._wall = events, wall
+
+    def __call__(self, logger: object, method: str, event: dict[str, object]) -> str:
+        if event["event"] == "sync finished":
+            finish = datetime.fromisoformat(str(event["finished_at"])).timestamp()
+            self._events.counted.append((finish, self._wall()))
+        elif method == "error":
+            raise AssertionError(event)
+        raise structlog.DropEvent
+
+
+def _requests(simulator: Simulator) -> int:
+    return sum(len(simulator.traffic[name].times) for name in (LIST, HISTORY))
+
+
+def finishes(number: int, *, warm: float, length: float, seed: int = 1) -> list[list[float]]:
+    """When the runs of each integration finish, in seconds from the measurement's start."""
+    simulator = Simulator(many(number, seed), lambda: EPOCH, seed=seed)
+    since = EPOCH + warm
+    return [
+        [
+            (each.finish or 0.0) - since
+            for each in simulator.truth.finished_runs(spec.id, since, since + length)
+        ]
+        for spec in many(number, seed)
+    ]
+
+
+def naive(number: int, *, interval: float, warm: float, length: float, seed: int = 1) -> Measured:
+    """Each history at each scrape; where the limit is short, one after the other in turn."""
+    period = max(interval, interval * -(-number * 60 // (LIMIT * interval)))
+    rng = random.Random(seed)
+    delays = []
+    for each in finishes(number, warm=warm, length=length, seed=seed):
+        phase = interval * rng.randrange(int(period / interval))
+        delays += [(phase - finish) % period for finish in each]
+    per_minute = round(number * 60 / interval, 1)
+    return Measured("naive", number, per_minute, Delays.of(delays), period, 0.0)
+
+
+def oracle(number: int, *, interval: float, warm: float, length: float, seed: int = 1) -> Measured:
+    """One history per finished run, at the first scrape at which the limit allows it."""
+    ends = sorted(
+        end for each in finishes(number, warm=warm, length=length, seed=seed) for end in each
+    )
+    waiting: deque[float] = deque()
+    asked: deque[float] = deque()
+    delays = []
+    place, now = 0, 0.0
+    while place < len(ends) or waiting:
+        while place < len(ends) and ends[place] <= now:
+            waiting.append(ends[place])
+            place += 1
+        while asked and asked[0] <= now - 60:
+            asked.popleft()
+        while waiting and len(asked) < LIMIT:
+            delays.append(now - waiting.popleft())
+            asked.append(now)
+        now += interval
+    cold = max(0.0, (number / LIMIT - 1) * 60)
+    return Measured(
+        "oracle", number, round(len(ends) * 60 / length, 1), Delays.of(delays), cold, 0.0
+    )

@@ -1,0 +1,115 @@
+"""The quick start: one workspace out of environment variables."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from cdi_exporter.config import values
+from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
+from cdi_exporter.config.mistakes import Unshown, raise_mistakes, show_value, stood
+from cdi_exporter.config.settings import ConfiguredIntegration, Settings, WorkspaceConfig
+from cdi_exporter.errors import ConfigError
+
+ENDPOINT = "BRAZE_REST_ENDPOINT"
+KEY = "BRAZE_API_KEY"
+KEY_FILE = "BRAZE_API_KEY_FILE"
+WORKSPACE = "BRAZE_WORKSPACE"
+INTEGRATION_IDS = "BRAZE_INTEGRATION_IDS"
+DEFAULT_WORKSPACE = "default"
+
+VARIABLES = {
+    ENDPOINT: "The workspace's REST endpoint, such as `rest.iad-03.braze.com`.",
+    KEY: "The REST API key, with the permissions `cdi.integration_list` and "
+    "`cdi.integration_job_status`.",
+    KEY_FILE: f"Instead of `{KEY}`: the file that holds the key.",
+    WORKSPACE: f"The value of the label `workspace`; `{DEFAULT_WORKSPACE}` where it is not set.",
+    INTEGRATION_IDS: "The integrations' IDs, with commas between them; where it is not set they "
+    "are discovered.",
+}
+"""What is read, in the words of the reference page. An empty variable counts as not set."""
+
+_NOTHING_SET = (
+    "no configuration: set these variables, or name a YAML file with --config.file; "
+    '"cdi-exporter demo" shows everything without either'
+)
+_EXPECTED_IDS = "expected integration IDs with commas between them"
+
+Value = TypeVar("Value")
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """The settings of the quick start; raises ConfigError with a line for each mistake."""
+    quick = _QuickStart(environ)
+    endpoint = quick.attempt(ENDPOINT, quick.endpoint)
+    key = quick.attempt(quick.key_variable(), quick.key)
+    name = quick.attempt(WORKSPACE, quick.workspace)
+    integrations = quick.attempt(INTEGRATION_IDS, quick.integrations)
+    if not any(map(quick.text, (ENDPOINT, KEY, KEY_FILE))):
+        quick.mistakes.append(_NOTHING_SET)
+    raise_mistakes(quick.mistakes, {quick.text(KEY), quick.text(KEY_FILE)})
+    if endpoint is None or key is None or name is None:  # pragma: no cover -- raised above
+        raise ConfigError([_NOTHING_SET])
+    return Settings((WorkspaceConfig(name, endpoint, key, integrations=integrations or None),))
+
+
+class _QuickStart:
+    """The variables, and what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.mistakes: list[str] = []
+
+    def text(self, variable: str) -> str:
+        return self._environ.get(variable, "").strip()
+
+    def attempt(self, variable: str, read: Callable[[], Value]) -> Value | None:
+        try:
+            return read()
+        except Unshown as error:
+            self.mistakes.append(f"{variable}: {error}")
+        except ValueError as error:
+            shown = show_value(self.text(variable) or None)
+            self.mistakes.append(f"{variable}: {stood(shown, str(error))}")
+        return None
+
+    def endpoint(self) -> str:
+        written = self.text(ENDPOINT)
+        if not written:
+            expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
+            msg = f"not set; {expected}"
+            raise Unshown(msg)
+        return values.endpoint(written)
+
+    def key_variable(self) -> str:
+        return KEY_FILE if self.text(KEY_FILE) and not self.text(KEY) else KEY
+
+    def key(self) -> KeySource:
+        key, path = self.text(KEY), self.text(KEY_FILE)
+        if key and path:
+            msg = f"set together with {KEY_FILE}; expected one of the two"
+            raise KeyMistake(msg)
+        if path:
+            return FileKey(path)
+        if not key:
+            msg = (
+                "not set; expected a REST API key with the permissions cdi.integration_list and "
+                f"cdi.integration_job_status, or its file in {KEY_FILE}"
+            )
+            raise KeyMistake(msg)
+        return inline_key(key)
+
+    def workspace(self) -> str:
+        return values.name(self.text(WORKSPACE) or DEFAULT_WORKSPACE)
+
+    def integrations(self) -> tuple[ConfiguredIntegration, ...]:
+        """The IDs, none where they are to be discovered; a comma at the end does no harm."""
+        written = self.text(INTEGRATION_IDS)
+        if written in ("", "auto"):
+            return ()
+        parts = [part.strip() for part in written.split(",")]
+        ids = [values.integration_id(part) for part in parts if part]
+        if not ids:
+            raise ValueError(_EXPECTED_IDS)
+        if len(set(ids)) < len(ids):
+            msg = f"has an ID twice; {_EXPECTED_IDS}, each once"
+            raise ValueError(msg)
+        return tuple(map(ConfiguredIntegration, ids))

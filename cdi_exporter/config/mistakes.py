@@ -1,0 +1,105 @@
+"""Mistakes as lines: where, what stood there, what is expected; never a secret.
+
+    config.yml:12: workspaces[1].endpoint: "http://rest.example.com" is plain http; expected …
+
+Text that validators raise is either `expected …` or `is …; expected …`: it completes a
+sentence that begins with the value.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+from cdi_exporter.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+
+LONGEST_SHOWN = 100
+SHORTEST_SECRET = 8
+"""Shorter texts stand in messages by chance; taking them out would tell what they are."""
+
+_COULD_HOLD_A_SECRET = re.compile(r"[@?#=]|key|secret|token|passw|bearer|authori", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}")
+_UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Unshown(ValueError):
+    """What is wrong with a value that is a secret, or could hold one."""
+
+
+def is_word(key: str) -> bool:
+    """Whether a key looks like one that a person would choose, and not like an API key."""
+    return _WORD.fullmatch(key) is not None
+
+
+def holds_api_key(text: str) -> bool:
+    """Whether there is something in the text in the form of Braze's API keys, a UUID."""
+    return _UUID.search(text) is not None
+
+
+def show_path(path: KeyPath) -> str:
+    """`workspaces[1].endpoint`; a key that could be a secret is left out."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            shown += ("." if shown else "") + (part if is_word(part) else "…")
+    return shown
+
+
+def show_value(value: object, written: str | None = None) -> str:
+    """What stood there, in a few words; empty where it must not or cannot be shown.
+
+    `written` is how a number or a truth value was spelt.
+    """
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            return _quoted(value)
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list" if value else "an empty list"
+    plain = str(value) if written is None else written
+    return plain if len(plain) <= LONGEST_SHOWN and plain.isprintable() else ""
+
+
+def show_kind(value: object) -> str:
+    """What kind of thing stood where a list or a mapping must stand."""
+    return show_value(value) if value is None or isinstance(value, dict | list) else "plain text"
+
+
+def stood(shown: str, text: str) -> str:
+    """What stood there and what is wrong with it, as one phrase."""
+    if not shown:
+        return text
+    return f"{shown}; {text}" if text.startswith("expected") else f"{shown} {text}"
+
+
+def one_line(text: str) -> str:
+    """The text with everything escaped that is no printable character."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def raise_mistakes(lines: Iterable[str], secrets: Iterable[str] = ()) -> None:
+    """Raise ConfigError where there are any lines, each once; `secrets` are taken out of them."""
+    safe = [one_line(_without(secrets, line)) for line in dict.fromkeys(lines)]
+    if safe:
+        raise ConfigError(safe)
+
+
+def _without(secrets: Iterable[str], line: str) -> str:
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            line = line.replace(secret, "<secret>")
+    return line
+
+
+def _quoted(text: str) -> str:
+    if len(text) > LONGEST_SHOWN or not text.isprintable() or _COULD_HOLD_A_SECRET.search(text):
+        return ""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,188 @@
+"""Single values: how each is written, and what is expected where it is not.
+
+Each check takes what YAML gave, returns the value, and raises ValueError with the words
+that `mistakes` completes (Unshown where the value must not stand in a message).
+"""
+
+import ipaddress
+import math
+import re
+import ssl
+import unicodedata
+from urllib.parse import SplitResult, urlsplit
+
+from cdi_exporter.config.duration import EXPECTED, parse_duration
+from cdi_exporter.config.mistakes import Unshown, holds_api_key
+
+MOST_REQUESTS = 1_000_000
+
+EXPECTED_TEXT = "expected text"
+EXPECTED_ENDPOINT = "expected the REST endpoint alone, such as rest.iad-03.braze.com"
+EXPECTED_ID = "expected an integration ID as Braze shows it"
+EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
+EXPECTED_SHARE = "expected a number above 0 and at most 1"
+EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
+EXPECTED_NEVER = f"expected {EXPECTED}, or never"
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
+
+
+def text(value: object) -> str:
+    """Text that says something and stays on its line."""
+    if not isinstance(value, str):
+        quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
+        raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- pydantic reports ValueError
+    if not value.strip():
+        msg = f"is empty; {EXPECTED_TEXT}"
+        raise ValueError(msg)
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
+        msg = f"holds control characters; {EXPECTED_TEXT}"
+        raise ValueError(msg)
+    return value
+
+
+def name(value: object) -> str:
+    """Text for a label: spaces around it would not be seen."""
+    found = text(value)
+    if found != found.strip():
+        msg = f"has spaces around it; {EXPECTED_TEXT} without"
+        raise ValueError(msg)
+    return found
+
+
+def integration_id(value: object) -> str:
+    """An ID that can be one segment of a URL's path (the client percent-encodes it)."""
+    found = name(value)
+    if found in (".", ".."):
+        msg = f"is no ID; {EXPECTED_ID}"
+        raise ValueError(msg)
+    return found
+
+
+def duration(value: object) -> float:
+    """Seconds; the number 0 needs no unit."""
+    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        return 0.0
+    if not isinstance(value, str):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        msg = f"has no unit; expected {EXPECTED}" if number else f"expected {EXPECTED}"
+        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+    return parse_duration(value)
+
+
+def positive_duration(value: object) -> float:
+    """Seconds above 0."""
+    seconds = duration(value)
+    if seconds == 0:
+        msg = f"is no time at all; expected {EXPECTED}"
+        raise ValueError(msg)
+    return seconds
+
+
+def never_or_duration(value: object) -> float:
+    """Seconds above 0, infinite for `never`."""
+    if value == "never":
+        return math.inf
+    try:
+        return positive_duration(value)
+    except ValueError as error:
+        msg = f"{error}, or never"
+        raise ValueError(msg) from error
+
+
+def share(value: object) -> float:
+    """A share above 0, at most 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(EXPECTED_SHARE)
+    return float(value)
+
+
+def limit(value: object) -> int:
+    """Requests per minute."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole and isinstance(value, int) and 1 <= value <= MOST_REQUESTS):
+        raise ValueError(EXPECTED_LIMIT)
+    return value
+
+
+def ca_file(path: str) -> str:
+    """The path of a file of certificates, which is read once to see that it is one."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        msg = "holds no certificates; expected a file of certificates as PEM"
+        raise ValueError(msg) from error
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        msg = f"cannot be read ({reason}); expected a file of certificates as PEM"
+        raise ValueError(msg) from error
+    return path
+
+
+def endpoint(value: object) -> str:
+    """The base URL of a REST endpoint: `https://host[:port]`, without a trailing slash."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(EXPECTED_ENDPOINT)
+    written = value.strip()
+    problem = _endpoint_problem(written)
+    if problem is not None:
+        shown = _SHOWABLE.fullmatch(written) and not holds_api_key(written)
+        raise ValueError(problem) if shown else Unshown(problem)
+    return _base_url(urlsplit(_with_scheme(written)))
+
+
+def _with_scheme(written: str) -> str:
+    return written if "://" in written else f"https://{written}"
+
+
+def _base_url(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{shown}{port}"
+
+
+def _endpoint_problem(written: str) -> str | None:
+    """What is wrong with an endpoint; None where it is right."""
+    try:
+        parts = urlsplit(_with_scheme(written))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return f"is no URL; {EXPECTED_ENDPOINT}"
+    problems = (
+        ("@" in written, "holds credentials"),
+        (parts.scheme not in _DEFAULT_PORTS, "is neither https nor http"),
+        (parts.path.strip("/") or "?" in written or "#" in written, "has more than a host"),
+        (holds_api_key(host), "looks like an API key"),
+        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is no host"),
+    )
+    for holds, problem in problems:
+        if holds:
+            return f"{problem}; {EXPECTED_ENDPOINT}"
+    if parts.scheme == "http" and not _is_loopback(host):
+        return "is plain http; expected https://… (plain http only to a loopback address)"
+    return None
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return False
+        return True
+    return len(host) <= 253 and _HOST.fullmatch(host) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in _LOOPBACK)

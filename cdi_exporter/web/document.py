@@ -1,0 +1,116 @@
+"""The status as JSON values; `docs/status.schema.json` describes them.
+
+Names follow the metrics: times are Unix seconds, durations seconds, and null is a fact
+that is not known.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cdi_exporter import __version__
+from cdi_exporter.braze.traffic import Exchange
+from cdi_exporter.model import Run
+from cdi_exporter.snapshot import EndpointSnapshot
+from cdi_exporter.web.choice import Choice
+from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus, failed_ratio
+
+Document = dict[str, Any]
+
+
+def status_document(workspaces: Sequence[WorkspaceStatus], choice: Choice, now: float) -> Document:
+    """What `/api/v1/status` answers; `now` is Unix seconds."""
+    return {
+        "version": __version__,
+        "timestamp_seconds": now,
+        "workspaces": [_workspace(each, choice) for each in workspaces],
+    }
+
+
+def _workspace(workspace: WorkspaceStatus, choice: Choice) -> Document:
+    return {
+        "name": workspace.name,
+        "state": workspace.state.value,
+        "problem": _problem(workspace),
+        "last_refresh_timestamp_seconds": workspace.last_refresh,
+        "refresh_duration_seconds": workspace.refresh_duration,
+        "history_reads_pending": workspace.pending_reads,
+        "rate_limits": [_rate_limit(each) for each in workspace.endpoints],
+        "counts": dict(workspace.counts),
+        "integrations": [_integration(each) for each in choice.apply(workspace.integrations)],
+        "recent_requests": [_request(each) for each in workspace.exchanges],
+    }
+
+
+def _problem(workspace: WorkspaceStatus) -> Document | None:
+    if workspace.error is None:
+        return None
+    return {
+        "reason": workspace.error,
+        "text": workspace.problem or "",
+        "advice": workspace.advice,
+    }
+
+
+def _rate_limit(endpoint: EndpointSnapshot) -> Document:
+    return {
+        "endpoint": endpoint.endpoint,
+        "limit": endpoint.limit,
+        "remaining": endpoint.remaining,
+        "reset_timestamp_seconds": endpoint.reset,
+    }
+
+
+def _integration(row: IntegrationStatus) -> Document:
+    facts = row.facts
+    return {
+        "id": facts.id,
+        "name": facts.name,
+        "type": facts.type,
+        "status": facts.status,
+        "warehouse": facts.warehouse,
+        "concerns": [
+            {"kind": concern.value, "text": text} for concern, text in row.concerns.items()
+        ],
+        "last_sync": None if facts.last is None else _last_sync(facts.last),
+        "consecutive_failures": facts.consecutive_failures,
+        "last_success_timestamp_seconds": facts.last_success,
+        "last_success_age_seconds": row.success_age,
+        "stale_after_seconds": facts.stale_after,
+        "late": row.late,
+        "syncs_running": facts.running,
+        "running_sync_start_timestamp_seconds": facts.running_since,
+        "next_scheduled_sync_timestamp_seconds": facts.next_scheduled,
+        "typical_sync_interval_seconds": facts.typical_interval,
+        "typical_sync_duration_seconds": facts.typical_duration,
+        "typical_sync_rows": facts.typical_rows,
+        "history_start_timestamp_seconds": facts.history_start,
+        "watermark_timestamp_seconds": facts.watermark,
+        "last_refresh_timestamp_seconds": row.refreshed,
+        "up": row.up,
+        "problem": row.problem,
+        "recent_syncs": [_run(run) for run in facts.recent],
+    }
+
+
+def _last_sync(run: Run) -> Document:
+    return _run(run) | {"duration_seconds": run.duration, "failed_ratio": failed_ratio(run)}
+
+
+def _run(run: Run) -> Document:
+    return {
+        "status": run.status.value,
+        "start_timestamp_seconds": run.start,
+        "finish_timestamp_seconds": run.finish,
+        "rows_synced": run.rows_synced,
+        "rows_failed": run.rows_failed,
+    }
+
+
+def _request(exchange: Exchange) -> Document:
+    return {
+        "timestamp_seconds": exchange.at,
+        "endpoint": exchange.endpoint,
+        "integration_id": exchange.integration_id,
+        "code": exchange.code,
+        "duration_seconds": exchange.seconds,
+    }

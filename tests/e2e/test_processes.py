@@ -1,0 +1,178 @@
+"""The command as a process: start, mistakes, signals, demo."""
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.processes import (
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    running,
+    serves,
+)
+
+KEY = "canary-key-77aa"
+
+
+def fails(*flags: str, **env: str) -> tuple[int, list[str]]:
+    """The exit status and the lines on stderr of a command that cannot start."""
+    done = subprocess.run(
+        exporter_command(*flags),
+        env=clean_environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stderr
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_without_any_configuration_it_says_what_to_set() -> None:
+    """A newcomer learns the two variables, one line each."""
+    status, lines = fails()
+    assert status == 2
+    assert "BRAZE_REST_ENDPOINT: not set" in lines[0]
+    assert "BRAZE_API_KEY" in lines[1]
+    assert "cdi-exporter demo" in lines[-1]
+
+
+def test_mistakes_in_the_file_are_told_at_once(tmp_path: Path) -> None:
+    """One line each, with file and line number, and status 2."""
+    config = tmp_path / "config.yml"
+    config.write_text(
+        f"workspaces:\n  - name: a\n    endpont: x\n    api_key: {KEY}\n    api_key_env: NOPE\n"
+    )
+    status, lines = fails(f"--config.file={config}")
+    assert status == 2
+    assert [line.split(": ")[1] for line in lines] == [
+        f"{config}:{number}" for number in (2, 2, 3, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--nonsense"],
+        ["serve", "extra"],
+        ["nocommand"],
+        ["--log.level=loud"],
+        ["--web.listen-address=10234"],
+        ["--web.listen-address=:99999"],
+        ["--web.telemetry-path=metrics"],
+        ["--scrape.timeout-offset=fast"],
+        ["--config.file=/does/not/exist.yml"],
+    ],
+)
+def test_a_wrong_flag_is_one_line(flags: list[str]) -> None:
+    """Status 2, and nothing but the mistake."""
+    status, lines = fails(*flags, BRAZE_REST_ENDPOINT="rest.iad-01.braze.com", BRAZE_API_KEY=KEY)
+    assert status == 2
+    assert len(lines) == 1
+
+
+def test_a_port_in_use_is_status_1() -> None:
+    """The configuration is right, but it cannot start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, lines = fails(
+            f"--web.listen-address={address}",
+            BRAZE_REST_ENDPOINT="rest.iad-01.braze.com",
+            BRAZE_API_KEY=KEY,
+        )
+    assert status == 1
+    assert len(lines) == 1
+    assert address in lines[0]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
+    signum: signal.Signals, tmp_path: Path
+) -> None:
+    """Exit status 0; a waiting scrape gets what is known."""
+    port, health = free_port(), free_port()
+    answers: list[httpx.Response] = []
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running(
+            exporter_command(
+                f"--web.listen-address=127.0.0.1:{port}",
+                f"--web.health-address=127.0.0.1:{health}",
+            ),
+            tmp_path / "log",
+            clean_environment(
+                BRAZE_REST_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+                BRAZE_API_KEY=KEY,
+            ),
+        ) as process,
+    ):
+        serves(f"http://127.0.0.1:{health}/-/healthy")
+        assert httpx.get(f"http://127.0.0.1:{health}/metrics").status_code == 404
+        scrape = threading.Thread(
+            target=lambda: answers.append(
+                httpx.get(
+                    f"http://127.0.0.1:{port}/metrics",
+                    headers={"X-Prometheus-Scrape-Timeout-Seconds": "50"},
+                    timeout=55,
+                )
+            )
+        )
+        scrape.start()
+        asked, _ = silent.accept()  # Braze is being asked, so the scrape waits
+        with asked:
+            process.send_signal(signum)
+            assert process.wait(20) == 0
+            scrape.join(20)
+    assert [answer.status_code for answer in answers] == [200]
+    assert "cdi_exporter_build_info" in answers[0].text
+
+
+def test_the_demo_shows_every_status(tmp_path: Path) -> None:
+    """No key, no network: all statuses are there within a minute, and it says what to open."""
+    port = free_port()
+    with running(
+        exporter_command("demo", f"--web.listen-address=127.0.0.1:{port}", "--log.format=json"),
+        tmp_path / "log",
+    ) as process:
+        base = f"http://127.0.0.1:{port}"
+        serves(f"{base}/-/ready")
+
+        def every_status() -> bool:
+            lines = httpx.get(f"{base}/metrics").text.splitlines()
+            shown = [line for line in lines if line.startswith("braze_cdi_last_sync_status")]
+            return all(
+                any(f'status="{status}"' in line and line.endswith(" 1.0") for line in shown)
+                for status in ("success", "partial", "error", "config_error", "unknown")
+            )
+
+        eventually(every_status, "every status is shown")
+        assert httpx.get(base).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    output = (tmp_path / "log").read_text()
+    assert f"{base}/metrics" in output
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert any(event["event"] == "sync finished" for event in events)
+
+
+def test_version_and_help() -> None:
+    """Both go to stdout with status 0; every flag of the contract stands in the help."""
+    for flags, wanted in (
+        (["--version"], ["cdi-exporter 0", "Python 3"]),
+        (["--help"], ["serve", "demo"]),
+        (["serve", "--help"], ["--config.file", "--web.listen-address", "--log.format"]),
+    ):
+        done = subprocess.run(
+            exporter_command(*flags), capture_output=True, text=True, check=True, timeout=60
+        )
+        assert all(text in done.stdout for text in wanted)

@@ -1,0 +1,133 @@
+"""A real Prometheus scrapes the real exporter, which asks a simulated Braze on a socket."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.e2e.braze_server import KEY
+from tests.e2e.processes import (
+    ROOT,
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    program,
+    running,
+    serves,
+)
+
+
+@dataclass
+class Stack:
+    """Addresses of what runs."""
+
+    braze: str
+    exporter: str
+    prometheus: str
+    log: Path
+
+    def query(self, expression: str) -> dict[str, float]:
+        """An instant query: integration name → value."""
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": expression}).json()
+        return {
+            each["metric"].get("integration_name", ""): float(each["value"][1])
+            for each in answer["data"]["result"]
+        }
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Braze, exporter and Prometheus with the example configuration, sped up."""
+    tmp = tmp_path_factory.mktemp("stack")
+    braze, exporter, prometheus = free_port(), free_port(), free_port()
+    example = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    example["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    example["rule_files"] = []
+    example.pop("alerting", None)
+    for job in example["scrape_configs"]:
+        job.pop("scrape_interval", None)
+        job.pop("scrape_timeout", None)
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{exporter}"]}]
+    (tmp / "prometheus.yml").write_text(yaml.safe_dump(example))
+    (tmp / "config.yml").write_text(
+        yaml.safe_dump(
+            {
+                "refresh": {"min_interval": "2s"},
+                "workspaces": [
+                    {
+                        "name": "production",
+                        "endpoint": f"http://127.0.0.1:{braze}/",
+                        "api_key_env": "KEY",
+                    }
+                ],
+            }
+        )
+    )
+    with (
+        running([sys.executable, "-m", "tests.e2e.braze_server", str(braze)], tmp / "braze.log"),
+        running(
+            exporter_command(
+                f"--config.file={tmp}/config.yml",
+                f"--web.listen-address=127.0.0.1:{exporter}",
+                "--log.level=debug",
+                "--log.format=json",
+            ),
+            tmp / "exporter.log",
+            clean_environment(KEY=KEY),
+        ),
+        running(
+            [
+                program("prometheus"),
+                f"--config.file={tmp}/prometheus.yml",
+                f"--storage.tsdb.path={tmp}/tsdb",
+                f"--web.listen-address=127.0.0.1:{prometheus}",
+            ],
+            tmp / "prometheus.log",
+        ),
+    ):
+        made = Stack(
+            f"http://127.0.0.1:{braze}",
+            f"http://127.0.0.1:{exporter}",
+            f"http://127.0.0.1:{prometheus}",
+            tmp / "exporter.log",
+        )
+        serves(f"{made.exporter}/-/ready")
+        serves(f"{made.prometheus}/-/ready")
+        yield made
+
+
+def test_prometheus_gets_rows_failures_duration_and_status(stack: Stack) -> None:
+    """What the simulated Braze says can be queried by PromQL."""
+    rows = eventually(lambda: stack.query("braze_cdi_last_sync_rows_synced"), "rows arrive")
+    assert rows == {"users-hourly": 1000, "orders": 70}
+    assert stack.query("braze_cdi_last_sync_rows_failed") == {"users-hourly": 0, "orders": 30}
+    assert stack.query("braze_cdi_last_sync_duration_seconds") == {
+        "users-hourly": 90,
+        "orders": 30,
+        "purchases": 5,
+    }
+    assert stack.query('braze_cdi_last_sync_status{status="config_error"} == 1') == {"purchases": 1}
+    assert stack.query('up{job="braze-cdi"}') == {"": 1}
+    assert stack.query("scrape_samples_scraped > 100")
+
+
+def test_an_increase_misses_nothing(stack: Stack) -> None:
+    """A run that finishes between two scrapes shows in the counters, from a served 0."""
+    counter = 'braze_cdi_syncs_total{status="partial",integration_name="users-hourly"}'
+    eventually(lambda: stack.query(f"{counter} == 0"), "the counter is served at 0")
+    httpx.post(f"{stack.braze}/finish")
+    eventually(lambda: stack.query(f"{counter} == 1"), "the run is counted")
+    assert stack.query("braze_cdi_rows_failed_total == 25") == {"users-hourly": 25}
+    assert stack.query("resets(braze_cdi_rows_failed_total[5m]) > 0") == {}
+
+
+def test_the_key_is_written_nowhere(stack: Stack) -> None:
+    """Neither log nor page holds the API key, at any log level."""
+    for path in ("/metrics", "/", "/-/metrics", "/sd", "/probe?workspace=production"):
+        assert KEY not in httpx.get(stack.exporter + path).text
+    assert KEY not in stack.log.read_text()

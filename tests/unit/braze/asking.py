@@ -1,0 +1,148 @@
+"""What the client's tests share: a client with a key to look for, and how to ask it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
+from tests.virtual import EPOCH, virtual_clock
+
+KEY = "canary-5d1e7a90"
+BASE = "https://rest.test"
+EMPTY: dict[str, Any] = {"message": "success", "results": []}
+LIMITS = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 100}
+
+Handler = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Asker:
+    """A client under test, and the traffic of the one workspace that asks it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.traffic = Traffic(tuple(Endpoint))
+
+    async def integrations(self, cursor: str | None = None) -> IntegrationsPage:
+        """One page of the list."""
+        return await self.client.integrations(cursor, self.traffic)
+
+    async def history(self, identifier: str = "abc", cursor: str | None = None) -> HistoryPage:
+        """One page of a history, with a turn of its own."""
+        turn = await self.client.turn(Endpoint.HISTORY, self.traffic)
+        return await self.client.history(identifier, cursor, turn)
+
+    async def ask(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
+        """One page of either endpoint."""
+        return await (self.history() if endpoint is Endpoint.HISTORY else self.integrations())
+
+    def codes(self, endpoint: Endpoint = Endpoint.HISTORY) -> dict[str, int]:
+        """The requests of an endpoint by their code, less what never happened."""
+        requests = self.traffic.endpoints[endpoint].requests
+        return {code: number for code, number in requests.items() if number}
+
+    def settled(self) -> bool:
+        """Whether each slot and each place was given back."""
+        budgets = self.client.budgets.values()
+        return not any(budget.under_way for budget in budgets)
+
+
+@asynccontextmanager
+async def asker(
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    base_url: str = BASE,
+    key: Callable[[], str] = lambda: KEY,
+    clock: Clock | None = None,
+    share: float = 0.8,
+    timeout: float = 10.0,
+    limits: dict[Endpoint, int] | None = None,
+    ca_file: str | None = None,
+) -> AsyncIterator[Asker]:
+    """A client; without a transport httpx's own, which respx may stand in for."""
+    client = Client(
+        base_url,
+        key,
+        clock or virtual_clock(),
+        limits=limits or LIMITS,
+        share=share,
+        timeout=timeout,
+        ca_file=ca_file,
+        transport=transport,
+    )
+    try:
+        yield Asker(client)
+    finally:
+        await client.aclose()
+
+
+def now() -> float:
+    """Seconds since the virtual loop was made."""
+    return asyncio.get_running_loop().time()
+
+
+class Server(httpx.AsyncBaseTransport):
+    """A transport that gives one answer after the other, the last one for ever.
+
+    An answer is a response, an exception to raise, or a coroutine function that makes one.
+    `seconds` is how long each takes; `times` are the loop seconds at which they began.
+    """
+
+    def __init__(self, *answers: httpx.Response | Exception | Handler, seconds: float = 0.0) -> None:
+        self._answers = list(answers)
+        self._seconds = seconds
+        self.times: list[float] = []
+        self.requests: list[httpx.Request] = []
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.times.append(now())
+        self.requests.append(request)
+        answer = self._answers[min(len(self.times), len(self._answers)) - 1]
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self.at_once -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, httpx.Response):
+            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return await answer(request)
+
+
+def page(*rows: object, status: int = 200, **headers: str) -> httpx.Response:
+    """The documented answer around some rows."""
+    content = json.dumps(EMPTY | {"results": list(rows)})
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=named, content=content.encode())
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that comes in parts, each after some seconds."""
+
+    def __init__(self, parts: Iterable[bytes], seconds: float = 0.0) -> None:
+        self._parts, self._seconds = parts, seconds
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            await asyncio.sleep(self._seconds)
+            self.sent += len(part)
+            yield part
+
+
+def limit_headers(remaining: int, limit: int = 100, resets_in: float = 30.0) -> dict[str, str]:
+    """The rate limit headers of an answer that is given now."""
+    return {
+        "x_ratelimit_limit": str(limit),
+        "x_ratelimit_remaining": str(remaining),
+        "x_ratelimit_reset": str(EPOCH + now() + resets_in),
+    }

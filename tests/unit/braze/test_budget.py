@@ -1,0 +1,528 @@
+"""The budget by examples, in virtual time: when may a request start?"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from cdi_exporter.braze.budget import (
+    FIRST_BACKOFF,
+    LONGEST_BACKOFF,
+    LONGEST_WAIT,
+    SPENT_FOR,
+    WINDOW,
+    Budget,
+    RateLimitHeaders,
+)
+from tests.virtual import EPOCH, run, virtual_clock
+
+SILENT = RateLimitHeaders()
+"""The headers of an answer that says nothing of limits."""
+
+
+def make(limit: int = 50, share: float = 0.8, *, ahead: float = 0.0, seed: int = 0) -> Budget:
+    """A budget on the virtual clock; `ahead` shifts this machine's wall clock."""
+    clock = virtual_clock(seed, ahead)
+    return Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+
+
+def now() -> float:
+    """Seconds since the loop was made."""
+    return asyncio.get_running_loop().time()
+
+
+def said(
+    remaining: int | None,
+    limit: int | None = 50,
+    *,
+    resets_in: float | None = 30.0,
+    retry_after: float | None = None,
+    date: bool = True,
+) -> RateLimitHeaders:
+    """What a server says now whose clock is right."""
+    wall = EPOCH + now()
+    reset = None if resets_in is None else wall + resets_in
+    return RateLimitHeaders(limit, remaining, reset, retry_after, wall if date else None)
+
+
+async def answered(budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False):  # type: ignore[no-untyped-def]  # none
+    """A request that is answered at once."""
+    await budget.acquire()
+    budget.release(headers, refused=refused)
+
+
+async def starts(
+    budget: Budget, number: int, answer: Callable[[], RateLimitHeaders | None], seconds: float = 0.0
+) -> list[float]:
+    """When each of some requests starts that are asked for at once and last so long."""
+    found = []
+
+    async def request() -> None:
+        await budget.acquire()
+        found.append(now())
+        await asyncio.sleep(seconds)
+        budget.release(answer())
+
+    await asyncio.gather(*(request() for _ in range(number)))
+    return found
+
+
+async def next_start(budget: Budget) -> float:
+    """When the next request may start."""
+    await budget.acquire()
+    budget.forgo()
+    return now()
+
+
+def seconds_of(main: Callable[[], Awaitable[float]]) -> float:
+    """The result of a coroutine in virtual time."""
+
+    async def whole() -> float:
+        return await main()
+
+    return run(whole())
+
+
+# Slots
+
+
+@pytest.mark.parametrize(
+    ("limit", "share", "slots"),
+    [(50, 0.8, 40), (100, 0.8, 80), (50, 1.0, 50), (100, 0.29, 29), (3, 0.5, 1), (1, 0.1, 1)],
+)
+def test_the_slots_are_the_share_of_the_limit(limit: int, share: float, slots: int) -> None:
+    """Rounded down, and at least one: a budget of nothing would never ask."""
+    assert run(_slots(limit, share)) == slots
+
+
+async def _slots(limit: int, share: float) -> int:
+    return make(limit, share).slots
+
+
+def test_a_slot_is_free_again_a_minute_after_the_end() -> None:
+    """The first ones start at once, the rest when the minute after an end is over."""
+
+    async def main() -> list[float]:
+        budget = make(5, 0.8)
+        await answered(budget)
+        return await starts(budget, 6, lambda: SILENT, seconds=10)
+
+    assert run(main()) == [0, 0, 0, SPENT_FOR, 10 + SPENT_FOR, 10 + SPENT_FOR]
+
+
+def test_a_slow_request_keeps_its_slot() -> None:
+    """While requests are under way that fill the budget none starts, however long that is."""
+
+    async def main() -> float:
+        budget = make(2, 1.0)
+        await answered(budget)
+        slow = asyncio.create_task(starts(budget, 1, lambda: SILENT, seconds=500))
+        await asyncio.sleep(0)
+        began = await starts(budget, 2, lambda: SILENT)
+        await slow
+        return began[1]
+
+    assert run(main()) == pytest.approx(2 * SPENT_FOR)
+
+
+@pytest.mark.parametrize(("limit", "slots"), [(10, 8), (1, 1), (50, 40), (1000, 40), (0, 40)])
+def test_the_limit_of_the_server_counts_where_it_is_lower(limit: int, slots: int) -> None:
+    """A higher one raises nothing; none at all is no limit."""
+
+    async def main() -> int:
+        budget = make(50, 0.8)
+        await answered(budget, said(1000, limit))
+        return budget.slots
+
+    assert run(main()) == slots
+
+
+def test_a_lower_limit_binds_the_requests_that_follow() -> None:
+    """Those that were made before the server spoke count as well."""
+
+    async def main() -> list[float]:
+        budget = make(50, 0.8)
+        return await starts(budget, 5, lambda: said(1000, 4))
+
+    assert run(main()) == pytest.approx([0, 0, 0, SPENT_FOR, SPENT_FOR])
+
+
+def test_acquire_tells_how_long_it_took() -> None:
+    """The time is counted for the metrics."""
+
+    async def main() -> tuple[float, float]:
+        budget = make(1, 1.0)
+        first = await budget.acquire()
+        budget.release(SILENT)
+        return first, await budget.acquire()
+
+    assert run(main()) == (0, SPENT_FOR)
+
+
+# The first answer
+
+
+def test_until_the_first_answer_one_request_at_a_time() -> None:
+    """An earlier process may have spent the limit: the first answer tells."""
+
+    async def main() -> list[float]:
+        return await starts(make(), 4, lambda: SILENT, seconds=3)
+
+    assert run(main()) == [0, 3, 3, 3]
+
+
+def test_a_request_without_an_answer_tells_nothing() -> None:
+    """The next one is alone again."""
+
+    async def main() -> list[float]:
+        answers = iter([None, None, SILENT, SILENT, SILENT])
+        return await starts(make(), 5, lambda: next(answers), seconds=3)
+
+    assert run(main()) == [0, 3, 6, 9, 9]
+
+
+def test_what_an_earlier_process_spent_is_counted() -> None:
+    """Of the first answer's Remaining only the part above the others' share is used."""
+
+    async def main() -> list[float]:
+        left = iter(range(14, -1, -1))
+        return await starts(make(), 6, lambda: said(next(left), resets_in=30 - now()))
+
+    assert run(main()) == [0, 0, 0, 0, 0, 30]
+
+
+# The server's word
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.8, 10), (1.0, 0), (0.5, 25), (0.29, 36)])
+@pytest.mark.parametrize("below", [0, 1, 5])
+def test_nothing_starts_when_only_the_part_of_others_is_left(
+    share: float, kept: int, below: int
+) -> None:
+    """At Remaining ≤ (1 − share) × Limit it waits until the reset."""
+
+    async def main() -> float:
+        budget = make(50, share)
+        await answered(budget, said(max(0, kept - below), resets_in=17))
+        return await next_start(budget)
+
+    assert seconds_of(main) == 17
+
+
+@pytest.mark.parametrize("more", [1, 2, 3])
+def test_requests_under_way_are_taken_off_what_remains(more: int) -> None:
+    """The server did not know of them when it spoke."""
+
+    async def main() -> list[float]:
+        budget = make()
+        await answered(budget, said(10 + more, resets_in=20))
+        return await starts(budget, 5, lambda: None, seconds=1)
+
+    assert run(main()) == [0] * more + [20] * (5 - more)
+
+
+def test_an_answer_that_comes_late_does_not_raise_what_remains() -> None:
+    """Answers may overtake each other: within a window the lowest word counts."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(40, resets_in=20))
+        await budget.acquire()
+        await budget.acquire()
+        budget.release(said(10, resets_in=20))
+        budget.release(said(35, resets_in=20))
+        return await next_start(budget)
+
+    assert seconds_of(main) == 20
+
+
+def test_a_new_window_makes_room() -> None:
+    """After the reset the old word is void, and the new window's one counts."""
+
+    async def main() -> tuple[float, float]:
+        budget = make()
+        await answered(budget, said(5, resets_in=20))
+        await budget.acquire()
+        began = now()
+        budget.release(said(49, resets_in=60))
+        return began, await next_start(budget)
+
+    assert run(main()) == (20, 20)
+
+
+def test_what_remains_is_obeyed_without_a_limit_beside_it() -> None:
+    """The configured limit stands in for the one that the server leaves out."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(10, None, resets_in=20))
+        return await next_start(budget)
+
+    assert seconds_of(main) == 20
+
+
+def test_without_a_reset_a_whole_window_is_waited_for() -> None:
+    """The documented window is a minute."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(3, resets_in=None))
+        return await next_start(budget)
+
+    assert seconds_of(main) == WINDOW
+
+
+@pytest.mark.parametrize("resets_in", [LONGEST_WAIT + 1, 1e9, 1e300])
+def test_a_reset_beyond_belief_is_tried_after_an_hour(resets_in: float) -> None:
+    """One wrong header stops nothing for ever."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(0, resets_in=resets_in))
+        return await next_start(budget)
+
+    assert seconds_of(main) == LONGEST_WAIT
+
+
+@pytest.mark.parametrize("ahead", [-86_400.0, -90.0, -1.0, 1.0, 90.0, 86_400.0])
+def test_a_clock_difference_is_taken_from_the_date(ahead: float) -> None:
+    """However wrong the clock is here, the wait is as long as the server meant."""
+
+    async def main() -> float:
+        budget = make(ahead=ahead)
+        await answered(budget, said(0, resets_in=25))
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(25, abs=1e-5)
+
+
+@pytest.mark.parametrize(("ahead", "wait"), [(-10.0, 35.0), (10.0, 15.0), (-86_400.0, LONGEST_WAIT)])
+def test_without_a_date_the_wait_is_off_but_ends(ahead: float, wait: float) -> None:
+    """The difference cannot be known then; an hour is the most that it costs."""
+
+    async def main() -> float:
+        budget = make(ahead=ahead)
+        await answered(budget, said(0, resets_in=25, date=False))
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(wait, abs=1e-5)
+
+
+def test_the_last_word_is_kept_for_the_metrics() -> None:
+    """An answer without these headers, as a proxy gives it, does not wipe it out."""
+
+    async def main() -> RateLimitHeaders:
+        budget = make()
+        await answered(budget, said(42))
+        await answered(budget)
+        return budget.last
+
+    assert run(main()).remaining == 42
+
+
+# 429
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry_after": 7.0}, 7.0),
+        ({"retry_after": 0.25}, 0.25),
+        ({"retry_after": 7.0, "resets_in": 50.0}, 7.0),
+        ({"retry_after": 86_400.0}, LONGEST_WAIT),
+        ({"resets_in": 20.0}, 20.0),
+    ],
+)
+def test_a_429_that_names_a_time_is_obeyed(headers: dict[str, float], wait: float) -> None:
+    """Retry-After counts before the reset; an hour at most."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(None, None, **({"resets_in": None} | headers)), refused=True)
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(wait)
+
+
+def test_a_429_obeys_what_remains_as_well() -> None:
+    """With nothing left until the reset an earlier Retry-After is of no use."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(0, resets_in=40, retry_after=7), refused=True)
+        return await next_start(budget)
+
+    assert seconds_of(main) == 40
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"retry_after": 0.0}, {"resets_in": 0.0}, {"resets_in": -1000.0}]
+)
+def test_a_429_that_names_no_time_is_followed_by_a_backoff(headers: dict[str, float]) -> None:
+    """No time, or one that is over already, would be no pause at all."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(None, None, **({"resets_in": None} | headers)), refused=True)
+        return await next_start(budget)
+
+    assert FIRST_BACKOFF / 2 <= seconds_of(main) <= FIRST_BACKOFF
+
+
+def test_the_backoff_doubles_up_to_five_minutes() -> None:
+    """Each refusal in a row waits longer, with jitter from the generator that is handed in."""
+
+    async def main(seed: int) -> list[float]:
+        budget = make(1000, 1.0, seed=seed)
+        waits = []
+        for _ in range(10):
+            await answered(budget, refused=True)
+            before = now()
+            waits.append(await next_start(budget) - before)
+        return waits
+
+    waits = run(main(1))
+    for number, wait in enumerate(waits):
+        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**number)
+        assert longest / 2 <= wait <= longest
+    assert run(main(1)) == waits
+    assert run(main(2)) != waits
+
+
+def test_a_success_ends_the_doubling() -> None:
+    """The next refusal is a first one again."""
+
+    async def main() -> float:
+        budget = make(1000, 1.0)
+        for _ in range(5):
+            await answered(budget, refused=True)
+        await answered(budget)
+        before = now()
+        await answered(budget, refused=True)
+        return await next_start(budget) - before
+
+    assert seconds_of(main) <= FIRST_BACKOFF
+
+
+def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
+    """Ten 429s at once are one piece of news, not ten doublings."""
+
+    async def main() -> float:
+        budget = make(1000, 1.0)
+        await answered(budget)
+        for _ in range(10):
+            await budget.acquire()
+        for _ in range(10):
+            budget.release(SILENT, refused=True)
+        return await next_start(budget)
+
+    assert seconds_of(main) <= FIRST_BACKOFF
+
+
+def test_a_refusal_holds_back_those_who_wait_already() -> None:
+    """A request that waits for a slot learns of the 429 that comes meanwhile."""
+
+    async def main() -> float:
+        budget = make(1, 1.0)
+        await budget.acquire()
+        waiting = asyncio.create_task(next_start(budget))
+        await asyncio.sleep(1)
+        budget.release(said(None, None, resets_in=None, retry_after=500), refused=True)
+        return await waiting
+
+    assert seconds_of(main) == 501
+
+
+# Turns
+
+
+def test_slots_are_given_in_the_order_of_asking() -> None:
+    """Nobody overtakes, whatever wakes the queue meanwhile."""
+
+    async def main() -> list[int]:
+        budget = make(2, 1.0)
+        order = []
+
+        async def request(number: int) -> None:
+            await budget.acquire()
+            order.append(number)
+            await asyncio.sleep(number % 3)
+            budget.release(SILENT)
+
+        await asyncio.gather(*(request(number) for number in range(9)))
+        return order
+
+    assert run(main()) == list(range(9))
+
+
+@pytest.mark.parametrize("cancelled", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
+def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
+    """The others move up, the first in line or not, and no slot is lost."""
+
+    async def main() -> tuple[list[int], int]:
+        budget = make(1, 1.0)
+        await answered(budget)
+        served = []
+
+        async def request(number: int) -> None:
+            await budget.acquire()
+            served.append(number)
+            budget.release(SILENT)
+
+        tasks = [asyncio.create_task(request(number)) for number in range(3)]
+        await asyncio.sleep(5)
+        for number in cancelled:
+            tasks[number].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert now() == pytest.approx(5 if len(cancelled) == 3 else SPENT_FOR * (3 - len(cancelled)))
+        return served, budget.under_way
+
+    assert run(main()) == ([number for number in range(3) if number not in cancelled], 0)
+
+
+def test_giving_up_at_the_moment_of_the_slot_loses_none() -> None:
+    """A cancellation that meets the slot itself takes it, or leaves it to the next."""
+
+    async def main() -> int:
+        budget = make(1, 1.0)
+        await answered(budget)
+        first = asyncio.create_task(budget.acquire())
+        second = asyncio.create_task(budget.acquire())
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(SPENT_FOR, first.cancel)
+        results = await asyncio.gather(first, asyncio.wait_for(second, 70), return_exceptions=True)
+        return budget.under_way + sum(isinstance(each, BaseException) for each in results)
+
+    assert run(main()) == 2
+
+
+def test_a_slot_that_is_not_used_is_free_at_once() -> None:
+    """It wakes the one who waits, and it spends nothing."""
+
+    async def main() -> tuple[float, int]:
+        budget = make(1, 1.0)
+        await answered(budget)
+        await budget.acquire()
+        waiting = asyncio.create_task(next_start(budget))
+        await asyncio.sleep(2)
+        budget.forgo()
+        return await waiting, budget.under_way
+
+    assert run(main()) == (SPENT_FOR + 2, 0)
+
+
+def test_the_delay_tells_what_a_start_would_wait_for() -> None:
+    """None now, a time, or the end of another request, which nobody knows."""
+
+    async def main() -> list[float]:
+        budget = make(1, 1.0)
+        delays = [budget.delay()]
+        await budget.acquire()
+        delays.append(budget.delay())
+        budget.release(SILENT)
+        delays.append(budget.delay())
+        await asyncio.sleep(20)
+        return [*delays, budget.delay()]
+
+    assert run(main()) == [0, math.inf, SPENT_FOR, pytest.approx(SPENT_FOR - 20)]

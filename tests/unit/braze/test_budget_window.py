@@ -1,0 +1,149 @@
+"""Whatever comes, the budget is never exceeded: random requests in virtual time."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdi_exporter.braze.budget import WINDOW, Budget, RateLimitHeaders, allowed
+from tests.virtual import EPOCH, run, virtual_clock
+
+Answer = Literal["ok", "refused", "nothing", "forgone", "cancelled", "impatient"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: when it is asked for, how long it lasts, how it ends."""
+
+    after: float
+    """Seconds since the former one was asked for."""
+    lasts: float
+    arrives: float
+    """When the server sees it, as a part of `lasts`."""
+    answer: Answer
+    headers: RateLimitHeaders
+
+
+@dataclass
+class Record:
+    """What happened."""
+
+    started: list[float] = field(default_factory=list)
+    arrived: list[float] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    budget: Budget | None = None
+
+
+MILLIS = st.integers(0, 70_000).map(lambda millis: millis / 1000)
+WALL = st.floats(EPOCH - 600, EPOCH + 600)
+HEADERS = st.builds(
+    RateLimitHeaders,
+    limit=st.none() | st.integers(0, 20),
+    remaining=st.none() | st.integers(0, 20),
+    reset=st.none() | WALL | st.floats(0, 1e15),
+    retry_after=st.none() | st.floats(0, 100) | st.floats(0, 1e300),
+    date=st.none() | WALL,
+)
+REQUESTS = st.lists(
+    st.builds(
+        Request,
+        after=st.just(0.0) | MILLIS,
+        lasts=st.just(0.0) | MILLIS,
+        arrives=st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1),
+        answer=st.sampled_from(["ok", "ok", "ok", *Answer.__args__]),  # type: ignore[attr-defined]  # of Literal
+        headers=st.just(RateLimitHeaders()) | HEADERS,
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+async def _act(budget: Budget, number: int, request: Request, record: Record) -> None:
+    if request.answer == "impatient":
+        try:
+            async with asyncio.timeout(request.lasts):
+                await budget.acquire()
+        except TimeoutError:
+            return
+    else:
+        await budget.acquire()
+    record.turns.append(number)
+    if request.answer in ("forgone", "impatient"):
+        budget.forgo()
+        return
+    began = asyncio.get_running_loop().time()
+    record.started.append(began)
+    record.arrived.append(began + request.arrives * request.lasts)
+    headers = None
+    try:
+        async with asyncio.timeout(request.lasts / 2 if request.answer == "cancelled" else None):
+            await asyncio.sleep(request.lasts)
+        headers = request.headers if request.answer in ("ok", "refused") else None
+    except TimeoutError:
+        record.arrived[-1] = min(record.arrived[-1], asyncio.get_running_loop().time())
+    finally:
+        budget.release(headers, refused=request.answer == "refused")
+
+
+async def _live(limit: int, share: float, requests: list[Request]) -> Record:
+    clock = virtual_clock(len(requests))
+    budget = Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+    record = Record(budget=budget)
+    tasks = []
+    for number, request in enumerate(requests):
+        await asyncio.sleep(request.after)
+        tasks.append(asyncio.create_task(_act(budget, number, request, record)))
+    await asyncio.gather(*tasks)
+    return record
+
+
+def _check_window(moments: list[float], slots: int) -> None:
+    """In no closed window of 60 s lie more moments than there are slots."""
+    moments = sorted(moments)
+    for first, beyond in zip(moments, moments[slots:], strict=False):
+        assert beyond - first > WINDOW, f"{slots + 1} within {beyond - first} s"
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20), st.sampled_from([0.05, 0.29, 0.5, 0.8, 1.0]), REQUESTS)
+def test_no_window_has_more_starts_than_slots(
+    limit: int, share: float, requests: list[Request]
+) -> None:
+    """Neither as they start nor as they reach the server; each gets its turn, in order.
+
+    A request that waits for ever would end the virtual time: there is no deadlock.
+    """
+    record = run(_live(limit, share, requests))
+    slots = max(1, allowed(limit, share))
+    _check_window(record.started, slots)
+    _check_window(record.arrived, slots)
+    assert record.turns == sorted(record.turns)
+    expected = {i for i, each in enumerate(requests) if each.answer != "impatient"}
+    assert expected <= set(record.turns)
+    assert record.budget is not None
+    assert record.budget.under_way == 0
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), st.sampled_from([0.5, 0.8, 1.0]), st.data())
+def test_after_all_that_the_whole_budget_is_there_again(
+    limit: int, share: float, data: st.DataObject
+) -> None:
+    """Two hours later nothing is left of refusals, cancellations and wrong headers."""
+    requests = data.draw(REQUESTS)
+
+    async def main() -> list[float]:
+        budget = (await _live(limit, share, requests)).budget
+        assert budget is not None
+        await asyncio.sleep(7300)
+        began = asyncio.get_running_loop().time()
+        waits = []
+        for _ in range(budget.slots):
+            await budget.acquire()
+            waits.append(asyncio.get_running_loop().time() - began)
+            budget.release(RateLimitHeaders())
+        return waits
+
+    assert set(run(main())) == {0.0}

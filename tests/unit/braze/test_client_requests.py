@@ -1,0 +1,437 @@
+"""The client's requests and what it makes of answers, over respx and in virtual time."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Coroutine
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from cdi_exporter import __version__
+from cdi_exporter.braze.client import MOST_BYTES, TRIES, Endpoint
+from cdi_exporter.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+    UnexpectedStatus,
+)
+from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, page
+from tests.virtual import EPOCH, run
+
+BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
+LINK = '</cdi/integrationsabc/job_sync_status?cursor=c2tpcDoxMA==>; rel="next"'
+
+
+def sent(*asked: tuple[str, str | None]) -> list[httpx.Request]:
+    """The requests for some pages of histories, each of them answered."""
+
+    async def main() -> list[httpx.Request]:
+        with respx.mock() as mock:
+            route = mock.route(host="rest.test").respond(json=EMPTY)
+            async with asker() as braze:
+                for identifier, cursor in asked:
+                    await braze.history(identifier, cursor)
+            return [call.request for call in route.calls]
+
+    return run(main())
+
+
+def refused(
+    response: httpx.Response, endpoint: Endpoint = Endpoint.HISTORY
+) -> tuple[ApiError, Asker, int]:
+    """The error that an answer leads to, the client after it, and the requests made."""
+
+    async def main() -> tuple[ApiError, Asker, int]:
+        with respx.mock() as mock:
+            route = mock.route(host="rest.test").mock(return_value=response)
+            async with asker() as braze:
+                with pytest.raises(ApiError) as caught:
+                    await braze.ask(endpoint)
+            assert braze.settled()
+            return caught.value, braze, route.call_count
+
+    return run(main())
+
+
+# Requests
+
+
+@pytest.mark.parametrize(
+    ("identifier", "path"),
+    [
+        ("3f2b8a52-7f0e-4a8e-9f43-5c0c9d7e1a10", "3f2b8a52-7f0e-4a8e-9f43-5c0c9d7e1a10"),
+        ("a/b", "a%2Fb"),
+        ("../../users", "..%2F..%2Fusers"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a b+c", "a%20b%2Bc"),
+        ("100%", "100%25"),
+        ("%2F", "%252F"),
+        ("käse", "k%C3%A4se"),
+        ("a@b:c", "a%40b%3Ac"),
+        ("line\nbreak", "line%0Abreak"),
+        ("\ud83d", "%3F"),
+    ],
+)
+def test_an_id_is_one_segment_of_the_path(identifier: str, path: str) -> None:
+    """Whatever stands in an ID, it is percent-encoded and leads nowhere else."""
+    (request,) = sent((identifier, None))
+    assert request.url.raw_path.decode() == f"/cdi/integrations/{path}/job_sync_status"
+    assert request.url.host == "rest.test"
+
+
+@pytest.mark.parametrize(
+    ("cursor", "query"),
+    [
+        (None, b""),
+        ("c2tpcDoxMDA=", b"cursor=c2tpcDoxMDA%3D"),
+        ("a+b/c==", b"cursor=a%2Bb%2Fc%3D%3D"),
+        ("a&b=c#d", b"cursor=a%26b%3Dc%23d"),
+        ("%3D", b"cursor=%253D"),
+        ("é x", b"cursor=%C3%A9%20x"),
+        ("\ud83d", b"cursor=%3F"),
+    ],
+)
+def test_a_cursor_is_percent_encoded(cursor: str | None, query: bytes) -> None:
+    """A cursor is opaque: each of its characters arrives as it was given."""
+    (request,) = sent(("abc", cursor))
+    assert request.url.query == query
+
+
+def test_a_request_as_a_whole() -> None:
+    """The key as a bearer token, JSON asked for, the exporter named, and nothing more."""
+    (request,) = sent(("abc", None))
+    assert request.method == "GET"
+    assert str(request.url) == f"{BASE}/cdi/integrations/abc/job_sync_status"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["accept-encoding"] == "gzip"
+    assert request.headers["user-agent"] == f"cdi-exporter/{__version__}"
+    assert request.content == b""
+
+
+def test_the_list_has_its_own_url() -> None:
+    """With and without a cursor."""
+
+    async def main() -> list[str]:
+        async with asker(server := Server(page())) as braze:
+            await braze.integrations()
+            await braze.integrations("a=")
+        return [str(request.url) for request in server.requests]
+
+    assert run(main()) == [f"{BASE}/cdi/integrations", f"{BASE}/cdi/integrations?cursor=a%3D"]
+
+
+def test_the_cursor_of_an_answer_is_told_and_its_url_not_used() -> None:
+    """The malformed documented link gives a cursor, which goes to the endpoint's own path."""
+
+    async def main() -> list[str]:
+        async with asker(server := Server(page(link=LINK), page())) as braze:
+            first = await braze.history("abc")
+            await braze.history("abc", first.next_cursor)
+        return [request.url.raw_path.decode() for request in server.requests]
+
+    path = "/cdi/integrations/abc/job_sync_status"
+    assert run(main()) == [path, f"{path}?cursor=c2tpcDoxMA%3D%3D"]
+
+
+def test_a_key_that_changes_is_used_at_once() -> None:
+    """It is asked for anew for each request, each try among them."""
+
+    async def main() -> list[str]:
+        keys = iter(["one", "two", "three"])
+        server = Server(page(), page(status=503), page())
+        async with asker(server, key=lambda: next(keys)) as braze:
+            await braze.history()
+            await braze.history()
+        return [request.headers["authorization"] for request in server.requests]
+
+    assert run(main()) == ["Bearer one", "Bearer two", "Bearer three"]
+
+
+def test_a_cookie_is_not_sent_back() -> None:
+    """A request depends on nothing that an earlier answer said."""
+
+    async def main() -> httpx.Request:
+        server = Server(page(set_cookie="session=1; Path=/"))
+        async with asker(server) as braze:
+            await braze.history()
+            await braze.history()
+        return server.requests[1]
+
+    assert "cookie" not in run(main()).headers
+
+
+# Statuses
+
+STATUSES: list[tuple[int, type[ApiError], str, int]] = [
+    (400, BadRequest, "other", 1),
+    (401, Unauthorized, "unauthorized", 1),
+    (403, Forbidden, "forbidden", 1),
+    (404, NotFound, "other", 1),
+    (429, RateLimited, "rate_limited", 1),
+    (500, ServerError, "server_error", TRIES),
+    (502, ServerError, "server_error", TRIES),
+    (503, ServerError, "server_error", TRIES),
+    (504, ServerError, "server_error", TRIES),
+    (599, ServerError, "server_error", TRIES),
+    (201, UnexpectedStatus, "other", 1),
+    (204, UnexpectedStatus, "other", 1),
+    (206, UnexpectedStatus, "other", 1),
+    (304, UnexpectedStatus, "other", 1),
+    (402, UnexpectedStatus, "other", 1),
+    (405, UnexpectedStatus, "other", 1),
+    (418, UnexpectedStatus, "other", 1),
+    (600, UnexpectedStatus, "other", 1),
+]
+
+
+@pytest.mark.parametrize("endpoint", BOTH)
+@pytest.mark.parametrize(("status", "kind", "reason", "requests"), STATUSES)
+def test_each_status_has_its_error(
+    status: int, kind: type[ApiError], reason: str, requests: int, endpoint: Endpoint
+) -> None:
+    """With its reason, its code counted once for each request, tried again only where of use."""
+    answer = httpx.Response(status, json={"message": "no", "errors": ["someone@example.com"]})
+    error, braze, made = refused(answer, endpoint)
+    assert type(error) is kind
+    assert (error.reason, error.code) == (reason, str(status))
+    assert str(error).startswith(f"{status}: ")
+    assert "example" not in str(error)
+    assert made == requests
+    assert braze.codes(endpoint) == {str(status): requests}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "permission"),
+    [
+        (Endpoint.INTEGRATIONS, "cdi.integration_list"),
+        (Endpoint.HISTORY, "cdi.integration_job_status"),
+    ],
+)
+def test_a_403_names_the_permission(endpoint: Endpoint, permission: str) -> None:
+    """So that its reader knows what to give the key."""
+    assert permission in str(refused(httpx.Response(403), endpoint)[0])
+
+
+BAD_BODIES = {
+    "html": ({"content-type": "text/html"}, b"<html>Bad gateway</html>"),
+    "not gzip": ({"content-encoding": "gzip"}, b"<html>not compressed</html>"),
+    "not text": ({}, b"\xff\xfe\xfd" * 100),
+    "too large": ({}, b" " * (MOST_BYTES + 1)),
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES)
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (429, RateLimited)])
+def test_a_status_counts_whatever_its_body(body: str, status: int, kind: type[ApiError]) -> None:
+    """A proxy's page, or one that cannot be read, hides no status."""
+    headers, content = BAD_BODIES[body]
+    error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
+    assert type(error) is kind
+    assert made == 1
+    assert braze.codes() == {str(status): 1}
+
+
+def test_a_429_is_obeyed_whatever_its_body() -> None:
+    """A body that never ends does not hide Retry-After from the budget."""
+
+    async def main() -> float:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(429, headers={"retry-after": "77"}, stream=Body([b"x"] * 99, 1))
+
+        async with asker(Server(answer)) as braze:
+            with pytest.raises(RateLimited):
+                await braze.history()
+            return braze.client.budgets[Endpoint.HISTORY].delay()
+
+    assert run(main()) == 77
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "target", ["https://elsewhere.test/cdi", "//elsewhere.test/cdi", "/cdi/integrations", ""]
+)
+def test_no_redirect_is_followed(status: int, target: str) -> None:
+    """The key goes to the configured endpoint alone."""
+
+    async def main() -> tuple[ApiError, int, int]:
+        with respx.mock(assert_all_called=False) as mock:
+            asked = mock.route(host="rest.test").respond(status, headers={"location": target})
+            elsewhere = mock.route(host="elsewhere.test").respond(json=EMPTY)
+            async with asker() as braze:
+                with pytest.raises(UnexpectedStatus) as caught:
+                    await braze.history()
+            return caught.value, asked.call_count, elsewhere.call_count
+
+    error, asked, elsewhere = run(main())
+    assert (error.code, asked, elsewhere) == (str(status), 1, 0)
+
+
+# Answers that are not the documented one
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><title>502 Bad Gateway</title></html>",
+        b"upstream connect error",
+        b'{"message": "success", "results": [',
+        b'{"message": "success", "results": []} trailing',
+        b'{"message": "success", "results": ["\xff\xfe"]}',
+        b"\x80\x81\x82",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"message": "success", "results": [' + b"[" * 50_000 + b"]" * 50_000 + b"]}",
+        b'{"message": "success", "results": [' + b"9" * 5_000 + b"]}",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"message": "success"}',
+        b'{"message": "failure", "results": []}',
+    ],
+    ids=lambda body: body[:30].decode("ascii", "replace"),
+)
+@pytest.mark.parametrize("endpoint", BOTH)
+def test_a_200_that_is_no_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
+    """It is counted as such, not as a 200, and not asked for again in vain."""
+    error, braze, made = refused(httpx.Response(200, content=body), endpoint)
+    assert type(error) is InvalidResponse
+    assert error.reason == "invalid_response"
+    assert made == 1
+    assert braze.codes(endpoint) == {"invalid_response": 1}
+
+
+def got(**answer: Any) -> Coroutine[Any, Any, int]:
+    """How many rows a 200 is read as."""
+
+    async def main() -> int:
+        async def respond(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, **answer)
+
+        async with asker(Server(respond)) as braze:
+            return (await braze.history()).undated_running
+
+    return main()
+
+
+PAGE = json.dumps(EMPTY | {"results": [{"job_status": "running"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (None, PAGE),
+        ("identity", PAGE),
+        ("gzip", gzip.compress(PAGE)),
+        ("GZip", gzip.compress(PAGE)),
+        ("deflate", zlib.compress(PAGE)),
+    ],
+)
+def test_an_answer_may_be_compressed(encoding: str | None, body: bytes) -> None:
+    """Whole or in parts, it is read alike."""
+    headers = {} if encoding is None else {"content-encoding": encoding}
+    assert run(got(headers=headers, content=body)) == 1
+    bits = [body[at : at + 7] for at in range(0, len(body), 7)]
+    assert run(got(headers=headers, stream=Body(bits))) == 1
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf" + PAGE, PAGE.decode().encode("utf-16")])
+def test_an_answer_may_begin_with_a_byte_order_mark(body: bytes) -> None:
+    """JSON says UTF-8 without one; some write one all the same."""
+    assert run(got(content=body)) == 1
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_ten_mebibytes_are_the_most(beyond: int, compressed: bool) -> None:
+    """Decompressed, to the byte."""
+    body = PAGE.rjust(MOST_BYTES + beyond)
+    headers = {"content-encoding": "gzip"} if compressed else {}
+    coroutine = got(headers=headers, content=gzip.compress(body, 1) if compressed else body)
+    if beyond:
+        with pytest.raises(InvalidResponse, match="larger than 10 MiB"):
+            run(coroutine)
+    else:
+        assert run(coroutine) == 1
+
+
+def test_no_more_is_read_than_the_most() -> None:
+    """A body without an end costs ten mebibytes, and is given up."""
+    body = Body(b" " * 2**20 for _ in range(10_000))
+    with pytest.raises(InvalidResponse):
+        run(got(stream=body))
+    assert body.sent <= MOST_BYTES + 2**20
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "br", "zstd", "rot13"])
+def test_an_encoding_that_was_not_asked_for_is_invalid(encoding: str) -> None:
+    """What is compressed twice could fill the memory before it is measured."""
+    body = PAGE
+    for _ in range(encoding.count("gzip")):
+        body = gzip.compress(body)
+    with pytest.raises(InvalidResponse, match="encoding"):
+        run(got(headers={"content-encoding": encoding}, content=body))
+
+
+# What is counted
+
+
+def test_an_exchange_is_remembered() -> None:
+    """Each request: when it ended, what was asked, what came of it, how long it took."""
+
+    async def main() -> list[tuple[object, ...]]:
+        server = Server(page(), page(status=404), seconds=0.75)
+        async with asker(server) as braze:
+            await braze.integrations()
+            with pytest.raises(NotFound):
+                await braze.history("xyz")
+        return [
+            (each.at, each.endpoint, each.integration_id, each.code, each.seconds)
+            for each in braze.traffic.recent
+        ]
+
+    assert run(main()) == [
+        (EPOCH + 0.75, "integrations", None, "200", 0.75),
+        (EPOCH + 1.5, "job_sync_status", "xyz", "404", 0.75),
+    ]
+
+
+def test_items_that_cannot_be_read_are_counted() -> None:
+    """For each endpoint apart."""
+
+    async def main() -> list[int]:
+        async with asker(Server(page(7, None), page(7))) as braze:
+            await braze.integrations()
+            await braze.history()
+            return [each.invalid_items for each in braze.traffic.endpoints.values()]
+
+    assert run(main()) == [2, 1]
+
+
+@pytest.mark.parametrize("ahead", [-3600, -30, 0, 30, 3600])
+def test_the_difference_to_the_servers_clock_is_known(ahead: int) -> None:
+    """The last Date header tells it, whatever the status."""
+
+    async def main() -> float:
+        date = httpx.Response(404, headers={"date": _http_date(EPOCH + ahead)})
+        async with asker(Server(date)) as braze:
+            with pytest.raises(NotFound):
+                await braze.history()
+            return braze.client.skew
+
+    assert run(main()) == ahead
+
+
+def _http_date(seconds: float) -> str:
+    from email.utils import formatdate
+
+    return formatdate(seconds, usegmt=True)

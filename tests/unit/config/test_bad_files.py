@@ -1,0 +1,98 @@
+"""One bad file per mistake, with the exact lines that the user sees beside it."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.config import load_file
+from cdi_exporter.errors import ConfigError
+
+BAD = Path(__file__).parent / "testdata" / "bad"
+CANARY = "canary"
+"""Each API key of the files has it."""
+
+ENVIRON = {"BRAZE_KEY_EMPTY": " ", "BRAZE_KEY_SPACES": "canary 5f0c9d7e1a10"}
+FILES = sorted(BAD.glob("*.yml"))
+
+
+def rejection(path: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_file(str(path), ENVIRON)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_bad_file_gives_its_message(path: Path) -> None:
+    """The mistakes of a file are those beside it, word for word."""
+    message = str(rejection(path)).replace(f"{BAD}/", "")
+    assert message + "\n" == path.with_suffix(".txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_bad_file_tells_no_key(path: Path) -> None:
+    """No mistake, and no traceback of it, shows anything of a key."""
+    error = rejection(path)
+    told = "".join(traceback.format_exception(error)) + repr(error) + "".join(error.mistakes)
+    assert CANARY not in told.casefold()
+
+
+def test_a_mistake_is_one_line() -> None:
+    """Each mistake is a line of its own that begins with the file and says what is expected."""
+    for path in FILES:
+        for mistake in rejection(path).mistakes:
+            assert mistake.isprintable()
+            assert mistake.startswith(f"{path}:")
+            assert any(word in mistake for word in ("expected", "did you mean", "not valid YAML"))
+
+
+def test_each_message_has_a_file() -> None:
+    """No message is left behind when its file is renamed."""
+    assert {path.stem for path in BAD.glob("*.txt")} == {path.stem for path in FILES}
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    """A file that is not there is one line."""
+    path = tmp_path / "config.yml"
+    assert str(rejection(path)) == (
+        f"{path}: cannot be read (no such file or directory); expected a YAML file"
+    )
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    """A directory in the place of the file is one line."""
+    assert str(rejection(tmp_path)) == (
+        f"{tmp_path}: cannot be read (is a directory); expected a YAML file"
+    )
+
+
+def test_an_endless_file() -> None:
+    """A device that never ends is not read to its end."""
+    assert str(rejection(Path("/dev/zero"))) == ("/dev/zero: is too large; expected at most 10 MiB")
+
+
+def test_an_impossible_file_name() -> None:
+    """A name that no file can have is one line, with what cannot be printed escaped."""
+    with pytest.raises(ConfigError) as caught:
+        load_file("a\0\nb", {})
+    assert str(caught.value) == (
+        r"a\x00\nb: cannot be read (no possible file name); expected a YAML file"
+    )
+
+
+def test_a_large_bomb_ends_soon(tmp_path: Path) -> None:
+    """Aliases that multiply to more than memory holds end as a mistake."""
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 15)]
+    path = tmp_path / "config.yml"
+    path.write_text("\n".join(lines))
+    assert "repeated too often" in str(rejection(path))
+
+
+def test_merges_that_multiply_end_soon(tmp_path: Path) -> None:
+    """Merge keys that multiply end as a mistake too."""
+    lines = ["a0: &a0 {}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 15)]
+    path = tmp_path / "config.yml"
+    path.write_text("\n".join(lines))
+    assert "repeated too often" in str(rejection(path))

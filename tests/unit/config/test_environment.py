@@ -1,0 +1,146 @@
+"""The quick start by environment variables."""
+
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig, from_environment, inline_key
+from cdi_exporter.errors import ConfigError
+
+ENDPOINT = {"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"}
+GOOD = ENDPOINT | {"BRAZE_API_KEY": "canary-5f0c9d7e1a10"}
+
+
+def mistakes(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        from_environment(environ)
+    assert "canary" not in str(caught.value)
+    return list(caught.value.mistakes)
+
+
+def workspace(environ: dict[str, str]) -> WorkspaceConfig:
+    (found,) = from_environment(environ).workspaces
+    return found
+
+
+def test_two_variables_are_enough() -> None:
+    """Endpoint and key give a workspace named `default` that discovers its integrations."""
+    assert workspace(GOOD) == WorkspaceConfig(
+        "default", "https://rest.iad-03.braze.com", inline_key("canary-5f0c9d7e1a10")
+    )
+
+
+def test_all_variables(tmp_path: Path) -> None:
+    """Name, key file and integrations are taken over; variables that are empty are not there."""
+    (tmp_path / "key").write_text("k\n")
+    found = workspace(
+        ENDPOINT
+        | {
+            "BRAZE_API_KEY": "",
+            "BRAZE_API_KEY_FILE": str(tmp_path / "key"),
+            "BRAZE_WORKSPACE": " production ",
+            "BRAZE_INTEGRATION_IDS": "a, b,",
+        }
+    )
+    assert found.name == "production"
+    assert found.key.read().reveal() == "k"
+    assert found.integrations == (ConfiguredIntegration("a"), ConfiguredIntegration("b"))
+
+
+@pytest.mark.parametrize("written", ["", " ", "auto"])
+def test_integrations_are_discovered(written: str) -> None:
+    """Without IDs the integrations are discovered."""
+    assert workspace(GOOD | {"BRAZE_INTEGRATION_IDS": written}).integrations is None
+
+
+def test_nothing_is_set() -> None:
+    """A newcomer is told what to set, and what else there is."""
+    assert mistakes({}) == [
+        (
+            "BRAZE_REST_ENDPOINT: not set; expected the REST endpoint of the workspace, such as "
+            "rest.iad-03.braze.com"
+        ),
+        (
+            "BRAZE_API_KEY: not set; expected a REST API key with the permissions "
+            "cdi.integration_list and cdi.integration_job_status, or its file in BRAZE_API_KEY_FILE"
+        ),
+        (
+            "no configuration: set these variables, or name a YAML file with --config.file; "
+            '"cdi-exporter demo" shows everything without either'
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"BRAZE_REST_ENDPOINT": "http://rest.iad-03.braze.com"},
+            (
+                'BRAZE_REST_ENDPOINT: "http://rest.iad-03.braze.com" is plain http; expected '
+                "https://… (plain http only to a loopback address)"
+            ),
+        ),
+        (
+            {"BRAZE_REST_ENDPOINT": "https://x:canary@rest.iad-03.braze.com"},
+            (
+                "BRAZE_REST_ENDPOINT: holds credentials; expected the REST endpoint alone, such as "
+                "rest.iad-03.braze.com"
+            ),
+        ),
+        (
+            {"BRAZE_API_KEY": "canary 5f0c9d7e1a10"},
+            (
+                "BRAZE_API_KEY: the key holds spaces, control or non-ASCII characters; expected a "
+                "REST API key of Braze"
+            ),
+        ),
+        (
+            {"BRAZE_API_KEY_FILE": "/canary-5f0c9d7e1a10"},
+            "BRAZE_API_KEY: set together with BRAZE_API_KEY_FILE; expected one of the two",
+        ),
+        (
+            {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "/canary-5f0c9d7e1a10"},
+            (
+                "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected a "
+                "file that holds the key"
+            ),
+        ),
+        (
+            {"BRAZE_WORKSPACE": "a\nb"},
+            "BRAZE_WORKSPACE: holds control characters; expected text",
+        ),
+        (
+            {"BRAZE_WORKSPACE": "a\udcffb"},
+            "BRAZE_WORKSPACE: holds control characters; expected text",
+        ),
+        (
+            {"BRAZE_INTEGRATION_IDS": "a,.."},
+            'BRAZE_INTEGRATION_IDS: "a,.." is no ID; expected an integration ID as Braze shows it',
+        ),
+        (
+            {"BRAZE_INTEGRATION_IDS": "a,b,a"},
+            (
+                'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected integration IDs with commas '
+                "between them, each once"
+            ),
+        ),
+        (
+            {"BRAZE_INTEGRATION_IDS": ","},
+            'BRAZE_INTEGRATION_IDS: ","; expected integration IDs with commas between them',
+        ),
+    ],
+)
+def test_a_mistake_names_its_variable(environ: dict[str, str], message: str) -> None:
+    """The rules are those of the file, and the line names the variable."""
+    assert mistakes(GOOD | environ) == [message]
+
+
+def test_all_mistakes_come_at_once() -> None:
+    """Every variable that is wrong has its line."""
+    found = mistakes({"BRAZE_REST_ENDPOINT": "a b", "BRAZE_INTEGRATION_IDS": "."})
+    assert [line.split(":")[0] for line in found] == [
+        "BRAZE_REST_ENDPOINT",
+        "BRAZE_API_KEY",
+        "BRAZE_INTEGRATION_IDS",
+    ]

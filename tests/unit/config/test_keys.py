@@ -1,0 +1,108 @@
+"""Key files that are rotated while the exporter runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.config.keys import FileKey, KeyMistake, inline_key
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A key file."""
+    path = tmp_path / "key"
+    path.write_text("old\n")
+    return path
+
+
+def current(source: FileKey) -> str:
+    return source.read().reveal()
+
+
+def test_a_new_key_is_seen_at_once(path: Path) -> None:
+    """A key that was written into the same file, of the same size and time, is read."""
+    source = FileKey(str(path))
+    before = path.stat()
+    path.write_text("new\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert current(source) == "new"
+
+
+def test_a_file_that_is_replaced_is_seen(path: Path, tmp_path: Path) -> None:
+    """A key that was moved over the old file is read."""
+    source = FileKey(str(path))
+    (tmp_path / "next").write_text("new")
+    (tmp_path / "next").replace(path)
+    assert current(source) == "new"
+
+
+def test_a_swapped_link_is_followed(tmp_path: Path) -> None:
+    """A key in a mounted Kubernetes secret is read after the link of its directory moved."""
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "key").write_text(version)
+    (tmp_path / "..data").symlink_to("v1")
+    (tmp_path / "key").symlink_to("..data/key")
+    source = FileKey(str(tmp_path / "key"))
+    assert current(source) == "v1"
+    (tmp_path / "..tmp").symlink_to("v2")
+    (tmp_path / "..tmp").replace(tmp_path / "..data")
+    assert current(source) == "v2"
+
+
+def test_the_old_key_stays_in_mid_rotation(path: Path) -> None:
+    """A file that is missing, empty, unusable or no file leaves the old key, until a new one."""
+    source = FileKey(str(path))
+    path.write_text("")
+    assert current(source) == "old"
+    path.write_text("two words")
+    assert current(source) == "old"
+    path.write_bytes(b"\xff\xfe")
+    assert current(source) == "old"
+    path.unlink()
+    assert current(source) == "old"
+    path.mkdir()
+    assert current(source) == "old"
+    path.rmdir()
+    path.write_text("new")
+    assert current(source) == "new"
+
+
+def test_a_pipe_is_not_waited_for(path: Path) -> None:
+    """A named pipe without a writer is a mistake at the start, and leaves the old key later."""
+    source = FileKey(str(path))
+    path.unlink()
+    os.mkfifo(path)
+    assert current(source) == "old"
+    with pytest.raises(KeyMistake, match="not a plain file"):
+        FileKey(str(path))
+
+
+def test_space_around_a_key_is_no_part_of_it(path: Path) -> None:
+    """Line ends and spaces around a key are left out, in a file as in text."""
+    path.write_bytes(b" \tkey\r\n\n")
+    assert current(FileKey(str(path))) == "key"
+    assert inline_key(" key\n").read().reveal() == "key"
+
+
+def test_file_descriptors_are_given_back(path: Path) -> None:
+    """Reading a key leaves no file open, whatever came of it."""
+    source = FileKey(str(path))
+    before = os.listdir("/proc/self/fd")
+    path.unlink()
+    path.mkdir()
+    source.read()
+    path.rmdir()
+    path.write_text("new")
+    source.read()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_source_is_known_by_its_file(path: Path) -> None:
+    """Sources of the same file are equal, others are not, and none shows its path."""
+    source, same = FileKey(str(path)), FileKey(str(path))
+    assert source == same
+    assert hash(source) == hash(same)
+    assert source != inline_key("old")
+    assert str(path) not in repr(source)

@@ -1,0 +1,200 @@
+"""A good file, and what becomes of it."""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cdi_exporter.config import (
+    ConfiguredIntegration,
+    RateLimits,
+    Refresh,
+    Settings,
+    StaleAfter,
+    WorkspaceConfig,
+    inline_key,
+    load_file,
+)
+from cdi_exporter.config.keys import FileKey, InlineKey
+from cdi_exporter.config.schema import File
+
+DATA = Path(__file__).parent / "testdata"
+FULL = DATA / "good" / "full.yml"
+ENVIRON = {"BRAZE_KEY_STAGING": " canary-staging-key\n"}
+
+Load = Callable[[str], Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads the text of a file."""
+
+    def load(text: str) -> Settings:
+        path = tmp_path / "config.yml"
+        path.write_text(text, "utf-8")
+        return load_file(str(path), {})
+
+    return load
+
+
+def full() -> Settings:
+    return load_file(str(FULL), ENVIRON)
+
+
+def test_every_key_arrives() -> None:
+    """What stands in the file stands in the settings, with all that was left out as default."""
+    production, staging, local = full().workspaces
+    common = Refresh(15.0, 90.0, 0.5, RateLimits(40, 80))
+    slow = replace(common, min_interval=60.0, rate_limits=RateLimits(30, 80))
+    assert production == WorkspaceConfig(
+        name="production",
+        endpoint="https://rest.iad-03.braze.com",
+        key=production.key,
+        include=("users-*", "events-*"),
+        exclude=("*-sandbox",),
+        stale_after=(StaleAfter("users-*", 7200.0), StaleAfter("*", None)),
+        refresh=slow,
+    )
+    assert staging == WorkspaceConfig(
+        name="2026-11-24",
+        endpoint="https://rest.fra-01.braze.eu",
+        key=inline_key("canary-staging-key"),
+        integrations=(
+            ConfiguredIntegration("3f2b8a52-7f0e-4a8e-9f43-5c0c9d7e1a10"),
+            ConfiguredIntegration("users/1", "Benutzer"),
+        ),
+        exclude=("*-sandbox",),
+        refresh=replace(slow, min_interval=0.0, rate_limit_share=1.0),
+    )
+    assert local == WorkspaceConfig(
+        name="local",
+        endpoint="http://127.0.0.1:8080",
+        key=inline_key("canary-5f0c9d7e1a10"),
+        refresh=common,
+    )
+
+
+def test_defaults(load: Load) -> None:
+    """The smallest file has the documented defaults."""
+    (workspace,) = load("workspaces: [{name: a, endpoint: b.example, api_key: c}]").workspaces
+    assert workspace.refresh == Refresh(10.0, 10.0, 0.8, RateLimits(50, 100))
+    assert workspace.integrations is None
+    assert workspace == WorkspaceConfig("a", "https://b.example", inline_key("c"))
+
+
+def test_a_relative_path_leads_from_the_file() -> None:
+    """A relative key file is looked for beside the configuration, wherever the process runs."""
+    key = full().workspaces[0].key
+    assert isinstance(key, FileKey)
+    assert key.read().reveal() == "canary-production-key"
+
+
+def test_the_same_file_gives_equal_settings() -> None:
+    """A reload can tell by comparing what changed and what did not."""
+    assert full() == full()
+    other = load_file(str(FULL), {"BRAZE_KEY_STAGING": "another"})
+    same = [old == new for old, new in zip(full().workspaces, other.workspaces, strict=True)]
+    assert same == [True, False, True]
+
+
+def test_a_byte_order_mark_does_no_harm(load: Load) -> None:
+    """Files of editors that begin with a byte order mark load."""
+    assert load("\ufeffworkspaces: [{name: a, endpoint: b.example, api_key: c}]")
+
+
+def test_settings_never_show_a_key() -> None:
+    """However the settings are written, no key is in it; and nothing saves one."""
+    settings = full()
+    keys = [workspace.key.read() for workspace in settings.workspaces]
+    written = [repr(settings), str(settings), f"{settings}", repr(asdict(settings))]
+    written += [f"{key} {key!r} {key!s} {key:>12} {vars(type(key))}" for key in keys]
+    written += [repr(vars(workspace.key)) for workspace in settings.workspaces[:1]]
+    written += [repr(copy.deepcopy(settings)), repr(copy.copy(keys[0]))]
+    model = File.model_validate(
+        yaml.safe_load(FULL.read_text("utf-8")),
+        context={"environ": ENVIRON, "directory": str(FULL.parent)},
+    )
+    written += [repr(model), str(model), repr(model.model_dump())]
+    assert all("canary" not in text for text in written)
+    for thing in (settings, *keys, model):
+        with pytest.raises(TypeError, match="not written"):
+            pickle.dumps(thing)
+    with pytest.raises(TypeError):
+        json.dumps(keys[0])
+    with pytest.raises(Exception, match="serialize") as caught:
+        model.model_dump_json()
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_is_equal_to_itself_alone() -> None:
+    """Keys compare by what they are, and never equal plain text."""
+    secret = inline_key("a").read()
+    assert secret == inline_key("a").read()
+    assert hash(secret) == hash(inline_key("a").read())
+    assert secret not in (inline_key("b").read(), "a")
+    assert isinstance(inline_key("a"), InlineKey)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "integration_id", "name", "selected"),
+    [
+        ((), (), "i", "users", True),
+        (("users-*",), (), "i", "users-eu", True),
+        (("users-*",), (), "i", "Users-eu", False),
+        (("users-*",), (), "i", "all-users-eu", False),
+        (("i",), (), "i", "users", True),
+        (("users-*", "ev?nts"), (), "i", "events", True),
+        (("users-*",), ("*-test",), "i", "users-test", False),
+        ((), ("i",), "i", "users", False),
+        (("users-*",), (), "i", None, False),
+        ((), ("[ab]*",), "i", "best", False),
+    ],
+)
+def test_patterns_select(
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    integration_id: str,
+    name: str | None,
+    selected: bool,
+) -> None:
+    """A pattern fits a whole name or a whole ID; `exclude` is stronger than `include`."""
+    key = inline_key("c")
+    workspace = WorkspaceConfig("a", "b", key, include=include, exclude=exclude)
+    assert workspace.selects(integration_id, name) is selected
+
+
+def test_the_first_matching_rule_says_when_it_is_late() -> None:
+    """Of several rules the first that fits counts, `never` among them."""
+    rules = (StaleAfter("users-*", None), StaleAfter("*", 60.0), StaleAfter("i", 1.0))
+    workspace = WorkspaceConfig("a", "b", inline_key("c"), stale_after=rules)
+    assert workspace.stale_after_for("i", "users-eu") == StaleAfter("users-*", None)
+    assert workspace.stale_after_for("i", None) == StaleAfter("*", 60.0)
+    assert replace(workspace, stale_after=()).stale_after_for("i", "users-eu") is None
+
+
+@pytest.mark.parametrize(
+    ("written", "endpoint"),
+    [
+        ("rest.iad-03.braze.com", "https://rest.iad-03.braze.com"),
+        ("rest.iad-03.braze.com/", "https://rest.iad-03.braze.com"),
+        ("https://rest.iad-03.braze.com", "https://rest.iad-03.braze.com"),
+        ("https://rest.iad-03.braze.com:8443/", "https://rest.iad-03.braze.com:8443"),
+        ("rest.iad-03.braze.com:443", "https://rest.iad-03.braze.com"),
+        (" REST.iad-03.Braze.com ", "https://rest.iad-03.braze.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://LOCALHOST:8080/", "http://localhost:8080"),
+        ("http://127.8.9.10:1", "http://127.8.9.10:1"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("[2001:db8::1]", "https://[2001:db8::1]"),
+        ("braze_proxy:8443", "https://braze_proxy:8443"),
+    ],
+)
+def test_endpoints_are_normalised(load: Load, written: str, endpoint: str) -> None:
+    """With or without scheme, slash and default port it is the same base URL."""
+    text = f'workspaces: [{{name: a, endpoint: "{written}", api_key: c}}]'
+    assert load(text).workspaces[0].endpoint == endpoint

@@ -1,0 +1,138 @@
+"""What holds of the configuration whatever the user writes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdi_exporter.config import Settings, format_duration, from_environment, parse_duration
+from cdi_exporter.config.document import parse_document
+from cdi_exporter.config.environment import VARIABLES
+from cdi_exporter.config.load import settings_of
+from cdi_exporter.config.schema import SECTIONS
+from cdi_exporter.errors import ConfigError
+
+KEYS = sorted({key for _, section in SECTIONS for key in section.model_fields})
+CANARY = "canary-5f0c9d7e1a10"
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["auto", "never", "10s", "rest.iad-03.braze.com", "http://[::1", "https://"])
+)
+YAML_TEXT = st.text(
+    st.sampled_from("aA01.:-_?,[]{}#&*!|>'\"%@`\\~<=\n\t \0\x85\u2028\ufeff\U0001f600é\x07")
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=15,
+)
+
+
+def load(text: str) -> Settings | ConfigError:
+    """Loads a text; any exception but ConfigError fails the test."""
+    try:
+        return settings_of(parse_document(text), "config.yml", {})
+    except ConfigError as error:
+        assert error.mistakes
+        assert all(mistake.isprintable() for mistake in error.mistakes)
+        assert all(mistake.startswith("config.yml:") for mistake in error.mistakes)
+        return error
+
+
+@given(st.text() | YAML_TEXT)
+def test_any_text_is_settings_or_mistakes(text: str) -> None:
+    """No text makes anything but settings or a ConfigError with clear lines."""
+    load(text)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=4))
+def test_any_tree_is_settings_or_mistakes(tree: dict[str, object]) -> None:
+    """The same for files that are YAML, with known keys in all the wrong places."""
+    load(json.dumps(tree))
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
+def test_any_workspace_is_settings_or_mistakes(section: dict[str, object]) -> None:
+    """The same for a workspace that is nearly right."""
+    right = {"name": "a", "endpoint": "b.example", "api_key": "c"}
+    load(json.dumps({"workspaces": [right | section]}))
+
+
+@given(
+    st.sampled_from(["api_key", "api_key_env", "api_key_file", "apikey", "my_key"]),
+    st.sampled_from(
+        ["{}", " {} {}", "[{}]", "{{k: {}}}", "!t {}", "*{}", "|\n  {}\n {}", '"{}\\q"']
+    ),
+    TREES,
+)
+def test_a_key_in_the_wrong_shape_is_not_told(key: str, shape: str, beside: object) -> None:
+    """Whatever is wrong with a key or around it, no mistake tells it."""
+    text = f"workspaces:\n- name: a\n  integrations: {json.dumps(beside)}\n  {key}: "
+    found = load(text + shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}"))
+    assert CANARY not in str(found)
+    assert CANARY not in repr(found)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text()))
+def test_any_environment_is_settings_or_mistakes(environ: dict[str, str]) -> None:
+    """No value of the variables makes anything but settings or a ConfigError."""
+    try:
+        from_environment(environ)
+    except ConfigError as error:
+        assert all(mistake.isprintable() for mistake in error.mistakes)
+
+
+@given(st.integers(0, 100 * 365 * 86_400 * 1000))
+def test_durations_round_trip(milliseconds: int) -> None:
+    """What is written as a duration is read as the same time, to the millisecond."""
+    assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
+
+
+@given(st.text() | st.text("0123456789ywdhms.", max_size=12))
+def test_no_text_breaks_durations(text: str) -> None:
+    """A text is a duration of at least nothing, or a ValueError."""
+    try:
+        assert parse_duration(text) >= 0
+    except ValueError as error:
+        assert "expected" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("0s", 0),
+        ("500ms", 0.5),
+        ("0.5s", 0.5),
+        ("10s", 10),
+        ("1m", 60),
+        ("1h30m", 5400),
+        ("1d", 86_400),
+        ("1w", 604_800),
+        ("1y", 31_536_000),
+        ("1y2w3d4h5m6s7ms", 33_019_506.007),
+        ("90m", 5400),
+    ],
+)
+def test_durations_as_prometheus_writes_them(text: str, seconds: float) -> None:
+    """Each unit means what it means to Prometheus."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "10", "s", "1.5h", "-1s", "+1s", "1s1m", "1m1m", " 1s", "1s ", "1S", "1 h", "1e3s"],
+)
+def test_what_is_no_duration(text: str) -> None:
+    """What Prometheus rejects is rejected: no unit, wrong order, a unit twice, signs, spaces."""
+    with pytest.raises(ValueError, match="expected a duration such as"):
+        parse_duration(text)

@@ -1,0 +1,94 @@
+"""The reference page and the JSON Schema."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from cdi_exporter.config import load_file
+from cdi_exporter.config.environment import VARIABLES
+from cdi_exporter.config.reference import EXAMPLE, json_schema, reference_page, schema_text
+from cdi_exporter.config.schema import SECTIONS
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+DATA = Path(__file__).parent / "testdata"
+AGAIN = "python -m cdi_exporter.config.reference docs"
+
+SEEN_BY_THE_SCHEMA = [
+    "unknown-key-near",
+    "unknown-key-in-integration",
+    "unknown-key-in-stale-after",
+    "unknown-key-in-rate-limits",
+    "no-workspaces",
+    "workspaces-empty",
+    "name-missing",
+    "name-number",
+    "key-missing",
+    "key-twice",
+    "key-number",
+    "integrations-text",
+    "integrations-empty",
+    "include-is-text",
+    "refresh-duration-without-unit",
+    "refresh-duration-order",
+    "refresh-share-above-one",
+    "refresh-limit-zero",
+    "stale-after-no-duration",
+]
+
+
+def check(document: Any) -> None:
+    jsonschema.Draft202012Validator(json_schema()).validate(document)
+
+
+def test_the_page_is_current() -> None:
+    """`docs/configuration.md` is what the code makes of its table of keys."""
+    assert (DOCS / "configuration.md").read_text("utf-8") == reference_page(), AGAIN
+
+
+def test_the_schema_is_current() -> None:
+    """`docs/config.schema.json` is what the code makes of its table of keys."""
+    assert (DOCS / "config.schema.json").read_text("utf-8") == schema_text(), AGAIN
+
+
+def test_the_page_names_everything() -> None:
+    """Each key stands on the page with a description, and each environment variable."""
+    page = reference_page()
+    for _, section in SECTIONS:
+        for key, field in section.model_fields.items():
+            assert field.description
+            assert f"| `{key}` | " in page
+    assert all(f"| `{name}` |" in page for name in VARIABLES)
+
+
+def test_the_schema_is_one() -> None:
+    """The schema is valid as a schema."""
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
+
+
+def test_the_example_loads(tmp_path: Path) -> None:
+    """The example of the page is accepted by the loader, with its key file in place."""
+    (tmp_path / "key").write_text("k")
+    path = tmp_path / "config.yml"
+    path.write_text(EXAMPLE.replace("/run/secrets/braze-production", "key"))
+    settings = load_file(str(path), {"BRAZE_STAGING_KEY": "k"})
+    assert [workspace.name for workspace in settings.workspaces] == ["production", "staging"]
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, (DATA / "good" / "full.yml").read_text("utf-8")])
+def test_the_schema_accepts_good_files(text: str) -> None:
+    """What the loader accepts does not have an editor complain."""
+    document = yaml.safe_load(text)
+    document["workspaces"][1]["name"] = str(document["workspaces"][1]["name"])
+    check(document)
+
+
+@pytest.mark.parametrize("name", SEEN_BY_THE_SCHEMA)
+def test_the_schema_sees_mistakes(name: str) -> None:
+    """What has the wrong shape is seen by an editor already."""
+    document = yaml.safe_load((DATA / "bad" / f"{name}.yml").read_text("utf-8"))
+    with pytest.raises(jsonschema.ValidationError):
+        check(document)

@@ -1,0 +1,129 @@
+"""Filters and orders by the query."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from cdi_exporter.model import Status
+from cdi_exporter.web.choice import ORDERS, Choice
+from cdi_exporter.web.status import FILTERS, IntegrationStatus, WorkspaceStatus
+from tests.shown import HOUR, NOW, facts, run, workspace
+
+SHOWN = workspace(
+    "w",
+    facts("id-1", "Orders", run(ago=60, rows=10, failed=10, took=5), next_scheduled=NOW + 30),
+    facts("id-2", "users", run(ago=HOUR, rows=500, took=90), next_scheduled=None),
+    facts("id-3", "carts", run(Status.ERROR, ago=30, rows=0, failed=7, took=1)),
+    facts("id-4", "Events"),
+)
+
+
+def names(choice: Choice) -> list[str]:
+    status = WorkspaceStatus(SHOWN.snapshot(), (), NOW)
+    return [row.facts.name for row in choice.apply(status.integrations)]
+
+
+@pytest.mark.parametrize(
+    ("sort", "order", "expected"),
+    [
+        ("name", "asc", ["carts", "Events", "Orders", "users"]),
+        ("name", "desc", ["users", "Orders", "Events", "carts"]),
+        ("status", "desc", ["carts", "Orders", "users", "Events"]),
+        ("last", "desc", ["carts", "Orders", "users", "Events"]),
+        ("last", "asc", ["users", "Orders", "carts", "Events"]),
+        ("rows", "desc", ["users", "Orders", "carts", "Events"]),
+        ("rows", "asc", ["carts", "Orders", "users", "Events"]),
+        ("failed", "desc", ["carts", "Orders", "users", "Events"]),
+        ("duration", "asc", ["carts", "Orders", "users", "Events"]),
+        ("next", "asc", ["Orders", "carts", "Events", "users"]),
+        ("age", "desc", ["users", "Orders", "carts", "Events"]),
+        ("attention", "desc", ["users", "carts", "Orders", "Events"]),
+    ],
+)
+def test_each_order_sorts_and_what_is_unknown_stands_last(
+    sort: str, order: str, expected: list[str]
+) -> None:
+    """In both directions; equals stand by name."""
+    assert names(Choice.read({"sort": sort, "order": order})) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"q": "ER"}, ["Orders", "users"]),
+        ({"q": "id-3"}, ["carts"]),
+        ({"q": "  events "}, ["Events"]),
+        ({"q": "nothing"}, []),
+        ({"status": "error"}, ["carts"]),
+        ({"status": "none"}, ["Events"]),
+        ({"status": "attention", "q": "u"}, ["users"]),
+    ],
+)
+def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -> None:
+    """By part of the name or the ID without regard to case, and by status; both at once."""
+    assert sorted(names(Choice.read(query))) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            {"sort": "colour"},
+            (
+                "the parameter sort is none of: attention, name, status, last, rows, failed, "
+                "duration, next, age"
+            ),
+        ),
+        ({"order": "up"}, "the parameter order is none of: asc, desc"),
+        (
+            {"status": "<b>"},
+            (
+                "the parameter status is none of: all, attention, late, hanging, running, success, "
+                "partial, error, config_error, unknown, none"
+            ),
+        ),
+    ],
+)
+def test_a_value_that_is_none_is_refused_in_one_line(query: dict[str, str], message: str) -> None:
+    """It says which there are, and does not repeat what was sent."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message follows
+        Choice.read(query)
+    assert str(refused.value) == message
+
+
+def test_empty_parameters_mean_the_defaults() -> None:
+    """A form sends its empty fields too."""
+    empty = {"workspace": "", "q": "", "status": "", "sort": "", "order": "", "other": "x"}
+    assert Choice.read(empty) == Choice()
+    assert Choice().query == "?"
+
+
+def test_a_column_sorts_its_usual_way_first_and_then_the_other() -> None:
+    """The head of the chosen column turns the order."""
+    rows = Choice(text="a").by("rows")
+    assert (rows.sort, rows.descending, rows.text) == ("rows", True, "a")
+    assert rows.by("rows").descending is False
+    assert rows.by("name").descending is False
+
+
+@given(
+    st.builds(
+        Choice,
+        workspace=st.text(),
+        text=st.text(max_size=200).map(str.strip),
+        status=st.sampled_from(FILTERS),
+        sort=st.sampled_from([*ORDERS]),
+        descending=st.booleans(),
+    )
+)
+def test_a_choice_survives_its_url(choice: Choice) -> None:
+    """What a link says is what is read from it."""
+    assert Choice.read(QueryParams(choice.query.removeprefix("?"))) == choice
+
+
+def test_sorting_keeps_every_integration() -> None:
+    """No order loses a row or shows one twice."""
+    rows: tuple[IntegrationStatus, ...] = WorkspaceStatus(SHOWN.snapshot(), (), NOW).integrations
+    for sort in ORDERS:
+        assert set(Choice.read({"sort": sort}).apply(rows)) == set(rows)

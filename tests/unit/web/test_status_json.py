@@ -1,0 +1,125 @@
+"""`/api/v1/status`: the page's data as JSON, as its schema documents it."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from cdi_exporter.errors import REASONS
+from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.snapshot import Facts
+from cdi_exporter.web.status import FILTERS, Concern, State
+from tests.shown import HOUR, NOW, Shown, example, facts, get, many, run, workspace
+
+SCHEMA: dict[str, Any] = json.loads(
+    (Path(__file__).parents[3] / "docs" / "status.schema.json").read_text()
+)
+
+
+def status(source: Shown, query: str = "") -> dict[str, Any]:
+    """The answer, checked against the schema."""
+    response = get(source, f"/api/v1/status{query}")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    document: dict[str, Any] = response.json()
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    return document
+
+
+def test_the_schema_is_one() -> None:
+    """It is valid itself."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Shown(),
+        example(),
+        Shown(workspace("w", Facts("a", "bare"), up=None, last_refresh=None, exchanges=())),
+        Shown(many(20)),
+    ],
+    ids=["nothing", "example", "bare", "many"],
+)
+def test_the_answer_is_as_documented(source: Shown) -> None:
+    """Whatever is known, nothing is missing and nothing is undocumented."""
+    document = status(source)
+    assert [each["name"] for each in document["workspaces"]] == [*source.workspaces]
+
+
+def test_the_schema_names_what_the_code_names() -> None:
+    """Every state, concern, status, reason and filter stands in it, and no other."""
+    named = SCHEMA["$defs"]
+    assert named["status"]["enum"] == [each.value for each in FINISHED_STATUSES]
+    of_workspace, of_integration = named["workspace"]["properties"], named["integration"]
+    assert of_workspace["state"]["enum"] == [each.value for each in State]
+    assert [*of_workspace["counts"]["properties"]] == [*FILTERS]
+    problem = of_workspace["problem"]["anyOf"][1]["properties"]
+    assert problem["reason"]["enum"] == [*REASONS]
+    concern = of_integration["properties"]["concerns"]["items"]["properties"]
+    assert concern["kind"]["enum"] == [each.value for each in Concern]
+
+
+def test_the_facts_of_an_integration() -> None:
+    """Timestamps and durations in seconds, rows as counts, judgements as on the page."""
+    last = run(Status.PARTIAL, ago=120, took=75, rows=900, failed=100)
+    one = facts("a", "orders", run(ago=3 * HOUR, rows=5), last, stale_after=HOUR)
+    (shown,) = status(Shown(workspace("w", one)))["workspaces"][0]["integrations"]
+    assert shown["last_sync"] == {
+        "status": "partial",
+        "start_timestamp_seconds": NOW - 195,
+        "finish_timestamp_seconds": NOW - 120,
+        "duration_seconds": 75,
+        "rows_synced": 900,
+        "rows_failed": 100,
+        "failed_ratio": 0.1,
+    }
+    assert shown["last_success_timestamp_seconds"] == NOW - 3 * HOUR
+    assert shown["last_success_age_seconds"] == 3 * HOUR
+    assert shown["late"] is True
+    assert [each["kind"] for each in shown["concerns"]] == ["late", "partial"]
+    assert [each["rows_synced"] for each in shown["recent_syncs"]] == [5, 900]
+
+
+def test_a_problem_comes_with_its_advice() -> None:
+    """The reason of the metric, the words and what to do."""
+    (sandbox,) = status(example(), "?workspace=sandbox")["workspaces"]
+    assert sandbox["state"] == "failing"
+    assert sandbox["problem"]["reason"] == "unauthorized"
+    assert sandbox["problem"]["text"].startswith("401: Braze does not know this API key")
+    assert sandbox["problem"]["advice"].startswith("Compare the key")
+    assert [each["code"] for each in sandbox["recent_requests"]] == ["401"] * 4
+
+
+def test_it_filters_and_sorts_as_the_page_does() -> None:
+    """The same parameters, the same integrations, the same order; the counts stay whole."""
+    document = status(example(), "?workspace=production&status=attention&sort=rows&order=asc")
+    (production,) = document["workspaces"]
+    assert [each["name"] for each in production["integrations"]] == [
+        "email-subscription",
+        "purchases-redshift",
+        "loyalty-tiers",
+        "orders-snowflake",
+        "catalog-items",
+    ]
+    assert production["counts"]["all"] == 10
+
+
+def test_a_name_that_is_no_unicode_is_still_an_answer() -> None:
+    """A lone surrogate, which JSON can bring, does not break the encoding."""
+    shown = status(Shown(workspace("w", facts("a", "half \ud800"))))
+    assert shown["workspaces"][0]["integrations"][0]["name"] == "half ?"
+
+
+def test_it_is_compressed_for_those_who_can_read_that() -> None:
+    """The body differs by Accept-Encoding, and says so."""
+    plain = get(example(), "/api/v1/status", headers={"Accept-Encoding": "identity"})
+    small = get(example(), "/api/v1/status", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert plain.headers["vary"] == small.headers["vary"] == "Accept-Encoding"
+    assert plain.content == small.content
+    assert len(gzip.compress(plain.content)) < len(plain.content) / 4

@@ -1,0 +1,242 @@
+"""What is judged of an integration and of a workspace at one moment."""
+
+from dataclasses import replace
+
+import pytest
+
+from cdi_exporter.errors import REASONS
+from cdi_exporter.model import Run, Status
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+from cdi_exporter.web import advice
+from cdi_exporter.web.status import (
+    FILTERS,
+    SILENT_AFTER,
+    Concern,
+    IntegrationStatus,
+    State,
+    WorkspaceStatus,
+    shows,
+)
+from tests.shown import HOUR, MINUTE, NOW, ShownWorkspace, exchange, facts, run, workspace
+
+
+def judged(shown: Facts | IntegrationSnapshot) -> IntegrationStatus:
+    snapshot = shown if isinstance(shown, IntegrationSnapshot) else IntegrationSnapshot(shown, NOW)
+    return IntegrationStatus(snapshot, NOW)
+
+
+def status(shown: ShownWorkspace) -> WorkspaceStatus:
+    return WorkspaceStatus(shown.snapshot(), shown.recent(), NOW)
+
+
+def test_an_integration_is_late_once_its_success_is_older_than_its_limit() -> None:
+    """At the limit it is in time, a second later it is late, and says since when."""
+    at_the_limit = judged(facts("a", None, run(ago=HOUR), stale_after=HOUR))
+    after = judged(facts("a", None, run(ago=HOUR + 1), stale_after=HOUR))
+    assert not at_the_limit.late
+    assert after.late
+    assert after.concerns[Concern.LATE] == "No success for 1 h; late after 1 h."
+
+
+def test_without_any_success_the_age_is_measured_from_the_oldest_run() -> None:
+    """An integration that never succeeded becomes late all the same."""
+    never = judged(facts("a", None, run(Status.ERROR, ago=2 * HOUR, took=60), stale_after=HOUR))
+    assert never.success_age == 2 * HOUR + 60
+    assert (
+        never.concerns[Concern.LATE]
+        == "No success in the 2 h 1 min that are known; late after 1 h."
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 0.0])
+def test_without_a_limit_nothing_is_late(limit: float | None) -> None:
+    """An integration without schedule, or with `after: never`, is not late."""
+    assert not judged(facts("a", None, run(ago=1e9), stale_after=limit)).late
+
+
+@pytest.mark.parametrize(
+    ("running_for", "typical", "hangs"),
+    [
+        (HOUR, 60.0, False),
+        (HOUR + 1, 60.0, True),
+        (HOUR + 1, HOUR, False),
+        (3 * HOUR + 1, HOUR, True),
+        (6 * HOUR, None, False),
+        (6 * HOUR + 1, None, True),
+    ],
+)
+def test_a_run_hangs_after_three_typical_durations_and_an_hour(
+    running_for: float, typical: float | None, hangs: bool
+) -> None:
+    """Without a typical duration it hangs after six hours."""
+    shown = judged(facts("a", running=1, running_since=NOW - running_for, typical_duration=typical))
+    assert shown.hanging is hangs
+    assert (Concern.HANGING in shown.concerns) is hangs
+
+
+def test_a_running_run_without_a_start_does_not_hang() -> None:
+    """What has no beginning has no age."""
+    shown = judged(facts("a", running=1, running_since=None))
+    assert shown.running
+    assert not shown.hanging
+
+
+@pytest.mark.parametrize(
+    ("last", "failures", "words"),
+    [
+        (run(Status.ERROR), 1, "The last run failed: no rows were synced."),
+        (run(Status.ERROR), 4, "The last 4 runs failed."),
+        (run(Status.ERROR), None, "The last run failed: no rows were synced."),
+        (
+            run(Status.CONFIG_ERROR),
+            2,
+            "Its configuration in Braze is wrong; this does not heal by itself.",
+        ),
+        (
+            run(Status.PARTIAL, failed=1),
+            0,
+            "1 row of the last run failed and is not in Braze.",
+        ),
+        (
+            run(Status.PARTIAL, failed=1_204),
+            0,
+            "1,204 rows of the last run failed and are not in Braze.",
+        ),
+        (run(Status.PARTIAL, failed=None), 0, "Some rows of the last run failed."),
+    ],
+)
+def test_a_run_that_did_not_succeed_is_told_in_words(
+    last: Run, failures: int | None, words: str
+) -> None:
+    """Each bad status has its own sentence."""
+    shown = judged(facts("a", None, run(), last, consecutive_failures=failures))
+    assert shown.concerns == {Concern(last.status.value): words}
+
+
+@pytest.mark.parametrize("fine", [Status.SUCCESS, Status.UNKNOWN])
+def test_success_and_unknown_need_no_attention(fine: Status) -> None:
+    """A status that Braze added is shown, but wakes nobody."""
+    assert not judged(facts("a", None, run(), run(fine))).concerns
+
+
+def test_an_integration_whose_own_request_failed_says_why() -> None:
+    """The problem's words reach the reader."""
+    shown = IntegrationSnapshot(facts("a"), None, up=False, problem="404: not found")
+    assert judged(shown).concerns == {
+        Concern.UNREADABLE: "Its history cannot be read: 404: not found."
+    }
+
+
+def test_the_failed_ratio_is_none_without_rows() -> None:
+    """Nothing of nothing is no share."""
+    assert judged(facts("a", None, run(rows=3, failed=1))).failed_ratio == 0.25
+    assert judged(facts("a", None, run(rows=0, failed=0))).failed_ratio is None
+    assert judged(facts("a", None, run(rows=None))).failed_ratio is None
+    assert judged(facts("a")).failed_ratio is None
+
+
+def test_the_worst_stands_first() -> None:
+    """Late before misconfigured before failed before partial before well."""
+    late = judged(facts("late", None, run(ago=HOUR), stale_after=60.0))
+    config = judged(facts("config", None, run(), run(Status.CONFIG_ERROR)))
+    error = judged(facts("error", None, run(), run(Status.ERROR)))
+    partial = judged(facts("partial", None, run(), run(Status.PARTIAL)))
+    well = judged(facts("well", None, run()))
+    ordered = sorted([well, partial, error, config, late], key=lambda row: row.urgency)
+    assert [row.facts.id for row in ordered] == ["well", "partial", "error", "config", "late"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"up": None, "last_refresh": None, "exchanges": ()}, State.WAITING),
+        ({"up": None, "last_refresh": None}, State.STARTING),
+        ({}, State.OK),
+        ({"last_refresh": NOW - SILENT_AFTER - 1}, State.OK),
+        (
+            {
+                "last_refresh": NOW - SILENT_AFTER - 1,
+                "exchanges": (exchange(ago=SILENT_AFTER + 1),),
+            },
+            State.SILENT,
+        ),
+        ({"up": False, "error": "timeout"}, State.FAILING),
+    ],
+)
+def test_the_state_of_a_workspace(fields: dict[str, object], state: State) -> None:
+    """A long refresh that still asks is not silent; a failure is told whatever its age."""
+    assert status(workspace("w", **fields)).state is state
+
+
+def test_failed_requests_are_told_by_kind_newest_first() -> None:
+    """Equal failures are one line with their number; what went well is left out."""
+    shown = workspace(
+        "w",
+        exchanges=(
+            exchange("job_sync_status", "503", ago=90),
+            exchange("job_sync_status", "503", ago=80),
+            exchange("integrations", "timeout", ago=70),
+            exchange("integrations", "200", ago=60),
+        ),
+    )
+    told = [(each.endpoint, each.code, each.times, each.last_at) for each in status(shown).troubles]
+    assert told == [
+        ("integrations", "timeout", 1, NOW - 70),
+        ("job_sync_status", "503", 2, NOW - 80),
+    ]
+
+
+def test_each_filter_counts_what_it_shows() -> None:
+    """The counts and the filters agree, and every filter finds something here."""
+    shown = workspace(
+        "w",
+        facts("late", None, run(ago=HOUR), stale_after=60.0),
+        facts("hangs", None, run(), running=1, running_since=NOW - 2 * HOUR),
+        facts("partial", None, run(Status.PARTIAL)),
+        facts("error", None, run(Status.ERROR, ago=MINUTE)),
+        facts("config", None, run(Status.CONFIG_ERROR)),
+        facts("unknown", None, run(Status.UNKNOWN)),
+        facts("none"),
+    )
+    counts = status(shown).counts
+    assert counts == {
+        "all": 7,
+        "attention": 5,
+        "late": 1,
+        "hanging": 1,
+        "running": 1,
+        "success": 2,
+        "partial": 1,
+        "error": 1,
+        "config_error": 1,
+        "unknown": 1,
+        "none": 1,
+    }
+    assert tuple(counts) == FILTERS
+    none = judged(replace(facts("none")))
+    assert [name for name in FILTERS if shows(name, none)] == ["all", "none"]
+
+
+def test_every_reason_has_advice() -> None:
+    """No failure leaves the reader without a next step."""
+    assert set(advice.ADVICE) == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "words"),
+    [
+        ("401", "unauthorized", "key not known"),
+        ("403", "forbidden", "permission missing"),
+        ("429", "rate_limited", "rate limit spent"),
+        ("502", "server_error", "Braze has a problem"),
+        ("timeout", "timeout", "no answer in time"),
+        ("connect_error", "connection", "no connection"),
+        ("invalid_response", "invalid_response", "not the documented answer"),
+        ("302", "other", "unexpected answer"),
+        ("other", "other", "unexpected answer"),
+    ],
+)
+def test_each_code_of_a_request_is_explained(code: str, reason: str, words: str) -> None:
+    """The codes of the metric lead to the reasons that have advice."""
+    assert advice.reason(code) == reason
+    assert advice.words(code) == words
