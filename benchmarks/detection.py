@@ -9,9 +9,10 @@ import asyncio
 import bisect
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -139,7 +140,7 @@ class _Recorder:
     def __init__(self, events: _Events, wall: Callable[[], float]) -> None:
         self._events, self._wall = events, wall
 
-    def __call__(self, logger: object, method: str, event: dict[str, object]) -> str:
+    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["event"] == "sync finished":
             finish = datetime.fromisoformat(str(event["finished_at"])).timestamp()
             self._events.counted.append((finish, self._wall()))

@@ -4,9 +4,10 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import structlog
 from prometheus_client.core import Metric as Family
@@ -14,6 +15,7 @@ from prometheus_client.core import Metric as Family
 from cdi_exporter import __version__
 from cdi_exporter.braze.client import Client, Clock, Endpoint, Transport
 from cdi_exporter.config import Settings, WorkspaceConfig
+from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
@@ -49,8 +51,8 @@ class ServeOptions:
 class Exporter:
     """The workspaces of one configuration, and the exposition of them.
 
-    `transport` gives the way to a workspace's API, `offload` runs the rendering beside the
-    event loop.
+    `load` gives the settings anew at a reload, `transport` the way to a workspace's API;
+    `offload` runs the rendering beside the event loop.
     """
 
     def __init__(
@@ -58,20 +60,21 @@ class Exporter:
         settings: Settings,
         clock: Clock,
         *,
+        load: Callable[[], Settings] | None = None,
         transport: TransportFor = over_the_network,
         offload: Offload = asyncio.to_thread,
     ) -> None:
-        self._clock, self._offload = clock, offload
+        self._clock, self._transport, self._offload = clock, transport, offload
+        self._load = load or (lambda: settings)
         self._exposition = Exposition()
         self._collectors = process_collectors()
         self._reloaded = clock.wall()
+        self._reload_successful = True
         self.render_seconds = 0.0
-        clients = _clients(settings.workspaces, clock, transport)
-        self._clients = set(clients.values())
-        self.workspaces: Mapping[str, Workspace] = {
-            config.name: Workspace(config, clients[config.name], clock)
-            for config in settings.workspaces
-        }
+        self.workspaces: Mapping[str, Workspace] = {}
+        self._clients: set[Client] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._configure(settings)
 
     def wall(self) -> float:
         """Unix seconds."""
@@ -101,7 +104,7 @@ class Exporter:
         return [
             *own_families(
                 __version__,
-                reload_successful=True,
+                reload_successful=self._reload_successful,
                 reloaded=self._reloaded,
                 state_writes_failed=0,
                 collectors=self._collectors,
@@ -109,8 +112,83 @@ class Exporter:
         ]
 
     async def reload(self) -> None:
-        """Load the configuration again."""
-        raise NotImplementedError
+        """Load the configuration again; raises ConfigError where it is wrong, and keeps the old.
+
+        Nothing that is still configured loses what is known of it.
+        """
+        try:
+            settings = self._load()
+        except ConfigError as error:
+            self._reload_successful = False
+            for mistake in error.mistakes:
+                log.error("configuration not loaded", problem=mistake)  # noqa: TRY400 -- no defect
+            raise
+        self._configure(settings)
+        self._reload_successful, self._reloaded = True, self._clock.wall()
+        log.info("configuration loaded", workspaces=len(self.workspaces))
+
+    def reload_soon(self) -> None:
+        """Reload on a signal; what is wrong stands in the log and in a metric."""
+        self._leave(self._reload_quietly())
+
+    async def _reload_quietly(self) -> None:
+        with suppress(ConfigError):
+            await self.reload()
+
+    def _configure(self, settings: Settings) -> None:
+        clients = self._clients_for(settings.workspaces)
+        before = self.workspaces
+        self.workspaces = {
+            config.name: self._workspace(before.get(config.name), config, clients[config.name])
+            for config in settings.workspaces
+        }
+        self._exposition.retain(self.workspaces)
+        for name in before.keys() - self.workspaces.keys():
+            self._leave(before[name].close())
+        for client in self._clients - set(clients.values()):
+            self._leave(client.retire())
+        self._clients = set(clients.values())
+
+    def _workspace(
+        self, known: Workspace | None, config: WorkspaceConfig, client: Client
+    ) -> Workspace:
+        if known is None:
+            return Workspace(config, client, self._clock)
+        known.configure(config, client)
+        return known
+
+    def _clients_for(self, configs: Sequence[WorkspaceConfig]) -> dict[str, Client]:
+        """A client for each workspace; those with the same endpoint and key share one."""
+        groups: dict[tuple[str, str, str | None], list[WorkspaceConfig]] = {}
+        for config in configs:
+            place = (config.endpoint, config.key.read().reveal(), config.ca_file)
+            groups.setdefault(place, []).append(config)
+        clients = {}
+        for place, group in groups.items():
+            client = next((known for known in self._clients if known.place == place), None)
+            if client is None:
+                client = self._client(group)
+            else:
+                client.configure(_key_of(group), **_bounds(group))
+            clients.update({config.name: client for config in group})
+        return clients
+
+    def _client(self, group: Sequence[WorkspaceConfig]) -> Client:
+        first = group[0]
+        return Client(
+            first.endpoint,
+            _key_of(group),
+            self._clock,
+            ca_file=first.ca_file,
+            transport=self._transport(first),
+            **_bounds(group),
+        )
+
+    def _leave(self, ending: Coroutine[None, None, None]) -> None:
+        """End something beside the work that goes on."""
+        task = asyncio.get_running_loop().create_task(ending)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def release(self) -> None:
         """Answer the scrapes that wait with what is known."""
@@ -138,6 +216,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, exporter.reload_soon)
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     for listener in listeners:
         await listener.started()
@@ -155,33 +234,26 @@ async def serve(
     await exporter.close()
 
 
-def _clients(
-    configs: Sequence[WorkspaceConfig], clock: Clock, transport: TransportFor
-) -> dict[str, Client]:
-    """A client for each workspace; those with the same endpoint and key share one."""
-    groups: dict[tuple[str, str], list[WorkspaceConfig]] = {}
-    for config in configs:
-        groups.setdefault((config.endpoint, config.key.read().reveal()), []).append(config)
-    clients = {}
-    for group in groups.values():
-        client = _client(group, clock, transport)
-        clients.update({config.name: client for config in group})
-    return clients
+class _Bounds(TypedDict):
+    limits: dict[Endpoint, int]
+    share: float
+    timeout: float
 
 
-def _client(group: Sequence[WorkspaceConfig], clock: Clock, transport: TransportFor) -> Client:
-    first, refreshes = group[0], [config.refresh for config in group]
+def _key_of(group: Sequence[WorkspaceConfig]) -> Callable[[], str]:
+    source = group[0].key
+    return lambda: source.read().reveal()
+
+
+def _bounds(group: Sequence[WorkspaceConfig]) -> _Bounds:
+    """What the workspaces of one client allow; the least of it where they differ."""
+    refreshes = [config.refresh for config in group]
     limits = [refresh.rate_limits for refresh in refreshes]
-    return Client(
-        first.endpoint,
-        lambda: first.key.read().reveal(),
-        clock,
-        limits={
+    return {
+        "limits": {
             Endpoint.INTEGRATIONS: min(limit.integrations for limit in limits),
             Endpoint.HISTORY: min(limit.job_sync_status for limit in limits),
         },
-        share=min(refresh.rate_limit_share for refresh in refreshes),
-        timeout=max(refresh.request_timeout for refresh in refreshes),
-        ca_file=first.ca_file,
-        transport=transport(first),
-    )
+        "share": min(refresh.rate_limit_share for refresh in refreshes),
+        "timeout": max(refresh.request_timeout for refresh in refreshes),
+    }

@@ -176,12 +176,11 @@ def cli() -> None:
 def serve_command(config_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     logs.configure(flags["log_level"], flags["log_format"])
-    settings = load_settings(config_file)
-    asyncio.run(_serve(settings, options(flags)))
+    asyncio.run(_serve(lambda: load_settings(config_file), options(flags)))
 
 
-async def _serve(settings: Settings, opts: ServeOptions) -> None:
-    await serve(Exporter(settings, system_clock()), opts)
+async def _serve(load: Callable[[], Settings], opts: ServeOptions) -> None:
+    await serve(Exporter(load(), system_clock(), load=load), opts)
 
 
 @cli.command("demo")

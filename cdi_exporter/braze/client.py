@@ -106,13 +106,9 @@ class Client:
         ca_file: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._base_url, self._key, self._clock, self._timeout = base_url, key, clock, timeout
-        self.budgets = {
-            endpoint: Budget(
-                limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng
-            )
-            for endpoint, limit in limits.items()
-        }
+        self._base_url, self._clock, self._ca_file = base_url, clock, ca_file
+        self.budgets: dict[Endpoint, Budget] = {}
+        self.configure(key, limits=limits, share=share, timeout=timeout)
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -125,9 +121,33 @@ class Client:
         self.skew = 0.0
         """Seconds by which the server's clock is ahead, as the last Date header told."""
 
+    def configure(
+        self, key: Callable[[], str], *, limits: dict[Endpoint, int], share: float, timeout: float
+    ) -> None:
+        """Set what may change while the client lives; what the budgets know stays."""
+        self._key, self._timeout = key, timeout
+        clock = self._clock
+        for endpoint, limit in limits.items():
+            budget = self.budgets.get(endpoint) or Budget(
+                limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng
+            )
+            budget.configured, budget.share = limit, share
+            self.budgets[endpoint] = budget
+
+    @property
+    def place(self) -> tuple[str, str, str | None]:
+        """The endpoint, the key and the certificates: what makes two clients one."""
+        return self._base_url, self._key(), self._ca_file
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def retire(self) -> None:
+        """Close the connections once nothing is under way."""
+        for _ in range(MOST_AT_ONCE):
+            await self._places.acquire()
+        await self.aclose()
 
     async def turn(self, endpoint: Endpoint, traffic: Traffic) -> "Turn":
         """Wait until one request to `endpoint` may start, and hold its place."""

@@ -67,7 +67,7 @@ class Workspace:
         self.traffic = Traffic(tuple(Endpoint))
         self._client, self._clock = client, clock
         self._roster = Roster(config)
-        self._reads = Reads(lambda: client.turn(Endpoint.HISTORY, self.traffic), self._read_due)
+        self._reads = Reads(self._history_turn, self._read_due)
         self._pass: asyncio.Task[None] | None = None
         self._pass_began = -math.inf
         self._another = False
@@ -95,6 +95,13 @@ class Workspace:
     def name(self) -> str:
         """The value of the label `workspace`."""
         return self.config.name
+
+    def configure(self, config: WorkspaceConfig, client: Client) -> None:
+        """Go on with another configuration; what is known of an integration stays."""
+        self.config, self._client = config, client
+        self._roster.configure(config)
+        self._list_forbidden_until = -math.inf
+        self._unserved |= {tracked.id for tracked in self._roster if not tracked.zero_served}
 
     # A scrape
 
@@ -309,7 +316,7 @@ class Workspace:
         if not due:
             return
         first = min(due, key=lambda tracked: tracked.read_at or -math.inf)
-        turn = await self._client.turn(Endpoint.HISTORY, self.traffic)
+        turn = await self._history_turn()
         error = await self._read(first, Due.TURN, turn)
         if error is not None and not isinstance(error, BadRequest | NotFound):
             raise error
@@ -468,6 +475,9 @@ class Workspace:
             "finished_at": run.finish and datetime.fromtimestamp(run.finish, UTC).isoformat(),
         }
         log.info("sync finished", **{key: fact for key, fact in facts.items() if fact is not None})
+
+    async def _history_turn(self) -> Turn:
+        return await self._client.turn(Endpoint.HISTORY, self.traffic)
 
     # Time
 

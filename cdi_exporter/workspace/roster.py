@@ -1,5 +1,6 @@
 """Which integrations a workspace has: known, new, gone. Pure."""
 
+import math
 from collections.abc import Iterator
 
 from cdi_exporter.config import WorkspaceConfig
@@ -24,8 +25,24 @@ class Roster:
         self._gone: dict[str, tuple[float, Tracked]] = {}
         self._ever_listed: set[str] = set()
         self._complete_lists = 0
-        for configured in config.integrations or ():
-            self._add(Tracked(configured.id, configured.name))
+        self.configure(config)
+
+    def configure(self, config: WorkspaceConfig) -> None:
+        """Follow what `config` says; an integration that stays keeps what is known of it."""
+        self._config = config
+        before, self._tracked = self._tracked, {}
+        if config.integrations is None:
+            for tracked in before.values():
+                tracked.configured_name = None
+                if config.selects(tracked.id, tracked.name):
+                    self._add(tracked)
+        for named in config.integrations or ():
+            _, gone = self._gone.pop(named.id, (0.0, None))
+            tracked = before.get(named.id) or gone or Tracked(named.id)
+            tracked.configured_name = named.name
+            self._add(tracked)
+        left = before.keys() - self._tracked.keys()
+        self._gone.update({identifier: (math.inf, before[identifier]) for identifier in left})
 
     def __iter__(self) -> Iterator[Tracked]:
         return iter(self._tracked.values())
@@ -91,6 +108,7 @@ class Roster:
         return gone
 
     def _forget(self, now: float) -> None:
+        self._gone = {key: (min(left, now), each) for key, (left, each) in self._gone.items()}
         old = [key for key, (left, _) in self._gone.items() if now - left > REMEMBERED_FOR]
         for key in old:
             del self._gone[key]

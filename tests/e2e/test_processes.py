@@ -157,6 +157,8 @@ def test_the_demo_shows_every_status(tmp_path: Path) -> None:
 
         eventually(every_status, "every status is shown")
         assert httpx.get(base).status_code == 200
+        log = tmp_path / "log"
+        eventually(lambda: "sync finished" in log.read_text(), "a new run finishes")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     output = (tmp_path / "log").read_text()

@@ -8,9 +8,10 @@ import asyncio
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import httpx
 import structlog
@@ -188,13 +189,7 @@ class _Simulation:
             scenario.integrations,
             lambda: clock.wall() + scenario.ahead,
             faults=[
-                Fault(
-                    **{
-                        **_fields(fault),
-                        "start": fault.start + scenario.ahead,
-                        "end": fault.end + scenario.ahead,
-                    }
-                )
+                replace(fault, start=fault.start + scenario.ahead, end=fault.end + scenario.ahead)
                 for fault in scenario.faults
             ],
             seed=scenario.seed,
@@ -235,7 +230,7 @@ class _Simulation:
     def _requests(self, simulator: Simulator) -> int:
         return sum(len(traffic.times) for traffic in simulator.traffic.values())
 
-    def _record(self, logger: object, method: str, event: dict[str, object]) -> str:
+    def _record(self, logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["event"] == "sync finished":
             self.counted.append(
                 _CountedRun(
@@ -243,7 +238,7 @@ class _Simulation:
                     str(event["integration_id"]),
                     _seconds(str(event.get("finished_at", ""))),
                     str(event["status"]),
-                    event.get("rows_synced"),  # type: ignore[arg-type]
+                    event.get("rows_synced"),
                 )
             )
         elif method in ("error", "exception"):
@@ -343,10 +338,6 @@ class _Simulation:
 
 async def _inline(render: Callable[[], bytes]) -> bytes:
     return render()
-
-
-def _fields(fault: Fault) -> dict[str, object]:
-    return {name: getattr(fault, name) for name in fault.__dataclass_fields__}
 
 
 def _seconds(text: str) -> float:

@@ -47,7 +47,7 @@ class Asker:
         return {code: number for code, number in requests.items() if number}
 
     def settled(self) -> bool:
-        """Whether each slot and each place was given back."""
+        """Whether each slot of both budgets was given back."""
         budgets = self.client.budgets.values()
         return not any(budget.under_way for budget in budgets)
 
@@ -93,7 +93,9 @@ class Server(httpx.AsyncBaseTransport):
     `seconds` is how long each takes; `times` are the loop seconds at which they began.
     """
 
-    def __init__(self, *answers: httpx.Response | Exception | Handler, seconds: float = 0.0) -> None:
+    def __init__(
+        self, *answers: httpx.Response | Exception | Handler, seconds: float = 0.0
+    ) -> None:
         self._answers = list(answers)
         self._seconds = seconds
         self.times: list[float] = []
@@ -114,7 +116,9 @@ class Server(httpx.AsyncBaseTransport):
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, httpx.Response):
-            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+            return httpx.Response(
+                answer.status_code, headers=answer.headers, content=answer.content
+            )
         return await answer(request)
 
 

@@ -297,7 +297,9 @@ def test_a_clock_difference_is_taken_from_the_date(ahead: float) -> None:
     assert seconds_of(main) == pytest.approx(25, abs=1e-5)
 
 
-@pytest.mark.parametrize(("ahead", "wait"), [(-10.0, 35.0), (10.0, 15.0), (-86_400.0, LONGEST_WAIT)])
+@pytest.mark.parametrize(
+    ("ahead", "wait"), [(-10.0, 35.0), (10.0, 15.0), (-86_400.0, LONGEST_WAIT)]
+)
 def test_without_a_date_the_wait_is_off_but_ends(ahead: float, wait: float) -> None:
     """The difference cannot be known then; an hour is the most that it costs."""
 
@@ -475,7 +477,9 @@ def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
         for number in cancelled:
             tasks[number].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert now() == pytest.approx(5 if len(cancelled) == 3 else SPENT_FOR * (3 - len(cancelled)))
+        assert now() == pytest.approx(
+            5 if len(cancelled) == 3 else SPENT_FOR * (3 - len(cancelled))
+        )
         return served, budget.under_way
 
     assert run(main()) == ([number for number in range(3) if number not in cancelled], 0)

@@ -33,7 +33,10 @@ def read(now: float = NOW, **headers: str) -> RateLimitHeaders:
 def test_the_documented_headers() -> None:
     """Names arrive in lower case, and count in any."""
     said = read(
-        x_ratelimit_limit="50", X_RateLimit_Remaining="49", x_ratelimit_reset="1790000060", date=DATE
+        x_ratelimit_limit="50",
+        X_RateLimit_Remaining="49",
+        x_ratelimit_reset="1790000060",
+        date=DATE,
     )
     assert said == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
 
@@ -142,7 +145,9 @@ def test_any_headers_are_read(headers: dict[str, str], now: float) -> None:
 
 @given(
     st.lists(
-        st.sampled_from(["Mon", ",", "21", "Sep", "2026", "14:13:20", "99", "+9999", "-0000", "GMT"])
+        st.sampled_from(
+            ["Mon", ",", "21", "Sep", "2026", "14:13:20", "99", "+9999", "-0000", "GMT"]
+        )
         | st.from_regex(r"[-+:0-9]{1,12}", fullmatch=True),
         max_size=8,
     ).map(" ".join)

@@ -1,0 +1,115 @@
+"""The key and the answers' bodies are nowhere to be read: errors, logs, traffic."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from cdi_exporter.braze.client import Endpoint
+from cdi_exporter.errors import ApiError, ConnectionFailed
+from tests.unit.braze.asking import BASE, KEY, Asker, Server, asker, page
+from tests.virtual import run
+
+PERSON = "someone@example.com"
+BODY = PERSON.encode()
+
+
+def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
+    """All that an error and those behind it may print."""
+    while error is not None and depth:
+        yield str(error)
+        yield repr(error)
+        yield repr(error.args)
+        yield repr({name: value for name, value in vars(error).items() if name != "request"})
+        yield repr(getattr(error, "doc", ""))
+        yield from traceback.format_exception(error)
+        for behind in (error.__cause__, error.__context__):
+            yield from told(behind, depth - 1)
+        return
+
+
+def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiError, str, int]:
+    """The error, all that is told of it, and the requests that were made."""
+
+    async def main() -> tuple[ApiError, str, int]:
+        server = Server(answer)
+        async with asker(server, key=lambda: key) as braze:
+            with pytest.raises(ApiError) as caught:
+                await braze.history()
+            return caught.value, _everything(caught.value, braze), len(server.requests)
+
+    return run(main())
+
+
+def _everything(error: ApiError, braze: Asker) -> str:
+    traffic = braze.traffic
+    endpoint = traffic.endpoints[Endpoint.HISTORY]
+    shown = [repr(braze.client), repr(traffic.recent), repr(vars(endpoint))]
+    shown.append(repr(endpoint.snapshot(braze.client.budgets[Endpoint.HISTORY].last)))
+    return "\n".join([*told(error), *shown])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("refused", request=httpx.Request("GET", BASE)),
+        httpx.LocalProtocolError("broken"),
+        OSError(5, "broken"),
+        TimeoutError(),
+        *(httpx.Response(status, content=BODY) for status in (302, 400, 401, 403, 404, 429, 500)),
+        httpx.Response(200, content=BODY),
+        httpx.Response(200, content=b"\xff" + BODY),
+        httpx.Response(200, content=b"[" * 50_000 + BODY),
+        httpx.Response(200, content=b'{"message": "' + BODY + b'"}'),
+        httpx.Response(200, content=BODY * 700_000),
+    ],
+    ids=lambda answer: f"{answer!r} {getattr(answer, 'content', b'')[:9]!r}",
+)
+def test_no_error_tells_a_key_or_a_body(answer: httpx.Response | Exception) -> None:
+    """Neither in its text nor in an error behind it, and no figure does."""
+    _, everything, made = failure(answer)
+    assert made > 0
+    assert KEY not in everything
+    assert PERSON not in everything
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        " ",
+        f"{KEY} ",
+        f" {KEY}",
+        f"{KEY} two",
+        f"{KEY}\n",
+        f"{KEY}\r\nX-Other: 1",
+        f"{KEY}\t",
+        f"{KEY}\x00",
+        f"{KEY}\x7f",
+        f"{KEY}é",
+        f"{KEY}\u2028",
+        f"{KEY}\ud800",
+    ],
+    ids=ascii,
+)
+def test_a_key_that_no_header_can_carry(key: str) -> None:
+    """A clean error, no request, no byte of the key: what is wrong with it can be told."""
+    error, everything, made = failure(page(), key)
+    assert type(error) is ConnectionFailed
+    assert made == 0
+    assert "API key" in str(error)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert KEY not in everything
+
+
+@pytest.mark.parametrize("key", [KEY, f"{KEY}\n"], ids=ascii)
+def test_no_log_tells_a_key(caplog: pytest.LogCaptureFixture, key: str) -> None:
+    """Not even the libraries' own, with everything switched on."""
+    caplog.set_level(logging.DEBUG)
+    failure(httpx.Response(500), key)
+    failure(httpx.ConnectError("refused"), key)
+    assert KEY not in caplog.text
+    assert KEY not in repr([record.__dict__ for record in caplog.records])

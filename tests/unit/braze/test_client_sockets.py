@@ -1,0 +1,355 @@
+"""The client against real servers on the loopback: broken answers, TLS, proxies."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from cdi_exporter.braze.client import Clock, Endpoint
+from cdi_exporter.errors import ApiError, ConnectionFailed, RequestTimeout
+from tests.unit.braze.asking import KEY, Asker, asker
+from tests.virtual import virtual_clock
+
+Result = TypeVar("Result")
+Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+BODY = b'{"message": "success", "results": [{"job_status": "running"}]}'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own proxies and certificates play no part."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+async def _no_pause(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+def hurried() -> Clock:
+    """The loop's own clock, less the pauses between tries."""
+    clock = virtual_clock()
+    return Clock(clock.wall, clock.monotonic, _no_pause, clock.rng)
+
+
+@asynccontextmanager
+async def listening(speak: Speak, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on a free port that speaks so with whoever connects."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await speak(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def answering(answer: bytes, *, heard: list[bytes] | None = None) -> Speak:
+    """Read a request, give an answer, hang up."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if heard is not None:
+            heard.append(request)
+        writer.write(answer)
+        await writer.drain()
+
+    return speak
+
+
+async def asked(braze: Asker) -> str:
+    """What a request came to: the rows under way on its page, or its error in words."""
+    try:
+        page = await braze.history()
+    except ApiError as error:
+        return f"{type(error).__name__}: {error}"
+    return str(page.undated_running)
+
+
+def over_tcp(speak: Speak, **settings: Any) -> tuple[str, dict[str, int]]:
+    """What a request over plain TCP came to, and what was counted."""
+
+    async def main() -> tuple[str, dict[str, int]]:
+        async with listening(speak) as port:
+            url = f"http://127.0.0.1:{port}"
+            async with asker(base_url=url, clock=hurried(), **settings) as braze:
+                result = await asked(braze)
+            assert braze.settled()
+            return result, braze.codes()
+
+    return asyncio.run(main())
+
+
+# Broken answers
+
+
+def test_a_whole_answer() -> None:
+    """The way to the other tests: over a socket the client reads a page."""
+    assert over_tcp(answering(WHOLE)) == ("1", {"200": 1})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        WHOLE[:-5],
+        HEAD + b"content-length: 1000000\r\n\r\n" + BODY,
+        HEAD + b"transfer-encoding: chunked\r\n\r\n10\r\n" + BODY[:16],
+        HEAD + b"transfer-encoding: chunked\r\n\r\n10\r\n" + BODY[:16] + b"\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n" + BODY,
+        HEAD + b"content-length: -1\r\n\r\n" + BODY,
+        HEAD + b"x: " + b"y" * 200_000 + b"\r\n\r\n" + BODY,
+        b"\x16\x03\x01\x02\x00 no HTTP at all\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+    ],
+    ids=lambda answer: repr(answer[-40:]),
+)
+def test_an_answer_that_is_cut_short_is_a_failed_connection(answer: bytes) -> None:
+    """It is no data, whatever of it came; it is tried again."""
+    result, codes = over_tcp(answering(answer))
+    assert result.startswith("ConnectionFailed: no answer")
+    assert codes == {"connect_error": 3}
+
+
+def test_an_answer_that_is_cut_short_once() -> None:
+    """The next try gives the page."""
+    answers = iter([WHOLE[:-5], b"", WHOLE])
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(next(answers))(reader, writer)
+
+    assert over_tcp(speak) == ("1", {"connect_error": 2, "200": 1})
+
+
+def test_an_error_that_is_cut_short_is_that_error() -> None:
+    """The status came whole; the rest is not needed."""
+    answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"
+    result, codes = over_tcp(answering(answer))
+    assert result.startswith("NotFound: 404")
+    assert codes == {"404": 1}
+
+
+def test_a_connection_that_is_refused() -> None:
+    """The error says so in the system's words."""
+
+    async def main() -> str:
+        async with listening(answering(WHOLE)) as port:
+            pass
+        async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
+            return await asked(braze)
+
+    assert asyncio.run(main()) == "ConnectionFailed: no answer: Connection refused"
+
+
+def test_a_server_that_says_nothing_times_out() -> None:
+    """Over a socket as in virtual time."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    result, codes = over_tcp(speak, timeout=0.05)
+    assert result == "RequestTimeout: no whole answer within 0.05 s"
+    assert codes == {"timeout": 3}
+
+
+def test_a_body_that_trickles_times_out() -> None:
+    """Each part is in time, the whole is not."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"content-length: 1000000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+    assert over_tcp(speak, timeout=0.1)[1] == {"timeout": 3}
+
+
+def test_a_connection_serves_several_requests() -> None:
+    """It is kept open: a handshake for each request would be a waste."""
+    connections = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while True:
+            await answering(WHOLE)(reader, writer)
+
+    async def main() -> None:
+        async with listening(speak) as port:
+            async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
+                for _ in range(3):
+                    assert await asked(braze) == "1"
+
+    asyncio.run(main())
+    assert len(connections) == 1
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for rest.test and the loopback, its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=rest.test", "-keyout", "key", "-out", "cert"]
+    command += ["-addext", "subjectAltName=DNS:rest.test,IP:127.0.0.1"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key").read_bytes() + (folder / "cert").read_bytes())
+    return both
+
+
+def server_side(certificate: Path) -> ssl.SSLContext:
+    """What the server shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def over_tls(
+    certificate: Path, host: str = "127.0.0.1", ca_file: str | None = None
+) -> tuple[str, list[bytes]]:
+    """What a request over TLS came to, and what the server heard of it."""
+    heard: list[bytes] = []
+
+    async def main() -> str:
+        speak = answering(WHOLE, heard=heard)
+        async with listening(speak, server_side(certificate)) as port:
+            url = f"https://{host}:{port}"
+            async with asker(base_url=url, ca_file=ca_file, clock=hurried()) as braze:
+                return await asked(braze)
+
+    return asyncio.run(main()), heard
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
+    """Its server hears nothing, the key least of all, and the error names the reason."""
+    result, heard = over_tls(certificate)
+    assert result.startswith("ConnectionFailed: no answer: ")
+    assert "certificate verify failed" in result
+    assert heard == []
+
+
+def test_a_ca_file_vouches_for_a_certificate(certificate: Path) -> None:
+    """For those whose proxy shows a certificate of its own."""
+    result, heard = over_tls(certificate, ca_file=str(certificate))
+    assert result == "1"
+    assert f"Bearer {KEY}".encode() in heard[0]
+
+
+def test_a_certificate_for_another_host_is_refused(certificate: Path) -> None:
+    """The CA alone does not do."""
+    result, heard = over_tls(certificate, "localhost", ca_file=str(certificate))
+    assert result.startswith("ConnectionFailed: no answer: ")
+    assert heard == []
+
+
+def test_tls_with_a_server_that_speaks_none() -> None:
+    """Plain HTTP at an https endpoint is a failed connection."""
+
+    async def main() -> str:
+        async with listening(answering(WHOLE)) as port:
+            async with asker(base_url=f"https://127.0.0.1:{port}", clock=hurried()) as braze:
+                return await asked(braze)
+
+    assert asyncio.run(main()).startswith("ConnectionFailed: no answer: ")
+
+
+# Proxies
+
+
+@asynccontextmanager
+async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]:
+    """An HTTP proxy that takes each tunnel to one port; without one it lets nobody through."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        if target is None:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            await writer.drain()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", target)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_carry(reader, back), _carry(there, writer))
+
+    async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while part := await source.read(2**16):
+                heard.append(part)
+                sink.write(part)
+                await sink.drain()
+        sink.close()
+
+    async with listening(speak) as port:
+        yield port
+
+
+def test_a_proxy_of_the_environment_is_used(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY leads to a tunnel, through which it sees no key; ca_file holds there too."""
+    heard: list[bytes] = []
+
+    async def main() -> str:
+        async with (
+            listening(answering(WHOLE), server_side(certificate)) as target,
+            proxying(heard, target) as port,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            async with asker(ca_file=str(certificate), clock=hurried()) as braze:
+                return await asked(braze)
+
+    assert asyncio.run(main()) == "1"
+    assert heard[0].startswith(b"CONNECT rest.test:443 ")
+    assert len(heard) > 1
+    assert KEY.encode() not in b"".join(heard)
+
+
+def test_no_proxy_is_used_where_the_environment_excepts_the_host(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_PROXY counts."""
+    heard: list[bytes] = []
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    result, heard = over_tls(certificate, ca_file=str(certificate))
+    assert (result, len(heard)) == ("1", 1)
+
+
+def test_a_proxy_that_lets_nobody_through_hears_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a failed connection, and neither the key nor the proxy's password is told."""
+    heard: list[bytes] = []
+
+    async def main() -> str:
+        async with proxying(heard, None) as port:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://someone:password@127.0.0.1:{port}")
+            async with asker(clock=hurried()) as braze:
+                return await asked(braze)
+
+    result = asyncio.run(main())
+    assert result == "ConnectionFailed: no answer: 407 Proxy Authentication Required"
+    assert KEY.encode() not in b"".join(heard)

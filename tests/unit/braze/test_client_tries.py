@@ -1,0 +1,366 @@
+"""Retries, timeouts, concurrency and cancellation of the client, in virtual time."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from cdi_exporter.braze.budget import SPENT_FOR
+from cdi_exporter.braze.client import FIRST_BACKOFF, MOST_AT_ONCE, TRIES, Endpoint
+from cdi_exporter.errors import (
+    ApiError,
+    ConnectionFailed,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+)
+from tests.unit.braze.asking import Asker, Body, Server, asker, limit_headers, now, page
+from tests.virtual import run, virtual_clock
+
+REFUSED = httpx.ConnectError("refused")
+DOWN = httpx.Response(503)
+BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
+
+
+# Tries
+
+
+@pytest.mark.parametrize("endpoint", BOTH)
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (REFUSED, "connect_error"),
+        (httpx.ReadError("reset"), "connect_error"),
+        (httpx.WriteError("reset"), "connect_error"),
+        (httpx.RemoteProtocolError("cut short"), "connect_error"),
+        (httpx.ProxyError("no way"), "connect_error"),
+        (OSError(113, "No route to host"), "connect_error"),
+        (httpx.ConnectTimeout("slow"), "timeout"),
+        (TimeoutError(110, "Connection timed out"), "timeout"),
+        (DOWN, "503"),
+    ],
+    ids=repr,
+)
+def test_what_may_pass_is_tried_again(answer: Any, code: str, endpoint: Endpoint) -> None:
+    """Connection errors, timeouts and 5xx: the third try may still give the page."""
+
+    async def main() -> tuple[dict[str, int], bool]:
+        async with asker(Server(answer, answer, page())) as braze:
+            await braze.ask(endpoint)
+            return braze.codes(endpoint), braze.settled()
+
+    assert run(main()) == ({code: TRIES - 1, "200": 1}, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(REFUSED, ConnectionFailed), (httpx.ReadTimeout("slow"), RequestTimeout), (DOWN, ServerError)],
+    ids=repr,
+)
+def test_three_tries_are_the_most(answer: Any, kind: type[ApiError]) -> None:
+    """After them the last error is told."""
+
+    async def main() -> int:
+        async with asker(server := Server(answer)) as braze:
+            with pytest.raises(kind):
+                await braze.history()
+            assert braze.settled()
+        return len(server.times)
+
+    assert run(main()) == TRIES == 3
+
+
+def test_the_last_failure_is_the_one_that_is_told() -> None:
+    """A try that fails for a reason that stays ends the tries."""
+
+    async def main() -> dict[str, int]:
+        async with asker(Server(REFUSED, httpx.Response(404))) as braze:
+            with pytest.raises(NotFound):
+                await braze.history()
+            return braze.codes()
+
+    assert run(main()) == {"connect_error": 1, "404": 1}
+
+
+def test_the_pauses_grow_with_full_jitter() -> None:
+    """Between 0 and 0.5 s, then between 0 and 1 s, by the generator that is handed in."""
+
+    async def pauses(seed: int) -> list[float]:
+        async with asker(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
+            with pytest.raises(ServerError):
+                await braze.history()
+        first, second, third = server.times
+        return [second - first, third - second]
+
+    drawn = [run(pauses(seed)) for seed in range(60)]
+    for number, longest in enumerate([FIRST_BACKOFF, 2 * FIRST_BACKOFF]):
+        lengths = [each[number] for each in drawn]
+        assert 0 <= min(lengths) < longest / 4
+        assert 3 * longest / 4 < max(lengths) <= longest
+    assert run(pauses(7)) == drawn[7]
+
+
+def test_each_try_takes_a_slot() -> None:
+    """Retries count: where the slots are spent, a try waits for the next minute."""
+
+    async def main() -> list[float]:
+        server = Server(DOWN)
+        async with asker(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
+            with pytest.raises(ServerError):
+                await braze.history()
+            waited = braze.traffic.endpoints[Endpoint.HISTORY].budget_wait
+        return [*server.times, waited]
+
+    first, second, third, waited = run(main())
+    assert second - first <= FIRST_BACKOFF
+    assert third == pytest.approx(SPENT_FOR)
+    assert waited == pytest.approx(third - second, abs=2 * FIRST_BACKOFF)
+
+
+def test_a_try_obeys_what_the_failure_said_of_the_limit() -> None:
+    """A 503 may carry the server's word as well."""
+
+    async def main() -> list[float]:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "20"}
+            reset = {"x-ratelimit-reset": limit_headers(20)["x_ratelimit_reset"]}
+            return httpx.Response(503, headers=headers | reset)
+
+        async with asker(server := Server(answer, page())) as braze:
+            await braze.history()
+        return server.times
+
+    assert run(main()) == pytest.approx([0, 30], abs=1e-5)
+
+
+def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
+    """Each request to it waits; the other endpoint has a limit of its own."""
+
+    async def main() -> tuple[list[float], dict[str, int]]:
+        async with asker(server := Server(page(status=429, retry_after="40"), page())) as braze:
+            with pytest.raises(RateLimited):
+                await braze.history()
+            await braze.integrations()
+            await braze.history()
+            return server.times, braze.codes()
+
+    assert run(main()) == ([0, 0, 40], {"429": 1, "200": 1})
+
+
+def test_tries_of_several_requests_are_within_the_budget() -> None:
+    """A dead endpoint is asked no more often than a living one."""
+
+    async def main() -> list[float]:
+        server = Server(page(), DOWN, seconds=0.3)
+        async with asker(server, limits=dict.fromkeys(Endpoint, 10)) as braze:
+            await braze.history()
+            tasks = [braze.history() for _ in range(12)]
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(each, ServerError) for each in found)
+            assert braze.settled()
+        return server.times
+
+    times = run(main())
+    assert len(times) == 1 + 12 * TRIES
+    assert all(later - earlier > 60 for earlier, later in zip(times, times[8:], strict=False))
+
+
+# The timeout
+
+
+@pytest.mark.parametrize("timeout", [0.5, 10.0, 30.0])
+def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
+    """A body that trickles, each part in time, is given up when the time is over."""
+
+    async def main() -> tuple[list[float], dict[str, int]]:
+        async def trickle(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=Body((b" " for _ in range(10_000)), timeout / 7))
+
+        async with asker(Server(trickle), timeout=timeout) as braze:
+            with pytest.raises(RequestTimeout, match=f"within {timeout:g} s"):
+                await braze.history()
+            assert braze.settled()
+            return [each.seconds for each in braze.traffic.recent], braze.codes()
+
+    seconds, codes = run(main())
+    assert seconds == pytest.approx([timeout] * TRIES)
+    assert codes == {"timeout": TRIES}
+
+
+def test_a_server_that_never_answers_times_out() -> None:
+    """Each try has the whole time."""
+
+    async def main() -> float:
+        async with asker(Server(page(), seconds=1e6), timeout=10) as braze:
+            with pytest.raises(RequestTimeout):
+                await braze.history()
+        return now()
+
+    assert 30 <= run(main()) <= 30 + 3 * FIRST_BACKOFF
+
+
+def test_waiting_for_the_budget_is_not_timed() -> None:
+    """The time of a request begins with the request."""
+
+    async def main() -> float:
+        limits = dict.fromkeys(Endpoint, 1)
+        async with asker(Server(page()), timeout=5, limits=limits) as braze:
+            await braze.history()
+            await braze.history()
+        return now()
+
+    assert run(main()) == pytest.approx(SPENT_FOR)
+
+
+# Many at once
+
+
+async def _busy(braze: Asker, number: int) -> list[Any]:
+    await braze.history()
+    await braze.integrations()
+    asked = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+@pytest.mark.parametrize("answer", [page(), DOWN, REFUSED], ids=repr)
+def test_ten_requests_at_once_are_the_most(answer: Any) -> None:
+    """Over both endpoints together, retries included; and ten there are."""
+
+    async def main() -> int:
+        server = Server(page(), page(), answer, seconds=2)
+        async with asker(server) as braze:
+            found = await _busy(braze, 40)
+            assert len(found) == 40
+            assert braze.settled()
+        return server.most_at_once
+
+    assert run(main()) == MOST_AT_ONCE == 10
+
+
+def test_who_waits_for_one_budget_does_not_keep_the_other_endpoint() -> None:
+    """Ten history tries that wait for their budget leave the list its place."""
+
+    async def main() -> float:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            return page() if request.url.path == "/cdi/integrations" else DOWN
+
+        limits = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 10}
+        async with asker(Server(page(), answer), limits=limits, share=1.0) as braze:
+            await braze.history()
+            tasks = [asyncio.create_task(braze.history()) for _ in range(15)]
+            await asyncio.sleep(10)
+            began = now()
+            await braze.integrations()
+            took = now() - began
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert braze.settled()
+        return took
+
+    assert run(main()) == 0
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.5, 1.0, 1.2, 3.0, 30.0])
+def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
+    """While it waits for its turn, is sent, is answered, or pauses before the next try."""
+
+    async def main() -> tuple[bool, float]:
+        server = Server(page(), DOWN, seconds=1)
+        limits = dict.fromkeys(Endpoint, 15)
+        async with asker(server, limits=limits, share=1.0) as braze:
+            await braze.history()
+            tasks = [asyncio.create_task(braze.history()) for _ in range(30)]
+            await asyncio.sleep(moment)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert braze.settled()
+            began = now()
+            with pytest.raises(ServerError):
+                await braze.history()
+            again = [asyncio.create_task(braze.history()) for _ in range(10)]
+            await asyncio.gather(*again, return_exceptions=True)
+            return braze.settled(), now() - began
+
+    settled, seconds = run(main())
+    assert settled
+    assert seconds < 5 * SPENT_FOR
+
+
+def test_a_cancelled_request_spends_its_slot_but_is_no_figure() -> None:
+    """It may have reached the server; how it would have ended nobody knows."""
+
+    async def main() -> tuple[float, dict[str, int]]:
+        limits = dict.fromkeys(Endpoint, 1)
+        async with asker(Server(page(), seconds=5), limits=limits, share=1.0) as braze:
+            task = asyncio.create_task(braze.history())
+            await asyncio.sleep(2)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return braze.client.budgets[Endpoint.HISTORY].delay(), braze.codes()
+
+    assert run(main()) == (SPENT_FOR, {})
+
+
+def test_a_turn_that_is_not_used_is_given_back() -> None:
+    """With its slot and its place."""
+
+    async def main() -> float:
+        limits = dict.fromkeys(Endpoint, 1000)
+        async with asker(Server(page()), limits=limits) as braze:
+            await braze.history()
+            for _ in range(3 * MOST_AT_ONCE):
+                with await braze.client.turn(Endpoint.HISTORY, braze.traffic):
+                    pass
+            await asyncio.gather(*(braze.history() for _ in range(MOST_AT_ONCE)))
+            assert braze.settled()
+        return now()
+
+    assert run(main()) == 0
+
+
+def test_a_defect_in_the_transport_gives_the_turn_back() -> None:
+    """Whatever is raised, slot and place are free again."""
+
+    async def main() -> None:
+        async with asker(Server(KeyError("defect"), page())) as braze:
+            for _ in range(2):
+                await asyncio.gather(
+                    *(braze.history() for _ in range(MOST_AT_ONCE)), return_exceptions=True
+                )
+            await braze.history()
+            assert braze.settled()
+
+    run(main())
+
+
+def test_a_stalled_endpoint_is_told_apart_from_a_busy_one() -> None:
+    """Stalled: nothing is under way, and nothing may start in time."""
+
+    async def main() -> list[bool]:
+        refusal = page(status=429, retry_after="40")
+        async with asker(Server(refusal, seconds=3)) as braze:
+            stalled = [braze.client.stalled(Endpoint.HISTORY, 10)]
+            task = asyncio.create_task(braze.history())
+            await asyncio.sleep(1)
+            stalled.append(braze.client.stalled(Endpoint.HISTORY, 10))
+            await asyncio.gather(task, return_exceptions=True)
+            stalled.append(braze.client.stalled(Endpoint.HISTORY, 10))
+            stalled.append(braze.client.stalled(Endpoint.HISTORY, 40))
+            return stalled
+
+    assert run(main()) == [False, False, True, False]
+
+
+def test_a_bad_page_is_not_asked_for_again() -> None:
+    """The same page would come."""
+
+    async def main() -> int:
+        async with asker(server := Server(httpx.Response(200, content=b"<html>"))) as braze:
+            with pytest.raises(InvalidResponse):
+                await braze.history()
+        return len(server.times)
+
+    assert run(main()) == 1

@@ -1,0 +1,72 @@
+"""What the log looks like, and what never stands in it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from cdi_exporter import logs
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
+def written(form: logs.LogFormat, level: logs.LogLevel = "info", **fields: object) -> str:
+    """What one event comes to."""
+    out = io.StringIO()
+    logs.configure(level, form, out)
+    structlog.get_logger().info("sync finished", **fields)
+    return out.getvalue()
+
+
+def test_logfmt_is_one_line_of_pairs() -> None:
+    """Time and level first, then the event and its fields."""
+    line = written("logfmt", workspace="production", rows_synced=5)
+    assert line.startswith("ts=20")
+    assert line.endswith('level=info event="sync finished" workspace=production rows_synced=5\n')
+
+
+def test_json_is_one_object_a_line() -> None:
+    """The same fields for machines, with their types."""
+    event = json.loads(written("json", workspace="production", rows_synced=5, rows_failed=0))
+    assert event.pop("ts")
+    assert event == {
+        "level": "info",
+        "event": "sync finished",
+        "workspace": "production",
+        "rows_synced": 5,
+        "rows_failed": 0,
+    }
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+@pytest.mark.parametrize("name", ['a"b', "a\nb", "a\\b", "a\x1b[31mb", "a=b c", "ä😀", "\ud800"])
+def test_a_hostile_name_stays_on_its_line(form: logs.LogFormat, name: str) -> None:
+    """Names come from the API: they break no line and reach no terminal as commands."""
+    line = written(form, integration_name=name)
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+    line.encode()
+
+
+def test_what_is_below_the_level_is_not_written() -> None:
+    """At warn an info event is silent."""
+    assert written("logfmt", "warn") == ""
+
+
+def test_the_libraries_tell_nothing_of_requests() -> None:
+    """httpx tells of each request at info, httpcore of each header at debug: never here."""
+    out = io.StringIO()
+    logs.configure("debug", "logfmt", out)
+    logging.getLogger("httpcore.http11").debug("authorization: Bearer canary")
+    logging.getLogger("httpx").info("HTTP Request: GET https://x")
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert out.getvalue().count("\n") == 1
+    assert "Invalid HTTP request" in out.getvalue()
