@@ -24,10 +24,11 @@ unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=
 
 generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
-	$(BIN)/python -m tools.generate
+	$(BIN)/python -m tools.metrics_reference
 
 bench: $(VENV)/.installed-dev  ## measure; prints tables, and JSON with BENCH_FLAGS=--json
-	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.detection $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.exposition $(BENCH_FLAGS)
 
 soak: $(VENV)/.installed-dev  ## many simulated worlds: make soak SEEDS=1000
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)

@@ -5,8 +5,10 @@ each scrape, and an oracle, which knows when each run ends and is bound only by 
 instants and the API's limit.
 """
 
+import argparse
 import asyncio
 import bisect
+import json
 import random
 from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
@@ -201,3 +203,45 @@ def oracle(number: int, *, interval: float, warm: float, length: float, seed: in
     return Measured(
         "oracle", number, round(len(ends) * 60 / length, 1), Delays.of(delays), cold, 0.0
     )
+
+
+WARM, LENGTH = 3600.0, 7200.0
+"""Simulated seconds before the measurement, and of it."""
+
+
+def measure(sizes: Sequence[int], interval: float) -> list[Measured]:
+    """Naive, oracle and exporter side by side over the same runs."""
+    return [
+        who(size, interval=interval, warm=WARM, length=LENGTH)
+        for size in sizes
+        for who in (naive, oracle, exporter)
+    ]
+
+
+def print_table(rows: Sequence[Measured]) -> None:
+    print(f"{'integrations':>12} {'who':>13} {'requests/min':>13} {'delay p50':>10}", end="")
+    print(f" {'p95':>7} {'max':>7} {'cold start':>11} {'list pass':>10}")
+    for row in rows:
+        delays = row.delays
+        print(
+            f"{row.integrations:>12} {row.who:>13} {row.requests_per_minute:>13} "
+            f"{delays.p50:>10} {delays.p95:>7} {delays.worst:>7} {row.cold_start:>11} "
+            f"{row.list_pass:>10}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What is asked, and how soon runs show.")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--sizes", default="10,100,1000", help="numbers of integrations")
+    parser.add_argument("--interval", type=float, default=30.0, help="seconds between scrapes")
+    wanted = parser.parse_args()
+    rows = measure([int(size) for size in wanted.sizes.split(",")], wanted.interval)
+    if wanted.json:
+        print(json.dumps([row.row() for row in rows], indent=2))
+    else:
+        print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,11 +7,16 @@ to the configured endpoint alone.
 
 import asyncio
 import json
+import os
 import random
+import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -40,11 +45,17 @@ Transport = httpx.AsyncBaseTransport
 
 TRIES = 3
 FIRST_BACKOFF = 0.5
-"""Seconds; doubled with each try, and taken with full jitter."""
+"""Seconds after the first try; doubled with each, and taken with full jitter."""
 
 MOST_AT_ONCE = 10
 MOST_BYTES = 10 * 1024 * 1024
 """The largest answer that is read, decompressed."""
+
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+"""Compressed once, a part of an answer stays in bounds; compressed twice it need not."""
+
+_SENDABLE = re.compile(r"[!-~]+")
+"""What a key is made of that a header can carry."""
 
 
 class Endpoint(StrEnum):
@@ -71,6 +82,9 @@ _FORBIDDEN = {
 }
 _NOT_FOUND = "404: not found; check the integration ID and the endpoint"
 _RATE_LIMITED = "429: the rate limit of this endpoint is spent"
+_BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
+_BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
+_NO_JSON = "the answer is not JSON"
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
@@ -115,7 +129,12 @@ class Client:
             verify=ssl.create_default_context(cafile=ca_file) if transport is None else True,
             timeout=None,  # noqa: S113 -- asyncio.timeout bounds the request as a whole
             follow_redirects=False,
-            headers={"User-Agent": f"cdi-exporter/{__version__}", "Accept": "application/json"},
+            headers={
+                "User-Agent": f"cdi-exporter/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
         )
         self.skew = 0.0
@@ -151,13 +170,8 @@ class Client:
 
     async def turn(self, endpoint: Endpoint, traffic: Traffic) -> "Turn":
         """Wait until one request to `endpoint` may start, and hold its place."""
-        await self._places.acquire()
         turn = Turn(endpoint, traffic, self.budgets[endpoint], self._places)
-        try:
-            await turn.wait()
-        except BaseException:
-            self._places.release()
-            raise
+        await turn.wait()
         return turn
 
     def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
@@ -172,7 +186,7 @@ class Client:
 
     async def history(self, integration_id: str, cursor: str | None, turn: "Turn") -> HistoryPage:
         """One page of an integration's history, with a turn that was taken; raises ApiError."""
-        path = f"/cdi/integrations/{quote(integration_id, safe='')}/job_sync_status"
+        path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
         with turn:
             return await self._get(turn, path, cursor, read_history, integration_id)
 
@@ -185,14 +199,14 @@ class Client:
         integration_id: str | None = None,
     ) -> Page:
         """GET a page; failures that may pass are tried again, each try within the budget."""
-        url = path if cursor is None else f"{path}?cursor={quote(cursor, safe='')}"
+        url = path if cursor is None else f"{path}?cursor={_quoted(cursor)}"
         for attempt in range(1, TRIES):
             try:
                 return await self._try(turn, url, read, integration_id)
             except ApiError as error:
                 if not error.retryable:
                     raise
-            await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2**attempt))
+            await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2 ** (attempt - 1)))
             await turn.wait()
         return await self._try(turn, url, read, integration_id)
 
@@ -227,14 +241,19 @@ class Client:
         return page
 
     async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
-        """Send one GET and read the whole answer; foreign errors become ours."""
-        headers = {"Authorization": f"Bearer {self._key()}"}
+        """Send one GET and read the whole page; foreign errors become ours.
+
+        The body of another status than 200 is not read, since the status says it all.
+        """
+        headers = {"Authorization": _authorization(self._key())}
         try:
             async with (
                 asyncio.timeout(self._timeout),
                 self._http.stream("GET", self._base_url + url, headers=headers) as response,
             ):
-                return response, await _body(response)
+                return response, await _body(response) if response.status_code == 200 else b""
+        except httpx.DecodingError as error:
+            raise InvalidResponse(_BAD_ENCODING) from error
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"no whole answer within {self._timeout:g} s"
             raise RequestTimeout(message) from error
@@ -250,9 +269,10 @@ class Client:
 
 
 class Turn:
-    """The right to one request: a place among those at once, and a slot of the budget.
+    """The right to one request: a slot of the budget, and a place among those at once.
 
-    As a context manager it gives back what it still holds.
+    Who waits for a slot keeps no place: the other endpoint may need it. As a context
+    manager it gives back what it still holds.
     """
 
     def __init__(
@@ -260,17 +280,23 @@ class Turn:
     ) -> None:
         self.endpoint, self.traffic = endpoint, traffic
         self._budget, self._places = budget, places
-        self._holds_slot = False
+        self._held = False
 
     async def wait(self) -> None:
-        """Take a slot of the budget when there is one."""
+        """Take a slot of the budget when there is one, then a place."""
         waited = await self._budget.acquire()
-        self._holds_slot = True
         self.traffic.endpoints[self.endpoint].budget_wait += waited
+        try:
+            await self._places.acquire()
+        except BaseException:
+            self._budget.forgo()
+            raise
+        self._held = True
 
     def release(self, headers: RateLimitHeaders | None, *, refused: bool) -> None:
         """The request is over; tell the budget what the answer said."""
-        self._holds_slot = False
+        self._held = False
+        self._places.release()
         self._budget.release(headers, refused=refused)
 
     def __enter__(self) -> Self:
@@ -282,13 +308,27 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._holds_slot:
-            self._holds_slot = False
+        if self._held:
+            self._held = False
+            self._places.release()
             self._budget.forgo()
-        self._places.release()
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")
+
+
+def _authorization(key: str) -> str:
+    """The header's value. Left to the libraries, a bad one would be quoted in their errors."""
+    if not _SENDABLE.fullmatch(key):
+        raise ConnectionFailed(_BAD_KEY)
+    return f"Bearer {key}"
 
 
 async def _body(response: httpx.Response) -> bytes:
+    """The body of an answer, decompressed as it comes."""
+    if response.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+        raise InvalidResponse(_BAD_ENCODING)
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -299,11 +339,9 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 def _document(body: bytes) -> object:
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        message = "the answer is not JSON"
-        raise InvalidResponse(message) from error
+    raise InvalidResponse(_NO_JSON)  # not within the handler: its error holds the body
 
 
 def _raise_for_status(status: int, endpoint: Endpoint) -> None:
@@ -329,11 +367,21 @@ def _raise_for_status(status: int, endpoint: Endpoint) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Why a connection failed, as the system says it; never what was to be sent."""
-    kind = type(error).__name__
+    """Why a connection failed, as the system or the proxy says it; never what was to be sent."""
+    said = str(error) if isinstance(error, httpx.ProxyError) else ""
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, OSError) and (link.strerror or str(link)):
-            return (link.strerror or str(link))[:200]
-        link = link.__cause__ or link.__context__
-    return kind
+        if isinstance(link, OSError):
+            said = _system(link) or said
+        if isinstance(link, BaseExceptionGroup):  # one for each address that was tried
+            link = link.exceptions[0]
+        else:
+            link = link.__cause__ or link.__context__
+    return said[:200] or type(error).__name__
+
+
+def _system(error: OSError) -> str:
+    """The system's words; asyncio puts others into most of its errors."""
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

@@ -52,9 +52,8 @@ MOST_FAILED_READS = 3
 PATIENCE = 1.0
 """Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
 
-_CURSOR_REPEATS = "the cursor of the list's next page leads back to one that was read"
+_LEADS_BACK = "the pages of the list lead nowhere new"
 _DEFECT = "a defect of the exporter: its log has the details; please report it"
-_ENDLESS = f"the list has more than {MOST_LIST_PAGES} pages"
 
 log = structlog.get_logger()
 
@@ -72,6 +71,8 @@ class Workspace:
         self._pass_began = -math.inf
         self._another = False
         """Whether a scrape came while a long pass was under way."""
+        self._gets_through = False
+        """Whether the pass that is under way has got an answer."""
         self._turn = 0
         self._list_pages = 0
         self._listless = False
@@ -197,7 +198,8 @@ class Workspace:
         due = self._now() - self._pass_began >= 0.9 * self.config.refresh.min_interval
         if self._pass_runs:
             self._another = due
-            self._consider(self._roster)
+            if self._gets_through:
+                self._consider(self._roster)
         elif due:
             self._pass = asyncio.create_task(self._run_passes())
         elif self._failure is None:
@@ -216,6 +218,7 @@ class Workspace:
     async def _run_pass(self) -> None:
         self._pass_began = self._now()
         self._turn += 1
+        self._gets_through = False
         self._failed_reads = 0
         try:
             await self._refresh()
@@ -260,16 +263,18 @@ class Workspace:
     async def _read_list(self) -> None:
         """Read the list page by page; each item may bring a history read with it."""
         listed: set[str] = set()
-        cursors: set[str] = set()
         cursor: str | None = None
         invalid = 0
         pace = self._pace()
         for number in range(MOST_LIST_PAGES):
             await self._clock.sleep(max(0.0, self._pass_began + number * pace - self._now()))
             page = await self._list_page(cursor, patient=number > 0)
-            self._listless = False
+            self._listless, self._gets_through = False, True
             invalid += page.invalid
-            listed |= {item.id for item in page.integrations}
+            found = {item.id for item in page.integrations}
+            if page.next_cursor is not None and found <= listed:
+                raise InvalidResponse(_LEADS_BACK)
+            listed |= found
             wall, server = self._clock.wall(), self._server_time()
             seen = [self._roster.see(item, wall, server) for item in page.integrations]
             self._welcome(tracked for tracked in seen if tracked is not None)
@@ -280,10 +285,7 @@ class Workspace:
                 self._list_pages = number + 1
                 self._list_ends(listed, complete=not invalid)
                 return
-            if cursor in cursors:
-                raise InvalidResponse(_CURSOR_REPEATS)
-            cursors.add(cursor)
-        raise InvalidResponse(_ENDLESS)
+        raise InvalidResponse(_LEADS_BACK)
 
     def _pace(self) -> float:
         """Seconds between the pages of a list that takes more than a minute's budget.
@@ -320,6 +322,7 @@ class Workspace:
         error = await self._read(first, Due.TURN, turn)
         if error is not None and not isinstance(error, BadRequest | NotFound):
             raise error
+        self._gets_through = True
         self._consider(self._roster)
         while self._reads.waiting(Due.CHANGE, Due.TURN) + self._reads.under_way(
             Due.CHANGE, Due.TURN
@@ -387,6 +390,7 @@ class Workspace:
         due = self._due(tracked) if tracked else None
         if tracked is None or due is None or (due is Due.EXPECTED and not self._may_guess()):
             with turn:
+                self._notify()
                 return
         try:
             await self._read(tracked, due, turn)

@@ -267,6 +267,44 @@ def test_known_data_of_a_dead_workspace_costs_little_more() -> None:
     run(main())
 
 
+def test_a_workspace_that_hangs_costs_no_more() -> None:
+    """Also while scrapes come amid the long wait for an answer, nothing else is asked."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        many = [scripted(f"{number:03}", 3) for number in range(30)]
+        async with rig(simulator(clock, *many), clock=clock) as it:
+            await it.scrape()
+            await passes(1200)  # audits are due
+            it.simulator.faults.append(hanging())
+            before = it.requests()
+            for _ in range(5):
+                await it.scrape(seconds=5)
+                await passes(5)
+            assert it.requests() - before <= 6
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ENDLESS, FaultKind.REPEATING_CURSOR])
+def test_a_list_that_leads_back_ends(kind: FaultKind) -> None:
+    """Pages that repeat are an error of the answer; what they told is kept."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        many = [scripted(f"{number:03}", 3) for number in range(25)]
+        fault = Fault(EPOCH - 1, FOREVER, kind, endpoint=LIST)
+        async with rig(simulator(clock, *many, faults=[fault]), clock=clock) as it:
+            await it.scrape()
+            await passes(30)
+            page = await it.scrape()
+            assert it.simulator.traffic[LIST].statuses[200] <= 8
+            known = len(page.all("braze_cdi_last_sync_rows_synced"))
+            assert known == (25 if kind is FaultKind.ENDLESS else 10)
+
+    run(main())
+
+
 def test_without_the_list_permission_configured_ids_are_read() -> None:
     """A key without `cdi.integration_list` works where the IDs are configured."""
 
