@@ -25,6 +25,7 @@ unit: $(VENV)/.installed-dev
 
 generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
+	$(BIN)/python -m tools.configuration_reference
 
 bench: $(VENV)/.installed-dev  ## measure; prints tables, and JSON with BENCH_FLAGS=--json
 	$(BIN)/python -m benchmarks.detection $(BENCH_FLAGS)

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 -- a script, no package
 """Writes `docs/metrics.md` from the catalog: `python tools/metrics_reference.py`."""
 
 from collections.abc import Iterable

@@ -16,15 +16,19 @@ DEEPEST = 20
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 _READABLE = {_TAG + kind for kind in ("null", "bool", "int", "float")}
-_AS_TEXT = {_TAG + kind for kind in ("str", "timestamp", "value", "merge")}
-"""YAML 1.1 reads `2026-01-01` as a date; no key of ours is one, so it is a text."""
+_DATE = _TAG + "timestamp"
+_AS_TEXT = {_TAG + kind for kind in ("str", "value", "merge")}
 
 _CONTENT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
 
 
+class Date:
+    """What YAML 1.1 reads as a date, such as `2026-01-01`; no value of ours is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands, and how it was written where it is a number or a truth value."""
+    """Where a value stands, and how it was written where it is a plain value but no text."""
 
     line: int
     written: str | None = None
@@ -149,11 +153,13 @@ class _Reader:
             self._document.secrets.add(node.value)
         if node.tag in _AS_TEXT:
             return node.value
-        if node.tag not in _READABLE:
+        if node.tag not in (*_READABLE, _DATE):
             self._unknown_tag(node, path)
             return node.value
         line = self._document.places[path].line
         self._document.places[path] = Place(line, node.value)
+        if node.tag == _DATE:
+            return Date()
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, ArithmeticError):

@@ -67,6 +67,6 @@ def test_the_libraries_tell_nothing_of_requests() -> None:
     logs.configure("debug", "logfmt", out)
     logging.getLogger("httpcore.http11").debug("authorization: Bearer canary")
     logging.getLogger("httpx").info("HTTP Request: GET https://x")
-    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("a.library").warning("Invalid HTTP request received.")
     assert out.getvalue().count("\n") == 1
     assert "Invalid HTTP request" in out.getvalue()

@@ -60,7 +60,7 @@ async def asker(
     key: Callable[[], str] = lambda: KEY,
     clock: Clock | None = None,
     share: float = 0.8,
-    timeout: float = 10.0,
+    timeout: float = 10.0,  # noqa: ASYNC109 -- the client's setting, not this function's
     limits: dict[Endpoint, int] | None = None,
     ca_file: str | None = None,
 ) -> AsyncIterator[Asker]:

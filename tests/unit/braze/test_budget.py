@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,9 @@ def said(
     return RateLimitHeaders(limit, remaining, reset, retry_after, wall if date else None)
 
 
-async def answered(budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False):  # type: ignore[no-untyped-def]  # none
+async def answered(
+    budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False
+) -> None:
     """A request that is answered at once."""
     await budget.acquire()
     budget.release(headers, refused=refused)
@@ -200,7 +203,7 @@ def test_what_an_earlier_process_spent_is_counted() -> None:
 def test_nothing_starts_when_only_the_part_of_others_is_left(
     share: float, kept: int, below: int
 ) -> None:
-    """At Remaining ≤ (1 − share) × Limit it waits until the reset."""
+    """At the others' share of the limit, or below, it waits until the reset."""
 
     async def main() -> float:
         budget = make(50, share)
@@ -249,6 +252,36 @@ def test_a_new_window_makes_room() -> None:
         return began, await next_start(budget)
 
     assert run(main()) == (20, 20)
+
+
+def test_a_window_may_begin_before_the_former_one_was_to_end() -> None:
+    """A later reset belongs to a new window, whose word replaces the old one."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(11, resets_in=40))
+        await budget.acquire()
+        await asyncio.sleep(5)
+        budget.release(said(45, resets_in=60))
+        return await next_start(budget)
+
+    assert seconds_of(main) == 5
+
+
+@pytest.mark.parametrize("jitter", [-0.9, 0.0, 0.9])
+def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
+    """Date and reset are in whole seconds: their difference is off by less than one."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(12, resets_in=40))
+        await budget.acquire()
+        await budget.acquire()
+        budget.release(said(10, resets_in=40))
+        budget.release(said(30, resets_in=40 + jitter))
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(40)
 
 
 def test_what_remains_is_obeyed_without_a_limit_beside_it() -> None:
@@ -336,12 +369,12 @@ def test_the_last_word_is_kept_for_the_metrics() -> None:
         ({"resets_in": 20.0}, 20.0),
     ],
 )
-def test_a_429_that_names_a_time_is_obeyed(headers: dict[str, float], wait: float) -> None:
+def test_a_429_that_names_a_time_is_obeyed(headers: dict[str, Any], wait: float) -> None:
     """Retry-After counts before the reset; an hour at most."""
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(None, None, **({"resets_in": None} | headers)), refused=True)
+        await answered(budget, said(None, None, **{"resets_in": None, **headers}), refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(wait)
@@ -361,12 +394,12 @@ def test_a_429_obeys_what_remains_as_well() -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"retry_after": 0.0}, {"resets_in": 0.0}, {"resets_in": -1000.0}]
 )
-def test_a_429_that_names_no_time_is_followed_by_a_backoff(headers: dict[str, float]) -> None:
+def test_a_429_that_names_no_time_is_followed_by_a_backoff(headers: dict[str, Any]) -> None:
     """No time, or one that is over already, would be no pause at all."""
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(None, None, **({"resets_in": None} | headers)), refused=True)
+        await answered(budget, said(None, None, **{"resets_in": None, **headers}), refused=True)
         return await next_start(budget)
 
     assert FIRST_BACKOFF / 2 <= seconds_of(main) <= FIRST_BACKOFF

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -327,27 +327,30 @@ PAGE = json.dumps(EMPTY | {"results": [{"job_status": "running"}]}).encode()
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"),
+    ("encoding", "compress"),
     [
-        (None, PAGE),
-        ("identity", PAGE),
-        ("gzip", gzip.compress(PAGE)),
-        ("GZip", gzip.compress(PAGE)),
-        ("deflate", zlib.compress(PAGE)),
+        (None, bytes),
+        ("identity", bytes),
+        ("gzip", gzip.compress),
+        ("GZip", gzip.compress),
+        ("deflate", zlib.compress),
     ],
 )
-def test_an_answer_may_be_compressed(encoding: str | None, body: bytes) -> None:
+def test_an_answer_may_be_compressed(
+    encoding: str | None, compress: Callable[[bytes], bytes]
+) -> None:
     """Whole or in parts, it is read alike."""
+    body = compress(PAGE)
     headers = {} if encoding is None else {"content-encoding": encoding}
     assert run(got(headers=headers, content=body)) == 1
     bits = [body[at : at + 7] for at in range(0, len(body), 7)]
     assert run(got(headers=headers, stream=Body(bits))) == 1
 
 
-@pytest.mark.parametrize("body", [b"\xef\xbb\xbf" + PAGE, PAGE.decode().encode("utf-16")])
-def test_an_answer_may_begin_with_a_byte_order_mark(body: bytes) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_answer_may_begin_with_a_byte_order_mark(encoding: str) -> None:
     """JSON says UTF-8 without one; some write one all the same."""
-    assert run(got(content=body)) == 1
+    assert run(got(content=PAGE.decode().encode(encoding))) == 1
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -5,15 +5,15 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from cdi_exporter.braze.client import Clock, Endpoint
-from cdi_exporter.errors import ApiError, ConnectionFailed, RequestTimeout
+from cdi_exporter.braze.client import Clock
+from cdi_exporter.errors import ApiError
 from tests.unit.braze.asking import KEY, Asker, asker
 from tests.virtual import virtual_clock
 
@@ -221,10 +221,12 @@ def test_a_connection_serves_several_requests() -> None:
             await answering(WHOLE)(reader, writer)
 
     async def main() -> None:
-        async with listening(speak) as port:
-            async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
-                for _ in range(3):
-                    assert await asked(braze) == "1"
+        async with (
+            listening(speak) as port,
+            asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze,
+        ):
+            for _ in range(3):
+                assert await asked(braze) == "1"
 
     asyncio.run(main())
     assert len(connections) == 1
@@ -302,9 +304,11 @@ def test_tls_with_a_server_that_speaks_none() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async def main() -> str:
-        async with listening(speak) as port:
-            async with asker(base_url=f"https://127.0.0.1:{port}", clock=hurried()) as braze:
-                return await asked(braze)
+        async with (
+            listening(speak) as port,
+            asker(base_url=f"https://127.0.0.1:{port}", clock=hurried()) as braze,
+        ):
+            return await asked(braze)
 
     assert asyncio.run(main()).startswith("ConnectionFailed: no answer: ")
 

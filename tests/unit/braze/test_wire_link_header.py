@@ -80,7 +80,7 @@ def test_where_there_is_no_next_page(link: str | None) -> None:
     assert next_cursor(link) is None
 
 
-@given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])))
+@given(st.text(" az09<>;,\"'=?&#%+/\té\U0001f600\u2028", min_size=1))
 def test_any_percent_encoded_cursor_comes_back(cursor: str) -> None:
     """A cursor is opaque: whatever its text, it is what was encoded."""
     assert next_cursor(f'</cdi?cursor={quote(cursor, safe="")}>; rel="next"') == cursor

@@ -1,5 +1,6 @@
 """One bad file per mistake, with the exact lines that the user sees beside it."""
 
+import os
 import traceback
 from pathlib import Path
 
@@ -63,6 +64,29 @@ def test_a_directory(tmp_path: Path) -> None:
     """A directory in the place of the file is one line."""
     assert str(rejection(tmp_path)) == (
         f"{tmp_path}: cannot be read (is a directory); expected a YAML file"
+    )
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is there and gives nothing is one line, with the system's reason."""
+    path = tmp_path / "config.yml"
+    path.symlink_to(path)
+    assert str(rejection(path)) == (
+        f"{path}: cannot be read (too many levels of symbolic links); expected a YAML file"
+    )
+    memory = Path("/proc/self/mem")
+    assert str(rejection(memory)) == (
+        "/proc/self/mem: cannot be read (input/output error); expected a YAML file"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    """A file without the right to read it is one line."""
+    path = tmp_path / "config.yml"
+    path.touch(mode=0)
+    assert str(rejection(path)) == (
+        f"{path}: cannot be read (permission denied); expected a YAML file"
     )
 
 

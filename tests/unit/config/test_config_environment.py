@@ -102,8 +102,8 @@ def test_nothing_is_set() -> None:
         (
             {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "/canary-5f0c9d7e1a10"},
             (
-                "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected a "
-                "file that holds the key"
+                "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected "
+                "a file that holds the key"
             ),
         ),
         (
@@ -121,8 +121,8 @@ def test_nothing_is_set() -> None:
         (
             {"BRAZE_INTEGRATION_IDS": "a,b,a"},
             (
-                'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected integration IDs with commas '
-                "between them, each once"
+                'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected integration IDs with '
+                "commas between them, each once"
             ),
         ),
         (

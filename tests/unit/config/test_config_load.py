@@ -25,7 +25,8 @@ from cdi_exporter.config.schema import File
 
 DATA = Path(__file__).parent / "testdata"
 FULL = DATA / "good" / "full.yml"
-ENVIRON = {"BRAZE_KEY_STAGING": " canary-staging-key\n"}
+GOOD = sorted((DATA / "good").glob("*.yml"))
+ENVIRON = {"BRAZE_KEY_STAGING": " canary-staging-key\n", "NO": "canary-no-key"}
 
 Load = Callable[[str], Settings]
 
@@ -77,6 +78,35 @@ def test_every_key_arrives() -> None:
         key=inline_key("canary-5f0c9d7e1a10"),
         refresh=common,
     )
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+def test_a_good_file_loads(path: Path) -> None:
+    """What is a configuration is none the less for how it is written."""
+    names = [workspace.name for workspace in load_file(str(path), ENVIRON).workspaces]
+    assert names == [
+        workspace["name"] for workspace in yaml.safe_load(path.read_bytes())["workspaces"]
+    ]
+
+
+def test_keys_without_a_value_are_left_out() -> None:
+    """A key without a value, and an empty list, are as good as no key."""
+    path = DATA / "good" / "keys-without-a-value.yml"
+    assert load_file(str(path), {}) == load_file(str(DATA / "good" / "minimal.yml"), {})
+
+
+def test_what_is_in_quotes_is_text() -> None:
+    """Numbers, dates and truth values in quotes arrive as they are written."""
+    path = DATA / "good" / "values-in-quotes.yml"
+    (workspace,) = load_file(str(path), ENVIRON).workspaces
+    assert workspace.name == "123"
+    assert workspace.key.read().reveal() == "canary-no-key"
+    assert workspace.integrations == (
+        ConfiguredIntegration("2026-11-24"),
+        ConfiguredIntegration("0123456789", "yes"),
+    )
+    assert workspace.exclude == ("off",)
+    assert workspace.stale_after == (StaleAfter("12:30", None),)
 
 
 def test_defaults(load: Load) -> None:

@@ -56,19 +56,19 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(before=st.integers(0, 35), new=st.booleans(), running=st.booleans())
     def world(self, before: int, new: bool, running: bool) -> None:
         for _ in range(before):
-            self.begin(1)
+            self.begin()
             self.end_youngest()
         if running and not new:
-            self.begin(1)
+            self.begin()
         self.ledger = IntegrationLedger(everything_counts=new)
         for run in self.runs:
             run.baseline = not new and run.finish is not None
 
     # The workspace
 
-    def begin(self, twins: int) -> None:
+    def begin(self) -> None:
         self.now += 60
-        self.runs += [ModelRun(self.now) for _ in range(twins)]
+        self.runs.append(ModelRun(self.now))
 
     def end_youngest(self) -> None:
         self.now += 10
@@ -78,14 +78,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def under_way(self) -> list[ModelRun]:
         return [run for run in self.runs if run.finish is None]
 
-    @rule(twins=st.sampled_from([1, 1, 1, 1, 2]))
-    def begins(self, twins: int) -> None:
-        if not self.seen and len(self.under_way()) + twins > 3:
-            return
-        self.begin(twins)
-        if twins > 1:
-            # Runs with one start time are two only when one page shows both.
-            self.reads_the_newest_page()
+    @rule()
+    def begins(self) -> None:
+        if self.seen or len(self.under_way()) < 3:
+            self.begin()
 
     @precondition(lambda self: self.under_way())
     @rule(data=st.data(), status=st.sampled_from(STATUSES), rows=st.integers(0, 99))
@@ -98,7 +94,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 45))
     def many_pass(self, count: int) -> None:
         for _ in range(count):
-            self.begin(1)
+            self.begin()
             self.end_youngest()
             self.runs[-1].baseline = not self.seen and self.ledger.floor is None
 
@@ -122,13 +118,6 @@ class LedgerMachine(RuleBasedStateMachine):
         more = skip + PAGE < len(newest_first)
         link = f'</x?cursor={skip + PAGE}>; rel="next"' if more else None
         return read_history({"message": "success", "results": rows}, link)
-
-    def twins_stand_on_two_pages(self) -> bool:
-        """No page shows both then: what became of each is seen when the border has moved on."""
-        starts = sorted((run.start for run in self.runs), reverse=True)
-        return any(
-            starts[border - 1] == starts[border] for border in range(PAGE, len(starts), PAGE)
-        )
 
     @rule()
     def reads_the_newest_page(self) -> None:
@@ -163,8 +152,6 @@ class LedgerMachine(RuleBasedStateMachine):
             if self.ledger.next_cursor is None:
                 break
             self.reads_on()
-        if self.twins_stand_on_two_pages():
-            return
         truth = [run for run in self.runs if run.finish is not None and not run.baseline]
         assert self.ledger.counters.total == len(truth)
         assert self.ledger.counters.gaps == 0

@@ -140,7 +140,7 @@ def test_a_row_tells_the_last_run_and_the_freshness() -> None:
         "10 %100 rows",
         "1 min 15 s",
         "in 5 min",
-        "3 h ago late after 4 h",
+        "3 h agolate after 4 h",
         "Last 2 runs: 1 success, 1 partial. Rows synced: 5 to 900, newest 900.",
     ):
         assert fact in told
@@ -150,14 +150,9 @@ def test_what_is_not_known_is_not_zero() -> None:
     """Facts that the API did not give show as a dash, or in words."""
     bare = Facts("a", "bare")
     table = page(Shown(workspace("w", bare)))
-    assert re.search(
-        r'data-label="Rows" class="number"><span aria-hidden="true">.</span><span class="hidden">not',
-        table,
-    )
-    assert re.search(
-        r'data-label="Failed" class="number"><span aria-hidden="true">.</span><span class="hidden">not',
-        table,
-    )
+    dash = r'" class="number"><span aria-hidden="true">.</span><span class="hidden">not'
+    assert re.search('data-label="Rows' + dash, table)
+    assert re.search('data-label="Failed' + dash, table)
     assert re.search(r'data-label="Next run">none known<', table)
     assert "no run known" in table
 

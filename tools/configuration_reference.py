@@ -1,22 +1,25 @@
-"""The reference page of the configuration and its JSON Schema, made from the table of keys.
+"""Writes `docs/configuration.md` and `docs/config.schema.json` from the code.
 
-`python -m cdi_exporter.config.reference DIRECTORY` writes both files.
+The keys come from `config.schema`, the defaults through it from `config.settings`, the flags
+from the commands. To be run as `python -m tools.configuration_reference`.
 """
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cdi_exporter.cli import cli
 from cdi_exporter.config.environment import VARIABLES
 from cdi_exporter.config.schema import SECTIONS, File, Form, Section
 
-PAGE = "configuration.md"
-SCHEMA = "config.schema.json"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "configuration.md"
+SCHEMA = DOCS / "config.schema.json"
 
 EXAMPLE = """\
 # yaml-language-server: $schema=config.schema.json
@@ -44,9 +47,10 @@ workspaces:
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Written by `python -m cdi_exporter.config.reference docs`; do not edit. -->
+<!-- Written by tools/configuration_reference.py from the code; do not edit. -->
 
-There are two ways: environment variables for one workspace, or a YAML file for any number.
+What to watch is said in one of two ways: environment variables for one workspace, or a YAML file
+for any number. How the process runs is said by [flags](#flags).
 
 ## Environment: one workspace
 
@@ -64,7 +68,7 @@ _FILE = f"""
 ```yaml
 {EXAMPLE}```
 
-The [JSON Schema]({SCHEMA}) lets editors complete and check the file: the first line of the
+The [JSON Schema]({SCHEMA.name}) lets editors complete and check the file: the first line of the
 example is for those with the YAML language server. Anchors, aliases and merge keys (`<<`) work;
 tags, a key that stands twice and a second document are mistakes. A key without a value is as
 good as left out.
@@ -79,6 +83,9 @@ expected; what could be a secret is left out of it:
 
 _NOTES = """\
 ## How values are written
+
+**Text** that YAML takes for something else (`no`, `0123`, `12:30`, `2026-11-24`) is to be put into
+quotes.
 
 **Durations** as in Prometheus: `10s`, `1h30m`, `500ms`, `1d`; the units are `y` (365 days), `w`,
 `d`, `h`, `m`, `s`, `ms`, the larger first. Decimal seconds (`0.5s`) are taken too.
@@ -97,13 +104,68 @@ stays. A key in the environment is read at the start and with each reload. Works
 endpoint and key share one client and one budget.
 """
 
+_FLAGS = """\
+## Flags
 
-def reference_page() -> str:
+`cdi-exporter [COMMAND] [FLAGS]`, as `--flag=value` or `--flag value`. Without a command `serve` is
+meant. Each flag can be set by its environment variable too; what stands on the command line is
+stronger. `--help` after a command lists its flags, `--version` alone tells the version.
+"""
+
+
+def reference() -> str:
     """The text of the page."""
     variables = "".join(f"| `{name}` | {text} |\n" for name, text in VARIABLES.items())
     parts = [_INTRODUCTION + variables + _FILE]
     parts += ["\n".join(_table(place, section)) for place, section in SECTIONS]
-    return "\n".join([*parts, _NOTES])
+    return "\n".join([*parts, _NOTES, _FLAGS, *_commands()])
+
+
+def _commands() -> Iterator[str]:
+    """A section for each command; a flag that is as in an earlier one is named there alone."""
+    shown: dict[str, str] = {}
+    for name, command in cli.commands.items():
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        yield f"### `{name}`\n\n{command.get_short_help_str(200)}\n"
+        rows = {each.opts[0]: _flag(each) for each in options}
+        new = [row for flag, row in rows.items() if shown.get(flag) != row]
+        if new:
+            yield "\n".join(_flag_table(new))
+        same = [f"`{flag}`" for flag, row in rows.items() if shown.get(flag) == row]
+        if same:
+            yield f"And as above: {', '.join(same)}.\n"
+        shown |= rows
+
+
+def _flag_table(rows: Iterable[str]) -> Iterator[str]:
+    yield "| flag | environment variable | default | |"
+    yield "|---|---|---|---|"
+    yield from rows
+    yield ""
+
+
+def _flag(option: click.Option) -> str:
+    several = " In the variable with spaces between them." if option.multiple else ""
+    text = f"{option.help}{_choices(option)}{several}".replace("|", "\\|")
+    return f"| `{option.opts[0]}` | `{option.envvar}` | {_flag_default(option)} | {text} |"
+
+
+def _flag_default(option: click.Option) -> str:
+    default = option.to_info_dict()["default"]
+    match default:
+        case None:
+            return ""
+        case bool():
+            return "on" if default else "off"
+        case list() | tuple():
+            return ", ".join(f"`{each}`" for each in default)
+    return f"`{default}`"
+
+
+def _choices(option: click.Option) -> str:
+    if not isinstance(option.type, click.Choice):
+        return ""
+    return f" One of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
 
 
 def json_schema() -> dict[str, Any]:
@@ -125,7 +187,7 @@ def _without_null_defaults(part: Any) -> Any:
     return {key: _without_null_defaults(each) for key, each in kept.items()}
 
 
-def schema_text() -> str:
+def schema() -> str:
     """The schema as it is written to its file."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
@@ -167,11 +229,11 @@ def _kind_of(annotation: Any) -> str:
     return f"list of {inner[0]}s" if getattr(annotation, "__origin__", None) is list else inner[0]
 
 
-def write(directory: Path) -> None:
+def write() -> None:
     """Write the page and the schema."""
-    (directory / PAGE).write_text(reference_page(), "utf-8")
-    (directory / SCHEMA).write_text(schema_text(), "utf-8")
+    PAGE.write_text(reference(), "utf-8")
+    SCHEMA.write_text(schema(), "utf-8")
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write()

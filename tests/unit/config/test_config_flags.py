@@ -1,0 +1,93 @@
+"""The flags of the commands: each stands on the reference page and reads its variable."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from cdi_exporter.cli import cli
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
+FLAGS = [
+    pytest.param(name, each, id=f"{name} {each.opts[0]}")
+    for name, command in cli.commands.items()
+    for each in command.params
+    if isinstance(each, click.Option)
+]
+SAMPLES = {
+    "address": "127.0.0.1:4711",
+    "boolean": "true",
+    "duration": "7s",
+    "float": "7.5",
+    "float range": "7.5",
+    "integer": "7",
+    "integer range": "7",
+    "path": "/elsewhere",
+    "text": "something",
+}
+"""A value other than the default, by the type of the flag."""
+
+
+def variable(flag: str) -> str:
+    """The environment variable of a flag, as the reference promises it."""
+    return "CDI_EXPORTER_" + flag.removeprefix("--").upper().replace(".", "_").replace("-", "_")
+
+
+def sample(option: click.Option) -> str:
+    if isinstance(option.type, click.Choice):
+        return next(str(each) for each in option.type.choices if each != option.default)
+    return SAMPLES[option.type.name]
+
+
+def value(command: str, option: click.Option, *args: str) -> object:
+    """What the command gets for a flag."""
+    context = cli.commands[command].make_context(command, list(args), resilient_parsing=False)
+    with context:
+        return context.params[str(option.name)]
+
+
+@pytest.mark.parametrize(("command", "option"), FLAGS)
+def test_a_flag_stands_on_the_page(command: str, option: click.Option) -> None:
+    """The reference page names each flag of each command with its variable and its help."""
+    (flag,) = option.opts
+    page = PAGE.read_text("utf-8")
+    assert f"### `{command}`\n" in page
+    assert f"| `{flag}` | `{variable(flag)}` |" in page
+    section = page.split(f"### `{command}`\n")[1].split("\n### ")[0]
+    assert f"`{flag}`" in section
+    assert option.help
+    assert option.help in page
+
+
+@pytest.mark.parametrize(("command", "option"), FLAGS)
+def test_a_flag_reads_its_variable(
+    monkeypatch: pytest.MonkeyPatch, command: str, option: click.Option
+) -> None:
+    """A value in CDI_EXPORTER_<FLAG> is the same as one on the command line."""
+    (flag,) = option.opts
+    monkeypatch.delenv(variable(flag), raising=False)
+    args = [flag] if option.is_flag else [flag, sample(option)]
+    default, given = value(command, option), value(command, option, *args)
+    assert given != default, "the sample is to differ from the default"
+    monkeypatch.setenv(variable(flag), sample(option))
+    assert value(command, option) == given
+
+
+def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag on the command line wins over its variable."""
+    monkeypatch.setenv("CDI_EXPORTER_WEB_TELEMETRY_PATH", "/from-environment")
+    command = cli.commands["serve"]
+    with command.make_context("serve", ["--web.telemetry-path=/from-flag"]) as context:
+        assert context.params["web_telemetry_path"] == "/from-flag"
+
+
+def test_a_repeatable_flag_takes_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the variable of a repeatable flag the values stand with spaces between them."""
+    monkeypatch.setenv("CDI_EXPORTER_WEB_LISTEN_ADDRESS", ":4711 [::1]:4712")
+    command = cli.commands["serve"]
+    with command.make_context("serve", []) as from_variable:
+        several = from_variable.params["web_listen_address"]
+    args = ["--web.listen-address", ":4711", "--web.listen-address", "[::1]:4712"]
+    with command.make_context("serve", args) as from_flags:
+        assert from_flags.params["web_listen_address"] == several
+    assert len(several) == 2
