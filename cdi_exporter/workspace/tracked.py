@@ -166,7 +166,10 @@ class Tracked:
             return False
         start, known = self.item.last_job_start, self.ledger.known
         return start > known.newest_start + SAME_START or any(
-            run.start is not None and abs(run.start - start) <= SAME_START for run in known.running
+            run.start is not None
+            and abs(run.start - start) <= SAME_START
+            and run.status is not self.item.last_job_status
+            for run in known.running
         )
 
     def _only_began(self, before: Integration) -> bool:

@@ -305,6 +305,23 @@ def test_a_list_that_leads_back_ends(kind: FaultKind) -> None:
     run(main())
 
 
+def test_a_new_status_without_a_finish_is_no_change() -> None:
+    """Where list and history say the same there is nothing to wait for."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", runs=3)
+        one.run(EPOCH - 100, overrides={"job_status": "queued"})
+        one.list_fields = {"last_job_status": "queued"}
+        async with rig(simulator(clock, one), clock=clock) as it:
+            for _ in range(10):
+                await it.scrape()
+                await passes(60)
+            assert it.simulator.traffic[HISTORY].statuses[200] == 1
+
+    run(main())
+
+
 def test_without_the_list_permission_configured_ids_are_read() -> None:
     """A key without `cdi.integration_list` works where the IDs are configured."""
 
