@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 100
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint types unit debian-packages bench soak generated dist clean
+.PHONY: demo test lint types unit coverage debian-packages bench soak generated dist clean
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -21,7 +21,10 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=term tests/unit
 
 generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
