@@ -197,13 +197,23 @@ class IntegrationLedger:
             return self._advance(self.chain, page, now)
         if self.chase is not None:
             self.chase.add(page, self._accounted)
-            counted = self._settle(_by_identity(page.runs))
+            counted = self._settle(_by_identity(self._behind(page)))
             if self.chase.first:
                 self._search(self.chase, page)
             else:
                 self._follow(self.chase, page)
             return counted
         return []
+
+    def _behind(self, page: HistoryPage) -> list[Run]:
+        """The rows that a look behind may account for: known ones, and older than all known.
+
+        Where many runs began meanwhile, the page holds some that no chain has reached yet:
+        to count them here would make them known, and break off the chain that comes.
+        """
+        known = {run.identity for run in self._accounted}
+        floor = -math.inf if self.floor is None else self.floor
+        return [run for run in page.runs if run.identity in known or _place(run) <= floor]
 
     @property
     def next_cursor(self) -> str | None:

@@ -193,6 +193,20 @@ def test_runs_overtaken_at_the_first_sight_are_looked_for() -> None:
     assert it.counters.total == 0
 
 
+def test_a_look_behind_counts_nothing_that_no_chain_has_reached() -> None:
+    """Runs that pushed the page down meanwhile are left to the chain from the newest page."""
+    it = IntegrationLedger()
+    it.read_newest(page(running(500), running(400), ok(300), cursor="a"), NOW)
+    assert it.next_cursor == "a"
+    it.read_older(page(ok(800), ok(700), cursor="b"), NOW)
+    assert it.counters.total == 0
+    it.read_newest(page(ok(1000), ok(900), cursor="x"), NOW)
+    it.read_older(page(ok(800), ok(700), cursor="y"), NOW)
+    it.read_older(page(ok(600), running(500), cursor="z"), NOW)
+    it.read_older(page(running(400), ok(300), cursor="w"), NOW)
+    assert it.counters.total == 5
+
+
 def test_a_run_that_left_the_history_while_under_way_is_a_gap() -> None:
     """Nobody will ever tell how it ended."""
     it = ledger(running(300), ok(200))
