@@ -53,7 +53,12 @@ def _shared() -> list[Processor]:
 
 def _renderers(form: LogFormat) -> list[Processor]:
     if form == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without the variables of each frame: a key may be one.
+        traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(traces),
+            structlog.processors.JSONRenderer(),
+        ]
     return [
         structlog.processors.format_exc_info,
         _printable,

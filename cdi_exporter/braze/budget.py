@@ -102,6 +102,7 @@ class Budget:
         self._reset = -math.inf
         self._blocked_until = -math.inf
         self._refusals = 0
+        self._dissolved = False
         self._changed = asyncio.Event()
         self._queue = asyncio.Lock()
 
@@ -151,8 +152,15 @@ class Budget:
         self.under_way -= 1
         self._changed.set()
 
+    def dissolve(self) -> None:
+        """Let go whoever waits: no request is made with a slot of this budget any more."""
+        self._dissolved = True
+        self._changed.set()
+
     def delay(self) -> float:
         """Seconds until a request may start as things stand; infinite: until another ends."""
+        if self._dissolved:
+            return 0.0
         now = self._monotonic()
         while self._ended and self._ended[0] <= now - SPENT_FOR:
             self._ended.popleft()

@@ -83,6 +83,7 @@ _FORBIDDEN = {
 _NOT_FOUND = "404: not found; check the integration ID and the endpoint"
 _RATE_LIMITED = "429: the rate limit of this endpoint is spent"
 _BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
+_RETIRED = "no request: the configuration has changed meanwhile"
 _BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
 _NO_JSON = "the answer is not JSON"
 
@@ -163,10 +164,14 @@ class Client:
         await self._http.aclose()
 
     async def retire(self) -> None:
-        """Close the connections once nothing is under way."""
+        """Close the connections once nothing is under way; who still waits is refused."""
         for _ in range(MOST_AT_ONCE):
             await self._places.acquire()
         await self.aclose()
+        for _ in range(MOST_AT_ONCE):
+            self._places.release()
+        for budget in self.budgets.values():
+            budget.dissolve()
 
     async def turn(self, endpoint: Endpoint, traffic: Traffic) -> "Turn":
         """Wait until one request to `endpoint` may start, and hold its place."""
@@ -245,6 +250,8 @@ class Client:
 
         The body of another status than 200 is not read, since the status says it all.
         """
+        if self._http.is_closed:
+            raise ConnectionFailed(_RETIRED)
         headers = {"Authorization": _authorization(self._key())}
         try:
             async with (

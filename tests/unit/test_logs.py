@@ -70,3 +70,17 @@ def test_the_libraries_tell_nothing_of_requests() -> None:
     logging.getLogger("a.library").warning("Invalid HTTP request received.")
     assert out.getvalue().count("\n") == 1
     assert "Invalid HTTP request" in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_a_traceback_shows_no_variables(form: logs.LogFormat) -> None:
+    """What goes wrong where a key is at hand does not write the key."""
+    out = io.StringIO()
+    logs.configure("info", form, out)
+    key = "canary"
+    try:
+        key.index("absent")
+    except ValueError:
+        structlog.get_logger().exception("a defect")
+    assert "canary" not in out.getvalue().replace('key = "canary"', "")
+    assert "ValueError" in out.getvalue()

@@ -263,6 +263,7 @@ def test_a_window_may_begin_before_the_former_one_was_to_end() -> None:
         await budget.acquire()
         await asyncio.sleep(5)
         budget.release(said(45, resets_in=60))
+        await budget.acquire()
         return await next_start(budget)
 
     assert seconds_of(main) == 5
@@ -563,3 +564,19 @@ def test_the_delay_tells_what_a_start_would_wait_for() -> None:
         return [*delays, budget.delay()]
 
     assert run(main()) == [0, math.inf, SPENT_FOR, pytest.approx(SPENT_FOR - 20)]
+
+
+def test_what_is_used_is_a_share_of_the_slots() -> None:
+    """Requests under way and those of the last minute, and no older ones."""
+
+    async def main() -> list[float]:
+        budget = make(5, 0.8)
+        shares = [budget.used]
+        await answered(budget)
+        await budget.acquire()
+        shares.append(budget.used)
+        await asyncio.sleep(SPENT_FOR)
+        shares.append(budget.used)
+        return shares
+
+    assert run(main()) == [0, 0.5, 0.25]

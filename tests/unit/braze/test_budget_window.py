@@ -74,15 +74,16 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
         budget.forgo()
         return
     began = asyncio.get_running_loop().time()
+    lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts
     record.started.append(began)
-    record.arrived.append(began + request.arrives * request.lasts)
+    record.arrived.append(began + request.arrives * lasts)
     headers = None
     try:
-        async with asyncio.timeout(request.lasts / 2 if request.answer == "cancelled" else None):
+        async with asyncio.timeout(lasts if request.answer == "cancelled" else None):
             await asyncio.sleep(request.lasts)
         headers = request.headers if request.answer in ("ok", "refused") else None
     except TimeoutError:
-        record.arrived[-1] = min(record.arrived[-1], asyncio.get_running_loop().time())
+        pass
     finally:
         budget.release(headers, refused=request.answer == "refused")
 

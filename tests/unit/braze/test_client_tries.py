@@ -17,7 +17,17 @@ from cdi_exporter.errors import (
     RequestTimeout,
     ServerError,
 )
-from tests.unit.braze.asking import Asker, Body, Server, asker, limit_headers, now, page
+from tests.unit.braze.asking import (
+    KEY,
+    LIMITS,
+    Asker,
+    Body,
+    Server,
+    asker,
+    limit_headers,
+    now,
+    page,
+)
 from tests.virtual import run, virtual_clock
 
 REFUSED = httpx.ConnectError("refused")
@@ -364,3 +374,91 @@ def test_a_bad_page_is_not_asked_for_again() -> None:
         return len(server.times)
 
     assert run(main()) == 1
+
+
+# Reload
+
+
+def test_settings_may_change_and_what_was_spent_stays() -> None:
+    """A reload brings no fresh minute: the new limit counts with the requests of the old."""
+
+    async def main() -> tuple[list[float], list[str]]:
+        server = Server(page())
+        async with asker(server, limits=dict.fromkeys(Endpoint, 10), share=1.0) as braze:
+            await asyncio.gather(*(braze.history() for _ in range(3)))
+            limits = dict.fromkeys(Endpoint, 8)
+            braze.client.configure(lambda: "another", limits=limits, share=0.5, timeout=5)
+            await asyncio.gather(*(braze.history() for _ in range(2)))
+        return server.times, [request.headers["authorization"] for request in server.requests]
+
+    times, keys = run(main())
+    assert times == pytest.approx([0, 0, 0, 0, SPENT_FOR])
+    assert keys[2:4] == [f"Bearer {KEY}", "Bearer another"]
+
+
+def test_a_new_timeout_holds_for_the_next_request() -> None:
+    """Without another client."""
+
+    async def main() -> None:
+        async with asker(Server(page(), seconds=20), timeout=10) as braze:
+            braze.client.configure(lambda: KEY, limits=LIMITS, share=0.8, timeout=30)
+            await braze.history()
+
+    run(main())
+
+
+# Retirement
+
+
+def test_a_client_retires_once_its_requests_are_answered() -> None:
+    """What is under way is not cut off, and what is kept open is closed."""
+
+    async def main() -> tuple[float, list[Any]]:
+        async with asker(Server(page(), seconds=3)) as braze:
+            await braze.history()
+            tasks = [asyncio.create_task(braze.history()) for _ in range(5)]
+            await asyncio.sleep(1)
+            await braze.client.retire()
+            return now(), await asyncio.gather(*tasks)
+
+    ended, pages = run(main())
+    assert ended == 6
+    assert len(pages) == 5
+
+
+def test_who_waits_for_a_client_that_retires_is_refused_at_once() -> None:
+    """Between two tries, or for a budget that is blocked for an hour: none waits for ever."""
+
+    async def main() -> tuple[float, list[Any], bool]:
+        server = Server(page(), DOWN, page(status=429, retry_after="3600"), page(), seconds=0.1)
+        async with asker(server, limits=dict.fromkeys(Endpoint, 30)) as braze:
+            await braze.history()
+            tasks = [asyncio.create_task(braze.history()) for _ in range(2)]
+            await asyncio.sleep(0.15)
+            tasks += [asyncio.create_task(braze.history()) for _ in range(30)]
+            await asyncio.sleep(0)
+            await braze.client.retire()
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            return now(), found, braze.settled()
+
+    ended, found, settled = run(main())
+    assert [type(each) for each in found] == [
+        ConnectionFailed,
+        RateLimited,
+        *[ConnectionFailed] * 30,
+    ]
+    assert ended < 5
+    assert settled
+
+
+def test_a_client_that_has_retired_refuses() -> None:
+    """With an error of the tree, and without a request."""
+
+    async def main() -> tuple[str, int]:
+        async with asker(server := Server(page())) as braze:
+            await braze.client.retire()
+            with pytest.raises(ConnectionFailed) as caught:
+                await braze.history()
+            return str(caught.value), len(server.times)
+
+    assert run(main()) == ("no request: the configuration has changed meanwhile", 0)

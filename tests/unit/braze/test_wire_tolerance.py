@@ -250,6 +250,12 @@ def test_a_time_in_any_iso_8601_spelling(text: str, seconds: float) -> None:
     assert timestamp(text) == pytest.approx(seconds, abs=1e-6)
 
 
+@pytest.mark.usefixtures("local_zone")
+def test_a_naive_time_is_utc_wherever_this_runs() -> None:
+    """The machine's own time zone plays no part."""
+    assert timestamp("2026-03-25T12:00:00") == NOON
+
+
 @pytest.mark.parametrize(
     "value",
     [
