@@ -124,7 +124,7 @@ def reference() -> str:
 def _commands() -> Iterator[str]:
     """A section for each command; a flag that is as in an earlier one is named there alone."""
     shown: dict[str, str] = {}
-    for name, command in cli.commands.items():
+    for name, command in cli.every_command().items():
         options = [each for each in command.params if isinstance(each, click.Option)]
         yield f"### `{name}`\n\n{command.get_short_help_str(200)}\n"
         rows = {each.opts[0]: _flag(each) for each in options}

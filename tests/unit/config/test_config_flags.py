@@ -7,10 +7,11 @@ import pytest
 
 from cdi_exporter.cli import cli
 
+COMMANDS = cli.every_command()
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 FLAGS = [
     pytest.param(name, each, id=f"{name} {each.opts[0]}")
-    for name, command in cli.commands.items()
+    for name, command in COMMANDS.items()
     for each in command.params
     if isinstance(each, click.Option)
 ]
@@ -41,7 +42,7 @@ def sample(option: click.Option) -> str:
 
 def value(command: str, option: click.Option, *args: str) -> object:
     """What the command gets for a flag."""
-    context = cli.commands[command].make_context(command, list(args), resilient_parsing=False)
+    context = COMMANDS[command].make_context(command, list(args), resilient_parsing=False)
     with context:
         return context.params[str(option.name)]
 
@@ -76,7 +77,7 @@ def test_a_flag_reads_its_variable(
 def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag on the command line wins over its variable."""
     monkeypatch.setenv("CDI_EXPORTER_WEB_TELEMETRY_PATH", "/from-environment")
-    command = cli.commands["serve"]
+    command = COMMANDS["serve"]
     with command.make_context("serve", ["--web.telemetry-path=/from-flag"]) as context:
         assert context.params["web_telemetry_path"] == "/from-flag"
 
@@ -84,7 +85,7 @@ def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_repeatable_flag_takes_several(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the variable of a repeatable flag the values stand with spaces between them."""
     monkeypatch.setenv("CDI_EXPORTER_WEB_LISTEN_ADDRESS", ":4711 [::1]:4712")
-    command = cli.commands["serve"]
+    command = COMMANDS["serve"]
     with command.make_context("serve", []) as from_variable:
         several = from_variable.params["web_listen_address"]
     args = ["--web.listen-address", ":4711", "--web.listen-address", "[::1]:4712"]

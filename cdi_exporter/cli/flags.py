@@ -1,25 +1,15 @@
-"""The commands: flags in, exit status out; everything else is somebody else's."""
+"""The flags that commands share: their types, their names, their environment variables."""
 
-import asyncio
-import os
-import platform
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from cdi_exporter import __version__, logs
-from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
-from cdi_exporter.config import Settings, from_environment, load_file, parse_duration
-from cdi_exporter.errors import ConfigError, StartError
+from cdi_exporter.app import ServeOptions
+from cdi_exporter.config import parse_duration
 from cdi_exporter.web.app import WebOptions
 from cdi_exporter.web.server import Address
-
-PROGRAM = "cdi-exporter"
-CANNOT_START = 1
-WRONG_USE = 2
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -89,20 +79,11 @@ class PathType(click.ParamType[str]):
         return text
 
 
-class DefaultsToServe(click.Group):
-    """A bare invocation, or flags alone, mean `serve`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `serve` in front where no command is named."""
-        own = {"--help", "--version"}
-        if not args or (args[0].startswith("-") and args[0] not in own):
-            args = ["serve", *args]
-        return super().parse_args(ctx, args)
-
-
-def version_text() -> str:
-    """What `--version` prints."""
-    return f"{PROGRAM} {__version__} (Python {platform.python_version()})"
+CONFIG_FILE = flag(
+    "config.file",
+    type=click.Path(),
+    help="YAML configuration; else the environment is read.",
+)
 
 
 def log_flags(command: Command) -> Command:
@@ -160,50 +141,6 @@ def web_flags(command: Command) -> Command:
     return command
 
 
-@click.group(cls=DefaultsToServe, context_settings={"help_option_names": ["--help"]})
-@click.version_option(__version__, message=version_text())
-def cli() -> None:
-    """Watch the sync runs of Braze Cloud Data Ingestion, for Prometheus.
-
-    Without a command, `serve` is meant.
-    """
-
-
-@cli.command("serve")
-@flag("config.file", type=click.Path(), help="YAML configuration; else the environment is read.")
-@web_flags
-@log_flags
-def serve_command(config_file: str | None, **flags: Any) -> None:
-    """Run the exporter."""
-    logs.configure(flags["log_level"], flags["log_format"])
-    asyncio.run(_serve(lambda: load_settings(config_file), options(flags)))
-
-
-async def _serve(load: Callable[[], Settings], opts: ServeOptions) -> None:
-    await serve(Exporter(load(), system_clock(), load=load), opts)
-
-
-@cli.command("demo")
-@flag("integrations", type=click.IntRange(1, 10_000), default=12, help="How many integrations.")
-@flag("seed", type=int, default=1, help="The same seed gives the same workspace.")
-@flag(
-    "speed",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    help="Schedules and durations are divided by it.",
-)
-@web_flags
-@log_flags
-def demo_command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
-    """Run the exporter against a simulated workspace: no key, no network."""
-    from cdi_exporter import demo  # noqa: PLC0415 -- nothing that serve needs
-
-    logs.configure(flags["log_level"], flags["log_format"])
-    asyncio.run(
-        demo.run(options(flags), integrations=integrations, seed=seed, speed=speed, say=click.echo)
-    )
-
-
 def options(flags: dict[str, Any]) -> ServeOptions:
     """The options of `serve` out of click's values."""
     return ServeOptions(
@@ -215,30 +152,3 @@ def options(flags: dict[str, Any]) -> ServeOptions:
             enable_lifecycle=flags["web_enable_lifecycle"],
         ),
     )
-
-
-def load_settings(config_file: str | None) -> Settings:
-    """The configuration from its file, or from the environment where none is named."""
-    return load_file(config_file, os.environ) if config_file else from_environment(os.environ)
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; every mistake is one line on stderr and an exit status."""
-    try:
-        cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.UsageError as error:
-        _stop([error.format_message()], WRONG_USE)
-    except ConfigError as error:
-        _stop(error.mistakes, WRONG_USE)
-    except StartError as error:
-        _stop([str(error)], CANNOT_START)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-
-
-def _stop(lines: Sequence[str], status: int) -> None:
-    for line in lines:
-        click.echo(f"{PROGRAM}: {line}", err=True)
-    sys.exit(status)

@@ -1,0 +1,28 @@
+"""`demo`: the exporter against a simulated workspace."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from cdi_exporter import demo, logs
+from cdi_exporter.cli.flags import flag, log_flags, options, web_flags
+
+
+@click.command("demo")
+@flag("integrations", type=click.IntRange(1, 10_000), default=12, help="How many integrations.")
+@flag("seed", type=int, default=1, help="The same seed gives the same workspace.")
+@flag(
+    "speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    help="Schedules and durations are divided by it.",
+)
+@web_flags
+@log_flags
+def command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
+    """Run the exporter against a simulated workspace: no key, no network."""
+    logs.configure(flags["log_level"], flags["log_format"])
+    asyncio.run(
+        demo.run(options(flags), integrations=integrations, seed=seed, speed=speed, say=click.echo)
+    )
