@@ -18,6 +18,7 @@ from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import Workspace
@@ -63,8 +64,11 @@ class Exporter:
         load: Callable[[], Settings] | None = None,
         transport: TransportFor = over_the_network,
         offload: Offload = asyncio.to_thread,
+        journal: Memory = NOTHING_KEPT,
     ) -> None:
+        """Raises StateError where what the journal has kept is unreadable."""
         self._clock, self._transport, self._offload = clock, transport, offload
+        self._journal = journal
         self._load = load or (lambda: settings)
         self._exposition = Exposition()
         self._collectors = process_collectors()
@@ -106,7 +110,7 @@ class Exporter:
                 __version__,
                 reload_successful=self._reload_successful,
                 reloaded=self._reloaded,
-                state_writes_failed=0,
+                state_writes_failed=self._journal.failures,
                 collectors=self._collectors,
             )
         ]
@@ -123,7 +127,12 @@ class Exporter:
             for mistake in error.mistakes:
                 log.error("configuration not loaded", problem=mistake)  # noqa: TRY400 -- no defect
             raise
-        self._configure(settings)
+        try:
+            self._configure(settings)
+        except StateError as error:
+            self._reload_successful = False
+            log.error("configuration not loaded", problem=str(error))  # noqa: TRY400 -- no defect
+            raise ConfigError([str(error)]) from error
         self._reload_successful, self._reloaded = True, self._clock.wall()
         log.info("configuration loaded", workspaces=len(self.workspaces))
 
@@ -138,24 +147,25 @@ class Exporter:
     def _configure(self, settings: Settings) -> None:
         clients = self._clients_for(settings.workspaces)
         before = self.workspaces
-        self.workspaces = {
-            config.name: self._workspace(before.get(config.name), config, clients[config.name])
+        new = {
+            config.name: Workspace(config, clients[config.name], self._clock, self._journal)
             for config in settings.workspaces
+            if config.name not in before
         }
+        for config in settings.workspaces:
+            if config.name in before:
+                before[config.name].configure(config, clients[config.name])
+        names = [config.name for config in settings.workspaces]
+        self.workspaces = {name: new.get(name) or before[name] for name in names}
         self._exposition.retain(self.workspaces)
         for name in before.keys() - self.workspaces.keys():
+            before[name].release()
+            self._journal.leave(before[name])
             self._leave(before[name].close())
         for client in self._clients - set(clients.values()):
             self._leave(client.retire())
         self._clients = set(clients.values())
-
-    def _workspace(
-        self, known: Workspace | None, config: WorkspaceConfig, client: Client
-    ) -> Workspace:
-        if known is None:
-            return Workspace(config, client, self._clock)
-        known.configure(config, client)
-        return known
+        self._journal.retain(names, self._clock.wall())
 
     def _clients_for(self, configs: Sequence[WorkspaceConfig]) -> dict[str, Client]:
         """A client for each workspace; those with the same endpoint and key share one."""
@@ -198,6 +208,7 @@ class Exporter:
     async def close(self) -> None:
         """End what is under way and close the connections."""
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
+        await self._journal.close()
         await asyncio.gather(*(client.aclose() for client in self._clients))
 
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -12,6 +14,7 @@ from cdi_exporter.app import Exporter
 from cdi_exporter.braze.client import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.simulator import ScriptedIntegration, Simulator
+from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, Store
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, virtual_clock
@@ -89,9 +92,17 @@ class Rig:
         )
 
 
-async def inline(render: Callable[[], bytes]) -> bytes:
-    """Render at once: a thread's time is not virtual."""
-    return render()
+Result = TypeVar("Result")
+
+
+async def inline(work: Callable[[], Result]) -> Result:
+    """Do it at once: a thread's time is not virtual."""
+    return work()
+
+
+def journal_on(path: Path, clock: Clock) -> Journal:
+    """The journal of a state file, written in virtual time."""
+    return Journal(Store(str(path)), clock, offload=inline)
 
 
 @asynccontextmanager
@@ -100,6 +111,7 @@ async def rig(
     workspaces: Sequence[WorkspaceConfig] | None = None,
     clock: Clock | None = None,
     options: WebOptions | None = None,
+    journal: Memory = NOTHING_KEPT,
 ) -> AsyncIterator[Rig]:
     """An exporter of workspaces w0, w1 …, or of one named w, each with its simulator."""
     clock = clock or virtual_clock()
@@ -112,6 +124,7 @@ async def rig(
         clock,
         transport=lambda config: DirectTransport(by_name[config.name]),
         offload=inline,
+        journal=journal,
     )
     app = create_app(exporter, options or WebOptions())
     async with httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e") as client:

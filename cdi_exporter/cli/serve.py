@@ -9,22 +9,36 @@ import click
 
 from cdi_exporter import logs
 from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
-from cdi_exporter.cli.flags import CONFIG_FILE, log_flags, options, web_flags
+from cdi_exporter.cli.flags import CONFIG_FILE, flag, log_flags, options, web_flags
 from cdi_exporter.config import Settings, from_environment, load_file
+from cdi_exporter.errors import StartError
+from cdi_exporter.state import NOTHING_KEPT, Journal, StateError, Store
 
 
 @click.command("serve")
 @CONFIG_FILE
+@flag(
+    "state.file",
+    type=click.Path(),
+    help="SQLite file in which counters survive restarts; else they are kept in memory alone.",
+)
 @web_flags
 @log_flags
-def command(config_file: str | None, **flags: Any) -> None:
+def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     logs.configure(flags["log_level"], flags["log_format"])
-    asyncio.run(_serve(lambda: load_settings(config_file), options(flags)))
+    asyncio.run(_serve(lambda: load_settings(config_file), state_file, options(flags)))
 
 
-async def _serve(load: Callable[[], Settings], opts: ServeOptions) -> None:
-    await serve(Exporter(load(), system_clock(), load=load), opts)
+async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
+    settings, clock = load(), system_clock()
+    journal = Journal(Store(state_file), clock) if state_file else NOTHING_KEPT
+    try:
+        exporter = Exporter(settings, clock, load=load, journal=journal)
+    except StateError as error:
+        message = f"cannot use the state file {state_file}: {error}"
+        raise StartError(message) from error
+    await serve(exporter, opts)
 
 
 def load_settings(config_file: str | None) -> Settings:

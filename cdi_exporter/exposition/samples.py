@@ -201,7 +201,8 @@ class Sample(NamedTuple):
     value: float
 
 
-def _integration_points(metric: Metric, integration: IntegrationSnapshot) -> Points:
+def integration_points(metric: Metric, integration: IntegrationSnapshot) -> Points:
+    """The points of a family of `catalog.PER_INTEGRATION` for one integration."""
     if metric in FACT_SETS:
         return FACT_SETS[metric](integration.facts)
     if metric in FACTS:
@@ -220,7 +221,7 @@ def _identified(
     else:
         for integration in workspace.integrations:
             facts = integration.facts
-            yield (facts.id, facts.name), _integration_points(metric, integration)
+            yield (facts.id, facts.name), integration_points(metric, integration)
 
 
 def samples(metric: Metric, workspaces: Sequence[WorkspaceSnapshot]) -> Iterator[Sample]:

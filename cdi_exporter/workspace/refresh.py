@@ -32,7 +32,9 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.model import Run
 from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.state import NOTHING_KEPT, Change, Memory, Row, StateError
 from cdi_exporter.workspace.reads import Reads
+from cdi_exporter.workspace.record import Record
 from cdi_exporter.workspace.roster import Roster
 from cdi_exporter.workspace.tracked import Due, Tracked
 
@@ -61,11 +63,25 @@ log = structlog.get_logger()
 class Workspace:
     """The refresh of one workspace. Public: `scrape`, `snapshot`, `served`, `close`."""
 
-    def __init__(self, config: WorkspaceConfig, client: Client, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        client: Client,
+        clock: Clock,
+        journal: Memory = NOTHING_KEPT,
+    ) -> None:
+        """Begin with what the journal knows; raises StateError where that is unreadable."""
         self.config = config
         self.traffic = Traffic(tuple(Endpoint))
         self._client, self._clock = client, clock
-        self._roster = Roster(config)
+        self._journal = journal
+        self._roster = Roster(config, keeps=journal.keeps)
+        self._behind: set[str] = set()
+        """Integrations whose counters are not committed yet."""
+        self._counted: dict[str, list[Run]] = {}
+        """Runs counted, but not committed and told yet."""
+        self._changed: set[str] = set()
+        """Integrations that the journal has to write."""
         self._reads = Reads(self._history_turn, self._read_due)
         self._pass: asyncio.Task[None] | None = None
         self._pass_began = -math.inf
@@ -87,7 +103,8 @@ class Workspace:
         self._passes = 0
         self._last_refresh: float | None = None
         self._refresh_duration: float | None = None
-        self._unserved = {tracked.id for tracked in self._roster}
+        self._restore()
+        self._unserved = {tracked.id for tracked in self._roster if not tracked.zero_served}
         self._shown = WorkspaceSnapshot(config.name)
         self._moved = asyncio.Event()
         self._closing = False
@@ -116,6 +133,7 @@ class Workspace:
                     await self._moved.wait()
             except TimeoutError:
                 break
+        await self._journal.settle(deadline, lambda: self._behind)
         return self.snapshot()
 
     def snapshot(self) -> WorkspaceSnapshot:
@@ -146,6 +164,7 @@ class Workspace:
                 self._unserved.discard(shown.facts.id)
                 if tracked := self._roster.get(shown.facts.id):
                     tracked.served()
+                    self._note(tracked)
 
     def recent(self) -> tuple[Exchange, ...]:
         """The last requests to the API, oldest first."""
@@ -158,6 +177,53 @@ class Workspace:
             self._pass.cancel()
             await asyncio.gather(self._pass, return_exceptions=True)
         await self._reads.close()
+        self._journal.leave(self)
+
+    # What outlives the process
+
+    @property
+    def list_read(self) -> bool:
+        """Whether the whole list was ever read."""
+        return self._roster.list_read
+
+    def changes(self) -> list[Change]:
+        """What the journal has to write; asked for once."""
+        now, wall = self._now(), self._clock.wall()
+        dirty, self._changed = self._changed, set()
+        return [self._change(*each) for each in self._roster.changed(dirty, now, wall)]
+
+    def _change(self, row: Row, record: Record | None, tracked: Tracked | None) -> Change:
+        counted = self._counted.get(row.id, [])[:]
+
+        def committed() -> None:
+            if tracked is None or record is None:
+                return
+            tracked.committed(record)
+            if not tracked.behind:
+                self._behind.discard(tracked.id)
+            for run in counted:
+                self._log_finished(tracked, run)
+            self._counted[tracked.id] = self._counted.get(tracked.id, [])[len(counted) :]
+
+        return Change(row, committed)
+
+    def _restore(self) -> None:
+        now, wall = self._now(), self._clock.wall()
+        try:
+            self._roster.restore(self._journal.load(self.name), now, wall)
+        except ValueError as error:
+            problem = f"unreadable record of the workspace {self.name!r}: {error}"
+            raise StateError(problem) from error
+        for tracked in self._roster:
+            tracked.audit_at(now + self._clock.rng.uniform(0.0, self._audit_interval()))
+
+    def _note(self, tracked: Tracked) -> None:
+        """Have the journal write what changed of an integration."""
+        if self._journal.keeps and tracked.dirty and not self._closing:
+            self._changed.add(tracked.id)
+            if tracked.behind:
+                self._behind.add(tracked.id)
+            self._journal.changed(self)
 
     def release(self) -> None:
         """Answer the scrapes that wait with what is known."""
@@ -308,7 +374,9 @@ class Workspace:
     def _list_ends(self, listed: set[str], *, complete: bool) -> None:
         if not complete:
             return
-        for tracked in self._roster.complete(listed, self._now()):
+        left = self._roster.complete(listed, self._now(), self._clock.wall())
+        self._journal.changed(self)
+        for tracked in left:
             log.info("integration left", workspace=self.name, integration_id=tracked.id)
 
     async def _read_in_turn(self) -> None:
@@ -356,6 +424,7 @@ class Workspace:
             if self._held_back():
                 return
             tracked.expire(server)
+            self._note(tracked)
             due = self._due(tracked)
             if due is Due.EXPECTED:
                 if not self._may_guess():
@@ -412,20 +481,23 @@ class Workspace:
             if cursor is None:
                 now, wall = self._now(), self._clock.wall()
                 counted = tracked.took(page, asked, now, wall, server)
-                tracked.audit_after(self._audit_interval())
+                tracked.audit_at(now + self._audit_interval())
             else:
                 counted = tracked.took_older(page, server)
+            if counted and self._journal.keeps:
+                self._counted.setdefault(tracked.id, []).extend(counted)
         except ApiError as error:
             self._read_failed(tracked, error)
             return error
         finally:
+            self._note(tracked)
             self._notify()
         self._read_done(tracked, counted)
         return None
 
     def _read_done(self, tracked: Tracked, counted: list[Run]) -> None:
         self._failed_reads = 0
-        for run in counted:
+        for run in () if self._journal.keeps else counted:
             self._log_finished(tracked, run)
         if self._denied is not None:
             self._denied = None
@@ -465,6 +537,8 @@ class Workspace:
         """Take note of integrations that a list page told of."""
         tracked = list(several)
         self._unserved.update(one.id for one in tracked if not one.zero_served)
+        for one in tracked:
+            self._note(one)
         self._consider(tracked)
 
     def _log_finished(self, tracked: Tracked, run: Run) -> None:

@@ -6,25 +6,31 @@ from collections.abc import Iterator
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.ledger import IntegrationLedger
 from cdi_exporter.model import Integration
+from cdi_exporter.snapshot import NOTHING_COUNTED
+from cdi_exporter.state import REMEMBERED_FOR, Row, Stored
+from cdi_exporter.workspace.record import Record
 from cdi_exporter.workspace.tracked import Tracked
 
 LEAVES_AFTER = 600.0
 """Seconds of absence from complete lists, and at least `LEAVES_AFTER_LISTS` of them."""
 
 LEAVES_AFTER_LISTS = 2
-REMEMBERED_FOR = 30 * 86_400.0
-"""Seconds for which the ledger of an integration that left is kept."""
 
 
 class Roster:
     """The integrations of one workspace, in the order in which they were first seen."""
 
-    def __init__(self, config: WorkspaceConfig) -> None:
-        self._config = config
+    def __init__(self, config: WorkspaceConfig, *, keeps: bool = False) -> None:
+        """With `keeps`, counters are shown once they are committed."""
+        self._config, self._keeps = config, keeps
         self._tracked: dict[str, Tracked] = {}
         self._gone: dict[str, tuple[float, Tracked]] = {}
+        """Those that left, and when: Unix seconds, infinity before the next complete list."""
         self._ever_listed: set[str] = set()
-        self._complete_lists = 0
+        self.list_read = False
+        """Whether the whole list was ever read."""
+        self._touched: set[str] = set()
+        """IDs of which something changed that only the roster knows."""
         self.configure(config)
 
     def configure(self, config: WorkspaceConfig) -> None:
@@ -38,11 +44,59 @@ class Roster:
                     self._add(tracked)
         for named in config.integrations or ():
             _, gone = self._gone.pop(named.id, (0.0, None))
-            tracked = before.get(named.id) or gone or Tracked(named.id)
+            if gone is not None:
+                self._touched.add(named.id)
+            tracked = before.get(named.id) or gone or self._new(named.id)
             tracked.configured_name = named.name
             self._add(tracked)
         left = before.keys() - self._tracked.keys()
         self._gone.update({identifier: (math.inf, before[identifier]) for identifier in left})
+
+    def restore(self, stored: Stored, now: float, wall: float) -> None:
+        """Take over what the state file knows; raises ValueError where that is unreadable."""
+        self.list_read = stored.complete
+        self._ever_listed.update(row.id for row in stored.rows if row.listed)
+        for row in stored.rows:
+            if row.record is None:
+                continue
+            tracked = Tracked.restore(row.id, Record.from_json(row.record), now, wall)
+            configured = self._tracked.get(row.id)
+            if configured is not None:
+                tracked.configured_name = configured.configured_name
+            wanted = configured is not None or (
+                not self.configured and self._config.selects(tracked.id, tracked.name)
+            )
+            if wanted and (row.left_at is None or configured is not None):
+                self._add(tracked)
+                if row.left_at is not None:
+                    self._touched.add(row.id)
+            else:
+                self._gone[row.id] = (math.inf if row.left_at is None else row.left_at, tracked)
+
+    def changed(
+        self, dirty: set[str], now: float, wall: float
+    ) -> list[tuple[Row, Record | None, Tracked | None]]:
+        """What is to be written of the `dirty` ones, and of those that left or came back."""
+        touched, self._touched = self._touched, set()
+        rows = []
+        for identifier in dirty | touched:
+            left, tracked = self._gone.get(identifier, (math.inf, self._tracked.get(identifier)))
+            record = tracked.record(now, wall) if tracked else None
+            if tracked and record:
+                if identifier not in touched and record.knowledge == tracked.written:
+                    continue
+                tracked.written = record.knowledge
+            rows.append((self._row(identifier, left, record), record, tracked))
+        return rows
+
+    def _row(self, identifier: str, left: float, record: Record | None) -> Row:
+        return Row(
+            self._config.name,
+            identifier,
+            identifier in self._ever_listed,
+            left if math.isfinite(left) else None,
+            record.to_json() if record else None,
+        )
 
     def __iter__(self) -> Iterator[Tracked]:
         return iter(self._tracked.values())
@@ -61,8 +115,10 @@ class Roster:
 
     def see(self, item: Integration, wall: float, server: float) -> Tracked | None:
         """Take a list item; None where the configuration leaves it out."""
-        new = self._complete_lists > 0 and item.id not in self._ever_listed
-        self._ever_listed.add(item.id)
+        new = self.list_read and item.id not in self._ever_listed
+        if item.id not in self._ever_listed:
+            self._ever_listed.add(item.id)
+            self._touched.add(item.id)
         tracked = self._tracked.get(item.id) or self._admit(item)
         if tracked is None:
             return None
@@ -73,15 +129,20 @@ class Roster:
         tracked.see(item, wall, server, self._config.stale_after_for(item.id, name))
         return tracked
 
-    def complete(self, listed: set[str], now: float) -> list[Tracked]:
+    def complete(self, listed: set[str], now: float, wall: float) -> list[Tracked]:
         """Take note of a complete list; return the integrations that left with it."""
-        self._complete_lists += 1
+        self.list_read = True
         for tracked in self:
             if tracked.id not in listed:
                 tracked.absences += 1
                 tracked.absent_since = now if tracked.absent_since is None else tracked.absent_since
-        self._forget(now)
-        return [] if self.configured else self._let_go(now)
+        self._forget(wall)
+        return [] if self.configured else self._let_go(now, wall)
+
+    def _new(self, identifier: str) -> Tracked:
+        tracked = Tracked(identifier)
+        tracked.durable = NOTHING_COUNTED if self._keeps else None
+        return tracked
 
     def _add(self, tracked: Tracked) -> Tracked:
         tracked.configure(self._config.stale_after_for(tracked.id, tracked.name))
@@ -92,9 +153,11 @@ class Roster:
         if self.configured or not self._config.selects(item.id, item.name or item.id):
             return None
         _, returned = self._gone.pop(item.id, (0.0, None))
-        return self._add(returned or Tracked(item.id))
+        if returned is not None:
+            self._touched.add(item.id)
+        return self._add(returned or self._new(item.id))
 
-    def _let_go(self, now: float) -> list[Tracked]:
+    def _let_go(self, now: float, wall: float) -> list[Tracked]:
         gone = [
             tracked
             for tracked in self
@@ -104,11 +167,15 @@ class Roster:
         ]
         for tracked in gone:
             del self._tracked[tracked.id]
-            self._gone[tracked.id] = (now, tracked)
+            self._gone[tracked.id] = (wall, tracked)
+            self._touched.add(tracked.id)
         return gone
 
-    def _forget(self, now: float) -> None:
-        self._gone = {key: (min(left, now), each) for key, (left, each) in self._gone.items()}
-        old = [key for key, (left, _) in self._gone.items() if now - left > REMEMBERED_FOR]
-        for key in old:
-            del self._gone[key]
+    def _forget(self, wall: float) -> None:
+        for key, (left, tracked) in [*self._gone.items()]:
+            if left > wall:
+                self._gone[key] = (wall, tracked)
+                self._touched.add(key)
+            elif wall - left > REMEMBERED_FOR:
+                del self._gone[key]
+                self._touched.add(key)

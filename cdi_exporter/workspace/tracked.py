@@ -5,7 +5,7 @@ loop, `wall` in Unix seconds here, `server` in Unix seconds of the API's clock.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 
 from cdi_exporter.braze.wire import HistoryPage
@@ -13,7 +13,10 @@ from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
 from cdi_exporter.ledger import IntegrationLedger, Known
 from cdi_exporter.model import Counters, Integration, Run, Status
-from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+from cdi_exporter.snapshot import NOTHING_COUNTED, Facts, IntegrationSnapshot
+from cdi_exporter.workspace.durations import Durations
+from cdi_exporter.workspace.record import Knowledge, Record
+from cdi_exporter.workspace.said import Said
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 900.0
@@ -32,8 +35,6 @@ LIKELY = 0.5
 LEAST_GAIN = 20.0
 """Seconds that such a read must be ahead of the list."""
 
-LEAST_SPREAD = 0.2
-
 LEAST_STALE_AFTER = 900.0
 _CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
 
@@ -46,20 +47,6 @@ class Due(IntEnum):
     TURN = 2
     CATCH_UP = 3
     AUDIT = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What of a list item tells that a run began or ended."""
-
-    start: float | None
-    status: Status | None
-    watermark: float | None
-
-    @classmethod
-    def by(cls, item: Integration) -> "Said":
-        """The part of an item that is compared."""
-        return cls(item.last_job_start, item.last_job_status, item.last_updated)
 
 
 class Tracked:
@@ -82,6 +69,12 @@ class Tracked:
         self.absent_since: float | None = None
         self.zero_served = False
         """Whether a scrape has seen the counters before they first rose."""
+        self.durable: Counters | None = None
+        """The counters that are committed; None where the exporter keeps no state."""
+        self.dirty = False
+        """Whether anything changed that may have to be written."""
+        self.written: Knowledge | None = None
+        """What was last handed over to be written."""
         self.refreshed: float | None = None
         self.problem: ApiError | None = None
         self._read_server = -math.inf
@@ -123,7 +116,7 @@ class Tracked:
             if self._only_began(before):
                 self.answered = said
         if before != item:
-            self._snapshot = None
+            self._changes()
         if self.read_at is not None and not self.in_turn and not self.changed:
             self.confirm(wall)
 
@@ -213,7 +206,7 @@ class Tracked:
             self._attempts, self._not_before = 0, -math.inf
         if not first and self._unannounced(known):
             self.missed_by_list = True
-        self._snapshot = None
+        self._changes()
         self.confirm(wall)
         return counted
 
@@ -223,7 +216,7 @@ class Tracked:
         Raises InvalidResponse where its cursor leads back.
         """
         self._follow(page)
-        self._snapshot = None
+        self._changes()
         return self.ledger.read_older(page, server)
 
     def _follow(self, page: HistoryPage) -> None:
@@ -237,7 +230,7 @@ class Tracked:
         if isinstance(error, BadRequest | InvalidResponse):
             self.ledger.restart_chain()
         self.problem = error
-        self._snapshot = None
+        self._changes()
         self._back_off(now)
 
     def expire(self, server: float) -> None:
@@ -245,7 +238,7 @@ class Tracked:
         gaps = self.ledger.counters.gaps
         self.ledger.expire(server)
         if self.ledger.counters.gaps != gaps:
-            self._snapshot = None
+            self._changes()
 
     def _unannounced(self, before: Known) -> bool:
         """Whether the history held a younger run than the list, which was silent about it."""
@@ -258,6 +251,56 @@ class Tracked:
     def _back_off(self, now: float) -> None:
         self._not_before = now + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._attempts, 16))
         self._attempts += 1
+
+    # What outlives the process
+
+    def _changes(self) -> None:
+        self._snapshot = None
+        self.dirty = True
+
+    @property
+    def behind(self) -> bool:
+        """Whether counters that may be shown are not committed yet."""
+        return self.zero_served and self.durable not in (None, self.ledger.counters)
+
+    def committed(self, record: Record) -> None:
+        """Note that `record` cannot be lost any more."""
+        if record.knowledge.zero_served and self.durable is not None:
+            self.durable = record.knowledge.ledger.counters
+            self._snapshot = None
+
+    def record(self, now: float, wall: float) -> Record:
+        """What is to be written; `now` in seconds of the event loop, `wall` in Unix seconds."""
+        self.dirty = False
+        return Record(
+            Knowledge(
+                ledger=self.ledger.state(),
+                item=self.item,
+                answered=self.answered,
+                zero_served=self.zero_served,
+                missed_by_list=self.missed_by_list,
+            ),
+            read_at=None if self.read_at is None else wall - (now - self.read_at),
+            read_server=_finite(self._read_server),
+            seen_server=_finite(self._seen_at),
+            refreshed=self.refreshed,
+        )
+
+    @classmethod
+    def restore(cls, identifier: str, record: Record, now: float, wall: float) -> "Tracked":
+        """The integration that gave this record, perhaps long ago."""
+        tracked, known = cls(identifier), record.knowledge
+        tracked.written = known
+        tracked.ledger = IntegrationLedger.restore(known.ledger)
+        tracked.item, tracked.answered = known.item, known.answered
+        tracked.zero_served, tracked.missed_by_list = known.zero_served, known.missed_by_list
+        tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED
+        if record.read_at is not None:
+            tracked.read_at = now - max(0.0, wall - record.read_at)
+        tracked._read_server = -math.inf if record.read_server is None else record.read_server
+        tracked._seen_at = -math.inf if record.seen_server is None else record.seen_server
+        tracked.refreshed = record.refreshed
+        return tracked
 
     # What is due
 
@@ -291,7 +334,7 @@ class Tracked:
         start = self._presumed_start(server, known)
         if ahead < LEAST_GAIN or start is None or known.typical_duration is None:
             return 0.0
-        lives = _Durations(known.typical_duration, known.duration_spread or 0.0)
+        lives = Durations(known.typical_duration, known.duration_spread or 0.0)
         alive = lives.longer_than(max(self._seen_at, self._read_server) - start)
         ended = 1.0 - lives.longer_than(server - start) / alive if alive > 0 else 1.0
         return ended * ahead if ended >= LIKELY else 0.0
@@ -307,9 +350,9 @@ class Tracked:
             return None
         return max(scheduled, self._seen_at)
 
-    def audit_after(self, seconds: float) -> None:
-        """Put the next audit off until `seconds` after the last read."""
-        self._audit_at = (self.read_at or 0.0) + seconds
+    def audit_at(self, when: float) -> None:
+        """Put the next audit off until then, in loop seconds."""
+        self._audit_at = when
 
     # What is shown
 
@@ -331,8 +374,7 @@ class Tracked:
         """A scrape has seen the counters; from now on they may rise."""
         if not self.zero_served:
             self.zero_served = True
-            if self.ledger.counters != Counters():
-                self._snapshot = None
+            self._changes()
 
     def _facts(self) -> Facts:
         known, item = self.ledger.known, self.item
@@ -356,9 +398,16 @@ class Tracked:
             typical_duration=known.typical_duration,
             typical_rows=known.typical_rows,
             stale_after=self._stale_after_seconds(known),
-            counters=self.ledger.counters if self.zero_served else Counters(),
+            counters=self._counters,
             recent=known.recent,
         )
+
+    @property
+    def _counters(self) -> Counters:
+        """The counters as they may be shown."""
+        if not self.zero_served:
+            return NOTHING_COUNTED
+        return self.ledger.counters if self.durable is None else self.durable
 
     def _running(self, known: Known) -> tuple[int | None, float | None]:
         starts = [run.start for run in known.running if run.start is not None]
@@ -380,16 +429,5 @@ class Tracked:
         return max(LEAST_STALE_AFTER, typical)
 
 
-@dataclass(frozen=True, slots=True)
-class _Durations:
-    """Log-normal durations, by their median in seconds and the spread of the logarithms."""
-
-    median: float
-    spread: float
-
-    def longer_than(self, seconds: float) -> float:
-        """The share of runs that take longer."""
-        if seconds <= 0:
-            return 1.0
-        distance = math.log(seconds / max(self.median, 1.0)) / max(self.spread, LEAST_SPREAD)
-        return 0.5 * math.erfc(distance / math.sqrt(2))
+def _finite(time: float) -> float | None:
+    return time if math.isfinite(time) else None

@@ -5,12 +5,16 @@ clock differences. `simulate` runs it and returns what must hold and does not, i
 """
 
 import asyncio
+import math
 import random
 import re
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +22,7 @@ import structlog
 
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
+from cdi_exporter.model import Run
 from cdi_exporter.simulator import (
     HISTORY,
     LIST,
@@ -29,6 +34,7 @@ from cdi_exporter.simulator import (
     WindowKind,
     mixed,
 )
+from cdi_exporter.state import NOTHING_KEPT, Journal, Store
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
@@ -53,6 +59,18 @@ class Scraper:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """The exporter is killed, and runs again later."""
+
+    at: float
+    down: float
+    at_a_rise: bool
+    """Wait for a scrape that shows a counter risen, and kill it right after."""
+    into_an_outage: bool
+    """Braze is not reachable for some minutes from then on."""
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A world and its weather."""
 
@@ -71,6 +89,10 @@ class Scenario:
     retry_header: RetryHeader = "retry-after"
     silences: Sequence[tuple[float, float]] = ()
     """Times in which nobody scrapes."""
+    crashes: Sequence["Crash"] | None = None
+    """When the exporter is killed; None: it keeps no state."""
+    disk: float = 0.05
+    """Seconds that a commit takes at most, before and after it is made."""
 
 
 @dataclass
@@ -113,6 +135,8 @@ def draw(seed: int, size: int | None = None) -> Scenario:
         limit_window=rng.choice(["sliding", "fixed"]),
         retry_header=rng.choice(["retry-after", "x-ratelimit-retry-after", "reset", "none"]),
         silences=_silences(rng, EPOCH, end - SETTLE),
+        crashes=_crashes(random.Random(f"crashes/{seed}"), EPOCH, end - SETTLE),
+        disk=rng.choice([0.05, 0.05, 4.0]),
     )
 
 
@@ -143,6 +167,21 @@ def _silences(rng: random.Random, start: float, end: float) -> list[tuple[float,
     return [(begin, begin + rng.choice([1200.0, HOUR, 2 * HOUR]))]
 
 
+def _crashes(rng: random.Random, start: float, end: float) -> Sequence[Crash] | None:
+    if rng.random() < 0.4:
+        return None
+    begins = sorted(rng.uniform(start, end) for _ in range(rng.choice([0, 1, 3, 12])))
+    return [
+        Crash(
+            begin,
+            rng.choice([0.0, 1.0, 60.0, 1200.0]),
+            at_a_rise=rng.random() < 0.6,
+            into_an_outage=rng.random() < 0.6,
+        )
+        for begin in begins
+    ]
+
+
 def simulate(scenario: Scenario) -> Outcome:
     """Run a scenario to its end."""
     return run(_Simulation(scenario).run())
@@ -158,19 +197,19 @@ class _CountedRun:
 
 
 class _Recorder(DirectTransport):
-    """Remembers when each integration's newest page was first read."""
+    """Remembers when each integration's newest page was read."""
 
     def __init__(self, app: Simulator, now: Callable[[], float]) -> None:
         super().__init__(app)
         self._now = now
-        self.first_read: dict[str, float] = {}
+        self.reads: dict[str, list[float]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked = self._now()
         response = await super().handle_async_request(request)
         parts = request.url.path.split("/")
         if len(parts) == 5 and response.status_code == 200 and not request.url.query:
-            self.first_read.setdefault(parts[3], asked)
+            self.reads[parts[3]].append(asked)
         return response
 
 
@@ -181,6 +220,13 @@ class _Simulation:
         self.counted: list[_CountedRun] = []
         self.shown: dict[int, dict[bytes, float]] = defaultdict(dict)
         self.end = EPOCH + scenario.hours * HOUR
+        self.client: httpx.AsyncClient | None = None
+        self.dead = False
+        """Whether the exporter is being killed."""
+        self.crashed: list[float] = []
+        self.rise = asyncio.Event()
+        """A scrape has shown a counter that rose."""
+        self.weather = random.Random(f"weather/{scenario.seed}")
 
     async def run(self) -> Outcome:
         scenario = self.scenario
@@ -205,14 +251,76 @@ class _Simulation:
         workspace = WorkspaceConfig(
             name="w", endpoint="https://braze", key=inline_key(simulator.key), refresh=Refresh()
         )
+        with tempfile.TemporaryDirectory() as folder:
+            self.state = Path(folder) / "state.sqlite"
+            await self._live(Settings((workspace,)), simulator)
+        self._check_counting(simulator)
+        self._check_budget(simulator)
+        self.outcome.counted = len(self.counted)
+        self.outcome.requests = {name: len(t.times) for name, t in simulator.traffic.items()}
+        return self.outcome
+
+    async def _live(self, settings: Settings, simulator: Simulator) -> None:
+        scrapers = [
+            asyncio.create_task(self._scrape(number))
+            for number in range(len(self.scenario.scrapers))
+        ]
+        for crash in self.scenario.crashes or ():
+            if self.end - SETTLE < self.clock.wall():
+                break
+            await self._run_until(settings, crash.at - self.clock.wall(), crash)
+            now = self.clock.wall()
+            self.crashed.append(now)
+            if crash.into_an_outage:
+                begin = now + self.scenario.ahead
+                simulator.faults.append(Fault(begin, begin + 180, FaultKind.OUTAGE))
+            await asyncio.sleep(crash.down)
+        await self._run_until(settings, self.end - self.clock.wall() + 60, simulator=simulator)
+        await asyncio.gather(*scrapers)
+
+    async def _run_until(
+        self,
+        settings: Settings,
+        seconds: float,
+        crash: Crash | None = None,
+        *,
+        simulator: Simulator | None = None,
+    ) -> None:
+        """An exporter's life: to its violent end, or to a quiet one after a long silence."""
+        store = Store(str(self.state)) if self.scenario.crashes is not None else None
         exporter = Exporter(
-            Settings((workspace,)), clock, transport=lambda _: self.recorder, offload=_inline
+            settings,
+            self.clock,
+            transport=lambda _: self.recorder,
+            offload=_inline,
+            journal=Journal(store, self.clock, offload=self._commit) if store else NOTHING_KEPT,
         )
         app = create_app(exporter, WebOptions())
         async with httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e") as client:
-            await asyncio.gather(
-                *(self._scrape(client, number) for number in range(len(scenario.scrapers)))
-            )
+            self.client = client
+            await asyncio.sleep(seconds)
+            if crash and crash.at_a_rise:
+                self.rise.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.rise.wait(), HOUR)
+            self.client = None
+        if simulator is not None:
+            await self._check_silence(simulator)
+        if crash and store is not None:
+            self.dead = True
+            store.close()
+        await exporter.close()
+        self.dead = False
+
+    async def _commit(self, work: Callable[[], None]) -> None:
+        """A disk that takes its time, before and after."""
+        if not self.dead:
+            await asyncio.sleep(self.weather.uniform(0.0, self.scenario.disk))
+        work()
+        if not self.dead:
+            await asyncio.sleep(self.weather.uniform(0.0, self.scenario.disk))
+
+    async def _check_silence(self, simulator: Simulator) -> None:
         asked = self._requests(simulator)
         await asyncio.sleep(2 * HOUR)
         halfway = self._requests(simulator)
@@ -220,12 +328,6 @@ class _Simulation:
         self.outcome.check(
             self._requests(simulator) == halfway, f"asked without a scrape, after {asked}"
         )
-        await exporter.close()
-        self._check_counting(simulator)
-        self._check_budget(simulator)
-        self.outcome.counted = len(self.counted)
-        self.outcome.requests = {name: len(t.times) for name, t in simulator.traffic.items()}
-        return self.outcome
 
     def _requests(self, simulator: Simulator) -> int:
         return sum(len(traffic.times) for traffic in simulator.traffic.values())
@@ -241,18 +343,20 @@ class _Simulation:
                     event.get("rows_synced"),
                 )
             )
-        elif method in ("error", "exception"):
+        elif method in ("error", "exception") and not self.dead:
             self.outcome.check(False, f"logged {event}")
         raise structlog.DropEvent
 
-    async def _scrape(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _scrape(self, number: int) -> None:
         scraper = self.scenario.scrapers[number]
         await asyncio.sleep(scraper.offset)
         headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(scraper.timeout)}
         while self.clock.wall() < self.end:
             began = self.clock.monotonic()
-            if not any(a <= self.clock.wall() < b for a, b in self.scenario.silences):
-                response = await client.get("/metrics", headers=headers)
+            silent = any(a <= self.clock.wall() < b for a, b in self.scenario.silences)
+            client = None if silent else self.client
+            response = await client.get("/metrics", headers=headers) if client else None
+            if response is not None and client is self.client:
                 took = self.clock.monotonic() - began
                 self.outcome.scrapes += 1
                 self.outcome.check(
@@ -275,6 +379,8 @@ class _Simulation:
                 self.outcome.check(new == 0 or not first, f"{series!r} begins at {new}")
             else:
                 self.outcome.check(new >= old, f"{series!r} fell from {old} to {new}")
+                if new > old:
+                    self.rise.set()
             shown[series] = new
 
     def _check_counting(self, simulator: Simulator) -> None:
@@ -288,36 +394,66 @@ class _Simulation:
         )
         for spec in scenario.integrations:
             seen = counted.pop(spec.id, Counter())
-            since = self._since(spec)
             truth = simulator.truth.finished_runs(
                 spec.id, EPOCH - 40 * 86_400, self.end + scenario.ahead + 2 * HOUR
             )
-            known = Counter((round(run.finish or 0, 3), run.status.value) for run in truth)
-            for run_, times in (seen - known).items():
-                self.outcome.check(False, f"{spec.name} {run_} counted {times} times too often")
-            due = Counter(
-                (round(run.finish, 3), run.status.value)
-                for run in truth
-                if run.finish is not None
-                and since is not None
-                and since < run.finish <= min(self._until(spec), self.end + scenario.ahead - HOUR)
-            )
-            missing = due - seen
-            gaps = sum(
-                value
-                for series, value in self.shown[0].items()
-                if b"history_gaps" in series and spec.id.encode() in series
-            )
-            self.outcome.check(
-                not missing or gaps > 0, f"{spec.name} ({spec.profile}) missed {missing}"
-            )
+            gaps = self._shown("history_gaps", spec)
             self.outcome.check(spoiled or gaps == 0, f"{spec.name} has {gaps} gaps")
+            if scenario.crashes:
+                self._check_counters(spec, truth, gaps)
+            else:
+                self._check_each(spec, truth, seen, gaps)
         self.outcome.check(not counted, f"runs of nobody: {counted}")
 
-    def _since(self, spec: IntegrationSpec) -> float | None:
-        """From when on the integration's runs must be counted; None: never."""
-        first = self.recorder.first_read.get(spec.id)
-        return None if first is None else first
+    def _check_each(
+        self, spec: IntegrationSpec, truth: Sequence[Run], seen: Counter[Any], gaps: float
+    ) -> None:
+        """Each run was counted once, by the lines that were logged."""
+        known = Counter((round(run.finish or 0, 3), run.status.value) for run in truth)
+        for run_, times in (seen - known).items():
+            self.outcome.check(False, f"{spec.name} {run_} counted {times} times too often")
+        due = Counter(
+            (round(run.finish or 0, 3), run.status.value) for run in self._due(spec, truth)
+        )
+        missing = due - seen
+        self.outcome.check(
+            not missing or gaps > 0, f"{spec.name} ({spec.profile}) missed {missing}"
+        )
+
+    def _check_counters(self, spec: IntegrationSpec, truth: Sequence[Run], gaps: float) -> None:
+        """Each run was counted once, by the counters: a crash may swallow a line of the log."""
+        due = len(self._due(spec, truth))
+        reads = self.recorder.reads[spec.id]
+        first = reads[0] - 600 if reads and spec.added_at <= EPOCH else -math.inf
+        most = sum(1 for run in truth if run.finish is not None and run.finish > first)
+        shown = self._shown("syncs", spec)
+        self.outcome.check(shown <= most, f"{spec.name} counted {shown} runs of {most} at most")
+        self.outcome.check(
+            shown >= due or gaps > 0, f"{spec.name} counted {shown} runs of {due} at least"
+        )
+
+    def _shown(self, what: str, spec: IntegrationSpec) -> float:
+        """The last value of a counter."""
+        return sum(
+            value
+            for series, value in self.shown[0].items()
+            if series.startswith(f"braze_cdi_{what}_total".encode()) and spec.id.encode() in series
+        )
+
+    def _due(self, spec: IntegrationSpec, truth: Sequence[Run]) -> list[Run]:
+        """The runs that must be counted: from the first sight that no crash undid."""
+        ahead = self.scenario.ahead
+        crashes = [crash + ahead for crash in self.crashed]
+        since = next(
+            (
+                read
+                for read in self.recorder.reads[spec.id]
+                if not any(read <= crash < read + 20 for crash in crashes)
+            ),
+            math.inf,
+        )
+        until = min(self._until(spec), self.end + ahead - HOUR)
+        return [run for run in truth if run.finish is not None and since < run.finish <= until]
 
     def _until(self, spec: IntegrationSpec) -> float:
         """Until when: what finished before it was removed could still be read."""

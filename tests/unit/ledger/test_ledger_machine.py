@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cdi_exporter.braze.wire import HistoryPage, read_history
 from cdi_exporter.ledger import KEPT_RUNS, IntegrationLedger
+from cdi_exporter.workspace.record import Knowledge, Record
 
 PAGE = 10
 STATUSES = ("success", "Partial", "error", "config_error", "a new one")
@@ -141,6 +142,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def loses_the_cursor(self) -> None:
         self.ledger.restart_chain()
+
+    @rule()
+    def is_restarted(self) -> None:
+        """What is written to the state file and read again is the same ledger."""
+        record = Record.from_json(Record(Knowledge(self.ledger.state())).to_json())
+        restored = IntegrationLedger.restore(record.knowledge.ledger)
+        assert restored.state() == self.ledger.state()
+        assert restored.known == self.ledger.known
+        self.ledger = restored
 
     @precondition(lambda self: self.seen)
     @rule()

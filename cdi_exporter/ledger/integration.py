@@ -21,106 +21,25 @@ them together. Invariants, for any paging, order, repetition and interruption:
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from statistics import median, pstdev
+from collections.abc import Sequence
+from dataclasses import replace
 
 from cdi_exporter.braze.wire import HistoryPage
-from cdi_exporter.model import FAILURES, Counters, Run, Status
+from cdi_exporter.ledger.chain import Chain
+from cdi_exporter.ledger.known import NOTHING_OLDER, Known, tell
+from cdi_exporter.ledger.rows import Identity, by_identity, match, newer_word, place
+from cdi_exporter.ledger.state import LedgerState
+from cdi_exporter.model import Counters, Run
 
 KEPT_RUNS = 24
 """Finished runs kept: more than two pages, and enough for the typical values."""
 
-TYPICAL_RUNS = 20
-FEWEST_TYPICAL_RUNS = 3
 MOST_PAGES = 200
 ABANDONED_AFTER = 7 * 86_400.0
 """Seconds after which a run that is still marked as running is given up."""
 
 OVERLOOKED_EVERY = 300.0
 """Seconds between two looks for a run that stands behind a younger one."""
-
-Identity = tuple[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the runs of an integration say, as of the newest page read."""
-
-    last: Run | None = None
-    last_success: float | None = None
-    history_start: float | None = None
-    watermark: float | None = None
-    consecutive_failures: int = 0
-    running: tuple[Run, ...] = ()
-    """Runs under way, oldest first."""
-    undated_running: int = 0
-    typical_interval: float | None = None
-    typical_duration: float | None = None
-    typical_rows: float | None = None
-    duration_spread: float | None = None
-    """Standard deviation of the durations' logarithms; None where no duration is typical."""
-    recent: tuple[Run, ...] = ()
-    """The last finished runs, oldest first."""
-
-    @property
-    def newest_start(self) -> float:
-        """The start of the youngest run known, minus infinity where none is."""
-        runs = (*self.recent, *self.running)
-        return max((run.start for run in runs if run.start is not None), default=-math.inf)
-
-
-@dataclass(slots=True)
-class Chain:
-    """Pages read one after the other from the newest row on."""
-
-    rows: dict[Identity, list[Run]] = field(default_factory=dict)
-    cursor: str | None = None
-    """Where the next page begins; None at the end of the history."""
-    pages: int = 0
-    wanted: frozenset[Identity] = frozenset()
-    """Runs under way that were not met when the chain was settled."""
-    first: bool = False
-    """Begun at the first sight, to find the runs under way that its page did not show."""
-
-    def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
-        """Collect a page; a run that was met before is told anew.
-
-        Of an identity that several `known` runs share, a page may show one and the next
-        page another.
-        """
-        shared = Counter(run.identity for run in known)
-        for identity, told in _by_identity(page.runs).items():
-            met = self.rows.get(identity, [])
-            pairs = _match(met, told, room=shared[identity])
-            retold = {id(old) for old, _ in pairs if old is not None}
-            self.rows[identity] = [_newer_word(old, new) for old, new in pairs]
-            self.rows[identity] += [run for run in met if id(run) not in retold]
-        self.cursor = page.next_cursor
-        self.pages += 1
-
-
-@dataclass(slots=True)
-class Older:
-    """What the finished runs said that are no longer kept."""
-
-    success: float | None = None
-    watermark: float | None = None
-    failures: int = 0
-    """Failures in a row at the end of what was dropped."""
-
-    def fold(self, run: Run) -> None:
-        """Take over a run that is dropped; called oldest first."""
-        self.note(run)
-        self.failures = self.failures + 1 if run.status in FAILURES else 0
-
-    def note(self, run: Run) -> None:
-        """Take over what a run says that was never kept."""
-        if run.status is Status.SUCCESS:
-            self.success = _latest(self.success, run.finish)
-        self.watermark = _latest(self.watermark, run.watermark)
 
 
 class IntegrationLedger:
@@ -155,7 +74,7 @@ class IntegrationLedger:
         self.floor: float | None = -math.inf if everything_counts else None
         """Runs that started at or before it are accounted for; None before the first sight."""
         self.history_start: float | None = None
-        self.older = Older()
+        self.older = NOTHING_OLDER
         self.chain: Chain | None = None
         """Collected, but not connected to what is known: to be continued."""
         self.chase: Chain | None = None
@@ -167,6 +86,39 @@ class IntegrationLedger:
         self._known: Known | None = None
         self._now = -math.inf
         self._first_seen = math.inf
+
+    def state(self) -> LedgerState:
+        """All that must outlive the process."""
+        return LedgerState(
+            runs=tuple(self.runs),
+            under_way=tuple(self.under_way),
+            counters=self.counters,
+            seen=self.floor is not None,
+            floor=_finite(self.floor),
+            first_seen=_finite(self._first_seen),
+            history_start=self.history_start,
+            older=self.older,
+            chain=self.chain.state() if self.chain else None,
+            chase=self.chase.state() if self.chase else None,
+            undated=self.undated,
+            undated_running=self.undated_running,
+        )
+
+    @classmethod
+    def restore(cls, state: LedgerState) -> "IntegrationLedger":
+        """The ledger that gave this state."""
+        ledger = cls(everything_counts=state.seen)
+        if state.floor is not None:
+            ledger.floor = state.floor
+        if state.first_seen is not None:
+            ledger._first_seen = state.first_seen
+        ledger.runs, ledger.under_way = [*state.runs], [*state.under_way]
+        ledger.counters, ledger.history_start = state.counters, state.history_start
+        ledger.older = state.older
+        ledger.chain = Chain.restore(state.chain) if state.chain else None
+        ledger.chase = Chain.restore(state.chase) if state.chase else None
+        ledger.undated, ledger.undated_running = state.undated, state.undated_running
+        return ledger
 
     # Reading
 
@@ -197,7 +149,7 @@ class IntegrationLedger:
             return self._advance(self.chain, page, now)
         if self.chase is not None:
             self.chase.add(page, self._accounted)
-            counted = self._settle(_by_identity(self._behind(page)))
+            counted = self._settle(by_identity(self._behind(page)))
             if self.chase.first:
                 self._search(self.chase, page)
             else:
@@ -213,7 +165,7 @@ class IntegrationLedger:
         """
         known = {run.identity for run in self._accounted}
         floor = -math.inf if self.floor is None else self.floor
-        return [run for run in page.runs if run.identity in known or _place(run) <= floor]
+        return [run for run in page.runs if run.identity in known or place(run) <= floor]
 
     @property
     def next_cursor(self) -> str | None:
@@ -255,7 +207,7 @@ class IntegrationLedger:
         return run.order < self._now - ABANDONED_AFTER
 
     def _first_sight(self, page: HistoryPage) -> None:
-        self.floor = min((_place(run) for run in page.runs), default=-math.inf)
+        self.floor = min((place(run) for run in page.runs), default=-math.inf)
         self._first_seen = self._now
         for run in page.runs:
             self._note_start(run)
@@ -295,7 +247,7 @@ class IntegrationLedger:
         floor = -math.inf if self.floor is None else self.floor
         known = {run.identity for run in self.runs}
         return any(run.identity in known for run in page.runs) or all(
-            _place(run) <= floor for run in page.runs
+            place(run) <= floor for run in page.runs
         )
 
     def _is_whole(self, chain: Chain) -> bool:
@@ -323,8 +275,8 @@ class IntegrationLedger:
             for run in self.under_way
             if run.identity in chain.wanted and run.identity not in chain.rows
         ]
-        newest = max((_place(run) for run in page.runs), default=-math.inf)
-        gone = [run for run in hidden if chain.cursor is None or newest < _place(run)]
+        newest = max((place(run) for run in page.runs), default=-math.inf)
+        gone = [run for run in hidden if chain.cursor is None or newest < place(run)]
         if gone:
             self._give_up(gone)
         more = len(hidden) > len(gone) and chain.pages < MOST_PAGES
@@ -337,7 +289,7 @@ class IntegrationLedger:
         counted: list[Run] = []
         for identity, told in rows.items():
             known = [run for run in self._accounted if run.identity == identity]
-            for old, new in _match(known, told):
+            for old, new in match(known, told):
                 self._note_start(new)
                 if self._account(old, new):
                     counted.append(new)
@@ -350,7 +302,7 @@ class IntegrationLedger:
     def _account(self, old: Run | None, new: Run) -> bool:
         """Put one row in its place; whether it is to be counted."""
         if old is not None and old.finished:
-            self._replace(self.runs, old, _newer_word(old, new))
+            self._replace(self.runs, old, newer_word(old, new))
             return False
         if old is not None and not new.finished:
             self._replace(self.under_way, old, new)
@@ -360,7 +312,7 @@ class IntegrationLedger:
                 self.under_way.append(new)
             return False
         if old is None and self._is_older(new):
-            self.older.note(new)
+            self.older = self.older.note(new)
             return False
         if old is not None:
             self._remove(self.under_way, old)
@@ -369,7 +321,7 @@ class IntegrationLedger:
 
     def _is_older(self, run: Run) -> bool:
         """Whether an unknown finished run belongs to what is accounted for long since."""
-        if self.floor is None or _place(run) > self.floor:
+        if self.floor is None or place(run) > self.floor:
             return False
         searched = self.chase is not None and self.chase.first
         return not (searched and run.order > self._first_seen)
@@ -392,8 +344,8 @@ class IntegrationLedger:
         self.runs = [run for run in dropped if run.identity in under_way] + self.runs[-KEPT_RUNS:]
         for run in dropped:
             if run.identity not in under_way:
-                self.older.fold(run)
-                self.floor = max(-math.inf if self.floor is None else self.floor, _place(run))
+                self.older = self.older.fold(run)
+                self.floor = max(-math.inf if self.floor is None else self.floor, place(run))
 
     def _note_start(self, run: Run) -> None:
         if run.start is not None:
@@ -417,31 +369,13 @@ class IntegrationLedger:
         return self._known
 
     def _tell(self) -> Known:
-        runs = self._told()
-        finished = sorted((run for run in runs if run.finished), key=lambda run: run.order)
-        recent = finished[-KEPT_RUNS:]
-        told = [*finished, self.undated] if self.undated else finished
-        return Known(
-            last=told[-1] if told else None,
-            last_success=_latest(
-                self.older.success,
-                *(run.finish for run in finished if run.status is Status.SUCCESS),
-            ),
-            history_start=min(
-                (start for start in (self.history_start, *_starts(runs)) if start is not None),
-                default=None,
-            ),
-            watermark=_latest(self.older.watermark, *(run.watermark for run in finished)),
-            consecutive_failures=_failures(told, self.older.failures),
-            running=tuple(
-                sorted((run for run in runs if not run.finished), key=lambda run: run.order)
-            ),
+        return tell(
+            self._told(),
+            self.older,
+            history_start=self.history_start,
+            undated=self.undated,
             undated_running=self.undated_running,
-            typical_interval=_typical_interval(recent[-TYPICAL_RUNS:]),
-            typical_duration=_typical(run.duration for run in recent[-TYPICAL_RUNS:]),
-            typical_rows=_typical(run.rows_synced for run in recent[-TYPICAL_RUNS:]),
-            duration_spread=_spread(run.duration for run in recent[-TYPICAL_RUNS:]),
-            recent=tuple(recent),
+            keep=KEPT_RUNS,
         )
 
     def _told(self) -> list[Run]:
@@ -453,68 +387,15 @@ class IntegrationLedger:
         told = [run for run in accounted if run.identity not in met]
         for identity, rows in met.items():
             known = [run for run in accounted if run.identity == identity]
-            pairs = _match(known, rows)
+            pairs = match(known, rows)
             retold = {id(old) for old, _ in pairs if old is not None}
-            told += [_newer_word(old, new) for old, new in pairs]
+            told += [newer_word(old, new) for old, new in pairs]
             told += [run for run in known if id(run) not in retold]
         return told
 
 
-def _by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
-    grouped: dict[Identity, list[Run]] = {}
-    for run in runs:
-        grouped.setdefault(run.identity, []).append(run)
-    return grouped
-
-
-def _match(
-    known: Sequence[Run], told: Sequence[Run], room: int = 0
-) -> list[tuple[Run | None, Run]]:
-    """Pair rows of one identity with the known runs that they tell of; None: a new run.
-
-    The likeliest pairs are made first: the same finish, both under way, one that ended;
-    last any, since a row alone is no second run, unless there is `room` for so many.
-    """
-    old, new = list(known), list(told)
-    pairs: list[tuple[Run | None, Run]] = []
-    for alike in (_same_finish, _both_under_way, _ended, _any):
-        for row in list(new):
-            run = next((run for run in old if alike(run, row)), None)
-            if run is not None and not (alike is _any and len(known) + len(new) <= room):
-                pairs.append((run, row))
-                _drop(old, run)
-                _drop(new, row)
-    return [*pairs, *((None, row) for row in new)]
-
-
-def _drop(runs: list[Run], run: Run) -> None:
-    del runs[next(i for i, other in enumerate(runs) if other is run)]
-
-
-def _same_finish(old: Run, new: Run) -> bool:
-    return old.finished and new.finished and old.finish == new.finish
-
-
-def _both_under_way(old: Run, new: Run) -> bool:
-    return not old.finished and not new.finished
-
-
-def _ended(old: Run, new: Run) -> bool:
-    return not old.finished and new.finished
-
-
-def _any(old: Run, new: Run) -> bool:
-    return True
-
-
-def _newer_word(old: Run | None, new: Run) -> Run:
-    """What holds of a run told twice; one that has finished does not run again."""
-    return old if old is not None and old.finished and not new.finished else new
-
-
-def _place(run: Run) -> float:
-    """Where the run stands in the history, which is ordered by start."""
-    return run.start if run.start is not None else run.order
+def _finite(time: float | None) -> float | None:
+    return time if time is not None and math.isfinite(time) else None
 
 
 def _count(counters: Counters, run: Run) -> Counters:
@@ -528,36 +409,3 @@ def _count(counters: Counters, run: Run) -> Counters:
         duration_sum=counters.duration_sum + (duration or 0.0),
         duration_count=counters.duration_count + (duration is not None),
     )
-
-
-def _latest(*times: float | None) -> float | None:
-    return max((time for time in times if time is not None), default=None)
-
-
-def _starts(runs: Iterable[Run]) -> list[float]:
-    return [run.start for run in runs if run.start is not None]
-
-
-def _failures(told: Sequence[Run], older: int) -> int:
-    for count, run in enumerate(reversed(told)):
-        if run.status not in FAILURES:
-            return count
-    return len(told) + older
-
-
-def _typical(values: Iterable[float | None]) -> float | None:
-    given = [value for value in values if value is not None]
-    return float(median(given)) if len(given) >= FEWEST_TYPICAL_RUNS else None
-
-
-def _spread(durations: Iterable[float | None]) -> float | None:
-    logarithms = [math.log(max(duration, 1.0)) for duration in durations if duration is not None]
-    return pstdev(logarithms) if len(logarithms) >= FEWEST_TYPICAL_RUNS else None
-
-
-def _typical_interval(runs: Sequence[Run]) -> float | None:
-    """Median from start to start; the runs must be at least three."""
-    starts = sorted(_starts(runs))
-    if len(starts) < FEWEST_TYPICAL_RUNS:
-        return None
-    return round(float(median(later - earlier for earlier, later in pairwise(starts))), 6)

@@ -1,0 +1,57 @@
+"""Pages of a history that were read one after the other, from the newest row on."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.ledger.rows import Identity, by_identity, match, newer_word
+from cdi_exporter.ledger.state import ChainState
+from cdi_exporter.model import Run
+
+
+@dataclass(slots=True)
+class Chain:
+    """Pages read one after the other from the newest row on."""
+
+    rows: dict[Identity, list[Run]] = field(default_factory=dict)
+    cursor: str | None = None
+    """Where the next page begins; None at the end of the history."""
+    pages: int = 0
+    wanted: frozenset[Identity] = frozenset()
+    """Runs under way that were not met when the chain was settled."""
+    first: bool = False
+    """Begun at the first sight, to find the runs under way that its page did not show."""
+
+    def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
+        """Collect a page; a run that was met before is told anew.
+
+        Of an identity that several `known` runs share, a page may show one and the next
+        page another.
+        """
+        shared = Counter(run.identity for run in known)
+        for identity, told in by_identity(page.runs).items():
+            met = self.rows.get(identity, [])
+            pairs = match(met, told, room=shared[identity])
+            retold = {id(old) for old, _ in pairs if old is not None}
+            self.rows[identity] = [newer_word(old, new) for old, new in pairs]
+            self.rows[identity] += [run for run in met if id(run) not in retold]
+        self.cursor = page.next_cursor
+        self.pages += 1
+
+    def state(self) -> ChainState:
+        """All that must outlive the process."""
+        return ChainState(
+            runs=tuple(run for rows in self.rows.values() for run in rows),
+            cursor=self.cursor,
+            pages=self.pages,
+            wanted=tuple(sorted(self.wanted)),
+            first=self.first,
+        )
+
+    @classmethod
+    def restore(cls, state: ChainState) -> "Chain":
+        """The chain that gave this state."""
+        return cls(
+            by_identity(state.runs), state.cursor, state.pages, frozenset(state.wanted), state.first
+        )

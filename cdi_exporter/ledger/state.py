@@ -1,0 +1,37 @@
+"""A ledger as a value: what must outlive the process, and nothing that can be worked out."""
+
+from dataclasses import dataclass
+
+from cdi_exporter.ledger.known import NOTHING_OLDER, Older
+from cdi_exporter.ledger.rows import Identity
+from cdi_exporter.model import Counters, Run
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """A `Chain`; its rows in the order in which they were met."""
+
+    runs: tuple[Run, ...]
+    pages: int
+    cursor: str | None = None
+    wanted: tuple[Identity, ...] = ()
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """An `IntegrationLedger`; None where a time there is infinite."""
+
+    seen: bool
+    """Whether there was a first sight, or everything counts from the beginning."""
+    counters: Counters
+    runs: tuple[Run, ...] = ()
+    under_way: tuple[Run, ...] = ()
+    floor: float | None = None
+    first_seen: float | None = None
+    history_start: float | None = None
+    older: Older = NOTHING_OLDER
+    chain: ChainState | None = None
+    chase: ChainState | None = None
+    undated: Run | None = None
+    undated_running: int = 0

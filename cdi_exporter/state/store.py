@@ -1,0 +1,226 @@
+"""The state file: opened by one exporter alone, read at the start, written in transactions.
+
+SQLite in WAL mode with `synchronous=FULL`: what was committed survives a crash of the process
+and of the machine. The file is locked for as long as it is open, and never deleted.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cdi_exporter import __version__
+from cdi_exporter.errors import ExporterError, StartError
+from cdi_exporter.state.schema import APPLICATION_ID, STEPS, Step
+
+REMEMBERED_FOR = 30 * 86_400.0
+"""Seconds for which what left is kept."""
+
+LOCK_PATIENCE = 2.0
+"""Seconds to wait for a lock: another exporter may be about to end."""
+
+
+_DAMAGED = "database disk image is malformed"
+
+
+class StateError(ExporterError):
+    """The state file cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One integration in the file; without a `record` only that it was listed is known."""
+
+    workspace: str
+    id: str
+    listed: bool
+    left_at: float | None = None
+    record: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the file knows of one workspace."""
+
+    rows: Sequence[Row] = ()
+    complete: bool = False
+    """Whether its whole list was ever read."""
+
+
+class Store:
+    """An open state file. Its methods block, and may be called from any thread."""
+
+    def __init__(
+        self, path: str, *, steps: Sequence[Step] = STEPS, patience: float = LOCK_PATIENCE
+    ) -> None:
+        """Open or create it; raises StartError where that cannot be."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection = _connect(path, patience)
+        try:
+            _prepare(self._connection, path, steps)
+        except StartError:
+            self._connection.close()
+            raise
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise StartError(_cannot(path, error)) from error
+
+    def load(self, workspace: str) -> Stored:
+        """What is known of a workspace; raises StateError."""
+        with self._lock:
+            try:
+                found = self._connection.execute(
+                    "SELECT complete FROM workspaces WHERE name = ?", (workspace,)
+                ).fetchone()
+                rows = self._connection.execute(
+                    "SELECT id, listed, left_at, record FROM integrations"
+                    " WHERE workspace = ? ORDER BY rowid",
+                    (workspace,),
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise StateError(str(error)) from error
+        return Stored(
+            [Row(workspace, key, bool(listed), *rest) for key, listed, *rest in rows],
+            complete=bool(found and found[0]),
+        )
+
+    def commit(self, rows: Iterable[Row], complete: Iterable[str] = ()) -> None:
+        """Write rows, and which workspaces' lists were read whole, all or nothing.
+
+        Raises StateError; the file is then as it was.
+        """
+        integrations = [
+            (row.workspace, row.id, row.listed, row.left_at, row.record) for row in rows
+        ]
+        workspaces = [(name,) for name in complete]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO integrations (workspace, id, listed, left_at, record)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (workspace, id) DO UPDATE SET"
+                " listed = excluded.listed, left_at = excluded.left_at, record = excluded.record",
+                integrations,
+            )
+            connection.executemany(
+                "INSERT INTO workspaces (name, complete) VALUES (?, 1)"
+                " ON CONFLICT (name) DO UPDATE SET complete = 1",
+                workspaces,
+            )
+
+        self._transact(write)
+
+    def retain(self, workspaces: Iterable[str], wall: float) -> None:
+        """Forget what left more than 30 days before `wall` (Unix seconds); raises StateError.
+
+        These are integrations, and workspaces that are not among the ones configured.
+        """
+        names = [(name,) for name in workspaces]
+        old = (wall - REMEMBERED_FOR,)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE workspaces SET left_at = ? WHERE left_at IS NULL", (wall,))
+            connection.executemany(
+                "INSERT INTO workspaces (name, complete) VALUES (?, 0)"
+                " ON CONFLICT (name) DO UPDATE SET left_at = NULL",
+                names,
+            )
+            connection.execute(
+                "DELETE FROM integrations WHERE workspace IN"
+                " (SELECT name FROM workspaces WHERE left_at < ?)",
+                old,
+            )
+            connection.execute("DELETE FROM workspaces WHERE left_at < ?", old)
+            connection.execute(
+                "UPDATE integrations SET record = NULL, left_at = NULL WHERE left_at < ?", old
+            )
+
+        self._transact(write)
+
+    def close(self) -> None:
+        """Close the file; another exporter may open it now."""
+        with self._lock:
+            self._connection.close()
+
+    def _transact(self, write: Step) -> None:
+        with self._lock:
+            try:
+                _in_one(self._connection, write)
+            except sqlite3.Error as error:
+                raise StateError(str(error)) from error
+
+
+def _connect(path: str, patience: float) -> sqlite3.Connection:
+    place = Path(path)
+    if place.is_dir():
+        raise StartError(_cannot(path, "it is a directory; expected a file"))
+    if not place.parent.is_dir():
+        raise StartError(_cannot(path, f"the directory {place.parent} does not exist"))
+    written = [place.parent, place] if place.exists() else [place.parent]
+    if not all(os.access(each, os.W_OK, effective_ids=True) for each in written):
+        raise StartError(_cannot(path, "readonly"))
+    try:
+        return sqlite3.connect(
+            path, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise StartError(_cannot(path, error)) from error
+
+
+def _prepare(connection: sqlite3.Connection, path: str, steps: Sequence[Step]) -> None:
+    """Lock the file, see that it is a sound one of ours, and bring it up to date."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = _number(connection, "user_version")
+    owner = _number(connection, "application_id")
+    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if owner != APPLICATION_ID and not empty:
+        raise StartError(_cannot(path, "it is a SQLite file of another program"))
+    if version > len(steps):
+        what = f"it was written by a newer cdi-exporter (format {version}, known {len(steps)})"
+        raise StartError(_cannot(path, what))
+    (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(_DAMAGED)
+
+    def bring_up_to_date(connection: sqlite3.Connection) -> None:
+        for step in steps[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("DELETE FROM exporter")
+        connection.execute("INSERT INTO exporter VALUES (?, ?)", (__version__, time.time()))
+
+    _in_one(connection, bring_up_to_date)
+
+
+def _in_one(connection: sqlite3.Connection, write: Step) -> None:
+    """Do it in one transaction; where it fails nothing of it stays."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        write(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _cannot(path: str, problem: sqlite3.Error | str) -> str:
+    """Why the file cannot be used, and what to do."""
+    text = str(problem)
+    if "locked" in text:
+        text = "another process has it open; expected a state file for each exporter"
+    elif "malformed" in text or "not a database" in text:
+        text += "; move it away to begin anew, or put a copy back that is sound"
+    elif "readonly" in text:
+        text = "it cannot be written; expected the right to write the file and its directory"
+    return f"cannot use the state file {path}: {text}"

@@ -1,0 +1,46 @@
+"""One integration as it stands in the state file: JSON, read back as strictly as written."""
+
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from cdi_exporter.ledger import LedgerState
+from cdi_exporter.model import Integration
+from cdi_exporter.workspace.said import Said
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known of an integration, less when that was confirmed."""
+
+    ledger: LedgerState
+    item: Integration | None = None
+    answered: Said | None = None
+    zero_served: bool = False
+    missed_by_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What must outlive the process; times in Unix seconds."""
+
+    knowledge: Knowledge
+    read_at: float | None = None
+    """When the newest page was last read."""
+    read_server: float | None = None
+    """The same in the API's time."""
+    seen_server: float | None = None
+    """When the list item was given, in the API's time."""
+    refreshed: float | None = None
+
+    def to_json(self) -> str:
+        """One line; what is as by default is left out."""
+        return _RECORD.dump_json(self, exclude_defaults=True).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """Raises ValueError where it is no record."""
+        return _RECORD.validate_json(text)
+
+
+_RECORD = TypeAdapter(Record)

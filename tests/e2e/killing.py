@@ -1,0 +1,157 @@
+"""An exporter that is killed again and again: python -m tests.e2e.killing --kills 300 [--seed N].
+
+A simulated workspace on a socket ends runs while scrapes come in and the exporter is sent
+SIGKILL at random moments. No counter may ever fall, and at the end each run counts once.
+"""
+
+import argparse
+import random
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
+from tests.e2e.processes import clean_environment, eventually, exporter_command, free_port, running
+
+KEY = "key-of-the-killing"
+STATUSES = ("success", "partial", "error", "config_error")
+IDS = ("a", "b", "c", "d")
+SAMPLE = re.compile(r"^(braze_cdi_\w+_total)\{(.*)\} (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(integration_id|status)="(\w+)"')
+
+Totals = Counter[tuple[str, str, str]]
+"""Values by metric, integration and status."""
+
+
+class World:
+    """The simulated workspace and what truly happened in it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(f"killing/{seed}")
+        self.integrations = [ScriptedIntegration(each, f"sync-{each}") for each in IDS]
+        self.truth: Totals = Counter()
+        now = self.moment = time.time()
+        for integration in self.integrations:
+            integration.run(now - 7200, now - 7100, rows_synced=1)
+        limits = {LIST: 1_000_000, HISTORY: 1_000_000}
+        self.simulator = Simulator(self.integrations, time.time, key=KEY, limits=limits)
+
+    def finish(self) -> None:
+        """End some runs now."""
+        for _ in range(self.rng.choice([0, 1, 1, 2, 15])):
+            integration = self.rng.choice(self.integrations)
+            status, rows = self.rng.choice(STATUSES), self.rng.randrange(1000)
+            now = time.time()
+            self.moment = max(now, self.moment + 0.002)
+            integration.run(self.moment - 9, now, status, rows_synced=rows, rows_failed=3)
+            self.truth["braze_cdi_syncs_total", integration.id, status] += 1
+            self.truth["braze_cdi_rows_synced_total", integration.id, ""] += rows
+            self.truth["braze_cdi_rows_failed_total", integration.id, ""] += 3
+
+    @contextmanager
+    def served(self) -> Iterator[int]:
+        """The port on which the workspace answers."""
+        port = free_port()
+        config = uvicorn.Config(
+            self.simulator, host="127.0.0.1", port=port, log_level="error", date_header=False
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
+    """Kill the exporter so many times; raises AssertionError where a run is not counted once."""
+    world = World(seed)
+    with world.served() as braze:
+        port = free_port()
+        command = exporter_command(
+            f"--config.file={_config(folder, braze)}",
+            f"--state.file={folder / 'state.sqlite'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        )
+        url, shown = f"http://127.0.0.1:{port}/metrics", Counter[tuple[str, str, str]]()
+        with running(command, folder / "log-first", clean_environment()):
+            eventually(lambda: _scrape(url, shown) >= len(IDS), "a first sight of each")
+        for life in range(kills):
+            with running(command, folder / f"log-{life}", clean_environment()) as process:
+                eventually(lambda: _scrape(url, shown), "a first scrape")
+                scrapes = threading.Thread(target=_scrape_until_dead, args=(url, shown, world))
+                scrapes.start()
+                time.sleep(world.rng.uniform(0.0, 0.3))
+                process.kill()
+                process.wait()
+                scrapes.join()
+        with running(command, folder / "log-last", clean_environment()):
+            try:
+                eventually(lambda: _scrape(url, shown) and shown >= world.truth, "all counted")
+            except AssertionError as error:
+                missing = {key: (shown[key], due) for key, due in world.truth.items()}
+                raise AssertionError(f"(shown, true): {missing}") from error
+        assert shown == world.truth
+
+
+def _scrape_until_dead(url: str, shown: Totals, world: World) -> None:
+    while True:
+        world.finish()
+        try:
+            _scrape(url, shown)
+        except httpx.HTTPError:
+            return
+
+
+def _scrape(url: str, shown: Totals) -> int:
+    """Take a page into `shown`, a counter that fell is an error; how many histories it shows."""
+    page = httpx.get(url, timeout=10).text
+    found = SAMPLE.findall(page)
+    for name, text, value in found:
+        labels = dict(LABEL.findall(text))
+        series = (name, labels.get("integration_id", ""), labels.get("status", ""))
+        number = int(float(value)) if series[1] else 0
+        assert number >= shown[series], f"{series} fell from {shown[series]} to {number}"
+        if number:
+            shown[series] = number
+    return page.count("\nbraze_cdi_last_sync_rows_synced{")
+
+
+def _config(folder: Path, braze: int) -> Path:
+    path = folder / "config.yml"
+    path.write_text(f"""
+refresh: {{min_interval: 0s, rate_limits: {{integrations: 100000, job_sync_status: 100000}}}}
+workspaces:
+  - {{name: w, endpoint: "http://127.0.0.1:{braze}", api_key: {KEY}}}
+""")
+    return path
+
+
+def main() -> None:
+    """Exit status 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            kill_and_count(Path(folder), kills=options.kills, seed=options.seed)
+        except AssertionError as error:
+            sys.exit(f"seed {options.seed}, {options.kills} kills: {error}")
+    sys.stdout.write(f"{options.kills} kills: each run counted once, no counter fell\n")
+
+
+if __name__ == "__main__":
+    main()

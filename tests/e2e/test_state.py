@@ -1,0 +1,140 @@
+"""The state file under a real process: killed, refused, and with a disk that takes no more."""
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.killing import World, _config, kill_and_count
+from tests.e2e.processes import (
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    running,
+    serves,
+)
+
+NOBODY = 65_534
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_exporter_counts_each_run_once(tmp_path: Path) -> None:
+    """After a dozen SIGKILLs at random moments no counter fell and no run is missing."""
+    kill_and_count(tmp_path, kills=12, seed=1)
+
+
+def cannot_start(*flags: str) -> str:
+    """What the exporter says that cannot start: one line, status 1."""
+    done = subprocess.run(
+        exporter_command(*flags, "--web.listen-address=127.0.0.1:0"),
+        env=clean_environment(BRAZE_REST_ENDPOINT="http://127.0.0.1:9", BRAZE_API_KEY="k"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
+    """A wrong file stops the start with one line, and stays as it is."""
+    path = tmp_path / "state.sqlite"
+    path.write_text("precious\n" * 500)
+    line = cannot_start(f"--state.file={path}")
+    assert line == (
+        f"cdi-exporter: cannot use the state file {path}: file is not a database;"
+        " move it away to begin anew, or put a copy back that is sound"
+    )
+    assert path.read_text() == "precious\n" * 500
+
+
+@contextmanager
+def a_file_that_cannot_be_written(path: Path) -> Iterator[None]:
+    """Take the right to write from the file and its directory, from root too."""
+    path.parent.chmod(0o555)
+    path.chmod(0o444)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        path.parent.chmod(0o755)
+
+
+def test_a_read_only_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A file that cannot be written is of no use, and says so at the start."""
+    from cdi_exporter.errors import StartError
+    from cdi_exporter.state import Store
+
+    folder = tmp_path_factory.getbasetemp() / "read-only"
+    folder.mkdir()
+    path = folder / "state.sqlite"
+    Store(str(path)).close()
+    for parent in (folder, *folder.parents[:3]):
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(0o755)
+    with (
+        a_file_that_cannot_be_written(path),
+        pytest.raises(StartError, match="it cannot be written; expected the right to write"),
+    ):
+        Store(str(path), patience=0)
+
+
+@contextmanager
+def exporter(folder: Path, braze: int) -> Iterator[tuple[int, str]]:
+    """A running exporter with a state file: its process ID and its URL."""
+    port = free_port()
+    command = exporter_command(
+        f"--config.file={_config(folder, braze)}",
+        f"--state.file={folder / 'state.sqlite'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with running(command, folder / "log", clean_environment()) as process:
+        serves(f"http://127.0.0.1:{port}/-/healthy")
+        yield process.pid, f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+
+
+def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
+    """The second one is told that another process has the file open."""
+    with World(2).served() as braze, exporter(tmp_path, braze):
+        line = cannot_start(f"--state.file={tmp_path / 'state.sqlite'}")
+        assert line.endswith("another process has it open; expected a state file for each exporter")
+
+
+def value(url: str, name: str) -> float:
+    """The sum of a metric's samples."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
+    """Scrapes go on, counters wait, the log says it once; with room again all is written."""
+    world = World(3)
+    syncs = "braze_cdi_syncs_total{"
+    with world.served() as braze, exporter(tmp_path, braze) as (pid, url):
+        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        for _ in range(10):
+            world.finish()
+        failed = "cdi_exporter_state_writes_failed_total"
+        eventually(lambda: value(url, failed) > 0, "a write fails")
+        assert value(url, syncs) == 0
+        log = (tmp_path / "log").read_text()
+        assert log.count('event="state not written"') == 1
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
+        eventually(lambda: value(url, syncs) == truth, "all runs counted")
+        assert "state written again" in (tmp_path / "log").read_text()

@@ -1,0 +1,197 @@
+"""When the state is written: soon, seldom, beside the work, and again where it failed."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import structlog
+
+from cdi_exporter.braze.client import Clock
+from cdi_exporter.state import Change, Journal, Row, StateError, Store
+from tests.virtual import run, virtual_clock
+
+
+class Disk(Store):
+    """A state file in memory whose disk can be full or slow."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(":memory:")
+        self.clock = clock
+        self.full = False
+        self.seconds = 0.0
+        self.commits: list[tuple[float, int]] = []
+        """When, and how many rows."""
+
+    def commit(self, rows: Sequence[Row], complete: Sequence[str] = ()) -> None:  # type: ignore[override]
+        """Raises StateError while the disk is full."""
+        if self.full:
+            raise StateError("database or disk is full")
+        self.commits.append((self.clock.monotonic(), len(rows)))
+        super().commit(rows, complete)
+
+    async def offload(self, work: Callable[[], None]) -> None:
+        await asyncio.sleep(self.seconds)
+        work()
+
+
+class Source:
+    """A workspace with things to write."""
+
+    name = "w"
+    list_read = False
+
+    def __init__(self) -> None:
+        self.dirty: list[Change] = []
+        self.committed: list[str] = []
+
+    def change(self, key: str, record: str = "{}") -> None:
+        self.dirty.append(
+            Change(Row("w", key, True, None, record), lambda: self.committed.append(record))
+        )
+
+    def changes(self) -> list[Change]:
+        found, self.dirty = self.dirty, []
+        return found
+
+
+class Bench:
+    """A journal with its disk and a source, in virtual time."""
+
+    def __init__(self) -> None:
+        self.clock = virtual_clock()
+        self.disk = Disk(self.clock)
+        self.journal = Journal(self.disk, self.clock, offload=self.disk.offload)
+        self.source = Source()
+
+    def write(self, key: str, record: str = "{}") -> None:
+        self.source.change(key, record)
+        self.journal.changed(self.source)
+
+    async def settled(self, seconds: float) -> float:
+        """How long a scrape waits that has so many seconds."""
+        began = self.clock.monotonic()
+        await self.journal.settle(began + seconds, lambda: self.source.dirty or self.waits)
+        return self.clock.monotonic() - began
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.journal._waiting)
+
+
+def test_commits_are_grouped() -> None:
+    """The first change is written at once, those of the second after it together."""
+
+    async def story() -> None:
+        bench = Bench()
+        for number in range(30):
+            bench.write(f"{number}")
+            await asyncio.sleep(0.1)
+        await bench.journal.close()
+        times = [at for at, _ in bench.disk.commits]
+        assert times[0] - bench.clock.monotonic() <= -3.0
+        assert all(later - earlier > 0.999 for earlier, later in pairwise(times[:-1]))
+        assert len(times) <= 4 + 1
+        assert sum(rows for _, rows in bench.disk.commits) == 30
+
+    run(story())
+
+
+def test_nothing_is_written_when_nothing_changed() -> None:
+    """A source without changes costs no transaction."""
+
+    async def story() -> None:
+        bench = Bench()
+        for _ in range(5):
+            bench.journal.changed(bench.source)
+            await asyncio.sleep(2)
+        await bench.journal.close()
+        assert bench.disk.commits == []
+
+    run(story())
+
+
+def test_a_write_that_fails_is_made_again_with_the_newest_word() -> None:
+    """While the disk is full changes wait; each failure counts, and only the first is logged."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.disk.full = True
+        with structlog.testing.capture_logs() as logs:
+            bench.write("one", "older")
+            await asyncio.sleep(10)
+            bench.write("one", "newer")
+            bench.write("two", "other")
+            await asyncio.sleep(100)
+            assert bench.source.committed == []
+            failures = bench.journal.failures
+            assert 5 <= failures <= 12
+            bench.disk.full = False
+            await asyncio.sleep(61)
+        assert bench.source.committed == ["newer", "other"]
+        assert bench.journal.failures == failures
+        told = [(entry["log_level"], entry["event"]) for entry in logs]
+        assert told == [("error", "state not written"), ("info", "state written again")]
+        assert logs[0]["problem"] == "database or disk is full"
+        assert {row.record for row in bench.journal.load("w").rows} == {"newer", "other"}
+        await bench.journal.close()
+
+    run(story())
+
+
+def test_what_waits_to_be_written_is_known() -> None:
+    """A workspace that comes back before its last words were written gets them."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.write("one", "written")
+        await asyncio.sleep(1)
+        bench.disk.full = True
+        bench.source.change("one", "waiting")
+        bench.journal.leave(bench.source)
+        assert [row.record for row in bench.journal.load("w").rows] == ["waiting"]
+        bench.disk.full = False
+        await bench.journal.close()
+        assert [rows for _, rows in bench.disk.commits] == [1, 1]
+
+    run(story())
+
+
+def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk() -> None:
+    """What is written soon is waited for; a full disk not at all, a slow one not for long."""
+
+    async def story() -> None:
+        bench = Bench()
+        assert await bench.settled(9) == 0
+        bench.disk.seconds = 0.3
+        bench.write("one")
+        assert 0.3 <= await bench.settled(9) < 0.4
+        await asyncio.sleep(5)
+        bench.disk.seconds = 1000.0
+        bench.write("two")
+        assert await bench.settled(0.25) == 0.25
+        assert 1.4 <= await bench.settled(9) <= 1.6
+        await asyncio.sleep(1)
+        assert await bench.settled(9) == 0
+        await asyncio.sleep(2000)
+        bench.disk.seconds, bench.disk.full = 0.0, True
+        bench.write("three")
+        await asyncio.sleep(0.1)
+        assert await bench.settled(9) == 0
+        bench.disk.full = False
+        await bench.journal.close()
+
+    run(story())
+
+
+def test_the_end_writes_what_waits() -> None:
+    """A quiet end loses nothing, even amid a pause between two commits."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.write("one", "a")
+        await asyncio.sleep(0.1)
+        bench.write("two", "b")
+        await bench.journal.close()
+        assert bench.source.committed == ["a", "b"]
+
+    run(story())

@@ -1,0 +1,223 @@
+"""The state file: what it holds, when it is refused, and that nothing is lost half way."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdi_exporter.errors import StartError
+from cdi_exporter.state import REMEMBERED_FOR, Row, StateError, Store
+from cdi_exporter.state.schema import APPLICATION_ID, STEPS
+
+ROW = Row("w", "one", listed=True, record='{"a":1}')
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a state file may be."""
+    return str(tmp_path / "state.sqlite")
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[Store]:
+    """An open, new file."""
+    opened = Store(path)
+    yield opened
+    opened.close()
+
+
+def refused(path: str) -> str:
+    """Why the file cannot be used."""
+    with pytest.raises(StartError) as error:
+        Store(path, patience=0)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"cannot use the state file {path}: ")
+    return line.removeprefix(f"cannot use the state file {path}: ")
+
+
+def test_what_was_committed_is_there_after_opening_again(path: str, store: Store) -> None:
+    """Rows, their order, and that the list was read whole, outlive the process."""
+    rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
+    store.commit([*rows, Row("other", "x", listed=False)], complete=["w"])
+    store.close()
+    again = Store(path)
+    assert again.load("w").rows == rows
+    assert again.load("w").complete
+    assert again.load("other").rows == [Row("other", "x", listed=False)]
+    assert not again.load("other").complete
+    assert again.load("unknown").rows == []
+    again.close()
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.dictionaries(names, st.tuples(names, st.booleans(), st.none() | st.floats(0, 4e9))))
+def test_any_text_comes_back_as_it_was(rows: dict[str, tuple[str, bool, float | None]]) -> None:
+    """No ID, name or record is changed on its way through the file."""
+    store = Store(":memory:")
+    written = [
+        Row("w", key, listed=listed, left_at=left, record=text)
+        for key, (text, listed, left) in rows.items()
+    ]
+    store.commit(written)
+    assert store.load("w").rows == written
+    store.close()
+
+
+def test_a_row_written_again_replaces_the_older(store: Store) -> None:
+    """A row has one place, by workspace and ID."""
+    store.commit([ROW])
+    newer = Row("w", "one", listed=True, left_at=9.0, record='{"a":2}')
+    store.commit([newer])
+    assert store.load("w").rows == [newer]
+
+
+def test_two_exporters_never_share_a_file(path: str, store: Store) -> None:
+    """A file that is open is refused, before anything was written to it too."""
+    assert refused(path) == ("another process has it open; expected a state file for each exporter")
+    store.commit([ROW])
+    assert "another process has it open" in refused(path)
+    store.close()
+    Store(path).close()
+
+
+def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
+    """What a newer exporter wrote is left alone."""
+    Store(path, steps=[*STEPS, lambda connection: connection.execute("SELECT 1")]).close()
+    before = Path(path).read_bytes()
+    known = len(STEPS)
+    assert refused(path) == (
+        f"it was written by a newer cdi-exporter (format {known + 1}, known {known})"
+    )
+    assert Path(path).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"no database at all", b"x" * 8192, b"SQLite format 3\0" * 99])
+def test_what_is_no_database_is_refused_and_kept(path: str, content: bytes) -> None:
+    """A file of something else, or one that is broken, is never overwritten."""
+    Path(path).write_bytes(content)
+    assert "move it away to begin anew" in refused(path)
+    assert Path(path).read_bytes() == content
+
+
+def test_a_corrupted_file_is_refused_and_kept(path: str, store: Store) -> None:
+    """Damage in the middle of the file is found at the start."""
+    store.commit(Row("w", str(number), listed=True, record="x" * 500) for number in range(100))
+    store.close()
+    content = bytearray(Path(path).read_bytes())
+    content[4096 * 3 : 4096 * 5] = b"\xff" * 8192
+    Path(path).write_bytes(content)
+    assert "move it away to begin anew" in refused(path)
+    assert Path(path).read_bytes() == content
+
+
+def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
+    """Tables that are not ours are left alone."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    assert refused(path) == "it is a SQLite file of another program"
+
+
+def test_an_empty_file_is_a_new_one(path: str) -> None:
+    """A file that was created beforehand, as containers do, is fine."""
+    Path(path).touch()
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    connection.close()
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    """A path that leads to no file says so."""
+    assert refused(str(tmp_path)) == "it is a directory; expected a file"
+    missing = tmp_path / "missing"
+    assert refused(str(missing / "s")) == f"the directory {missing} does not exist"
+
+
+def test_steps_are_taken_forward(path: str, store: Store) -> None:
+    """A newer exporter brings an older file up to date, with all that it holds."""
+    store.commit([ROW])
+    store.close()
+
+    def rename(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE integrations SET id = 'new ' || id")
+
+    newer = Store(path, steps=[*STEPS, rename])
+    assert [row.id for row in newer.load("w").rows] == ["new one"]
+    newer.close()
+    again = Store(path, steps=[*STEPS, rename])
+    assert [row.id for row in again.load("w").rows] == ["new one"]
+    again.close()
+
+
+def test_a_step_that_fails_changes_nothing(path: str, store: Store) -> None:
+    """Half an upgrade is none: the older exporter can still read its file."""
+    store.commit([ROW])
+    store.close()
+
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM integrations")
+        connection.execute("SELECT * FROM no_such_table")
+
+    with pytest.raises(StartError, match="no such table"):
+        Store(path, steps=[*STEPS, broken])
+    again = Store(path)
+    assert again.load("w").rows == [ROW]
+    again.close()
+
+
+def test_a_full_disk_loses_nothing(store: Store) -> None:
+    """A commit for which there is no room fails whole, and can be made again later."""
+    store.commit([ROW])
+    store._connection.execute("PRAGMA max_page_count = 8")
+    many = [Row("w", f"{number}", listed=True, record="x" * 3000) for number in range(50)]
+    with pytest.raises(StateError, match="full"):
+        store.commit([Row("w", "one", listed=True, record="changed"), *many])
+    assert store.load("w").rows == [ROW]
+    store._connection.execute("PRAGMA max_page_count = 1000")
+    store.commit(many)
+    assert store.load("w").rows == [ROW, *many]
+
+
+def test_what_left_long_ago_is_forgotten(store: Store) -> None:
+    """After 30 days an integration's record goes; that it was ever listed stays known."""
+    old = Row("w", "old", listed=True, left_at=1000.0, record="{}")
+    recent = Row("w", "recent", listed=True, left_at=1002.0, record="{}")
+    store.commit([ROW, old, recent])
+    store.retain(["w"], 1001.0 + REMEMBERED_FOR)
+    assert store.load("w").rows == [ROW, Row("w", "old", listed=True), recent]
+
+
+def test_a_workspace_that_is_not_configured_is_kept_for_30_days(store: Store) -> None:
+    """A workspace that comes back within 30 days is as it was, later it is new."""
+    store.retain(["w", "v"], 0.0)
+    store.commit([ROW], complete=["w"])
+    store.retain(["v"], 1000.0)
+    store.retain(["v"], 900.0 + REMEMBERED_FOR)
+    assert store.load("w").rows == [ROW]
+    store.retain(["w", "v"], 900.0 + REMEMBERED_FOR)
+    store.retain(["w", "v"], 5000.0 + REMEMBERED_FOR)
+    assert store.load("w").complete
+    store.retain(["v"], 6000.0 + REMEMBERED_FOR)
+    store.retain(["v"], 6001.0 + 2 * REMEMBERED_FOR)
+    assert store.load("w").rows == []
+    assert not store.load("w").complete
+
+
+def test_the_first_format_is_read_for_ever(path: str) -> None:
+    """A file as the first release wrote it opens, with what it holds."""
+    dump = Path(__file__).with_name("format-1.sql").read_text("utf-8")
+    with sqlite3.connect(path) as connection:
+        connection.executescript(dump)
+    connection.close()
+    store = Store(path)
+    first, left = store.load("production").rows
+    assert (first.id, first.listed, first.left_at) == ("5f2c", True, None)
+    assert (left.id, left.left_at) == ("a-gone-one", 1795510000.5)
+    assert store.load("production").complete
+    store.close()

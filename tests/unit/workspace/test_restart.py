@@ -1,0 +1,296 @@
+"""An exporter with a state file that ends, in peace or not, and begins again."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.app import Exporter
+from cdi_exporter.braze.client import Clock
+from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
+from cdi_exporter.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, Simulator
+from cdi_exporter.state import Journal, StateError, Store
+from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
+from tests.virtual import run, virtual_clock
+
+
+class House:
+    """A simulated workspace, a state file, and exporters that come and go."""
+
+    def __init__(self, folder: Path, *integrations: ScriptedIntegration) -> None:
+        self.path = folder / "state.sqlite"
+        self.clock: Clock = virtual_clock()
+        self.simulator: Simulator = simulator(self.clock, *integrations)
+
+    @asynccontextmanager
+    async def exporter(
+        self, *, crash: bool = False, config: WorkspaceConfig | None = None
+    ) -> AsyncIterator[Rig]:
+        """An exporter on the file; with `crash` it ends without another word."""
+        store = Store(str(self.path))
+        journal = Journal(store, self.clock, offload=inline)
+        workspaces = [config or workspace()]
+        async with rig(
+            self.simulator, workspaces=workspaces, clock=self.clock, journal=journal
+        ) as one:
+            yield one
+            if crash:
+                store.close()
+
+    def read(self) -> int:
+        """How many histories were asked for so far."""
+        return len(self.simulator.traffic[HISTORY].times)
+
+
+def finish(integration: ScriptedIntegration, clock: Clock, rows: int = 40) -> None:
+    """A run that ended just now."""
+    now = clock.wall()
+    integration.run(now - 30, now, rows_synced=rows)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool) -> None:
+    """Counters go on where they were, with what finished while nobody looked."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter(crash=crash) as first:
+            assert (await first.scrape())("braze_cdi_syncs_total", status="success") == 0
+            await asyncio.sleep(60)
+            finish(one, house.clock)
+            page = await first.scrape()
+            assert page("braze_cdi_syncs_total", status="success") == 1
+            assert page("braze_cdi_rows_synced_total") == 40
+        for _ in range(35):
+            await asyncio.sleep(300)
+            finish(one, house.clock)
+        async with house.exporter() as second:
+            await second.scrape()
+            await asyncio.sleep(60)
+            page = await second.scrape()
+            assert page("braze_cdi_syncs_total", status="success") == 36
+            assert page("braze_cdi_rows_synced_total") == 36 * 40
+            assert page("braze_cdi_history_gaps_total") == 0
+
+    run(story())
+
+
+def test_a_restart_asks_for_nothing_that_did_not_change(tmp_path: Path) -> None:
+    """With the list unchanged no history is read, and all is shown as it was."""
+    integrations = [scripted(str(number), runs=5) for number in range(30)]
+
+    async def story() -> None:
+        house = House(tmp_path, *integrations)
+        async with house.exporter() as first:
+            await first.scrape()
+            before = await first.scrape()
+        asked = house.read()
+        async with house.exporter() as second:
+            after = await second.scrape()
+            assert house.read() == asked
+            for name in ("braze_cdi_last_sync_rows_synced", "braze_cdi_typical_sync_rows"):
+                assert after.all(name) == before.all(name)
+            assert after("braze_cdi_integrations") == 30
+
+    run(story())
+
+
+def test_what_is_known_is_shown_while_braze_is_down(tmp_path: Path) -> None:
+    """An exporter that starts amid an outage shows the last values, and how old they are."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as first:
+            known = await first.scrape()
+        await asyncio.sleep(600)
+        house.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
+        async with house.exporter() as second:
+            page = await second.scrape()
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_last_sync_rows_synced") == 100
+            name = "braze_cdi_integration_last_refresh_timestamp_seconds"
+            assert page(name) == known(name)
+            assert page("braze_cdi_integration_info") == 1
+
+    run(story())
+
+
+def test_a_new_integration_counts_whole_after_a_crash(tmp_path: Path) -> None:
+    """One that joined while the exporter was down is new: all its runs count."""
+    one, late = scripted("one", runs=3), scripted("late")
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter(crash=True) as first:
+            await first.scrape()
+            await asyncio.sleep(2)
+        for _ in range(4):
+            await asyncio.sleep(60)
+            finish(late, house.clock, rows=10)
+        house.simulator.add(late)
+        async with house.exporter() as second:
+            await second.scrape()
+            await asyncio.sleep(60)
+            page = await second.scrape()
+            late_ = {"integration_id": "late"}
+            assert page("braze_cdi_syncs_total", status="success", **late_) == 4
+            assert page("braze_cdi_rows_synced_total", integration_id="one") == 0
+
+    run(story())
+
+
+def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
+    """On a full disk gauges go on, counters stay at the last durable value, then catch up."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as rig_:
+            await rig_.scrape()
+            await asyncio.sleep(60)
+            store = Store.__new__(Store)
+            journal = rig_.exporter._journal
+            assert isinstance(journal, Journal)
+            good, journal._store = journal._store, store
+            store.path = "full"
+            store.commit = _full  # type: ignore[method-assign, assignment]
+            finish(one, house.clock, rows=7)
+            page = await rig_.scrape()
+            assert page("braze_cdi_last_sync_rows_synced") == 7
+            assert page("braze_cdi_syncs_total", status="success") == 0
+            page = await rig_.scrape()
+            assert page("cdi_exporter_state_writes_failed_total") is not None
+            assert page("cdi_exporter_state_writes_failed_total") > 0  # type: ignore[operator]
+            journal._store = good
+            await asyncio.sleep(120)
+            page = await rig_.scrape()
+            assert page("braze_cdi_syncs_total", status="success") == 1
+
+    run(story())
+
+
+def _full(*args: object) -> None:
+    raise StateError("database or disk is full")
+
+
+def test_what_left_comes_back_with_its_counters(tmp_path: Path) -> None:
+    """An integration that left and returns after a restart, within 30 days, goes on."""
+    one, other = scripted("one", runs=3), scripted("other", runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one, other)
+        async with house.exporter() as first:
+            await first.scrape()
+            await asyncio.sleep(60)
+            finish(one, house.clock)
+            await first.scrape()
+            house.simulator.remove("one")
+            for _ in range(30):
+                await asyncio.sleep(60)
+                page = await first.scrape()
+            assert page.all("braze_cdi_rows_synced_total", integration_id="one") == []
+        async with house.exporter() as second:
+            page = await second.scrape()
+            assert page.all("braze_cdi_rows_synced_total", integration_id="one") == []
+            house.simulator.add(one)
+            await asyncio.sleep(60)
+            page = await second.scrape()
+            assert page("braze_cdi_rows_synced_total", integration_id="one") == 40
+
+    run(story())
+
+
+def test_the_state_is_of_the_workspace_and_the_id(tmp_path: Path) -> None:
+    """Another workspace, or another ID, begins anew; a configured ID goes on."""
+    one = scripted("one", runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as first:
+            await first.scrape()
+            await asyncio.sleep(60)
+            finish(one, house.clock)
+            await first.scrape()
+        async with house.exporter(config=workspace("elsewhere")) as second:
+            page = await second.scrape()
+            assert page("braze_cdi_rows_synced_total") == 0
+        ids = (ConfiguredIntegration("one", "chosen name"),)
+        async with house.exporter(config=workspace(integrations=ids)) as third:
+            page = await third.scrape()
+            name = {"integration_name": "chosen name"}
+            assert page("braze_cdi_rows_synced_total", **name) == 40
+
+    run(story())
+
+
+def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
+    """A record that says nonsense is not taken for nothing."""
+    one = scripted("one", runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as first:
+            await first.scrape()
+        with sqlite3.connect(house.path) as connection:
+            connection.execute("UPDATE integrations SET record = '{\"knowledge\": 1}'")
+        connection.close()
+        journal = journal_on(house.path, house.clock)
+        with pytest.raises(StateError, match="unreadable record of the workspace 'w'"):
+            Exporter(Settings((workspace(),)), house.clock, journal=journal)
+        await journal.close()
+
+    run(story())
+
+
+def test_a_long_catching_up_goes_on_after_a_crash(tmp_path: Path) -> None:
+    """A chain of pages that was broken off by a crash still counts each run once."""
+    one = scripted(runs=30)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as first:
+            await first.scrape()
+            await asyncio.sleep(5)
+        for _ in range(300):
+            await asyncio.sleep(60)
+            finish(one, house.clock, rows=1)
+        for _ in range(6):
+            async with house.exporter(crash=True) as next_:
+                await next_.scrape(seconds=1)
+                await asyncio.sleep(1)
+        async with house.exporter() as last:
+            await last.scrape()
+            await asyncio.sleep(60)
+            page = await last.scrape()
+            assert page("braze_cdi_rows_synced_total") == 300
+            assert page("braze_cdi_history_gaps_total") == 0
+
+    run(story())
+
+
+def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
+    """A workspace that leaves the configuration and comes back goes on where it was."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as rig_:
+            await rig_.scrape()
+            await asyncio.sleep(60)
+            finish(one, house.clock)
+            await rig_.scrape()
+            for names in (["other"], ["w"]):
+                rig_.exporter._load = lambda names=names: Settings(  # type: ignore[misc]
+                    tuple(workspace(name) for name in names)
+                )
+                rig_.exporter._transport = lambda _: None
+                await rig_.exporter.reload()
+            snapshot = rig_.exporter.workspaces["w"].snapshot()
+            assert snapshot.integrations[0].facts.counters.rows_synced == 40
+
+    run(story())
