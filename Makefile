@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 100
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint types unit coverage debian-packages bench soak generated dist clean
+.PHONY: demo test lint types unit coverage debian-packages bench soak generated picture dist clean
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -30,9 +30,11 @@ generated: $(VENV)/.installed-dev  ## build the committed files that are made fr
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
 
-bench: $(VENV)/.installed-dev  ## measure; prints tables, and JSON with BENCH_FLAGS=--json
-	$(BIN)/python -m benchmarks.detection $(BENCH_FLAGS)
-	$(BIN)/python -m benchmarks.exposition $(BENCH_FLAGS)
+picture: $(VENV)/.installed-dev debian-packages  ## draw docs/status-page.png with Chromium
+	$(BIN)/python -m tools.status_picture
+
+bench: $(VENV)/.installed-dev  ## measure; BENCH_FLAGS="--quick --only latency --json bench.json"
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 soak: $(VENV)/.installed-dev  ## many simulated worlds: make soak SEEDS=1000
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)

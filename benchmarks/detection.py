@@ -5,10 +5,8 @@ each scrape, and an oracle, which knows when each run ends and is bound only by 
 instants and the API's limit.
 """
 
-import argparse
 import asyncio
 import bisect
-import json
 import random
 from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from benchmarks.figures import Figures, run_alone, table
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings
 from cdi_exporter.simulator import HISTORY, LIST, Simulator, many
@@ -209,38 +208,35 @@ WARM, LENGTH = 3600.0, 7200.0
 """Simulated seconds before the measurement, and of it."""
 
 
-def measure(sizes: Sequence[int], interval: float) -> list[Measured]:
+SIZES, QUICK_SIZES = (10, 100, 1000, 5000), (10, 100)
+INTERVAL = 30.0
+"""Seconds between scrapes."""
+
+
+def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
     """Naive, oracle and exporter side by side over the same runs."""
-    return [
-        who(size, interval=interval, warm=WARM, length=LENGTH)
-        for size in sizes
+    rows = [
+        who(size, interval=INTERVAL, warm=WARM, length=LENGTH)
+        for size in sizes or (QUICK_SIZES if quick else SIZES)
         for who in (naive, oracle, exporter)
     ]
+    return {"detection": {"interval": INTERVAL, "rows": [row.row() for row in rows]}}
 
 
-def print_table(rows: Sequence[Measured]) -> None:
-    print(f"{'integrations':>12} {'who':>13} {'requests/min':>13} {'delay p50':>10}", end="")
-    print(f" {'p95':>7} {'max':>7} {'cold start':>11} {'list pass':>10}")
-    for row in rows:
-        delays = row.delays
-        print(
-            f"{row.integrations:>12} {row.who:>13} {row.requests_per_minute:>13} "
-            f"{delays.p50:>10} {delays.p95:>7} {delays.worst:>7} {row.cold_start:>11} "
-            f"{row.list_pass:>10}"
-        )
+def show(figures: Figures) -> None:
+    """Print the table."""
+    head = ["integrations", "who", "requests/min", "delay p50 s", "p95 s", "max s"]
+    rows = [
+        [row["integrations"], row["who"], row["requests_per_minute"]]
+        + [row["delays"][name] for name in ("p50", "p95", "worst")]
+        + [row["cold_start"], row["list_pass"]]
+        for row in figures["detection"]["rows"]
+    ]
+    print(table([*head, "cold start s", "list pass s"], rows), end="\n\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What is asked, and how soon runs show.")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--sizes", default="10,100,1000", help="numbers of integrations")
-    parser.add_argument("--interval", type=float, default=30.0, help="seconds between scrapes")
-    wanted = parser.parse_args()
-    rows = measure([int(size) for size in wanted.sizes.split(",")], wanted.interval)
-    if wanted.json:
-        print(json.dumps([row.row() for row in rows], indent=2))
-    else:
-        print_table(rows)
+    run_alone(__doc__, measure, show)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """What a page costs: the library, our own writer, and the ways to compress it.
 
-    python benchmarks/exposition.py [--json] [--sizes 10,100,1000,10000] [--rounds 5]
+    python -m benchmarks.exposition [--quick] [--sizes 10,100,1000,10000] [--json FILE]
 
 CPU milliseconds of this process, median of the rounds; in each round every variant runs
 once, one after the other. Bytes and resident memory besides. Values are random, which
 compresses worse than what is real.
 """
 
-import argparse
 import gzip
-import json
 import math
 import multiprocessing
 import os
@@ -18,7 +16,7 @@ import statistics
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -26,6 +24,7 @@ from pathlib import Path
 
 from prometheus_client.core import Metric as Family
 
+from benchmarks.figures import Figures, across, run_alone, table
 from cdi_exporter.catalog import REQUEST_DURATION_BUCKETS
 from cdi_exporter.exposition import (
     Exposition,
@@ -41,6 +40,9 @@ from cdi_exporter.snapshot import (
     IntegrationSnapshot,
     WorkspaceSnapshot,
 )
+
+SIZES, QUICK_SIZES = (10, 100, 1000, 10_000), (10, 100)
+ROUNDS, QUICK_ROUNDS = 5, 2
 
 NOW = 1795514413.0
 WORKSPACES = 5
@@ -237,7 +239,7 @@ def memory_in_a_fresh_process(size: int) -> dict[str, float]:
     return grown
 
 
-def measure(size: int, rounds: int) -> dict[str, dict[str, float]]:
+def measure_one(size: int, rounds: int) -> dict[str, dict[str, float]]:
     page = Page(size)
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -250,29 +252,24 @@ def measure(size: int, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def print_table(results: dict[int, dict[str, dict[str, float]]]) -> None:
-    first = next(iter(results.values()))
-    for kind, form in (("cpu_ms", ",.2f"), ("bytes", ",.0f"), ("resident_mib", ",.1f")):
-        print(f"{kind:44}" + "".join(f"{f'N={size}':>14}" for size in results))
-        for name in first[kind]:
-            row = (format(result[kind][name], form) for result in results.values())
-            print(f"  {name:42}" + "".join(f"{figure:>14}" for figure in row))
-        print()
+def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
+    """One entry per number of integrations."""
+    wanted = sizes or (QUICK_SIZES if quick else SIZES)
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    return {"exposition": {str(size): measure_one(size, rounds) for size in wanted}}
+
+
+def show(figures: Figures) -> None:
+    """Print the tables."""
+    by_size = figures["exposition"]
+    head = [f"N={size}" for size in by_size]
+    for kind in ("cpu_ms", "bytes", "resident_mib"):
+        rows = across(by_size, lambda one, kind=kind: one[kind])  # type: ignore[misc]
+        print(table([kind, *head], rows), end="\n\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a page of the exposition costs.")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--sizes", default="10,100,1000,10000", help="numbers of integrations")
-    parser.add_argument("--rounds", type=int, default=5)
-    wanted = parser.parse_args()
-    results = {
-        size: measure(size, wanted.rounds) for size in map(int, str(wanted.sizes).split(","))
-    }
-    if wanted.json:
-        print(json.dumps(results, indent=2))
-    else:
-        print_table(results)
+    run_alone(__doc__, measure, show)
 
 
 if __name__ == "__main__":

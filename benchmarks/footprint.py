@@ -1,0 +1,285 @@
+"""What the exporter takes: CPU per 1,000 scrapes, resident memory, time to start, idling.
+
+    python -m benchmarks.footprint [--quick] [--sizes 10,100,1000,5000,10000] [--json FILE]
+
+The command `cdi-exporter serve` in a process of its own, from a configuration file, asks a
+simulated Braze in another process; no state file. The rate limits are lifted, since only
+hours would show otherwise what 10,000 integrations take. CPU and memory are those of the
+exporter's process alone, as the kernel counts them.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.children import Child, Client, child, first_answer, free_port, module
+from benchmarks.figures import Figures, across, run_alone, table
+from benchmarks.world import KEY, KNOWN_RUNS, NO_LIMIT
+from tests.e2e.processes import exporter_command
+
+SIZES, QUICK_SIZES = (10, 100, 1000, 5000, 10_000), (10, 100)
+LARGEST_FOR_THE_LIBRARY = 1000
+BUSY_SHARE = 30
+"""One integration in so many has a new run at each scrape: every 15 minutes, at 30 s scrapes."""
+
+CONFIGURATION = """\
+refresh:
+  min_interval: {min_interval}
+  rate_limit_share: 1
+  rate_limits: {{integrations: {limit}, job_sync_status: {limit}}}
+workspaces:
+  - {{name: production, endpoint: "http://127.0.0.1:{braze}", api_key: {key}}}
+"""
+
+BARE = (
+    "import sys, threading; from prometheus_client import start_http_server; "
+    'start_http_server(int(sys.argv[1]), "127.0.0.1"); threading.Event().wait()'
+)
+"""The least exporter that prometheus_client makes: its default metrics alone."""
+
+
+@dataclass
+class Rig:
+    """The exporter's process, and the Braze that it asks."""
+
+    exporter: Child
+    scraper: Client
+    braze: Client
+    number: int
+    configure: Callable[[str], None]
+    """Sets the time between refreshes; to be followed by a reload."""
+    ready: float
+    """Seconds from the process' start until it was ready."""
+
+    def refreshing(self, min_interval: str) -> None:
+        """Reload with another time between refreshes."""
+        self.configure(min_interval)
+        self.scraper.post("/-/reload")
+
+    def scrape(self) -> None:
+        """One answer, with time for everything that it waits for."""
+        self.scraper.get("/metrics", timeout=60)
+
+    def change(self, number: int, runs: int = 1) -> None:
+        """Let so many integrations finish new runs."""
+        self.braze.post(f"/change?number={number}&runs={runs}")
+
+    def requests(self) -> dict[str, int]:
+        """What was asked of Braze so far, by endpoint."""
+        found: dict[str, int] = json.loads(self.braze.get("/read"))
+        return found
+
+    def until_read(self, histories: int) -> None:
+        """Scrape until so many histories were read, and twice more."""
+        while self.requests()["job_sync_status"] < histories:
+            self.scrape()
+        self.scrape()
+        self.scrape()
+
+
+@contextmanager
+def rig(number: int) -> Iterator[Rig]:
+    """The exporter before its first scrape, and a Braze of so many integrations."""
+    with ExitStack() as stack:
+        configuration = Path(stack.enter_context(TemporaryDirectory())) / "config.yml"
+        braze, port = free_port(), free_port()
+        world = child(module("benchmarks.braze", "--port", braze, "--integrations", number))
+        stack.enter_context(world).line()
+
+        def configure(min_interval: str) -> None:
+            configuration.write_text(
+                CONFIGURATION.format(
+                    min_interval=min_interval, limit=NO_LIMIT, braze=braze, key=KEY
+                )
+            )
+
+        configure("0s")
+        exporter = stack.enter_context(child(command(configuration, port)))
+        ready = first_answer(exporter, port, "/-/ready")
+        yield Rig(exporter, Client(port), Client(braze), number, configure, ready)
+
+
+def command(configuration: Path, port: int) -> list[str]:
+    """What is measured."""
+    return exporter_command(
+        "serve",
+        f"--config.file={configuration}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-lifecycle",
+    )
+
+
+def measure_one(number: int, quick: bool) -> dict[str, Any]:
+    """CPU and memory of one exporter over `number` integrations, from its start on."""
+    with rig(number) as found:
+        before = found.exporter.resident
+        began, cpu = time.monotonic(), found.exporter.cpu
+        found.until_read(number)
+        cold = {
+            "seconds": time.monotonic() - began,
+            "cpu_ms_per_request": (found.exporter.cpu - cpu) / sum(found.requests().values()) * 1e3,
+        }
+        warm = found.exporter.resident
+        seconds = 1.0 if quick else 10.0
+        per_thousand = {"with a whole refresh, nothing changed": _refreshing(found, 0, seconds)}
+        changed = max(1, number // BUSY_SHARE)
+        per_thousand["with a whole refresh, 1 in 30 changed"] = _refreshing(found, changed, seconds)
+        found.change(number, runs=KNOWN_RUNS - 1)
+        found.until_read(found.requests()["job_sync_status"] + number)
+        later = found.exporter.resident
+        found.refreshing("1d")
+        found.scrape()
+        per_thousand["no refresh due"] = _per_thousand(found, found.scrape, seconds)
+        idle = _idle(found, 2.0 if quick else 20.0)
+        return {
+            "cold_start": cold,
+            "cpu_seconds_per_1000_scrapes": per_thousand,
+            "idle_cpu_ms_per_minute": idle,
+            "resident_mib": {
+                "nothing known": before,
+                f"{KNOWN_RUNS} runs known of each": warm,
+                f"{2 * KNOWN_RUNS - 1} runs known of each": later,
+                "the most at any time": found.exporter.peak,
+            },
+        }
+
+
+def _refreshing(found: Rig, changed: int, seconds: float) -> float:
+    def scrape() -> None:
+        if changed:
+            found.change(changed)
+        found.scrape()
+
+    return _per_thousand(found, scrape, seconds)
+
+
+def _per_thousand(found: Rig, scrape: Callable[[], None], seconds: float) -> float:
+    """CPU seconds per 1,000 scrapes, by at least three of them in at least `seconds`."""
+    before, until, times = found.exporter.cpu, time.monotonic() + seconds, 0
+    while times < 3 or time.monotonic() < until:
+        scrape()
+        times += 1
+    return (found.exporter.cpu - before) / times * 1e3
+
+
+def _idle(found: Rig, seconds: float) -> float:
+    before = found.exporter.cpu
+    time.sleep(seconds)
+    return (found.exporter.cpu - before) * 1e3 * 60 / seconds
+
+
+def library(number: int, quick: bool) -> float:
+    """CPU seconds that prometheus_client's server takes for 1,000 scrapes of the same page."""
+    port = free_port()
+    served = module("benchmarks.served", "library", "--port", port, "--integrations", number)
+    with child(served) as server:
+        server.line()
+        client = Client(port)
+        client.get("/metrics")
+        times = 3 if quick else 20
+        before = server.cpu
+        for _ in range(times):
+            client.get("/metrics")
+        return (server.cpu - before) / times * 1e3
+
+
+def start(runs: int) -> dict[str, dict[str, float]]:
+    """Seconds to the first answers, and what was used then; medians over so many starts."""
+    taken: dict[str, list[dict[str, float]]] = {}
+    for _ in range(runs):
+        taken.setdefault("cdi-exporter serve, 10 integrations", []).append(_start_ours())
+        taken.setdefault("prometheus_client alone", []).append(_start_bare())
+    return {
+        name: {key: statistics.median(each[key] for each in starts) for key in starts[0]}
+        for name, starts in taken.items()
+    }
+
+
+def _start_ours() -> dict[str, float]:
+    with rig(10) as found:
+        return _until_metrics(found.exporter, found.scraper.port, found.ready)
+
+
+def _start_bare() -> dict[str, float]:
+    port = free_port()
+    with child([sys.executable, "-c", BARE, str(port)]) as server:
+        return _until_metrics(server, port, None)
+
+
+def _until_metrics(server: Child, port: int, ready: float | None) -> dict[str, float]:
+    metrics = first_answer(server, port, "/metrics")
+    return {
+        "ready_seconds": metrics if ready is None else ready,
+        "metrics_seconds": metrics,
+        "cpu_seconds": server.cpu,
+        "resident_mib": server.resident,
+    }
+
+
+def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
+    """The starts, and one entry per number of integrations."""
+    wanted = sizes or (QUICK_SIZES if quick else SIZES)
+    starts = start(3 if quick else 9)
+    by_size = {str(number): measure_one(number, quick) for number in wanted}
+    for number in wanted:
+        if number <= LARGEST_FOR_THE_LIBRARY:
+            scrapes = by_size[str(number)]["cpu_seconds_per_1000_scrapes"]
+            scrapes["prometheus_client's server, rendering each time"] = library(number, quick)
+    return {
+        "footprint": {
+            "command": "cdi-exporter serve --config.file=… --web.listen-address=127.0.0.1:…",
+            "start": starts,
+            "by_integrations": by_size,
+            "resident_kib_per_integration": _per_integration(by_size),
+        }
+    }
+
+
+def _per_integration(by_size: dict[str, Any]) -> dict[str, float]:
+    """KiB that each integration adds, from the smallest size to the others."""
+    (base, least), *others = by_size.items()
+    return {
+        number: (_later(one) - _later(least)) * 1024 / (int(number) - int(base))
+        for number, one in others
+    }
+
+
+def _later(one: dict[str, Any]) -> float:
+    return float(one["resident_mib"][f"{2 * KNOWN_RUNS - 1} runs known of each"])
+
+
+def show(figures: Figures) -> None:
+    """Print the tables."""
+    found = figures["footprint"]
+    by_size = found["by_integrations"]
+    head = [f"N={number}" for number in by_size]
+    start_head = ["start (medians)", "s to /-/ready", "s to /metrics", "CPU s", "MiB"]
+    print(table(start_head, [[name, *each.values()] for name, each in found["start"].items()]))
+    for title, key in (
+        ("CPU s per 1,000 scrapes", "cpu_seconds_per_1000_scrapes"),
+        ("resident MiB", "resident_mib"),
+        ("cold start, limits lifted", "cold_start"),
+    ):
+        rows = across(by_size, lambda one, key=key: one[key])  # type: ignore[misc]
+        print("", table([title, *head], rows), sep="\n")
+    per_integration = found["resident_kib_per_integration"]
+    rows = [
+        ["resident KiB per integration", *(per_integration.get(number) for number in by_size)],
+        ["idle: CPU ms a minute", *(one["idle_cpu_ms_per_minute"] for one in by_size.values())],
+    ]
+    print("", table(["", *head], rows), sep="\n", end="\n\n")
+
+
+def main() -> None:
+    run_alone(__doc__, measure, show)
+
+
+if __name__ == "__main__":
+    main()

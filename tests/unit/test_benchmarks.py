@@ -1,0 +1,134 @@
+"""What the benchmarks do with their figures, and the world that they measure."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import __main__ as every
+from benchmarks import latency
+from benchmarks.figures import (
+    Spread,
+    across,
+    machine,
+    machine_line,
+    quantile,
+    shown,
+    sizes,
+    table,
+    write_json,
+)
+from benchmarks.world import KNOWN_RUNS, World
+from tests.virtual import EPOCH
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
+def test_a_quantile_is_a_value_that_enough_others_do_not_exceed(
+    values: list[float], share: float
+) -> None:
+    """It is one of the values, at least `share` of them reach no higher, and no lower one does."""
+    found = quantile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value < found for value in values) < max(1, share * len(values))
+
+
+def test_quantiles_of_a_hundred_values_are_those_that_one_counts() -> None:
+    """Of 1 to 100 the median is 50, the 99th percentile 99, the least 1."""
+    assert Spread.of([*map(float, range(100, 0, -1))]) == Spread(100, 1.0, 50.0, 99.0)
+
+
+def test_nothing_measured_has_no_quantile() -> None:
+    """Without samples the figures are not numbers, and are shown as a dash."""
+    assert math.isnan(quantile([], 0.5))
+    assert shown(math.nan) == shown(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.01234, "0.012"),
+        (1.234, "1.23"),
+        (12.34, "12.3"),
+        (1234.5, "1,234"),
+        (12345, "12,345"),
+        ("static file", "static file"),
+    ],
+)
+def test_a_cell_has_three_digits(value: object, text: str) -> None:
+    """Floats are rounded to what a measurement can tell; whole numbers stay whole."""
+    assert shown(value) == text
+
+
+def test_a_table_is_markdown_with_its_numbers_to_the_right() -> None:
+    """All lines are as wide, and the rule says on which side a column stands."""
+    assert table(["server", "ms"], [["file", 1.5], ["exporter", None]]).splitlines() == [
+        "| server   |   ms |",
+        "|:---------|-----:|",
+        "| file     | 1.50 |",
+        "| exporter |    - |",
+    ]
+
+
+def test_a_figure_that_one_size_lacks_leaves_a_gap() -> None:
+    """Rows are the names that any size has, columns the sizes."""
+    rows = across({"10": {"a": 1}, "100": {"a": 2, "b": 3}}, lambda one: one)
+    assert rows == [["a", 1, 2], ["b", None, 3]]
+
+
+def test_the_ratios_compare_with_the_same_figure_of_the_others() -> None:
+    """The exporter's median is divided by the file's, the library's by the exporter's."""
+    names = (latency.OURS, latency.CHANGED, latency.FILE, latency.MEMORY, latency.LIBRARY)
+    taken = {
+        name: {"p50": number, "p99": 10 * number, "server_cpu_ms": 100 * number}
+        for name, number in zip(names, (3.0, 6.0, 2.0, 1.0, 60.0), strict=True)
+    }
+    found = latency.ratios(taken)
+    assert found[f"{latency.OURS} / {latency.FILE}: p50"] == 1.5
+    assert found[f"{latency.CHANGED} / {latency.MEMORY}: p99"] == 6.0
+    assert found[f"{latency.LIBRARY} / {latency.OURS}: p50"] == 20.0
+    assert f"{latency.LIBRARY} / {latency.OURS}: p99" not in found
+
+
+def test_the_library_may_be_left_out() -> None:
+    """Sizes at which it takes too long have no ratio to it."""
+    names = (latency.OURS, latency.CHANGED, latency.FILE, latency.MEMORY)
+    taken = {name: {"p50": 1.0, "p99": 1.0, "server_cpu_ms": 1.0} for name in names}
+    assert not [name for name in latency.ratios(taken) if latency.LIBRARY in name]
+
+
+def test_the_machine_is_told_without_its_name(tmp_path: Path) -> None:
+    """The JSON and the line above the tables say cores and versions, and no host."""
+    described = machine()
+    write_json(str(tmp_path / "all.json"), {"machine": described})
+    assert json.loads((tmp_path / "all.json").read_text())["machine"] == described
+    assert f"{described['cores']} cores" in machine_line(described)
+    assert "node" not in described
+    assert "host" not in described
+
+
+def test_only_benchmarks_that_exist_are_chosen() -> None:
+    """A misspelt name is refused with the names that there are."""
+    assert every.names("latency,footprint") == ["latency", "footprint"]
+    with pytest.raises(argparse.ArgumentTypeError, match="'latncy' is none of detection, "):
+        every.names("latncy")
+    assert sizes("10,100") == [10, 100]
+
+
+def test_the_world_changes_only_when_told_to() -> None:
+    """Each change gives the next integrations their new runs, finished by now, all in turn."""
+    world = World(3, lambda: EPOCH)
+    assert {len(each.runs) for each in world.integrations} == {KNOWN_RUNS}
+    world.change(2, runs=4)
+    world.change(2)
+    added = sorted(len(each.runs) - KNOWN_RUNS for each in world.integrations)
+    assert added == [1, 4, 5]
+    for each in world.integrations:
+        starts = [run.start for run in each.runs]
+        assert starts == sorted(set(starts))
+        assert all((run.finish or math.inf) <= EPOCH * 1e6 for run in each.runs)
