@@ -1,5 +1,6 @@
 """The status page: a person's view of what is known, as HTML."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,14 +30,17 @@ GLYPHS = {
     Status.UNKNOWN: "?",
 }
 _EXAMPLE = (
-    Run(Status.SUCCESS, rows_synced=70),
-    Run(Status.SUCCESS, rows_synced=90),
+    *(Run(Status.SUCCESS, rows_synced=70 + 20 * (each % 3)) for each in range(16)),
     Run(Status.PARTIAL, rows_synced=60),
     Run(Status.SUCCESS, rows_synced=80),
     Run(Status.ERROR, rows_synced=0),
+    Run(Status.ERROR, rows_synced=0),
     Run(Status.CONFIG_ERROR, rows_synced=0),
     Run(Status.UNKNOWN, rows_synced=50),
+    Run(Status.SUCCESS, rows_synced=100),
+    Run(Status.SUCCESS, rows_synced=90),
 )
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=[a-z%])")
 FILTER_LABELS = {
     "all": "all",
     "attention": "need attention",
@@ -94,10 +98,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        duration=wording.duration,
-        moment=wording.moment,
+        duration=lambda seconds: _kept(wording.duration(seconds)),
+        moment=lambda seconds: _kept(wording.moment(seconds)),
         count=wording.count,
-        percent=wording.percent,
+        percent=lambda ratio: _kept(wording.percent(ratio)),
+        kept=_kept,
         short=_short,
         iso=_iso,
         utc=_utc,
@@ -121,6 +126,11 @@ def _vocabulary() -> dict[str, Any]:
         "code_reason": advice.reason,
         "advice": advice.ADVICE,
     }
+
+
+def _kept(text: str) -> str:
+    """A number and its unit stay in one line."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _short(name: str) -> str:

@@ -207,8 +207,15 @@ class WorkspaceStatus:
             return State.FAILING
         if self._up is None:
             return State.STARTING if self.exchanges else State.WAITING
-        newest = max(self.last_refresh or 0.0, self.exchanges[0].at if self.exchanges else 0.0)
-        return State.SILENT if self.now - newest > SILENT_AFTER else State.OK
+        quiet = self.quiet_for
+        return State.SILENT if quiet is None or quiet > SILENT_AFTER else State.OK
+
+    @property
+    def quiet_for(self) -> float | None:
+        """Seconds since the last complete refresh or request; None where there was neither."""
+        known = [self.last_refresh] if self.last_refresh is not None else []
+        newest = max(known + [each.at for each in self.exchanges[:1]], default=None)
+        return None if newest is None else max(0.0, self.now - newest)
 
     @property
     def age(self) -> float | None:

@@ -47,7 +47,7 @@
       document.title = page.title;
       restore(before);
       const rows = status.querySelectorAll(".integrations tbody tr").length;
-      said.textContent = announce ? `${rows} integrations shown` : "";
+      said.textContent = announce ? `${rows} ${rows === 1 ? "integration" : "integrations"} shown` : "";
       said.classList.add("hidden");
     } catch {
       if (turn !== newest) return;

@@ -113,6 +113,14 @@ def test_a_workspace_that_nobody_scrapes_says_so() -> None:
     assert "no scrape has asked for this workspace in 1 h" in told
 
 
+def test_a_workspace_that_nobody_scrapes_may_never_have_been_complete() -> None:
+    """The first scrapes got through, and then no other came before all was read."""
+    asked = workspace("w", facts("a"), last_refresh=None, exchanges=(exchange(ago=2 * HOUR),))
+    told = words(page(Shown(asked)))
+    assert "no scrape has asked for this workspace in 2 h" in told
+    assert "not complete yet" in told
+
+
 def test_a_workspace_without_integrations_says_so() -> None:
     """An empty list is an answer too."""
     assert "Braze lists no integration for this workspace" in words(page(Shown(workspace("w"))))

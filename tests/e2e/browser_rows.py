@@ -1,0 +1,134 @@
+"""The rows of the status page as a person reads them, and as the simulator would write them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from playwright.sync_api import Page
+
+from cdi_exporter.model import FINISHED_STATUSES, Run
+from cdi_exporter.simulator import Truth
+
+GLYPHS = {"success": "✔", "partial": "◐", "error": "✖", "config_error": "⚙", "unknown": "?"}
+_READ = """
+() => [...document.querySelectorAll(".integrations tbody tr")].map((row) => {
+  const cells = {}, times = {};
+  for (const cell of row.querySelectorAll("td")) {
+    cells[cell.dataset.label] = cell.innerText;
+    times[cell.dataset.label] = cell.querySelector("time")?.dateTime ?? null;
+  }
+  return {
+    name: row.querySelector("th bdi").textContent, cells, times,
+    why: [...row.querySelectorAll(".why")].map((each) => each.innerText),
+    drawn: row.querySelector(".spark title")?.textContent ?? "",
+  };
+})
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One integration: the texts of its cells, and the moments that they stand for."""
+
+    name: str
+    cells: Mapping[str, str]
+    times: Mapping[str, str | None]
+    why: list[str]
+    drawn: str
+    """The words of the picture."""
+
+
+def plain(text: str) -> str:
+    """The text with single spaces."""
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def rows(page: Page) -> list[Row]:
+    """The rows in their order."""
+    return [
+        Row(
+            each["name"],
+            {label: plain(text) for label, text in each["cells"].items()},
+            each["times"],
+            [plain(text) for text in each["why"]],
+            each["drawn"],
+        )
+        for each in page.evaluate(_READ)
+    ]
+
+
+def names(page: Page) -> list[str]:
+    """The names in their order."""
+    return [each.name for each in rows(page)]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the row of an integration must say, after what really happened."""
+
+    status: str
+    rows: str
+    failed: str
+    last: str | None
+    success: str | None
+    next: str | None
+
+
+FIRST_PAGE = 10
+"""Runs of a history that the exporter reads at first; of older ones it knows nothing."""
+
+NOTHING = "–"  # noqa: RUF001 -- the dash that the page shows where nothing is known
+
+
+def expected(truth: Truth, identifier: str, now: float, due: float | None) -> Expected:
+    """The truth of one integration at `now`, in the page's words."""
+    newest = truth.run_states_at(identifier, now)[:FIRST_PAGE]
+    runs = [run for run in newest if run.status in FINISHED_STATUSES]
+    if not runs:
+        return Expected("– no run known", NOTHING, NOTHING, None, None, iso(due))  # noqa: RUF001 -- the same dash
+    last = max(runs, key=_finish)
+    successes = [run for run in runs if run.status.value == "success"]
+    return Expected(
+        f"{GLYPHS[last.status.value]} {last.status.value.replace('_', ' ')}",
+        NOTHING if last.rows_synced is None else f"{last.rows_synced:,}",
+        _failed(last),
+        iso(last.finish),
+        iso(max(map(_finish, successes), default=None)),
+        iso(due),
+    )
+
+
+def shown(row: Row) -> Expected:
+    """The same of what the page shows; a run under way and lateness are left out."""
+    status = row.cells["Status"].partition(" !")[0].partition(" ▶")[0]
+    return Expected(
+        status.removesuffix(" not known"),
+        row.cells["Rows"].removesuffix(" not known"),
+        row.cells["Failed"].partition(" % ")[0].removesuffix(" %").removesuffix(" not known"),
+        row.times["Last run"],
+        row.times["Last success"],
+        row.times["Next run"],
+    )
+
+
+def _failed(run: Run) -> str:
+    rows = (run.rows_synced or 0) + (run.rows_failed or 0)
+    if run.rows_failed is None or not rows:
+        return NOTHING
+    value = 100 * run.rows_failed / rows
+    if 0 < value < 0.1:
+        return "<0.1"
+    return ">99.9" if 99.9 < value < 100 else f"{value:.1f}".removesuffix(".0")
+
+
+def _finish(run: Run) -> float:
+    assert run.finish is not None
+    return run.finish
+
+
+def iso(moment: float | None) -> str | None:
+    """Unix seconds as the page writes them for machines."""
+    if moment is None:
+        return None
+    return f"{datetime.fromtimestamp(int(moment), UTC):%Y-%m-%dT%H:%M:%SZ}"
