@@ -1,0 +1,226 @@
+"""The example configuration of Alertmanager: checked, routed, inhibiting, well worded."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.e2e.processes import eventually
+from tests.rules.alertmanager import CONFIGURATION, alertmanager, inbox
+from tests.rules.scenarios import RULE_FILE, minute, program
+
+ALERTS = {
+    rule["alert"]: rule
+    for group in yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+SEVERITY = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
+RECEIVERS = {"critical": "data-on-call", "warning": "data-tickets", "info": "nobody"}
+TEMPLATES = CONFIGURATION.parent / "templates" / "*.tmpl"
+
+
+def _amtool(*arguments: str) -> str:
+    done = subprocess.run(
+        [program("amtool"), *arguments], capture_output=True, check=False, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_amtool_accepts_the_configuration() -> None:
+    """Configuration and templates are read without an error."""
+    assert "1 templates\n  SUCCESS" in _amtool("check-config", str(CONFIGURATION))
+
+
+@pytest.mark.parametrize("severity", RECEIVERS)
+def test_each_severity_has_its_receiver(severity: str) -> None:
+    """Critical alerts call somebody, warnings become tickets, info goes to nobody."""
+    alerts = [name for name, of in SEVERITY.items() if of == severity]
+    assert alerts
+    for alert in alerts:
+        _amtool(
+            "config",
+            "routes",
+            "test",
+            f"--config.file={CONFIGURATION}",
+            f"--verify.receivers={RECEIVERS[severity]}",
+            f"alertname={alert}",
+            f"severity={severity}",
+        )
+
+
+def test_what_is_not_ours_goes_to_nobody() -> None:
+    """The example calls nobody for alerts of others."""
+    routed = _amtool(
+        "config", "routes", "test", f"--config.file={CONFIGURATION}", "alertname=Other"
+    )
+    assert routed.strip() == "nobody"
+
+
+def test_inhibitions(tmp_path: Path) -> None:
+    """What another alert says already is mute; what is of others is not."""
+    given = [
+        *_of_integration("BrazeCDISyncLate", "production", "8d42"),
+        *_of_integration("BrazeCDISyncFailing", "production", "8d42"),
+        *_of_integration("BrazeCDISyncSlow", "production", "8d42"),
+        *_of_integration("BrazeCDISyncFailing", "production", "77aa"),
+        *_of_integration("BrazeCDIRowsFailing", "production", "77aa"),
+        *_of_integration("BrazeCDIRowsFailing", "production", "c0de"),
+        *_of_integration("BrazeCDISyncLate", "europe", "8d42"),
+        {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
+        {"alertname": "BrazeCDIConfigReloadFailed", "instance": "a", "severity": "warning"},
+        {"alertname": "BrazeCDIRateLimitNearlySpent", "workspace": "production", "endpoint": "e"},
+    ]
+    assert _muted(given, tmp_path) == {
+        ("BrazeCDISyncFailing", "production", "8d42"),
+        ("BrazeCDISyncSlow", "production", "8d42"),
+        ("BrazeCDIRowsFailing", "production", "77aa"),
+        ("BrazeCDISyncLate", "europe", "8d42"),
+    }
+
+
+def test_without_an_exporter_all_else_is_mute(tmp_path: Path) -> None:
+    """An exporter that is down mutes all other alerts; one of two does not."""
+    others = [
+        *_of_integration("BrazeCDISyncLate", "production", "8d42"),
+        {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
+        {"alertname": "Other"},
+    ]
+    down = {"alertname": "BrazeCDIExporterDown", "instance": "a", "severity": "critical"}
+    one = {"alertname": "BrazeCDIExporterInstanceDown", "instance": "a", "severity": "warning"}
+    (tmp_path / "down").mkdir()
+    (tmp_path / "one").mkdir()
+    assert _muted([*others, down], tmp_path / "down") == {
+        ("BrazeCDISyncLate", "production", "8d42"),
+        ("BrazeCDIApiUnreachable", "europe", None),
+    }
+    assert _muted([*others[:1], one], tmp_path / "one") == set()
+
+
+def _kept(alert: str) -> int:
+    return minute(ALERTS[alert].get("keep_firing_for", "0m"))
+
+
+def test_who_mutes_outlives_whom_it_mutes() -> None:
+    """The end of a muting alert lets no muted one speak that ends with it."""
+    late = min(_kept("BrazeCDISyncLate"), _kept("BrazeCDISyncConfigError"))
+    failed = [_kept("BrazeCDISyncFailed"), _kept("BrazeCDISyncFailing")]
+    runs = ("ScheduledSyncMissed", "SyncStuck", "RowsFailing", "SourceDataStale", "SyncSlow")
+    assert late > max(failed)
+    assert min(failed) > max(_kept(f"BrazeCDI{name}") for name in runs)
+
+
+def _of_integration(alert: str, workspace: str, identifier: str) -> list[dict[str, str]]:
+    labels = {"alertname": alert, "workspace": workspace, "integration_id": identifier}
+    return [labels | {"integration_name": f"name of {identifier}", "severity": SEVERITY[alert]}]
+
+
+def _muted(given: list[dict[str, str]], folder: Path) -> set[tuple[str, str | None, str | None]]:
+    with inbox() as box, alertmanager(box, folder) as address:
+        url = f"{address}/api/v2/alerts"
+        httpx.post(url, json=[{"labels": labels} for labels in given]).raise_for_status()
+
+        def judged() -> list[dict[str, Any]] | None:
+            alerts: list[dict[str, Any]] = httpx.get(url).json()
+            ready = len(alerts) == len(given) and box.notifications()
+            return alerts if ready else None
+
+        alerts = eventually(judged, "Alertmanager has sent what it sends")
+        return {
+            (
+                alert["labels"]["alertname"],
+                alert["labels"].get("workspace"),
+                alert["labels"].get("integration_id"),
+            )
+            for alert in alerts
+            if alert["status"]["inhibitedBy"]
+        }
+
+
+def _alert(name: str, status: str = "firing") -> dict[str, Any]:
+    return {
+        "status": status,
+        "labels": {
+            "alertname": "BrazeCDISyncLate",
+            "workspace": "production",
+            "integration_id": name,
+            "integration_name": name,
+            "severity": "critical",
+        },
+        "annotations": {
+            "summary": "Data for Braze workspace production is late",
+            "description": f"{name}: no successful run for 2h 11m 0s (late after 2h 0m 0s).",
+            "action": "See in Braze why the last run failed.",
+            "runbook_url": "https://runbooks.example.com/BrazeCDISyncLate.md",
+            "dashboard_url": f"https://grafana.example.com/d/x?a=1&name={name}",
+        },
+        "startsAt": "2026-11-24T05:11:00Z",
+        "endsAt": "2026-11-24T06:30:00Z",
+    }
+
+
+def _rendered(template: str, alerts: list[dict[str, Any]], folder: Path) -> str:
+    data = {
+        "status": "firing" if any(each["status"] == "firing" for each in alerts) else "resolved",
+        "alerts": alerts,
+        "groupLabels": {"alertname": "BrazeCDISyncLate", "workspace": "production"},
+        "commonLabels": {"severity": "critical", "workspace": "production"},
+        "commonAnnotations": {
+            key: alerts[0]["annotations"][key] for key in ("summary", "action", "runbook_url")
+        },
+    }
+    file = folder / "data.json"
+    file.write_text(json.dumps(data), "utf-8")
+    return _amtool(
+        "template",
+        "render",
+        f"--template.glob={TEMPLATES}",
+        f'--template.text={{{{ template "braze_cdi.{template}" . }}}}',
+        f"--template.type={'html' if template == 'html' else 'text'}",
+        f"--template.data={file}",
+    )
+
+
+def test_the_mail_says_what_happened_to_whom_and_what_to_do(tmp_path: Path) -> None:
+    """Subject and text of a mail about two integrations, one of them well again."""
+    alerts = [_alert("orders"), _alert("users", "resolved")]
+    title = _rendered("title", alerts, tmp_path)
+    assert title == "Act now: Data for Braze workspace production is late"
+    assert _rendered("text", alerts, tmp_path).strip() == (
+        """\
+Data for Braze workspace production is late.
+
+* orders: no successful run for 2h 11m 0s (late after 2h 0m 0s).
+  Since 2026-11-24 05:11 UTC.
+  https://grafana.example.com/d/x?a=1&name=orders
+
+* users: over
+  From 2026-11-24 05:11 UTC to 2026-11-24 06:30 UTC.
+
+What to do: See in Braze why the last run failed.
+Runbook: https://runbooks.example.com/BrazeCDISyncLate.md"""
+    )
+
+
+def test_the_mail_about_the_end_asks_nobody_to_act(tmp_path: Path) -> None:
+    """Once all is well the mail says when it was over, and nothing of what to do."""
+    alerts = [_alert("orders", "resolved")]
+    title = _rendered("title", alerts, tmp_path)
+    assert title == "Resolved: Data for Braze workspace production is late"
+    assert "What to do" not in _rendered("text", alerts, tmp_path)
+
+
+def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
+    """A name is text: in a mail it is no markup, in the chat it pings nobody."""
+    alerts = [_alert("<!channel><script>"), _alert("<!here>", "resolved")]
+    page = _rendered("html", alerts, tmp_path)
+    assert "&lt;!channel&gt;&lt;script&gt;: no successful run" in page
+    assert "<script" not in page
+    chat = _rendered("chat", alerts, tmp_path)
+    assert "&lt;!channel&gt;&lt;script&gt;: no successful run" in chat
+    assert "• &lt;!here&gt;: over, from" in chat

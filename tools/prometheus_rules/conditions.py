@@ -1,0 +1,87 @@
+"""Conditions on one integration that several rules share.
+
+Ages are measured to when the integration's data was last confirmed, not to now: while Braze
+cannot be read nothing becomes late, and nothing that was late seems mended.
+"""
+
+from cdi_exporter import catalog
+from cdi_exporter.catalog import Metric
+from tools.prometheus_rules.promql import (
+    PRESENCE,
+    both,
+    bracketed,
+    by,
+    highest,
+    indented,
+    number,
+    of_integration,
+)
+from tools.prometheus_rules.thresholds import Thresholds
+
+SAME = f"on {by(PRESENCE)}"
+"""Match the same integration, whatever its name."""
+
+
+class Conditions:
+    """PromQL about integrations, with these limits."""
+
+    def __init__(self, limits: Thresholds) -> None:
+        self.limits = limits
+
+    def newest(self, metric: Metric, matchers: str = "") -> str:
+        """The newest value per integration."""
+        return of_integration(metric, self.limits.lookback, matchers)
+
+    @property
+    def confirmed(self) -> str:
+        """When the data was last confirmed."""
+        return self.newest(catalog.INTEGRATION_LAST_REFRESH)
+
+    def age(self, of: str) -> str:
+        """How long before the last confirmation."""
+        return bracketed(both("-", self.confirmed, of))
+
+    def status(self, status: str) -> str:
+        """The last finished run has this status."""
+        matcher = f'status="{status}"'
+        return f"{self.newest(catalog.LAST_SYNC_STATUS, matcher)} == 1"
+
+    @property
+    def success_age(self) -> str:
+        """Age of the last success, else of the history, at the last confirmation."""
+        success = self.newest(catalog.LAST_SUCCESS)
+        start = self.newest(catalog.HISTORY_START)
+        return self.age(bracketed(both("or", success, start)))
+
+    @property
+    def stale_after(self) -> str:
+        """The age at which the integration is late."""
+        return self.newest(catalog.STALE_AFTER)
+
+    @property
+    def fresh(self) -> str:
+        """It has succeeded, and not too long ago."""
+        return f"{self.age(self.newest(catalog.LAST_SUCCESS))}\n<= {self.stale_after}"
+
+    @property
+    def failed_and_rare(self) -> str:
+        """The last run failed and the next attempt is far from it."""
+        finish = self.newest(catalog.LAST_SYNC_FINISH)
+        start = self.newest(catalog.LAST_SYNC_START)
+        ended = bracketed(both("or", finish, start))
+        wait = bracketed(both("-", self.newest(catalog.NEXT_SCHEDULED_SYNC), ended))
+        rare = f"{wait}\n> {number(self.limits.rare_after)}"
+        return f"{rare}\nand\n{indented(self.status('error'))}"
+
+    @property
+    def readable(self) -> str:
+        """The end of an expression that is silent where the workspace cannot be read.
+
+        The window is that after which ApiUnreachable speaks.
+        """
+        return f"and on (workspace)\n  {highest(catalog.UP, self.limits.api_window)} == 1"
+
+    def unless(self, condition: str) -> str:
+        """The end of an expression that is silent where the condition holds."""
+        several = bracketed(condition) if "\n" in condition else condition
+        return f"\nunless {SAME}\n{indented(several)}"

@@ -1,0 +1,209 @@
+"""Alerts on what runs carry: rows, watermark; and on what is known of them."""
+
+from cdi_exporter import catalog
+from tools.prometheus_rules.conditions import SAME, Conditions
+from tools.prometheus_rules.facts import COUNT, DURATION, OF_INTEGRATION, OF_WORKSPACE, TIME, Facts
+from tools.prometheus_rules.promql import (
+    PRESENCE,
+    both,
+    bracketed,
+    by,
+    increase,
+    indented,
+    newest,
+    number,
+)
+from tools.prometheus_rules.recording import ROWS_FAILED_INCREASE, ROWS_FAILED_RATIO
+from tools.prometheus_rules.rule import Alert, Group
+from tools.prometheus_rules.syncs import AGE, INTO, NAME
+from tools.prometheus_rules.thresholds import Thresholds
+
+
+def data_alerts(limits: Thresholds) -> Group:
+    """Rows are lost, or the runs carry something odd."""
+    conditions, facts = Conditions(limits), Facts(limits)
+    rules = (
+        _rows_failing(conditions, facts),
+        _source_stale(conditions, facts),
+        _slow(conditions, facts),
+        _rows_unusual(conditions, facts),
+        _unknown_status(conditions, facts),
+    )
+    return Group("braze-cdi-data", "What runs carry", rules)
+
+
+def knowledge_alerts(limits: Thresholds) -> Group:
+    """What is known of an integration is incomplete or old."""
+    conditions, facts = Conditions(limits), Facts(limits)
+    rules = (_disappeared(conditions), _gap(), _not_refreshed(conditions, facts))
+    # A day of history is read for each integration: not at every evaluation.
+    return Group("braze-cdi-knowledge", "What is known of integrations", rules, interval="2m")
+
+
+def _rows_failing(conditions: Conditions, facts: Facts) -> Alert:
+    limits = conditions.limits
+    failed = conditions.newest(catalog.LAST_SYNC_ROWS_FAILED)
+    synced = conditions.newest(catalog.LAST_SYNC_ROWS_SYNCED)
+    every = bracketed(both("+", failed, synced))
+    share, least = number(limits.failed_share), number(limits.failed_rows_at_least)
+    many = number(limits.failed_rows)
+    choices = (
+        f"{both('/', failed, every)}\n> {share}\nand\n  {failed} >= {least}",
+        f"{failed} >= {many}",
+        f"{ROWS_FAILED_RATIO} > {share} and {ROWS_FAILED_INCREASE} >= {least}",
+        f"{ROWS_FAILED_INCREASE} >= {many}",
+    )
+    return Alert(
+        name="RowsFailing",
+        severity="warning",
+        expr="\nor\n".join(bracketed(choice) for choice in choices),
+        held="5m",
+        keep="10m",
+        summary=f"Rows do not reach {INTO}",
+        description=f"{NAME}: {facts.rows()} of the last run failed; it ended with "
+        f"{facts.status()}.{facts.rows_of_hour()}",
+        action="Download the failed rows' errors from the run's page in Braze: unknown users, "
+        "wrong types, too large payloads. Failed rows come again only when they are updated.",
+        dashboard=OF_INTEGRATION,
+        means="Of the last run, or of the last hour, too large a share of the rows or too many "
+        "rows failed.",
+    )
+
+
+def _source_stale(conditions: Conditions, facts: Facts) -> Alert:
+    limits = conditions.limits
+    watermark = conditions.age(conditions.newest(catalog.WATERMARK))
+    limit = (
+        f"clamp_min({number(limits.source_factor)} * {conditions.stale_after}, "
+        f"{number(limits.source_at_least)})"
+    )
+    return Alert(
+        name="SourceDataStale",
+        severity="warning",
+        expr=f"{watermark}\n> {limit}\nand {SAME}\n{indented(bracketed(conditions.fresh))}",
+        held="1h",
+        keep="10m",
+        summary=f"Syncs into {INTO} succeed, but bring no new data",
+        description=f"{NAME}: the newest row in Braze was {AGE} old when it was last looked at, "
+        f"updated at {facts.of_integration(catalog.WATERMARK, TIME)}; {facts.last_success()}.",
+        action="Braze is fine: see whether the job that fills the source table still runs, and "
+        "whether it sets UPDATED_AT.",
+        dashboard=OF_INTEGRATION,
+        means="Runs succeed, but the newest row that they brought is old.",
+    )
+
+
+def _slow(conditions: Conditions, facts: Facts) -> Alert:
+    limits = conditions.limits
+    duration = conditions.newest(catalog.LAST_SYNC_DURATION)
+    typical = conditions.newest(catalog.TYPICAL_DURATION)
+    usual = facts.of_integration(catalog.TYPICAL_DURATION, f", typical are {DURATION}")
+    return Alert(
+        name="SyncSlow",
+        severity="info",
+        expr=f"{duration} > {number(limits.slow_factor)} * {typical}\n"
+        f"and\n  {duration} >= {number(limits.slow_at_least)}",
+        held="5m",
+        summary=f"Syncs into {INTO} took much longer than usual",
+        description=f"{NAME}: the last run took {AGE}{usual}.",
+        action="Compare the run's rows with those before; look at the warehouse's load.",
+        dashboard=OF_INTEGRATION,
+        means="The last run took many times longer than is typical for its integration.",
+    )
+
+
+def _rows_unusual(conditions: Conditions, facts: Facts) -> Alert:
+    limits = conditions.limits
+    rows = conditions.newest(catalog.LAST_SYNC_ROWS_SYNCED)
+    typical = conditions.newest(catalog.TYPICAL_ROWS)
+    factor = number(limits.rows_factor)
+    odd = "\nor\n".join((f"  {rows} < {typical} / {factor}", f"  {rows} > {typical} * {factor}"))
+    usual = facts.of_integration(catalog.TYPICAL_ROWS, f", typical are {COUNT}")
+    return Alert(
+        name="SyncRowsUnusual",
+        severity="info",
+        expr=f"(\n{odd}\n)\nand\n  {typical} >= {number(limits.rows_at_least)}\n"
+        f"and\n  {conditions.status('success')}",
+        held="5m",
+        summary=f"Syncs into {INTO} brought an unusual number of rows",
+        description=f'{NAME}: the last run synced {{{{ $value | printf "%.0f" }}}} rows{usual}.',
+        action="See whether the source table was emptied, filled again, or is only half loaded.",
+        dashboard=OF_INTEGRATION,
+        means="A successful run brought many times fewer or more rows than is typical.",
+    )
+
+
+def _unknown_status(conditions: Conditions, facts: Facts) -> Alert:
+    counted = increase(catalog.SYNCS, "1h", 'status="unknown"', catalog.INTEGRATION)
+    return Alert(
+        name="UnknownStatus",
+        severity="info",
+        expr=f"{conditions.status('unknown')}\nor\n  {counted} > 0",
+        held="5m",
+        summary=f"Syncs into {INTO} ended with a status that cdi-exporter does not know",
+        description=f"{NAME}: a run ended with a status other than success, partial, error and "
+        f"config_error; {facts.last_success()}.",
+        action="See in Braze what it calls the run; update cdi-exporter.",
+        dashboard=OF_INTEGRATION,
+        means="Braze added a status since this exporter was written.",
+    )
+
+
+def _disappeared(conditions: Conditions) -> Alert:
+    before = newest(catalog.INTEGRATION_INFO, "1d", labels=catalog.INTEGRATION)
+    now = newest(catalog.INTEGRATION_INFO, conditions.limits.lookback, labels=PRESENCE)
+    return Alert(
+        name="IntegrationDisappeared",
+        severity="warning",
+        expr=f"{before}\nunless on {by(PRESENCE)}\n  {now}\n{conditions.readable}",
+        held="30m",
+        keep="15m",
+        summary=f"Integrations of {INTO} are no longer listed",
+        description=f"{NAME} (ID {{{{ $labels.integration_id }}}}) was there within the last day "
+        "and is no longer listed by Braze.",
+        action="Ask who deleted it, or whether the exporter's configuration now excludes it. "
+        "The alert ends by itself a day after.",
+        dashboard=OF_WORKSPACE,
+        means="An integration that was there within the last day is gone, while its workspace "
+        "can be read.",
+    )
+
+
+def _gap() -> Alert:
+    return Alert(
+        name="HistoryGap",
+        severity="warning",
+        expr=f"{increase(catalog.HISTORY_GAPS, '1h')} > 0",
+        held="",
+        summary=f"Runs of syncs into {INTO} may have gone uncounted",
+        description=f"{NAME}: within the last hour the history that Braze lists ended, or was "
+        "cut, before runs that were known. Counters may lack runs; the last status is right.",
+        action="See how long the exporter did not run or was not scraped; give it a state file "
+        "if it has none.",
+        dashboard=OF_INTEGRATION,
+        means="Continuity was lost: runs may be missing from the counters.",
+    )
+
+
+def _not_refreshed(conditions: Conditions, facts: Facts) -> Alert:
+    failing = f"{conditions.newest(catalog.INTEGRATION_UP)} == 0"
+    age = f"time() - {conditions.confirmed}"
+    never = f"{failing}\nunless {SAME}\n{indented(conditions.confirmed)}"
+    old = f"{age} > {number(conditions.limits.unrefreshed_after)}"
+    since = facts.of_integration(
+        catalog.INTEGRATION_LAST_REFRESH, f"last confirmed at {TIME}", "never read yet"
+    )
+    return Alert(
+        name="DataNotRefreshed",
+        severity="warning",
+        expr=f"{bracketed(both('or', old, bracketed(never)))}\n{conditions.readable}",
+        held="15m",
+        keep="15m",
+        summary=f"What is known of syncs into {INTO} is old",
+        description=f"{NAME}: {since}, though its workspace can be read. Whether it is late or "
+        "failing is not known.",
+        action="The exporter's status page and log tell why its history cannot be read: a wrong "
+        "ID, an answer that is not understood, or too small a request budget.",
+        dashboard=OF_INTEGRATION,
+        means="An integration's own data is old although its workspace can be read.",
+    )

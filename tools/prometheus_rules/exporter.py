@@ -1,0 +1,97 @@
+"""Alerts on the exporter itself."""
+
+from cdi_exporter import catalog
+from tools.prometheus_rules.facts import OVERVIEW
+from tools.prometheus_rules.promql import increase, newest
+from tools.prometheus_rules.rule import Alert, Group
+from tools.prometheus_rules.thresholds import Thresholds
+
+INSTANCE = ("job", "instance")
+_WHERE = "{{ $labels.instance }} (job {{ $labels.job }})"
+
+
+def exporter_alerts(limits: Thresholds) -> Group:
+    """The exporter is down, or has trouble of its own."""
+    rules = (*_availability(limits), *_health(limits))
+    return Group("braze-cdi-exporter", "The exporter itself", rules)
+
+
+def _availability(limits: Thresholds) -> tuple[Alert, ...]:
+    last = f'last_over_time(up{{job="{limits.job}"}}[{limits.lookback}])'
+    down = f"max by (job, instance) ({last}) == 0"
+    another = f"max by (job) ({last}) == 1"
+    return (
+        Alert(
+            name="ExporterDown",
+            severity="critical",
+            expr=f"{down}\nunless on (job)\n  {another}",
+            held="5m",
+            summary="cdi-exporter is down: no Braze workspace is watched",
+            description=f"{_WHERE} does not answer Prometheus, and no other exporter of this job "
+            "does. Failed and late syncs go unseen.",
+            action="See whether the process runs, read its log, start it again.",
+            dashboard=OVERVIEW,
+            means="Prometheus cannot scrape the exporter, nor any other of the same job.",
+        ),
+        Alert(
+            name="ExporterInstanceDown",
+            severity="warning",
+            expr=f"{down}\nand on (job)\n  {another}",
+            held="15m",
+            summary="One of several cdi-exporters is down",
+            description=f"{_WHERE} does not answer Prometheus; another exporter of this job does. "
+            "Workspaces that only this one reads are not watched.",
+            action="See whether the process runs, read its log, start it again.",
+            dashboard=OVERVIEW,
+            means="Prometheus cannot scrape this exporter, but another of the same job.",
+        ),
+        Alert(
+            name="ExporterAbsent",
+            severity="critical",
+            expr=f'absent_over_time(up{{job="{limits.job}"}}[{limits.lookback}])',
+            held="15m",
+            summary="Prometheus does not scrape cdi-exporter: no Braze workspace is watched",
+            description="Prometheus has no target of job {{ $labels.job }}. Failed and late syncs "
+            "go unseen.",
+            action="Look for the job in Prometheus under Status, Targets; correct its scrape "
+            "configuration or service discovery.",
+            dashboard=OVERVIEW,
+            means="Prometheus has no target of the exporter's job at all.",
+        ),
+    )
+
+
+def _health(limits: Thresholds) -> tuple[Alert, ...]:
+    reloaded = newest(catalog.CONFIG_RELOAD_SUCCESSFUL, limits.lookback, labels=INSTANCE)
+    writes = increase(catalog.STATE_WRITES_FAILED, "15m", labels=INSTANCE)
+    return (
+        Alert(
+            name="ConfigReloadFailed",
+            severity="warning",
+            expr=f"{reloaded} == 0",
+            held="5m",
+            keep="10m",
+            summary="cdi-exporter runs with an old configuration",
+            description=f"{_WHERE} rejected its changed configuration file and goes on with the "
+            "one before. It will not start again with this file.",
+            action="Run cdi-exporter check --offline with the same file: it names each mistake "
+            "and its line.",
+            dashboard=OVERVIEW,
+            means="The last reload of the configuration failed.",
+        ),
+        Alert(
+            name="StateWritesFailing",
+            severity="warning",
+            expr=f"{writes} > 0",
+            held="5m",
+            keep="10m",
+            summary="cdi-exporter cannot write its state file",
+            description=f"{_WHERE} failed to write its state file "
+            '{{ $value | printf "%.0f" }} times within 15 minutes. Counters stand still '
+            "until it can.",
+            action="See whether the disk is full or read-only, and whether the exporter may "
+            "write the file; its log has the reason.",
+            dashboard=OVERVIEW,
+            means="Writes to the state file fail, so that counters stand still.",
+        ),
+    )

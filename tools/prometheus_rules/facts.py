@@ -1,0 +1,127 @@
+"""Pieces of annotations: what a person wants to read, asked of Prometheus as the alert fires.
+
+An alert's value is one number and its labels must not change while it fires; so the rest
+(status, failures in a row, times) is queried within the template.
+"""
+
+from cdi_exporter import catalog
+from cdi_exporter.catalog import Metric
+from tools.prometheus_rules.promql import selector
+from tools.prometheus_rules.thresholds import Thresholds
+
+OVERVIEW = "/d/braze-cdi-overview"
+OF_WORKSPACE = f"{OVERVIEW}?var-workspace={{{{ $labels.workspace | urlquery }}}}"
+OF_INTEGRATION = (
+    "/d/braze-cdi-integration?var-workspace={{ $labels.workspace | urlquery }}"
+    "&var-integration={{ $labels.integration_name | urlquery }}"
+)
+"""Dashboards, with their variables filled."""
+
+VALUE = ". | first | value"
+DURATION = f"{{{{ {VALUE} | humanizeDuration }}}}"
+COUNT = f'{{{{ {VALUE} | printf "%.0f" }}}}'
+SHARE = f"{{{{ {VALUE} | humanizePercentage }}}}"
+TIME = f'{{{{ ({VALUE} | toTime).Format "2006-01-02 15:04 UTC" }}}}'
+"""How the value of a query is written."""
+
+REASONS = {
+    "unauthorized": "Braze does not know the API key (401)",
+    "forbidden": "the API key lacks a permission (403)",
+    "rate_limited": "the API rate limit is spent (429)",
+    "timeout": "Braze does not answer in time",
+    "connection": "no connection to Braze",
+    "server_error": "Braze answers with an error of its own (5xx)",
+    "invalid_response": "what answers is not the documented API, a proxy perhaps",
+    "other": "the exporter's log tells",
+}
+"""Values of the label `reason`, in words."""
+
+
+class Facts:
+    """Queries about the integration or workspace that an alert names."""
+
+    def __init__(self, limits: Thresholds) -> None:
+        self._lookback = limits.lookback
+
+    def _asked(self, query: str, labels: tuple[str, ...], found: str, otherwise: str) -> str:
+        arguments = " ".join(f"$labels.{label}" for label in labels)
+        no = f"{{{{ else }}}}{otherwise}" if otherwise else ""
+        return f"{{{{ with printf `{query}` {arguments} | query }}}}{found}{no}{{{{ end }}}}"
+
+    def _newest(self, metric: Metric, labels: tuple[str, ...], further: str = "") -> str:
+        matchers = ",".join(f"{label}=%q" for label in labels) + further
+        return f"last_over_time({selector(metric, matchers)}[{self._lookback}])"
+
+    def of_integration(self, metric: Metric, found: str, otherwise: str = "") -> str:
+        """The value of a metric of this integration, written as `found`."""
+        labels = ("workspace", "integration_id")
+        return self._asked(f"max({self._newest(metric, labels)})", labels, found, otherwise)
+
+    def of_workspace(self, metric: Metric, found: str, otherwise: str = "") -> str:
+        """The value of a metric of this workspace, written as `found`."""
+        labels = ("workspace",)
+        return self._asked(f"max({self._newest(metric, labels)})", labels, found, otherwise)
+
+    def status(self) -> str:
+        """The status of this integration's last run, as Braze calls it."""
+        labels = ("workspace", "integration_id")
+        query = f"max by (status) ({self._newest(catalog.LAST_SYNC_STATUS, labels)}) == 1"
+        return self._asked(query, labels, '{{ . | first | label "status" }}', "unknown")
+
+    def failures(self) -> str:
+        """`; 3 failed runs in a row`, or nothing where there are fewer than two."""
+        labels = ("workspace", "integration_id")
+        query = f"max({self._newest(catalog.CONSECUTIVE_FAILURES, labels)}) > 1"
+        return self._asked(query, labels, f"; {COUNT} failed runs in a row", "")
+
+    def last_success(self) -> str:
+        """When this integration last succeeded, or since when it has not."""
+        never = self.of_integration(
+            catalog.HISTORY_START, f"none since its history began at {TIME}", "none is known"
+        )
+        return self.of_integration(catalog.LAST_SUCCESS, f"last success at {TIME}", never)
+
+    def next_run(self) -> str:
+        """When this integration runs next."""
+        return self.of_integration(
+            catalog.NEXT_SCHEDULED_SYNC, f"next attempt at {TIME}", "no attempt is scheduled"
+        )
+
+    def rows(self) -> str:
+        """How many rows of the last run failed, of how many: `17 of 340 rows (5%)`."""
+        labels = ("workspace", "integration_id")
+        failed = self._newest(catalog.LAST_SYNC_ROWS_FAILED, labels)
+        synced = self._newest(catalog.LAST_SYNC_ROWS_SYNCED, labels)
+        twice = (*labels, *labels)
+        every = self._asked(f"max({synced}) + max({failed})", twice, f" of {COUNT} rows", " rows")
+        share = self._asked(
+            f"max({failed}) / (max({synced}) + max({failed})) >= 0",
+            (*twice, *labels),
+            f" ({SHARE})",
+            "",
+        )
+        return self.of_integration(catalog.LAST_SYNC_ROWS_FAILED, COUNT + every + share, "unknown")
+
+    def rows_of_hour(self) -> str:
+        """How many rows failed within an hour, as a sentence; nothing where none did.
+
+        The difference, since `increase` would estimate; a restart within the hour hides some.
+        """
+        labels = ("workspace", "integration_id")
+        series = selector(catalog.ROWS_FAILED, "workspace=%q,integration_id=%q") + "[1h]"
+        query = f"max(max_over_time({series}) - min_over_time({series})) > 0"
+        found = f" Within the last hour at least {COUNT} rows failed."
+        return self._asked(query, (*labels, *labels), found, "")
+
+    def reason(self) -> str:
+        """Why this workspace cannot be read, in words."""
+        labels = ("workspace",)
+        query = f"max by (reason) ({self._newest(catalog.REFRESH_ERROR, labels)}) == 1"
+        return self._asked(query, labels, _in_words(), "the exporter's log tells")
+
+
+def _in_words() -> str:
+    choices = "{{ else if ".join(
+        f'eq $reason "{reason}" }}}}{words}' for reason, words in REASONS.items()
+    )
+    return f'{{{{ $reason := . | first | label "reason" }}}}{{{{ if {choices}{{{{ end }}}}'

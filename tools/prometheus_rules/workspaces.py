@@ -1,0 +1,86 @@
+"""Alerts on a workspace and the Braze API."""
+
+from cdi_exporter import catalog
+from tools.prometheus_rules.facts import OF_WORKSPACE, TIME, Facts
+from tools.prometheus_rules.promql import both, by, highest, newest, number
+from tools.prometheus_rules.rule import Alert, Group
+from tools.prometheus_rules.thresholds import Thresholds
+
+REFUSED = 'reason=~"unauthorized|forbidden"'
+
+
+def workspace_alerts(limits: Thresholds) -> Group:
+    """A workspace cannot be read, or soon."""
+    rules = (_unreachable(limits), _unauthorized(limits), _rate_limit(limits))
+    return Group("braze-cdi-workspaces", "Workspaces and the Braze API", rules)
+
+
+def _refused(window: str) -> str:
+    return f"{highest(catalog.REFRESH_ERROR, window, REFUSED, catalog.WORKSPACE)} == 1"
+
+
+def _since(limits: Thresholds) -> str:
+    return Facts(limits).of_workspace(
+        catalog.LAST_REFRESH, f"Last complete refresh at {TIME}.", "It was never read completely."
+    )
+
+
+def _unreachable(limits: Thresholds) -> Alert:
+    never_up = f"{highest(catalog.UP, limits.api_window)} == 0"
+    return Alert(
+        name="ApiUnreachable",
+        severity="critical",
+        expr=f"{never_up}\nunless on (workspace)\n  {_refused(limits.api_window)}",
+        held="5m",
+        summary="Braze workspace {{ $labels.workspace }} cannot be read: its syncs go unseen",
+        description="Workspace {{ $labels.workspace }}: "
+        f"{Facts(limits).reason()}. {_since(limits)}",
+        action="Look at Braze's status page and at the exporter's status page, which tells the "
+        "problem; then at network, DNS and proxy.",
+        dashboard=OF_WORKSPACE,
+        means="No refresh of the workspace got through for a while, for another reason than "
+        "its key.",
+    )
+
+
+def _unauthorized(limits: Thresholds) -> Alert:
+    up = f"{highest(catalog.UP, limits.lookback)} == 1"
+    return Alert(
+        name="ApiUnauthorized",
+        severity="critical",
+        expr=f"{_refused(limits.lookback)}\nunless on (workspace)\n  {up}",
+        held="10m",
+        summary="Braze refuses the API key of workspace {{ $labels.workspace }}: "
+        "its syncs go unseen",
+        description="Workspace {{ $labels.workspace }}: "
+        f"{Facts(limits).reason()}. {_since(limits)}",
+        action="Check in Braze under Settings, APIs and Identifiers that the key exists, allows "
+        "the exporter's address, and has cdi.integration_list and cdi.integration_job_status.",
+        dashboard=OF_WORKSPACE,
+        means="Braze answers 401 or 403: the key was revoked, replaced, or lacks a permission.",
+    )
+
+
+def _rate_limit(limits: Thresholds) -> Alert:
+    remaining = highest(catalog.API_RATE_LIMIT_REMAINING, limits.lookback)
+    limit = newest(catalog.API_RATE_LIMIT, limits.lookback)
+    reset = newest(catalog.API_RATE_LIMIT_RESET, limits.lookback)
+    share = f"{both('/', remaining, limit)}\n< {number(limits.rate_limit_share)}"
+    # What Braze said long ago tells nothing of now; 300 s cover clocks that differ.
+    stale = f"{reset} < time() - 300"
+    return Alert(
+        name="RateLimitNearlySpent",
+        severity="warning",
+        expr=f"{share}\nunless on {by(catalog.ENDPOINT)}\n  {stale}",
+        held="15m",
+        keep="10m",
+        summary="The Braze API rate limit of workspace {{ $labels.workspace }} is nearly spent",
+        description="Workspace {{ $labels.workspace }}, endpoint {{ $labels.endpoint }}: at best "
+        f"{{{{ $value | humanizePercentage }}}} of the rate limit was left within "
+        f"the last {limits.lookback}. The exporter leaves a fifth of it free by default: "
+        "something else uses the rest.",
+        action="Find what else asks this endpoint with the same workspace's keys; or lower "
+        "refresh.rate_limit_share in the exporter's configuration.",
+        dashboard=OF_WORKSPACE,
+        means="Little is left of the API's rate limit, minute after minute.",
+    )
