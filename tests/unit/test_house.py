@@ -30,6 +30,8 @@ LEVELS = {
     "app": 7,
     "simulator": 1,
     "demo": 8,
+    "backfill": 8,
+    "check": 8,
     "cli": 9,
     "__main__": 10,
 }

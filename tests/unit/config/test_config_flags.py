@@ -18,11 +18,14 @@ FLAGS = [
 SAMPLES = {
     "address": "127.0.0.1:4711",
     "boolean": "true",
+    "directory": "elsewhere",
     "duration": "7s",
     "float": "7.5",
     "float range": "7.5",
     "integer": "7",
     "integer range": "7",
+    "label": "job=braze",
+    "moment": "7d",
     "path": "/elsewhere",
     "text": "something",
 }

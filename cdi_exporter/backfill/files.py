@@ -1,0 +1,71 @@
+"""The day files: header and pieces family by family, under another name until they are whole."""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from cdi_exporter.backfill.lines import FAMILIES
+from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.errors import StartError
+from cdi_exporter.exposition.families import OPENMETRICS_END
+from cdi_exporter.exposition.writer import header
+
+
+class Written(NamedTuple):
+    """What a file came to."""
+
+    samples: int
+    size: int
+    """Bytes."""
+
+
+def day_file(output: Path, day: str) -> Path:
+    """The file of a UTC day."""
+    return output / f"braze-cdi-{day}.om"
+
+
+def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
+    """Write a day's file. Raises StartError where that fails; then there is none."""
+    path = day_file(output, day)
+    unfinished = path.with_suffix(".om.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            samples = _write(file, pieces)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise StartError(msg) from error
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return Written(samples, size)
+
+
+def remove_days(output: Path, days: Iterable[str]) -> None:
+    """Remove the files of an earlier job."""
+    for day in days:
+        day_file(output, day).unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, pieces: Iterable[Piece]) -> int:
+    samples = 0
+    for count, text in _texts(pieces):
+        samples += count
+        file.write(text)
+    file.write(OPENMETRICS_END)
+    return samples
+
+
+def _texts(pieces: Iterable[Piece]) -> Iterator[tuple[int, bytes]]:
+    family = -1
+    for piece in pieces:
+        if piece.family != family:
+            family = piece.family
+            yield 0, header(FAMILIES[family], openmetrics=True)
+        yield piece.samples, zlib.decompress(piece.text)

@@ -1,0 +1,109 @@
+"""The states of one integration → its lines in each family of each day.
+
+Values, labels and their spelling are the exposition's own; what comes to them here is the
+labels that Prometheus would have added, and a timestamp in seconds on every line.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from cdi_exporter import catalog
+from cdi_exporter.backfill.plan import Day
+from cdi_exporter.backfill.sampling import State
+from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.catalog import Metric
+from cdi_exporter.exposition.samples import Point, integration_points, printable
+from cdi_exporter.exposition.writer import escaped, number
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+
+NOT_FROM_RUNS = frozenset(
+    {
+        catalog.NEXT_SCHEDULED_SYNC,
+        catalog.INTEGRATION_LAST_REFRESH,
+        catalog.INTEGRATION_UP,
+        catalog.INTEGRATION_INFO,
+    }
+)
+"""What nobody can tell of the past: the history has runs alone."""
+
+FAMILIES = tuple(each for each in catalog.PER_INTEGRATION if each not in NOT_FROM_RUNS)
+"""The families of the day files, in their order."""
+
+LEVEL = 1
+"""Of the compression: the lines repeat so much that a higher one gains little."""
+
+Segment = tuple[Sequence[int], Facts]
+"""Instants at which the same facts hold."""
+
+
+class Lines:
+    """Writes the lines of one integration."""
+
+    def __init__(self, workspace: str, extra: Mapping[str, str]) -> None:
+        self._workspace, self._extra = workspace, extra
+        self._series: dict[tuple[object, ...], str] = {}
+
+    def of_family(self, metric: Metric, segments: Iterable[Segment]) -> tuple[int, str]:
+        """How many samples the family has at these instants, and their lines.
+
+        The lines of one metric stand together, in the order of their times.
+        """
+        metrics: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        count = 0
+        for instants, facts in segments:
+            points = integration_points(metric, IntegrationSnapshot(facts))
+            for labels, several in groupby(points, key=lambda point: point.labels):
+                starts = [self._start(metric, facts, point) for point in several]
+                metrics.setdefault(labels, []).append(_lines(starts, instants))
+                count += len(starts) * len(instants)
+        return count, "".join(text for texts in metrics.values() for text in texts)
+
+    def _start(self, metric: Metric, facts: Facts, point: Point) -> str:
+        """A line up to its timestamp."""
+        key = (metric.name, point.suffix, point.labels)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._name(metric, facts, point)
+        return f"{series} {number(point.value)} "
+
+    def _name(self, metric: Metric, facts: Facts, point: Point) -> str:
+        names = (self._workspace, facts.id, facts.name)
+        identity = zip(catalog.INTEGRATION, map(printable, names), strict=True)
+        labels = {**self._extra, **dict(identity), **dict(point.labels)}
+        text = ",".join(f'{name}="{escaped(value)}"' for name, value in sorted(labels.items()))
+        return f"{metric.name}{point.suffix}{{{text}}}"
+
+
+def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
+    if len(starts) == 1:
+        (start,) = starts
+        return start + f"\n{start}".join(map(str, instants)) + "\n"
+    return "".join(f"{start}{instant}\n" for instant in instants for start in starts)
+
+
+def pieces(lines: Lines, past: Iterable[State], days: Iterable[Day]) -> Iterator[Piece]:
+    """The compressed lines of one integration, day by day and family by family."""
+    for day, segments in segments_of(past, days):
+        for family, metric in enumerate(FAMILIES):
+            count, text = lines.of_family(metric, segments)
+            if count:
+                yield Piece(day.name, family, count, zlib.compress(text.encode(), LEVEL))
+
+
+def segments_of(past: Iterable[State], days: Iterable[Day]) -> Iterator[tuple[Day, list[Segment]]]:
+    """For each day what holds at its instants; nothing before the first state."""
+    states = iter(past)
+    coming = next(states, None)
+    facts: Facts | None = None
+    for day in days:
+        segments: list[Segment] = []
+        since = day.instants.start
+        while coming is not None and coming.instant < day.instants.stop:
+            if facts is not None and coming.instant > since:
+                segments.append((range(since, coming.instant, day.instants.step), facts))
+            since, facts = coming.instant, coming.facts
+            coming = next(states, None)
+        if facts is not None:
+            segments.append((range(since, day.instants.stop, day.instants.step), facts))
+            yield day, segments

@@ -1,0 +1,80 @@
+"""Which integrations: what the configuration names or the list has, less what is not wanted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cdi_exporter.backfill.histories import Histories
+from cdi_exporter.backfill.plan import place_of
+from cdi_exporter.backfill.reading import patiently
+from cdi_exporter.backfill.spool import Chosen
+from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
+from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, StartError
+from cdi_exporter.model import Integration
+
+MOST_PAGES = 5_000
+
+
+async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
+    """The list of integrations by ID; empty where the key may not read it and need not.
+
+    Raises StartError with the reason where it cannot be read.
+    """
+    try:
+        return await _pages(client, clock)
+    except Forbidden as error:
+        if config.integrations is not None:
+            return {}
+        msg = f"workspace {config.name}: {error}"
+        raise StartError(msg) from error
+    except ApiError as error:
+        msg = f"workspace {config.name}: {error}"
+        raise StartError(msg) from error
+
+
+async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
+    traffic = Traffic(tuple(Endpoint))
+    found: dict[str, Integration] = {}
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+
+        async def ask(cursor: str | None = cursor) -> IntegrationsPage:
+            return await client.integrations(cursor, traffic)
+
+        page = await patiently(ask, clock)
+        known = len(found)
+        found |= {item.id: item for item in page.integrations}
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+        if len(found) == known:
+            break
+    msg = "the pages of the list lead nowhere new"
+    raise InvalidResponse(msg)
+
+
+def choose(
+    configs: Sequence[WorkspaceConfig],
+    lists: Mapping[str, Mapping[str, Integration]],
+    include: Sequence[str],
+    histories: Histories,
+) -> list[Chosen]:
+    """The integrations of all workspaces that are wanted, numbered; by ID within each."""
+    found: list[Chosen] = []
+    for config in configs:
+        items = lists[config.name]
+        wanted = replace(config, include=tuple(include), exclude=())
+        named = config.integrations or [
+            ConfiguredIntegration(item.id)
+            for item in items.values()
+            if config.selects(item.id, item.name or item.id)
+        ]
+        for each in sorted(named, key=lambda each: each.id):
+            item = items.get(each.id)
+            chosen = Chosen(len(found), 0, config.name, each.id, each.name, item)
+            if wanted.selects(each.id, chosen.name):
+                source = histories.source(config.name, place_of(config), each.id)
+                found.append(replace(chosen, source=source))
+    return found

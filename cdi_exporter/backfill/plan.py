@@ -1,0 +1,221 @@
+"""What is wanted: the range, its instants and days, the labels. Pure.
+
+Instants are whole Unix seconds, multiples of the step since 1970, so that the same range
+gives the same instants whenever it is asked for.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cdi_exporter import catalog
+from cdi_exporter.config import Settings, WorkspaceConfig, format_duration, parse_duration
+from cdi_exporter.errors import ConfigError
+
+FORMAT = 1
+"""Of the day files; another one makes them anew."""
+
+DAY = 86_400
+LONGEST_STEP = 3_600
+LOOKBACK = 300
+"""Seconds for which Prometheus by default takes a sample for the present."""
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_OWN_LABELS = frozenset({label for metric in catalog.CATALOG for label in metric.labels})
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time as the user wrote it: so many seconds ago, or at a Unix time."""
+
+    text: str
+    ago: float | None = None
+    at: float | None = None
+
+    def resolve(self, now: float) -> float:
+        """The Unix time, when `now` is the present."""
+        return self.at if self.at is not None else now - (self.ago or 0.0)
+
+
+def parse_moment(text: str) -> Moment:
+    """A duration ago, or a time as RFC 3339 has it; raises ValueError for anything else."""
+    try:
+        return Moment(text, ago=parse_duration(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        msg = "expected a duration ago such as 30d, or a time such as 2026-09-01T00:00:00Z"
+        raise ValueError(msg)
+    return Moment(text, at=moment.timestamp())
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """`name=value`; raises ValueError for a name that cannot be or is the exporter's own."""
+    name, equals, value = text.partition("=")
+    if not equals or not _LABEL_NAME.fullmatch(name):
+        msg = "expected name=value, such as job=braze-cdi"
+    elif name in _OWN_LABELS:
+        msg = f"{name} is a label that the exporter sets itself"
+    elif name.startswith("__"):
+        msg = f"{name}: names that begin with __ are Prometheus' own"
+    elif not value:
+        msg = f"{name} has no value; Prometheus takes that for no label at all"
+    else:
+        return name, value
+    raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the flags of `backfill` say, apart from the configuration. `step` in seconds."""
+
+    output: Path
+    since: Moment = field(default_factory=lambda: parse_moment("30d"))
+    until: Moment = field(default_factory=lambda: parse_moment("3h"))
+    step: float = 240.0
+    labels: tuple[tuple[str, str], ...] = ()
+    include: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    def check(self) -> None:
+        """Raises ConfigError with a line for each mistake."""
+        mistakes = []
+        if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
+            written = format_duration(self.step)
+            mistakes.append(f"--step={written}: expected whole seconds, from 1s to 1h")
+        names = [name for name, _ in self.labels]
+        mistakes += [
+            f"--label: {name} is given more than once"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        if mistakes:
+            raise ConfigError(mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One UTC day and its instants."""
+
+    name: str
+    """Such as `2026-09-24`."""
+    instants: range
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The instants of a range, multiples of `step` from `since` to `until`, Unix seconds."""
+
+    since: float
+    until: float
+    step: int
+
+    @property
+    def first(self) -> int:
+        """The first instant."""
+        return self.at_or_after(self.since)
+
+    @property
+    def last(self) -> int:
+        """The last instant; before the first where the range holds none."""
+        return int(self.until // self.step) * self.step
+
+    def __len__(self) -> int:
+        return max(0, (self.last - self.first) // self.step + 1)
+
+    def at_or_after(self, moment: float) -> int:
+        """The first instant that is not before the moment."""
+        return -int(-moment // self.step) * self.step
+
+    def after(self, moment: float) -> int:
+        """The first instant after the moment."""
+        return int(moment // self.step) * self.step + self.step
+
+    def before(self, moment: float) -> int:
+        """The last instant before the moment."""
+        return self.at_or_after(moment) - self.step
+
+    def days(self) -> Iterator[Day]:
+        """The UTC days that have instants, in their order."""
+        for start in range(self.first // DAY * DAY, self.last + 1, DAY):
+            begin = max(self.first, self.at_or_after(start))
+            instants = range(begin, min(self.last + 1, start + DAY), self.step)
+            if instants:
+                yield Day(datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d"), instants)
+
+
+def grid_of(options: Options, now: float) -> Grid:
+    """The range that the options mean at `now`; raises ConfigError where there is none."""
+    grid = Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
+    written = f"--since={options.since.text} --until={options.until.text}"
+    if grid.until > now:
+        mistake = f"--until={options.until.text} lies in the future; expected a time that is past"
+    elif grid.since < 0:
+        mistake = f"--since={options.since.text} is too long ago"
+    elif not len(grid):
+        step = format_duration(options.step)
+        mistake = f"{written}: no instant lies between, at a step of {step}"
+    else:
+        return grid
+    raise ConfigError([mistake])
+
+
+def fingerprint(settings: Settings, options: Options) -> str:
+    """What tells one job from another: the same for the same arguments; holds no secret."""
+    job = {
+        "format": FORMAT,
+        "since": options.since.text,
+        "until": options.until.text,
+        "step": options.step,
+        "labels": sorted(options.labels),
+        "include": options.include,
+        "workspaces": [_identity(config) for config in settings.workspaces],
+    }
+    return hashlib.sha256(json.dumps(job).encode()).hexdigest()
+
+
+def place_of(config: WorkspaceConfig) -> str:
+    """What tells the API that a workspace is read from; an endpoint may hold what is secret."""
+    return hashlib.sha256(config.endpoint.encode()).hexdigest()
+
+
+def _identity(config: WorkspaceConfig) -> dict[str, object]:
+    return {
+        "name": config.name,
+        "place": place_of(config),
+        "integrations": config.integrations and [asdict(each) for each in config.integrations],
+        "include": config.include,
+        "exclude": config.exclude,
+        "stale_after": [asdict(rule) for rule in config.stale_after],
+    }
+
+
+def utc(moment: float) -> str:
+    """A Unix time as people and RFC 3339 write it."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rough_duration(seconds: float) -> str:
+    """A duration in its two largest units, such as `5h9m`."""
+    whole = round(seconds)
+    if whole >= DAY:
+        return format_duration(whole // 3600 * 3600)
+    return format_duration(whole // 60 * 60 if whole >= 3600 else whole)
+
+
+def rough_size(count: float) -> str:
+    """Bytes as people read them, such as `1.2 GB`."""
+    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
+    size = float(count)
+    for unit in units:
+        if size < 1000 or unit == units[-1]:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError

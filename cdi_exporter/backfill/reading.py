@@ -1,0 +1,245 @@
+"""Reads the histories from Braze, newest page first, within half of the budget share.
+
+Each page is kept as soon as it is read. A failure that may pass is waited out for some
+minutes; one of the key ends the job, one of an integration leaves that integration out.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import structlog
+
+from cdi_exporter.backfill.histories import Reach, placed
+from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.progress import Progress
+from cdi_exporter.backfill.spool import Chosen, Spool
+from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.errors import (
+    ApiError,
+    BadRequest,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    StartError,
+)
+from cdi_exporter.ledger import KEPT_RUNS
+
+PAGE = 10
+"""Rows that Braze gives on a page."""
+
+AT_ONCE = 4
+"""Integrations of one workspace that are read at the same time, lest latency bounds the pace."""
+
+WAITS = (5.0, 15.0, 60.0, 180.0)
+"""Seconds before asking again after a failure that may pass; each time the client tries thrice."""
+
+MOST_VAIN_PAGES = 200
+"""Pages without a new run in one read, after which the history is taken to lead nowhere."""
+
+log = structlog.get_logger()
+
+Page = TypeVar("Page")
+
+
+class LeadsNowhere(ApiError):
+    """The cursors of one integration's history lead back, or never end."""
+
+    code = "invalid_response"
+
+
+class Reading:
+    """The histories of some integrations, read as far as the grid needs them."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        grid: Grid,
+        clients: Mapping[str, Client],
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress
+        self._histories = spool.histories
+        self._clients = clients
+        self._traffic = {name: Traffic(tuple(Endpoint)) for name in clients}
+        self._left: dict[Chosen, int] = {}
+        self._done = 0
+        self.skipped: dict[Chosen, str] = {}
+
+    async def first_pages(self, chosen: Sequence[Chosen]) -> None:
+        """Read the newest page of each history that has none as new as the range."""
+        wanted = [each for each in chosen if not self._current(each)]
+        await self._all("first pages", wanted, lambda each: not self._current(each))
+
+    async def rest(self, chosen: Sequence[Chosen]) -> None:
+        """Read all that is missing."""
+        wanted = [each for each in chosen if each not in self.skipped]
+        await self._all("reading", wanted, self._missing)
+
+    def left(self, chosen: Iterable[Chosen]) -> dict[str, int]:
+        """About how many requests are missing, by workspace."""
+        found: dict[str, int] = {}
+        for each in chosen:
+            found[each.workspace] = found.get(each.workspace, 0) + self.estimate(each)
+        return found
+
+    def seconds(self, left: Mapping[str, int]) -> float:
+        """About how long so many requests take; workspaces with one key share one budget."""
+        by_client: dict[int, float] = {}
+        for workspace, count in left.items():
+            client = self._clients[workspace]
+            pace = 60.0 / client.budgets[Endpoint.HISTORY].slots
+            by_client[id(client)] = by_client.get(id(client), 0.0) + count * pace
+        return max(by_client.values(), default=0.0)
+
+    def estimate(self, chosen: Chosen) -> int:
+        """About how many requests the history of one integration still takes."""
+        if not self._missing(chosen):
+            return 0
+        extent = self._histories.extent(chosen.source)
+        reaches = self._histories.reaches(chosen.source)
+        if extent is None or extent.runs < 2 or not reaches:
+            return 1
+        gap = max(1.0, (extent.newest - extent.oldest) / (extent.runs - 1))
+        top = reaches[-1].began
+        missing = max(0.0, extent.oldest - self._grid.first)
+        if not self._current(chosen) or len(reaches) > 1:
+            missing += max(0.0, top - reaches[0].began)
+        lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
+        return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE))
+
+    # How far a history was read
+
+    def _current(self, chosen: Chosen) -> bool:
+        """Whether its newest page is as new as the range."""
+        reaches = self._histories.reaches(chosen.source)
+        return bool(reaches) and self._covers(reaches[-1])
+
+    def _covers(self, reach: Reach) -> bool:
+        begun = reach.cursor is not None or reach.ended
+        return begun and reach.began >= self._grid.last
+
+    def _missing(self, chosen: Chosen) -> bool:
+        """Whether anything is missing that the range needs."""
+        reaches = self._histories.reaches(chosen.source)
+        if not reaches or not self._covers(reaches[-1]):
+            return True
+        reach = reaches[-1]
+        if reach.ended:
+            return False
+        # The runs before the range are what was known at its begin; a page on which one was
+        # still under way by then may have more such behind it.
+        enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
+        return not enough or reach.bottom > self._grid.first
+
+    def _stretch(self, chosen: Chosen) -> Reach:
+        """The stretch to go on with: the newest one, else a new one on top of it."""
+        reaches = self._histories.reaches(chosen.source)
+        if reaches and (reaches[-1].cursor is not None or reaches[-1].ended):
+            if self._covers(reaches[-1]):
+                return reaches[-1]
+            return Reach(reaches[-1].stretch + 1, self._clock.wall())
+        return Reach(reaches[-1].stretch if reaches else 1, self._clock.wall())
+
+    # Asking
+
+    async def _all(
+        self, stage: str, wanted: Sequence[Chosen], missing: Callable[[Chosen], bool]
+    ) -> None:
+        """Read on in all of them, a few at a time in each workspace."""
+        self._left = {each: self.estimate(each) for each in wanted}
+        self._done = 0
+        self._progress.begin(stage, sum(self._left.values()))
+        by_workspace = groupby(wanted, key=lambda each: each.workspace)
+        queues = [iter([*group]) for _, group in by_workspace]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for queue in queues:
+                    for _ in range(AT_ONCE):
+                        tasks.create_task(self._work(queue, missing))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._progress.end()
+
+    async def _work(self, queue: Iterator[Chosen], missing: Callable[[Chosen], bool]) -> None:
+        for chosen in queue:
+            try:
+                await self._read(chosen, missing)
+            except (BadRequest, NotFound, LeadsNowhere) as error:
+                self.skipped[chosen] = str(error)
+                log.warning(
+                    "integration left out",
+                    workspace=chosen.workspace,
+                    integration_id=chosen.id,
+                    integration_name=chosen.name,
+                    problem=str(error),
+                )
+            except ApiError as error:
+                msg = f"workspace {chosen.workspace}: {error}"
+                raise StartError(msg) from error
+            self._left[chosen] = 0
+
+    async def _read(self, chosen: Chosen, missing: Callable[[Chosen], bool]) -> None:
+        """Read pages of one history while any is missing. Raises ApiError."""
+        extent = self._histories.extent(chosen.source)
+        vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE
+        cursors: set[str | None] = {None}
+        while missing(chosen):
+            reach = self._stretch(chosen)
+            try:
+                page, reached = await self._page(chosen, reach)
+            except BadRequest:
+                if reach.cursor is None or reach.cursor in cursors:
+                    raise  # it is not an old cursor that Braze does not accept
+                self._histories.restart(chosen.source, reach)
+                continue
+            unplaced = page.invalid + page.undated_running
+            news = self._histories.take(chosen.source, reached, page.runs, unplaced)
+            self._took(chosen)
+            vain = 0 if news else vain + 1
+            if not reached.ended and (reached.cursor in cursors or vain > most_vain):
+                msg = "the pages of its history lead nowhere new"
+                raise LeadsNowhere(msg)
+            cursors.add(reached.cursor)
+
+    async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:
+        """The next page of a stretch, and the stretch as far as the page brings it."""
+        client, traffic = self._clients[chosen.workspace], self._traffic[chosen.workspace]
+
+        async def ask() -> HistoryPage:
+            turn = await client.turn(Endpoint.HISTORY, traffic)
+            return await client.history(chosen.id, reach.cursor, turn)
+
+        began = self._clock.wall() if reach.cursor is None else reach.began
+        page = await patiently(ask, self._clock)
+        bottom = max((placed(run).ends or math.inf for run in page.runs), default=-math.inf)
+        ended = page.next_cursor is None or not (page.runs or page.invalid)
+        return page, Reach(reach.stretch, began, page.next_cursor, bottom, ended)
+
+    def _took(self, chosen: Chosen) -> None:
+        """Tell how far it is."""
+        self._done += 1
+        self._left[chosen] = self.estimate(chosen)
+        left: dict[str, int] = {}
+        for each, count in self._left.items():
+            left[each.workspace] = left.get(each.workspace, 0) + count
+        self._progress.at(self._done, self._done + sum(left.values()), self.seconds(left))
+
+
+async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
+    """What `ask` gives, asked again after failures that may pass. Raises ApiError."""
+    for wait in WAITS:
+        try:
+            return await ask()
+        except ApiError as error:
+            if not (error.retryable or isinstance(error, InvalidResponse | RateLimited)):
+                raise
+            log.warning("no answer; asking again", problem=str(error), wait_seconds=wait)
+        await clock.sleep(wait)
+    return await ask()

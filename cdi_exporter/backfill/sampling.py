@@ -1,0 +1,131 @@
+"""The runs of one integration, happening once more to the exporter's own bookkeeping.
+
+At each instant at which something has changed, the integration reads a page as Braze would
+have given it then: what has ended since the last instant, what is under way, and the last
+run known before. So counters, typical values and the rest are those of `serve` itself. The
+runs before the first instant are the baseline: known, and not counted.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from itertools import chain, groupby
+from typing import NamedTuple
+
+from cdi_exporter.backfill.histories import Histories, Placed
+from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.spool import Chosen
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.config import StaleAfter
+from cdi_exporter.ledger import ABANDONED_AFTER
+from cdi_exporter.model import Run, Status
+from cdi_exporter.snapshot import Facts
+from cdi_exporter.workspace.tracked import Tracked
+
+
+class State(NamedTuple):
+    """What holds from one instant on, up to the next state's."""
+
+    instant: int
+    facts: Facts
+
+
+class _Kind(IntEnum):
+    BEGINS = 0
+    ENDS = 1
+    GIVEN_UP = 2
+
+
+class _Event(NamedTuple):
+    instant: int
+    time: float
+    kind: _Kind
+    row: Placed
+
+
+def states(
+    chosen: Chosen, histories: Histories, grid: Grid, stale_after: StaleAfter | None
+) -> Iterator[State]:
+    """What the exporter would have known at the instants of the grid; nothing without runs."""
+    return _Past(chosen, histories, grid, stale_after).states()
+
+
+class _Past:
+    def __init__(
+        self,
+        chosen: Chosen,
+        histories: Histories,
+        grid: Grid,
+        stale_after: StaleAfter | None,
+    ) -> None:
+        self._source, self._histories, self._grid = chosen.source, histories, grid
+        self._under_way: dict[tuple[str, float, int], Run] = {}
+        self._tracked = Tracked(chosen.id, chosen.configured_name)
+        self._tracked.configure(stale_after)
+        if chosen.item is not None:
+            self._tracked.see(chosen.item, grid.first, grid.first, stale_after)
+        self._tracked.served()
+
+    def states(self) -> Iterator[State]:
+        first, source = self._grid.first, self._source
+        finished = self._histories.newest_before(source, first)
+        under_way = self._histories.under_way(source, first)
+        self._under_way = {row.key: _running(row) for row in under_way}
+        events = self._events()
+        event = next(events, None)
+        if finished or under_way:
+            yield self._read(first, finished)
+        elif event is None:
+            return
+        else:  # the counters stand at 0 once before they rise
+            yield self._read(event.instant - self._grid.step, [])
+        events = chain([event] if event else [], events)
+        for instant, group in groupby(events, key=lambda event: event.instant):
+            yield self._read(instant, self._happen(group))
+
+    def _events(self) -> Iterator[_Event]:
+        """What happens after the first instant and up to the last, in its order."""
+        grid, source = self._grid, self._source
+        until = (grid.first, grid.last)
+        begun = (moment - ABANDONED_AFTER for moment in until)
+        return heapq.merge(
+            (
+                _Event(grid.at_or_after(row.begins or 0.0), row.begins or 0.0, _Kind.BEGINS, row)
+                for row in self._histories.beginning(source, *until)
+            ),
+            (
+                _Event(grid.at_or_after(row.ends or 0.0), row.ends or 0.0, _Kind.ENDS, row)
+                for row in self._histories.ending(source, *until)
+            ),
+            (
+                _Event(grid.after(when), when, _Kind.GIVEN_UP, row)
+                for row in self._histories.beginning(source, *begun)
+                for when in [(row.begins or 0.0) + ABANDONED_AFTER]
+                if grid.after(when) <= grid.last
+            ),
+            key=lambda event: event[:3],
+        )
+
+    def _happen(self, events: Iterable[_Event]) -> list[Run]:
+        """Let runs begin and end; those that have ended."""
+        ended = []
+        for event in events:
+            if event.kind is _Kind.BEGINS:
+                self._under_way[event.row.key] = _running(event.row)
+            elif event.kind is _Kind.ENDS:
+                self._under_way.pop(event.row.key, None)
+                ended.append(event.row.run)
+        return ended
+
+    def _read(self, instant: int, ended: list[Run]) -> State:
+        """Read the history as it was at an instant."""
+        tracked, now = self._tracked, float(instant)
+        tracked.expire(now)
+        before = tracked.ledger.known.recent[-1:]
+        runs = (*ended, *self._under_way.values(), *before)
+        tracked.took(HistoryPage(runs), tracked.asking(), now, now, now)
+        return State(instant, tracked.snapshot().facts)
+
+
+def _running(row: Placed) -> Run:
+    return Run(Status.RUNNING, start=row.begins)

@@ -1,0 +1,121 @@
+"""`backfill`: the history that the API still has, for Prometheus."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cdi_exporter import logs
+from cdi_exporter.app import system_clock
+from cdi_exporter.backfill import (
+    Backfill,
+    Moment,
+    Options,
+    PlainProgress,
+    Progress,
+    RichProgress,
+    Spool,
+    parse_label,
+    parse_moment,
+)
+from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, flag, log_flags
+from cdi_exporter.cli.serve import load_settings
+
+
+class MomentType(click.ParamType[Moment]):
+    """A duration ago, or a time as RFC 3339 has it."""
+
+    name = "moment"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Moment:
+        """Raises what click shows as a usage error."""
+        try:
+            return parse_moment(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class LabelType(click.ParamType[tuple[str, str]]):
+    """`name=value`."""
+
+    name = "label"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Raises what click shows as a usage error."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_label(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("backfill")
+@CONFIG_FILE
+@flag("since", type=MomentType(), default="30d", help="From when on: so long ago, or RFC 3339.")
+@flag(
+    "until",
+    type=MomentType(),
+    default="3h",
+    help="Until when: so long ago, or RFC 3339; before the exporter's first scrape.",
+)
+@flag("step", type=DurationType(), default="4m", help="Time between two samples of a series.")
+@flag(
+    "label",
+    type=LabelType(),
+    multiple=True,
+    help="name=value on every sample: job, instance, external labels; repeatable.",
+)
+@flag(
+    "include",
+    multiple=True,
+    metavar="GLOB",
+    help="Only integrations whose name or ID fits the pattern; repeatable.",
+)
+@flag(
+    "output",
+    type=click.Path(file_okay=False),
+    default="braze-cdi-backfill",
+    help="Folder for the files, one per UTC day, and for what resuming needs.",
+)
+@flag("dry-run", is_flag=True, help="Say how many requests, how long, how large, and stop.")
+@log_flags
+def command(config_file: str | None, **flags: Any) -> None:
+    """Write the history that the API still has, for promtool."""
+    logs.configure(flags["log_level"], flags["log_format"])
+    options = Options(
+        output=Path(flags["output"]),
+        since=flags["since"],
+        until=flags["until"],
+        step=flags["step"],
+        labels=flags["label"],
+        include=flags["include"],
+        dry_run=flags["dry_run"],
+    )
+    options.check()
+    settings = load_settings(config_file)
+    try:
+        with Spool(options.output) as spool:
+            backfill = Backfill(settings, options, spool, say=click.echo, progress=_progress())
+            if asyncio.run(_read(backfill)):
+                backfill.write()
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on where it was", err=True)
+        raise
+
+
+async def _read(backfill: Backfill) -> bool:
+    return await backfill.read(system_clock())
+
+
+def _progress() -> Progress:
+    if sys.stderr.isatty():
+        return RichProgress(sys.stderr)
+    return PlainProgress(lambda line: click.echo(line, err=True), time.monotonic)

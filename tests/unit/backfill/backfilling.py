@@ -1,0 +1,183 @@
+"""A backfill of a simulated workspace in virtual time, and a naive reading of its files."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cdi_exporter.backfill import Backfill, Options, PlainProgress, Spool, parse_moment
+from cdi_exporter.config import Settings, WorkspaceConfig
+from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
+from cdi_exporter.simulator import Simulator
+from tests.harness import LABEL, workspace
+from tests.simulation.direct import DirectTransport
+from tests.virtual import EPOCH, run, virtual_clock
+
+SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+) (\d+)$", re.MULTILINE)
+LABELS = (("job", "braze-cdi"), ("instance", "exporter:10234"))
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+Samples = dict[Series, dict[int, float]]
+
+
+@dataclass
+class Told:
+    """What a backfill printed."""
+
+    lines: list[str] = field(default_factory=list)
+    progress: list[str] = field(default_factory=list)
+
+
+def options(output: Path, **fields: object) -> Options:
+    """Options for a day of history up to EPOCH, unless told otherwise."""
+    given: dict[str, object] = {
+        "since": parse_moment("1d"),
+        "until": parse_moment("0s"),
+        "labels": LABELS,
+    }
+    return Options(output, **(given | fields))  # type: ignore[arg-type]
+
+
+def backfill(
+    chosen: Options,
+    *simulators: Simulator,
+    workspaces: Sequence[WorkspaceConfig] | None = None,
+    later: float = 0.0,
+) -> Told:
+    """Run a backfill at EPOCH, or so many seconds later."""
+    told = Told()
+    configs = workspaces or [workspace(f"w{number}") for number in range(len(simulators))]
+    by_name = {config.name: each for config, each in zip(configs, simulators, strict=True)}
+
+    async def read(job: Backfill) -> bool:
+        clock = virtual_clock(ahead=later)
+        return await job.read(clock, lambda config: DirectTransport(by_name[config.name]))
+
+    with Spool(chosen.output) as spool:
+        progress = PlainProgress(told.progress.append, lambda: 0.0)
+        job = Backfill(
+            Settings(tuple(configs)), chosen, spool, say=told.lines.append, progress=progress
+        )
+        if run(read(job)):
+            job.write()
+    return told
+
+
+def simulated(*integrations: object, **settings: object) -> Simulator:
+    """A workspace that stands still at EPOCH and answers at once."""
+    fields: dict[str, object] = {"key": "simulated-key", "sleep": None, "retention": 90 * 86_400.0}
+    return Simulator(integrations, lambda: EPOCH, **(fields | settings))  # type: ignore[arg-type]
+
+
+def files(output: Path) -> list[Path]:
+    """The day files, in the order of their days."""
+    return sorted(output.glob("*.om"))
+
+
+def samples(output: Path) -> Samples:
+    """The samples of all files.
+
+    Not by prometheus_client: its parser drops a summary's second sample at each time.
+    """
+    found: Samples = {}
+    for path in files(output):
+        for name, labels, value, time in SAMPLE.findall(path.read_text()):
+            series = (name, tuple(sorted(LABEL.findall(labels))))
+            times = found.setdefault(series, {})
+            assert int(time) not in times
+            assert not times or int(time) > next(reversed(times))
+            times[int(time)] = float(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Naive:
+    """What must be shown of some runs, in the plainest words: each run is looked at anew."""
+
+    runs: Sequence[Run]
+    first: int
+    """The first instant of the range."""
+
+    def shown(self, run: Run) -> float | None:
+        """From when on a run shows as finished."""
+        times = [time for time in (run.start, run.finish) if time is not None]
+        return max(times) if run.finished else None
+
+    def seen(self, run: Run) -> float:
+        """From when on a run shows at all."""
+        shown = self.shown(run)
+        times = [time for time in (run.start, shown) if time is not None]
+        return min(times)
+
+    def finished(self, instant: float) -> list[Run]:
+        """The runs that are over, the newest last."""
+        over = [run for run in self.runs if (at := self.shown(run)) is not None and at <= instant]
+        return sorted(over, key=lambda run: run.order)
+
+    def running(self, instant: float) -> list[float]:
+        """The starts of the runs under way."""
+        return [
+            run.start
+            for run in self.runs
+            if run.start is not None
+            and run.start <= instant
+            and ((at := self.shown(run)) is None or at > instant)
+        ]
+
+    def counted(self, instant: float) -> list[Run]:
+        """The runs that ended since the first instant."""
+        return [run for run in self.finished(instant) if (self.shown(run) or 0) > self.first]
+
+    def values(self, instant: float) -> dict[tuple[str, str], float]:
+        """Values by name and status at an instant, less what is typical."""
+        finished, counted = self.finished(instant), self.counted(instant)
+        last = finished[-1] if finished else None
+        durations = [run.duration for run in counted if run.duration is not None]
+        found: dict[tuple[str, str], float | None] = {
+            ("rows_synced_total", ""): sum(run.rows_synced or 0 for run in counted),
+            ("rows_failed_total", ""): sum(run.rows_failed or 0 for run in counted),
+            ("sync_duration_seconds_count", ""): len(durations),
+            ("sync_duration_seconds_sum", ""): sum(durations),
+            ("syncs_running", ""): len(self.running(instant)),
+            ("running_sync_start_timestamp_seconds", ""): min(self.running(instant), default=None),
+            ("watermark_timestamp_seconds", ""): max(
+                (run.watermark for run in finished if run.watermark is not None), default=None
+            ),
+            ("last_success_timestamp_seconds", ""): max(
+                (
+                    run.finish
+                    for run in finished
+                    if run.status is Status.SUCCESS and run.finish is not None
+                ),
+                default=None,
+            ),
+            ("consecutive_failures", ""): next(
+                (
+                    count
+                    for count, run in enumerate(reversed(finished))
+                    if run.status not in FAILURES
+                ),
+                len(finished),
+            ),
+        }
+        for status in FINISHED_STATUSES:
+            of_status = [run for run in counted if run.status is status]
+            found["syncs_total", status.value] = len(of_status)
+            found["last_sync_status", status.value] = float(last.status is status) if last else None
+        if last is not None:
+            found["last_sync_rows_synced", ""] = last.rows_synced
+            found["last_sync_rows_failed", ""] = last.rows_failed
+            found["last_sync_duration_seconds", ""] = last.duration
+            found["last_sync_start_timestamp_seconds", ""] = last.start
+            found["last_sync_finish_timestamp_seconds", ""] = last.finish
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def at(found: Samples, instant: int, **labels: str) -> dict[tuple[str, str], float]:
+    """Values by name and status of the samples at an instant that carry these labels."""
+    values = {}
+    for (name, carried), times in found.items():
+        if instant in times and labels.items() <= dict(carried).items():
+            status = dict(carried).get("status", "")
+            values[name.removeprefix("braze_cdi_"), status] = times[instant]
+    return values
