@@ -1,0 +1,42 @@
+# The image of cdi-exporter: docker build -t cdi-exporter .   (or buildah, podman: the same words)
+# Any slim image with Python 3.11 or newer will do, on amd64 and arm64.
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY cdi_exporter cdi_exporter
+# Two environments: /build has pip, /opt/cdi-exporter only what runs.
+RUN python -m venv /build \
+    && /build/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+    && python -m venv --without-pip /opt/cdi-exporter \
+    && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install --no-cache-dir /wheels/*.whl
+
+FROM ${PYTHON_IMAGE}
+ARG PYTHON_IMAGE
+ARG VERSION=0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cdi-exporter" \
+      org.opencontainers.image.description="A Prometheus exporter for the sync runs of Braze Cloud Data Ingestion (CDI)" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+# What installs is not for an image that runs one program; the user may write to /data alone.
+RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/pydoc* \
+        /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
+        /usr/lib/python3*/ensurepip /usr/share/python-wheels \
+    && install -d -o 65532 -g 65532 -m 0700 /data
+COPY --from=build /opt/cdi-exporter /opt/cdi-exporter
+ENV PATH=/opt/cdi-exporter/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    CDI_EXPORTER_STATE_FILE=/data/state.sqlite \
+    CDI_EXPORTER_WEB_HEALTH_ADDRESS=127.0.0.1:10235
+VOLUME /data
+WORKDIR /data
+USER 65532:65532
+EXPOSE 10234
+STOPSIGNAL SIGTERM
+# It asks the health address, which needs no credentials and does not depend on Braze.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 CMD ["cdi-exporter", "healthcheck"]
+ENTRYPOINT ["cdi-exporter"]

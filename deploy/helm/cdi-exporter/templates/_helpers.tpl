@@ -1,0 +1,57 @@
+{{/* The release's name, with the chart's where the one does not hold the other. */}}
+{{- define "cdi-exporter.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cdi-exporter.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "cdi-exporter.labels" -}}
+{{ include "cdi-exporter.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "cdi-exporter.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "cdi-exporter.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cdi-exporter.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the values must say together; one clear line for each mistake. */}}
+{{- define "cdi-exporter.checked" -}}
+{{- if not (or .Values.demo .Values.config .Values.braze.restEndpoint) -}}
+{{- fail "nothing to watch: set braze.restEndpoint (with apiKeys.existingSecret), or config, or demo=true" -}}
+{{- end -}}
+{{- if and .Values.braze.restEndpoint (not .Values.config) (not .Values.demo) (not .Values.apiKeys.existingSecret) -}}
+{{- fail "braze.restEndpoint needs apiKeys.existingSecret: a secret with the API key in the entry apiKeys.key" -}}
+{{- end -}}
+{{- if and .Values.demo (or .Values.config .Values.braze.restEndpoint) -}}
+{{- fail "demo=true watches a simulated workspace only: unset braze.restEndpoint and config" -}}
+{{- end -}}
+{{- range .Values.config.workspaces -}}
+{{- if and (kindIs "map" .) (hasKey . "api_key") -}}
+{{- fail (printf "config.workspaces: %s: an api_key would lie open in a config map; use api_key_file: /run/secrets/braze/ENTRY with apiKeys.existingSecret" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
