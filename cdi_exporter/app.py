@@ -7,14 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import structlog
 from prometheus_client.core import Metric as Family
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.client import Client, Clock, Endpoint, Transport
-from cdi_exporter.config import Settings, WorkspaceConfig
+from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.snapshot import WorkspaceSnapshot
@@ -25,7 +25,6 @@ from cdi_exporter.workspace import Workspace
 
 log = structlog.get_logger()
 
-TransportFor = Callable[[WorkspaceConfig], Transport | None]
 Offload = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
@@ -33,11 +32,6 @@ def system_clock() -> Clock:
     """The machine's own time; to be called within the event loop."""
     loop = asyncio.get_running_loop()
     return Clock(time.time, loop.time, asyncio.sleep, random.SystemRandom())
-
-
-def over_the_network(config: WorkspaceConfig) -> Transport | None:
-    """Reach the API as httpx does: proxies from the environment, TLS, keep-alive."""
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,9 @@ class Exporter:
             await self.reload()
 
     def _configure(self, settings: Settings) -> None:
-        clients = self._clients_for(settings.workspaces)
+        clients = clients_for(
+            settings.workspaces, self._clock, self._transport, living=self._clients
+        )
         before = self.workspaces
         new = {
             config.name: Workspace(config, clients[config.name], self._clock, self._journal)
@@ -166,33 +162,6 @@ class Exporter:
             self._leave(client.retire())
         self._clients = set(clients.values())
         self._journal.retain(names, self._clock.wall())
-
-    def _clients_for(self, configs: Sequence[WorkspaceConfig]) -> dict[str, Client]:
-        """A client for each workspace; those with the same endpoint and key share one."""
-        groups: dict[tuple[str, str, str | None], list[WorkspaceConfig]] = {}
-        for config in configs:
-            place = (config.endpoint, config.key.read().reveal(), config.ca_file)
-            groups.setdefault(place, []).append(config)
-        clients = {}
-        for place, group in groups.items():
-            client = next((known for known in self._clients if known.place == place), None)
-            if client is None:
-                client = self._client(group)
-            else:
-                client.configure(_key_of(group), **_bounds(group))
-            clients.update({config.name: client for config in group})
-        return clients
-
-    def _client(self, group: Sequence[WorkspaceConfig]) -> Client:
-        first = group[0]
-        return Client(
-            first.endpoint,
-            _key_of(group),
-            self._clock,
-            ca_file=first.ca_file,
-            transport=self._transport(first),
-            **_bounds(group),
-        )
 
     def _leave(self, ending: Coroutine[None, None, None]) -> None:
         """End something beside the work that goes on."""
@@ -243,28 +212,3 @@ async def serve(
         async with asyncio.timeout(SHUTDOWN_SECONDS):
             await asyncio.gather(*tasks)
     await exporter.close()
-
-
-class _Bounds(TypedDict):
-    limits: dict[Endpoint, int]
-    share: float
-    timeout: float
-
-
-def _key_of(group: Sequence[WorkspaceConfig]) -> Callable[[], str]:
-    source = group[0].key
-    return lambda: source.read().reveal()
-
-
-def _bounds(group: Sequence[WorkspaceConfig]) -> _Bounds:
-    """What the workspaces of one client allow; the least of it where they differ."""
-    refreshes = [config.refresh for config in group]
-    limits = [refresh.rate_limits for refresh in refreshes]
-    return {
-        "limits": {
-            Endpoint.INTEGRATIONS: min(limit.integrations for limit in limits),
-            Endpoint.HISTORY: min(limit.job_sync_status for limit in limits),
-        },
-        "share": min(refresh.rate_limit_share for refresh in refreshes),
-        "timeout": max(refresh.request_timeout for refresh in refreshes),
-    }

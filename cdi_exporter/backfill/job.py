@@ -1,8 +1,7 @@
 """One backfill, from the list to the day files; what it says on the way."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from cdi_exporter.app import TransportFor, over_the_network
 from cdi_exporter.backfill.files import day_file, remove_days, write_day
 from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
 from cdi_exporter.backfill.listing import choose, listed
@@ -20,8 +19,9 @@ from cdi_exporter.backfill.progress import Progress
 from cdi_exporter.backfill.reading import Reading
 from cdi_exporter.backfill.sampling import states
 from cdi_exporter.backfill.spool import Chosen, Plan, Spool
-from cdi_exporter.braze.client import Client, Clock, Endpoint
-from cdi_exporter.config import Settings, StaleAfter, WorkspaceConfig, format_duration
+from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.config import Settings, StaleAfter, format_duration
 from cdi_exporter.errors import StartError
 
 SHARE = 0.5
@@ -55,7 +55,7 @@ class Backfill:
         if plan.done:
             self._say(f"all is written already: {self._spool.output}")
             return False
-        clients = clients_of(self._settings.workspaces, clock, transport)
+        clients = clients_for(self._settings.workspaces, clock, transport, part=SHARE)
         try:
             reading = Reading(self._spool, plan.grid, clients, clock, self._progress)
             chosen = await self._chosen(plan, clients, clock, resumed=resumed)
@@ -195,34 +195,3 @@ class Backfill:
             told = "; ".join(f"{each.name} ({reason})" for each, reason in skipped.items())
             msg = f"{len(skipped)} integrations are left out: {told}"
             raise StartError(msg)
-
-
-def clients_of(
-    configs: Iterable[WorkspaceConfig], clock: Clock, transport: TransportFor
-) -> dict[str, Client]:
-    """A client for each workspace, at half of its share; one for the same endpoint and key."""
-    found: dict[tuple[str, str, str | None], Client] = {}
-    clients: dict[str, Client] = {}
-    for config in configs:
-        place = (config.endpoint, config.key.read().reveal(), config.ca_file)
-        if place not in found:
-            found[place] = _client(config, clock, transport)
-        clients[config.name] = found[place]
-    return clients
-
-
-def _client(config: WorkspaceConfig, clock: Clock, transport: TransportFor) -> Client:
-    refresh = config.refresh
-    return Client(
-        config.endpoint,
-        lambda: config.key.read().reveal(),
-        clock,
-        limits={
-            Endpoint.INTEGRATIONS: refresh.rate_limits.integrations,
-            Endpoint.HISTORY: refresh.rate_limits.job_sync_status,
-        },
-        share=refresh.rate_limit_share * SHARE,
-        timeout=refresh.request_timeout,
-        ca_file=config.ca_file,
-        transport=transport(config),
-    )

@@ -25,6 +25,7 @@ LEVELS = {
     "state": 4,
     "exposition": 4,
     "workspace": 5,
+    "clients": 5,
     "web": 6,
     "logs": 6,
     "app": 7,
