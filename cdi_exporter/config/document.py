@@ -1,6 +1,7 @@
 """A YAML file as plain data, with the line on which each key stands."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,12 +35,34 @@ class Place:
     written: str | None = None
 
 
+def about_keys(path: KeyPath) -> bool:
+    """Whether what stands at the path may be an API key."""
+    return any("key" in part.casefold() for part in path if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the kind of file decides."""
+
+    secret: Callable[[KeyPath], bool] = about_keys
+    """Whether the text at a path is a secret."""
+
+    plain_keys: bool = False
+    """Whether a key such as `1` or `yes` counts as the text that it is written with."""
+
+    first_alone: bool = False
+    """Whether documents after the first are left unread, and no mistake."""
+
+
+CONFIGURATION = Dialect()
+
+
 @dataclass
 class Document:
     """What a file holds.
 
     `mistakes` has (line, text), line 0 for the file as a whole; after one that ends the
-    reading (`broken`) there is no data. `secrets` has the texts at keys that are about keys.
+    reading (`broken`) there is no data. `secrets` has the texts at the dialect's secret paths.
     """
 
     data: Any = None
@@ -59,11 +82,21 @@ class Document:
         return self.places.get(self.known(path), Place(1))
 
 
-def read_document(path: str) -> Document:
+def read_content(path: str) -> bytes:
+    """The first bytes of a file, one more than a configuration may have. Raises OSError."""
+    with open(path, "rb") as file:  # noqa: PTH123 -- Path has no bounded read
+        return file.read(MOST_BYTES + 1)
+
+
+def read_document(
+    path: str,
+    dialect: Dialect = CONFIGURATION,
+    *,
+    read: Callable[[str], bytes] = read_content,
+) -> Document:
     """Read a file; what is wrong with it as YAML stands in `mistakes`."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 -- Path has no bounded read
-            content = file.read(MOST_BYTES + 1)
+        content = read(path)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         return _broken(0, f"cannot be read ({reason}); expected a YAML file")
@@ -76,15 +109,15 @@ def read_document(path: str) -> Document:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return _broken(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
-    return parse_document(text)
+    return parse_document(text, dialect)
 
 
-def parse_document(text: str) -> Document:
+def parse_document(text: str, dialect: Dialect = CONFIGURATION) -> Document:
     """Parse YAML text."""
     try:
         loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        return Document() if node is None else _Reader(loader).read_all(node)
+        node = _first_node(loader) if dialect.first_alone else loader.get_single_node()
+        return Document() if node is None else _Reader(loader, dialect).read_all(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return _broken(mark.line + 1 if mark else 1, _explain(error))
@@ -94,6 +127,10 @@ def parse_document(text: str) -> Document:
         return _broken(line, f"{character}; expected text without control characters")
     except RecursionError:
         return _broken(1, _ENDLESS)
+
+
+def _first_node(loader: yaml.SafeLoader) -> yaml.Node | None:
+    return loader.get_node() if loader.check_node() else None
 
 
 _ENDLESS = "nested or repeated too often; expected the few levels of a configuration"
@@ -122,8 +159,8 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 class _Reader:
     """Walks the nodes of a document; aliases are followed as often as they stand there."""
 
-    def __init__(self, loader: yaml.SafeLoader) -> None:
-        self._loader = loader
+    def __init__(self, loader: yaml.SafeLoader, dialect: Dialect) -> None:
+        self._loader, self._dialect = loader, dialect
         self._document = Document()
         self._nodes = 0
 
@@ -149,7 +186,7 @@ class _Reader:
         return self._mapping(node, path)
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        if any("key" in part.casefold() for part in path if isinstance(part, str)):
+        if self._dialect.secret(path):
             self._document.secrets.add(node.value)
         if node.tag in _AS_TEXT:
             return node.value
@@ -175,7 +212,7 @@ class _Reader:
         for key, value in node.value:
             if key.tag == _MERGE:
                 merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
-            elif not isinstance(key, yaml.ScalarNode) or key.tag not in _AS_TEXT:
+            elif not self._is_text(key):
                 self._mistake(key, path, "a key that is not text; expected text")
             elif key.value in found:
                 where = (*path, key.value)
@@ -188,6 +225,11 @@ class _Reader:
         for each in merged:
             self._merge(each, path, found)
         return found
+
+    def _is_text(self, key: yaml.Node) -> bool:
+        if not isinstance(key, yaml.ScalarNode):
+            return False
+        return self._dialect.plain_keys or key.tag in _AS_TEXT
 
     def _merge(self, node: yaml.Node, path: KeyPath, found: dict[str, Any]) -> None:
         """Take over the keys of `<<` that do not stand in the mapping itself."""

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,37 +17,25 @@ from cdi_exporter.config.mistakes import (
     show_value,
     stood,
 )
-from cdi_exporter.config.schema import (
-    SECTIONS,
-    File,
-    Form,
-    IntegrationSection,
-    RateLimitsSection,
-    RefreshSection,
-    Section,
-    StaleAfterSection,
-    WorkspaceSection,
-)
+from cdi_exporter.config.schema import SECTIONS, Form, Section
 
 _STRUCTURE = {
     "list_type": "expected a list",
+    "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
     "model_attributes_type": "expected a mapping",
 }
-_BELOW: dict[str, type[Section]] = {
-    "refresh": RefreshSection,
-    "rate_limits": RateLimitsSection,
-    "workspaces": WorkspaceSection,
-    "integrations": IntegrationSection,
-    "stale_after": StaleAfterSection,
-}
+
+Sections = Sequence[tuple[str, type[Section]]]
+"""The sections of a file by their key paths, the file itself first."""
 
 
 class Findings:
-    """What is wrong with one file."""
+    """What is wrong with one file, whose keys `sections` has."""
 
-    def __init__(self, file: str, document: Document) -> None:
+    def __init__(self, file: str, document: Document, sections: Sections = SECTIONS) -> None:
         self._file, self._document = file, document
+        self._keys = _Keys(sections)
         self._lines = [self._line(*mistake) for mistake in document.mistakes]
 
     def add(self, path: KeyPath, text: str) -> None:
@@ -78,43 +66,52 @@ class Findings:
 
     def _add_error(self, path: KeyPath, kind: str, value: object, context: dict[str, Any]) -> None:
         if kind == "extra_forbidden":
-            self.add(path, _unknown_key(path))
+            self.add(path, self._keys.unknown(path))
         elif kind == "missing":
-            self.add(path, f"missing; {_expected(path)}")
+            self.add(path, f"missing; {self._keys.expected(path)}")
         elif kind == "value_error" and isinstance(context["error"], Unshown):
             self.add(self._document.known(path), str(context["error"]))
         elif kind == "value_error":
             self.add_value(path, value, str(context["error"]))
         else:
-            self.add(path, stood(show_kind(value), _STRUCTURE.get(kind, _expected(path))))
+            expected = _STRUCTURE.get(kind) or self._keys.expected(path)
+            self.add(path, stood(show_kind(value), expected))
 
 
-def _section(path: KeyPath) -> type[Section]:
-    """The section that a key path leads to."""
-    section: type[Section] = File
-    for part in path:
-        if isinstance(part, str):
-            section = _BELOW.get(part, section)
-    return section
+class _Keys:
+    """What may stand in a file."""
 
+    def __init__(self, sections: Sections) -> None:
+        self._sections = sections
+        self._below = {
+            place.rpartition(".")[2].removesuffix("[]"): section for place, section in sections
+        }
 
-def _expected(path: KeyPath) -> str:
-    field = _section(path[:-1]).model_fields.get(str(path[-1]))
-    forms = [each for each in (field.metadata if field else ()) if isinstance(each, Form)]
-    return forms[0].expected if forms else "expected a value"
+    def expected(self, path: KeyPath) -> str:
+        """What is expected at a key."""
+        field = self._section(path[:-1]).model_fields.get(str(path[-1]))
+        forms = [each for each in (field.metadata if field else ()) if isinstance(each, Form)]
+        return forms[0].expected if forms else "expected a value"
 
+    def unknown(self, path: KeyPath) -> str:
+        """What the user may have meant: a known key of this level, or one of another level."""
+        key = str(path[-1])
+        known = list(self._section(path[:-1]).model_fields)
+        near = _nearest(key, known)
+        if near:
+            return f'unknown key; did you mean "{near}"?'
+        for place, section in self._sections:
+            if key in section.model_fields:
+                return f"unknown key here; expected {_where(place)}"
+        return f"unknown key; expected one of {', '.join(known)}"
 
-def _unknown_key(path: KeyPath) -> str:
-    """What the user may have meant: a known key of this level, or one of another level."""
-    key = str(path[-1])
-    known = list(_section(path[:-1]).model_fields)
-    near = _nearest(key, known)
-    if near:
-        return f'unknown key; did you mean "{near}"?'
-    for place, section in SECTIONS:
-        if key in section.model_fields:
-            return f"unknown key here; expected {_where(place)}"
-    return f"unknown key; expected one of {', '.join(known)}"
+    def _section(self, path: KeyPath) -> type[Section]:
+        """The section that a key path leads to."""
+        section = self._sections[0][1]
+        for part in path:
+            if isinstance(part, str):
+                section = self._below.get(part, section)
+        return section
 
 
 def _where(place: str) -> str:
