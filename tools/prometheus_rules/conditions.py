@@ -74,6 +74,26 @@ class Conditions:
         return f"{rare}\nand\n{indented(self.status('error'))}"
 
     @property
+    def missed(self) -> str:
+        """The time of the next run has passed, none has started since and none is under way."""
+        scheduled = self.newest(catalog.NEXT_SCHEDULED_SYNC)
+        overdue = f"{self.age(scheduled)}\n> {number(self.limits.missed_after)}"
+        running = f"{self.newest(catalog.SYNCS_RUNNING)} > 0"
+        started = both(">=", self.newest(catalog.LAST_SYNC_START), f"{scheduled} - 60")
+        return overdue + self.unless(running) + self.unless(started)
+
+    @property
+    def stuck(self) -> str:
+        """A run has been under way for much longer than is typical."""
+        limits, start = self.limits, self.newest(catalog.RUNNING_SYNC_START)
+        typical = self.newest(catalog.TYPICAL_DURATION)
+        known = (
+            f"clamp_min({number(limits.stuck_factor)} * {typical}, {number(limits.stuck_at_least)})"
+        )
+        limit = bracketed(both("or", known, f"{start} * 0 + {number(limits.stuck_unknown)}"))
+        return f"{self.age(start)}\n> {limit}"
+
+    @property
     def readable(self) -> str:
         """The end of an expression that is silent where the workspace cannot be read.
 

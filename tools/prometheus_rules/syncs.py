@@ -3,7 +3,7 @@
 from cdi_exporter import catalog
 from tools.prometheus_rules.conditions import Conditions
 from tools.prometheus_rules.facts import DURATION, OF_INTEGRATION, TIME, Facts
-from tools.prometheus_rules.promql import both, bracketed, indented, number
+from tools.prometheus_rules.promql import indented, number
 from tools.prometheus_rules.rule import Alert, Group
 from tools.prometheus_rules.thresholds import Thresholds
 
@@ -101,10 +101,6 @@ def _failing(conditions: Conditions, facts: Facts) -> Alert:
 
 
 def _missed(conditions: Conditions, facts: Facts) -> Alert:
-    scheduled = conditions.newest(catalog.NEXT_SCHEDULED_SYNC)
-    overdue = f"{conditions.age(scheduled)}\n> {number(conditions.limits.missed_after)}"
-    running = f"{conditions.newest(catalog.SYNCS_RUNNING)} > 0"
-    started = both(">=", conditions.newest(catalog.LAST_SYNC_START), f"{scheduled} - 60")
     listed = (
         f'max by (workspace) (increase({catalog.API_REQUESTS.name}{{endpoint="integrations",'
         f'code="200"}}[15m])) > 0'
@@ -112,10 +108,7 @@ def _missed(conditions: Conditions, facts: Facts) -> Alert:
     return Alert(
         name="ScheduledSyncMissed",
         severity="warning",
-        expr=overdue
-        + conditions.unless(running)
-        + conditions.unless(started)
-        + f"\nand on (workspace)\n{indented(listed)}",
+        expr=f"{conditions.missed}\nand on (workspace)\n{indented(listed)}",
         held="10m",
         keep="10m",
         summary=f"Scheduled syncs into {INTO} did not start",
@@ -130,18 +123,13 @@ def _missed(conditions: Conditions, facts: Facts) -> Alert:
 
 
 def _stuck(conditions: Conditions, facts: Facts) -> Alert:
-    limits = conditions.limits
-    start = conditions.newest(catalog.RUNNING_SYNC_START)
-    typical = conditions.newest(catalog.TYPICAL_DURATION)
-    known = f"clamp_min({number(limits.stuck_factor)} * {typical}, {number(limits.stuck_at_least)})"
-    limit = bracketed(both("or", known, f"{start} * 0 + {number(limits.stuck_unknown)}"))
     usual = facts.of_integration(
         catalog.TYPICAL_DURATION, f" (typical: {DURATION})", " (no typical duration is known)"
     )
     return Alert(
         name="SyncStuck",
         severity="warning",
-        expr=f"{conditions.age(start)}\n> {limit}",
+        expr=conditions.stuck,
         held="5m",
         keep="10m",
         summary=f"Syncs into {INTO} do not end",
