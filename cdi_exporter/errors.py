@@ -49,6 +49,8 @@ class ApiError(ExporterError):
     code: str = "other"
     retryable: ClassVar[bool] = False
     """Whether asking the same again within the same pass may help."""
+    web_page: bool = False
+    """Whether a web page was answered, as Braze does not: by a proxy, a firewall, a login page."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -224,9 +224,10 @@ class Client:
     ) -> Page:
         began = self._clock.monotonic()
         headers: RateLimitHeaders | None = None
-        code = "cancelled"
+        code, web_page = "cancelled", False
         try:
             response, body = await self._exchange(url)
+            web_page = "html" in response.headers.get("content-type", "").lower()
             headers = RateLimitHeaders.read(response.headers, self._clock.wall())
             if headers.date is not None:
                 self.skew = headers.date - self._clock.wall()
@@ -234,7 +235,7 @@ class Client:
             page = read(_document(body), response.headers.get("link"))
             code = "200"
         except ApiError as error:
-            code = error.code
+            code, error.web_page = error.code, web_page
             raise
         finally:
             turn.release(headers, refused=code == "429")
@@ -376,15 +377,21 @@ def _raise_for_status(status: int, endpoint: Endpoint) -> None:
 def _cause(error: BaseException) -> str:
     """Why a connection failed, as the system or the proxy says it; never what was to be sent."""
     said = str(error) if isinstance(error, httpx.ProxyError) else ""
-    link: BaseException | None = error
-    while link is not None:
+    for link in causes(error):
         if isinstance(link, OSError):
             said = _system(link) or said
+    return said[:200] or type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, then what led to it, down to the root; of several addresses that of the first."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
         if isinstance(link, BaseExceptionGroup):  # one for each address that was tried
             link = link.exceptions[0]
         else:
             link = link.__cause__ or link.__context__
-    return said[:200] or type(error).__name__
 
 
 def _system(error: OSError) -> str:

@@ -20,6 +20,9 @@ _NO_RESULTS = "the answer has no list of results"
 
 _STATUSES = {status.value: status for status in Status}
 
+PAGE_SIZE = 10
+"""Items on a page of either endpoint."""
+
 MOST_ROWS = 2**53
 """More rows than this are no number: a double, which Prometheus stores, counts no further."""
 

@@ -21,14 +21,6 @@ MOST_ROWS = 1_000
 LONGEST_NAME = 200
 """Characters of a name from the API that are shown."""
 
-GLYPHS = {
-    Status.SUCCESS: "✔",
-    Status.RUNNING: "▶",
-    Status.PARTIAL: "◐",
-    Status.ERROR: "✖",
-    Status.CONFIG_ERROR: "⚙",
-    Status.UNKNOWN: "?",
-}
 _EXAMPLE = (
     *(Run(Status.SUCCESS, rows_synced=70 + 20 * (each % 3)) for each in range(16)),
     Run(Status.PARTIAL, rows_synced=60),
@@ -115,7 +107,7 @@ def _environment() -> Environment:
 def _vocabulary() -> dict[str, Any]:
     return {
         "version": __version__,
-        "glyphs": GLYPHS,
+        "glyphs": wording.GLYPHS,
         "orders": ORDERS,
         "filters": {name: FILTER_LABELS.get(name, name) for name in FILTERS},
         "most_rows": MOST_ROWS,

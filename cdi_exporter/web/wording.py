@@ -1,7 +1,19 @@
-"""Seconds, ages, counts and shares in the words in which a person reads them."""
+"""Seconds, ages, counts, shares and statuses as a person reads them."""
 
 import math
 from datetime import UTC, datetime
+
+from cdi_exporter.model import Status
+
+GLYPHS = {
+    Status.SUCCESS: "✔",
+    Status.RUNNING: "▶",
+    Status.PARTIAL: "◐",
+    Status.ERROR: "✖",
+    Status.CONFIG_ERROR: "⚙",
+    Status.UNKNOWN: "?",
+}
+"""Statuses in one character, beside which the word stands."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
