@@ -114,6 +114,7 @@ class Exporter:
 
         Nothing that is still configured loses what is known of it.
         """
+        await self._journal.idle()
         try:
             settings = self._load()
         except ConfigError as error:

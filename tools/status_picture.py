@@ -58,9 +58,7 @@ def photograph(html: str) -> bytes:
             route.fulfill(body=html, content_type="text/html; charset=utf-8")
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 800}, color_scheme="light")
         page.route("**/*", answer)
         page.goto(HOME)

@@ -32,9 +32,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row to be written; `committed` is called when it cannot be lost any more."""
+    """A row to be written, by its workspace and ID.
 
-    row: Row
+    `row` makes it, in any thread; `committed` is called when it cannot be lost any more.
+    """
+
+    key: tuple[str, str]
+    row: Callable[[], Row]
     committed: Callable[[], None]
 
 
@@ -74,6 +78,9 @@ class Memory:
     keeps = False
     failures = 0
 
+    async def idle(self) -> None:
+        """Nothing is under way."""
+
     def load(self, workspace: str) -> Stored:
         """Nothing is known."""
         return Stored()
@@ -110,6 +117,8 @@ class Journal(Memory):
         self._waiting: dict[tuple[str, str], Change] = {}
         self._complete: set[str] = set()
         self._complete_written: set[str] = set()
+        self._retained: tuple[Sequence[str], float] | None = None
+        """The configured workspaces, and when they were told, while that is to be written."""
         self._failed_in_a_row = 0
         self._not_before = -math.inf
         self._began = math.inf
@@ -117,24 +126,34 @@ class Journal(Memory):
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
 
+    async def idle(self) -> None:
+        """Wait until no commit is under way, so that `load` need not."""
+        while math.isfinite(self._began):
+            await self._moved.wait()
+
     def load(self, workspace: str) -> Stored:
         """What is known of a workspace, with what waits to be written; raises StateError."""
         stored = self._store.load(workspace)
         rows = {row.id: row for row in stored.rows}
-        rows |= {key: each.row for (name, key), each in self._waiting.items() if name == workspace}
-        complete = stored.complete or workspace in self._complete
-        return Stored([*rows.values()], complete=complete)
+        changes = [each for each in self._waiting.values() if each.key[0] == workspace]
+        waiting = {each.key[1]: each.row() for each in changes}
+        return Stored(
+            [*(rows | waiting).values()],
+            complete=stored.complete or workspace in self._complete,
+            durable={key: rows.get(key) for key in waiting},
+        )
 
     def changed(self, source: Changing) -> None:
         """Note that `source` has changes; they are asked for when they are written."""
         self._sources[source.name] = source
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write())
+        self._wake()
 
     def leave(self, source: Changing) -> None:
         """Take over what a workspace that ends has to write."""
         self._take(source)
-        self.changed(source)
+        if self._sources.get(source.name) is source:
+            del self._sources[source.name]
+        self._wake()
 
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
         """Wait, at most until then (loop seconds), for the commits that are `needed`.
@@ -151,29 +170,37 @@ class Journal(Memory):
 
     def retain(self, workspaces: Sequence[str], wall: float) -> None:
         """Forget what left long ago; called at the start and when the configuration changes."""
-        try:
-            self._store.retain(workspaces, wall)
-        except StateError as error:
-            self._failed(error)
+        self._retained = (workspaces, wall)
+        self._complete_written.intersection_update(workspaces)
+        self._wake()
 
     async def close(self) -> None:
         """Write what waits, once, and close the file."""
+        await self.idle()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._collect()
-        if self._waiting or self._complete:
+        if self._to_write:
             await self._commit()
         self._store.close()
 
+    def _wake(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write())
+
     async def _write(self) -> None:
-        while self._sources or self._waiting or self._complete:
+        while self._sources or self._to_write:
             pause = self._not_before - self._clock.monotonic()
             if pause > 0:
                 await self._clock.sleep(pause)
             self._collect()
-            if self._waiting or self._complete:
+            if self._to_write:
                 await self._commit()
+
+    @property
+    def _to_write(self) -> bool:
+        return bool(self._waiting or self._complete or self._retained)
 
     def _collect(self) -> None:
         sources, self._sources = self._sources, {}
@@ -182,20 +209,28 @@ class Journal(Memory):
 
     def _take(self, source: Changing) -> None:
         for change in source.changes():
-            self._waiting[change.row.workspace, change.row.id] = change
+            self._waiting[change.key] = change
         if source.list_read and source.name not in self._complete_written:
             self._complete.add(source.name)
 
     async def _commit(self) -> None:
-        batch, complete = dict(self._waiting), set(self._complete)
-        rows = [change.row for change in batch.values()]
+        batch, complete, retained = dict(self._waiting), set(self._complete), self._retained
+
+        def write() -> None:
+            if retained is not None:
+                self._store.retain(*retained)
+            if batch or complete:
+                self._store.commit([change.row() for change in batch.values()], complete)
+
         self._began = self._clock.monotonic()
         try:
-            await self._offload(lambda: self._store.commit(rows, complete))
-        except StateError as error:
+            await self._offload(write)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
             self._failed(error)
         else:
             self._done(batch, complete)
+            if self._retained is retained:
+                self._retained = None
         self._began = math.inf
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
@@ -212,10 +247,13 @@ class Journal(Memory):
         self._failed_in_a_row = 0
         self._not_before = self._clock.monotonic() + COMMIT_EVERY
 
-    def _failed(self, error: StateError) -> None:
+    def _failed(self, error: Exception) -> None:
         self.failures += 1
         if not self._failed_in_a_row:
-            log.error("state not written", path=self._store.path, problem=str(error))
+            defect = None if isinstance(error, StateError) else error
+            log.error(
+                "state not written", path=self._store.path, problem=str(error), exc_info=defect
+            )
         pause = min(LONGEST_PAUSE, COMMIT_EVERY * 2 ** min(self._failed_in_a_row, 16))
         self._failed_in_a_row += 1
         self._not_before = self._clock.monotonic() + pause

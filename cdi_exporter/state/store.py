@@ -8,8 +8,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cdi_exporter import __version__
@@ -22,8 +22,23 @@ REMEMBERED_FOR = 30 * 86_400.0
 LOCK_PATIENCE = 2.0
 """Seconds to wait for a lock: another exporter may be about to end."""
 
+JOURNAL_BYTES = 4 * 2**20
+"""What the journal beside the file shrinks to after a large commit."""
 
+FOR_ITS_OWNER = 0o600
+"""The mode of a new file: it tells the names of integrations and how many rows they have."""
+
+_DIRECTORY = "it is a directory; expected a file"
+_NO_FILE = "it is no regular file"
+_READ_ONLY = "it cannot be written; expected the right to write the file and its directory"
+_SECOND_NAME = "it has a second name (a hard link); expected a file with one name"
+_OF_ANOTHER = "it is a SQLite file of another program"
 _DAMAGED = "database disk image is malformed"
+_NO_WAL = "its file system does not let SQLite keep a write-ahead log beside it"
+_MOVED = (
+    "the file, or its journal, was moved, deleted or replaced while it was open;"
+    " put it back, or restart to go on with what is there"
+)
 
 
 class StateError(ExporterError):
@@ -48,6 +63,8 @@ class Stored:
     rows: Sequence[Row] = ()
     complete: bool = False
     """Whether its whole list was ever read."""
+    durable: Mapping[str, Row | None] = field(default_factory=dict)
+    """Where a row is not written yet: what the file holds in its place."""
 
 
 class Store:
@@ -59,15 +76,14 @@ class Store:
         """Open or create it; raises StartError where that cannot be."""
         self.path = path
         self._lock = threading.Lock()
-        self._connection = _connect(path, patience)
         try:
-            _prepare(self._connection, path, steps)
-        except StartError:
-            self._connection.close()
-            raise
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise StartError(_cannot(path, error)) from error
+            place = _place(path)
+            self._connection = _open(place, steps, patience)
+            self._files = {each: each.stat() for each in (place, Path(f"{place}-wal"))}
+            """What SQLite writes to, and what stood there when it was opened."""
+        except (StateError, sqlite3.Error, OSError) as error:
+            message = f"cannot use the state file {path}: {_why(error)}"
+            raise StartError(message) from error
 
     def load(self, workspace: str) -> Stored:
         """What is known of a workspace; raises StateError."""
@@ -122,7 +138,9 @@ class Store:
         old = (wall - REMEMBERED_FOR,)
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE workspaces SET left_at = ? WHERE left_at IS NULL", (wall,))
+            connection.execute(
+                "UPDATE workspaces SET left_at = ?1 WHERE left_at IS NULL OR left_at > ?1", (wall,)
+            )
             connection.executemany(
                 "INSERT INTO workspaces (name, complete) VALUES (?, 0)"
                 " ON CONFLICT (name) DO UPDATE SET left_at = NULL",
@@ -149,43 +167,71 @@ class Store:
         with self._lock:
             try:
                 _in_one(self._connection, write)
+                moved = not all(_is_still(each, was) for each, was in self._files.items())
             except sqlite3.Error as error:
                 raise StateError(str(error)) from error
+        if moved:
+            raise StateError(_MOVED)
 
 
-def _connect(path: str, patience: float) -> sqlite3.Connection:
-    place = Path(path)
-    if place.is_dir():
-        raise StartError(_cannot(path, "it is a directory; expected a file"))
+def _place(path: str) -> Path:
+    """The file itself, which exists from here on; raises StateError or OSError.
+
+    SQLite keeps its journal beside the name that it is given, so the file must have but one.
+    """
+    place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
-        raise StartError(_cannot(path, f"the directory {place.parent} does not exist"))
-    written = [place.parent, place] if place.exists() else [place.parent]
-    if not all(os.access(each, os.W_OK, effective_ids=True) for each in written):
-        raise StartError(_cannot(path, "readonly"))
+        message = f"the directory {place.parent} does not exist"
+        raise StateError(message)
+    if not place.exists():
+        place.touch(FOR_ITS_OWNER)
+    if not place.is_file():
+        raise StateError(_DIRECTORY if place.is_dir() else _NO_FILE)
+    if place.stat().st_nlink > 1:
+        raise StateError(_SECOND_NAME)
+    effective = os.access in os.supports_effective_ids
+    if not all(os.access(each, os.W_OK, effective_ids=effective) for each in (place, place.parent)):
+        raise PermissionError
+    return place
+
+
+def _open(place: Path, steps: Sequence[Step], patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        place, timeout=patience, isolation_level=None, check_same_thread=False
+    )
     try:
-        return sqlite3.connect(
-            path, timeout=patience, isolation_level=None, check_same_thread=False
-        )
-    except sqlite3.Error as error:
-        raise StartError(_cannot(path, error)) from error
+        _prepare(connection, steps)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: str, steps: Sequence[Step]) -> None:
-    """Lock the file, see that it is a sound one of ours, and bring it up to date."""
+def _prepare(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Lock the file, see that it is a sound one of ours, and bring it up to date.
+
+    Nothing is written before all of that is known.
+    """
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
     version = _number(connection, "user_version")
     owner = _number(connection, "application_id")
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != APPLICATION_ID and not empty:
-        raise StartError(_cannot(path, "it is a SQLite file of another program"))
+        raise StateError(_OF_ANOTHER)
     if version > len(steps):
-        what = f"it was written by a newer cdi-exporter (format {version}, known {len(steps)})"
-        raise StartError(_cannot(path, what))
+        message = (
+            f"it was written by a newer cdi-exporter (format {version}, known {len(steps)});"
+            " use that version, or another state file"
+        )
+        raise StateError(message)
     (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if sound != "ok":
-        raise sqlite3.DatabaseError(_DAMAGED)
+        raise StateError(_DAMAGED)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StateError(_NO_WAL)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
 
     def bring_up_to_date(connection: sqlite3.Connection) -> None:
         for step in steps[version:]:
@@ -214,13 +260,21 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-def _cannot(path: str, problem: sqlite3.Error | str) -> str:
+def _is_still(file: Path, was: os.stat_result) -> bool:
+    """Whether the name leads to the file that it led to."""
+    try:
+        return os.path.samestat(file.stat(), was)
+    except OSError:
+        return False
+
+
+def _why(error: Exception) -> str:
     """Why the file cannot be used, and what to do."""
-    text = str(problem)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, PermissionError) or "readonly" in text:
+        return _READ_ONLY
     if "locked" in text:
-        text = "another process has it open; expected a state file for each exporter"
-    elif "malformed" in text or "not a database" in text:
-        text += "; move it away to begin anew, or put a copy back that is sound"
-    elif "readonly" in text:
-        text = "it cannot be written; expected the right to write the file and its directory"
-    return f"cannot use the state file {path}: {text}"
+        return "another process has it open; expected a state file for each exporter"
+    if "malformed" in text or "not a database" in text:
+        return f"{text}; move it away to begin anew, or put a copy back that is sound"
+    return text

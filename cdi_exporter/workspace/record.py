@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from cdi_exporter.ledger import LedgerState
 from cdi_exporter.model import Integration
@@ -39,8 +39,13 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        """Raises ValueError where it is no record."""
-        return _RECORD.validate_json(text)
+        """Raises ValueError, with the first mistake in one line, where it is no record."""
+        try:
+            return _RECORD.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
 
 
 _RECORD = TypeAdapter(Record)

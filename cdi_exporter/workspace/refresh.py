@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -32,10 +33,9 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.model import Run
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import NOTHING_KEPT, Change, Memory, Row, StateError
+from cdi_exporter.state import NOTHING_KEPT, Change, Memory, StateError
 from cdi_exporter.workspace.reads import Reads
-from cdi_exporter.workspace.record import Record
-from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace.roster import News, Roster
 from cdi_exporter.workspace.tracked import Due, Tracked
 
 AUDIT_EVERY = 900.0
@@ -76,8 +76,6 @@ class Workspace:
         self._client, self._clock = client, clock
         self._journal = journal
         self._roster = Roster(config, keeps=journal.keeps)
-        self._behind: set[str] = set()
-        """Integrations whose counters are not committed yet."""
         self._counted: dict[str, list[Run]] = {}
         """Runs counted, but not committed and told yet."""
         self._changed: set[str] = set()
@@ -133,7 +131,7 @@ class Workspace:
                     await self._moved.wait()
             except TimeoutError:
                 break
-        await self._journal.settle(deadline, lambda: self._behind)
+        await self._journal.settle(deadline, lambda: any(one.behind for one in self._roster))
         return self.snapshot()
 
     def snapshot(self) -> WorkspaceSnapshot:
@@ -190,30 +188,32 @@ class Workspace:
         """What the journal has to write; asked for once."""
         now, wall = self._now(), self._clock.wall()
         dirty, self._changed = self._changed, set()
-        return [self._change(*each) for each in self._roster.changed(dirty, now, wall)]
+        return [self._change(each) for each in self._roster.changed(dirty, now, wall)]
 
-    def _change(self, row: Row, record: Record | None, tracked: Tracked | None) -> Change:
-        counted = self._counted.get(row.id, [])[:]
+    def _change(self, news: News) -> Change:
+        counted = self._counted.get(news.id, [])[:]
 
         def committed() -> None:
-            if tracked is None or record is None:
+            if news.tracked is None or news.record is None:
                 return
-            tracked.committed(record)
-            if not tracked.behind:
-                self._behind.discard(tracked.id)
-            for run in counted:
-                self._log_finished(tracked, run)
-            self._counted[tracked.id] = self._counted.get(tracked.id, [])[len(counted) :]
+            news.tracked.committed(news.record)
+            untold = self._counted.get(news.id, [])
+            while untold and any(untold[0] is run for run in counted):
+                self._log_finished(news.tracked, untold.pop(0))
 
-        return Change(row, committed)
+        return Change((self.name, news.id), partial(news.row, self.name), committed)
 
     def _restore(self) -> None:
         now, wall = self._now(), self._clock.wall()
         try:
             self._roster.restore(self._journal.load(self.name), now, wall)
         except ValueError as error:
-            problem = f"unreadable record of the workspace {self.name!r}: {error}"
+            problem = (
+                f"unreadable record in the workspace {self.name!r}, integration {error};"
+                " put a copy back that is sound, or move the file away to begin anew"
+            )
             raise StateError(problem) from error
+        self._journal.changed(self)
         for tracked in self._roster:
             tracked.audit_at(now + self._clock.rng.uniform(0.0, self._audit_interval()))
 
@@ -221,8 +221,6 @@ class Workspace:
         """Have the journal write what changed of an integration."""
         if self._journal.keeps and tracked.dirty and not self._closing:
             self._changed.add(tracked.id)
-            if tracked.behind:
-                self._behind.add(tracked.id)
             self._journal.changed(self)
 
     def release(self) -> None:
@@ -375,7 +373,6 @@ class Workspace:
         if not complete:
             return
         left = self._roster.complete(listed, self._now(), self._clock.wall())
-        self._journal.changed(self)
         for tracked in left:
             log.info("integration left", workspace=self.name, integration_id=tracked.id)
 
@@ -412,6 +409,8 @@ class Workspace:
             log.info("refresh works again", workspace=self.name)
         self._failure = None
         self._last_refresh = self._clock.wall()
+        self._roster.forget(self._last_refresh)
+        self._journal.changed(self)
         self._refresh_duration = self._now() - self._pass_began
         self._consider(self._roster)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.ledger import IntegrationLedger
@@ -17,6 +18,28 @@ LEAVES_AFTER = 600.0
 LEAVES_AFTER_LISTS = 2
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is to be written of one integration; nothing but its ID where it is forgotten."""
+
+    id: str
+    listed: bool
+    left: float
+    """Unix seconds, infinity where it did not leave."""
+    tracked: Tracked | None
+    record: Record | None
+
+    def row(self, workspace: str) -> Row:
+        """The row of the state file."""
+        return Row(
+            workspace,
+            self.id,
+            self.listed,
+            self.left if math.isfinite(self.left) else None,
+            self.record.to_json() if self.record else None,
+        )
+
+
 class Roster:
     """The integrations of one workspace, in the order in which they were first seen."""
 
@@ -25,7 +48,7 @@ class Roster:
         self._config, self._keeps = config, keeps
         self._tracked: dict[str, Tracked] = {}
         self._gone: dict[str, tuple[float, Tracked]] = {}
-        """Those that left, and when: Unix seconds, infinity before the next complete list."""
+        """Those that left, and when: Unix seconds, infinity until the next pass got through."""
         self._ever_listed: set[str] = set()
         self.list_read = False
         """Whether the whole list was ever read."""
@@ -57,9 +80,13 @@ class Roster:
         self.list_read = stored.complete
         self._ever_listed.update(row.id for row in stored.rows if row.listed)
         for row in stored.rows:
-            if row.record is None:
+            record = _record(row)
+            if record is None:
                 continue
-            tracked = Tracked.restore(row.id, Record.from_json(row.record), now, wall)
+            tracked = Tracked.restore(row.id, record, now, wall)
+            if row.id in stored.durable:
+                tracked.ahead_of(_record(stored.durable[row.id]))
+                self._touched.add(row.id)
             configured = self._tracked.get(row.id)
             if configured is not None:
                 tracked.configured_name = configured.configured_name
@@ -73,12 +100,10 @@ class Roster:
             else:
                 self._gone[row.id] = (math.inf if row.left_at is None else row.left_at, tracked)
 
-    def changed(
-        self, dirty: set[str], now: float, wall: float
-    ) -> list[tuple[Row, Record | None, Tracked | None]]:
+    def changed(self, dirty: set[str], now: float, wall: float) -> list[News]:
         """What is to be written of the `dirty` ones, and of those that left or came back."""
         touched, self._touched = self._touched, set()
-        rows = []
+        news = []
         for identifier in dirty | touched:
             left, tracked = self._gone.get(identifier, (math.inf, self._tracked.get(identifier)))
             record = tracked.record(now, wall) if tracked else None
@@ -86,17 +111,9 @@ class Roster:
                 if identifier not in touched and record.knowledge == tracked.written:
                     continue
                 tracked.written = record.knowledge
-            rows.append((self._row(identifier, left, record), record, tracked))
-        return rows
-
-    def _row(self, identifier: str, left: float, record: Record | None) -> Row:
-        return Row(
-            self._config.name,
-            identifier,
-            identifier in self._ever_listed,
-            left if math.isfinite(left) else None,
-            record.to_json() if record else None,
-        )
+            listed = identifier in self._ever_listed
+            news.append(News(identifier, listed, left, tracked, record))
+        return news
 
     def __iter__(self) -> Iterator[Tracked]:
         return iter(self._tracked.values())
@@ -136,7 +153,6 @@ class Roster:
             if tracked.id not in listed:
                 tracked.absences += 1
                 tracked.absent_since = now if tracked.absent_since is None else tracked.absent_since
-        self._forget(wall)
         return [] if self.configured else self._let_go(now, wall)
 
     def _new(self, identifier: str) -> Tracked:
@@ -171,7 +187,8 @@ class Roster:
             self._touched.add(tracked.id)
         return gone
 
-    def _forget(self, wall: float) -> None:
+    def forget(self, wall: float) -> None:
+        """Forget what left 30 days before `wall`; called after each pass that got through."""
         for key, (left, tracked) in [*self._gone.items()]:
             if left > wall:
                 self._gone[key] = (wall, tracked)
@@ -179,3 +196,13 @@ class Roster:
             elif wall - left > REMEMBERED_FOR:
                 del self._gone[key]
                 self._touched.add(key)
+
+
+def _record(row: Row | None) -> Record | None:
+    if row is None or row.record is None:
+        return None
+    try:
+        return Record.from_json(row.record)
+    except ValueError as error:
+        message = f"{row.id!r}: {error}"
+        raise ValueError(message) from error

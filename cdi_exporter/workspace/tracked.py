@@ -299,8 +299,13 @@ class Tracked:
             tracked.read_at = now - max(0.0, wall - record.read_at)
         tracked._read_server = -math.inf if record.read_server is None else record.read_server
         tracked._seen_at = -math.inf if record.seen_server is None else record.seen_server
-        tracked.refreshed = record.refreshed
+        tracked.refreshed = None if record.refreshed is None else min(record.refreshed, wall)
         return tracked
+
+    def ahead_of(self, durable: Record | None) -> None:
+        """Note that only `durable` is committed of what was restored."""
+        known = durable.knowledge if durable else None
+        self.durable = known.ledger.counters if known and known.zero_served else NOTHING_COUNTED
 
     # What is due
 

@@ -3,22 +3,26 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import structlog
 
 from cdi_exporter.braze.client import Clock
-from cdi_exporter.state import Change, Journal, Row, StateError, Store
+from cdi_exporter.state import REMEMBERED_FOR, Change, Journal, Row, StateError, Store
 from tests.virtual import run, virtual_clock
 
 
 class Disk(Store):
-    """A state file in memory whose disk can be full or slow."""
+    """A state file whose disk can be full, slow or broken."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(":memory:")
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(str(path))
         self.clock = clock
         self.full = False
+        self.broken = False
         self.seconds = 0.0
+        self.begun = 0
+        """How many commits."""
         self.commits: list[tuple[float, int]] = []
         """When, and how many rows."""
 
@@ -26,10 +30,13 @@ class Disk(Store):
         """Raises StateError while the disk is full."""
         if self.full:
             raise StateError("database or disk is full")
+        if self.broken:
+            raise UnicodeError("nobody has thought of this")
         self.commits.append((self.clock.monotonic(), len(rows)))
         super().commit(rows, complete)
 
     async def offload(self, work: Callable[[], None]) -> None:
+        self.begun += 1
         await asyncio.sleep(self.seconds)
         work()
 
@@ -45,9 +52,8 @@ class Source:
         self.committed: list[str] = []
 
     def change(self, key: str, record: str = "{}") -> None:
-        self.dirty.append(
-            Change(Row("w", key, True, None, record), lambda: self.committed.append(record))
-        )
+        row = Row("w", key, True, None, record)
+        self.dirty.append(Change(("w", key), lambda: row, lambda: self.committed.append(record)))
 
     def changes(self) -> list[Change]:
         found, self.dirty = self.dirty, []
@@ -57,9 +63,9 @@ class Source:
 class Bench:
     """A journal with its disk and a source, in virtual time."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = virtual_clock()
-        self.disk = Disk(self.clock)
+        self.disk = Disk(folder / "state.sqlite", self.clock)
         self.journal = Journal(self.disk, self.clock, offload=self.disk.offload)
         self.source = Source()
 
@@ -78,11 +84,11 @@ class Bench:
         return bool(self.journal._waiting)
 
 
-def test_commits_are_grouped() -> None:
+def test_commits_are_grouped(tmp_path: Path) -> None:
     """The first change is written at once, those of the second after it together."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         for number in range(30):
             bench.write(f"{number}")
             await asyncio.sleep(0.1)
@@ -96,11 +102,11 @@ def test_commits_are_grouped() -> None:
     run(story())
 
 
-def test_nothing_is_written_when_nothing_changed() -> None:
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     """A source without changes costs no transaction."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         for _ in range(5):
             bench.journal.changed(bench.source)
             await asyncio.sleep(2)
@@ -110,11 +116,11 @@ def test_nothing_is_written_when_nothing_changed() -> None:
     run(story())
 
 
-def test_a_write_that_fails_is_made_again_with_the_newest_word() -> None:
+def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -> None:
     """While the disk is full changes wait; each failure counts, and only the first is logged."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         bench.disk.full = True
         with structlog.testing.capture_logs() as logs:
             bench.write("one", "older")
@@ -138,17 +144,19 @@ def test_a_write_that_fails_is_made_again_with_the_newest_word() -> None:
     run(story())
 
 
-def test_what_waits_to_be_written_is_known() -> None:
+def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
     """A workspace that comes back before its last words were written gets them."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         bench.write("one", "written")
         await asyncio.sleep(1)
         bench.disk.full = True
         bench.source.change("one", "waiting")
         bench.journal.leave(bench.source)
-        assert [row.record for row in bench.journal.load("w").rows] == ["waiting"]
+        stored = bench.journal.load("w")
+        assert [row.record for row in stored.rows] == ["waiting"]
+        assert [row.record for row in stored.durable.values() if row] == ["written"]
         bench.disk.full = False
         await bench.journal.close()
         assert [rows for _, rows in bench.disk.commits] == [1, 1]
@@ -156,11 +164,11 @@ def test_what_waits_to_be_written_is_known() -> None:
     run(story())
 
 
-def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk() -> None:
+def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) -> None:
     """What is written soon is waited for; a full disk not at all, a slow one not for long."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         assert await bench.settled(9) == 0
         bench.disk.seconds = 0.3
         bench.write("one")
@@ -183,15 +191,100 @@ def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk() -> None:
     run(story())
 
 
-def test_the_end_writes_what_waits() -> None:
+def test_the_end_writes_what_waits(tmp_path: Path) -> None:
     """A quiet end loses nothing, even amid a pause between two commits."""
 
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(tmp_path)
         bench.write("one", "a")
         await asyncio.sleep(0.1)
         bench.write("two", "b")
         await bench.journal.close()
         assert bench.source.committed == ["a", "b"]
+
+    run(story())
+
+
+def test_who_leaves_does_not_silence_who_came_after(tmp_path: Path) -> None:
+    """A workspace that was named anew is still asked when its forerunner has ended."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.write("one", "new")
+        bench.journal.leave(Source())
+        await asyncio.sleep(0.1)
+        assert bench.source.committed == ["new"]
+        await bench.journal.close()
+
+    run(story())
+
+
+def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
+    """What is forgotten is written as all else is; a reload waits for the commit under way."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.disk.seconds = 50.0
+        bench.write("one")
+        await asyncio.sleep(1)
+        bench.journal.retain(["w"], bench.clock.wall())
+        assert bench.clock.monotonic() == 1.0
+        await bench.journal.idle()
+        assert bench.clock.monotonic() == 50.0
+        await bench.journal.close()
+        assert bench.clock.monotonic() <= 100.0
+
+    run(story())
+
+
+def test_an_end_amid_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
+    """The commit that is under way is awaited, and no other one made for the same words."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.disk.seconds = 3.0
+        bench.write("one", "a")
+        await asyncio.sleep(1)
+        await bench.journal.close()
+        assert bench.source.committed == ["a"]
+        assert bench.disk.begun == 1
+
+    run(story())
+
+
+def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
+    """Whatever keeps a commit from being made is counted, told, and tried again."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.disk.broken = True
+        with structlog.testing.capture_logs() as logs:
+            bench.write("one", "a")
+            await asyncio.sleep(1)
+        assert bench.journal.failures == 1
+        assert [entry["event"] for entry in logs] == ["state not written"]
+        assert isinstance(logs[0]["exc_info"], UnicodeError)
+        bench.disk.broken = False
+        await asyncio.sleep(10)
+        assert bench.source.committed == ["a"]
+        await bench.journal.close()
+
+    run(story())
+
+
+def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path: Path) -> None:
+    """A workspace that was forgotten meanwhile is new to the file."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.source.list_read = True
+        month = REMEMBERED_FOR + 60
+        for names, days in ((["w"], 0.0), ([], 0.0), ([], month), (["w"], month)):
+            bench.journal.retain(names, bench.clock.wall() + days)
+            if names:
+                bench.journal.changed(bench.source)
+            await asyncio.sleep(5)
+        assert bench.disk.load("w").complete
+        await bench.journal.close()
 
     run(story())

@@ -1,7 +1,9 @@
 """The state file: what it holds, when it is refused, and that nothing is lost half way."""
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,11 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 @given(st.dictionaries(names, st.tuples(names, st.booleans(), st.none() | st.floats(0, 4e9))))
 def test_any_text_comes_back_as_it_was(rows: dict[str, tuple[str, bool, float | None]]) -> None:
     """No ID, name or record is changed on its way through the file."""
-    store = Store(":memory:")
+    with tempfile.TemporaryDirectory() as folder:
+        _comes_back(Store(f"{folder}/state.sqlite"), rows)
+
+
+def _comes_back(store: Store, rows: dict[str, tuple[str, bool, float | None]]) -> None:
     written = [
         Row("w", key, listed=listed, left_at=left, record=text)
         for key, (text, listed, left) in rows.items()
@@ -91,7 +97,8 @@ def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
     before = Path(path).read_bytes()
     known = len(STEPS)
     assert refused(path) == (
-        f"it was written by a newer cdi-exporter (format {known + 1}, known {known})"
+        f"it was written by a newer cdi-exporter (format {known + 1}, known {known});"
+        " use that version, or another state file"
     )
     assert Path(path).read_bytes() == before
 
@@ -120,7 +127,9 @@ def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
     connection.close()
+    before = Path(path).read_bytes()
     assert refused(path) == "it is a SQLite file of another program"
+    assert Path(path).read_bytes() == before
 
 
 def test_an_empty_file_is_a_new_one(path: str) -> None:
@@ -132,11 +141,79 @@ def test_an_empty_file_is_a_new_one(path: str) -> None:
     connection.close()
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
-    """A path that leads to no file says so."""
+def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path) -> None:
+    """A directory, a device, a link to nowhere or in circles: each is told in a line."""
     assert refused(str(tmp_path)) == "it is a directory; expected a file"
+    assert refused("/dev/null") == "it is no regular file"
     missing = tmp_path / "missing"
     assert refused(str(missing / "s")) == f"the directory {missing} does not exist"
+    link, circle = tmp_path / "link", tmp_path / "circle"
+    link.symlink_to(missing / "s")
+    assert refused(str(link)) == f"the directory {missing} does not exist"
+    circle.symlink_to(circle)
+    assert refused(str(circle)) == "Too many levels of symbolic links"
+    assert refused(str(tmp_path / ("x" * 300))) == "File name too long"
+
+
+def test_a_relative_path_is_of_where_the_exporter_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is made in the working directory, and written there for good."""
+    monkeypatch.chdir(tmp_path)
+    store = Store("state.sqlite")
+    monkeypatch.chdir("/")
+    store.commit([ROW])
+    assert store.load("w").rows == [ROW]
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["state.sqlite"]
+
+
+def test_a_new_file_is_its_owners_alone(path: str, store: Store) -> None:
+    """Nobody else reads it or its journal; the mode of a file that was there stays."""
+    store.commit([ROW])
+    files = [Path(path), Path(f"{path}-wal")]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    store.close()
+    files[0].chmod(0o640)
+    Store(path).close()
+    assert files[0].stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_leads_to_the_file_that_is_locked(path: str, store: Store) -> None:
+    """By whatever name two exporters call it, they never share a file."""
+    link = Path(path).with_name("link")
+    link.symlink_to(path)
+    assert "another process has it open" in refused(str(link))
+    store.commit([ROW])
+    store.close()
+    Path(f"{path}-other").hardlink_to(path)
+    for name in (path, f"{path}-other", str(link)):
+        assert refused(name) == "it has a second name (a hard link); expected a file with one name"
+
+
+def test_a_lock_that_is_about_to_be_freed_is_waited_for(path: str, store: Store) -> None:
+    """A restart does not fail because the old process has not quite ended."""
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(Store, path, patience=60)
+        store.commit([ROW])
+        store.close()
+        again = second.result()
+    assert again.load("w").rows == [ROW]
+    again.close()
+
+
+@pytest.mark.parametrize("what", ["", "-wal"])
+def test_a_file_that_was_taken_away_is_told_of(path: str, store: Store, what: str) -> None:
+    """What goes to a file that was deleted or replaced would be lost in silence."""
+    store.commit([ROW])
+    kept = Path(f"{path}{what}").rename(f"{path}.kept")
+    with pytest.raises(StateError, match="moved, deleted or replaced while it was open"):
+        store.commit([ROW])
+    Path(f"{path}{what}").touch()
+    with pytest.raises(StateError, match="moved, deleted or replaced while it was open"):
+        store.commit([ROW])
+    kept.rename(f"{path}{what}")
+    store.commit([ROW])
 
 
 def test_steps_are_taken_forward(path: str, store: Store) -> None:

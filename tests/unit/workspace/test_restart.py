@@ -2,19 +2,30 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cdi_exporter.app import Exporter
 from cdi_exporter.braze.client import Clock
 from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
-from cdi_exporter.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, Simulator
-from cdi_exporter.state import Journal, StateError, Store
+from cdi_exporter.simulator import (
+    HISTORY,
+    LIST,
+    PERMISSIONS,
+    Fault,
+    FaultKind,
+    ScriptedIntegration,
+    Simulator,
+)
+from cdi_exporter.state import REMEMBERED_FOR, Journal, StateError, Store
 from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
-from tests.virtual import run, virtual_clock
+from tests.simulation.direct import DirectTransport
+from tests.virtual import EPOCH, run, virtual_clock
 
 
 class House:
@@ -240,8 +251,12 @@ def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
             connection.execute("UPDATE integrations SET record = '{\"knowledge\": 1}'")
         connection.close()
         journal = journal_on(house.path, house.clock)
-        with pytest.raises(StateError, match="unreadable record of the workspace 'w'"):
+        with pytest.raises(StateError) as error:
             Exporter(Settings((workspace(),)), house.clock, journal=journal)
+        assert str(error.value) == (
+            "unreadable record in the workspace 'w', integration 'one': knowledge: Input should"
+            " be an object; put a copy back that is sound, or move the file away to begin anew"
+        )
         await journal.close()
 
     run(story())
@@ -284,13 +299,183 @@ def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
             await asyncio.sleep(60)
             finish(one, house.clock)
             await rig_.scrape()
-            for names in (["other"], ["w"]):
-                rig_.exporter._load = lambda names=names: Settings(  # type: ignore[misc]
-                    tuple(workspace(name) for name in names)
-                )
-                rig_.exporter._transport = lambda _: None
-                await rig_.exporter.reload()
+            await reload(rig_, workspace("other"))
+            await reload(rig_, workspace())
             snapshot = rig_.exporter.workspaces["w"].snapshot()
             assert snapshot.integrations[0].facts.counters.rows_synced == 40
+
+    run(story())
+
+
+async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
+    """Give the exporter another configuration; all workspaces are the simulated one."""
+    rig_.exporter._load = lambda: Settings(configs)
+    rig_.exporter._transport = lambda _: DirectTransport(rig_.simulator)
+    await rig_.exporter.reload()
+
+
+def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
+    """What waits to be written goes on being counted, and is shown once it is durable."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as rig_:
+            await rig_.scrape()
+            await asyncio.sleep(60)
+            journal = rig_.exporter._journal
+            assert isinstance(journal, Journal)
+            commit = journal._store.commit
+            journal._store.commit = _full  # type: ignore[method-assign, assignment]
+            finish(one, house.clock)
+            await rig_.scrape()
+            await reload(rig_, workspace("other"))
+            await asyncio.sleep(1)
+            await reload(rig_, workspace())
+            page = await rig_.scrape()
+            assert page("braze_cdi_last_sync_rows_synced") == 40
+            assert page("braze_cdi_rows_synced_total") == 0
+            journal._store.commit = commit  # type: ignore[method-assign]
+            await asyncio.sleep(120)
+            page = await rig_.scrape()
+            assert page("braze_cdi_rows_synced_total") == 40
+
+    run(story())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: float) -> None:
+    """A reload amid a slow commit neither repeats a line of the log nor swallows one."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as rig_:
+            await rig_.scrape()
+            await asyncio.sleep(60)
+            journal = rig_.exporter._journal
+            assert isinstance(journal, Journal)
+            journal._offload = slow(seconds)
+            with structlog.testing.capture_logs() as logs:
+                for rows in (1, 2, 3):
+                    finish(one, house.clock, rows)
+                    await rig_.scrape()
+                    await asyncio.sleep(11)
+                finish(one, house.clock, 4)
+                await rig_.scrape(seconds=1)
+                journal.leave(rig_.exporter.workspaces["w"])
+                await asyncio.sleep(60)
+        told = [entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"]
+        assert told == [1, 2, 3, 4]
+
+    run(story())
+
+
+def slow(seconds: float) -> Callable[[Callable[[], None]], Awaitable[None]]:
+    """A disk that takes its time, before and after."""
+
+    async def offload(work: Callable[[], None]) -> None:
+        await asyncio.sleep(seconds)
+        work()
+        await asyncio.sleep(seconds)
+
+    return offload
+
+
+def test_the_first_format_is_understood_for_ever(tmp_path: Path) -> None:
+    """What the first release knew of an integration is shown before Braze is reached."""
+
+    async def story() -> None:
+        house = House(tmp_path)
+        dump = Path(__file__).parents[1] / "state" / "format-1.sql"
+        with sqlite3.connect(house.path) as connection:
+            connection.executescript(dump.read_text("utf-8"))
+        connection.close()
+        house.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
+        async with house.exporter(config=workspace("production")) as rig_:
+            page = await rig_.scrape()
+            assert page("braze_cdi_integrations") == 1
+            assert page("braze_cdi_syncs_total", status="success", integration_id="5f2c") == 1
+            assert page("braze_cdi_rows_synced_total") == 40
+            assert page("braze_cdi_sync_duration_seconds_sum") == 30
+            assert page("braze_cdi_last_sync_start_timestamp_seconds") == 1790000030.3
+            assert page("braze_cdi_typical_sync_rows") == 105
+            assert page("braze_cdi_history_start_timestamp_seconds") == 1789964000
+
+    run(story())
+
+
+def records(house: House) -> dict[str, bool]:
+    """The integrations of the file, and whether more is known of them than their ID."""
+    with sqlite3.connect(house.path) as connection:
+        rows = connection.execute("SELECT id, record IS NOT NULL FROM integrations").fetchall()
+    connection.close()
+    return {key: bool(known) for key, known in rows}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_who_is_not_configured_any_more_is_forgotten(tmp_path: Path, restart: bool) -> None:
+    """Where no list can be read too, 30 days after it left the configuration."""
+    both = [scripted("one", runs=3), scripted("other", runs=3)]
+    named = [workspace(integrations=tuple(map(ConfiguredIntegration, ids))) for ids in ONE_AND_BOTH]
+
+    async def story() -> None:
+        house = House(tmp_path, *both)
+        house.simulator.permissions -= {PERMISSIONS[LIST]}
+        async with house.exporter(config=named[1]) as first:
+            await first.scrape()
+            await asyncio.sleep(20)
+            if not restart:
+                await reload(first, named[0])
+                await month(first)
+        if restart:
+            async with house.exporter(config=named[0]) as second:
+                await month(second)
+        assert records(house) == {"one": True, "other": False}
+
+    async def month(rig_: Rig) -> None:
+        await rig_.scrape()
+        await asyncio.sleep(REMEMBERED_FOR - 60)
+        await rig_.scrape()
+        await asyncio.sleep(20)
+        assert sum(row.record is not None for row in rig_.exporter._journal.load("w").rows) == 2
+        await asyncio.sleep(600)
+        await rig_.scrape()
+        await asyncio.sleep(20)
+
+    run(story())
+
+
+ONE_AND_BOTH = (("one",), ("one", "other"))
+
+
+@pytest.mark.parametrize("jump", [-5 * 86_400.0, 5 * 86_400.0])
+def test_a_clock_that_was_set_meanwhile_costs_nothing(tmp_path: Path, jump: float) -> None:
+    """Each run counts once, and nothing claims to be younger than now."""
+    one = scripted(runs=3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        braze = house.clock
+        async with house.exporter(crash=True) as first:
+            await first.scrape()
+            await asyncio.sleep(60)
+            finish(one, braze)
+            await first.scrape()
+        house.clock = replace(braze, wall=lambda: braze.wall() + jump)
+        finish(one, braze, rows=2)
+        house.simulator.faults = [Fault(0, EPOCH + 120, FaultKind.OUTAGE)]
+        async with house.exporter() as second:
+            page = await second.scrape()
+            name = "braze_cdi_integration_last_refresh_timestamp_seconds"
+            refreshed = page(name)
+            assert refreshed is not None
+            assert refreshed <= house.clock.wall()
+            assert page("braze_cdi_rows_synced_total") == 40
+            for _ in range(6):
+                await asyncio.sleep(60)
+                page = await second.scrape()
+            assert page("braze_cdi_rows_synced_total") == 42
+            assert page("braze_cdi_history_gaps_total") == 0
 
     run(story())

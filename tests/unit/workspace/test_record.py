@@ -1,0 +1,59 @@
+"""What of an integration stands in the state file, and that its form belongs to a format."""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from cdi_exporter.state.schema import STEPS
+from cdi_exporter.workspace.record import Record
+
+FORMS = Path(__file__).parents[1] / "state"
+
+
+def form(kind: type, met: set[type]) -> Iterator[str]:
+    """A line for each field of a dataclass, and of those that it is made of."""
+    if kind in met:
+        return
+    met.add(kind)
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        told = "required" if field.default is MISSING else repr(field.default)
+        yield f"{kind.__name__}.{field.name}: {_named(hints[field.name])} = {told}"
+    for hint in hints.values():
+        for part in _dataclasses(hint):
+            yield from form(part, met)
+
+
+def _named(hint: Any) -> str:
+    return str(hint.__name__ if isinstance(hint, type) else hint).replace("cdi_exporter.", "")
+
+
+def _dataclasses(hint: Any) -> Iterator[type]:
+    if isinstance(hint, type) and is_dataclass(hint):
+        yield hint
+    for part in get_args(hint):
+        yield from _dataclasses(part)
+
+
+def test_the_form_of_a_record_belongs_to_a_format() -> None:
+    """A field or default that changes needs a step in `state/schema.py`, and a new file here."""
+    expected = (FORMS / f"record-{len(STEPS)}.txt").read_text("utf-8").splitlines()
+    assert [*form(Record, set())] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("", "Invalid JSON: EOF while parsing a value at line 1 column 0"),
+        ("[]", "Input should be an object"),
+        ('{"knowledge":{"ledger":{"seen":true}}}', "knowledge.ledger.counters: Field required"),
+    ],
+)
+def test_what_is_no_record_is_told_in_a_line(text: str, mistake: str) -> None:
+    """The first mistake, and where it stands; nothing of what stood there."""
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
+        Record.from_json(text)
+    assert str(error.value) == mistake
