@@ -70,7 +70,7 @@ class Database:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION}")
             marks = self.one("PRAGMA user_version") + self.one("PRAGMA application_id")
             if marks != (VERSION, APPLICATION):
-                msg = f"{self._path} is of another version or another program: delete it"
+                msg = f"{self._path} is of another version: delete it, or name another --output"
                 raise StartError(msg)
 
     def _why(self, error: sqlite3.Error) -> str:
@@ -92,7 +92,8 @@ class Database:
             try:
                 yield
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite itself ends it on a full disk
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

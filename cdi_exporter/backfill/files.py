@@ -12,6 +12,9 @@ from cdi_exporter.errors import StartError
 from cdi_exporter.exposition.families import OPENMETRICS_END
 from cdi_exporter.exposition.writer import header
 
+DAY_FILES = "braze-cdi-*.om"
+"""The names of the day files."""
+
 
 class Written(NamedTuple):
     """What a file came to."""
@@ -23,7 +26,7 @@ class Written(NamedTuple):
 
 def day_file(output: Path, day: str) -> Path:
     """The file of a UTC day."""
-    return output / f"braze-cdi-{day}.om"
+    return output / DAY_FILES.replace("*", day)
 
 
 def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
@@ -47,10 +50,10 @@ def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
     return Written(samples, size)
 
 
-def remove_days(output: Path, days: Iterable[str]) -> None:
-    """Remove the files of an earlier job."""
-    for day in days:
-        day_file(output, day).unlink(missing_ok=True)
+def remove_days(output: Path) -> None:
+    """Remove the files of an earlier job, those that it did not finish too."""
+    for path in output.glob(day_file(output, "????-??-??").name + "*"):
+        path.unlink(missing_ok=True)
 
 
 def _write(file: BinaryIO, pieces: Iterable[Piece]) -> int:

@@ -193,9 +193,10 @@ class Histories:
         return [_run(row) for row in self._db.rows(sql, (source, moment, KEPT_RUNS))]
 
     def under_way(self, source: int, moment: float) -> list[Placed]:
-        """The runs under way at the moment."""
-        where = "begins <= ? AND (ends IS NULL OR ends > ?)"
-        return [*self._placed(source, where, (moment, moment), "begins")]
+        """The runs under way at the moment, less those that the ledger would give up."""
+        where = "begins >= ? AND begins <= ? AND (ends IS NULL OR ends > ?)"
+        values = (moment - ABANDONED_AFTER, moment, moment)
+        return [*self._placed(source, where, values, "begins")]
 
     def beginning(self, source: int, after: float, until: float) -> Iterator[Placed]:
         """The runs that begin in (after, until], by their begin."""

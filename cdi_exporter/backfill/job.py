@@ -1,14 +1,17 @@
 """One backfill, from the list to the day files; what it says on the way."""
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 
-from cdi_exporter.backfill.files import day_file, remove_days, write_day
+from cdi_exporter.backfill.files import DAY_FILES, day_file, remove_days, write_day
 from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
+    HEAD,
     LOOKBACK,
     Grid,
     Options,
+    counted,
     fingerprint,
     grid_of,
     rough_duration,
@@ -57,14 +60,21 @@ class Backfill:
             return False
         clients = clients_for(self._settings.workspaces, clock, transport, part=SHARE)
         try:
-            reading = Reading(self._spool, plan.grid, clients, clock, self._progress)
             chosen = await self._chosen(plan, clients, clock, resumed=resumed)
-            await reading.first_pages(chosen)
-            self._tell(plan, reading, [each for each in chosen if each not in reading.skipped])
+            reading = Reading(
+                self._spool,
+                plan.grid,
+                chosen,
+                clients=clients,
+                clock=clock,
+                progress=self._progress,
+            )
+            await reading.first_pages()
+            self._tell(plan, reading)
             if self._options.dry_run:
                 self._complain(reading.skipped)
                 return False
-            await reading.rest(chosen)
+            await reading.rest()
             for each, reason in reading.skipped.items():
                 self._spool.skip(each, reason)
         finally:
@@ -74,15 +84,16 @@ class Backfill:
 
     def _plan(self, now: float) -> tuple[Plan, bool]:
         """The job to do, and whether it was begun before."""
-        self._options.check()
+        self._options.check(now)
         mark = fingerprint(self._settings, self._options)
         begun = self._spool.plan()
         if begun is not None and begun.fingerprint == mark:
             if not begun.done:
                 return begun, True
-            output, days = self._spool.output, self._spool.files()
-            same = begun.grid == grid_of(self._options, now)
-            if same and all(day_file(output, day).exists() for day in days):
+            same = begun.grid == grid_of(self._options, now) and not self._skipped()
+            if same and all(
+                day_file(self._spool.output, day).exists() for day in self._spool.files()
+            ):
                 return begun, True
         return Plan(mark, now, grid_of(self._options, now)), False
 
@@ -94,39 +105,49 @@ class Backfill:
             self._say(f"going on with what was begun at {utc(plan.now)}")
             return [each for each in self._spool.chosen() if each.skipped is None]
         configs = self._settings.workspaces
+        self._say(f"listing the integrations of {counted(len(configs), 'workspace')}")
         lists = {each.name: await listed(each, clients[each.name], clock) for each in configs}
         chosen = choose(configs, lists, self._options.include, self._spool.histories)
         if not chosen:
             msg = "there is no integration to read"
             raise StartError(msg)
+        self._say(f"{counted(len(chosen), 'integration')}; the newest page of each tells how much")
         if not self._options.dry_run:
-            remove_days(self._spool.output, self._spool.files())
+            remove_days(self._spool.output)
             self._spool.begin(plan, chosen)
         return chosen
 
     # What it comes to
 
-    def _tell(self, plan: Plan, reading: Reading, chosen: Sequence[Chosen]) -> None:
-        grid, left = plan.grid, reading.left(chosen)
+    def _tell(self, plan: Plan, reading: Reading) -> None:
+        grid, left = plan.grid, reading.left()
         days, step = sum(1 for _ in grid.days()), format_duration(grid.step)
-        seconds = rough_duration(reading.seconds(left))
-        self._say(f"{len(chosen)} integrations in {len(self._configs)} workspaces")
         self._say(
-            f"{utc(grid.first)} to {utc(grid.last)}, a sample each {step}: {len(grid)} instants"
+            f"{utc(grid.first)} to {utc(grid.last)}, a sample each {step}:"
+            f" {counted(len(grid), 'instant')}"
         )
-        self._say(
-            f"about {sum(left.values())} requests are left, {seconds} at half of the budget share"
-        )
-        size = rough_size(sum(self._size(grid, each) for each in chosen))
-        self._say(f"about {size} of OpenMetrics text in {days} files in {self._spool.output}")
-        if grid.step > LOOKBACK:
-            self._say(f"a step of {step} leaves holes: Prometheus looks back for 5 minutes")
-        missing = {"job", "instance"} - dict(self._options.labels).keys()
-        for name in sorted(missing):
-            self._say(f"no --label {name}=...: the series will not be those that are scraped")
+        requests, seconds = counted(sum(left.values()), "request"), reading.seconds(left)
+        self._say(f"about {requests} to go, {rough_duration(seconds)} at half of the budget share")
+        size = rough_size(sum(self._size(plan, each) for each in reading.readable))
+        files = counted(days, "file")
+        self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
+        for doubt in self._doubts(plan):
+            self._say(f"note: {doubt}")
 
-    def _size(self, grid: Grid, chosen: Chosen) -> float:
-        """About how many bytes the lines of one integration take."""
+    def _doubts(self, plan: Plan) -> Iterator[str]:
+        """What the user may not have meant."""
+        grid = plan.grid
+        if grid.step > LOOKBACK:
+            step = format_duration(grid.step)
+            yield f"a step of {step} leaves holes, since Prometheus looks back for 5 minutes"
+        if plan.now - grid.until < HEAD - 1:
+            yield "blocks of the last 3 hours may cost Prometheus what it has scraped since"
+        for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
+            yield f"without --label {name}=... the series are not those that are scraped"
+
+    def _size(self, plan: Plan, chosen: Chosen) -> float:
+        """About how many bytes the lines of one integration take, were all like the newest."""
+        grid = plan.grid
         histories = self._spool.histories
         extent = histories.extent(chosen.source)
         if extent is None:
@@ -134,13 +155,13 @@ class Backfill:
         reaches = histories.reaches(chosen.source)
         whole = bool(reaches) and reaches[-1].ended
         first = max(grid.first, grid.before(extent.oldest)) if whole else grid.first
-        last = Grid(grid.last, grid.last, grid.step)
-        now = [*states(chosen, histories, last, self._stale_after(chosen))]
-        if not now:
-            return 0.0
-        lines = Lines(chosen.workspace, dict(self._options.labels))
-        segment = (range(last.first, last.first + 1), now[-1].facts)
-        a_line_each = sum(len(lines.of_family(each, [segment])[1]) for each in FAMILIES)
+        now = grid.after(plan.now)
+        lines, last = self._lines(chosen), Grid(now, now, grid.step)
+        segments = [
+            (range(state.instant, state.instant + 1), state.facts)
+            for state in states(chosen, histories, last, self._stale_after(chosen))
+        ]
+        a_line_each = sum(len(lines.of_family(each, segments)[1]) for each in FAMILIES)
         return a_line_each * len(Grid(first, grid.last, grid.step))
 
     # Writing
@@ -151,16 +172,23 @@ class Backfill:
         if plan is None:
             return
         self._sample(plan.grid)
-        self._write_days(plan.grid)
+        self._write_days()
         self._spool.finish()
-        files = self._spool.files()
-        samples = sum(samples for samples, _ in files.values())
+        self._sum_up()
+        self._complain(self._skipped())
+
+    def _sum_up(self) -> None:
+        output, files = self._spool.output, self._spool.files()
+        samples = counted(sum(samples for samples, _ in files.values()), "sample")
         size = rough_size(sum(size for _, size in files.values()))
-        self._say(f"{samples} samples, {size}, in {len(files)} files: {self._spool.output}")
+        self._say(f"{samples}, {size}, in {counted(len(files), 'file')} in {output}")
         unplaced = self._spool.unplaced()
         if unplaced:
-            self._say(f"{unplaced} rows that could not be read, or have no time, are left out")
-        self._complain({each: each.skipped for each in self._spool.chosen() if each.skipped})
+            self._say(f"left out: {counted(unplaced, 'row')} that cannot be read, or without time")
+        if files:
+            pattern = f"{shlex.quote(str(output))}/{DAY_FILES}"
+            command = 'promtool tsdb create-blocks-from openmetrics "$file" DATA'
+            self._say(f"next: for file in {pattern}; do {command}; done")
 
     def _sample(self, grid: Grid) -> None:
         todo = self._spool.unsampled()
@@ -169,29 +197,33 @@ class Backfill:
         try:
             for done, each in enumerate(todo, 1):
                 past = states(each, self._spool.histories, grid, self._stale_after(each))
-                lines = Lines(each.workspace, dict(self._options.labels))
-                self._spool.keep_pieces(each, pieces(lines, past, days))
+                self._spool.keep_pieces(each, pieces(self._lines(each), past, days))
                 self._progress.at(done, len(todo))
         finally:
             self._progress.end()
 
-    def _write_days(self, grid: Grid) -> None:
-        written = self._spool.files()
-        todo = [day for day in grid.days() if day.name not in written]
+    def _write_days(self) -> None:
+        todo = self._spool.unwritten()
         self._progress.begin("writing", len(todo))
         try:
             for done, day in enumerate(todo, 1):
-                found = write_day(self._spool.output, day.name, self._spool.pieces(day.name))
-                self._spool.keep_file(day.name, found.samples, found.size)
+                found = write_day(self._spool.output, day, self._spool.pieces(day))
+                self._spool.keep_file(day, found.samples, found.size)
                 self._progress.at(done, len(todo))
         finally:
             self._progress.end()
+
+    def _lines(self, chosen: Chosen) -> Lines:
+        return Lines(chosen.workspace, dict(self._options.labels))
+
+    def _skipped(self) -> dict[Chosen, str]:
+        return {each: each.skipped for each in self._spool.chosen() if each.skipped}
 
     def _stale_after(self, chosen: Chosen) -> StaleAfter | None:
         return self._configs[chosen.workspace].stale_after_for(chosen.id, chosen.name)
 
     def _complain(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:
-            told = "; ".join(f"{each.name} ({reason})" for each, reason in skipped.items())
-            msg = f"{len(skipped)} integrations are left out: {told}"
+            told = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
+            msg = f"{counted(len(skipped), 'integration')} left out: {told}"
             raise StartError(msg)

@@ -73,8 +73,14 @@ def choose(
         ]
         for each in sorted(named, key=lambda each: each.id):
             item = items.get(each.id)
+            item = item and _lasting(item)
             chosen = Chosen(len(found), 0, config.name, each.id, each.name, item)
             if wanted.selects(each.id, chosen.name):
                 source = histories.source(config.name, place_of(config), each.id)
                 found.append(replace(chosen, source=source))
     return found
+
+
+def _lasting(item: Integration) -> Integration:
+    """The item less what it says of the present, which is no part of the past."""
+    return replace(item, last_updated=None, last_job_start=None, last_job_status=None)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +25,12 @@ LONGEST_STEP = 3_600
 LOOKBACK = 300
 """Seconds for which Prometheus by default takes a sample for the present."""
 
+HEAD = 3 * 3_600
+"""Seconds that Prometheus may hold in memory before they become a block."""
+
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_OWN_LABELS = frozenset({label for metric in catalog.CATALOG for label in metric.labels})
+_OWN_LABELS = frozenset({label for each in catalog.PER_INTEGRATION for label in each.labels})
+"""Of what backfill writes; `endpoint` is none, and the Prometheus operator sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +48,14 @@ class Moment:
 
 def parse_moment(text: str) -> Moment:
     """A duration ago, or a time as RFC 3339 has it; raises ValueError for anything else."""
-    try:
+    with suppress(ValueError):
         return Moment(text, ago=parse_duration(text))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        msg = "expected a duration ago such as 30d, or a time such as 2026-09-01T00:00:00Z"
-        raise ValueError(msg)
-    return Moment(text, at=moment.timestamp())
+        if moment.tzinfo is not None:
+            return Moment(text, at=moment.timestamp())
+    msg = "expected a duration ago such as 30d, or a time such as 2026-09-01T00:00:00Z"
+    raise ValueError(msg)
 
 
 def parse_label(text: str) -> tuple[str, str]:
@@ -85,19 +86,30 @@ class Options:
     include: tuple[str, ...] = ()
     dry_run: bool = False
 
-    def check(self) -> None:
+    def check(self, now: float) -> None:
         """Raises ConfigError with a line for each mistake."""
-        mistakes = []
-        if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
-            written = format_duration(self.step)
-            mistakes.append(f"--step={written}: expected whole seconds, from 1s to 1h")
-        names = [name for name, _ in self.labels]
-        mistakes += [
-            f"--label: {name} is given more than once"
-            for name in sorted({name for name in names if names.count(name) > 1})
-        ]
+        mistakes = [*self._flag_mistakes()] or [*self._range_mistakes(now)]
         if mistakes:
             raise ConfigError(mistakes)
+
+    def _flag_mistakes(self) -> Iterator[str]:
+        if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
+            written = format_duration(self.step)
+            yield f"--step={written}: expected whole seconds, from 1s to 1h"
+        names = [name for name, _ in self.labels]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"--label: {name} is given more than once"
+
+    def _range_mistakes(self, now: float) -> Iterator[str]:
+        grid = grid_of(self, now)
+        since, until = f"--since={self.since.text}", f"--until={self.until.text}"
+        if grid.until > now:
+            yield f"{until} lies in the future; expected a time that is past"
+        elif grid.since < 0:
+            yield f"{since} is too long ago"
+        elif not len(grid):
+            step = format_duration(self.step)
+            yield f"{since} {until}: no instant lies between, at a step of {step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +164,8 @@ class Grid:
 
 
 def grid_of(options: Options, now: float) -> Grid:
-    """The range that the options mean at `now`; raises ConfigError where there is none."""
-    grid = Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
-    written = f"--since={options.since.text} --until={options.until.text}"
-    if grid.until > now:
-        mistake = f"--until={options.until.text} lies in the future; expected a time that is past"
-    elif grid.since < 0:
-        mistake = f"--since={options.since.text} is too long ago"
-    elif not len(grid):
-        step = format_duration(options.step)
-        mistake = f"{written}: no instant lies between, at a step of {step}"
-    else:
-        return grid
-    raise ConfigError([mistake])
+    """The range that the options mean at `now`."""
+    return Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
 
 
 def fingerprint(settings: Settings, options: Options) -> str:
@@ -195,6 +196,11 @@ def _identity(config: WorkspaceConfig) -> dict[str, object]:
         "exclude": config.exclude,
         "stale_after": [asdict(rule) for rule in config.stale_after],
     }
+
+
+def counted(number: int, what: str) -> str:
+    """Such as `1 file` or `31 files`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def utc(moment: float) -> str:

@@ -1,12 +1,12 @@
 """Reads the histories from Braze, newest page first, within half of the budget share.
 
 Each page is kept as soon as it is read. A failure that may pass is waited out for some
-minutes; one of the key ends the job, one of an integration leaves that integration out.
+minutes; one of the workspace ends the job, one of an integration leaves that integration out.
 """
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -18,19 +18,18 @@ from cdi_exporter.backfill.progress import Progress
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client, Clock, Endpoint
 from cdi_exporter.braze.traffic import Traffic
-from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.braze.wire import PAGE_SIZE, HistoryPage
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
+    Forbidden,
     InvalidResponse,
     NotFound,
     RateLimited,
     StartError,
+    Unauthorized,
 )
 from cdi_exporter.ledger import KEPT_RUNS
-
-PAGE = 10
-"""Rows that Braze gives on a page."""
 
 AT_ONCE = 4
 """Integrations of one workspace that are read at the same time, lest latency bounds the pace."""
@@ -52,41 +51,51 @@ class LeadsNowhere(ApiError):
     code = "invalid_response"
 
 
+ITS_OWN = (BadRequest, NotFound, LeadsNowhere)
+"""Failures that are one integration's own."""
+
+OF_THE_KEY = (Unauthorized, Forbidden)
+"""Failures that all integrations of a workspace share."""
+
+
 class Reading:
-    """The histories of some integrations, read as far as the grid needs them."""
+    """The histories of the chosen integrations, read as far as the grid needs them."""
 
     def __init__(
         self,
         spool: Spool,
         grid: Grid,
+        chosen: Sequence[Chosen],
+        *,
         clients: Mapping[str, Client],
         clock: Clock,
         progress: Progress,
     ) -> None:
         self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress
         self._histories = spool.histories
-        self._clients = clients
+        self._chosen, self._clients = chosen, clients
         self._traffic = {name: Traffic(tuple(Endpoint)) for name in clients}
         self._left: dict[Chosen, int] = {}
         self._done = 0
         self.skipped: dict[Chosen, str] = {}
 
-    async def first_pages(self, chosen: Sequence[Chosen]) -> None:
+    @property
+    def readable(self) -> list[Chosen]:
+        """The integrations less those that are left out."""
+        return [each for each in self._chosen if each not in self.skipped]
+
+    async def first_pages(self) -> None:
         """Read the newest page of each history that has none as new as the range."""
-        wanted = [each for each in chosen if not self._current(each)]
+        wanted = [each for each in self._chosen if not self._current(each)]
         await self._all("first pages", wanted, lambda each: not self._current(each))
 
-    async def rest(self, chosen: Sequence[Chosen]) -> None:
+    async def rest(self) -> None:
         """Read all that is missing."""
-        wanted = [each for each in chosen if each not in self.skipped]
-        await self._all("reading", wanted, self._missing)
+        await self._all("reading", self.readable, self._missing)
 
-    def left(self, chosen: Iterable[Chosen]) -> dict[str, int]:
+    def left(self) -> dict[str, int]:
         """About how many requests are missing, by workspace."""
-        found: dict[str, int] = {}
-        for each in chosen:
-            found[each.workspace] = found.get(each.workspace, 0) + self.estimate(each)
-        return found
+        return _by_workspace({each: self.estimate(each) for each in self.readable})
 
     def seconds(self, left: Mapping[str, int]) -> float:
         """About how long so many requests take; workspaces with one key share one budget."""
@@ -111,7 +120,7 @@ class Reading:
         if not self._current(chosen) or len(reaches) > 1:
             missing += max(0.0, top - reaches[0].began)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
-        return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE))
+        return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE_SIZE))
 
     # How far a history was read
 
@@ -171,65 +180,94 @@ class Reading:
         for chosen in queue:
             try:
                 await self._read(chosen, missing)
-            except (BadRequest, NotFound, LeadsNowhere) as error:
-                self.skipped[chosen] = str(error)
-                log.warning(
-                    "integration left out",
-                    workspace=chosen.workspace,
-                    integration_id=chosen.id,
-                    integration_name=chosen.name,
-                    problem=str(error),
-                )
             except ApiError as error:
-                msg = f"workspace {chosen.workspace}: {error}"
-                raise StartError(msg) from error
+                await self._failed(chosen, error)
             self._left[chosen] = 0
+
+    async def _failed(self, chosen: Chosen, error: ApiError) -> None:
+        """Leave an integration out whose trouble is its own; else raise StartError."""
+        shared = isinstance(error, OF_THE_KEY)
+        if shared or not (isinstance(error, ITS_OWN) or await self._others_answer(chosen)):
+            msg = f"workspace {chosen.workspace}: {error}"
+            raise StartError(msg) from error
+        self.skipped[chosen] = str(error)
+        log.warning(
+            "integration left out",
+            workspace=chosen.workspace,
+            integration_id=chosen.id,
+            integration_name=chosen.name,
+            problem=str(error),
+        )
+
+    async def _others_answer(self, chosen: Chosen) -> bool:
+        """Whether another history of the workspace can be read, one that could be before."""
+        other = next(
+            (
+                each
+                for each in self.readable
+                if each.workspace == chosen.workspace
+                and each.source != chosen.source
+                and self._histories.reaches(each.source)
+            ),
+            None,
+        )
+        if other is None:
+            return False
+        try:
+            await self._ask(other, None)
+        except ApiError:
+            return False
+        return True
 
     async def _read(self, chosen: Chosen, missing: Callable[[Chosen], bool]) -> None:
         """Read pages of one history while any is missing. Raises ApiError."""
         extent = self._histories.extent(chosen.source)
-        vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE
-        cursors: set[str | None] = {None}
+        vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE_SIZE
+        resumed = True
         while missing(chosen):
             reach = self._stretch(chosen)
             try:
                 page, reached = await self._page(chosen, reach)
             except BadRequest:
-                if reach.cursor is None or reach.cursor in cursors:
-                    raise  # it is not an old cursor that Braze does not accept
+                if reach.cursor is None or not resumed:
+                    raise  # it is not an old cursor that Braze does not accept any more
                 self._histories.restart(chosen.source, reach)
                 continue
+            resumed = False
             unplaced = page.invalid + page.undated_running
             news = self._histories.take(chosen.source, reached, page.runs, unplaced)
             self._took(chosen)
             vain = 0 if news else vain + 1
-            if not reached.ended and (reached.cursor in cursors or vain > most_vain):
+            if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
                 msg = "the pages of its history lead nowhere new"
                 raise LeadsNowhere(msg)
-            cursors.add(reached.cursor)
 
     async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:
         """The next page of a stretch, and the stretch as far as the page brings it."""
-        client, traffic = self._clients[chosen.workspace], self._traffic[chosen.workspace]
-
-        async def ask() -> HistoryPage:
-            turn = await client.turn(Endpoint.HISTORY, traffic)
-            return await client.history(chosen.id, reach.cursor, turn)
-
         began = self._clock.wall() if reach.cursor is None else reach.began
-        page = await patiently(ask, self._clock)
+        page = await patiently(lambda: self._ask(chosen, reach.cursor), self._clock)
         bottom = max((placed(run).ends or math.inf for run in page.runs), default=-math.inf)
         ended = page.next_cursor is None or not (page.runs or page.invalid)
         return page, Reach(reach.stretch, began, page.next_cursor, bottom, ended)
+
+    async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
+        client = self._clients[chosen.workspace]
+        turn = await client.turn(Endpoint.HISTORY, self._traffic[chosen.workspace])
+        return await client.history(chosen.id, cursor, turn)
 
     def _took(self, chosen: Chosen) -> None:
         """Tell how far it is."""
         self._done += 1
         self._left[chosen] = self.estimate(chosen)
-        left: dict[str, int] = {}
-        for each, count in self._left.items():
-            left[each.workspace] = left.get(each.workspace, 0) + count
+        left = _by_workspace(self._left)
         self._progress.at(self._done, self._done + sum(left.values()), self.seconds(left))
+
+
+def _by_workspace(counts: Mapping[Chosen, int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each, count in counts.items():
+        found[each.workspace] = found.get(each.workspace, 0) + count
+    return found
 
 
 async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:

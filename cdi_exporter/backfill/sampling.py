@@ -112,8 +112,9 @@ class _Past:
         for event in events:
             if event.kind is _Kind.BEGINS:
                 self._under_way[event.row.key] = _running(event.row)
-            elif event.kind is _Kind.ENDS:
-                self._under_way.pop(event.row.key, None)
+                continue
+            self._under_way.pop(event.row.key, None)
+            if event.kind is _Kind.ENDS:
                 ended.append(event.row.run)
         return ended
 

@@ -133,6 +133,10 @@ class Spool:
             )
             self._db.write("UPDATE chosen SET sampled = 1 WHERE number = ?", (chosen.number,))
 
+    def unwritten(self) -> list[str]:
+        """The days of which there are pieces, and no file."""
+        return [day for (day,) in self._db.rows("SELECT DISTINCT day FROM pieces ORDER BY day")]
+
     def pieces(self, day: str) -> Iterator[Piece]:
         """The pieces of a day, family by family."""
         sql = "SELECT day, family, samples, text FROM pieces WHERE day = ? ORDER BY family, number"

@@ -1,6 +1,7 @@
 """`backfill`: the history that the API still has, for Prometheus."""
 
 import asyncio
+import io
 import sys
 import time
 from pathlib import Path
@@ -89,7 +90,7 @@ class LabelType(click.ParamType[tuple[str, str]]):
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
-    logs.configure(flags["log_level"], flags["log_format"])
+    logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     options = Options(
         output=Path(flags["output"]),
         since=flags["since"],
@@ -99,7 +100,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         include=flags["include"],
         dry_run=flags["dry_run"],
     )
-    options.check()
+    options.check(time.time())
     settings = load_settings(config_file)
     try:
         with Spool(options.output) as spool:
@@ -109,6 +110,18 @@ def command(config_file: str | None, **flags: Any) -> None:
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on where it was", err=True)
         raise
+
+
+class Stderr(io.TextIOBase):
+    """Stderr as it is at each moment: a progress bar puts itself before it."""
+
+    def write(self, text: str) -> int:
+        """Write above the bar."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+        sys.stderr.flush()
 
 
 async def _read(backfill: Backfill) -> bool:
