@@ -29,6 +29,7 @@ coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
 generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
+	$(BIN)/python -m tools.check_schema
 
 picture: $(VENV)/.installed-dev debian-packages  ## draw docs/status-page.png with Chromium
 	$(BIN)/python -m tools.status_picture

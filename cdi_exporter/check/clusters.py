@@ -1,6 +1,6 @@
 """Braze's clusters: which one an endpoint belongs to, and which endpoint was meant.
 
-Source: Braze's reference page "API and SDK endpoints".
+Source: Braze's reference page "API overview", section "Endpoints".
 """
 
 import re
@@ -13,11 +13,13 @@ CLUSTERS = {
     "rest.fra-02.braze.eu": "EU-02",
     "rest.au-01.braze.com": "AU-01",
     "rest.id-01.braze.com": "ID-01",
+    "rest.jp-01.braze.com": "JP-01",
+    "rest.kr-01.braze.com": "KR-01",
 }
 """The clusters by the host of their REST endpoint. Braze adds new ones, so others are right too."""
 
-_NUMBERED = re.compile(r"(?:dashboard-|sdk\.(?:iad|fra)-)(\d\d)\.braze\.(com|eu)")
-_NAMED = re.compile(r"(?:dashboard|sdk)\.([a-z]{2}-\d\d)\.braze\.(com|eu)")
+_NUMBERED = re.compile(r"dashboard(?:-(\d\d))?\.braze\.(com|eu)")
+_NAMED = re.compile(r"(?:dashboard|sdk)\.([a-z]{2,3}-\d\d)\.braze\.(com|eu)")
 
 
 def cluster_of(endpoint: str) -> str | None:
@@ -30,17 +32,28 @@ def meant(endpoint: str) -> str | None:
     host = _host(endpoint)
     if numbered := _NUMBERED.fullmatch(host):
         region = "iad" if numbered[2] == "com" else "fra"
-        return f"rest.{region}-{numbered[1]}.braze.{numbered[2]}"
+        return f"rest.{region}-{numbered[1] or '01'}.braze.{numbered[2]}"
     if named := _NAMED.fullmatch(host):
         return f"rest.{named[1]}.braze.{named[2]}"
     return None
+
+
+def dashboard_of(endpoint: str) -> str | None:
+    """The address of the dashboard of an endpoint's cluster; None for one that is not known."""
+    if cluster_of(endpoint) is None:
+        return None
+    _, place, *domain = _host(endpoint).split(".")
+    region, number = place.split("-")
+    named = region not in ("iad", "fra")
+    return ".".join([f"dashboard.{place}" if named else f"dashboard-{number}", *domain])
 
 
 def known() -> str:
     """The endpoints in a few words."""
     return (
         "rest.iad-01 to rest.iad-08.braze.com (US-01 to US-08), rest.us-10.braze.com, "
-        "rest.fra-01 and rest.fra-02.braze.eu (EU), rest.au-01.braze.com, rest.id-01.braze.com"
+        "rest.fra-01 and rest.fra-02.braze.eu (EU), and rest.au-01, rest.id-01, rest.jp-01, "
+        "rest.kr-01.braze.com"
     )
 
 

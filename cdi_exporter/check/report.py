@@ -1,23 +1,30 @@
-"""What `check` has found, as values; the table and the JSON are made of these alone."""
+"""What `check` has found, as values; the table and the JSON are made of these alone.
 
-from collections.abc import Sequence
+The docstrings of the fields are the descriptions in `docs/check.schema.json`.
+"""
+
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cdi_exporter.check.cost import Cost
-from cdi_exporter.model import Integration, Run
+from pydantic import ConfigDict, TypeAdapter
+
+from cdi_exporter.model import Status
 
 LIST_PERMISSION = "cdi.integration_list"
 HISTORY_PERMISSION = "cdi.integration_job_status"
 
+_DESCRIBED = ConfigDict(
+    use_attribute_docstrings=True,
+    extra="forbid",
+    json_schema_serialization_defaults_required=True,
+)
+
 
 class Level(StrEnum):
-    """How much a finding matters."""
+    """How much a finding matters: an error makes the exit status 1."""
 
     ERROR = "error"
-    """Something does not work: exit status 1."""
     WARNING = "warning"
-    """It works, but probably not as it was meant."""
     NOTE = "note"
 
 
@@ -25,90 +32,154 @@ class Level(StrEnum):
 class Finding:
     """Something worth a sentence, and what to do about it."""
 
+    __pydantic_config__ = _DESCRIBED
+
     level: Level
     code: str
-    """A word that programs can compare; see `docs/check.schema.json`."""
+    """A word that programs can compare, such as `unauthorized`."""
     text: str
+    """What holds."""
     advice: str = ""
+    """What to do; empty where nothing has to be done."""
 
 
 class Granted(StrEnum):
-    """Whether the key has a permission."""
+    """Whether the key has a permission; `likely` where Braze objects to something else only."""
 
     YES = "yes"
     LIKELY = "likely"
-    """Braze refused the question for another reason than the permission."""
     NO = "no"
     UNKNOWN = "unknown"
-    """It could not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class LastRun:
+    """A run that has finished. A fact that Braze did not give is null."""
+
+    __pydantic_config__ = _DESCRIBED
+
+    status: Status
+    """Braze's `job_status`; `unknown` is a value that this version does not know."""
+    start_timestamp_seconds: float | None = None
+    """Unix seconds."""
+    finish_timestamp_seconds: float | None = None
+    """Unix seconds."""
+    duration_seconds: float | None = None
+    """From start to finish."""
+    rows_synced: int | None = None
+    """Rows that reached Braze."""
+    rows_failed: int | None = None
+    """Rows that failed with errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedIntegration:
     """One integration, as far as it was read."""
 
-    id: str
-    name: str
+    __pydantic_config__ = _DESCRIBED
+
+    integration_id: str
+    """Braze's ID."""
+    integration_name: str
+    """The configured name, else Braze's, else the ID."""
     watched: bool = True
     """Whether the configuration leaves it in."""
-    item: Integration | None = None
-    """What the list says of it."""
-    last: Run | None = None
-    """Its newest run, as its history has it, else as the list has it."""
-    read: bool = False
-    """Whether its history was read."""
-    interval: float | None = None
-    """Typical seconds from the start of a run to the start of the next."""
+    history_read: bool = False
+    """Whether its history was read; else its last run is as the list has it."""
+    last_run: LastRun | None = None
+    """The newest run that has finished."""
+    running_start_timestamp_seconds: float | None = None
+    """When the oldest run under way began, in Unix seconds; null where none is."""
+    typical_sync_interval_seconds: float | None = None
+    """Median from the start of a run to the start of the next."""
+    next_scheduled_sync_timestamp_seconds: float | None = None
+    """Unix seconds."""
     problem: str | None = None
     """Why its history could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What one endpoint is asked by a running exporter."""
+
+    __pydantic_config__ = _DESCRIBED
+
+    requests_per_minute: float
+    """About how many requests watching takes."""
+    budget_per_minute: int
+    """How many the exporter allows itself: `rate_limit_share` of the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What watching takes of the request budget, and how soon it shows a change."""
+
+    __pydantic_config__ = _DESCRIBED
+
+    integrations: Load
+    """The list of integrations."""
+    job_sync_status: Load
+    """The histories."""
+    refresh_interval_seconds: float
+    """From one refresh to the next; a finished run shows within this time if `keeps_up`."""
+    keeps_up: bool
+    """Whether the budget allows a refresh at each scrape, and each history in time."""
+    intervals_assumed: int = 0
+    """Integrations whose time between runs is not known; the mean of the others is assumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedWorkspace:
-    """One workspace: whether its key works, what it may read, and what it has."""
+    """One workspace: whether its key works, what it may read, and what there is."""
 
-    name: str
+    __pydantic_config__ = _DESCRIBED
+
+    workspace: str
+    """Its name in the configuration."""
     endpoint: str
+    """The REST endpoint as it is used."""
     cluster: str | None = None
-    """As Braze calls it, such as `US-03`; None for one that is not known here."""
+    """As Braze calls it, such as `US-03`; null for one that is not known here."""
+    ok: bool = True
+    """Whether everything works that the configuration needs: no finding is an error."""
     key_works: bool | None = None
-    """None where Braze did not say."""
-    permissions: tuple[tuple[str, Granted], ...] = (
-        (LIST_PERMISSION, Granted.UNKNOWN),
-        (HISTORY_PERMISSION, Granted.UNKNOWN),
-    )
-    integrations: tuple[Checked, ...] = ()
-    complete: bool = False
-    """Whether the whole list was read."""
+    """Whether Braze knows the key; null where it did not say."""
+    permissions: dict[str, Granted] | None = None
+    """By their names in Braze; null where nothing was asked."""
+    list_complete: bool = False
+    """Whether the whole list of integrations was read."""
+    integrations: tuple[CheckedIntegration, ...] = ()
+    """Those with trouble first."""
     cost: Cost | None = None
+    """Null where nothing is known to be watched."""
     findings: tuple[Finding, ...] = ()
+    """The gravest first."""
 
     @property
-    def ok(self) -> bool:
-        """Whether everything works that the configuration needs."""
-        return not any(finding.level is Level.ERROR for finding in self.findings)
-
-    @property
-    def watched(self) -> tuple[Checked, ...]:
+    def watched(self) -> tuple[CheckedIntegration, ...]:
         """The integrations that the exporter would show."""
         return tuple(each for each in self.integrations if each.watched)
-
-    def may(self, permission: str) -> Granted:
-        """Whether the key has the permission of this name."""
-        return dict(self.permissions)[permission]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found."""
+    """What `cdi-exporter check --output=json` writes."""
 
-    checked_at: float
-    """Unix seconds of this machine."""
-    scrape_interval: float
-    workspaces: Sequence[CheckedWorkspace]
-    offline: bool = False
+    __pydantic_config__ = _DESCRIBED
 
-    @property
-    def ok(self) -> bool:
-        """Whether all workspaces work."""
-        return all(workspace.ok for workspace in self.workspaces)
+    version: str
+    """The exporter's version."""
+    timestamp_seconds: float
+    """When it was asked, in Unix seconds of this machine."""
+    ok: bool
+    """Whether all workspaces are ok: exit status 0."""
+    offline: bool
+    """Whether the configuration alone was checked."""
+    scrape_interval_seconds: float
+    """The scrape interval that the cost is for."""
+    workspaces: tuple[CheckedWorkspace, ...]
+    """In the order of the configuration."""
+
+
+REPORT = TypeAdapter(Report)
+"""Writes a report as JSON, and its JSON Schema."""

@@ -15,7 +15,7 @@ from cdi_exporter import __version__
 from cdi_exporter.errors import ConfigError, StartError
 
 PROGRAM = "cdi-exporter"
-COMMANDS = ("serve", "demo", "backfill", "healthcheck")
+COMMANDS = ("serve", "demo", "check", "backfill", "healthcheck")
 CANNOT_START = 1
 WRONG_USE = 2
 

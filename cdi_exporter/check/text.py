@@ -1,0 +1,183 @@
+"""The report for people: a table, findings, a verdict; colours are never all that tells."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cdi_exporter.check.report import (
+    CheckedIntegration,
+    CheckedWorkspace,
+    Cost,
+    Finding,
+    Granted,
+    Level,
+    Report,
+)
+from cdi_exporter.config.mistakes import one_line
+from cdi_exporter.model import FAILURES, Status
+from cdi_exporter.web.wording import GLYPHS, count, duration, things
+
+LONGEST = 100
+"""Characters of a name from the API that are shown."""
+
+LONGEST_TEXT = 1_000
+
+_LEVELS = {
+    Level.ERROR: ("✖ error", "bold red"),
+    Level.WARNING: ("! warning", "bold yellow"),
+    Level.NOTE: ("· note", "bold"),
+}
+_GRANTED = {
+    Granted.YES: ("✔ yes", "green"),
+    Granted.LIKELY: ("✔ yes, it seems", "green"),
+    Granted.NO: ("✖ no", "red"),
+    Granted.UNKNOWN: ("? not known", "yellow"),
+}
+_WORKS = {
+    True: ("✔ works", "green"),
+    False: ("✖ not known to Braze", "red"),
+    None: ("? not known", "yellow"),
+}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report."""
+    for workspace in report.workspaces:
+        console.print(_workspace(workspace, report), soft_wrap=False)
+        console.print()
+    console.print(_verdict(report))
+
+
+def _workspace(workspace: CheckedWorkspace, report: Report) -> RenderableType:
+    cluster = f" ({workspace.cluster})" if workspace.cluster else ""
+    title = Text.assemble((_plain(workspace.workspace), "bold"), f"  {workspace.endpoint}{cluster}")
+    parts: list[RenderableType] = []
+    if workspace.permissions is not None:
+        parts += [_facts(workspace, workspace.permissions), Text()]
+    if workspace.watched:
+        parts += [_integrations(workspace.watched, report.timestamp_seconds), Text()]
+    if workspace.cost:
+        parts += [_cost(workspace.cost, report.scrape_interval_seconds), Text()]
+    parts += [_finding(each) for each in workspace.findings]
+    while parts and isinstance(parts[-1], Text) and not parts[-1]:
+        parts.pop()
+    return Group(title, Padding(Group(*parts), (0, 0, 0, 2), expand=False))
+
+
+def _facts(workspace: CheckedWorkspace, permissions: dict[str, Granted]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("key", Text(*_WORKS[workspace.key_works]))
+    for name, granted in permissions.items():
+        table.add_row(name, Text(*_GRANTED[granted]))
+    table.add_row("integrations", _counted(workspace))
+    return table
+
+
+def _counted(workspace: CheckedWorkspace) -> str:
+    watched = len(workspace.watched)
+    left_out = len(workspace.integrations) - watched
+    if not workspace.integrations:
+        return "none" if workspace.list_complete else "? not known"
+    told = f"{count(watched)} watched"
+    return f"{told}, {count(left_out)} left out by the configuration" if left_out else told
+
+
+def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("INTEGRATION", overflow="fold")
+    table.add_column("LAST RUN", no_wrap=True)
+    for head in ("AGO", "TOOK", "ROWS", "FAILED"):
+        table.add_column(head, justify="right", no_wrap=True)
+    running = any(each.running_start_timestamp_seconds is not None for each in integrations)
+    if running:
+        table.add_column("RUNNING", no_wrap=True)
+    for each in integrations:
+        cells = [_plain(each.integration_name[:LONGEST]), *_last_run(each, now)]
+        cells += [_running(each, now)] if running else []
+        table.add_row(*map(_as_text, cells))
+    return table
+
+
+def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, ...]:
+    """Status, age, duration, rows synced and failed; the age of its start if that is all."""
+    last = integration.last_run
+    if last is None:
+        told = Text("? unreadable", "red") if integration.problem else "no run known"
+        return told, "", "", "", ""
+    at = last.finish_timestamp_seconds or last.start_timestamp_seconds
+    return (
+        Text(f"{GLYPHS[last.status]} {last.status.replace('_', ' ')}", _style(last.status)),
+        "" if at is None else _coarse(now - at),
+        "" if last.duration_seconds is None else duration(last.duration_seconds),
+        "" if last.rows_synced is None else count(last.rows_synced),
+        "" if last.rows_failed is None else count(last.rows_failed),
+    )
+
+
+def _running(integration: CheckedIntegration, now: float) -> str:
+    since = integration.running_start_timestamp_seconds
+    return "" if since is None else f"{GLYPHS[Status.RUNNING]} {_coarse(now - since)}"
+
+
+def _coarse(seconds: float) -> str:
+    """A duration without the seconds that nobody reads in minutes."""
+    return duration(max(0, 60 * round(seconds / 60) if seconds >= 60 else round(seconds)))
+
+
+def _as_text(cell: str | Text) -> Text:
+    """The cell without the markup that a string would have."""
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
+def _style(status: Status) -> str:
+    if status in FAILURES:
+        return "red"
+    return "green" if status is Status.SUCCESS else "yellow"
+
+
+def _cost(cost: Cost, scrape_interval: float) -> Text:
+    lists, histories = cost.integrations, cost.job_sync_status
+    shows = (
+        f"A finished run shows within {duration(cost.refresh_interval_seconds)}."
+        if cost.keeps_up or histories.requests_per_minute <= histories.budget_per_minute
+        else "Finished runs show late."
+    )
+    assumed = ""
+    if cost.intervals_assumed:
+        of = things(cost.intervals_assumed, "integration")
+        assumed = f" How often runs come is assumed for {of}."
+    return Text(
+        f"Scraped each {duration(scrape_interval)}, watching takes about "
+        f"{lists.requests_per_minute:.1f} of {lists.budget_per_minute} list requests and "
+        f"{histories.requests_per_minute:.1f} of {histories.budget_per_minute} history requests "
+        f"a minute. {shows}{assumed}"
+    )
+
+
+def _finding(finding: Finding) -> Table:
+    label, style = _LEVELS[finding.level]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, width=9)
+    table.add_column(overflow="fold")
+    table.add_row(Text(label, style), Text(_plain(finding.text)))
+    if finding.advice:
+        table.add_row("", Text(_plain(finding.advice), "dim"))
+    return table
+
+
+def _verdict(report: Report) -> Text:
+    failing = [each.workspace for each in report.workspaces if not each.ok]
+    if failing:
+        return Text(f"✖ does not work: {_plain(', '.join(failing))}", "bold red")
+    told = things(len(report.workspaces), "workspace")
+    if report.offline:
+        return Text(f"✔ the configuration is right: {told}. Braze was not asked.", "bold green")
+    return Text(f"✔ works: {told}", "bold green")
+
+
+def _plain(text: str) -> str:
+    """Text from elsewhere that a terminal does not obey, and that is not endless."""
+    return one_line(text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…")

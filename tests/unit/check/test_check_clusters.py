@@ -1,0 +1,54 @@
+"""Which cluster an endpoint belongs to, and which endpoint was meant."""
+
+import pytest
+
+from cdi_exporter.check.clusters import CLUSTERS, cluster_of, dashboard_of, known, meant
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "cluster", "dashboard"),
+    [
+        ("https://rest.iad-03.braze.com", "US-03", "dashboard-03.braze.com"),
+        ("https://rest.us-10.braze.com", "US-10", "dashboard.us-10.braze.com"),
+        ("https://rest.fra-02.braze.eu", "EU-02", "dashboard-02.braze.eu"),
+        ("https://rest.jp-01.braze.com:443", "JP-01", "dashboard.jp-01.braze.com"),
+        ("https://rest.iad-99.braze.com", None, None),
+        ("https://127.0.0.1:8080", None, None),
+        ("https://[::1]", None, None),
+    ],
+)
+def test_a_cluster_by_its_endpoint(
+    endpoint: str, cluster: str | None, dashboard: str | None
+) -> None:
+    """The host alone decides; a host that is not known is of no cluster."""
+    assert cluster_of(endpoint) == cluster
+    assert dashboard_of(endpoint) == dashboard
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("https://dashboard-03.braze.com", "rest.iad-03.braze.com"),
+        ("https://dashboard.braze.com", "rest.iad-01.braze.com"),
+        ("https://dashboard-01.braze.eu", "rest.fra-01.braze.eu"),
+        ("https://dashboard.us-10.braze.com", "rest.us-10.braze.com"),
+        ("https://sdk.iad-05.braze.com", "rest.iad-05.braze.com"),
+        ("https://sdk.fra-02.braze.eu", "rest.fra-02.braze.eu"),
+        ("https://rest.iad-03.braze.com", None),
+        ("https://www.braze.com", None),
+        ("https://dashboard-03.braze.com.example", None),
+    ],
+)
+def test_another_address_of_a_cluster_leads_to_its_endpoint(
+    written: str, right: str | None
+) -> None:
+    """The dashboard's and the SDK's; what is no such address leads nowhere."""
+    assert meant(written) == right
+
+
+def test_a_dashboard_and_its_endpoint_lead_to_each_other() -> None:
+    """For every cluster, which is named among the known ones."""
+    for host in CLUSTERS:
+        assert meant(f"https://{dashboard_of(f'https://{host}')}") == host
+        parts = host.split(".")
+        assert parts[1].split("-")[0] in known()

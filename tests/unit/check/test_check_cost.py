@@ -1,0 +1,150 @@
+"""What `check` says that watching takes, against the arithmetic and a running exporter."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from cdi_exporter.check.cost import Pace, cost
+from cdi_exporter.check.report import HISTORY_PERMISSION
+from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
+from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
+from tests.harness import KEY, rig, scripted, workspace
+from tests.unit.check.checking import checked, finding, one, simulated
+from tests.virtual import EPOCH, run, virtual_clock
+
+HOUR = 3_600.0
+
+
+def pace(scrape_interval: float = 60.0, min_interval: float = 10.0) -> Pace:
+    """The documented limits at the default share."""
+    return Pace(scrape_interval, min_interval, list_budget=40, history_budget=80)
+
+
+@pytest.mark.parametrize(
+    ("scraped", "refreshed"), [(60, 60), (10, 10), (9, 9), (5, 10), (1, 9), (300, 300)]
+)
+def test_scrapes_that_come_soon_share_a_refresh(scraped: float, refreshed: float) -> None:
+    """A refresh begins at the first scrape that is 0.9 minimum intervals after the last one."""
+    found = cost([HOUR] * 10, pace(scraped), listed=10)
+    assert found.refresh_interval_seconds == refreshed
+    assert found.integrations.requests_per_minute == pytest.approx(60 / refreshed, abs=0.01)
+    assert found.keeps_up
+
+
+def test_a_history_is_read_for_each_run_and_for_the_audit() -> None:
+    """Each five minutes; each hour and four times between; not more often than refreshed."""
+    found = cost([300.0] * 3 + [HOUR] * 3 + [1.0] * 2, pace(), listed=8)
+    assert found.job_sync_status.requests_per_minute == pytest.approx(3 / 5 + 3 * 5 / 60 + 2)
+
+
+def test_unknown_intervals_are_taken_for_the_mean_of_the_known() -> None:
+    """Where none is known, for an hour."""
+    found = cost([300.0, None], pace(), listed=2)
+    assert found.intervals_assumed == 1
+    assert found.job_sync_status.requests_per_minute == pytest.approx(0.4)
+    assert cost([None], pace(), listed=1).job_sync_status.requests_per_minute == pytest.approx(
+        5 / 60, abs=0.01
+    )
+
+
+def test_a_list_beyond_the_budget_is_read_as_often_as_it_allows() -> None:
+    """100 pages of 40 a minute take two minutes and a half."""
+    found = cost([HOUR] * 1000, pace(), listed=1000)
+    assert found.refresh_interval_seconds == 150.0
+    assert found.integrations.requests_per_minute == 40.0
+    assert not found.keeps_up
+
+
+def test_without_the_list_each_refresh_reads_each_history() -> None:
+    """And as often as the budget for histories allows."""
+    found = cost([HOUR] * 40, pace(), listed=None)
+    assert found.job_sync_status.requests_per_minute == 40.0
+    assert found.keeps_up
+    found = cost([HOUR] * 160, pace(), listed=None)
+    assert found.refresh_interval_seconds == 120.0
+    assert not found.keeps_up
+
+
+def test_histories_beyond_the_budget_are_told() -> None:
+    """More runs a minute than may be read: what they say comes late."""
+    busy = [scripted(f"i{each}") for each in range(5)]
+    for each in busy:
+        for number in range(9):
+            each.run(EPOCH - 120 * number - 60, EPOCH - 120 * number - 50)
+    limits = RateLimits(integrations=50, job_sync_status=1)
+    found = one(simulated(*busy), refresh=Refresh(rate_limit_share=1.0, rate_limits=limits))
+    assert found.cost is not None
+    assert not found.cost.keeps_up
+    assert "comes late" in finding(found, "budget_short").text
+
+
+def test_a_short_budget_is_a_warning() -> None:
+    """It works, only not at each scrape."""
+    found = one(simulated(*many(100, seed=1)), refresh=Refresh(rate_limits=RateLimits(5, 100)))
+    assert found.ok
+    assert "each 2 min 30 s" in finding(found, "budget_short").text
+
+
+def test_what_braze_says_of_the_limit_counts_where_it_is_lower() -> None:
+    """The configured limit is an upper bound."""
+    found = one(simulated(scripted("one", runs=3), limits={LIST: 10, HISTORY: 20}))
+    assert found.cost is not None
+    assert found.cost.integrations.budget_per_minute == 8
+    assert found.cost.job_sync_status.budget_per_minute == 16
+
+
+Population = Sequence[IntegrationSpec]
+
+
+def measured(
+    population: Population, config: WorkspaceConfig, permissions: Iterable[str], every: float
+) -> tuple[float, float]:
+    """The requests a minute to list and histories that a running exporter makes in an hour."""
+
+    async def main() -> tuple[float, float]:
+        clock = virtual_clock()
+        braze = Simulator(population, clock.wall, key=KEY, permissions=permissions, latency=0.1)
+        traffic = [braze.traffic[endpoint].times for endpoint in (LIST, HISTORY)]
+        async with rig(braze, workspaces=[config], clock=clock) as made:
+
+            async def an_hour() -> list[int]:
+                for _ in range(int(HOUR / every)):
+                    due = clock.monotonic() + every
+                    await made.scrape(seconds=10)
+                    await asyncio.sleep(due - clock.monotonic())
+                return [len(times) for times in traffic]
+
+            before = await an_hour()
+            lists, histories = (
+                (after - earlier) / 60
+                for after, earlier in zip(await an_hour(), before, strict=True)
+            )
+        return lists, histories
+
+    return run(main())
+
+
+@pytest.mark.parametrize(
+    ("number", "every", "listless"),
+    [(20, 60.0, False), (50, 30.0, False), (20, 60.0, True)],
+)
+def test_the_cost_is_about_what_a_running_exporter_asks(
+    number: int, every: float, listless: bool
+) -> None:
+    """The prediction from one look is within a quarter of what an hour then takes."""
+    population = many(number, seed=3)
+    permissions, named = [*PERMISSIONS.values()], None
+    if listless:
+        permissions = [HISTORY_PERMISSION]
+        named = tuple(ConfiguredIntegration(each.id) for each in population)
+    config = workspace(integrations=named)
+    report = checked(
+        simulated(*population, permissions=permissions), workspaces=[config], scrape_interval=every
+    )
+    told = report.workspaces[0].cost
+    assert told is not None
+    assert told.keeps_up
+    lists, histories = measured(population, config, permissions, every)
+    assert told.integrations.requests_per_minute == pytest.approx(lists, rel=0.1, abs=0.1)
+    assert told.job_sync_status.requests_per_minute == pytest.approx(histories, rel=0.25, abs=0.2)

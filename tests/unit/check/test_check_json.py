@@ -1,0 +1,118 @@
+"""The report for programs, and its schema."""
+
+import json
+from collections.abc import Callable
+
+import jsonschema
+import pytest
+
+from cdi_exporter.check import REPORT, Report
+from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, many
+from tests.harness import KEY, scripted, workspace
+from tests.unit.check.checking import checked, simulated
+from tests.virtual import EPOCH
+from tools.check_schema import SCHEMA, schema
+
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+
+
+def test_the_schema_is_current() -> None:
+    """`docs/check.schema.json` is what the code makes of its values."""
+    assert SCHEMA.read_text("utf-8") == schema(), "python -m tools.check_schema"
+
+
+def test_the_schema_is_one_and_describes_everything() -> None:
+    """It is valid as a schema; each property has a description, its own or its type's."""
+    document = json.loads(schema())
+    jsonschema.Draft202012Validator.check_schema(document)
+    objects = [document, *document["$defs"].values()]
+    for each in objects:
+        for name, value in each.get("properties", {}).items():
+            assert "description" in value or "$ref" in value, name
+
+
+def works() -> Report:
+    running = scripted("one", runs=3)
+    running.run(EPOCH - 60)
+    return checked(simulated(*many(12, seed=2), running))
+
+
+def unauthorized() -> Report:
+    simulator = simulated(scripted("one"))
+    simulator.key = "another"
+    return checked(simulator)
+
+
+REPORTS: list[Callable[[], Report]] = [
+    works,
+    unauthorized,
+    lambda: checked(simulated(), offline=True),
+    lambda: checked(simulated(permissions=[])),
+    lambda: checked(simulated(scripted("one"), limits={LIST: 50, HISTORY: 0})),
+]
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_the_report_fits_the_schema(report: Callable[[], Report]) -> None:
+    """Whatever was found; and it holds neither key nor e-mail address."""
+    text = REPORT.dump_json(report()).decode()
+    VALIDATOR.validate(json.loads(text))
+    assert KEY not in text
+    assert "@" not in text
+
+
+def test_the_report_in_full() -> None:
+    """The names and units that programs rely on."""
+    simulator = simulated(scripted("one", runs=3, next_run=EPOCH + 3540))
+    report = checked(simulator)
+    (found,) = json.loads(REPORT.dump_json(report))["workspaces"]
+    assert found["cost"] == {
+        "integrations": {"requests_per_minute": 1.0, "budget_per_minute": 40},
+        "job_sync_status": {"requests_per_minute": 0.08, "budget_per_minute": 80},
+        "refresh_interval_seconds": 60.0,
+        "keeps_up": True,
+        "intervals_assumed": 0,
+    }
+    assert found["integrations"] == [
+        {
+            "integration_id": "one",
+            "integration_name": "sync-one",
+            "watched": True,
+            "history_read": True,
+            "last_run": {
+                "status": "success",
+                "start_timestamp_seconds": EPOCH - 3600,
+                "finish_timestamp_seconds": EPOCH - 3540,
+                "duration_seconds": 60.0,
+                "rows_synced": 100,
+                "rows_failed": 0,
+            },
+            "running_start_timestamp_seconds": None,
+            "typical_sync_interval_seconds": 3600.0,
+            "next_scheduled_sync_timestamp_seconds": EPOCH + 3540,
+            "problem": None,
+        }
+    ]
+
+
+def test_a_run_under_way_stands_beside_the_last_one() -> None:
+    """From the history, and from the list alone where that is all."""
+    integration = scripted("one", runs=3)
+    integration.run(EPOCH - 60)
+    for permissions in (["cdi.integration_list"], [*PERMISSIONS.values()]):
+        report = checked(simulated(integration, permissions=permissions))
+        (found,) = report.workspaces[0].watched
+        assert found.running_start_timestamp_seconds == EPOCH - 60
+        assert (found.last_run is not None) is (len(permissions) == 2)
+
+
+def test_the_configured_name_is_shown() -> None:
+    """Else Braze's, else the ID."""
+    names = (ConfiguredIntegration("one", "mine"), ConfiguredIntegration("two"))
+    nameless = scripted("two", runs=1)
+    nameless.name = ""
+    report = checked(
+        simulated(scripted("one", runs=1), nameless), workspaces=[workspace(integrations=names)]
+    )
+    assert [each.integration_name for each in report.workspaces[0].watched] == ["mine", "two"]

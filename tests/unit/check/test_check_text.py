@@ -1,0 +1,119 @@
+"""The report for people: golden texts at two widths, and what a terminal must not be told."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cdi_exporter.check import Report, show
+from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh
+from cdi_exporter.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, many
+from tests.harness import scripted, workspace
+from tests.unit.check.checking import checked, simulated, text
+from tests.virtual import EPOCH
+
+GOLDEN = Path(__file__).parent / "golden"
+HOUR = 3_600.0
+
+
+def varied() -> list[ScriptedIntegration]:
+    """Every status, a run under way, an integration without any run."""
+    made = []
+    for status in ("success", "partial", "error", "config_error", "paused"):
+        each = ScriptedIntegration(f"id-{status}", f"{status.replace('_', '-')}-hourly")
+        rows = (12_345, 678) if status in ("success", "partial") else (None, None)
+        for hours in (3, 2, 1):
+            start = EPOCH - hours * HOUR
+            each.run(start, start + 95, status, rows_synced=rows[0], rows_failed=rows[1])
+        made.append(each)
+    made[0].run(EPOCH - 900)
+    return [*made, ScriptedIntegration("id-never", "never-run")]
+
+
+def works() -> Report:
+    return checked(
+        simulated(*varied(), scripted("left-out", runs=3)),
+        workspaces=[
+            workspace(
+                "production", endpoint="https://rest.iad-03.braze.com", exclude=("sync-left-out",)
+            )
+        ],
+    )
+
+
+def unauthorized() -> Report:
+    simulator = simulated(scripted("one"))
+    simulator.key = "another"
+    config = workspace("production", endpoint="https://rest.iad-03.braze.com")
+    return checked(simulator, workspaces=[config])
+
+
+def without_the_list() -> Report:
+    names = (ConfiguredIntegration("one", "users"), ConfiguredIntegration("two"))
+    simulator = simulated(
+        scripted("one", runs=3), scripted("two", runs=3), permissions=["cdi.integration_job_status"]
+    )
+    return checked(simulator, workspaces=[workspace("production", integrations=names)])
+
+
+def several() -> Report:
+    hanging = [Fault(EPOCH - 1, EPOCH + 1e6, FaultKind.HANG)]
+    return checked(
+        simulated(scripted("one", runs=3)),
+        simulated(permissions=[]),
+        simulated(scripted("two"), faults=hanging),
+    )
+
+
+def large() -> Report:
+    config = workspace("production", refresh=Refresh(rate_limits=RateLimits(4, 100)))
+    faults = [Fault(EPOCH - 1, EPOCH + 1e6, FaultKind.NOT_JSON, endpoint=HISTORY, rate=0.1)]
+    return checked(simulated(*many(45, seed=5), faults=faults, seed=1), workspaces=[config])
+
+
+def offline() -> Report:
+    config = workspace("production", endpoint="https://dashboard-03.braze.com")
+    return checked(simulated(), workspaces=[config], offline=True)
+
+
+CASES: list[Callable[[], Report]] = [
+    works,
+    unauthorized,
+    without_the_list,
+    several,
+    large,
+    offline,
+]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("case", CASES)
+def test_what_people_read(case: Callable[[], Report], width: int) -> None:
+    """Each line fits the width, nothing is cut, and the words are as agreed."""
+    told = text(case(), width)
+    assert all(len(line) <= width for line in told.splitlines())
+    assert "…" not in told
+    path = GOLDEN / f"{case.__name__.replace('_', '-')}-{width}.txt"
+    assert told == path.read_text("utf-8")
+
+
+def test_no_colour_when_piped_and_colours_on_a_terminal() -> None:
+    """A file gets text alone."""
+    assert "\x1b" not in text(works())
+    out = io.StringIO()
+    show(works(), Console(file=out, width=80, force_terminal=True, color_system="standard"))
+    assert "\x1b[" in out.getvalue()
+
+
+def test_a_name_from_the_api_commands_no_terminal() -> None:
+    """Control characters are written out, markup is text, and a name of thousands is cut."""
+    names = ["\x1b[2J\x07wiped", "[red]bold[/red]", "two\nlines", "x" * 5_000, "\u202eesrever"]
+    several = [ScriptedIntegration(f"i{each}", name) for each, name in enumerate(names)]
+    told = text(checked(simulated(*several)))
+    assert not any(char in told for char in "\x1b\x07\u202e")
+    assert "\\x1b[2J\\x07wiped" in told
+    assert "[red]bold[/red]" in told
+    assert told.count("x") < 300
+    assert max(len(line) for line in told.splitlines()) <= 80

@@ -1,0 +1,172 @@
+"""What `check` says where no, or no usable, answer comes: the cause, and what to do."""
+
+import math
+import socket
+import ssl
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from cdi_exporter.check.report import HISTORY_PERMISSION, Granted
+from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
+from tests.harness import scripted
+from tests.unit.check.checking import codes, finding, one, simulated
+from tests.virtual import EPOCH
+
+BRAZE = "https://rest.iad-03.braze.com"
+ALWAYS = (EPOCH - 1, math.inf)
+PAGE = "<html><body>Access denied</body></html>"
+
+
+class Raises(httpx.AsyncBaseTransport):
+    """No connection, for a reason that the system gives."""
+
+    def __init__(self, reason: BaseException) -> None:
+        self._reason = reason
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("All connection attempts failed") from self._reason
+
+
+def answers(status: int, page: str, **headers: str) -> httpx.MockTransport:
+    """A host that always gives the same answer."""
+    return httpx.MockTransport(lambda _: httpx.Response(status, text=page, headers=headers))
+
+
+def web_page(status: int) -> httpx.MockTransport:
+    """A proxy that shows a page of its own."""
+    return answers(status, PAGE, **{"content-type": "text/html; charset=utf-8"})
+
+
+NO_CONNECTION: dict[str, tuple[BaseException, str]] = {
+    "name_resolution": (
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        "rest.iad-01",
+    ),
+    "certificate": (
+        ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"),
+        "ca_file",
+    ),
+    "tls": (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "port"),
+    "connection": (ConnectionRefusedError(111, "Connect call failed ('::1', 1, 0, 0)"), "firewall"),
+}
+
+
+@pytest.mark.parametrize("code", NO_CONNECTION)
+def test_no_connection(code: str) -> None:
+    """Name resolution, certificate, TLS and the rest are told apart."""
+    reason, advice = NO_CONNECTION[code]
+    found = one(Raises(reason), endpoint=BRAZE)
+    assert codes(found) == [code]
+    assert advice in found.findings[0].advice
+    assert "rest.iad-03.braze.com" in found.findings[0].text
+    assert found.key_works is None
+    assert found.permissions is not None
+    assert set(found.permissions.values()) == {Granted.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "told"),
+    [
+        ("HTTPS_PROXY", BRAZE, True),
+        ("all_proxy", BRAZE, True),
+        ("HTTPS_PROXY", "http://127.0.0.1:1", False),
+    ],
+)
+def test_a_proxy_in_the_way_is_named(name: str, endpoint: str, told: bool) -> None:
+    """Not its URL, which may hold a password; and only where it may be in the way."""
+    url = "http://user:canary-password@proxy.test:3128"
+    found = one(
+        Raises(ConnectionRefusedError(111, "refused")), endpoint=endpoint, environ={name: url}
+    )
+    advice = found.findings[0].advice
+    assert (f"{name} is set" in advice) is told
+    assert "canary" not in advice
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
+def test_a_web_page_tells_nothing_of_the_key(status: int) -> None:
+    """A proxy's 401 is not Braze's, nor is its 403; its 200 is no empty list."""
+    found = one(web_page(status), endpoint=BRAZE)
+    assert "web_page" in codes(found)
+    assert not {"unauthorized", "forbidden", "list_forbidden"} & {*codes(found)}
+    assert found.key_works is None
+    assert found.permissions is not None
+    assert set(found.permissions.values()) == {Granted.UNKNOWN}
+
+
+def test_a_host_without_this_api() -> None:
+    """404 on the list: the endpoint is wrong, and Braze's are named."""
+    found = one(answers(404, "{}"), endpoint="https://api.example.com")
+    said = finding(found, "not_found")
+    assert "api.example.com" in said.text
+    assert "rest.iad-01" in said.advice
+
+
+FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
+    FaultKind.HANG: ("timeout", lambda text: "within 10 s" in text),
+    FaultKind.OUTAGE: ("connection", lambda text: "no connection" in text),
+    FaultKind.SERVER_ERROR: ("server_error", lambda text: text.startswith("503")),
+    FaultKind.HTML: ("server_error", lambda text: text.startswith("502")),
+    FaultKind.REDIRECT: ("other", lambda text: text.startswith("302")),
+    FaultKind.NOT_JSON: ("invalid_response", lambda text: "not JSON" in text),
+    FaultKind.BAD_MESSAGE: ("invalid_response", lambda text: "not success" in text),
+    FaultKind.REPEATING_CURSOR: ("invalid_response", lambda text: "nowhere new" in text),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_list_that_fails(kind: FaultKind) -> None:
+    """One error with its cause; and the end comes soon, though it is tried again."""
+    code, fits = FAULTS[kind]
+    fault = Fault(*ALWAYS, kind, endpoint=LIST)
+    simulator = simulated(scripted("one", runs=3), faults=[fault])
+    found = one(simulator)
+    assert not found.ok
+    assert fits(finding(found, code).text)
+    assert len(simulator.traffic[LIST].times) <= 3
+
+
+def test_a_history_that_fails_is_told_beside_those_that_work() -> None:
+    """Failures of some integrations: one error names them, the others are shown."""
+    several = [scripted(f"i{each}", runs=3) for each in range(6)]
+    fault = Fault(*ALWAYS, FaultKind.NOT_JSON, endpoint=HISTORY, rate=0.3)
+    found = one(simulated(*several, faults=[fault], seed=4))
+    failed = [each.integration_name for each in found.watched if each.problem]
+    assert 0 < len(failed) < 6
+    said = finding(found, "history_unreadable")
+    assert all(name in said.text for name in failed)
+    assert found.permissions is not None
+    assert found.permissions[HISTORY_PERMISSION] is Granted.YES
+
+
+def test_histories_that_all_fail_are_given_up_soon() -> None:
+    """Two are tried, for a hundred the cause is the same."""
+    several = [scripted(f"i{each}", runs=3) for each in range(15)]
+    simulator = simulated(*several, faults=[Fault(*ALWAYS, FaultKind.HANG, endpoint=HISTORY)])
+    found = one(simulator)
+    assert codes(found) == ["timeout"]
+    assert len(simulator.traffic[HISTORY].times) == 6
+
+
+def test_without_the_list_the_configured_integrations_are_asked_for() -> None:
+    """A list that fails for another reason than its permission says nothing of the histories."""
+    fault = Fault(*ALWAYS, FaultKind.SERVER_ERROR, endpoint=LIST)
+    found = one(
+        simulated(scripted("one", runs=3), faults=[fault]),
+        integrations=(ConfiguredIntegration("one"),),
+    )
+    assert codes(found) == ["server_error"]
+    assert found.permissions is not None
+    assert found.permissions[HISTORY_PERMISSION] is Granted.YES
+    assert found.watched[0].last_run is not None
+
+
+@pytest.mark.parametrize(("seconds", "way"), [(90.0, "behind"), (-90.0, "ahead of")])
+def test_a_clock_that_is_wrong(seconds: float, way: str) -> None:
+    """A minute and more is worth a warning, since every age is wrong by as much."""
+    found = one(simulated(scripted("one", runs=3), ahead=seconds))
+    assert found.ok
+    assert finding(found, "clock").text == f"this machine's clock is 1 min 30 s {way} Braze's"
