@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEEDS ?= 100
+KILLS ?= 300
 PYTEST_WORKERS ?= 2
 
 .PHONY: demo test lint types unit coverage debian-packages bench soak generated picture dist clean
@@ -37,8 +38,9 @@ picture: $(VENV)/.installed-dev debian-packages  ## draw docs/status-page.png wi
 bench: $(VENV)/.installed-dev  ## measure; BENCH_FLAGS="--quick --only latency --json bench.json"
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-soak: $(VENV)/.installed-dev  ## many simulated worlds: make soak SEEDS=1000
+soak: $(VENV)/.installed-dev  ## many simulated worlds, many SIGKILLs: make soak SEEDS=1000 KILLS=300
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)
+	$(BIN)/python -m tests.e2e.killing --kills $(KILLS)
 
 dist: $(VENV)/.installed-dev
 	$(BIN)/python -m build

@@ -1,12 +1,14 @@
 """An exporter that is killed again and again: python -m tests.e2e.killing --kills 300 [--seed N].
 
 A simulated workspace on a socket ends runs while scrapes come in and the exporter is sent
-SIGKILL at random moments. No counter may ever fall, and at the end each run counts once.
+SIGKILL at random moments: while it begins, while it is scraped, and soon after a commit. No
+counter may ever fall, and at the end each run counts once.
 """
 
 import argparse
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +30,12 @@ IDS = ("a", "b", "c", "d")
 SAMPLE = re.compile(r"^(braze_cdi_\w+_total)\{(.*)\} (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(integration_id|status)="(\w+)"')
 
+DAYS = 6.0
+"""How long ago the first run began; each began seconds after the one before, and ends now."""
+
+AMID_THE_BEGINNING = 0.3
+"""How many of the lives end before they are known to serve."""
+
 Totals = Counter[tuple[str, str, str]]
 """Values by metric, integration and status."""
 
@@ -39,9 +47,10 @@ class World:
         self.rng = random.Random(f"killing/{seed}")
         self.integrations = [ScriptedIntegration(each, f"sync-{each}") for each in IDS]
         self.truth: Totals = Counter()
-        now = self.moment = time.time()
+        now = time.time()
+        self.moment = now - DAYS * 86_400
         for integration in self.integrations:
-            integration.run(now - 7200, now - 7100, rows_synced=1)
+            integration.run(self.moment, now - 7100, rows_synced=1)
         limits = {LIST: 1_000_000, HISTORY: 1_000_000}
         self.simulator = Simulator(self.integrations, time.time, key=KEY, limits=limits)
 
@@ -50,9 +59,8 @@ class World:
         for _ in range(self.rng.choice([0, 1, 1, 2, 15])):
             integration = self.rng.choice(self.integrations)
             status, rows = self.rng.choice(STATUSES), self.rng.randrange(1000)
-            now = time.time()
-            self.moment = max(now, self.moment + 0.002)
-            integration.run(self.moment - 9, now, status, rows_synced=rows, rows_failed=3)
+            self.moment += 2.0
+            integration.run(self.moment, time.time(), status, rows_synced=rows, rows_failed=3)
             self.truth["braze_cdi_syncs_total", integration.id, status] += 1
             self.truth["braze_cdi_rows_synced_total", integration.id, ""] += rows
             self.truth["braze_cdi_rows_failed_total", integration.id, ""] += 3
@@ -80,7 +88,7 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
     with world.served() as braze:
         port = free_port()
         command = exporter_command(
-            f"--config.file={_config(folder, braze)}",
+            f"--config.file={config_file(folder, braze)}",
             f"--state.file={folder / 'state.sqlite'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
@@ -88,15 +96,19 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
         url, shown = f"http://127.0.0.1:{port}/metrics", Counter[tuple[str, str, str]]()
         with running(command, folder / "log-first", clean_environment()):
             eventually(lambda: _scrape(url, shown) >= len(IDS), "a first sight of each")
+        began = time.monotonic()
+        with running(command, folder / "log-second", clean_environment()):
+            eventually(lambda: _scrape(url, shown), "a first scrape")
+            beginning = time.monotonic() - began
         for life in range(kills):
             with running(command, folder / f"log-{life}", clean_environment()) as process:
-                eventually(lambda: _scrape(url, shown), "a first scrape")
-                scrapes = threading.Thread(target=_scrape_until_dead, args=(url, shown, world))
-                scrapes.start()
-                time.sleep(world.rng.uniform(0.0, 0.3))
+                if world.rng.random() < AMID_THE_BEGINNING:
+                    time.sleep(world.rng.uniform(0.0, beginning))
+                else:
+                    _scrape_and_kill(process, url, shown, world)
                 process.kill()
                 process.wait()
-                scrapes.join()
+            _not_refused(folder / f"log-{life}")
         with running(command, folder / "log-last", clean_environment()):
             try:
                 eventually(lambda: _scrape(url, shown) and shown >= world.truth, "all counted")
@@ -104,6 +116,22 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
                 missing = {key: (shown[key], due) for key, due in world.truth.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error
         assert shown == world.truth
+
+
+def _scrape_and_kill(
+    process: subprocess.Popen[bytes], url: str, shown: Totals, world: World
+) -> None:
+    eventually(lambda: _scrape(url, shown), "a first scrape")
+    scrapes = threading.Thread(target=_scrape_until_dead, args=(url, shown, world))
+    scrapes.start()
+    time.sleep(world.rng.uniform(0.0, 0.3))
+    process.kill()
+    scrapes.join()
+
+
+def _not_refused(log: Path) -> None:
+    told = log.read_text()
+    assert "cannot use the state file" not in told, told
 
 
 def _scrape_until_dead(url: str, shown: Totals, world: World) -> None:
@@ -129,7 +157,7 @@ def _scrape(url: str, shown: Totals) -> int:
     return page.count("\nbraze_cdi_last_sync_rows_synced{")
 
 
-def _config(folder: Path, braze: int) -> Path:
+def config_file(folder: Path, braze: int) -> Path:
     path = folder / "config.yml"
     path.write_text(f"""
 refresh: {{min_interval: 0s, rate_limits: {{integrations: 100000, job_sync_status: 100000}}}}

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.killing import World, _config, kill_and_count
+from tests.e2e.killing import World, config_file, kill_and_count
 from tests.e2e.processes import (
     clean_environment,
     eventually,
@@ -30,8 +30,11 @@ def test_a_killed_exporter_counts_each_run_once(tmp_path: Path) -> None:
     kill_and_count(tmp_path, kills=12, seed=1)
 
 
-def cannot_start(*flags: str) -> str:
-    """What the exporter says that cannot start: one line, status 1."""
+def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
+    """What the exporter says that cannot start: one line, status 1.
+
+    No file may be larger than `room` bytes.
+    """
     done = subprocess.run(
         exporter_command(*flags, "--web.listen-address=127.0.0.1:0"),
         env=clean_environment(BRAZE_REST_ENDPOINT="http://127.0.0.1:9", BRAZE_API_KEY="k"),
@@ -39,6 +42,7 @@ def cannot_start(*flags: str) -> str:
         text=True,
         timeout=60,
         check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -96,7 +100,7 @@ def exporter(folder: Path, braze: int) -> Iterator[tuple[int, str]]:
     """A running exporter with a state file: its process ID and its URL."""
     port = free_port()
     command = exporter_command(
-        f"--config.file={_config(folder, braze)}",
+        f"--config.file={config_file(folder, braze)}",
         f"--state.file={folder / 'state.sqlite'}",
         f"--web.listen-address=127.0.0.1:{port}",
     )
@@ -112,6 +116,14 @@ def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
     with World(2).served() as braze, exporter(tmp_path, braze):
         line = cannot_start(f"--state.file={tmp_path / 'state.sqlite'}")
         assert line.endswith("another process has it open; expected a state file for each exporter")
+
+
+def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
+    """An exporter that can write nothing at all does not begin."""
+    path = tmp_path / "state.sqlite"
+    line = cannot_start(f"--state.file={path}", room=1024)
+    assert line.startswith(f"cdi-exporter: cannot use the state file {path}: ")
+    assert line.endswith(("disk I/O error", "database or disk is full"))
 
 
 def value(url: str, name: str) -> float:
@@ -138,3 +150,18 @@ def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
         truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
         eventually(lambda: value(url, syncs) == truth, "all runs counted")
         assert "state written again" in (tmp_path / "log").read_text()
+
+
+def test_a_file_that_was_deleted_is_told_of(tmp_path: Path) -> None:
+    """A file that is gone takes no more: scrapes go on, and the log says what to do."""
+    world = World(4)
+    failed = "cdi_exporter_state_writes_failed_total"
+    with world.served() as braze, exporter(tmp_path, braze) as (_, url):
+        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        (tmp_path / "state.sqlite").unlink()
+        for _ in range(10):
+            world.finish()
+        eventually(lambda: value(url, failed) > 0, "a write fails")
+        assert value(url, "braze_cdi_syncs_total{") == 0
+        log = (tmp_path / "log").read_text()
+        assert "moved, deleted or replaced while it was open" in log
