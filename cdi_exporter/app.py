@@ -7,9 +7,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from socket import socket
 
 import structlog
 from prometheus_client.core import Metric as Family
+from starlette.types import ASGIApp
 
 from cdi_exporter import __version__
 from cdi_exporter.braze.client import Client, Clock
@@ -20,6 +22,7 @@ from cdi_exporter.exposition import Exposition, Format, own_families, process_co
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
+from cdi_exporter.web.security import Guard, Security
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import Workspace
 
@@ -40,6 +43,7 @@ class ServeOptions:
 
     listen: Sequence[Address] = (Address("", 10_234),)
     health: Address | None = None
+    web_config: str | None = None
     web: WebOptions = field(default_factory=WebOptions)
 
 
@@ -68,6 +72,7 @@ class Exporter:
         self._collectors = process_collectors()
         self._reloaded = clock.wall()
         self._reload_successful = True
+        self.security: Security | None = None
         self.render_seconds = 0.0
         self.workspaces: Mapping[str, Workspace] = {}
         self._clients: set[Client] = set()
@@ -99,15 +104,22 @@ class Exporter:
         return await self._offload(work)
 
     def _own(self) -> list[Family]:
+        security = self.security
         return [
             *own_families(
                 __version__,
                 reload_successful=self._reload_successful,
                 reloaded=self._reloaded,
                 state_writes_failed=self._journal.failures,
+                web_reload_successful=security.reload_successful if security else None,
+                web_reloaded=security.reloaded if security else None,
                 collectors=self._collectors,
             )
         ]
+
+    def secure(self, web_config: str) -> None:
+        """Load the web configuration, whose state shows in the metrics. Raises ConfigError."""
+        self.security = Security(web_config, self._clock.wall, self._clock.monotonic)
 
     async def reload(self) -> None:
         """Load the configuration again; raises ConfigError where it is wrong, and keeps the old.
@@ -185,12 +197,14 @@ class Exporter:
 async def serve(
     exporter: Exporter, options: ServeOptions, serving: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises StartError where it cannot begin.
+    """Serve until SIGTERM or SIGINT; raises StartError or ConfigError where it cannot begin.
 
     `serving` is called once requests are answered.
     """
+    if options.web_config is not None:
+        exporter.secure(options.web_config)
     sockets = [listen(address) for address in options.listen]
-    listeners = [Listener(create_app(exporter, options.web), sockets)]
+    listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
     if options.health is not None:
         listeners.append(Listener(create_health_app(exporter), [listen(options.health)]))
     stopped = asyncio.Event()
@@ -213,3 +227,10 @@ async def serve(
         async with asyncio.timeout(SHUTDOWN_SECONDS):
             await asyncio.gather(*tasks)
     await exporter.close()
+
+
+def _listener(app: ASGIApp, sockets: Sequence[socket], security: Security | None) -> Listener:
+    """The listener of the exporter itself; the health address needs no credentials."""
+    if security is None:
+        return Listener(app, sockets)
+    return Listener(Guard(app, security), sockets, security.tls)

@@ -220,6 +220,19 @@ CONFIG_RELOAD_TIME = Metric(
     "When the configuration was last loaded successfully, in Unix time.",
     (),
 )
+WEB_CONFIG_RELOAD_SUCCESSFUL = Metric(
+    "cdi_exporter_web_config_last_reload_successful",
+    "gauge",
+    "1 when --web.config.file and the certificates that it names could be used as they were read "
+    "last, 0 when a change was rejected and what was in force before stays. Only with such a file.",
+    (),
+)
+WEB_CONFIG_RELOAD_TIME = Metric(
+    "cdi_exporter_web_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When --web.config.file was last loaded successfully, in Unix time. Only with such a file.",
+    (),
+)
 STATE_WRITES_FAILED = Metric(
     "cdi_exporter_state_writes_failed_total",
     "counter",
@@ -269,5 +282,12 @@ PER_WORKSPACE = (
     API_BUDGET_WAIT,
     API_INVALID_ITEMS,
 )
-OWN = (BUILD_INFO, CONFIG_RELOAD_SUCCESSFUL, CONFIG_RELOAD_TIME, STATE_WRITES_FAILED)
+OWN = (
+    BUILD_INFO,
+    CONFIG_RELOAD_SUCCESSFUL,
+    CONFIG_RELOAD_TIME,
+    WEB_CONFIG_RELOAD_SUCCESSFUL,
+    WEB_CONFIG_RELOAD_TIME,
+    STATE_WRITES_FAILED,
+)
 CATALOG = (*PER_INTEGRATION, *PER_WORKSPACE, *OWN)

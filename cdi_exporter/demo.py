@@ -55,7 +55,8 @@ async def run(
     exporter = demo_exporter(system_clock(), integrations=integrations, seed=seed, speed=speed)
 
     def serving() -> None:
-        say(what_to_open(options.listen[0], options.web.telemetry_path))
+        tls = exporter.security is not None and exporter.security.tls is not None
+        say(what_to_open(options.listen[0], options.web.telemetry_path, tls=tls))
         scrapes.append(asyncio.create_task(_scrape_forever(exporter)))
 
     scrapes: list[asyncio.Task[None]] = []
@@ -73,10 +74,10 @@ async def _scrape_forever(exporter: Exporter) -> None:
         await asyncio.sleep(SCRAPE_EVERY)
 
 
-def what_to_open(address: Address, telemetry_path: str) -> str:
+def what_to_open(address: Address, telemetry_path: str, *, tls: bool = False) -> str:
     """A few lines for the terminal."""
     host = address.host or "localhost"
-    base = f"http://{Address(host, address.port)}"
+    base = f"{'https' if tls else 'http'}://{Address(host, address.port)}"
     return f"""
   A simulated Braze workspace is running, with syncs that succeed, fail, lose rows and hang.
 

@@ -44,12 +44,9 @@ class AddressType(click.ParamType[Address]):
 
 
 class DurationType(click.ParamType[float]):
-    """A duration as Prometheus writes it, in seconds; where it must be `positive`, not 0."""
+    """A duration as Prometheus writes it, in seconds."""
 
     name = "duration"
-
-    def __init__(self, *, positive: bool = False) -> None:
-        self._positive = positive
 
     def convert(
         self,
@@ -59,12 +56,9 @@ class DurationType(click.ParamType[float]):
     ) -> float:
         """Raises what click shows as a usage error."""
         try:
-            seconds = parse_duration(str(value))
+            return parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if self._positive and not seconds:
-            self.fail("expected more than no time at all", param, ctx)
-        return seconds
 
 
 class PathType(click.ParamType[str]):
@@ -131,6 +125,11 @@ def web_flags(command: Command) -> Command:
                 help="A second, plain listener for /-/healthy and /-/ready alone.",
             ),
             flag(
+                "web.config.file",
+                type=click.Path(),
+                help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+            ),
+            flag(
                 "web.enable-lifecycle",
                 is_flag=True,
                 help="Allow POST /-/reload.",
@@ -152,6 +151,7 @@ def options(flags: dict[str, Any]) -> ServeOptions:
     return ServeOptions(
         listen=flags["web_listen_address"],
         health=flags["web_health_address"],
+        web_config=flags["web_config_file"],
         web=WebOptions(
             telemetry_path=flags["web_telemetry_path"],
             timeout_offset=flags["scrape_timeout_offset"],

@@ -71,17 +71,22 @@ def own_families(
     reload_successful: bool,
     reloaded: float | None,
     state_writes_failed: int,
+    web_reload_successful: bool | None = None,
+    web_reloaded: float | None = None,
     collectors: Iterable[Collector] = (),
 ) -> Iterator[Family]:
     """The exporter's own families: those of `catalog.OWN`, then those of the collectors.
 
-    `reloaded` is when the configuration was last loaded successfully, in Unix seconds.
+    `reloaded` is when the configuration was last loaded successfully, in Unix seconds;
+    `web_reloaded` the same of the web configuration, None where there is none.
     """
     build = {"version": version, "python_version": platform.python_version()}
     values: dict[Metric, tuple[dict[str, str], float | None]] = {
         catalog.BUILD_INFO: (build, 1),
         catalog.CONFIG_RELOAD_SUCCESSFUL: ({}, reload_successful),
         catalog.CONFIG_RELOAD_TIME: ({}, reloaded),
+        catalog.WEB_CONFIG_RELOAD_SUCCESSFUL: ({}, web_reload_successful),
+        catalog.WEB_CONFIG_RELOAD_TIME: ({}, web_reloaded),
         catalog.STATE_WRITES_FAILED: ({}, state_writes_failed),
     }
     for metric, (labels, value) in values.items():

@@ -3,19 +3,24 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
+from cdi_exporter.web.connections import Door
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 """Longer than the usual scrape interval, so that Prometheus keeps its connection."""
 
-BACKLOG = 128
+BACKLOG = 1024
+
+Tls = Callable[[], ssl.SSLContext]
+"""The way to the context for a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +73,28 @@ def _everywhere(port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn that leaves the signals to whoever runs it, and says when it serves."""
+    """uvicorn that has its own door, leaves the signals to whoever runs it, and says it serves."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: Tls | None) -> None:
         super().__init__(config)
+        self.servers = []
         self.serving = asyncio.Event()
+        self._door = Door(config, self.server_state, tls)
+        self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer requests."""
-        await super().startup(sockets)
+        self._accepting = [asyncio.create_task(self._door.accept(each)) for each in sockets or ()]
+        self.started = True
         self.serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and end the connections."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await self._door.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,9 +103,11 @@ class Server(uvicorn.Server):
 
 
 class Listener:
-    """One application on its sockets."""
+    """One application on its sockets; with TLS where `tls` gives the contexts."""
 
-    def __init__(self, app: ASGIApp, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, app: ASGIApp, sockets: Sequence[socket.socket], tls: Tls | None = None
+    ) -> None:
         self._sockets = [*sockets]
         self._server = Server(
             uvicorn.Config(
@@ -98,12 +117,14 @@ class Listener:
                 lifespan="off",
                 loop="none",
                 log_config=None,
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
+            ),
+            tls,
         )
 
     async def serve(self) -> None:

@@ -70,6 +70,8 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
         reload_successful=True,
         reloaded=1795514400.0,
         state_writes_failed=0,
+        web_reload_successful=True,
+        web_reloaded=1795514400.0,
         collectors=process_collectors(),
     )
     page = Exposition().render([full], own=own).decode()

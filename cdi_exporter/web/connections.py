@@ -1,0 +1,211 @@
+"""The connections of clients: how they are accepted, how many, how long they may take."""
+
+import asyncio
+import errno
+import http
+import ssl
+from collections.abc import Callable
+from socket import socket
+from typing import Any, Final
+
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
+from cdi_exporter.web.security import ServerContext
+
+MOST_CONNECTIONS = 500
+"""Of one listener, with those in their handshake; a new one takes the place of an idle one."""
+
+HANDSHAKE_SECONDS = 10.0
+HEAD_SECONDS = 10.0
+"""From a request's first byte, or from the connection, to the end of its head."""
+
+TAKE_SECONDS = 60.0
+"""For a client to take what was written, once it does not fit into the system's buffers."""
+
+GOODBYE_SECONDS = 1.0
+"""For a TLS client to say that it has seen the end."""
+
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_BREATH_SECONDS = 0.1
+
+
+class Connection(H11Protocol):
+    """uvicorn's protocol with strict heads, and an end to everything that a client may delay."""
+
+    def __init__(
+        self, config: Config, state: ServerState, forget: Callable[["Connection"], None]
+    ) -> None:
+        super().__init__(config, state, {})
+        self._forget = forget
+        self._heads = RequestHeads()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self.since = self.loop.time()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless the client's certificate has none of the names that it needs."""
+        super().connection_made(transport)
+        context = transport.get_extra_info("sslcontext")
+        certificate = transport.get_extra_info("peercert")
+        if isinstance(context, ServerContext) and not context.admits(certificate):
+            transport.abort()
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._head_came()
+        self.resume_writing()
+        self._forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Let whole heads through, one when the other is answered."""
+        if self.transport.is_closing():
+            return
+        self._heads.feed(data)
+        if not self.busy:
+            self._go_on()
+        elif len(self._heads) > MOST_BYTES:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        """Go on with what has come in the meantime."""
+        super().on_response_complete()
+        self.since = self.loop.time()
+        if not self.transport.is_closing():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        try:
+            head = self._heads.take()
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        if head is not None:
+            self._head_came()
+            self.since = self.loop.time()
+            super().data_received(head)
+        elif self._heads and self._deadline is None:
+            self._unset_keepalive_if_required()
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        if self._heads:
+            self._refuse(Refused(408, "The request did not come in time."))
+        else:
+            self.transport.close()
+
+    def _refuse(self, refused: Refused) -> None:
+        self._head_came()
+        body = f"{refused.reason}\n".encode()
+        status = f"{refused.status} {http.HTTPStatus(refused.status).phrase}"
+        self.transport.write(
+            f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not take what is written for it."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+
+class Door:
+    """Accepts connections: with TLS where `tls` gives the context for each of them."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        tls: Callable[[], ssl.SSLContext] | None,
+        most: int = MOST_CONNECTIONS,
+    ) -> None:
+        self._config, self._state, self._tls, self._most = config, state, tls, most
+        self._open: dict[Connection, asyncio.Task[None]] = {}
+
+    async def accept(self, listening: socket) -> None:
+        """Accept what comes, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            await asyncio.sleep(0)  # a flood of connections must not keep the loop from the others
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:  # the client is gone already, or this process has no room
+                if error.errno in _NO_ROOM:
+                    self._close_one()
+                    await asyncio.sleep(_BREATH_SECONDS)
+                continue
+            if len(self._open) >= self._most:
+                self._close_one()
+            self._begin(accepted)
+
+    def _begin(self, accepted: socket) -> None:
+        connection = Connection(self._config, self._state, self._forget)
+        task = asyncio.get_running_loop().create_task(self._connect(connection, accepted))
+        self._open[connection] = task
+
+    async def _connect(self, connection: Connection, accepted: socket) -> None:
+        limits: dict[str, Any] = {}
+        try:
+            if self._tls is not None:
+                limits = {
+                    "ssl": self._tls(),
+                    "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                    "ssl_shutdown_timeout": GOODBYE_SECONDS,
+                }
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: connection, accepted, **limits)
+        except OSError:  # TLS did not come about
+            self._forget(connection)
+        except asyncio.CancelledError:
+            self._forget(connection)
+            raise
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.pop(connection, None)
+
+    def _close_one(self) -> None:
+        """Close the connection that has been idle, or else busy, for the longest time."""
+        connection = min(self._open, key=lambda each: (each.busy, each.since), default=None)
+        if connection is None:
+            return
+        task = self._open.pop(connection)
+        if connection.transport is None:
+            task.cancel()
+        else:
+            connection.transport.abort()
+
+    async def close(self) -> None:
+        """End the handshakes that are under way."""
+        tasks = [task for connection, task in self._open.items() if connection.transport is None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

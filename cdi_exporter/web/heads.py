@@ -1,0 +1,86 @@
+"""The heads of requests, cut out of the bytes of a connection.
+
+Stricter than a parser must be: what two programs could read in two ways (a bare line feed, a
+folded line, two lengths) is refused before it is parsed. The exporter takes no request
+bodies, so that one head follows on another and there is no length to disagree on.
+"""
+
+import re
+
+MOST_BYTES = 16 * 1024
+"""Of one head."""
+
+END = b"\r\n\r\n"
+
+_BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]")
+_FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*(.*?)[ \t]*", re.DOTALL)
+
+
+class Refused(Exception):
+    """A request that is not let through, with the status and the reason to answer with."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class RequestHeads:
+    """What a connection has sent and nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self._unread = bytearray()
+        self._searched = 0
+
+    def __len__(self) -> int:
+        return len(self._unread)
+
+    def feed(self, data: bytes) -> None:
+        """Add what has come."""
+        self._unread += data
+
+    def take(self) -> bytes | None:
+        """The next head, None where it is not complete. Raises Refused."""
+        if not self._searched:
+            self._skip_empty_lines()
+        end = self._unread.find(END, max(0, self._searched - len(END) + 1))
+        size = end + len(END) if end >= 0 else len(self._unread)
+        if _BARE.search(self._unread, max(0, self._searched - 1), size):
+            raise Refused(400, "A line ends without CR LF.")
+        if size > MOST_BYTES:
+            raise Refused(431, "The request's head is too large.")
+        if end < 0:
+            self._searched = size
+            return None
+        head = bytes(self._unread[:size])
+        del self._unread[:size]
+        self._searched = 0
+        check(head)
+        return head
+
+    def _skip_empty_lines(self) -> None:
+        while self._unread.startswith(b"\r\n"):
+            del self._unread[:2]
+        if self._unread and not (self._unread[:1].isalpha() or self._unread == b"\r"):
+            raise Refused(400, "Not an HTTP request.")
+
+
+def check(head: bytes) -> None:
+    """Raise Refused for a whole head that is none, or that announces a body."""
+    request_line, *lines = head.removesuffix(END).split(b"\r\n")
+    if not _REQUEST_LINE.fullmatch(request_line):
+        raise Refused(400, "Not an HTTP/1.1 request.")
+    lengths, encoded = [], False
+    for line in lines:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise Refused(400, "A header is malformed.")
+        name, value = field[1].lower(), field[2]
+        if name == b"content-length":
+            lengths.append(value)
+        encoded = encoded or name == b"transfer-encoding"
+    if len(lengths) + encoded > 1 or not all(length.isdigit() for length in lengths):
+        raise Refused(400, "The length of the request is not clear.")
+    if encoded or any(length.strip(b"0") for length in lengths):
+        raise Refused(413, "A request has no body here.")

@@ -1,0 +1,156 @@
+"""The TLS section as a context for the connections of clients."""
+
+import ipaddress
+import ssl
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from cdi_exporter.web.security.names import (
+    CIPHER_SUITES,
+    CURVES,
+    DEFAULT_CIPHER_SUITES,
+    VERIFIED,
+    VERSIONS,
+)
+from cdi_exporter.web.security.pem import as_file
+from cdi_exporter.web.security.schema import TlsSection
+
+log = structlog.get_logger()
+
+DEFAULT_MINIMUM, DEFAULT_MAXIMUM = "TLS12", "TLS13"
+
+
+class ServerContext(ssl.SSLContext):
+    """How one state of the file talks TLS."""
+
+    allowed_sans: frozenset[str] = frozenset()
+
+    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Whether a client with this certificate (as Python parses it) may stay.
+
+        Whether the certificate itself is good, the handshake has seen to.
+        """
+        return not self.allowed_sans or not self.allowed_sans.isdisjoint(_sans(certificate or {}))
+
+
+def _sans(certificate: Mapping[str, Any]) -> Iterator[str]:
+    for kind, name in certificate.get("subjectAltName", ()):
+        yield _address(name) if kind == "IP Address" else name
+
+
+def _address(text: str) -> str:
+    """An address in its usual form; OpenSSL writes IPv6 in another."""
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Material:
+    """What the section's files hold, or the text in the section itself, as PEM."""
+
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class TlsMistake(ValueError):
+    """What cannot be served: what is wrong, and at which key of the section."""
+
+    def __init__(self, text: str, *at: str) -> None:
+        super().__init__(text)
+        self.at = at
+
+
+def server_context(section: TlsSection, material: Material) -> ServerContext:
+    """Raises TlsMistake for what does not fit together or cannot be done."""
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    _set_versions_and_ciphers(context, section)
+    _set_curves(context, section.curve_preferences or ())
+    _set_client_auth(context, section, material.client_ca)
+    _load_pair(context, material)
+    return context
+
+
+def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> None:
+    """Naming suites of TLS 1.3 alone leaves nothing for the versions before it, as in Go."""
+    lowest = VERSIONS[section.min_version or DEFAULT_MINIMUM]
+    highest = VERSIONS[section.max_version or DEFAULT_MAXIMUM]
+    chosen = section.cipher_suites or DEFAULT_CIPHER_SUITES
+    ciphers = [CIPHER_SUITES[name] for name in CIPHER_SUITES if name in chosen]
+    if not ciphers:
+        lowest = ssl.TLSVersion.TLSv1_3
+    if lowest > highest:
+        key = "max_version" if ciphers else "cipher_suites"
+        text = (
+            "leaves no version of TLS to serve with; expected a max_version that allows what "
+            "min_version and cipher_suites ask for"
+        )
+        raise TlsMistake(text, key)
+    if not getattr(ssl, f"HAS_{lowest.name}"):
+        text = "a version of TLS that this Python's OpenSSL does not have; expected TLS12 or TLS13"
+        raise TlsMistake(text, "min_version")
+    with _deprecated_versions():
+        context.minimum_version, context.maximum_version = lowest, highest
+    if ciphers:
+        # Before TLS 1.2 all signatures are made with SHA-1, which OpenSSL's level 1 forbids.
+        level = ":@SECLEVEL=0" if lowest < ssl.TLSVersion.TLSv1_2 else ""
+        context.set_ciphers(":".join(ciphers) + level)
+
+
+@contextmanager
+def _deprecated_versions() -> Iterator[None]:
+    """TLS 1.0 and 1.1 are for those who ask for them in so many words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _set_curves(context: ssl.SSLContext, curves: Collection[str]) -> None:
+    groups = [CURVES[name] for name in dict.fromkeys(curves)]
+    if hasattr(context, "set_groups") and groups:
+        context.set_groups(":".join(groups))
+    elif len(groups) > 1:
+        text = "more than one curve, which this Python's TLS cannot do; expected one curve, or none"
+        raise TlsMistake(text, "curve_preferences")
+    elif groups:
+        context.set_ecdh_curve(groups[0])
+
+
+def _set_client_auth(context: ServerContext, section: TlsSection, client_ca: bytes | None) -> None:
+    context.verify_mode = VERIFIED[section.client_auth_type or "NoClientCert"]
+    context.allowed_sans = frozenset(map(_address, section.client_allowed_sans or ()))
+    if context.verify_mode is ssl.CERT_NONE:
+        return
+    # As in Go, each certificate of the client CA is trusted by itself, also one below another.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if client_ca is None:
+        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        return
+    try:
+        with as_file(client_ca) as path:
+            context.load_verify_locations(path)
+    except ssl.SSLError:
+        log.warning("the client CA holds no certificate, so no client's certificate is accepted")
+
+
+def _load_pair(context: ssl.SSLContext, material: Material) -> None:
+    try:
+        with as_file(material.cert) as cert, as_file(material.key) as key:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(cert, key, password=b"")
+    except ssl.SSLError as error:
+        words = (error.reason or "").replace("_", " ").lower() or "not readable"
+        text = (
+            f"failed to load X509KeyPair ({words}); expected a certificate and the key that "
+            "belongs to it, not encrypted, as PEM"
+        )
+        raise TlsMistake(text) from error

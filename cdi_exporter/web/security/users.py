@@ -1,0 +1,128 @@
+"""Who may come in: the users of HTTP basic authentication and their bcrypt hashes."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import random
+import re
+import statistics
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+
+import bcrypt
+
+from cdi_exporter.config.secret import Secret
+
+Compare = Callable[[str, bytes], bool]
+
+MOST_RESULTS = 100
+LONGEST_PASSWORD = 72
+"""Bytes that bcrypt looks at."""
+
+_HASH = re.compile(r"\$.[^$]?\$([0-9]{2})\$([./A-Za-z0-9]{53})")
+
+
+class Authenticator:
+    """Compares passwords with hashes, one at a time and beside the event loop.
+
+    A flood of wrong passwords so keeps one thread busy, and no scrape whose password was
+    right before has to wait for it. `compare` takes a hash and a password.
+    """
+
+    def __init__(self, compare: Compare | None = None, rng: random.Random | None = None) -> None:
+        self._compare = compare or matches
+        self._rng = rng or random.SystemRandom()
+        self._results: dict[bytes, bool] = {}
+        self._turn = asyncio.Lock()
+
+    async def admits(self, users: Mapping[bytes, Secret], authorization: bytes | None) -> bool:
+        """Whether the header names one of the users with the right password.
+
+        An unknown user takes the time of a known one.
+        """
+        claimed = credentials(authorization or b"")
+        if claimed is None:
+            return False
+        user, password = claimed
+        known = users.get(user)
+        hashed = stand_in(users) if known is None else known.reveal()
+        key = _cache_key(user, hashed.encode(), password)
+        if key not in self._results:
+            async with self._turn:
+                if key not in self._results:
+                    right = await _beside(lambda: self._compare(hashed, password))
+                    self._remember(key, right and known is not None)
+                return self._results[key]
+        return self._results[key]
+
+    def _remember(self, key: bytes, result: bool) -> None:
+        """Forget a random tenth where it is full: of the wrong ones, which anybody can make."""
+        if len(self._results) >= MOST_RESULTS:
+            wrong = [each for each, right in self._results.items() if not right]
+            forgotten = wrong or [*self._results]
+            for each in self._rng.sample(forgotten, min(len(forgotten), MOST_RESULTS // 10)):
+                del self._results[each]
+        self._results[key] = result
+
+
+def credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
+    """User and password out of the header `Authorization`; None where it holds none."""
+    scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
+    except binascii.Error:
+        return None
+    return (user, password) if colon else None
+
+
+def matches(hashed: str, password: bytes) -> bool:
+    """Whether the password has this hash, whatever letter stands for bcrypt's version.
+
+    Go computes all of them in the same way, the one that is called `2b` now.
+    """
+    parts = _HASH.fullmatch(hashed)
+    if parts is None:
+        return False
+    same = f"$2b${parts[1]}${parts[2]}"
+    with suppress(ValueError):  # a salt that is none
+        return bcrypt.checkpw(password[:LONGEST_PASSWORD], same.encode())
+    return False
+
+
+def stand_in(users: Mapping[bytes, Secret]) -> str:
+    """A hash that no password has, as dear as most of the users' hashes."""
+    costs = [_HASH.fullmatch(each.reveal()) for each in users.values()]
+    cost = statistics.mode(sorted(parts[1] for parts in costs if parts) or ["10"])
+    return f"$2b${cost}${'.' * 53}"
+
+
+def _cache_key(user: bytes, hashed: bytes, password: bytes) -> bytes:
+    """Which comparison it is: the parts as hex, so that no two are written alike.
+
+    The digest keeps passwords out of memory. What bcrypt does not look at is left out.
+    """
+    seen = password[:LONGEST_PASSWORD]
+    return hashlib.sha256(b":".join(part.hex().encode() for part in (user, hashed, seen))).digest()
+
+
+async def _beside(work: Callable[[], bool]) -> bool:
+    """The result of work in a thread of its own, which does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[bool] = loop.create_future()
+
+    def run() -> None:
+        tell: Callable[[], None]
+        try:
+            tell = partial(future.set_result, work())
+        except BaseException as error:  # noqa: BLE001 -- whoever waits must hear of it
+            tell = partial(future.set_exception, error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: None if future.done() else tell())
+
+    threading.Thread(target=run, name="bcrypt", daemon=True).start()
+    return await future
