@@ -44,9 +44,12 @@ class AddressType(click.ParamType[Address]):
 
 
 class DurationType(click.ParamType[float]):
-    """A duration as Prometheus writes it, in seconds."""
+    """A duration as Prometheus writes it, in seconds; where it must be `positive`, not 0."""
 
     name = "duration"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
 
     def convert(
         self,
@@ -56,9 +59,12 @@ class DurationType(click.ParamType[float]):
     ) -> float:
         """Raises what click shows as a usage error."""
         try:
-            return parse_duration(str(value))
+            seconds = parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._positive and not seconds:
+            self.fail("expected more than no time at all", param, ctx)
+        return seconds
 
 
 class PathType(click.ParamType[str]):
