@@ -1,0 +1,422 @@
+"""30 days of a simulated Braze → `backfill` → promtool → blocks that a real Prometheus serves."""
+
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+import yaml
+
+from cdi_exporter import catalog
+from cdi_exporter.backfill.lines import FAMILIES
+from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
+from cdi_exporter.simulator import HISTORY, LIST, IntegrationSpec, Profile, Simulator
+from tests.e2e.processes import (
+    ROOT,
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    program,
+    running,
+    serves,
+)
+
+pytestmark = pytest.mark.timeout(900)
+
+KEY = "key-of-the-past"
+DAY = 86_400
+HOSTILE = 'pur"chases\\ \n{é}'
+SPECS = {
+    "good": IntegrationSpec("good", "users-hourly", interval=3600.0, rows_median=900.0),
+    "lossy": IntegrationSpec("lossy", "orders", interval=1800.0, profile=Profile.PARTIAL),
+    "failing": IntegrationSpec("failing", "events", interval=3600.0, profile=Profile.FAILING),
+    "broken": IntegrationSpec(
+        "broken", HOSTILE, interval=6 * 3600.0, profile=Profile.MISCONFIGURED
+    ),
+}
+LIMITS = {LIST: 1_000_000, HISTORY: 1_000_000}
+FREELY = "rate_limits: {integrations: 100000, job_sync_status: 100000}"
+
+
+@contextmanager
+def served(simulator: Simulator) -> Iterator[int]:
+    """The port on which the simulated workspace answers."""
+    port = free_port()
+    config = uvicorn.Config(
+        simulator, host="127.0.0.1", port=port, log_level="error", date_header=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started, "the simulated workspace listens")
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def simulated(*specs: IntegrationSpec) -> Simulator:
+    """A workspace whose history is long enough, and whose limits do not bind."""
+    return Simulator(specs, time.time, key=KEY, seed=5, retention=90.0 * DAY, limits=LIMITS)
+
+
+def config_file(path: Path, braze: int, refresh: str = FREELY) -> Path:
+    """A configuration of the one workspace."""
+    path.write_text(f"""
+refresh: {{{refresh}}}
+workspaces:
+  - {{name: production, endpoint: "http://127.0.0.1:{braze}", api_key: {KEY}}}
+""")
+    return path
+
+
+def backfill(*flags: str, expect: int = 0) -> str:
+    """What a backfill that ends with this status prints."""
+    done = subprocess.run(
+        exporter_command("backfill", *flags),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == expect, done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stdout + done.stderr
+    return done.stdout
+
+
+def blocks_of(files: Sequence[Path], data: Path) -> int:
+    """Make blocks of day files by promtool; how many samples they have."""
+    promtool = program("promtool")
+    for file in files:
+        command = [
+            promtool,
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            "-q",
+            str(file),
+            str(data),
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    listed = subprocess.run(
+        [promtool, "tsdb", "list", str(data)], check=True, capture_output=True, text=True
+    )
+    return sum(int(line.split()[4]) for line in listed.stdout.splitlines()[1:])
+
+
+@dataclass
+class Past:
+    """A Prometheus with a backfilled past, and the truth about it."""
+
+    simulator: Simulator
+    url: str
+    first: int
+    last: int
+    instance: str
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The data of an answer of Prometheus' API."""
+        answer = httpx.get(f"{self.url}/api/v1/{path}", params=params, timeout=60).json()
+        assert answer["status"] == "success", (params, answer)
+        return answer["data"]
+
+    def at(self, expression: str, instant: float) -> dict[tuple[str, str], float]:
+        """An instant query: values by integration and status."""
+        data = self.get("query", query=expression, time=instant)
+        return {
+            (each["metric"].get("integration_id", ""), each["metric"].get("status", "")): float(
+                each["value"][1]
+            )
+            for each in data["result"]
+        }
+
+    def series(self, since: float, until: float) -> set[tuple[tuple[str, str], ...]]:
+        """The series of the good integration that have samples in between."""
+        selector = '{__name__=~"braze_cdi_.+",integration_id="good"}'
+        found = self.get("series", **{"match[]": selector}, start=since, end=until)
+        return {tuple(sorted(each.items())) for each in found}
+
+    def finished(self, identifier: str, instant: float) -> list[Run]:
+        """The runs that are over, as they truly were, the newest last."""
+        states = self.simulator.truth.run_states_at(identifier, instant)
+        return sorted((run for run in states if run.finished), key=lambda run: run.order)
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
+    """The blocks of 30 days under a Prometheus that also scrapes the exporter."""
+    tmp = tmp_path_factory.mktemp("past")
+    simulator = simulated(*SPECS.values())
+    exporter, prometheus = free_port(), free_port()
+    instance = f"127.0.0.1:{exporter}"
+    (tmp / "prometheus.yml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+                "scrape_configs": [
+                    {"job_name": "braze-cdi", "static_configs": [{"targets": [instance]}]}
+                ],
+            }
+        )
+    )
+    with served(simulator) as braze:
+        config = config_file(tmp / "config.yml", braze)
+        labels = ("--label=job=braze-cdi", f"--label=instance={instance}")
+        output, data = tmp / "history", tmp / "tsdb"
+        said = backfill(f"--config.file={config}", f"--output={output}", *labels)
+        span = re.search(r"^(\S+Z) to (\S+Z),", said, re.MULTILINE)
+        written = re.search(r"^(\d+) samples,", said, re.MULTILINE)
+        assert span, said
+        assert written, said
+        files = sorted(output.glob("*.om"))
+        assert len(files) == 31
+        assert blocks_of(files, data) == int(written[1]) == sum(map(samples_in, files))
+        first, last = (int(datetime.fromisoformat(each).timestamp()) for each in span.groups())
+        with (
+            running(
+                exporter_command(f"--config.file={config}", f"--web.listen-address={instance}"),
+                tmp / "exporter.log",
+            ),
+            running(
+                [
+                    program("prometheus"),
+                    f"--config.file={tmp}/prometheus.yml",
+                    f"--storage.tsdb.path={data}",
+                    "--storage.tsdb.retention.time=10y",
+                    f"--web.listen-address=127.0.0.1:{prometheus}",
+                ],
+                tmp / "prometheus.log",
+            ),
+        ):
+            url = f"http://127.0.0.1:{prometheus}"
+            serves(f"{url}/-/ready")
+            yield Past(simulator, url, first, last, instance)
+
+
+def samples_in(file: Path) -> int:
+    """The lines of a file that are samples."""
+    return sum(not line.startswith(b"#") for line in file.read_bytes().splitlines())
+
+
+def instants(past: Past) -> list[int]:
+    """Instants of the range, chosen at random: its ends and some between."""
+    draw = random.Random(30)
+    between = range(past.first, past.last + 1, 240)
+    return [past.first, *sorted(draw.sample(between, 10)), past.last]
+
+
+def test_the_counters_of_the_past_are_the_truth(past: Past) -> None:
+    """Runs by status, rows and durations since the first instant, at any instant."""
+    for instant in instants(past):
+        truth = {each: past.simulator.truth.totals(each, past.first, instant) for each in SPECS}
+        assert past.at("braze_cdi_syncs_total", instant) == {
+            (each, status.value): counters.syncs(status)
+            for each, counters in truth.items()
+            for status in FINISHED_STATUSES
+        }
+        for name, read in (
+            ("braze_cdi_rows_synced_total", "rows_synced"),
+            ("braze_cdi_rows_failed_total", "rows_failed"),
+            ("braze_cdi_sync_duration_seconds_count", "duration_count"),
+            ("braze_cdi_sync_duration_seconds_sum", "duration_sum"),
+        ):
+            assert past.at(name, instant) == pytest.approx(
+                {(each, ""): getattr(counters, read) for each, counters in truth.items()}
+            ), (name, instant)
+
+
+def test_the_last_syncs_of_the_past_are_the_truth(past: Past) -> None:
+    """Status, rows, duration and times of the last sync, the last success, failures in a row."""
+    for instant in instants(past):
+        finished = {each: past.finished(each, instant) for each in SPECS}
+        last = {each: runs[-1] for each, runs in finished.items()}
+        assert past.at("braze_cdi_last_sync_status == 1", instant) == {
+            (each, run.status.value): 1 for each, run in last.items()
+        }
+        facts = {
+            "rows_synced": "rows_synced",
+            "rows_failed": "rows_failed",
+            "duration_seconds": "duration",
+            "start_timestamp_seconds": "start",
+            "finish_timestamp_seconds": "finish",
+        }
+        for name, read in facts.items():
+            known = {(each, ""): getattr(run, read) for each, run in last.items()}
+            given = {key: value for key, value in known.items() if value is not None}
+            assert past.at(f"braze_cdi_last_sync_{name}", instant) == pytest.approx(given)
+        assert past.at("braze_cdi_consecutive_failures", instant)["failing", ""] == next(
+            number
+            for number, run in enumerate(reversed(finished["failing"]))
+            if run.status not in FAILURES
+        )
+        assert past.at("braze_cdi_last_success_timestamp_seconds", instant)["good", ""] == (
+            pytest.approx(
+                max(run.finish or 0 for run in finished["good"] if run.status is Status.SUCCESS)
+            )
+        )
+
+
+def test_an_increase_over_the_past_is_what_happened(past: Past) -> None:
+    """A day's increase(), which extrapolates to the edges of the day, and the bare difference."""
+    for name, read in (("syncs", "total"), ("rows_synced", "rows_synced")):
+        metric = f"sum by (integration_id) (increase(braze_cdi_{name}_total[1d]))"
+        for instant in (past.last, past.last - 9 * DAY, past.first + 5 * DAY):
+            totals = {
+                each: getattr(past.simulator.truth.totals(each, instant - DAY, instant), read)
+                for each in SPECS
+            }
+            found = past.at(metric, instant)
+            assert found == pytest.approx(
+                {(each, ""): number for each, number in totals.items()}, rel=0.01
+            ), (name, instant)
+
+
+def test_the_series_of_the_past_are_those_that_are_scraped(past: Past) -> None:
+    """The same names and labels; of what follows from runs, none is missing."""
+    now = eventually(lambda: past.series(time.time() - 60, time.time()), "a scrape")
+    then = past.series(past.last - 3600, past.last)
+    changing = catalog.RUNNING_SYNC_START.name
+
+    def settled(series: set[tuple[tuple[str, str], ...]]) -> set[tuple[tuple[str, str], ...]]:
+        return {each for each in series if dict(each)["__name__"] != changing}
+
+    from_runs = {
+        each
+        for each in now
+        if any(dict(each)["__name__"].startswith(family.name) for family in FAMILIES)
+    }
+    assert settled(then) == settled(from_runs)
+    assert {dict(each)["instance"] for each in then} == {past.instance}
+
+
+def test_a_hostile_name_arrives_as_it_is(past: Past) -> None:
+    """Quotes, backslashes and line ends in a name come through promtool."""
+    data = past.get(
+        "query", query='braze_cdi_syncs_running{integration_id="broken"}', time=past.last
+    )
+    assert [each["metric"]["integration_name"] for each in data["result"]] == [HOSTILE]
+
+
+def test_the_seam_is_one_reset_and_adds_nothing(past: Past) -> None:
+    """Where the live counters begin anew at 0, increase() goes on without a jump."""
+    selector = 'braze_cdi_syncs_total{integration_id="good",status="success"}'
+    eventually(lambda: past.at(selector, time.time()), "a scrape")
+    now = time.time()
+    window = f"[{int(now - past.last) + 6 * 3600}s]"
+    assert past.at(f"resets({selector}{window})", now) == {("good", "success"): 1}
+    truth = past.simulator.truth.totals("good", past.last - 6 * 3600, past.last).success
+    increase = past.at(f"increase({selector}{window})", now)
+    assert increase["good", "success"] == pytest.approx(truth, rel=0.1)
+
+
+def expressions() -> dict[str, str]:
+    """The expressions of all rules by their name."""
+    rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "braze-cdi.yml").read_text())
+    return {
+        rule.get("alert") or rule["record"]: rule["expr"]
+        for group in rules["groups"]
+        for rule in group["rules"]
+    }
+
+
+@pytest.mark.parametrize("name", expressions())
+def test_each_rule_can_be_evaluated_over_the_past_and_the_seam(past: Past, name: str) -> None:
+    """No expression fails on backfilled series, nor where they meet the live ones."""
+    expression = expressions()[name]
+    past.get("query_range", query=expression, start=past.first, end=past.last, step=6 * 3600)
+    past.get("query_range", query=expression, start=past.last - 3600, end=time.time(), step=240)
+
+
+def test_rules_that_ask_for_runs_alone_would_have_fired(past: Past) -> None:
+    """A misconfigured sync and a sync that fails again and again show in the past."""
+    for name, identifier in (
+        ("BrazeCDISyncConfigError", "broken"),
+        ("BrazeCDISyncFailing", "failing"),
+    ):
+        data = past.get(
+            "query_range",
+            query=expressions()[name],
+            start=past.first,
+            end=past.last,
+            step=3600,
+        )
+        assert identifier in {each["metric"]["integration_id"] for each in data["result"]}, name
+
+
+# Ctrl-C
+
+
+def test_interrupted_while_reading_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    """No day file before all is read, no page read twice, and the files of an undisturbed job."""
+    now = int(time.time())
+    simulator = simulated(IntegrationSpec("one", "one", interval=1800.0), SPECS["good"])
+    span = (f"--since={utc(now - 20 * DAY)}", f"--until={utc(now - 3 * 3600)}", "--step=1h")
+    with served(simulator) as braze:
+        slow = config_file(tmp_path / "slow.yml", braze, "rate_limit_share: 0.8")
+        fast = config_file(tmp_path / "fast.yml", braze)
+        flags = (f"--output={tmp_path / 'a'}", *span)
+        asked = simulator.traffic[HISTORY].times
+        command = exporter_command("backfill", f"--config.file={slow}", *flags)
+        with running(command, tmp_path / "log") as process:
+            eventually(lambda: len(asked) >= 40, "half of the share of the limit is spent")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        log = (tmp_path / "log").read_text()
+        assert "interrupted: the same command goes on where it was" in log
+        assert "Traceback" not in log
+        assert [path.name for path in (tmp_path / "a").iterdir()] == ["backfill.spool"]
+        assert len(asked) == 40
+        said = backfill(f"--config.file={fast}", *flags)
+        assert "going on with what was begun" in said
+        interrupted = len(asked)
+        backfill(f"--config.file={fast}", f"--output={tmp_path / 'b'}", *span)
+        at_once = len(asked) - interrupted
+    assert interrupted <= at_once + 4  # the pages that were under way
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert len(contents(tmp_path / "a")) >= 20
+
+
+def test_interrupted_while_writing_it_leaves_whole_files_alone(tmp_path: Path) -> None:
+    """Each file that is there is whole; the rest is written by the same command."""
+    now = int(time.time())
+    span = (f"--since={utc(now - 60 * DAY)}", f"--until={utc(now - 3 * 3600)}", "--step=1m")
+    with served(simulated(SPECS["broken"])) as braze:
+        config = config_file(tmp_path / "config.yml", braze)
+        output = tmp_path / "a"
+        flags = (f"--config.file={config}", f"--output={output}", *span)
+        with running(exporter_command("backfill", *flags), tmp_path / "log") as process:
+            eventually(lambda: [*output.glob("*.om")], "a file is written")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        assert "Traceback" not in (tmp_path / "log").read_text()
+        assert not [*output.glob("*.unfinished")]
+        whole = contents(output)
+        assert all(content.endswith(b"\n# EOF\n") for content in whole.values())
+        backfill(*flags)
+    assert len(contents(output)) == 61
+    assert whole.items() <= contents(output).items()
+
+
+def utc(moment: float) -> str:
+    """The moment as the flags take it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """The day files."""
+    return {path.name: path.read_bytes() for path in output.glob("*.om")}
