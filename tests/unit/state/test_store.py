@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cdi_exporter.errors import StartError
 from cdi_exporter.state import REMEMBERED_FOR, Row, StateError, Store
+from cdi_exporter.state import store as store_module
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS
 
 ROW = Row("w", "one", listed=True, record='{"a":1}')
@@ -298,3 +299,15 @@ def test_the_first_format_is_read_for_ever(path: str) -> None:
     assert (left.id, left.left_at) == ("a-gone-one", 1795510000.5)
     assert store.load("production").complete
     store.close()
+
+
+def test_every_refusal_is_documented() -> None:
+    """Each reason that the code gives stands in the documentation, with what to do."""
+    told = (Path(__file__).parents[3] / "docs" / "state.md").read_text("utf-8")
+    text = " ".join(told.split())
+    constants = [value for name, value in vars(store_module).items() if name.isupper()]
+    sentences = [each for each in constants if isinstance(each, str) and " " in each]
+    assert len(sentences) > 5
+    for sentence in sentences:
+        first = sentence.partition(";")[0].partition(",")[0]
+        assert f"`{first}" in text, first
