@@ -1,5 +1,6 @@
 """What went wrong with a request, as a finding: what holds, and what to do about it."""
 
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -22,12 +23,14 @@ from cdi_exporter.web.advice import ADVICE
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
+_OF_THE_LIBRARY = re.compile(r" \(_ssl\.c:\d+\)$")
+
 _NEW_KEY = (
     "The permissions of a key cannot be changed: create a new one in Braze under Settings, APIs "
     "and Identifiers"
 )
 _ALLOWLIST = (
-    "Where the key has it, its IP allowlist may leave this machine out, or the plan may lack "
+    "Where the key has an IP allowlist, that may leave this machine out; or the plan may lack "
     "Cloud Data Ingestion."
 )
 
@@ -106,13 +109,13 @@ def forbidden(error: ApiError | None) -> bool:
 
 def _unauthorized(place: Place) -> Finding:
     dashboard = dashboard_of(place.endpoint)
-    right = f", and this endpoint is right for {dashboard} alone" if dashboard else ""
+    belongs = f"; this endpoint belongs to the dashboard at {dashboard}" if dashboard else ""
     return _error(
         "unauthorized",
         f"401: Braze does not know this API key at {place.host}",
         "Compare the key with those in Braze under Settings, APIs and Identifiers: a deleted one "
-        f"is unknown too. Each cluster knows its own keys alone{right}: the same page names the "
-        "endpoint of your workspace.",
+        f"is unknown too. Each cluster knows its own keys alone{belongs}. The same page names "
+        "the endpoint of your workspace.",
     )
 
 
@@ -127,7 +130,7 @@ def _web_page(error: ApiError, place: Place) -> Finding:
 
 
 def _no_connection(error: ConnectionFailed, place: Place) -> Finding:
-    said = str(error).removeprefix("no answer: ")
+    said = _OF_THE_LIBRARY.sub("", str(error).removeprefix("no answer: "))
     for cause in causes(error):
         match cause:
             case socket.gaierror():

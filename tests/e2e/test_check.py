@@ -1,0 +1,206 @@
+"""`check` as a process, as it is piped to a file: what it says and its exit status."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from cdi_exporter.simulator import ScriptedIntegration, Simulator
+from tests.e2e.processes import ROOT, clean_environment, exporter_command, free_port
+from tests.e2e.tls_proxy import certificate, proxy
+from tests.shown import serving
+
+KEY = "canary-key-5b0e"
+GOLDEN = Path(__file__).parent / "check"
+HOUR = 3_600.0
+
+
+class Braze:
+    """A simulated workspace on a socket, and how the command fares with it."""
+
+    def __init__(self) -> None:
+        now = time.time()
+        good, lossy, broken = (
+            ScriptedIntegration(each, name)
+            for each, name in (("good", "users"), ("lossy", "orders"), ("broken", "purchases"))
+        )
+        for number in range(4, 1, -1):
+            end = now - HOUR * number + 20  # so that ages are the same for half a minute
+            good.run(end - 65, end, rows_synced=12_000)
+            lossy.run(end - 55, end, "partial", rows_synced=70, rows_failed=30)
+            broken.run(end - 5, end, "config_error", rows_synced=None, rows_failed=None)
+        good.list_fields = {"contact_emails": ["canary@example.com"]}
+        self.simulator = Simulator([good, lossy, broken], time.time, key=KEY)
+        self.url = ""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+
+@pytest.fixture
+def braze() -> Iterator[Braze]:
+    """A workspace that works."""
+    made = Braze()
+    with serving(made.simulator) as url:
+        made.url = url
+        yield made
+
+
+def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]:
+    """The exit status, and what was piped, the port made PORTS."""
+    given = {"BRAZE_REST_ENDPOINT": url, "BRAZE_API_KEY": KEY, "COLUMNS": str(width)} | env
+    done = subprocess.run(
+        exporter_command("check", *flags),
+        env=clean_environment(**given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    for output in (done.stdout, done.stderr):
+        assert "canary" not in output
+        assert "Traceback" not in output
+        assert "\x1b" not in output
+    told = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
+    return done.returncode, "".join(f"{line.rstrip()}\n" for line in told.splitlines())
+
+
+def golden(name: str) -> str:
+    return (GOLDEN / f"{name}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_it_works(braze: Braze, width: int) -> None:
+    """Status 0, and a table that fits."""
+    status, told = check(braze.url, width=width)
+    assert (status, told) == (0, golden(f"works-{width}"))
+
+
+def test_a_key_that_braze_does_not_know(braze: Braze) -> None:
+    """401: status 1, and what to compare."""
+    braze.simulator.key = "another"
+    assert check(braze.url) == (1, golden("unauthorized"))
+
+
+@pytest.mark.parametrize(
+    ("lacking", "name"), [("integration_list", "no-list"), ("integration_job_status", "no-history")]
+)
+def test_a_key_that_lacks_a_permission(braze: Braze, lacking: str, name: str) -> None:
+    """403: status 1, and the permission's name."""
+    braze.simulator.permissions.remove(f"cdi.{lacking}")
+    assert check(braze.url) == (1, golden(name))
+
+
+def test_configured_ids_need_no_list(braze: Braze) -> None:
+    """Status 0 without the permission for the list, where the IDs are named."""
+    braze.simulator.permissions.remove("cdi.integration_list")
+    assert check(braze.url, BRAZE_INTEGRATION_IDS="good,lossy") == (0, golden("configured"))
+
+
+def test_an_id_that_braze_does_not_know(braze: Braze) -> None:
+    """Status 1, and the ID, beside those that work."""
+    status, told = check(braze.url, BRAZE_INTEGRATION_IDS="good,gone")
+    assert (status, told) == (1, golden("unknown-id"))
+
+
+def test_nobody_listens() -> None:
+    """Status 1 within seconds."""
+    assert check(f"http://127.0.0.1:{free_port()}") == (1, golden("refused"))
+
+
+def test_no_tls_at_an_https_endpoint(braze: Braze) -> None:
+    """A port that speaks plain HTTP is told from one that is closed."""
+    status, told = check(braze.url.replace("http://", "https://"))
+    assert status == 1
+    assert "no TLS connection to 127.0.0.1:PORTS" in told
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate that a proxy shows for one of Braze's clusters."""
+    return certificate(tmp_path_factory.mktemp("tls"), "rest.iad-03.braze.com")
+
+
+def behind(port: int, folder: Path, ca_file: Path | None) -> tuple[int, str]:
+    """The check of a workspace of cluster US-03 that is reached through a proxy."""
+    config = folder / "config.yml"
+    trust = f", ca_file: {ca_file}" if ca_file else ""
+    config.write_text(
+        "workspaces:\n  - {name: production, endpoint: rest.iad-03.braze.com, "
+        f"api_key_env: KEY{trust}}}\n"
+    )
+    url = f"http://canary:canary-password@127.0.0.1:{port}"
+    return check("", f"--config.file={config}", KEY=KEY, HTTPS_PROXY=url)
+
+
+def test_a_key_of_another_cluster(braze: Braze, trusted: Path, tmp_path: Path) -> None:
+    """401 at a known cluster: its name, and the dashboard that the endpoint is right for."""
+    braze.simulator.key = "another"
+    with proxy(trusted, braze.port) as port:
+        assert behind(port, tmp_path, trusted) == (1, golden("wrong-cluster"))
+
+
+def test_a_proxy_that_opens_tls(braze: Braze, trusted: Path, tmp_path: Path) -> None:
+    """Its certificate is not trusted; with `ca_file` everything works through it."""
+    with proxy(trusted, braze.port) as port:
+        assert behind(port, tmp_path, None) == (1, golden("not-trusted"))
+        status, told = behind(port, tmp_path, trusted)
+    assert status == 0
+    assert "rest.iad-03.braze.com (US-03)" in told
+
+
+def test_a_proxy_that_lets_nobody_through(trusted: Path, tmp_path: Path) -> None:
+    """Its refusal is no answer of Braze; the variable that names it is told, not its URL."""
+    with proxy(trusted, None) as port:
+        assert behind(port, tmp_path, trusted) == (1, golden("proxy-refuses"))
+
+
+def test_offline_asks_nothing(braze: Braze) -> None:
+    """Status 0; with a mistake 2, and one line as `serve` says it."""
+    assert check("https://dashboard-03.braze.com", "--offline") == (0, golden("offline"))
+    assert check(braze.url, "--offline")[0] == 0
+    assert not braze.simulator.statuses
+
+
+def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
+    """Every mistake in one line, as `serve` tells it; nothing on stdout."""
+    config = tmp_path / "config.yml"
+    config.write_text(f"workspaces:\n  - {{name: a, endpont: x, api_key: {KEY}}}\n")
+    done = subprocess.run(
+        exporter_command("check", f"--config.file={config}"),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert 'did you mean "endpoint"?' in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert KEY not in done.stderr
+
+
+def test_a_scrape_interval_of_nothing_is_a_wrong_flag(braze: Braze) -> None:
+    """Status 2, not a division by zero."""
+    assert check(braze.url, "--scrape-interval=0s")[0] == 2
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_json_for_programs(braze: Braze, works: bool) -> None:
+    """It fits the published schema, whatever the exit status."""
+    if not works:
+        braze.simulator.key = "another"
+    status, told = check(braze.url, "--output=json", "--scrape-interval=15s")
+    report = json.loads(told)
+    schema = json.loads((ROOT / "docs" / "check.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(report)
+    assert (status == 0) is works is report["ok"] is (report["workspaces"][0]["key_works"])
+    assert report["scrape_interval_seconds"] == 15.0
