@@ -7,7 +7,7 @@ SEEDS ?= 100
 KILLS ?= 300
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint types unit coverage debian-packages bench soak generated picture dist clean
+.PHONY: demo test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -27,10 +27,13 @@ unit: $(VENV)/.installed-dev
 coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=term tests/unit
 
-generated: $(VENV)/.installed-dev  ## build the committed files that are made from code
+generated: $(VENV)/.installed-dev dashboards  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
 	$(BIN)/python -m tools.check_schema
+
+dashboards: $(VENV)/.installed-dev  ## build the JSON of the Grafana dashboards
+	$(BIN)/python -m tools.dashboards
 
 picture: $(VENV)/.installed-dev debian-packages  ## draw docs/status-page.png with Chromium
 	$(BIN)/python -m tools.status_picture

@@ -1,0 +1,131 @@
+"""What the simulated workspace knows of each integration, in the dashboards' terms."""
+
+import itertools
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdi_exporter.model import FAILURES, Counters, Run, Status
+from cdi_exporter.simulator import ScriptedIntegration
+from tests.grafana.world import World
+
+Fact = Callable[["Known"], float | None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """One integration at a moment."""
+
+    script: ScriptedIntegration
+    runs: tuple[Run, ...]
+    """Newest start first."""
+    counted: Counters
+    """Since the exporter saw it first."""
+    at: float
+
+    @property
+    def finished(self) -> list[Run]:
+        """The finished runs, the newest first."""
+        return sorted((run for run in self.runs if run.finished), key=lambda run: -run.order)
+
+    @property
+    def last(self) -> Run | None:
+        """The newest finished run."""
+        return next(iter(self.finished), None)
+
+    def of_last(self, fact: Callable[[Run], float | None]) -> float | None:
+        """A fact of the newest finished run."""
+        return None if self.last is None else fact(self.last)
+
+    @property
+    def status(self) -> Status | None:
+        """How the newest finished run ended."""
+        return None if self.last is None else self.last.status
+
+    @property
+    def last_success(self) -> float | None:
+        """When a run last succeeded."""
+        good = (run.finish for run in self.finished if run.status is Status.SUCCESS)
+        return next(good, None)
+
+    @property
+    def since(self) -> float | None:
+        """The last success, else the begin of the history."""
+        starts = [run.start for run in self.runs if run.start is not None]
+        return self.last_success or min(starts, default=None)
+
+    @property
+    def stale_after(self) -> float | None:
+        """Two typical intervals and durations, where there is a schedule."""
+        interval, duration = self.typical_interval, self.typical_duration
+        if self.script.next_run is None or interval is None or duration is None:
+            return None
+        return max(900.0, 2 * interval + 2 * duration)
+
+    @property
+    def lateness(self) -> float | None:
+        """Age in terms of what it may be."""
+        if self.since is None or self.stale_after is None:
+            return None
+        return (self.at - self.since) / self.stale_after
+
+    @property
+    def failures(self) -> int:
+        """Failed runs since the last other one."""
+        others = (i for i, run in enumerate(self.finished) if run.status not in FAILURES)
+        return next(others, len(self.finished))
+
+    @property
+    def watermark(self) -> float | None:
+        """The newest row in Braze."""
+        marks = [run.watermark for run in self.finished if run.watermark is not None]
+        return max(marks, default=None)
+
+    @property
+    def running_since(self) -> float | None:
+        """The start of the run under way."""
+        return next((run.start for run in self.runs if run.status is Status.RUNNING), None)
+
+    @property
+    def share_failed(self) -> float | None:
+        """Failed rows of the rows of the last run."""
+        if self.last is None or not (self.last.rows_synced or self.last.rows_failed):
+            return None
+        failed, synced = self.last.rows_failed or 0, self.last.rows_synced or 0
+        return failed / (failed + synced)
+
+    @property
+    def typical_duration(self) -> float | None:
+        """The median duration."""
+        return self._median([run.duration for run in self.finished])
+
+    @property
+    def typical_rows(self) -> float | None:
+        """The median of the rows."""
+        return self._median([run.rows_synced for run in self.finished])
+
+    @property
+    def typical_interval(self) -> float | None:
+        """The median time from start to start."""
+        starts = sorted(run.start for run in self.finished if run.start is not None)
+        gaps = [after - before for before, after in itertools.pairwise(starts)]
+        return self._median(gaps) if len(starts) >= 3 else None
+
+    @staticmethod
+    def _median(values: list[float | None] | list[int | None] | list[float]) -> float | None:
+        known = [value for value in values if value is not None]
+        return statistics.median(known) if len(known) >= 2 else None
+
+
+def known(world: World, finished: float, at: float) -> dict[str, Known]:
+    """Each integration by its name; counted is what finished at `finished`."""
+    truth = world.simulator().truth
+    return {
+        each.name: Known(
+            each,
+            truth.run_states_at(each.id, at),
+            truth.totals(each.id, finished - 1, at),
+            at,
+        )
+        for each in world.integrations
+    }

@@ -1,0 +1,56 @@
+"""Question 10: what a person does now."""
+
+from tools.dashboards.layout import Section, line
+from tools.dashboards.panels import About, words
+from tools.dashboards.statuses import LOOKS, NO_DATA
+from tools.prometheus_rules.pages import alerts, groups
+from tools.prometheus_rules.thresholds import Thresholds
+
+_FIND = """\
+### In Braze
+
+**Data Settings → Cloud Data Ingestion**, then the integration by its name; the *ID* on its own
+dashboard is the last part of its address in Braze. *Sync log* has the error of each run.
+
+### No data?
+
+Grey and *no data* mean that nothing is known, not that all is well. Look at the first row: is the
+exporter scraped, can it read the workspace? Did you choose a time range before it ran?
+"""
+
+
+def advice() -> Section:
+    """What each status means and who acts; runbooks; where to look in Braze."""
+    about = About(
+        "What each status means, whether a person must act, and where to read on.",
+        "none, it is text.",
+        "what is not written here.",
+        "open the runbook of the alert that fired.",
+    )
+    return Section(
+        "What do I do?",
+        [
+            line(
+                13,
+                words("What a status means", about, _statuses()),
+                words("Runbooks", about, _runbooks()),
+                words("Where to look", about, _FIND),
+                widths=(10, 7, 7),
+            )
+        ],
+    )
+
+
+def _statuses() -> str:
+    rows = [f"| {look.text} | {look.means} | {look.act} |" for look in LOOKS.values()]
+    none = f"| {NO_DATA} | nothing is known of this moment | see whether the exporter runs |"
+    return "\n".join(["| status | means | must I act? |", "|---|---|---|", *rows, none, ""])
+
+
+def _runbooks() -> str:
+    base = Thresholds().runbook_url
+    urgent = [alert for alert in alerts(groups()) if alert.severity != "info"]
+    return "\n".join(
+        [f"- [{alert.name}]({base}/{alert.full_name}.md), {alert.severity}" for alert in urgent]
+        + [""]
+    )

@@ -1,0 +1,149 @@
+"""Question 0: whether the page can be believed."""
+
+from cdi_exporter import catalog
+from tools.dashboards.layout import Section, line
+from tools.dashboards.panels import About, Panel, coded, tile
+from tools.dashboards.promql import (
+    LOOKBACK,
+    RANGE,
+    REASON_CODES,
+    WORKSPACE,
+    Chosen,
+    count,
+    count_by_workspace,
+    of_workspace,
+    workspace_column,
+    workspace_state,
+)
+from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
+from tools.dashboards.tables import Column, Label, Rows, table_of
+from tools.prometheus_rules.facts import REASONS
+from tools.prometheus_rules.promql import both, bracketed, indented, newest, selector
+from tools.prometheus_rules.thresholds import MINUTE, Thresholds
+
+AGES = ((None, BLUE), (5 * MINUTE, YELLOW), (15 * MINUTE, VERMILION))
+"""Of a refresh; scrapes are seconds to two minutes apart."""
+
+STATES = coded(
+    {0: ("✔ readable", BLUE), 1: ("✖ not readable", VERMILION)}
+    | {code: (f"✖ {REASONS[reason]}", VERMILION) for reason, code in REASON_CODES.items()}
+)
+
+
+def trust() -> Section:
+    """The first row: loud when what stands below is old."""
+    tiles = (_scraped(), _unreadable(), _oldest())
+    return Section(
+        "Can I believe this page?", [line(5, *tiles, _workspaces(), widths=(3, 3, 3, 15))]
+    )
+
+
+def _scraped() -> Panel:
+    served = selector(catalog.UP, WORKSPACE)
+    targets = both(
+        "or",
+        f"last_over_time({catalog.BUILD_INFO.name}[{RANGE}])",
+        f"last_over_time({served}[{RANGE}])",
+    )
+    return tile(
+        "Exporter",
+        About(
+            "Whether Prometheus reaches every target that gave it this exporter's metrics within "
+            "the time range.",
+            "1 when all of them answer, else 0.",
+            "a target is silent: what stands below grows old. No data: no exporter was scraped in "
+            "this time range.",
+            "see Prometheus, Status, Targets; then whether the exporter runs, and its log.",
+        ),
+        f"min(\n  up\n  and on (job, instance)\n{indented(bracketed(targets))}\n)",
+        unit="none",
+        mappings=[coded({1: ("✔ answers", BLUE), 0: ("✖ silent", VERMILION)})],
+    )
+
+
+def _unreadable() -> Panel:
+    up = of_workspace(catalog.UP)
+    return tile(
+        "Unreadable",
+        About(
+            "Workspaces whose last refresh failed, at every instance of the exporter.",
+            "workspaces.",
+            "any: its syncs go unseen, and what stands below of it is old.",
+            "read the reason in the table beside; the exporter's status page says what to do.",
+        ),
+        count(f"{up} == 0", up),
+        mappings=[coded({0: ("✔ none", BLUE)})],
+    )
+
+
+def _oldest() -> Panel:
+    return tile(
+        "Oldest refresh",
+        About(
+            "Age of the last complete pass over a workspace, where it is highest.",
+            "time.",
+            "more than a few scrape intervals: what stands below of that workspace is as old.",
+            "find the workspace in the table beside.",
+        ),
+        f"max(time() - {of_workspace(catalog.LAST_REFRESH)})",
+        unit="s",
+        colours=AGES,
+    )
+
+
+def _workspaces() -> Panel:
+    conditions = Chosen(Thresholds())
+    failing = newest(
+        catalog.LAST_SYNC_STATUS,
+        LOOKBACK,
+        f'{WORKSPACE},integration_name=~"$integration",status=~"error|config_error"',
+        catalog.INTEGRATION,
+    )
+    left = both(
+        "/",
+        newest(catalog.API_RATE_LIMIT_REMAINING, LOOKBACK, WORKSPACE),
+        newest(catalog.API_RATE_LIMIT, LOOKBACK, WORKSPACE),
+    )
+    pending = of_workspace(catalog.HISTORY_READS_PENDING)
+    return table_of(
+        "Workspaces",
+        About(
+            "Each workspace: whether it can be read, and why not; how old what is known of it is; "
+            "how many of its integrations there are, are late, and failed last; what is left of "
+            "the scarcer API limit; history reads that wait.",
+            "each column's own: time, numbers, share of the limit.",
+            "not readable, or an age of more than a few scrape intervals. Reads that wait for "
+            "long: the request budget is too small for this scrape interval.",
+            "the exporter's status page says what to do about each reason.",
+        ),
+        Rows("pending", pending, "workspace"),
+        Label("workspace", "workspace", 110),
+        Column("state", "state", workspace_column(workspace_state()), "none", mapping=STATES),
+        Column(
+            "refresh",
+            "refreshed ago",
+            workspace_column(f"time() - {of_workspace(catalog.LAST_REFRESH)}"),
+            "s",
+            95,
+            colours=AGES,
+            absent="never",
+        ),
+        Column(
+            "integrations",
+            "integrations",
+            workspace_column(of_workspace(catalog.INTEGRATIONS)),
+            "short",
+            90,
+        ),
+        Column("late", "late", count_by_workspace(conditions.late), "short", 45),
+        Column("failing", "failing", count_by_workspace(f"{failing} == 1"), "short", 55),
+        Column(
+            "budget",
+            "API limit left",
+            workspace_column(f"min by (workspace) (\n{indented(left)}\n)"),
+            "percentunit",
+            95,
+        ),
+        Column("pending", "reads waiting", pending, "short", 100),
+        sort="state",
+    )
