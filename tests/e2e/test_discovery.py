@@ -1,0 +1,163 @@
+"""A real Prometheus discovers the workspaces at /sd and scrapes each through /probe."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+import yaml
+
+from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
+from tests.e2e.processes import (
+    ROOT,
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    program,
+    running,
+    serves,
+)
+from tests.shown import serving
+
+KEY = "canary-key-90c2"
+NAMES = ["production", "staging", "europe", "asia", "Größe & co/1", 'odd "name"; 100%']
+EXAMPLES = ("prometheus-probe.yml", "prometheus-shard.yml")
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A server that runs, and the exporter that it asks."""
+
+    url: str
+    exporter: str
+    """Host and port."""
+
+    def query(self, expression: str) -> list[dict[str, str]]:
+        """The labels of what an instant query gives."""
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+        return [each["metric"] for each in answer["data"]["result"]]
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What it scrapes."""
+        answer = httpx.get(f"{self.url}/api/v1/targets", params={"state": "active"}).json()
+        return list(answer["data"]["activeTargets"])
+
+    def workspaces(self) -> set[str]:
+        """The workspaces that it scrapes well, by the address that it asks."""
+        found = set[str]()
+        for target in self.targets():
+            query = parse_qs(urlsplit(target["scrapeUrl"]).query)
+            if target["health"] == "up":
+                found.update(query.get("workspace", []))
+        return found
+
+
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of an exporter of several workspaces."""
+    folder = tmp_path_factory.mktemp("exporter")
+    now, port = time.time(), free_port()
+    integration = ScriptedIntegration("one", "users")
+    for number in range(3, 0, -1):
+        integration.run(now - 3600 * number, now - 3600 * number + 60, rows_synced=5)
+    limits = {LIST: 10**6, HISTORY: 10**6}
+    simulator = Simulator([integration], time.time, key=KEY, limits=limits)
+    with serving(simulator) as braze:
+        workspaces = [{"name": name, "endpoint": braze, "api_key": KEY} for name in NAMES]
+        refresh = {"rate_limits": {"integrations": 10**6, "job_sync_status": 10**6}}
+        config = {"refresh": refresh, "workspaces": workspaces}
+        (folder / "config.yml").write_text(yaml.safe_dump(config), "utf-8")
+        flags = [f"--config.file={folder}/config.yml", f"--web.listen-address=127.0.0.1:{port}"]
+        with running(exporter_command(*flags), folder / "log", clean_environment()):
+            serves(f"http://127.0.0.1:{port}/-/ready")
+            yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def prometheus(exporter: str, folder: Path, example: str, shard: int = 0) -> Iterator[Prometheus]:
+    """A Prometheus with an example of ours, sped up, as the given shard."""
+    text = (ROOT / "prometheus" / example).read_text("utf-8")
+    config = yaml.safe_load(text.replace("localhost:10234", exporter).replace(";0", f";{shard}"))
+    (job,) = config["scrape_configs"]
+    job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    job["http_sd_configs"][0]["refresh_interval"] = "1s"
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
+    port = free_port()
+    command = [
+        program("prometheus"),
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/tsdb",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with running(command, folder / "log"):
+        serves(f"http://127.0.0.1:{port}/-/ready")
+        yield Prometheus(f"http://127.0.0.1:{port}", exporter)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_promtool_accepts_the_example(example: str) -> None:
+    """What is shipped can be used as it is."""
+    command = [program("promtool"), "check", "config", str(ROOT / "prometheus" / example)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> None:
+    """One target each, and one for the exporter; the labels are those that are promised."""
+    with prometheus(exporter, tmp_path / "p", "prometheus-probe.yml") as server:
+        eventually(lambda: server.workspaces() == {*NAMES}, "each workspace is scraped")
+        found = eventually(
+            lambda: _all(server.query("braze_cdi_last_sync_rows_synced")), "each has data"
+        )
+        assert {each["workspace"]: each["instance"] for each in found} == {
+            name: f"{exporter}/{name}" for name in NAMES
+        }
+        targets = server.targets()
+        assert len(targets) == len(NAMES) + 1
+        for target in targets:
+            assert "workspace" not in target["labels"], "else the metrics' own is renamed"
+            assert target["labels"]["job"] == "braze-cdi"
+        own = eventually(lambda: server.query("cdi_exporter_build_info"), "the exporter itself")
+        assert [each["instance"] for each in own] == [exporter]
+        assert not server.query('{exported_workspace=~".+"}')
+        assert not server.query('{exported_instance=~".+"}')
+        assert {each["instance"] for each in server.query("up == 1")} == {
+            exporter,
+            *(f"{exporter}/{name}" for name in NAMES),
+        }
+
+
+def _all(series: list[dict[str, str]]) -> list[dict[str, str]] | None:
+    return series if len(series) == len(NAMES) else None
+
+
+def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None:
+    """Each workspace is scraped by exactly one; the exporter itself by both."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                prometheus(exporter, tmp_path / f"p{shard}", "prometheus-shard.yml", shard)
+            )
+            for shard in (0, 1)
+        ]
+
+        def shares() -> list[set[str]] | None:
+            found = [server.workspaces() for server in servers]
+            return found if set.union(*found) == {*NAMES} else None
+
+        first, second = eventually(shares, "each workspace is scraped")
+        assert not first & second
+        assert first
+        assert second
+        for server in servers:
+            ask = partial(server.query, "cdi_exporter_build_info")
+            own = eventually(ask, "the exporter itself")
+            assert [each["instance"] for each in own] == [exporter]
