@@ -19,7 +19,7 @@ SHORTEST_SECRET = 8
 """Shorter texts stand in messages by chance; taking them out would tell what they are."""
 
 _COULD_HOLD_A_SECRET = re.compile(r"[@?#=]|key|secret|token|passw|bearer|authori", re.IGNORECASE)
-_WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]?")
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 

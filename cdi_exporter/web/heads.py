@@ -44,6 +44,8 @@ class RequestHeads:
         """The next head, None where it is not complete. Raises Refused."""
         if not self._searched:
             self._skip_empty_lines()
+        if self._unread == b"\r":
+            return None
         end = self._unread.find(END, max(0, self._searched - len(END) + 1))
         size = end + len(END) if end >= 0 else len(self._unread)
         if _BARE.search(self._unread, max(0, self._searched - 1), size):
@@ -62,7 +64,7 @@ class RequestHeads:
     def _skip_empty_lines(self) -> None:
         while self._unread.startswith(b"\r\n"):
             del self._unread[:2]
-        if self._unread and not (self._unread[:1].isalpha() or self._unread == b"\r"):
+        if self._unread and not self._unread[:1].isalpha() and self._unread != b"\r":
             raise Refused(400, "Not an HTTP request.")
 
 

@@ -12,10 +12,10 @@ from typing import Final
 from cdi_exporter.config.mistakes import Unshown
 
 VERSIONS: Final[Mapping[str, ssl.TLSVersion]] = {
-    "TLS13": ssl.TLSVersion.TLSv1_3,
-    "TLS12": ssl.TLSVersion.TLSv1_2,
-    "TLS11": ssl.TLSVersion.TLSv1_1,
     "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 
 CIPHER_SUITES: Final[Mapping[str, str]] = {
@@ -71,42 +71,38 @@ UNVERIFIED: Final[Mapping[str, str]] = {
 _SHOWABLE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
-def version(value: object) -> str:
+def version(value: str) -> str:
     """The version of TLS."""
     return _known(value, VERSIONS, "unknown TLS version")
 
 
-def cipher_suite(value: object) -> str:
+def cipher_suite(value: str) -> str:
     """A cipher suite."""
     return _known(value, [*CIPHER_SUITES, *TLS13_CIPHER_SUITES], "unknown cipher")
 
 
-def curve(value: object) -> str:
+def curve(value: str) -> str:
     """An elliptic curve."""
     return _known(value, CURVES, "unknown curve")
 
 
-def client_auth(value: object) -> str:
+def client_auth(value: str) -> str:
     """How a client's certificate is asked for; empty for not at all."""
-    if value == "":
-        return ""
-    name = _known(value, [*VERIFIED, *UNVERIFIED], "invalid ClientAuth")
-    if name in UNVERIFIED:
+    if value in UNVERIFIED:
         msg = (
-            f"{name} asks for a certificate without verifying it, which Python's TLS cannot do; "
-            f"expected {UNVERIFIED[name]} with client_ca_file"
+            f"{value} asks for a certificate without verifying it, which Python's TLS cannot do; "
+            f"expected {UNVERIFIED[value]} with client_ca_file"
         )
         raise Unshown(msg)
-    return name
+    return "" if value == "" else _known(value, VERIFIED, "invalid ClientAuth")
 
 
-def _known(value: object, known: Collection[str], what: str) -> str:
-    if isinstance(value, str) and value in known:
+def _known(value: str, known: Collection[str], what: str) -> str:
+    if value in known:
         return value
-    text = value if isinstance(value, str) else ""
-    shown = f"{what}: {text}" if _SHOWABLE.fullmatch(text) else what
+    shown = f"{what}: {value}" if _SHOWABLE.fullmatch(value) else what
     names = {each.upper(): each for each in known}
-    near = get_close_matches(text.upper(), names, n=1, cutoff=0.8)
+    near = get_close_matches(value.upper(), names, n=1, cutoff=0.8)
     meant = f"did you mean {names[near[0]]}?" if near else f"expected one of {', '.join(known)}"
     msg = f"{shown}; {meant}"
     raise Unshown(msg)

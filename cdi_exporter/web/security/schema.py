@@ -8,10 +8,10 @@ import math
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from cdi_exporter.config.mistakes import Unshown
-from cdi_exporter.config.schema import Form, Section
+from cdi_exporter.config.schema import Section
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.web.security import names
 
@@ -28,6 +28,20 @@ _DURATION = re.compile(rf"[-+]?({_PART})+")
 
 SHORTEST_HASH = 59
 _CHEAPEST, _DEAREST = 4, 31
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = "expected text"
+        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        msg = "expected true or false, without quotes"
+        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+    return value
 
 
 def _number(value: object, expected: str) -> int:
@@ -79,15 +93,15 @@ def _problem_of_hash(text: str) -> str | None:
     return None
 
 
-Text = Annotated[str, Form("text", "expected text")]
-Truth = Annotated[bool, Form("`true` or `false`", "expected true or false")]
-Interval = Annotated[float, BeforeValidator(_interval), Form("duration of Go", EXPECTED_INTERVAL)]
-Burst = Annotated[int, BeforeValidator(_burst), Form("whole number", EXPECTED_BURST)]
+Text = Annotated[str, BeforeValidator(_text)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Interval = Annotated[float, BeforeValidator(_interval)]
+Burst = Annotated[int, BeforeValidator(_burst)]
 Hash = Annotated[Secret, BeforeValidator(_hash)]
-Version = Annotated[str, BeforeValidator(names.version)]
-CipherSuite = Annotated[str, BeforeValidator(names.cipher_suite)]
-Curve = Annotated[str, BeforeValidator(names.curve)]
-ClientAuth = Annotated[str, BeforeValidator(names.client_auth)]
+Version = Annotated[Text, AfterValidator(names.version)]
+CipherSuite = Annotated[Text, AfterValidator(names.cipher_suite)]
+Curve = Annotated[Text, AfterValidator(names.curve)]
+ClientAuth = Annotated[Text, AfterValidator(names.client_auth)]
 
 
 class TlsSection(Section):
@@ -142,7 +156,7 @@ class File(Section):
 
     tls_server_config: TlsSection | None = None
     http_server_config: HttpSection | None = None
-    basic_auth_users: dict[str, Hash] | None = Field(default=None)
+    basic_auth_users: dict[str, Hash] | None = None
     rate_limit: RateLimitSection | None = None
 
 

@@ -148,9 +148,21 @@ def _load_pair(context: ssl.SSLContext, material: Material) -> None:
             # The password keeps OpenSSL from asking for one at the terminal.
             context.load_cert_chain(cert, key, password=b"")
     except ssl.SSLError as error:
-        words = (error.reason or "").replace("_", " ").lower() or "not readable"
         text = (
-            f"failed to load X509KeyPair ({words}); expected a certificate and the key that "
-            "belongs to it, not encrypted, as PEM"
+            f"failed to load X509KeyPair: {_pair_problem(material, error)}; expected a "
+            "certificate and the key that belongs to it, not encrypted, as PEM"
         )
         raise TlsMistake(text) from error
+
+
+def _pair_problem(material: Material, error: ssl.SSLError) -> str:
+    """In words, since OpenSSL mostly says "PEM lib"."""
+    if b"-----BEGIN CERTIFICATE-----" not in material.cert:
+        return "no certificate where the certificate should be"
+    if b"PRIVATE KEY-----" not in material.key:
+        return "no private key where the key should be"
+    if b"ENCRYPTED" in material.key:
+        return "the private key is encrypted"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the private key does not match the certificate"
+    return (error.reason or "not readable").replace("_", " ").lower()

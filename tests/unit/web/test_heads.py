@@ -1,0 +1,119 @@
+"""The heads of requests: cut out of a stream, and refused where they could be read in two ways."""
+
+import itertools
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+def taken(*pieces: bytes) -> list[bytes]:
+    """The heads that come out when the pieces go in."""
+    heads, found = RequestHeads(), []
+    for piece in pieces:
+        heads.feed(piece)
+        while (head := heads.take()) is not None:
+            found.append(head)
+    return found
+
+
+def status(*pieces: bytes) -> int:
+    with pytest.raises(Refused) as refused:
+        taken(*pieces)
+    return refused.value.status
+
+
+def field(*lines: bytes) -> bytes:
+    return b"\r\n".join([b"GET / HTTP/1.1", b"Host: x", *lines, b"", b""])
+
+
+@given(st.lists(st.sampled_from([GET, POST, b"\r\n"]), max_size=5), st.data())
+def test_heads_come_out_however_they_come_in(sent: list[bytes], data: st.DataObject) -> None:
+    """Any division into pieces gives the same heads; empty lines between them are skipped."""
+    stream = b"".join(sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
+    assert taken(*pieces) == [each for each in sent if each != b"\r\n"]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_whatever_comes_is_a_head_or_refused(pieces: list[bytes]) -> None:
+    """Nothing else happens, and no head holds a bare line end."""
+    with suppress(Refused):
+        for head in taken(*pieces):
+            assert b"\n" not in head.replace(b"\r\n", b"")
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nHost: x\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+        b"GET / HTTP/1.1\rHost: x\r\n\r\n",
+        field(b"Content-Length: 0", b"Transfer-Encoding: chunked"),
+        field(b"Transfer-Encoding: chunked", b"Content-Length: 5"),
+        field(b"Content-Length: 0", b"Content-Length: 0"),
+        field(b"Content-Length: 5", b"Content-Length: 6"),
+        field(b"Content-Length: 0, 0"),
+        field(b"Content-Length: +0"),
+        field(b"Content-Length: 0x0"),
+        field(b"Content-Length:"),
+        field(b"Content-Length : 5"),
+        field(b"Content-Length\t: 5"),
+        field(b"X: a", b" folded"),
+        field(b"X: a", b"\tContent-Length: 5"),
+        field(b" Content-Length: 5"),
+        field(b"no colon"),
+        field(b": no name"),
+        b"GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b" GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(bytes_sent: bytes) -> None:
+    """At once, and also when it comes byte by byte."""
+    assert status(bytes_sent) == 400
+    assert status(*(bytes([each]) for each in bytes_sent)) == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Content-Length: 5"],
+        [b"Content-Length: 99999999999999999999999999"],
+        [b"Content-Length: " + b"9" * 8000],
+        [b"transfer-encoding: chunked"],
+        [b"Transfer-Encoding: identity"],
+        [b"Transfer-Encoding: \x0bchunked"],
+    ],
+)
+def test_a_body_is_refused_before_it_comes(lines: list[bytes]) -> None:
+    """No request here has one."""
+    assert status(field(*lines)) == 413
+
+
+def test_a_request_that_says_it_has_no_body_has_none() -> None:
+    """As clients do that send an empty POST."""
+    assert taken(POST, field(b"Content-Length: 00")) == [POST, field(b"Content-Length: 00")]
+
+
+def test_a_head_has_an_end() -> None:
+    """Neither one endless header nor endless headers get far."""
+    assert status(field(b"X: " + b"x" * MOST_BYTES)) == 431
+    assert status(b"GET / HTTP/1.1\r\nX: ", *([b"x" * 1000] * 17)) == 431
+    assert status(b"GET / HTTP/1.1\r\n", *([b"X: 1\r\n"] * (MOST_BYTES // 6 + 1))) == 431
+    fits = field(b"X: " + b"x" * (MOST_BYTES - len(field(b"X: "))))
+    assert taken(fits) == [fits]

@@ -1,0 +1,26 @@
+"""The files of the tests, beside certificates that are made for this run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import all_certificates
+
+TESTDATA = Path(__file__).parent / "testdata"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `server.crt`, `server.key` and the others."""
+    folder = tmp_path_factory.mktemp("certificates")
+    all_certificates(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def files(certificates: Path) -> Path:
+    """The same with a copy of each file of the test data beside them; not to be changed."""
+    for path in sorted(TESTDATA.glob("*/*.yml")):
+        shutil.copy(path, certificates)
+    return certificates

@@ -1,0 +1,137 @@
+"""The files are read again when they change; a broken change keeps what was in force."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from cdi_exporter import logs
+from cdi_exporter.errors import ConfigError
+from cdi_exporter.web.security import Security
+from cdi_exporter.web.security.files import Files
+
+HEADERS = "http_server_config: {headers: {X-Frame-Options: deny}}\n"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    logs.configure("info", "logfmt", stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+class Watched:
+    """A security over a file in a folder of its own, and its time."""
+
+    def __init__(self, folder: Path, content: str) -> None:
+        self.file, self.now = folder / "web.yml", 1000.0
+        self.file.write_text(content)
+        self.security = Security(str(self.file), lambda: self.now, lambda: self.now)
+
+
+@pytest.fixture
+def tls(certificates: Path, tmp_path: Path) -> Watched:
+    """TLS with a certificate that can be changed."""
+    use(certificates, tmp_path, "server", "server")
+    return Watched(tmp_path, "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n")
+
+
+def use(certificates: Path, folder: Path, certificate: str, key: str) -> None:
+    (folder / "tls.crt").write_bytes((certificates / f"{certificate}.crt").read_bytes())
+    (folder / "tls.key").write_bytes((certificates / f"{key}.key").read_bytes())
+
+
+def test_a_wrong_file_is_no_start(tmp_path: Path) -> None:
+    """There is nothing to keep yet."""
+    with pytest.raises(ConfigError):
+        Watched(tmp_path, "nonsense: 1\n")
+
+
+def test_nothing_is_read_twice_for_nothing(tls: Watched) -> None:
+    """The same content is the same policy."""
+    first = tls.security.policy()
+    tls.file.write_bytes(tls.file.read_bytes())
+    assert tls.security.policy() is first
+
+
+def test_a_broken_change_keeps_what_was_in_force(tmp_path: Path, log: io.StringIO) -> None:
+    """It is told once, and the time of the last good file stays."""
+    watched = Watched(tmp_path, HEADERS)
+    good = watched.security.policy()
+    watched.now = 2000.0
+    watched.file.write_text("http_server_config: {headers: {X-Frame-Options: never}}\n")
+    assert [watched.security.policy() for _ in range(5)] == [good] * 5
+    assert (watched.security.reload_successful, watched.security.reloaded) == (False, 1000.0)
+    (line,) = log.getvalue().splitlines()
+    assert "level=error" in line
+    assert f"{watched.file}:1: http_server_config.headers.X-Frame-Options" in line
+    watched.file.unlink()
+    assert watched.security.policy() is good
+    assert "no such file" in log.getvalue().splitlines()[-1]
+    watched.file.write_text(HEADERS)
+    assert watched.security.policy().headers == good.headers
+    assert (watched.security.reload_successful, watched.security.reloaded) == (True, 2000.0)
+    assert "web configuration loaded" in log.getvalue().splitlines()[-1]
+
+
+def test_a_new_certificate_is_a_new_context(
+    tls: Watched, certificates: Path, tmp_path: Path, log: io.StringIO
+) -> None:
+    """The file itself has not changed; half of a change keeps the old pair."""
+    context = tls.security.policy().tls
+    (tmp_path / "tls.crt").write_bytes((certificates / "renewed.crt").read_bytes())
+    assert tls.security.policy().tls is context
+    assert not tls.security.reload_successful
+    assert "does not match" in log.getvalue()
+    use(certificates, tmp_path, "renewed", "renewed")
+    assert tls.security.policy().tls is not context
+    assert tls.security.reload_successful
+
+
+def test_a_swapped_link_is_a_change(tmp_path: Path, certificates: Path) -> None:
+    """Kubernetes changes a secret by one link that leads to another folder."""
+    for name in ("server", "renewed"):
+        (tmp_path / name).mkdir()
+        use(certificates, tmp_path / name, name, name)
+    (tmp_path / "now").symlink_to("server")
+    watched = Watched(
+        tmp_path, "tls_server_config: {cert_file: now/tls.crt, key_file: now/tls.key}\n"
+    )
+    context = watched.security.policy().tls
+    (tmp_path / "next").symlink_to("renewed")
+    (tmp_path / "next").rename(tmp_path / "now")
+    assert watched.security.policy().tls is not context
+    assert watched.security.reload_successful
+
+
+def test_tls_is_switched_by_a_restart_alone(tls: Watched, tmp_path: Path, log: io.StringIO) -> None:
+    """A file that would turn it off, or on, is rejected: clients would meet the other protocol."""
+    context = tls.security.policy().tls
+    tls.file.write_text(HEADERS)
+    assert tls.security.policy().tls is context
+    assert "TLS is switched off; that takes a restart" in log.getvalue()
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    watched = Watched(plain, HEADERS)
+    watched.file.write_text("tls_server_config: {cert_file: ../tls.crt, key_file: ../tls.key}\n")
+    assert watched.security.policy().tls is None
+    assert watched.security.tls is None
+    assert not watched.security.reload_successful
+
+
+def test_a_file_that_comes_or_goes_is_a_change(tmp_path: Path) -> None:
+    """Missing is a state like any other."""
+    path, files = tmp_path / "a", Files()
+    with pytest.raises(FileNotFoundError):
+        files.read(str(path))
+    assert not files.changed()
+    path.write_text("x")
+    assert files.changed()
+    assert files.read(str(path)) == b"x"
+    assert not files.changed()
+    path.unlink()
+    path.mkdir()
+    assert files.changed()

@@ -1,0 +1,211 @@
+"""Basic authentication: who comes in, and what a flood of wrong passwords may cost."""
+
+import asyncio
+import base64
+import random
+import threading
+
+import bcrypt
+import pytest
+
+from cdi_exporter.config.secret import Secret
+from cdi_exporter.web.security.users import (
+    MOST_RESULTS,
+    Authenticator,
+    credentials,
+    matches,
+    stand_in,
+)
+
+
+def hashed(password: bytes, cost: int = 4) -> Secret:
+    return Secret(bcrypt.hashpw(password, bcrypt.gensalt(cost)).decode())
+
+
+def basic(user: bytes, password: bytes) -> bytes:
+    return b"Basic " + base64.b64encode(user + b":" + password)
+
+
+USERS = {b"alice": hashed(b"wonderland"), b"d\xc3\xa9": hashed(b"x" * 72)}
+
+
+class Counting:
+    """Compares as told, and counts; holds the wrong passwords while `go` is not set."""
+
+    def __init__(self, *right: bytes) -> None:
+        self._right = right
+        self.asked: list[tuple[str, bytes]] = []
+        self.done = 0
+        self.go, self.held = threading.Event(), threading.Event()
+        self.go.set()
+
+    def __call__(self, hashed: str, password: bytes) -> bool:
+        self.asked.append((hashed, password))
+        right = password in self._right
+        if not self.go.is_set():
+            self.held.set()
+        assert right or self.go.wait(60)
+        self.done += 1
+        return right
+
+
+@pytest.mark.parametrize(
+    ("authorization", "admitted"),
+    [
+        (basic(b"alice", b"wonderland"), True),
+        (b"bAsIc" + basic(b"alice", b"wonderland")[5:], True),
+        (basic("dé".encode(), b"x" * 72 + b" and what bcrypt does not look at"), True),
+        (basic(b"alice", b"Wonderland"), False),
+        (basic(b"alice", b""), False),
+        (basic(b"alice", b"won\0derland"), False),
+        (basic(b"Alice", b"wonderland"), False),
+        (basic(b"", b""), False),
+        (basic(b"bob", b"wonderland"), False),
+        (basic(b"bob", b"fakepassword"), False),
+        (b"Basic " + base64.b64encode(b"alice"), False),
+        (b"Basic !!!", False),
+        (b"Basic", False),
+        (b"Bearer wonderland", False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_only_a_user_with_the_password_comes_in(
+    authorization: bytes | None, admitted: bool
+) -> None:
+    """Twice: the second answer is remembered."""
+
+    async def ask() -> list[bool]:
+        authenticator = Authenticator()
+        return [await authenticator.admits(USERS, authorization) for _ in range(2)]
+
+    assert asyncio.run(ask()) == [admitted] * 2
+
+
+def test_a_password_may_hold_a_colon() -> None:
+    """The first colon ends the user's name."""
+    assert credentials(basic(b"alice", b"a:b")) == (b"alice", b"a:b")
+
+
+def test_whatever_the_version_of_the_hash() -> None:
+    """Go reads `2`, `2a`, `2b`, `2x`, `2y` alike; a hash that is none matches nothing."""
+    rest = hashed(b"secret").reveal().removeprefix("$2b")
+    for version in ("$2", "$2a", "$2b", "$2x", "$2y"):
+        assert matches(version + rest, b"secret")
+        assert not matches(version + rest, b"Secret")
+    for wrong in ("", "secret", "$2y$10$short", "$2y" + rest + "more", "$2y" + rest[:-1]):
+        assert not matches(wrong, b"secret")
+
+
+def test_no_two_comparisons_are_taken_for_one() -> None:
+    """Parts that are alike when written one after the other are not alike."""
+
+    async def ask() -> bool:
+        authenticator = Authenticator(Counting(b"b"))
+        hash_of_b = Secret("$2b$04$" + "b" * 53)
+        assert await authenticator.admits({b"a": hash_of_b}, basic(b"a", b"b"))
+        shifted = {b"a" + hash_of_b.reveal()[:3].encode(): Secret(hash_of_b.reveal()[3:])}
+        user = next(iter(shifted))
+        return await authenticator.admits(shifted, basic(user, b"not b"))
+
+    assert not asyncio.run(ask())
+
+
+def test_a_changed_hash_is_compared_anew() -> None:
+    """What was right with the old hash says nothing of the new one."""
+
+    async def ask() -> list[bool]:
+        authenticator = Authenticator()
+        told = basic(b"alice", b"wonderland")
+        return [
+            await authenticator.admits({b"alice": each}, told)
+            for each in (USERS[b"alice"], hashed(b"other"), USERS[b"alice"])
+        ]
+
+    assert asyncio.run(ask()) == [True, False, True]
+
+
+def test_a_flood_is_compared_one_by_one_and_keeps_nobody_known_waiting() -> None:
+    """While wrong passwords queue, a password that was right before is answered at once."""
+    compare = Counting(b"wonderland")
+
+    async def ask() -> int:
+        authenticator = Authenticator(compare)
+        assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
+        compare.go.clear()
+        flood = [
+            asyncio.create_task(authenticator.admits(USERS, basic(b"alice", b"%d" % n)))
+            for n in range(50)
+        ]
+        assert await asyncio.to_thread(compare.held.wait, 60)
+        for _ in range(100):
+            assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
+            await asyncio.sleep(0)
+        at_once = len(compare.asked) - compare.done
+        compare.go.set()
+        assert not any(await asyncio.gather(*flood))
+        return at_once
+
+    assert asyncio.run(ask()) == 1
+    assert len(compare.asked) == 51
+
+
+def test_the_same_wrong_password_is_compared_once() -> None:
+    """Also when it comes many times at once."""
+    compare = Counting()
+
+    async def ask() -> list[bool]:
+        authenticator = Authenticator(compare)
+        told = basic(b"alice", b"wrong")
+        return await asyncio.gather(*(authenticator.admits(USERS, told) for _ in range(20)))
+
+    assert asyncio.run(ask()) == [False] * 20
+    assert len(compare.asked) == 1
+
+
+def test_an_unknown_user_costs_what_a_known_one_costs() -> None:
+    """A comparison with a hash as dear as most of the users' hashes, which nobody passes."""
+    users = {name: hashed(b"x", cost) for name, cost in ((b"a", 5), (b"b", 4), (b"c", 5))}
+    compare = Counting(b"any")
+
+    async def ask() -> bool:
+        return await Authenticator(compare).admits(users, basic(b"nobody", b"any"))
+
+    assert not asyncio.run(ask())
+    ((against, _),) = compare.asked
+    assert against == stand_in(users)
+    assert against.startswith("$2b$05$")
+    assert not matches(against, b"any")
+    assert stand_in({b"a": Secret("no hash at all")}).startswith("$2b$10$")
+
+
+def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
+    """There are never more than a hundred, and a flood drives no right one out."""
+    compare = Counting(b"wonderland")
+
+    async def ask() -> int:
+        authenticator = Authenticator(compare, random.Random(1))
+        assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
+        for n in range(3 * MOST_RESULTS):
+            await authenticator.admits(USERS, basic(b"alice", b"%d" % n))
+            assert len(authenticator._results) <= MOST_RESULTS
+        compared = len(compare.asked)
+        assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
+        return len(compare.asked) - compared
+
+    assert asyncio.run(ask()) == 0
+
+
+def test_a_comparison_that_fails_holds_up_no_other() -> None:
+    """Whoever waits for it hears of it, and the next one has its turn."""
+
+    def fails(hashed: str, password: bytes) -> bool:
+        raise MemoryError
+
+    async def ask() -> None:
+        authenticator = Authenticator(fails)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                await authenticator.admits(USERS, basic(b"alice", b"x"))
+
+    asyncio.run(ask())
