@@ -50,7 +50,7 @@ def parse_moment(text: str) -> Moment:
     """A duration ago, or a time as RFC 3339 has it; raises ValueError for anything else."""
     with suppress(ValueError):
         return Moment(text, ago=parse_duration(text))
-    with suppress(ValueError, OverflowError):
+    with suppress(ValueError):
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return Moment(text, at=moment.timestamp())

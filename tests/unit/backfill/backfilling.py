@@ -1,15 +1,17 @@
 """A backfill of a simulated workspace in virtual time, and a naive reading of its files."""
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cdi_exporter.backfill import Backfill, Options, PlainProgress, Spool, parse_moment
 from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import Simulator
-from tests.harness import LABEL, workspace
+from cdi_exporter.simulator import HISTORY, LIMITS, LIST, Simulator
+from tests.harness import KEY, LABEL, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -40,14 +42,18 @@ def options(output: Path, **fields: object) -> Options:
 
 def backfill(
     chosen: Options,
-    *simulators: Simulator,
+    *apps: Any,
     workspaces: Sequence[WorkspaceConfig] | None = None,
     later: float = 0.0,
+    told: Told | None = None,
 ) -> Told:
-    """Run a backfill at EPOCH, or so many seconds later."""
-    told = Told()
-    configs = workspaces or [workspace(f"w{number}") for number in range(len(simulators))]
-    by_name = {config.name: each for config, each in zip(configs, simulators, strict=True)}
+    """Run a backfill at EPOCH, or so many seconds later, of workspaces w0, w1 …
+
+    `apps` answer for Braze, one for each workspace.
+    """
+    told = told or Told()
+    configs = workspaces or [workspace(f"w{number}") for number in range(len(apps))]
+    by_name = {config.name: each for config, each in zip(configs, apps, strict=True)}
 
     async def read(job: Backfill) -> bool:
         clock = virtual_clock(ahead=later)
@@ -63,10 +69,74 @@ def backfill(
     return told
 
 
-def simulated(*integrations: object, **settings: object) -> Simulator:
-    """A workspace that stands still at EPOCH and answers at once."""
-    fields: dict[str, object] = {"key": "simulated-key", "sleep": None, "retention": 90 * 86_400.0}
-    return Simulator(integrations, lambda: EPOCH, **(fields | settings))  # type: ignore[arg-type]
+def simulated(*integrations: object, later: float = 0.0, **settings: object) -> Simulator:
+    """A workspace that stands still at EPOCH, or so much later, and answers at once."""
+    fields: dict[str, object] = {
+        "key": KEY,
+        "retention": 90 * 86_400.0,
+        "limits": {LIST: 100_000, HISTORY: 100_000},
+        "clock": lambda: EPOCH + later,
+    }
+    return Simulator(integrations, **(fields | settings))  # type: ignore[arg-type]
+
+
+def living(*integrations: object, **settings: object) -> Simulator:
+    """A workspace with the documented limits whose time passes from EPOCH on."""
+
+    def clock() -> float:
+        return EPOCH + asyncio.get_running_loop().time()
+
+    fields: dict[str, object] = {"clock": clock, "limits": LIMITS, "latency": 0.1}
+    return simulated(*integrations, **(fields | settings))  # type: ignore[arg-type]
+
+
+Trouble = Callable[[int, str], int | None]
+"""The number of a history request and its integration → the status to answer with, if any."""
+
+
+def no_trouble(number: int, asked: str) -> int | None:
+    """All requests pass."""
+    return None
+
+
+def of(identifier: str, status: int) -> Trouble:
+    """All requests for one integration fail."""
+
+    def trouble(number: int, asked: str) -> int | None:
+        return status if asked == identifier else None
+
+    return trouble
+
+
+def after(requests: int, status: int) -> Trouble:
+    """All requests after so many fail."""
+
+    def trouble(number: int, asked: str) -> int | None:
+        return status if number > requests else None
+
+    return trouble
+
+
+class Troubled:
+    """A workspace some of whose history requests are answered by `trouble`."""
+
+    def __init__(self, app: Simulator, trouble: Trouble = no_trouble) -> None:
+        self._app, self._trouble = app, trouble
+        self.asked: list[str] = []
+        """The integrations whose histories were asked for, in their order."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        parts = scope["path"].split("/")
+        status = None
+        if parts[-1] == HISTORY:
+            self.asked.append(parts[-2])
+            status = self._trouble(len(self.asked), parts[-2])
+        if status is None:
+            await self._app(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
 
 
 def files(output: Path) -> list[Path]:

@@ -1,0 +1,67 @@
+"""The spool's file: in use, damaged, of another version, not to be written, full."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.backfill import Spool
+from cdi_exporter.backfill.database import NAME, Database
+from cdi_exporter.errors import StartError
+
+
+def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
+    """The second one is told, and changes nothing."""
+    with (
+        Spool(tmp_path),
+        pytest.raises(StartError, match=r"is in use by another backfill$"),
+        Spool(tmp_path),
+    ):
+        pass
+    with Spool(tmp_path):
+        pass
+
+
+def test_a_damaged_spool_says_what_to_do(tmp_path: Path) -> None:
+    """It is left alone: what it holds may have taken hours."""
+    (tmp_path / NAME).write_bytes(b"no database at all" * 500)
+    with pytest.raises(StartError, match="is damaged: delete it, and what was read is read again"):
+        Spool(tmp_path)
+    assert (tmp_path / NAME).read_bytes().startswith(b"no database")
+
+
+@pytest.mark.parametrize("statement", ["PRAGMA user_version = 2", "PRAGMA application_id = 1"])
+def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str) -> None:
+    """So is a database that something else has made."""
+    Spool(tmp_path).__exit__()
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute(statement)
+    database.close()
+    with pytest.raises(StartError, match="is of another version: delete it, or name another"):
+        Spool(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    """Which folder, and why."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match="file/out cannot be used: Not a directory"):
+        Spool(tmp_path / "file" / "out")
+
+
+def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> None:
+    """What was kept before stays, and can be gone on with."""
+    database = Database(tmp_path)
+    insert = "INSERT INTO pieces VALUES (?, 0, 0, 0, ?)"
+
+    def keep(*pieces: tuple[str, bytes]) -> None:
+        with database.transaction():
+            database.write_all(insert, pieces)
+
+    keep(("2026-09-24", b"kept"))
+    pages = database.one("PRAGMA page_count")[0]
+    database.rows(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StartError, match="cannot be used: database or disk is full"):
+        keep(("2026-09-25", b"fits"), ("2026-09-26", bytes(1_000_000)))
+    assert database.rows("SELECT day FROM pieces").fetchall() == [("2026-09-24",)]
+    keep(("2026-09-25", b"fits"))
+    database.close()

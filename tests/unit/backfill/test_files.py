@@ -1,0 +1,82 @@
+"""Day files: whole or not there."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from cdi_exporter.backfill.files import remove_days, write_day
+from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.errors import StartError
+
+DAY = "2026-09-24"
+LINES = b'braze_cdi_syncs_running{workspace="w"} 1.0 1790208000\n'
+
+
+def piece(family: int = 10, text: bytes = LINES) -> Piece:
+    """A piece of a day's file."""
+    return Piece(DAY, family, text.count(b"\n"), zlib.compress(text))
+
+
+def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
+    """A header before each family, once, and the end where it belongs."""
+    other = LINES.replace(b"_running", b"_total").replace(b'="w"', b'="w",status="error"')
+    written = write_day(
+        tmp_path, DAY, [piece(), piece(text=LINES.replace(b"w", b"v")), piece(12, other)]
+    )
+    (path,) = tmp_path.iterdir()
+    assert path.name == f"braze-cdi-{DAY}.om"
+    text = path.read_text()
+    assert written == (3, len(text))
+    assert text.count("# TYPE braze_cdi_syncs_running gauge\n") == 1
+    assert text.endswith("\n# EOF\n")
+    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    families = [family.name for family in parsed]
+    assert families == ["braze_cdi_syncs_running", "braze_cdi_syncs"]
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, RuntimeError])
+def test_what_breaks_off_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
+    """Neither half a file nor its beginnings."""
+
+    def broken() -> Iterator[Piece]:
+        yield piece()
+        raise trouble
+
+    with pytest.raises(trouble):
+        write_day(tmp_path, DAY, broken())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    """A file is replaced in one step."""
+    write_day(tmp_path, DAY, [piece()])
+    (path,) = tmp_path.iterdir()
+    before = path.read_bytes()
+
+    def broken() -> Iterator[Piece]:
+        yield piece(12)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_day(tmp_path, DAY, broken())
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """Which file, and why."""
+    with pytest.raises(StartError, match=r"2026-09-24\.om cannot be written: No such file"):
+        write_day(tmp_path / "gone", DAY, [piece()])
+
+
+def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None:
+    """Those that it did not finish too."""
+    write_day(tmp_path, DAY, [piece()])
+    (tmp_path / f"braze-cdi-{DAY}.om.unfinished").touch()
+    others = [tmp_path / "notes.om", tmp_path / "backfill.spool", tmp_path / "braze-cdi-all.om"]
+    for path in others:
+        path.touch()
+    remove_days(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -1,0 +1,120 @@
+"""The lines of the day files are those of a scrape, with more labels and a timestamp."""
+
+import re
+import zlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdi_exporter import catalog
+from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces, segments_of
+from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.sampling import State
+from cdi_exporter.exposition.writer import IntegrationLines
+from cdi_exporter.model import Counters, Run, Status
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+
+FACTS = Facts(
+    "one",
+    "users",
+    last=Run(Status.PARTIAL, 100.0, 160.5, 90.0, 12, 3),
+    last_success=50.0,
+    history_start=10.0,
+    watermark=90.0,
+    consecutive_failures=0,
+    running=1,
+    running_since=170.0,
+    typical_interval=60.0,
+    typical_duration=30.0,
+    typical_rows=7.5,
+    stale_after=900.0,
+    counters=Counters(success=2, partial=1, rows_synced=30_000_000, duration_sum=4.5),
+)
+
+
+@settings(deadline=None)
+@given(name=st.text(), workspace=st.text(min_size=1))
+def test_a_line_is_that_of_a_scrape_with_more(name: str, workspace: str) -> None:
+    """Names, labels, escapes and values are the exposition's own, for any text in a label."""
+    facts = Facts("one", name, counters=Counters(success=1), running=0)
+    written = Lines(workspace, {})
+    scraped = IntegrationLines(workspace, [facts])
+    for metric in FAMILIES:
+        served = scraped.of_family(metric, [IntegrationSnapshot(facts)]).decode()
+        count, text = written.of_family(metric, [(range(60, 61, 60), facts)])
+        assert text == served.replace("\n", " 60\n")
+        assert count == served.count("\n")
+
+
+def test_the_labels_of_prometheus_stand_among_the_others_in_order() -> None:
+    """As everywhere, in alphabetical order; values are escaped."""
+    lines = Lines("production", {"job": 'a"b', "cluster": "c"})
+    _, text = lines.of_family(catalog.SYNCS_RUNNING, [(range(60, 61), FACTS)])
+    assert text == (
+        'braze_cdi_syncs_running{cluster="c",integration_id="one",integration_name="users",'
+        'job="a\\"b",workspace="production"} 1.0 60\n'
+    )
+
+
+def test_the_lines_of_one_metric_stand_together_in_the_order_of_time() -> None:
+    """As OpenMetrics asks: by status all instants, and of a summary both parts at each."""
+    later = range(120, 241, 60)
+    lines = Lines("w", {})
+    count, text = lines.of_family(catalog.SYNCS, [(range(60, 61), FACTS), (later, FACTS)])
+    found = re.findall(r'status="(\w+)".* (\d+)$', text, re.MULTILINE)
+    statuses = ["success", "partial", "error", "config_error", "unknown"]
+    assert found == [(each, str(at)) for each in statuses for at in (60, 120, 180, 240)]
+    assert count == 20
+    _, text = lines.of_family(catalog.SYNC_DURATION, [(later, FACTS)])
+    found = re.findall(r"seconds_(\w+)\{.* (\d+)$", text, re.MULTILINE)
+    assert found == [(part, str(at)) for at in later for part in ("count", "sum")]
+
+
+def test_only_what_runs_tell_is_written() -> None:
+    """No schedule, no refresh, no API series: nobody knows them of the past."""
+    names = {metric.name for metric in FAMILIES}
+    assert names == {
+        *(f"braze_cdi_last_sync_{each}" for each in ("status", "rows_synced", "rows_failed")),
+        "braze_cdi_last_sync_duration_seconds",
+        "braze_cdi_last_sync_start_timestamp_seconds",
+        "braze_cdi_last_sync_finish_timestamp_seconds",
+        "braze_cdi_last_success_timestamp_seconds",
+        "braze_cdi_history_start_timestamp_seconds",
+        "braze_cdi_watermark_timestamp_seconds",
+        "braze_cdi_consecutive_failures",
+        "braze_cdi_syncs_running",
+        "braze_cdi_running_sync_start_timestamp_seconds",
+        *(f"braze_cdi_{each}_total" for each in ("syncs", "rows_synced", "rows_failed")),
+        "braze_cdi_history_gaps_total",
+        "braze_cdi_sync_duration_seconds",
+        "braze_cdi_typical_sync_interval_seconds",
+        "braze_cdi_typical_sync_duration_seconds",
+        "braze_cdi_typical_sync_rows",
+        "braze_cdi_stale_after_seconds",
+    }
+
+
+def test_a_state_holds_until_the_next_and_over_midnight() -> None:
+    """Nothing before the first state; each instant belongs to one state."""
+    day = 86_400
+    grid = Grid(day - 600, day + 600, 300)
+    other = Facts("one", "other")
+    past = [State(day - 300, FACTS), State(day + 300, other)]
+    found = [
+        (each.name, [(list(instants), facts) for instants, facts in segments])
+        for each, segments in segments_of(past, grid.days())
+    ]
+    assert found == [
+        ("1970-01-01", [([day - 300], FACTS)]),
+        ("1970-01-02", [([day], FACTS), ([day + 300, day + 600], other)]),
+    ]
+
+
+def test_pieces_say_how_many_samples_they_hold() -> None:
+    """What is told at the end, and compared with promtool, is what was written."""
+    grid = Grid(0, 600, 300)
+    made = [*pieces(Lines("w", {}), [State(0, FACTS)], grid.days())]
+    assert {each.day for each in made} == {"1970-01-01"}
+    assert [each.family for each in made] == [*range(len(FAMILIES))]
+    for each in made:
+        assert zlib.decompress(each.text).count(b"\n") == each.samples

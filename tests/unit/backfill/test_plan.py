@@ -1,0 +1,187 @@
+"""What is wanted: moments, labels, instants, days; and what each mistake is told as."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdi_exporter.backfill import Options, parse_label, parse_moment
+from cdi_exporter.backfill.plan import (
+    DAY,
+    Grid,
+    counted,
+    fingerprint,
+    grid_of,
+    rough_duration,
+    rough_size,
+    utc,
+)
+from cdi_exporter.config import Settings, inline_key
+from cdi_exporter.errors import ConfigError
+from tests.harness import workspace
+from tests.virtual import EPOCH
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("30d", EPOCH - 30 * DAY),
+        ("1h30m", EPOCH - 5400),
+        ("0", EPOCH),
+        ("2026-09-01T00:00:00Z", 1_788_220_800),
+        ("2026-09-01T02:00:00+02:00", 1_788_220_800),
+    ],
+)
+def test_a_moment_is_so_long_ago_or_rfc_3339(text: str, moment: float) -> None:
+    """Both ways to write it lead to a Unix time."""
+    assert parse_moment(text).resolve(EPOCH) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "30", "2026-09-01", "2026-09-01T00:00:00"])
+def test_what_is_no_moment_is_told_what_is_one(text: str) -> None:
+    """A time without a zone is none: nobody knows which moment it is."""
+    with pytest.raises(ValueError, match="such as 30d, or a time such as 2026-09-01T00:00:00Z"):
+        parse_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("job=braze-cdi", ("job", "braze-cdi")),
+        ("instance=exporter:10234", ("instance", "exporter:10234")),
+        ("cluster=a=b", ("cluster", "a=b")),
+        ("endpoint=http", ("endpoint", "http")),
+    ],
+)
+def test_labels_are_what_prometheus_adds(text: str, label: tuple[str, str]) -> None:
+    """Whatever a scrape configuration, the operator or external_labels set."""
+    assert parse_label(text) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("job", "expected name=value"),
+        ("=x", "expected name=value"),
+        ("a-b=x", "expected name=value"),
+        ("é=x", "expected name=value"),
+        ("job=", "job has no value"),
+        ("__name__=x", "Prometheus' own"),
+        ("workspace=x", "the exporter sets itself"),
+        ("status=x", "the exporter sets itself"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
+    """Each with what is wrong about it."""
+    with pytest.raises(ValueError, match=mistake):
+        parse_label(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mistakes"),
+    [
+        ({"step": 0.5}, ["--step=500ms: expected whole seconds, from 1s to 1h"]),
+        ({"step": 7200.0}, ["--step=2h: expected whole seconds, from 1s to 1h"]),
+        (
+            {"step": 1.5, "labels": (("job", "a"), ("job", "b"))},
+            [
+                "--step=1s500ms: expected whole seconds, from 1s to 1h",
+                "--label: job is given more than once",
+            ],
+        ),
+        (
+            {"until": parse_moment("2126-01-01T00:00:00Z")},
+            ["--until=2126-01-01T00:00:00Z lies in the future; expected a time that is past"],
+        ),
+        ({"since": parse_moment("100y")}, ["--since=100y is too long ago"]),
+        (
+            {"since": parse_moment("1h"), "until": parse_moment("2h")},
+            ["--since=1h --until=2h: no instant lies between, at a step of 4m"],
+        ),
+    ],
+)
+def test_mistakes_in_the_flags_are_one_line_each(
+    fields: dict[str, object], mistakes: list[str]
+) -> None:
+    """Which flag, what stood there, what is expected."""
+    options = Options(Path(), **fields)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        options.check(EPOCH)
+    assert list(caught.value.mistakes) == mistakes
+
+
+def test_the_defaults_are_a_month_up_to_what_prometheus_holds_in_memory() -> None:
+    """30 days ago to 3 hours ago, each 4 minutes."""
+    Options(Path()).check(EPOCH)
+    grid = grid_of(Options(Path()), EPOCH)
+    assert (grid.since, grid.until, grid.step) == (EPOCH - 30 * DAY, EPOCH - 3 * 3600, 240)
+    assert (utc(grid.first), utc(grid.last)) == ("2026-08-22T14:16:00Z", "2026-09-21T11:12:00Z")
+
+
+grids = st.builds(
+    lambda since, length, step: Grid(since, since + length, step),
+    st.floats(0, 2e9),
+    st.floats(0, 20 * DAY),
+    st.integers(300, 3600),
+)
+
+
+@settings(deadline=None)
+@given(grid=grids)
+def test_the_days_hold_each_instant_of_the_range_once(grid: Grid) -> None:
+    """Multiples of the step, none outside of the range, each in the file of its UTC day."""
+    instants = [(day.name, instant) for day in grid.days() for instant in day.instants]
+    expected = range(grid.first, grid.last + 1, grid.step)
+    assert [instant for _, instant in instants] == [*expected]
+    assert len(grid) == len(expected)
+    for name, instant in instants:
+        assert instant % grid.step == 0
+        assert grid.since <= instant <= grid.until
+        assert utc(instant).startswith(name)
+
+
+@settings(deadline=None)
+@given(grid=grids, moment=st.floats(0, 2e9))
+def test_the_instants_around_a_moment(grid: Grid, moment: float) -> None:
+    """The one before, the one at or after, the one after."""
+    assert grid.before(moment) < moment <= grid.at_or_after(moment)
+    assert grid.at_or_after(moment) - grid.before(moment) == grid.step
+    assert grid.after(moment) > moment >= grid.after(moment) - grid.step
+
+
+def test_a_job_is_known_by_its_arguments_and_not_by_its_key_or_limits() -> None:
+    """A rotated key goes on with what was begun; another label is another job."""
+    options = Options(Path(), labels=(("job", "a"), ("instance", "b")))
+
+    def mark(chosen: Options = options, **fields: object) -> str:
+        return fingerprint(Settings((workspace(**fields),)), chosen)  # type: ignore[arg-type]
+
+    assert mark() == mark(key=inline_key("another"))
+    assert mark() == mark(Options(Path("elsewhere"), labels=options.labels[::-1]))
+    others = [
+        mark(Options(Path(), labels=(("job", "c"), ("instance", "b")))),
+        mark(Options(Path(), labels=options.labels, step=60.0)),
+        mark(Options(Path(), labels=options.labels, include=("a",))),
+        mark(Options(Path(), labels=options.labels, since=parse_moment("31d"))),
+        mark(endpoint="https://other.test"),
+        mark(exclude=("a",)),
+    ]
+    assert len({mark(), *others}) == 7
+
+
+def test_numbers_are_written_for_people() -> None:
+    """Durations in two units, sizes in a unit that fits, words in the right number."""
+    assert rough_duration(0.4) == "0s"
+    assert rough_duration(95) == "1m35s"
+    assert rough_duration(2 * 3600 + 61) == "2h1m"
+    assert rough_duration(3 * DAY + 3700) == "3d1h"
+    assert [rough_size(size) for size in (0, 999, 1500, 42_000, 1.2e9, 3e15)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "42 kB",
+        "1.2 GB",
+        "3000 TB",
+    ]
+    assert (counted(1, "file"), counted(0, "file")) == ("1 file", "0 files")

@@ -1,0 +1,62 @@
+"""What is said of how far it is."""
+
+import io
+
+from cdi_exporter.backfill import PlainProgress, RichProgress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_terminal_a_line_now_and_then() -> None:
+    """Every ten seconds and at the end, not for each request."""
+    lines: list[str] = []
+    now = 0.0
+    progress = PlainProgress(lines.append, lambda: now)
+    progress.begin("reading", 100)
+    for done in range(1, 101):
+        now += 0.3
+        progress.at(done, 100, (100 - done) * 60.0)
+    progress.end()
+    assert lines == [
+        "reading: 34 of 100, 66 left, about 1h6m to go",
+        "reading: 68 of 100, 32 left, about 32m to go",
+        "reading: 100 of 100, 0 left, about 0s to go",
+    ]
+
+
+def test_each_stage_begins_anew() -> None:
+    """A short stage still says that it is done."""
+    lines: list[str] = []
+    progress = PlainProgress(lines.append, lambda: 0.0)
+    for stage in ("sampling", "writing"):
+        progress.begin(stage, 1)
+        progress.at(1, 1)
+        progress.end()
+    assert lines == ["sampling: 1 of 1, 0 left", "writing: 1 of 1, 0 left"]
+
+
+def test_on_a_terminal_a_bar_says_the_same() -> None:
+    """Stage, done, total, what is left; the total may change on the way."""
+    stream = Terminal()
+    progress = RichProgress(stream)
+    progress.begin("reading", 10)
+    progress.at(1, 20, 75.0)
+    progress.end()
+    shown = stream.getvalue()
+    assert "reading" in shown
+    assert "1/20" in shown
+    assert "19 left, about 1m15s to go" in shown
+
+
+def test_a_bar_that_was_never_shown_can_be_ended() -> None:
+    """As where nothing is left to do, or Ctrl-C came first."""
+    stream = Terminal()
+    progress = RichProgress(stream)
+    progress.at(1, 2)
+    progress.end()
+    assert stream.getvalue() == ""

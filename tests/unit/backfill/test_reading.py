@@ -1,0 +1,293 @@
+"""Asking Braze: within half of the share, in spite of failures, whatever moves meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.backfill import parse_moment
+from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.errors import StartError
+from cdi_exporter.simulator import (
+    HISTORY,
+    LIST,
+    PERMISSIONS,
+    Fault,
+    FaultKind,
+    ScriptedIntegration,
+    SimulatedRun,
+)
+from tests.harness import workspace
+from tests.unit.backfill.backfilling import (
+    Told,
+    Troubled,
+    after,
+    backfill,
+    files,
+    living,
+    of,
+    options,
+    samples,
+    simulated,
+)
+from tests.virtual import EPOCH
+
+DAY = 86_400.0
+HOUR = parse_moment("1h")
+
+
+def hourly(identifier: str, days: float = 10.0, *, end: float = EPOCH) -> ScriptedIntegration:
+    """Runs of a minute, an hour apart, up to `end`; unlike those of another ID."""
+    integration = ScriptedIntegration(identifier, f"sync-{identifier}")
+    rows = sum(map(ord, identifier))
+    for number in range(int(days * 24), 0, -1):
+        start = end - 3600.0 * number
+        integration.run(start, start + 60, rows_synced=rows + number)
+    return integration
+
+
+def of_integrations(output: Path) -> set[str]:
+    """The integrations of which there are samples."""
+    return {dict(labels)["integration_id"] for _, labels in samples(output)}
+
+
+# The budget
+
+
+def test_half_of_the_share_and_no_more(tmp_path: Path) -> None:
+    """Of 100 a minute at a share of 0.8 at most 40, and all of these where they are wanted."""
+    braze = living(*(hourly(each) for each in "abcdefgh"), limit_window="sliding")
+    backfill(options(tmp_path, since=parse_moment("9d"), step=3600.0), braze)
+    assert len(braze.traffic[HISTORY].times) > 150
+    assert braze.traffic[HISTORY].busiest() == 40
+    assert braze.too_many == 0
+
+
+def test_what_other_tools_use_is_taken_from_it(tmp_path: Path) -> None:
+    """It stops where the server says that all but half of the share is spent."""
+    other = Fault(0, 2 * EPOCH, FaultKind.OTHER_TOOL, endpoint=HISTORY, per_minute=60)
+    braze = living(*(hourly(each) for each in "abcd"), limit_window="fixed", faults=[other])
+    backfill(options(tmp_path, since=parse_moment("9d"), step=3600.0), braze)
+    times = [*braze.traffic[HISTORY].times]
+    assert len(times) > 80
+    for number, time in enumerate(times):
+        minute = time // 60 * 60
+        own = [each for each in times[:number] if each >= minute]
+        answered = [each for each in own if each < time - 0.15]
+        if answered:
+            told = 100 - len(answered) - int(answered[-1] - minute)
+            assert told - (len(own) - len(answered)) > 60
+    assert braze.too_many == 0
+
+
+def test_two_workspaces_with_one_key_share_one_budget(tmp_path: Path) -> None:
+    """Neither of them gets a half of its own, nor is the time told as if it did."""
+    braze = living(*(hourly(each) for each in "abcd"), limit_window="sliding")
+    both = [
+        workspace("w0", endpoint="https://one.test", include=("a", "b")),
+        workspace("w1", endpoint="https://one.test", include=("c", "d")),
+    ]
+    said = backfill(
+        options(tmp_path, since=parse_moment("9d"), step=3600.0),
+        *(braze, braze),
+        workspaces=both,
+    )
+    assert braze.traffic[HISTORY].busiest() == 40
+    assert of_integrations(tmp_path) == set("abcd")
+    left = len(braze.traffic[HISTORY].times) - 4
+    assert f"about {left} requests to go, 2m" in "\n".join(said.lines)
+
+
+def test_workspaces_with_keys_of_their_own_are_read_at_once(tmp_path: Path) -> None:
+    """One does not wait for the other's budget; their series differ by the workspace alone."""
+    first, second = (living(hourly("a"), limit_window="sliding") for _ in range(2))
+    backfill(options(tmp_path, step=3600.0), first, second)
+    begun = [braze.traffic[HISTORY].times[0] for braze in (first, second)]
+    assert abs(begun[0] - begun[1]) < 1
+    by_workspace: dict[str, dict[object, object]] = {"w0": {}, "w1": {}}
+    for (name, labels), values in samples(tmp_path).items():
+        rest = dict(labels)
+        by_workspace[rest.pop("workspace")][name, *rest.items()] = values
+    assert by_workspace["w0"] == by_workspace["w1"] != {}
+
+
+# What fails
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_integration_that_braze_does_not_know_is_left_out(tmp_path: Path, status: int) -> None:
+    """The others' files are written; the exit status and one line tell of it."""
+    braze = Troubled(simulated(hourly("a"), hourly("b")), of("a", status))
+    with pytest.raises(StartError, match=rf"^1 integration left out: 'sync-a' \({status}: "):
+        backfill(options(tmp_path), braze)
+    assert of_integrations(tmp_path) == {"b"}
+    assert braze.asked.count("a") == 1
+
+
+def test_an_integration_that_goes_in_the_middle_is_left_out_whole(tmp_path: Path) -> None:
+    """Half of a history would be wrong counters."""
+    pages = {"a": 0}
+
+    def trouble(number: int, one: str) -> int | None:
+        pages["a"] += one == "a"
+        return 404 if one == "a" and pages["a"] > 3 else None
+
+    braze = Troubled(simulated(hourly("a"), hourly("b")), trouble)
+    with pytest.raises(StartError, match="1 integration left out"):
+        backfill(options(tmp_path, since=parse_moment("8d")), braze)
+    assert of_integrations(tmp_path) == {"b"}
+
+
+def test_an_integration_that_fails_for_long_does_not_end_the_job(tmp_path: Path) -> None:
+    """It is asked for minutes, another one still answers: its trouble is its own."""
+    braze = Troubled(living(hourly("a"), hourly("b")), of("a", 500))
+    with pytest.raises(StartError, match=r"left out: 'sync-a' \(500: Braze has a problem\)$"):
+        backfill(options(tmp_path), braze)
+    assert of_integrations(tmp_path) == {"b"}
+    assert braze.asked.count("a") == 15
+
+
+def test_what_was_left_out_is_tried_again(tmp_path: Path) -> None:
+    """By the same command, also where the range is given by date; the rest is not read again."""
+    span = {
+        "since": parse_moment("2026-09-20T00:00:00Z"),
+        "until": parse_moment("2026-09-21T00:00:00Z"),
+    }
+    braze = Troubled(simulated(hourly("a"), hourly("b")), of("a", 404))
+    with pytest.raises(StartError, match="left out"):
+        backfill(options(tmp_path, **span), braze)
+    again = Troubled(simulated(hourly("a"), hourly("b")))
+    backfill(options(tmp_path, **span), again)
+    assert set(again.asked) == {"a"}
+    assert of_integrations(tmp_path) == {"a", "b"}
+    said = backfill(options(tmp_path, **span), again)
+    assert said.lines == [f"all is written already: {tmp_path}"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 429])
+def test_a_workspace_that_does_not_answer_ends_the_job(tmp_path: Path, status: int) -> None:
+    """One line with the workspace and the reason; what was read is kept for the next time."""
+    chosen = options(tmp_path, since=parse_moment("8d"))
+    braze = Troubled(living(hourly("a"), hourly("b")), after(9, status))
+    with pytest.raises(StartError, match=rf"^workspace w0: {status}: "):
+        backfill(chosen, braze)
+    assert not files(tmp_path)
+    again = Troubled(simulated(hourly("a"), hourly("b")))
+    said = backfill(chosen, again)
+    assert "going on with what was begun at 2026-09-21T14:13:20Z" in said.lines
+    assert len(again.asked) == 2 * 22 - 9
+    assert of_integrations(tmp_path) == {"a", "b"}
+
+
+def test_a_while_without_answers_is_waited_out(tmp_path: Path) -> None:
+    """An outage of minutes, 5xx and answers that are none: nothing is lost, nothing left out."""
+    faults = [
+        Fault(EPOCH + 5, EPOCH + 100, FaultKind.OUTAGE),
+        Fault(EPOCH + 130, EPOCH + 200, FaultKind.SERVER_ERROR),
+        Fault(EPOCH + 230, EPOCH + 300, FaultKind.HTML_OK),
+        Fault(EPOCH, EPOCH + 3600, FaultKind.SERVER_ERROR, rate=0.2),
+    ]
+    chosen = options(tmp_path / "a", since=parse_moment("9d"), step=3600.0)
+    backfill(chosen, living(*(hourly(each) for each in "abcd"), faults=faults))
+    whole = options(tmp_path / "b", since=parse_moment("9d"), step=3600.0)
+    backfill(whole, simulated(*(hourly(each) for each in "abcd")))
+    assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+def test_a_key_that_is_revoked_ends_the_job(tmp_path: Path) -> None:
+    """At once, with what to do."""
+    braze = Troubled(living(hourly("a")), after(3, 401))
+    with pytest.raises(StartError, match="workspace w0: 401: Braze does not know this API key"):
+        backfill(options(tmp_path, since=parse_moment("8d")), braze)
+    assert len(braze.asked) == 4
+
+
+@pytest.mark.parametrize("endpoint", [LIST, HISTORY])
+def test_a_missing_permission_is_named(tmp_path: Path, endpoint: str) -> None:
+    """Which of the two it is that the key lacks."""
+    braze = simulated(hourly("a"), permissions={*PERMISSIONS.values()} - {PERMISSIONS[endpoint]})
+    with pytest.raises(StartError, match=f"workspace w0: 403: .*{PERMISSIONS[endpoint]}"):
+        backfill(options(tmp_path), braze)
+
+
+def test_without_the_list_configured_integrations_are_read(tmp_path: Path) -> None:
+    """As the exporter does; they are named by their IDs."""
+    braze = simulated(hourly("a"), hourly("b"), permissions=[PERMISSIONS[HISTORY]])
+    configured = workspace("w0", integrations=(ConfiguredIntegration("a"),))
+    backfill(options(tmp_path), braze, workspaces=[configured])
+    names = {dict(labels)["integration_name"] for _, labels in samples(tmp_path)}
+    assert names == {"a"}
+
+
+# What moves
+
+
+def test_runs_that_come_while_pages_are_read_shift_nothing_out(tmp_path: Path) -> None:
+    """Rows that slide to the next page are read twice, and none is missed."""
+    moving = hourly("a", end=EPOCH - 3600.0)
+    step, count = 2.0, iter(range(1, 10_000))
+
+    def trouble(number: int, one: str) -> int | None:
+        for _ in range(3):
+            start = EPOCH - 3500.0 + step * next(count)
+            moving.run(start, start + 1, rows_synced=1)
+        return None
+
+    span = {"since": parse_moment("9d"), "until": HOUR}
+    backfill(options(tmp_path / "a", **span), Troubled(simulated(moving), trouble))
+    backfill(options(tmp_path / "b", **span), simulated(hourly("a", end=EPOCH - 3600.0)))
+    assert len(moving.runs) > 240 + 60
+    assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", [FaultKind.REPEATING_CURSOR, FaultKind.ENDLESS])
+def test_pages_that_lead_nowhere_are_given_up(tmp_path: Path, kind: FaultKind) -> None:
+    """A cursor that names itself, or pages without end."""
+    fault = Fault(0, 2 * EPOCH, kind, endpoint=HISTORY)
+    braze = simulated(hourly("a", days=1), faults=[fault])
+    with pytest.raises(StartError, match="the pages of its history lead nowhere new"):
+        backfill(options(tmp_path, since=parse_moment("9d")), braze)
+    assert len(braze.traffic[HISTORY].times) < 300
+
+
+def test_an_old_cursor_that_braze_refuses_is_no_end(tmp_path: Path) -> None:
+    """A history that is gone on with begins again at its newest page."""
+    chosen = options(tmp_path / "a", since=parse_moment("8d"))
+    braze = Troubled(simulated(hourly("a")), after(5, 401))
+    with pytest.raises(StartError, match="401"):
+        backfill(chosen, braze)
+
+    def first_refused(number: int, asked: str) -> int | None:
+        return 400 if number == 1 else None
+
+    again = Troubled(simulated(hourly("a")), first_refused)
+    backfill(chosen, again)
+    whole = options(tmp_path / "b", since=parse_moment("8d"))
+    backfill(whole, simulated(hourly("a")))
+    assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+def test_only_what_the_range_needs_is_read(tmp_path: Path) -> None:
+    """Not the whole history: the range, what is typical before it, and no more."""
+    braze = simulated(hourly("a", days=60))
+    backfill(options(tmp_path, since=parse_moment("2d")), braze)
+    assert len(braze.traffic[HISTORY].times) == 8  # 48 runs, 24 before, and the page's rest
+
+
+def test_an_integration_without_runs_has_no_series(tmp_path: Path) -> None:
+    """Nobody knows since when it exists; where none has any, there is no file."""
+    said = backfill(options(tmp_path), simulated(ScriptedIntegration("none", "none")))
+    assert files(tmp_path) == []
+    assert f"0 samples, 0 B, in 0 files in {tmp_path}" in said.lines
+
+
+def test_rows_without_any_time_are_told(tmp_path: Path) -> None:
+    """They cannot be placed, and are not dropped in silence."""
+    integration = hourly("a", days=1)
+    integration.runs.append(
+        SimulatedRun(
+            int((EPOCH - 60) * 1e6), overrides={"sync_start_time": None, "job_status": "error"}
+        )
+    )
+    said = Told()
+    backfill(options(tmp_path), simulated(integration), told=said)
+    assert "left out: 1 row that cannot be read, or without time" in said.lines
