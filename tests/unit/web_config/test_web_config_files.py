@@ -8,8 +8,11 @@ import pytest
 
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.web.security.files import Files
+from cdi_exporter.web.security.headers import HEADERS
 from cdi_exporter.web.security.load import load
+from cdi_exporter.web.security.names import CURVES, UNVERIFIED, VERIFIED, VERSIONS
 from cdi_exporter.web.security.policy import Policy
+from cdi_exporter.web.security.schema import SECTIONS
 from tests.e2e.processes import program
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -158,3 +161,11 @@ def test_headers_are_sent_on_one_line(files: Path) -> None:
 def test_users_may_have_any_name(files: Path) -> None:
     """A name that YAML takes for a number or a truth value is the text that stands there."""
     assert set(loaded(files / "users-named-by-numbers.yml").users) == {b"1", b"yes"}
+
+
+def test_the_page_names_every_key_and_header() -> None:
+    """Nothing that the file can say is undocumented."""
+    page = (Path(__file__).parents[3] / "docs" / "web-config.md").read_text("utf-8")
+    keys = {key for _, section in SECTIONS for key in section.model_fields}
+    for name in (*keys, *HEADERS, *VERSIONS, *CURVES, *VERIFIED, *UNVERIFIED):
+        assert f"`{name}`" in page or f"`.{name}`" in page, name
