@@ -74,7 +74,7 @@ def _tiles() -> list[Panel]:
         mappings=[coded(TEXTS)],
     )
     late = tile(
-        "Age of limit",
+        "Age ÷ limit",
         About(
             "Age of the last success in terms of what it may be; of several, the highest.",
             "share; late above 100 %.",
@@ -283,7 +283,7 @@ def _speed() -> Section:
         Query(per_integration(catalog.TYPICAL_DURATION), f"{NAME}, typical", dashed=True),
     ).stepped()
     all_of_workspace = heat(
-        "Duration of typical, all chosen",
+        "Duration ÷ typical, all chosen",
         About(
             "How many integrations' last run took how much of their typical duration; choose "
             "*All* above to see every integration.",

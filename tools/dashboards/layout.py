@@ -12,25 +12,26 @@ COLUMNS = 24
 
 
 @dataclass(frozen=True)
-class Place:
-    """A panel and its width in columns."""
+class Stack:
+    """Panels of one height, one above the other."""
 
-    panel: Panel
+    panels: Sequence[Panel]
     width: int
 
 
 @dataclass(frozen=True)
 class Line:
-    """Panels side by side, of one height."""
+    """Stacks side by side, of one height."""
 
     height: int
-    places: Sequence[Place]
+    stacks: Sequence[Stack]
 
 
-def line(height: int, *panels: Panel, widths: Sequence[int] = ()) -> Line:
-    """Panels side by side; of equal width where none is given."""
+def line(height: int, *panels: Panel | tuple[Panel, ...], widths: Sequence[int] = ()) -> Line:
+    """Panels side by side, or several above each other in one place; equally wide by default."""
     widths = widths or [COLUMNS // len(panels)] * len(panels)
-    return Line(height, [Place(*each) for each in zip(panels, widths, strict=True)])
+    stacks = [each if isinstance(each, tuple) else (each,) for each in panels]
+    return Line(height, [Stack(*each) for each in zip(stacks, widths, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,11 @@ def place(board: builders.Dashboard, sections: Sequence[Section]) -> None:
 def _placed(section: Section, top: int, number: int) -> Iterator[Panel]:
     for each in section.lines:
         left = 0
-        for one in each.places:
-            yield one.panel.id(number).grid_pos(GridPos(h=each.height, w=one.width, x=left, y=top))
-            left += one.width
-            number += 1
+        for stack in each.stacks:
+            height = each.height // len(stack.panels)
+            for above, panel in enumerate(stack.panels):
+                place = GridPos(h=height, w=stack.width, x=left, y=top + above * height)
+                yield panel.id(number).grid_pos(place)
+                number += 1
+            left += stack.width
         top += each.height

@@ -75,7 +75,7 @@ def _stale_or_failed() -> Section:
     tiles = [late, *(_with_status(status) for status in _TROUBLES)]
     return Section(
         "Is any audience data stale? What failed, and is it mine to fix?",
-        [line(4, *tiles), line(10, _integrations())],
+        [line(4, *tiles), line(11, _integrations())],
     )
 
 
@@ -120,9 +120,9 @@ def _integrations() -> Panel:
     return table_of(
         "Integrations",
         About(
-            "Each integration, the latest first. *age of limit* is the age of the last success in "
-            "terms of what it may be; above 100 % it is late. *rows*, *failed* and *status* are of "
-            "the last finished run.",
+            "Each integration, the latest first: *age ÷ limit* is the age of its last success in "
+            "terms of what it may be, late above 100 %. *status*, *rows* and *failed* are of the "
+            "last finished run.",
             "each column's own: share, time, runs, rows.",
             "an age above 100 %; a config error; failures in a row.",
             "click the name: its own dashboard shows since when and what else changed.",
@@ -133,7 +133,7 @@ def _integrations() -> Panel:
         Column("status", "status", column(last_status()), "none", 130, mapping=coded(TEXTS)),
         Column(
             "late",
-            "age of limit",
+            "age ÷ limit",
             column(both("/", NOW.success_age, NOW.stale_after)),
             "percentunit",
             110,
@@ -164,7 +164,7 @@ def _integrations() -> Panel:
         Column(
             "lost", "failed", column(share_failed(failed, synced)), "percentunit", 80, decimals=1
         ),
-        sort="age of limit",
+        sort="age ÷ limit",
     )
 
 
@@ -226,7 +226,7 @@ def _lost_rows() -> Section:
     ).max(1)
     return Section(
         "How many rows did not reach Braze?",
-        [line(8, total, share, most, shares, widths=(3, 3, 9, 9))],
+        [line(8, (total, share), most, shares, widths=(4, 10, 10))],
     )
 
 
@@ -257,7 +257,7 @@ def _hanging() -> Section:
     )
     return Section(
         "Does a run hang, or did one never start?",
-        [line(8, stuck, missed, _schedule(), widths=(3, 3, 18))],
+        [line(8, (stuck, missed), _schedule(), widths=(4, 20))],
     )
 
 
@@ -341,9 +341,9 @@ def _volume() -> Section:
         "short",
         Query(hourly, "{{workspace}}"),
         Query(before, "{{workspace}}, a week before", dashed=True),
-    )
+    ).interval("5m")
     small = bars(
-        "Smallest last run, of what is typical",
+        "Smallest last runs, share of typical rows",
         About(
             "Rows of the last finished run, of the median of the last 20: the ten that are "
             "smallest. Only integrations that typically have rows.",

@@ -95,10 +95,9 @@ def column(expression: str) -> str:
     return f"max by (integration_id) (\n{indented(expression)}\n)\nor\n  NaN * {known}"
 
 
-def workspace_column(expression: str, otherwise: str = "NaN") -> str:
-    """A column of a table of workspaces, and what stands in the place of what is not known."""
-    known = of_workspace(catalog.HISTORY_READS_PENDING)
-    return f"{expression}\nor\n  {otherwise} * {known}"
+def workspace_column(expression: str) -> str:
+    """A column of a table of workspaces; NaN keeps the place of what is not known."""
+    return f"{expression}\nor\n  NaN * {of_workspace(catalog.HISTORY_READS_PENDING)}"
 
 
 def count(condition: str, of: str) -> str:
@@ -106,10 +105,10 @@ def count(condition: str, of: str) -> str:
     return f"count(\n{indented(condition)}\n)\nor\n  0 * count({of})"
 
 
-def count_by_workspace(condition: str) -> str:
+def count_by_workspace(condition: str, of: str) -> str:
     """How many integrations of each workspace fulfil the condition."""
     counted = f"count by (workspace) (\n{indented(condition)}\n)"
-    return workspace_column(counted, otherwise="0")
+    return workspace_column(f"{counted}\nor\n  0 * count by (workspace) ({of})")
 
 
 def _worst(series: Sequence[tuple[str, int]], labels: Sequence[str]) -> str:

@@ -17,16 +17,27 @@ from tools.dashboards.promql import (
 )
 from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
-from tools.prometheus_rules.facts import REASONS
 from tools.prometheus_rules.promql import both, bracketed, indented, newest, selector
 from tools.prometheus_rules.thresholds import MINUTE, Thresholds
 
 AGES = ((None, BLUE), (5 * MINUTE, YELLOW), (15 * MINUTE, VERMILION))
 """Of a refresh; scrapes are seconds to two minutes apart."""
 
+WORDS = {
+    "unauthorized": "key not known (401)",
+    "forbidden": "permission missing (403)",
+    "rate_limited": "rate limit spent (429)",
+    "timeout": "no answer in time",
+    "connection": "no connection",
+    "server_error": "Braze has a problem (5xx)",
+    "invalid_response": "not Braze's answer",
+    "other": "see the status page",
+}
+"""Why a workspace cannot be read, in few words."""
+
 STATES = coded(
     {0: ("✔ readable", BLUE), 1: ("✖ not readable", VERMILION)}
-    | {code: (f"✖ {REASONS[reason]}", VERMILION) for reason, code in REASON_CODES.items()}
+    | {code: (f"✖ {WORDS[reason]}", VERMILION) for reason, code in REASON_CODES.items()}
 )
 
 
@@ -92,13 +103,9 @@ def _oldest() -> Panel:
 
 
 def _workspaces() -> Panel:
-    conditions = Chosen(Thresholds())
-    failing = newest(
-        catalog.LAST_SYNC_STATUS,
-        LOOKBACK,
-        f'{WORKSPACE},integration_name=~"$integration",status=~"error|config_error"',
-        catalog.INTEGRATION,
-    )
+    now = Chosen(Thresholds())
+    known = now.newest(catalog.INTEGRATION_INFO)
+    failing = now.newest(catalog.LAST_SYNC_STATUS, 'status=~"error|config_error"')
     left = both(
         "/",
         newest(catalog.API_RATE_LIMIT_REMAINING, LOOKBACK, WORKSPACE),
@@ -108,9 +115,9 @@ def _workspaces() -> Panel:
     return table_of(
         "Workspaces",
         About(
-            "Each workspace: whether it can be read, and why not; how old what is known of it is; "
-            "how many of its integrations there are, are late, and failed last; what is left of "
-            "the scarcer API limit; history reads that wait.",
+            "Each workspace: whether it can be read, and why not; how long ago its last complete "
+            "refresh was; how many integrations it has, how many are late, and how many failed "
+            "last; what is left of the scarcer API limit; history reads that wait.",
             "each column's own: time, numbers, share of the limit.",
             "not readable, or an age of more than a few scrape intervals. Reads that wait for "
             "long: the request budget is too small for this scrape interval.",
@@ -121,10 +128,10 @@ def _workspaces() -> Panel:
         Column("state", "state", workspace_column(workspace_state()), "none", mapping=STATES),
         Column(
             "refresh",
-            "refreshed ago",
+            "age",
             workspace_column(f"time() - {of_workspace(catalog.LAST_REFRESH)}"),
             "s",
-            95,
+            80,
             colours=AGES,
             absent="never",
         ),
@@ -133,17 +140,17 @@ def _workspaces() -> Panel:
             "integrations",
             workspace_column(of_workspace(catalog.INTEGRATIONS)),
             "short",
-            90,
+            100,
         ),
-        Column("late", "late", count_by_workspace(conditions.late), "short", 45),
-        Column("failing", "failing", count_by_workspace(f"{failing} == 1"), "short", 55),
+        Column("late", "late", count_by_workspace(now.late, known), "short", 50),
+        Column("failing", "failing", count_by_workspace(f"{failing} == 1", known), "short", 65),
         Column(
             "budget",
-            "API limit left",
+            "limit left",
             workspace_column(f"min by (workspace) (\n{indented(left)}\n)"),
             "percentunit",
-            95,
+            80,
         ),
-        Column("pending", "reads waiting", pending, "short", 100),
+        Column("pending", "waiting", pending, "short", 75),
         sort="state",
     )
