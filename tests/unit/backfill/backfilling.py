@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cdi_exporter.backfill import Backfill, Options, PlainProgress, Spool, parse_moment
+from cdi_exporter.backfill import Backfill, Options, PlainProgress, Progress, Spool, parse_moment
 from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
 from cdi_exporter.simulator import HISTORY, LIMITS, LIST, Simulator
@@ -46,6 +46,7 @@ def backfill(
     workspaces: Sequence[WorkspaceConfig] | None = None,
     later: float = 0.0,
     told: Told | None = None,
+    progress: Progress | None = None,
 ) -> Told:
     """Run a backfill at EPOCH, or so many seconds later, of workspaces w0, w1 …
 
@@ -60,9 +61,12 @@ def backfill(
         return await job.read(clock, lambda config: DirectTransport(by_name[config.name]))
 
     with Spool(chosen.output) as spool:
-        progress = PlainProgress(told.progress.append, lambda: 0.0)
         job = Backfill(
-            Settings(tuple(configs)), chosen, spool, say=told.lines.append, progress=progress
+            Settings(tuple(configs)),
+            chosen,
+            spool,
+            say=told.lines.append,
+            progress=progress or PlainProgress(told.progress.append, lambda: 0.0),
         )
         if run(read(job)):
             job.write()

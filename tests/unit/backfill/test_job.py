@@ -1,0 +1,242 @@
+"""One job as its user sees it: what is said, what is written, what a second one does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.backfill import parse_moment
+from cdi_exporter.config import StaleAfter
+from cdi_exporter.errors import ConfigError, StartError
+from cdi_exporter.model import Run, Status
+from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration
+from tests.harness import workspace
+from tests.unit.backfill.backfilling import (
+    LABELS,
+    Told,
+    at,
+    backfill,
+    files,
+    living,
+    options,
+    samples,
+    simulated,
+)
+from tests.virtual import EPOCH
+
+DAYS_AGO = 86_400.0
+INSTANT = int(EPOCH // 240 * 240)
+BY_DATE = {
+    "since": parse_moment("2026-09-20T00:00:00Z"),
+    "until": parse_moment("2026-09-21T00:00:00Z"),
+}
+
+
+def every(seconds: float, identifier: str = "one", days: float = 40.0) -> ScriptedIntegration:
+    """Successful runs of half of the time, one after the other, the last one just over."""
+    integration = ScriptedIntegration(identifier, f"sync-{identifier}", next_run=EPOCH + 60)
+    for number in range(int(days * 86_400 / seconds), 0, -1):
+        start = EPOCH - seconds * number
+        integration.run(start, start + seconds / 2, rows_synced=number)
+    return integration
+
+
+def number(pattern: str, told: Told) -> int:
+    """The number in one of the lines that were printed."""
+    found = re.search(pattern, "\n".join(told.lines))
+    assert found, told.lines
+    return int(found[1])
+
+
+def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) -> None:
+    """It reads the newest pages alone; they need not be read again."""
+    braze = living(every(3600.0, "hourly"), every(86_400.0, "daily", days=100))
+    chosen = options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h"), dry_run=True)
+    told = backfill(chosen, braze)
+    assert told.lines == [
+        "listing the integrations of 1 workspace",
+        "2 integrations; the newest page of each tells how much",
+        "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
+        "about 79 requests to go, 1m58s at half of the budget share",
+        f"about 100 MB of OpenMetrics text in at most 31 files in {tmp_path}",
+    ]
+    assert not files(tmp_path)
+    assert len(braze.traffic[HISTORY].times) == 2
+    backfill(options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h")), braze)
+    assert len(braze.traffic[HISTORY].times) <= 2 + 79 + 2
+
+
+@pytest.mark.parametrize("seconds", [300.0, 3600.0, 86_400.0])
+def test_what_is_said_first_is_about_what_comes(tmp_path: Path, seconds: float) -> None:
+    """Requests and bytes, for a sync that runs often or seldom."""
+    chosen = options(tmp_path, since=parse_moment("10d"), until=parse_moment("3h"))
+    braze = simulated(every(seconds))
+    told = backfill(chosen, braze)
+    requests = number(r"about (\d+) requests? to go", told)
+    assert len(braze.traffic[HISTORY].times) - 1 == pytest.approx(requests, abs=2, rel=0.05)
+    size = number(r"about (\d+) MB of", told)
+    assert sum(path.stat().st_size for path in files(tmp_path)) == pytest.approx(
+        size * 1e6, rel=0.15
+    )
+
+
+def test_at_the_end_it_says_what_was_written_and_what_comes_next(tmp_path: Path) -> None:
+    """Samples, bytes, files; and the command that makes blocks of them."""
+    output = tmp_path / "a folder"
+    told = backfill(options(output, step=3600.0), simulated(every(3600.0)))
+    written = sum(map(len, samples(output).values()))
+    assert told.lines[-2] == f"{written} samples, {_size(output)} kB, in 2 files in {output}"
+    assert told.lines[-1] == (
+        f"next: for file in '{output}'/braze-cdi-*.om; do"
+        ' promtool tsdb create-blocks-from openmetrics "$file" DATA; done'
+    )
+    assert [path.name for path in files(output)] == [
+        "braze-cdi-2026-09-20.om",
+        "braze-cdi-2026-09-21.om",
+    ]
+
+
+def _size(output: Path) -> int:
+    return round(sum(path.stat().st_size for path in files(output)) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"step": 600.0}, "a step of 10m leaves holes, since Prometheus looks back for 5 minutes"),
+        (
+            {"until": parse_moment("2h")},
+            "blocks of the last 3 hours may cost Prometheus what it has scraped since",
+        ),
+        (
+            {"labels": LABELS[:1]},
+            "without --label instance=... the series are not those that are scraped",
+        ),
+    ],
+)
+def test_what_may_not_be_meant_is_noted(
+    tmp_path: Path, fields: dict[str, object], note: str
+) -> None:
+    """Before anything long begins; it is no mistake."""
+    given: dict[str, object] = {"until": parse_moment("3h"), "dry_run": True}
+    told = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
+    assert told.lines[5:] == [f"note: {note}"]
+
+
+def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:
+    """No request for a range that is none."""
+    braze = simulated(every(3600.0))
+    with pytest.raises(ConfigError, match="no instant lies between"):
+        backfill(options(tmp_path, since=parse_moment("1h"), until=parse_moment("2h")), braze)
+    assert not braze.traffic[LIST].times
+
+
+def test_nothing_to_read_is_said(tmp_path: Path) -> None:
+    """As where --include fits no name."""
+    with pytest.raises(StartError, match=r"^there is no integration to read$"):
+        backfill(options(tmp_path, include=("nobody*",)), simulated(every(3600.0)))
+
+
+def test_include_takes_names_and_ids_of_what_the_configuration_selects(tmp_path: Path) -> None:
+    """Several patterns; what the configuration excludes stays out."""
+    braze = simulated(*(every(3600.0, each, days=2) for each in ("a1", "a2", "b1", "c1")))
+    config = workspace("w0", exclude=("*a2",))
+    backfill(options(tmp_path, include=("sync-a*", "b1")), braze, workspaces=[config])
+    ids = {dict(labels)["integration_id"] for _, labels in samples(tmp_path)}
+    assert ids == {"a1", "b1"}
+    assert {request.integration_id for request in braze.traffic[HISTORY].recent} == ids
+
+
+def test_the_exporters_own_word_on_lateness_is_written(tmp_path: Path) -> None:
+    """`stale_after` of the configuration, as in a scrape; else two typical intervals."""
+    braze = simulated(every(3600.0, "a"), every(3600.0, "b"))
+    config = workspace("w0", stale_after=(StaleAfter("*a", 7200.0),))
+    backfill(options(tmp_path), braze, workspaces=[config])
+    found = samples(tmp_path)
+    name = "stale_after_seconds", ""
+    assert at(found, INSTANT, integration_id="a")[name] == 7200
+    assert at(found, INSTANT, integration_id="b")[name] == 2 * 3600 + 2 * 1800
+
+
+def test_other_labels_cost_no_requests(tmp_path: Path) -> None:
+    """Who forgot one need not wait again; the earlier files are replaced."""
+    braze = simulated(every(3600.0))
+    backfill(options(tmp_path, labels=()), braze)
+    asked = len(braze.traffic[HISTORY].times)
+    backfill(options(tmp_path), braze)
+    assert len(braze.traffic[HISTORY].times) == asked
+    assert all(set(LABELS) <= set(labels) for _, labels in samples(tmp_path))
+
+
+def test_a_shorter_range_leaves_no_file_of_the_longer_one(tmp_path: Path) -> None:
+    """Who loads the folder loads one job."""
+    braze = simulated(every(3600.0))
+    backfill(options(tmp_path, since=parse_moment("5d")), braze)
+    assert len(files(tmp_path)) == 6
+    backfill(options(tmp_path), braze)
+    assert len(files(tmp_path)) == 2
+
+
+def test_the_same_command_again_makes_a_lost_file_anew(tmp_path: Path) -> None:
+    """Without a request for any history; where none is lost there is nothing to do."""
+    braze = simulated(every(3600.0))
+    backfill(options(tmp_path, **BY_DATE), braze)
+    asked, before = len(braze.traffic[HISTORY].times), samples(tmp_path)
+    files(tmp_path)[0].unlink()
+    backfill(options(tmp_path, **BY_DATE), braze)
+    assert samples(tmp_path) == before
+    told = backfill(options(tmp_path, **BY_DATE), braze)
+    assert told.lines == [f"all is written already: {tmp_path}"]
+    assert len(braze.traffic[HISTORY].times) == asked
+
+
+def test_a_run_that_hangs_for_a_week_is_given_up_as_serve_does(tmp_path: Path) -> None:
+    """It shows as under way until then, and counts as a gap after."""
+    integration = every(3600.0)
+    hung = EPOCH - 10 * DAYS_AGO - 100
+    integration.run(hung)
+    backfill(options(tmp_path, since=parse_moment("12d"), step=3600.0), simulated(integration))
+    found = samples(tmp_path)
+    given_up = int((hung + 7 * DAYS_AGO) // 3600 * 3600)
+    since = "running_sync_start_timestamp_seconds", ""
+    assert at(found, given_up)[since] == hung
+    assert at(found, given_up)["history_gaps_total", ""] == 0
+    assert at(found, given_up + 3600).get(since, 0) != hung
+    assert at(found, given_up + 3600)["history_gaps_total", ""] == 1
+
+
+def test_a_run_that_hung_long_before_the_range_is_no_gap_of_it(tmp_path: Path) -> None:
+    """What was given up before the first instant is neither under way nor lost."""
+    integration = every(3600.0)
+    integration.run(EPOCH - 30 * DAYS_AGO)
+    backfill(options(tmp_path, since=parse_moment("12d"), step=3600.0), simulated(integration))
+    gaps = next(times for (name, _), times in samples(tmp_path).items() if "gaps" in name)
+    assert set(gaps.values()) == {0}
+
+
+def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
+    """As of an event-driven sync at a long step: more than the ledger keeps."""
+    backfill(options(tmp_path, step=3600.0), simulated(every(30.0, days=2)))
+    found = samples(tmp_path)
+    last = int(EPOCH // 3600 * 3600)
+    assert at(found, last)["syncs_total", "success"] == 23 * 120
+    assert at(found, last)["history_gaps_total", ""] == 0
+
+
+def test_the_page_of_now_says_nothing_of_the_past(tmp_path: Path) -> None:
+    """A run that the list tells of as under way is not under way before it began."""
+    integration = every(3600.0)
+    integration.run(EPOCH - 1)
+    backfill(options(tmp_path, until=parse_moment("3h")), simulated(integration))
+    running = next(
+        times for (name, _), times in samples(tmp_path).items() if name.endswith("syncs_running")
+    )
+    assert running[max(running)] in (0, 1)
+    last = Run(Status.RUNNING, start=EPOCH - 1)
+    starts = {
+        value
+        for (name, _), times in samples(tmp_path).items()
+        if "running_sync_start" in name
+        for value in times.values()
+    }
+    assert last.start not in starts

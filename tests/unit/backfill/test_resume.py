@@ -1,0 +1,134 @@
+"""Interrupted anywhere, gone on with at any later time: the files are those of one go."""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdi_exporter.backfill import Options, parse_moment
+from cdi_exporter.backfill.plan import utc
+from cdi_exporter.errors import StartError
+from cdi_exporter.model import Run
+from cdi_exporter.simulator import HISTORY
+from tests.unit.backfill.backfilling import (
+    Told,
+    Troubled,
+    after,
+    backfill,
+    files,
+    options,
+    samples,
+    simulated,
+)
+from tests.unit.backfill.test_backfill_oracle import histories, scripted
+from tests.unit.backfill.test_job import every
+from tests.virtual import EPOCH
+
+LATER = 6 * 3600.0
+
+
+def job(output: Path, since: float, until: float) -> Options:
+    """A job for the time between, in seconds before EPOCH."""
+    return options(
+        output,
+        since=parse_moment(utc(EPOCH - since)),
+        until=parse_moment(utc(EPOCH - until)),
+        step=600.0,
+    )
+
+
+def cut(chosen: Options, history: Sequence[Run], requests: int, later: float) -> None:
+    """A job that ends after so many requests, if it has not ended before."""
+    braze = Troubled(simulated(scripted(history), later=later), after(requests, 401))
+    with suppress(StartError):
+        backfill(chosen, braze, later=later)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    history=histories(60, odd=False),
+    cuts=st.lists(st.integers(0, 6), max_size=3),
+    earlier=st.tuples(st.sampled_from([6, 12, 18]), st.sampled_from([7, 9, 12])),
+)
+def test_any_interruptions_change_nothing(
+    history: list[Run], cuts: list[int], earlier: tuple[int, int]
+) -> None:
+    """Also after a job of another range, when runs have ended that were under way then."""
+    with tempfile.TemporaryDirectory() as folder:
+        broken, whole = Path(folder, "broken"), Path(folder, "whole")
+        since, until = earlier
+        for requests in cuts[:1]:
+            cut(job(broken, until * 3600 + since * 3600, until * 3600), history, requests, -LATER)
+        wanted = job(broken, 12 * 3600, 0)
+        for requests in cuts[1:]:
+            cut(wanted, history, requests, 0.0)
+        backfill(wanted, simulated(scripted(history)))
+        backfill(job(whole, 12 * 3600, 0), simulated(scripted(history)))
+        assert samples(broken) == samples(whole)
+
+
+def test_a_run_that_was_under_way_is_read_again_when_it_has_ended(tmp_path: Path) -> None:
+    """A later job reads on behind runs that are known, as far as that one."""
+    short = every(600.0, days=2)
+    long = short.run(EPOCH - LATER - 5 * 3600)
+    chosen = options(tmp_path / "a", step=600.0)
+    backfill(chosen, simulated(short, later=-LATER), later=-LATER)
+    long.end(EPOCH - LATER + 3600, "error", rows_synced=7)
+    braze = simulated(short)
+    backfill(chosen, braze)
+    assert len(braze.traffic[HISTORY].times) == 7  # of 18, to where the long run stands
+    backfill(options(tmp_path / "b", step=600.0), braze)
+    assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+class Interrupting(Told):
+    """Hears progress, and is interrupted at one moment of it."""
+
+    def __init__(self, stage: str, done: int) -> None:
+        super().__init__()
+        self.progress = _Bomb(f"{stage}: {done} of")
+
+
+class _Bomb(list[str]):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def append(self, line: str) -> None:
+        if line.startswith(self._text):
+            raise KeyboardInterrupt
+        super().append(line)
+
+
+@pytest.mark.parametrize("stage", ["sampling", "writing"])
+def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) -> None:
+    """What is made is kept, no half file is left, no request is made again."""
+    chosen = options(tmp_path / "a", since=parse_moment("3d"), step=3600.0)
+    braze = simulated(every(3600.0, "a"), every(7200.0, "b"))
+    done = {"sampling": 2, "writing": 4}[stage]
+    with pytest.raises(KeyboardInterrupt):
+        backfill(chosen, braze, told=Interrupting(stage, done))
+    assert len(files(tmp_path / "a")) == (4 if stage == "writing" else 0)
+    asked = len(braze.traffic[HISTORY].times)
+    told = backfill(chosen, braze)
+    assert "about 0 requests to go, 0s at half of the budget share" in told.lines
+    assert len(braze.traffic[HISTORY].times) == asked
+    backfill(options(tmp_path / "b", since=parse_moment("3d"), step=3600.0), braze)
+    assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> None:
+    """`30d` ago counts from the first attempt, so that the files fit together."""
+    chosen = options(tmp_path, since=parse_moment("2d"), step=3600.0)
+    braze = Troubled(simulated(every(3600.0)), after(3, 401))
+    with pytest.raises(StartError):
+        backfill(chosen, braze)
+    told = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
+    assert "going on with what was begun at 2026-09-21T14:13:20Z" in told.lines
+    assert (
+        "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, a sample each 1h: 48 instants" in told.lines
+    )
