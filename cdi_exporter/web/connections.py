@@ -73,10 +73,7 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             return
         self._heads.feed(data)
-        if not self.busy:
-            self._go_on()
-        elif len(self._heads) > MOST_BYTES:
-            self.flow.pause_reading()
+        self._go_on()
 
     def on_response_complete(self) -> None:
         """Go on with what has come in the meantime."""
@@ -86,6 +83,13 @@ class Connection(H11Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
+        """Begin the next request; while one is being answered, read no more than its size."""
+        if not self.busy:
+            self._begin_next()
+        if len(self._heads) > MOST_BYTES and not self.transport.is_closing():
+            self.flow.pause_reading()
+
+    def _begin_next(self) -> None:
         try:
             head = self._heads.take()
         except Refused as refused:

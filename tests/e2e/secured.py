@@ -93,5 +93,3 @@ def refused(ask: Any) -> bool:
     except httpx.TransportError:
         return True
     return False
-
-

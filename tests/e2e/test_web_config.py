@@ -1,8 +1,12 @@
 """`--web.config.file` with real TLS, real clients and a real process."""
 
+import os
 import shutil
+import signal
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,6 +210,29 @@ def test_no_secret_is_told(closed: Secured) -> None:
     shown = (closed.folder / "log").read_text() + "".join(pages)
     key = (closed.folder / "server.key").read_text().splitlines()[1]
     assert not any(secret in shown for secret in (PASSWORD, HASH, key))
+
+
+def cpu_seconds(exporter: Secured) -> float:
+    """CPU time that the process has used."""
+    fields = Path(f"/proc/{exporter.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_it_ends_whatever_clients_do(folder: Path) -> None:
+    """Neither a kept connection, nor a handshake, nor a comparison of passwords holds it up."""
+    dear = f"basic_auth_users:\n  alice: $2b$31${'.' * 53}\n"
+    with secured(folder, TLS + dear) as exporter, exporter.client() as staying:
+        assert staying.get("/-/ready").status_code == 401
+        with socket.create_connection(("127.0.0.1", exporter.port)):
+            asking = threading.Thread(
+                target=lambda: refused(lambda: exporter.get("/-/ready", auth=ALICE))
+            )
+            before = cpu_seconds(exporter)
+            asking.start()
+            eventually(lambda: cpu_seconds(exporter) > before + 1, "the password is compared")
+            exporter.process.send_signal(signal.SIGTERM)
+            assert exporter.process.wait(30) == 0
+            asking.join(30)
 
 
 def test_prometheus_scrapes_it_as_the_page_says(closed: Secured) -> None:

@@ -1,0 +1,242 @@
+"""Clients that are slow, huge, many or devious: bounded and refused, and scrapes go on."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import bcrypt
+import httpx
+import pytest
+
+from cdi_exporter.web.connections import MOST_CONNECTIONS
+from cdi_exporter.web.heads import MOST_BYTES
+from tests.certificates import all_certificates
+from tests.e2e.processes import PATIENCE, eventually
+from tests.e2e.secured import ALICE, TLS, Secured, secured
+
+SOON = 20.0
+"""Seconds within which a scrape is answered, whatever goes on, on a slow machine."""
+
+MANY = MOST_CONNECTIONS + 100
+GET = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_files() -> Iterator[None]:
+    """As many open sockets as the system allows; the exporter itself gets no more than usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("plain"), "") as exporter:
+        yield exporter
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("closed")
+    all_certificates(folder)
+    dear = bcrypt.hashpw(ALICE[1].encode(), bcrypt.gensalt(10)).decode()
+    with secured(folder, TLS + f"basic_auth_users:\n  alice: {dear}\n") as exporter:
+        yield exporter
+
+
+def connected(exporter: Secured) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", exporter.port), PATIENCE)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes; a reset is an end too."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(65_536):
+            received += part
+    return received
+
+
+def scrape(exporter: Secured, auth: tuple[str, str] | None = None) -> float:
+    """Seconds that a scrape over a connection of its own takes."""
+    began = time.monotonic()
+    if exporter.tls:
+        answer = exporter.get("/metrics", auth=auth)
+    else:
+        answer = httpx.get(f"{exporter.url}/metrics", timeout=PATIENCE)
+    assert answer.status_code == 200
+    assert "braze_cdi_up" in answer.text
+    return time.monotonic() - began
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def memory(exporter: Secured) -> int:
+    """Bytes that the process holds."""
+    fields = Path(f"/proc/{exporter.process.pid}/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+def open_files(exporter: Secured) -> int:
+    return len([*Path(f"/proc/{exporter.process.pid}/fd").iterdir()])
+
+
+def request(*lines: bytes) -> bytes:
+    return b"\r\n".join([b"GET /-/ready HTTP/1.1", b"Host: x", *lines, b"", b""])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(b"Content-Length: 6", b"Transfer-Encoding: chunked") + b"0\r\n\r\n" + GET,
+        request(b"Transfer-Encoding: chunked", b"Content-Length: 6") + b"0\r\n\r\n" + GET,
+        request(b"Content-Length: 0", b"Content-Length: %d" % len(GET)) + GET,
+        request(b"Content-Length: %d" % len(GET), b"Content-Length: 0") + GET,
+        request(b"X: a", b" Transfer-Encoding: chunked") + b"0\r\n\r\n" + GET,
+        request(b"Transfer-Encoding : chunked") + b"0\r\n\r\n" + GET,
+        request(b"Transfer-Encoding: x\x0bchunked") + b"0\r\n\r\n" + GET,
+        request(b"Content-Length: %d" % len(GET)) + GET,
+        GET.replace(b"\r\n", b"\n") + GET,
+        GET.replace(b"Host: x\r\n", b"Host: x\n") + GET,
+        b"GET /-/ready HTTP/1.1\r\n\r\n" + GET,
+    ],
+)
+def test_a_smuggled_request_is_not_answered(sent: bytes, plain: Secured) -> None:
+    """There is one refusal, and the connection ends."""
+    with connected(plain) as connection:
+        connection.sendall(sent)
+        answer = everything(connection)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.split()[1] in (b"400", b"413")
+    assert b"is ready" not in answer
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET /",
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\n",
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n",
+    ],
+)
+def test_an_endless_request_is_cut_off(head: bytes, plain: Secured) -> None:
+    """Whether head or body, not much of it is taken, and nothing is kept."""
+    before, sent = memory(plain), 0
+    with connected(plain) as connection:
+        connection.sendall(head)
+        with contextlib.suppress(ConnectionError):
+            while sent < 100 * 2**20:
+                sent += connection.send(b"x" * MOST_BYTES)
+    assert sent < 100 * 2**20
+    assert memory(plain) < before + 20 * 2**20
+    assert scrape(plain) < SOON
+
+
+def test_hundreds_of_idle_connections_leave_room(plain: Secured) -> None:
+    """The newest stay, the oldest go, and a scrape comes through."""
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connected(plain)) for _ in range(MANY)]
+        assert scrape(plain) < SOON
+        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        eventually(
+            lambda: sum(map(is_closed, idle)) >= MANY - MOST_CONNECTIONS, "so are the next ones"
+        )
+        assert open_files(plain) < MOST_CONNECTIONS + 100
+        assert scrape(plain) < SOON
+
+
+def test_hundreds_that_never_shake_hands_leave_room(closed: Secured) -> None:
+    """Connections count before TLS has begun on them."""
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connected(closed)) for _ in range(MANY)]
+        for connection in idle[::2]:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"\x16\x03\x01")
+        assert scrape(closed, ALICE) < SOON
+        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        assert open_files(closed) < MOST_CONNECTIONS + 100
+
+
+def test_heads_that_dribble_in_are_ended_and_delay_nobody(plain: Secured) -> None:
+    """A hundred clients send a byte now and then; each is told that it took too long."""
+
+    async def dribble() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", plain.port)
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        answer = asyncio.create_task(reader.read())
+        while not answer.done():
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"x")
+                await writer.drain()
+            await asyncio.wait([answer], timeout=0.2)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            return answer.result()
+        return b""
+
+    async def all_of_them() -> tuple[list[float], list[bytes]]:
+        slow = asyncio.gather(*(dribble() for _ in range(100)))
+        times = [await asyncio.to_thread(scrape, plain) for _ in range(5)]
+        return times, await asyncio.wait_for(slow, PATIENCE)
+
+    times, answers = asyncio.run(all_of_them())
+    assert max(times) < SOON
+    assert {answer.split()[1] for answer in answers if answer} == {b"408"}
+
+
+def test_clients_that_take_nothing_are_no_burden(plain: Secured) -> None:
+    """Many ask for much and read none of it: memory stays, and scrapes go on."""
+    page = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    before = memory(plain)
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(connected(plain))
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                while True:
+                    connection.send(page * 100)
+        times = [scrape(plain) for _ in range(5)]
+        assert memory(plain) < before + 100 * 2**20
+    assert max(times) < SOON
+
+
+def test_a_flood_of_wrong_passwords_delays_no_scrape(closed: Secured) -> None:
+    """Comparisons take turns; the password that was right before is not compared again."""
+    assert scrape(closed, ALICE) < PATIENCE
+    over = threading.Event()
+
+    def guess(number: int) -> None:
+        with closed.client() as client:
+            for attempt in range(1000):
+                if over.is_set():
+                    return
+                with contextlib.suppress(httpx.TransportError, ssl.SSLError):
+                    answer = client.get("/-/ready", auth=("alice", f"{number}-{attempt}"))
+                    assert answer.status_code == 401
+
+    guessing = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
+    for thread in guessing:
+        thread.start()
+    try:
+        times = [scrape(closed, ALICE) for _ in range(10)]
+    finally:
+        over.set()
+        for thread in guessing:
+            thread.join(PATIENCE)
+    assert max(times) < SOON

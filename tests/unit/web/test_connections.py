@@ -1,0 +1,261 @@
+"""What a client may delay, in virtual time; what it may send; how many there may be."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from cdi_exporter.web.connections import HEAD_SECONDS, TAKE_SECONDS, Connection
+from cdi_exporter.web.security import ServerContext
+from tests.virtual import run
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+KEEP_ALIVE = 75
+
+
+class Wire(asyncio.Transport):
+    """The client's end: what was written, and whether it is closed."""
+
+    def __init__(self, **extra: Any) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)} | extra)
+        self.protocol: asyncio.Protocol | None = None
+        self.written = b""
+        self.closed_at: float | None = None
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed_at is not None
+
+    def close(self) -> None:
+        if self.closed_at is None:
+            loop = asyncio.get_running_loop()
+            self.closed_at = loop.time()
+            if self.protocol is not None:
+                loop.call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Conversation:
+    """A connection to an application that answers `hello` after `seconds`."""
+
+    def __init__(self, seconds: float = 0.0, **extra: Any) -> None:
+        self.forgotten: list[Connection] = []
+        self.asked: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self.asked.append(scope["path"])
+            await asyncio.sleep(seconds)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"hello"})
+
+        config = Config(app, http="h11", ws="none", lifespan="off", log_config=None)
+        config.timeout_keep_alive = KEEP_ALIVE
+        self.wire = Wire(**extra)
+        self.connection = Connection(config, ServerState(), self.forgotten.append)
+        self.wire.protocol = self.connection
+        self.connection.connection_made(self.wire)
+
+    def says(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    @property
+    def statuses(self) -> list[bytes]:
+        return [each[:3] for each in self.wire.written.split(b"HTTP/1.1 ")[1:]]
+
+
+def talk(script: Callable[[], Coroutine[Any, Any, Conversation]]) -> Conversation:
+    return run(script())
+
+
+def test_a_client_that_says_nothing_is_closed() -> None:
+    """Without a word, after the time for a head."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        await asyncio.sleep(HEAD_SECONDS + 1)
+        return conversation
+
+    conversation = talk(script)
+    assert (conversation.wire.closed_at, conversation.wire.written) == (HEAD_SECONDS, b"")
+    assert conversation.forgotten == [conversation.connection]
+
+
+@pytest.mark.parametrize("piece", [b"X: 1\r\n", b"x"])
+def test_a_head_that_dribbles_in_is_too_late(piece: bytes) -> None:
+    """However often something comes, the head has one deadline."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        conversation.says(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+        while not conversation.wire.is_closing():
+            conversation.says(piece)
+            await asyncio.sleep(0.5)
+        return conversation
+
+    conversation = talk(script)
+    assert (conversation.statuses, conversation.asked) == ([b"408"], [])
+    assert conversation.wire.closed_at == HEAD_SECONDS
+
+
+def test_a_client_that_keeps_its_connection_may_wait() -> None:
+    """Up to the keep-alive time from one request to the next, and no longer."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        for _ in range(3):
+            conversation.says(GET)
+            await asyncio.sleep(KEEP_ALIVE - 1)
+        await asyncio.sleep(2)
+        return conversation
+
+    conversation = talk(script)
+    assert conversation.statuses == [b"200"] * 3
+    assert conversation.wire.closed_at == 2 * (KEEP_ALIVE - 1) + KEEP_ALIVE
+
+
+def test_the_next_head_on_a_kept_connection_has_its_deadline_too() -> None:
+    """It counts from the head's first byte."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        conversation.says(GET)
+        await asyncio.sleep(KEEP_ALIVE - 1)
+        conversation.says(GET[:10])
+        await asyncio.sleep(HEAD_SECONDS - 1)
+        conversation.says(GET[10:])
+        await asyncio.sleep(1)
+        conversation.says(GET[:10])
+        await asyncio.sleep(HEAD_SECONDS + 1)
+        return conversation
+
+    conversation = talk(script)
+    assert conversation.statuses == [b"200", b"200", b"408"]
+
+
+def test_an_answer_that_takes_long_is_waited_for() -> None:
+    """The deadlines are for what the client does, not for the scrape."""
+
+    async def script() -> Conversation:
+        conversation = Conversation(seconds=300)
+        conversation.says(GET)
+        await asyncio.sleep(301)
+        return conversation
+
+    conversation = talk(script)
+    assert conversation.statuses == [b"200"]
+    assert not conversation.wire.is_closing()
+
+
+def test_requests_that_come_at_once_are_answered_in_turn() -> None:
+    """One at a time; what comes beyond one head is not read until there is room."""
+
+    async def script() -> Conversation:
+        conversation = Conversation(seconds=1)
+        conversation.says(GET * 3 + GET[:5])
+        await asyncio.sleep(0.5)
+        assert len(conversation.asked) == 1
+        conversation.says(GET[5:])
+        conversation.says(GET * 1000)
+        assert not conversation.wire.reading
+        await asyncio.sleep(4)
+        assert not conversation.wire.reading
+        conversation.wire.close()
+        await asyncio.sleep(0)
+        return conversation
+
+    conversation = talk(script)
+    assert conversation.statuses == [b"200"] * 4
+
+
+def test_what_follows_a_refused_request_is_not_read() -> None:
+    """One refusal, and the connection is closed: nothing can be smuggled behind it."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        conversation.says(GET)
+        await asyncio.sleep(1)
+        smuggled = b"GET /secret HTTP/1.1\r\nHost: x\r\n\r\n"
+        length = b"Content-Length: %d\r\n" % len(smuggled)
+        conversation.says(GET[:-2] + length + b"Transfer-Encoding: chunked\r\n\r\n" + smuggled)
+        conversation.says(smuggled)
+        await asyncio.sleep(1)
+        return conversation
+
+    conversation = talk(script)
+    assert (conversation.statuses, conversation.asked) == ([b"200", b"400"], ["/"])
+
+
+def test_what_the_parser_refuses_ends_the_connection_as_well() -> None:
+    """Two hosts, or none: the parser's own rules stay in force."""
+    for head in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
+
+        async def script(head: bytes = head) -> Conversation:
+            conversation = Conversation()
+            conversation.says(head + GET)
+            await asyncio.sleep(1)
+            return conversation
+
+        conversation = talk(script)
+        assert (conversation.statuses, conversation.asked) == ([b"400"], [])
+
+
+def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    """Unless it goes on in time."""
+
+    async def script() -> Conversation:
+        conversation = Conversation()
+        conversation.says(GET)
+        await asyncio.sleep(0.1)
+        conversation.connection.pause_writing()
+        await asyncio.sleep(TAKE_SECONDS - 1)
+        conversation.connection.resume_writing()
+        conversation.says(GET)
+        await asyncio.sleep(2)
+        assert not conversation.wire.is_closing()
+        conversation.connection.pause_writing()
+        await asyncio.sleep(TAKE_SECONDS + 1)
+        return conversation
+
+    conversation = talk(script)
+    assert conversation.wire.closed_at == pytest.approx(0.1 + 2 * TAKE_SECONDS + 1)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "statuses"),
+    [
+        ({"subjectAltName": (("DNS", "scraper.example"),)}, [b"200"]),
+        ({"subjectAltName": (("DNS", "other.example"),)}, []),
+        ({}, []),
+        (None, []),
+    ],
+)
+def test_a_certificate_without_the_name_gets_nothing(
+    certificate: dict[str, Any] | None, statuses: list[bytes]
+) -> None:
+    """The connection is closed before a request is read."""
+
+    async def script() -> Conversation:
+        context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+        context.allowed_sans = frozenset({"scraper.example"})
+        conversation = Conversation(sslcontext=context, peercert=certificate)
+        conversation.says(GET)
+        await asyncio.sleep(1)
+        return conversation
+
+    assert talk(script).statuses == statuses
