@@ -21,6 +21,11 @@ MOST_ROWS = 1_000
 LONGEST_NAME = 200
 """Characters of a name from the API that are shown."""
 
+TURNS_TEXT = dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
+)
+"""Characters that set the direction of what follows: a name with them reads as another."""
+
 _EXAMPLE = (
     *(Run(Status.SUCCESS, rows_synced=70 + 20 * (each % 3)) for each in range(16)),
     Run(Status.PARTIAL, rows_synced=60),
@@ -126,6 +131,7 @@ def _kept(text: str) -> str:
 
 
 def _short(name: str) -> str:
+    name = name.translate(TURNS_TEXT)
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 

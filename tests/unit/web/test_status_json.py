@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
 from cdi_exporter.snapshot import Facts
+from cdi_exporter.web.choice import ORDERS
 from cdi_exporter.web.status import FILTERS, Concern, State
 from tests.shown import HOUR, NOW, Shown, example, facts, get, many, run, workspace
 
@@ -123,3 +125,14 @@ def test_it_is_compressed_for_those_who_can_read_that() -> None:
     assert plain.headers["vary"] == small.headers["vary"] == "Accept-Encoding"
     assert plain.content == small.content
     assert len(gzip.compress(plain.content)) < len(plain.content) / 4
+
+
+def test_the_guide_names_every_parameter_and_value() -> None:
+    """`docs/status-page.md` lists what the address takes, no more and no less."""
+    guide = (Path(__file__).parents[3] / "docs" / "status-page.md").read_text("utf-8")
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", guide, re.MULTILINE))
+    assert [*table] == ["workspace", "q", "status", "sort", "order"]
+    named = {name: re.findall(r"`(\w+)`", table[name]) for name in ("status", "sort", "order")}
+    assert named["status"] == [name for name in FILTERS if name != "all"]
+    assert named["sort"] == [*ORDERS]
+    assert named["order"] == ["asc", "desc"]

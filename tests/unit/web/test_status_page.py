@@ -96,6 +96,21 @@ def test_before_any_scrape_it_says_what_to_do() -> None:
     assert {"href": "cdi/metrics"} in Tree(other).all("a")
 
 
+def test_a_workspace_that_was_not_asked_yet_says_what_asks() -> None:
+    """Beside others that were, as with a scrape of its own that is not configured yet."""
+    new = {"up": None, "last_refresh": None, "refresh_duration": None, "exchanges": ()}
+    told = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
+    assert "Prometheus has not asked for this workspace yet." in told
+    assert "A scrape of /metrics asks for every workspace" in told
+    assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in told
+
+
+def test_a_name_cannot_turn_its_letters_around() -> None:
+    """A name that would read as another shows where it would turn."""
+    text = page(Shown(workspace("w", facts("a", "\u202egnp.exe\u2066", run()))))
+    assert "<bdi>\ufffdgnp.exe\ufffd</bdi>" in text
+
+
 def test_a_workspace_that_fails_says_why_and_what_to_do() -> None:
     """The problem, the advice, and how old the rest is."""
     told = words(page(example(), "?workspace=sandbox"))
@@ -177,13 +192,15 @@ def test_the_budget_is_told_as_the_api_last_said_it() -> None:
         "w",
         endpoints=(
             EndpointSnapshot("integrations", limit=50, remaining=3, reset=NOW + 20),
-            EndpointSnapshot("job_sync_status", limit=0, remaining=0, reset=NOW - 5),
+            EndpointSnapshot("job_sync_status", limit=90, remaining=2, reset=NOW - 5),
+            EndpointSnapshot("none", limit=0, remaining=0, reset=NOW + 5),
             EndpointSnapshot("other"),
         ),
     )
     told = words(page(Shown(shown)))
     assert "integrations 3 of 50 left full again in 20 s" in told
-    assert "job_sync_status 0 of 0 left full again since" in told
+    assert "job_sync_status full again 2 of 90 were left before" in told
+    assert "none 0 of 0 left full again in 5 s" in told
     assert "other not known yet" in told
 
 
