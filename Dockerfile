@@ -1,16 +1,22 @@
 # The image of cdi-exporter: docker build -t cdi-exporter .   (or buildah, podman: the same words)
 # Any slim image with Python 3.11 or newer will do, on amd64 and arm64.
-ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
+COPY requirements.lock requirements-build.lock ./
+# Two environments: /build has pip and what builds, /opt/cdi-exporter only what runs.
+RUN python -m venv /build \
+    && /build/bin/python -m pip install --no-cache-dir --require-hashes --only-binary=:all: \
+        -r requirements-build.lock \
+    && python -m venv --without-pip /opt/cdi-exporter \
+    && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install \
+        --no-cache-dir --require-hashes --only-binary=:all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY cdi_exporter cdi_exporter
-# Two environments: /build has pip, /opt/cdi-exporter only what runs.
-RUN python -m venv /build \
-    && /build/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && python -m venv --without-pip /opt/cdi-exporter \
-    && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install --no-cache-dir /wheels/*.whl
+RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels . \
+    && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install \
+        --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE

@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 SEEDS ?= 100
 KILLS ?= 300
 PYTEST_WORKERS ?= 2
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
 .PHONY: demo test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
+.PHONY: test-deploy manifests lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -27,10 +29,24 @@ unit: $(VENV)/.installed-dev
 coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=term tests/unit
 
+test-deploy: $(VENV)/.installed-dev  ## image, Compose file, Helm chart, systemd unit: checked and run
+	./scripts/debian-packages prometheus prometheus-alertmanager \
+	  buildah podman runc mmdebstrap strace systemd
+	./scripts/debian-root >/dev/null
+	./scripts/go-tool compose-go >/dev/null
+	./scripts/go-tool helm >/dev/null
+	$(BIN)/pytest tests/deploy
+
 generated: $(VENV)/.installed-dev dashboards  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
 	$(BIN)/python -m tools.check_schema
+	$(BIN)/python -m tools.chart_files
+	$(BIN)/python -m tools.licences
+
+manifests: generated  ## render deploy/kubernetes from the Helm chart
+	$$(./scripts/go-tool helm) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \
+	  --namespace=monitoring --values=deploy/kubernetes/values.yaml > deploy/kubernetes/cdi-exporter.yaml
 
 dashboards: $(VENV)/.installed-dev  ## build the JSON of the Grafana dashboards
 	$(BIN)/python -m tools.dashboards
@@ -51,17 +67,32 @@ dist: $(VENV)/.installed-dev
 debian-packages:
 	./scripts/debian-packages
 
+lock: $(VENV)/bin/python  ## lock the dependencies of pyproject.toml, with hashes
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
+	$(LOCK) --upgrade --group build --output-file requirements-build.lock
+	$(LOCK) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock \
+	  --constraint requirements.lock --constraint requirements-build.lock
+
+audit: $(VENV)/bin/python  ## look for known vulnerabilities in what the image holds
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
 # The virtual environment: users' dependencies, then those of the developers.
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { ./scripts/debian-packages python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+# First what is locked, then what pyproject.toml asks for beyond it.
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 

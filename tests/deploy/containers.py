@@ -1,0 +1,172 @@
+"""Images and containers in a folder, without daemon and registry: buildah builds, podman runs."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.processes import ROOT, free_port, program, serves
+
+DOCKERFILE = ROOT / "Dockerfile"
+IMAGE = "localhost/cdi-exporter:test"
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+ISOLATION = ("--isolation", "chroot")
+HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+
+
+def output(*command: str, cwd: Path = ROOT, timeout: float = 120) -> str:
+    """What a command prints, to stdout or stderr; it must succeed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout.strip()
+
+
+def script(name: str, *arguments: str) -> str:
+    """What one of the project's scripts prints."""
+    return output(str(ROOT / "scripts" / name), *arguments)
+
+
+def base_image() -> str:
+    """The name of the image that the Dockerfile begins with."""
+    asked = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
+    assert asked
+    return asked[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """Images, volumes and containers in one folder."""
+
+    folder: Path
+
+    def _storage(self) -> list[str]:
+        return [
+            *("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run")),
+            *("--storage-driver", "overlay"),
+        ]
+
+    def buildah(self, *arguments: str) -> str:
+        """What buildah prints."""
+        return output(program("buildah"), *self._storage(), *arguments, timeout=170)
+
+    def podman(self, *arguments: str) -> str:
+        """What podman prints."""
+        return output(program("podman"), *self._storage(), "--runtime=runc", *arguments)
+
+    def make_base_image(self) -> None:
+        """An image of Debian with Python, under the name that the Dockerfile asks for."""
+        container = self.buildah("from", "scratch")
+        self.buildah("add", "-q", container, script("debian-root"), "/")
+        link = ("ln", "-s", "/usr/bin/python3", "/usr/local/bin/python")
+        self.buildah("run", *ISOLATION, container, "--", *link)
+        path = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.buildah("config", "--env", path, "--env", "LANG=C.UTF-8", container)
+        self.buildah("commit", "-q", "--rm", container, base_image())
+
+    def build(self) -> None:
+        """The image, from the Dockerfile as it is."""
+        options = [*ISOLATION, "--pull-never", "--network", "host", "--format", "docker"]
+        options += ["-v", f"{AUTHORITIES}:{AUTHORITIES}:ro"]
+        self.buildah("bud", *options, "-t", IMAGE, str(ROOT))
+
+    def image(self, name: str = IMAGE) -> dict[str, Any]:
+        """What an image says of itself."""
+        (image,) = json.loads(self.podman("image", "inspect", name))
+        assert isinstance(image, dict)
+        return image
+
+    def inside(self, *command: str) -> str:
+        """What a command prints in the image, whose user is not root."""
+        options = ["--rm", "--network", "host", *HARDENED, *LIMITS]
+        options += ["--no-healthcheck", "--entrypoint", command[0]]
+        return self.podman("run", *options, IMAGE, *command[1:])
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What is known of a container's process."""
+        (container,) = json.loads(self.podman("inspect", name))
+        state = container["State"]
+        assert isinstance(state, dict)
+        return state
+
+    @contextmanager
+    def running(self, name: str, *command: str, **options: Any) -> Iterator["Served"]:
+        """The image's program, hardened, on the loopback of this machine; removed at the end."""
+        served = Served(self, name, free_port(), free_port())
+        served.start(*command, **options)
+        try:
+            serves(f"{served.url}/-/healthy")
+            yield served
+        finally:
+            self.podman("rm", "--force", "--time", "20", name)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self.podman("rm", "--all", "--force", "--time", "20")
+        for line in reversed(Path("/proc/self/mountinfo").read_text("utf-8").splitlines()):
+            place = line.split()[4]
+            if Path(place).is_relative_to(self.folder):
+                output(program("umount"), place)
+        shutil.rmtree(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A container of the exporter."""
+
+    containers: Containers
+    name: str
+    port: int
+    health_port: int
+
+    @property
+    def url(self) -> str:
+        """Where the exporter answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(
+        self,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        volume: str | None = None,
+        entrypoint: str | None = None,
+    ) -> None:
+        """Start it in the background; `entrypoint` as JSON, else the image's own."""
+        variables = {
+            "CDI_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{self.port}",
+            "CDI_EXPORTER_WEB_HEALTH_ADDRESS": f"127.0.0.1:{self.health_port}",
+        } | dict(environment or {})
+        options = ["--detach", "--name", self.name, "--network", "host", *HARDENED, *LIMITS]
+        for key, value in variables.items():
+            options += ["--env", f"{key}={value}"]
+        options += ["--volume", f"{volume}:/data"] if volume else []
+        options += ["--entrypoint", entrypoint] if entrypoint else []
+        self.containers.podman("run", *options, IMAGE, *command)
+
+    def process(self) -> dict[str, str]:
+        """What the kernel says of the process."""
+        pid = self.containers.state(self.name)["Pid"]
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+    def log(self) -> str:
+        """What it has written, to stdout and to stderr."""
+        return self.containers.podman("logs", self.name)
+
+    def stop(self) -> int:
+        """Stop it as its owner would; the exit status."""
+        self.containers.podman("stop", "--time", "20", self.name)
+        return int(self.containers.state(self.name)["ExitCode"])

@@ -1,0 +1,271 @@
+"""The Helm chart: linted, rendered with each set of values, judged by Kubernetes' own schemas."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.deploy.containers import output, script
+from tests.deploy.operator_schemas import SCHEMAS
+from tests.e2e.processes import ROOT, clean_environment, program
+from tools import chart_files
+
+CHART = ROOT / "deploy" / "helm" / "cdi-exporter"
+VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+OLDEST, NEWEST = "1.25", "1.37"
+Manifest = dict[str, Any]
+
+
+def helm(*arguments: str) -> str:
+    """What helm prints."""
+    return output(script("go-tool", "helm"), *arguments)
+
+
+def refusal(*arguments: str) -> str:
+    """Why helm refuses to render the chart."""
+    command = [script("go-tool", "helm"), "template", "test", str(CHART), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def render(*arguments: str) -> str:
+    """The manifests as Helm writes them."""
+    return helm("template", "test", str(CHART), f"--kube-version={NEWEST}", *arguments)
+
+
+def manifests(values: Path) -> dict[str, Manifest]:
+    """The manifests of a file of values, by kind; of dashboards the last."""
+    return {each["kind"]: each for each in yaml.safe_load_all(render(f"--values={values}")) if each}
+
+
+def ci(name: str) -> dict[str, Manifest]:
+    """The manifests of one of the chart's own sets of values."""
+    return manifests(CHART / "ci" / f"{name}-values.yaml")
+
+
+def container(found: Mapping[str, Manifest]) -> Manifest:
+    """The one container of the deployment."""
+    (only,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_the_chart_has_no_findings(values: Path) -> None:
+    """Helm's linter is content, also with warnings as errors."""
+    helm("lint", "--strict", f"--kube-version={NEWEST}", f"--values={values}", str(CHART))
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_kubernetes_takes_the_manifests(values: Path, version: str, tmp_path: Path) -> None:
+    """Each manifest fits the schema of its kind, with no key that it does not know."""
+    file = tmp_path / "manifests.yaml"
+    file.write_text(render(f"--values={values}"), "utf-8")
+    validate = str(Path(sys.executable).with_name("kubernetes-validate"))
+    said = output(validate, "--strict", "-k", version, str(file))
+    judged = said.count(" passed for resource ")
+    others = sum(each["kind"] in SCHEMAS for each in manifests(values).values())
+    assert judged + others == len([each for each in yaml.safe_load_all(file.read_text()) if each])
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_operator_takes_its_objects(kind: str) -> None:
+    """What the Prometheus operator reads has the keys and types that it documents."""
+    jsonschema.validate(ci("everything")[kind], SCHEMAS[kind])
+
+
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    """The rules hold as they are rendered, and their links lead where the values say."""
+    spec = ci("everything")["PrometheusRule"]["spec"]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump(spec), "utf-8")
+    output(program("promtool"), "check", "rules", str(file))
+    text = file.read_text("utf-8")
+    assert "https://wiki.test/runbooks/BrazeCDI" in text
+    assert "https://grafana.test/d/" in text
+    assert "example.com" not in text
+
+
+def test_the_copies_are_those_of_the_sources() -> None:
+    """What the chart carries is what `make generated` copies: the rules, and each dashboard."""
+    copies = chart_files.copies()
+    carried = {path for path in chart_files.FILES.rglob("*") if path.is_file()}
+    assert carried == set(copies), "run make generated"
+    assert all(path.read_bytes() == copies[path].read_bytes() for path in carried), (
+        "run make generated"
+    )
+
+
+def test_each_dashboard_becomes_a_config_map() -> None:
+    """Grafana's sidecar finds it by its label, with the dashboard as it is."""
+    rendered = yaml.safe_load_all(render(f"--values={CHART / 'ci' / 'everything-values.yaml'}"))
+    found = {
+        name: text
+        for each in rendered
+        if each and "grafana_dashboard" in each["metadata"]["labels"]
+        for name, text in each["data"].items()
+    }
+    dashboards = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+    assert {path.name: path.read_text("utf-8") for path in dashboards} == found
+
+
+def test_two_replicas_are_refused() -> None:
+    """The message says how to run a pair."""
+    said = refusal("--set=demo=true,replicaCount=2")
+    assert "install the chart twice" in said
+    assert "rate_limit_share: 0.4" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("", "nothing to watch: set braze.restEndpoint"),
+        ("braze.restEndpoint=rest.iad-03.braze.com", "needs apiKeys.existingSecret"),
+        ("demo=true,config.workspaces[0].name=a", "watches a simulated workspace only"),
+        ("config.workspaces[0].api_key=secret", "would lie open in a config map"),
+        ("demo=true,persistance.enabled=true", "persistance"),
+        ("demo=true,service.port=0", "/service/port"),
+    ],
+)
+def test_a_mistake_in_the_values_is_told(values: str, words: str) -> None:
+    """Helm refuses what cannot work, and says what to set."""
+    assert words in refusal(f"--kube-version={NEWEST}", f"--set={values}")
+
+
+def test_every_value_is_documented_and_has_a_schema() -> None:
+    """The schema knows exactly the values of values.yaml, each section closed."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text("utf-8"))
+    assert list(keys(values)) == [path for path in described(schema) if path != "global"]
+
+
+OPEN = ("config", "podSecurityContext", "securityContext", "resources")
+"""What Kubernetes or the exporter describe themselves."""
+
+
+def keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The paths of the values."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        inner = isinstance(value, dict) and value and path not in OPEN
+        if inner and not path.endswith("annotations"):
+            yield from keys(value, f"{path}.")
+        else:
+            yield path
+
+
+def described(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The paths that the schema describes."""
+    assert schema["additionalProperties"] is False
+    for key, value in schema["properties"].items():
+        path = f"{prefix}{key}"
+        if "properties" in value and path not in OPEN:
+            yield from described(value, f"{path}.")
+        else:
+            yield path
+
+
+def test_the_flags_are_those_of_the_exporter() -> None:
+    """Each flag and variable that the chart sets is one that `serve` or `demo` knows."""
+    for name in ("everything", "demo", "workspaces"):
+        command, *flags = container(ci(name))["args"]
+        said = subprocess.run(
+            [sys.executable, "-m", "cdi_exporter", command, *flags, "--help"],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        assert all(flag.partition("=")[0] in said for flag in flags)
+
+
+def test_the_configuration_is_taken_as_rendered(tmp_path: Path) -> None:
+    """The exporter loads the config map's file; only the keys are missing here."""
+    file = tmp_path / "config.yml"
+    file.write_text(ci("workspaces")["ConfigMap"]["data"]["config.yml"], "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "cdi_exporter", f"--config.file={file}"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all("api_key_file: the file cannot be read" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["quick-start", "workspaces", "demo"])
+def test_the_pod_is_restricted(name: str) -> None:
+    """It fits the "restricted" Pod Security Standard, and nothing but /data can be written."""
+    found = ci(name)
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not pod["automountServiceAccountToken"]
+    assert container(found)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_one_pod_at_a_time_has_the_state() -> None:
+    """One replica, recreated, with the state file on a claim that outlives the release."""
+    found = ci("quick-start")
+    spec = found["Deployment"]["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert "--state.file=/data/state.sqlite" in container(found)["args"]
+    claim = found["PersistentVolumeClaim"]["metadata"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim["name"]}} in (
+        spec["template"]["spec"]["volumes"]
+    )
+    assert claim["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_probes_ask_the_health_address() -> None:
+    """Probes have no credentials, so they ask the listener that wants none."""
+    only = container(ci("everything"))
+    assert "--web.health-address=:10235" in only["args"]
+    assert {"name": "health", "containerPort": 10235} in only["ports"]
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        assert only[probe]["httpGet"]["port"] == "health"
+
+
+def test_a_key_comes_from_a_secret_only() -> None:
+    """No manifest has a place for a key; the quick start reads its file."""
+    found = ci("quick-start")
+    assert "Secret" not in found
+    environment = {each["name"]: each["value"] for each in container(found)["env"]}
+    assert environment["BRAZE_API_KEY_FILE"] == "/run/secrets/braze/api-key"
+    assert "BRAZE_API_KEY" not in environment
+
+
+def test_the_plain_manifests_are_those_of_the_chart() -> None:
+    """deploy/kubernetes is what the chart renders, for those without Helm."""
+    rendered = helm(
+        *("template", "cdi-exporter", str(CHART), "--namespace=monitoring"),
+        *(f"--kube-version={NEWEST}", f"--values={MANIFESTS / 'values.yaml'}"),
+    )
+    committed = (MANIFESTS / "cdi-exporter.yaml").read_text("utf-8")
+    assert committed.strip() == rendered.strip(), "run make manifests"
+
+
+def test_the_chart_has_the_exporters_version() -> None:
+    """One version for all: the chart installs the exporter beside which it lies."""
+    from cdi_exporter import __version__
+
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["appVersion"] == chart["version"] == __version__

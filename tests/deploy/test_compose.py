@@ -1,0 +1,253 @@
+"""The Compose file: read by Docker's own reader, its parts run with the flags that stand there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.deploy.containers import output, script
+from tests.e2e.processes import (
+    ROOT,
+    clean_environment,
+    eventually,
+    free_port,
+    program,
+    running,
+    serves,
+)
+
+FILE = ROOT / "deploy" / "compose.yaml"
+SERVICES = ("exporter", "prometheus", "alertmanager", "grafana")
+Service = dict[str, Any]
+
+
+def read(file: Path = FILE) -> dict[str, Service]:
+    """The services as Docker's own reader has them."""
+    model = json.loads(
+        output(script("go-tool", "compose-go"), "--format=json", str(file), cwd=FILE.parent)
+    )
+    services = model["services"]
+    assert isinstance(services, dict)
+    return services
+
+
+def with_variables(folder: Path, **variables: str) -> dict[str, Service]:
+    """The same with variables set, which the reader's command does not take from outside."""
+    text = re.sub(
+        r"\$\{(\w+):-([^}]*)\}",
+        lambda found: variables.get(found[1]) or found[2],
+        FILE.read_text("utf-8"),
+    )
+    file = folder / "compose.yaml"
+    file.write_text(text, "utf-8")
+    return read(file)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    """The services without any variable set."""
+    return read()
+
+
+def mounted(service: Service) -> dict[str, Path]:
+    """Where it sees which file or folder of the checkout."""
+    return {
+        mount["target"]: Path(mount["source"])
+        for mount in service["volumes"]
+        if mount["type"] == "bind"
+    }
+
+
+def as_mounted(service: Service, folder: Path) -> Path:
+    """A folder in which the service's mounts lie as in its container."""
+    for target, source in mounted(service).items():
+        place = folder / target.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, place)
+    return folder
+
+
+def test_there_is_everything_to_see(services: dict[str, Service]) -> None:
+    """Exporter, Prometheus, Alertmanager and Grafana."""
+    assert sorted(services) == sorted(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_hardened_and_comes_back(services: dict[str, Service], name: str) -> None:
+    """Read-only, without capabilities, restarted, of one version, its health asked."""
+    service = services[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+    own = name == "exporter"  # built here; its health check stands in the image
+    assert own or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+    assert own or service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_the_loopback(
+    services: dict[str, Service], name: str, tmp_path: Path
+) -> None:
+    """Nobody else reaches them, unless PUBLISH_ADDRESS says so."""
+    (port,) = services[name]["ports"]
+    assert port["host_ip"] == "127.0.0.1"
+    (port,) = with_variables(tmp_path, PUBLISH_ADDRESS="0.0.0.0")[name]["ports"]
+    assert port["host_ip"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_exists(services: dict[str, Service], name: str) -> None:
+    """Each mount is a file or folder of the checkout, not to be written to."""
+    for mount in services[name]["volumes"]:
+        if mount["type"] == "bind":
+            assert Path(mount["source"]).is_relative_to(ROOT)
+            assert Path(mount["source"]).exists()
+            assert mount["read_only"]
+
+
+def test_the_exporter_is_built_from_the_checkout(services: dict[str, Service]) -> None:
+    """Its image is that of the Dockerfile, and its state lies on a volume."""
+    assert Path(services["exporter"]["build"]["context"]) == ROOT
+    assert [mount["target"] for mount in services["exporter"]["volumes"]] == ["/data"]
+
+
+def exporter(service: Service) -> tuple[list[str], dict[str, str], int]:
+    """The command of the exporter's service, its environment, and where it will listen."""
+    port = free_port()
+    environment = clean_environment(
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        CDI_EXPORTER_WEB_LISTEN_ADDRESS=f"127.0.0.1:{port}",
+        **service["environment"],
+    )
+    return [*service["entrypoint"], *service["command"]], environment, port
+
+
+def test_two_variables_make_it_real(tmp_path: Path) -> None:
+    """With BRAZE_REST_ENDPOINT and BRAZE_API_KEY the exporter asks that workspace."""
+    given = {"BRAZE_REST_ENDPOINT": "http://127.0.0.1:9", "BRAZE_API_KEY": "key"}
+    command, environment, port = exporter(with_variables(tmp_path, **given)["exporter"])
+    with running(command, tmp_path / "log", environment):
+        serves(f"http://127.0.0.1:{port}/-/healthy")
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    assert 'braze_cdi_refresh_error{reason="connection",workspace="default"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"}, "BRAZE_API_KEY"),
+        ({"BRAZE_API_KEY": "key"}, "BRAZE_REST_ENDPOINT"),
+    ],
+)
+def test_one_variable_alone_is_a_mistake(
+    given: dict[str, str], missing: str, tmp_path: Path
+) -> None:
+    """It is not the demo that is shown then: a line says what is missing."""
+    command, environment, _ = exporter(with_variables(tmp_path, **given)["exporter"])
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert missing in line
+
+
+def test_prometheus_takes_its_configuration(services: dict[str, Service], tmp_path: Path) -> None:
+    """Configuration and rules hold as they are mounted."""
+    root = as_mounted(services["prometheus"], tmp_path)
+    said = output(
+        program("promtool"), "check", "config", str(root / "etc/prometheus/prometheus.yml")
+    )
+    assert "rules found" in said
+
+
+def test_alertmanager_takes_its_configuration(services: dict[str, Service], tmp_path: Path) -> None:
+    """Configuration and templates hold as they are mounted."""
+    root = as_mounted(services["alertmanager"], tmp_path)
+    said = output(
+        program("amtool"), "check-config", str(root / "etc/alertmanager/alertmanager.yml")
+    )
+    assert "1 templates" in said
+
+
+def test_grafana_finds_dashboards_and_data(services: dict[str, Service], tmp_path: Path) -> None:
+    """Each provider's folder holds dashboards, and the data source is the service's Prometheus."""
+    root = as_mounted(services["grafana"], tmp_path)
+    provisioning = root / "etc/grafana/provisioning"
+    providers = [
+        provider
+        for path in provisioning.glob("dashboards/*.y*ml")
+        for provider in yaml.safe_load(path.read_text("utf-8"))["providers"]
+    ]
+    assert providers
+    for provider in providers:
+        assert list((root / provider["options"]["path"].lstrip("/")).rglob("*.json"))
+    sources = [
+        source
+        for path in provisioning.glob("datasources/*.y*ml")
+        for source in yaml.safe_load(path.read_text("utf-8"))["datasources"]
+    ]
+    assert [(source["type"], source["url"]) for source in sources] == [
+        ("prometheus", "http://prometheus:9090")
+    ]
+
+
+@pytest.fixture
+def stack(services: dict[str, Service], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The services but Grafana, with their flags and mounts, on ports of the loopback."""
+    command, environment, port = exporter(services["exporter"])
+    ports = {"exporter": port, "prometheus": free_port(), "alertmanager": free_port()}
+    with running(command, tmp_path / "exporter.log", environment):
+        serves(f"http://127.0.0.1:{port}/-/healthy")
+        with (
+            running(
+                local("alertmanager", services, tmp_path, ports), tmp_path / "alertmanager.log"
+            ),
+            running(local("prometheus", services, tmp_path, ports), tmp_path / "prometheus.log"),
+        ):
+            yield {name: f"http://127.0.0.1:{each}" for name, each in ports.items()}
+
+
+def local(
+    name: str, services: dict[str, Service], folder: Path, ports: dict[str, int]
+) -> list[str]:
+    """The command of a service, its paths and names replaced by those of this machine."""
+    root = as_mounted(services[name], folder / name)
+    for path in root.rglob("*.yml"):
+        text = path.read_text("utf-8")
+        for host, port in ports.items():
+            text = re.sub(rf'"{host}:\d+"', f'"127.0.0.1:{port}"', text)
+        path.write_text(text, "utf-8")
+    debian = {"alertmanager": "prometheus-alertmanager"}.get(name, name)
+    flags = [re.sub(r"=/", f"={root}/", flag) for flag in services[name]["command"]]
+    return [program(debian), *flags, f"--web.listen-address=127.0.0.1:{ports[name]}"]
+
+
+def test_the_parts_find_each_other(stack: dict[str, str]) -> None:
+    """Prometheus scrapes the demo and Alertmanager, evaluates the rules, and knows Alertmanager."""
+
+    def answer(path: str) -> Any:
+        return httpx.get(f"{stack['prometheus']}/api/v1/{path}").json()["data"]
+
+    def scraped() -> bool:
+        active = answer("targets")["activeTargets"]
+        jobs = {each["labels"]["job"] for each in active if each["health"] == "up"}
+        return {"braze-cdi", "alertmanager"} <= jobs
+
+    eventually(lambda: httpx.get(f"{stack['prometheus']}/-/ready").is_success, "it is ready")
+    eventually(scraped, "Prometheus scrapes the exporter and Alertmanager")
+    eventually(lambda: answer("alertmanagers")["activeAlertmanagers"], "Alertmanager is known")
+    eventually(lambda: answer("query?query=braze_cdi_up")["result"], "samples are there")
+    rules = [rule for group in answer("rules")["groups"] for rule in group["rules"]]
+    assert rules
+    assert not [rule["name"] for rule in rules if rule["health"] == "err"]

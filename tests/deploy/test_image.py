@@ -1,0 +1,167 @@
+"""The image: built from the Dockerfile as it is, and run as in production."""
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cdi_exporter import __version__
+from tests.deploy.containers import (
+    DOCKERFILE,
+    Containers,
+    Served,
+    base_image,
+    output,
+)
+from tests.e2e.braze_server import KEY
+from tests.e2e.processes import ROOT, clean_environment, eventually, free_port, running
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
+    """A place with the image in it."""
+    made = Containers(tmp_path_factory.mktemp("containers"))
+    try:
+        made.make_base_image()
+        made.build()
+        yield made
+    finally:
+        made.clear()
+
+
+@pytest.fixture(scope="module")
+def demo(containers: Containers) -> Iterator[Served]:
+    """The demo in a container, hardened."""
+    with containers.running("demo", "demo") as served:
+        yield served
+
+
+@pytest.fixture
+def braze(tmp_path: Path) -> Iterator[str]:
+    """A simulated Braze workspace on the loopback."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.e2e.braze_server", str(port)]
+    with running(command, tmp_path / "braze.log", clean_environment()):
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: httpx.get(url).status_code, "the simulated Braze answers")
+        yield url
+
+
+def metric(url: str, start: str) -> float:
+    """The sum of the samples whose lines start so."""
+    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
+
+
+def test_the_dockerfile_has_no_findings() -> None:
+    """The linter of Dockerfiles is content."""
+    output(str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE))
+
+
+def test_the_image_says_how_it_runs(containers: Containers) -> None:
+    """A numeric user that is not root, the program, its volume, its health, and who it is."""
+    image = containers.image()
+    config = image["Config"]
+    assert config["User"] == "65532:65532"
+    assert config["Entrypoint"] == ["cdi-exporter"]
+    assert list(config["Volumes"]) == ["/data"]
+    assert list(config["ExposedPorts"]) == ["10234/tcp"]
+    assert "CDI_EXPORTER_STATE_FILE=/data/state.sqlite" in config["Env"]
+    assert image["Healthcheck"]["Test"] == ["CMD", "cdi-exporter", "healthcheck"]
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == "cdi-exporter"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_the_image_holds_what_runs_and_nothing_that_builds(containers: Containers) -> None:
+    """Exactly the locked packages; no installer, no compiler."""
+    listed = (
+        "from importlib.metadata import distributions\n"
+        "print(*(f'{found.name}=={found.version}' for found in distributions()))"
+    )
+    found = containers.inside("/opt/cdi-exporter/bin/python", "-c", listed)
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    locked = re.findall(r"^([\w.-]+==\S+)", lock, re.MULTILINE)
+    assert sorted(found.lower().replace("_", "-").split()) == sorted(
+        [*locked, f"cdi-exporter=={__version__}"]
+    )
+    assert containers.inside("/bin/sh", "-c", "command -v pip pip3 gcc cc make git; true") == ""
+    assert (
+        containers.inside("/bin/sh", "-c", "find / -xdev -type d -name pip 2>/dev/null; true") == ""
+    )
+
+
+def test_the_exporter_adds_little(
+    containers: Containers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exporter and its packages add less than 50 MB to the base image."""
+    whole = containers.image()["Size"] / 1e6
+    added = whole - containers.image(base_image())["Size"] / 1e6
+    with capsys.disabled():
+        sys.stdout.write(f"\nimage: {whole:.0f} MB, of which the exporter {added:.0f} MB\n")
+    assert added < 50
+
+
+def test_the_demo_runs_without_any_right(demo: Served) -> None:
+    """User 65532, no capability, no way to more, nothing to write to but /data; and it serves."""
+    process = demo.process()
+    assert process["Uid"].split() == ["65532"] * 4
+    assert process["Gid"].split() == ["65532"] * 4
+    assert int(process["CapEff"], 16) == int(process["CapBnd"], 16) == 0
+    assert process["NoNewPrivs"] == "1"
+    eventually(lambda: metric(demo.url, "braze_cdi_up{") == 1, "the demo's workspace is up")
+    assert httpx.get(demo.url).status_code == 200
+
+
+def test_its_health_is_told(demo: Served) -> None:
+    """The image's health check succeeds while the exporter answers."""
+    demo.containers.podman("healthcheck", "run", demo.name)
+
+
+def test_it_stops_at_once(containers: Containers) -> None:
+    """SIGTERM ends it with status 0, long before a container would be killed."""
+    with containers.running("stopped", "demo") as served:
+        began = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - began < 15
+
+
+def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> None:
+    """A new container with the old volume counts on; a run meanwhile is counted too."""
+    environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
+    counted = 'braze_cdi_syncs_total{integration_id="good"'
+    with containers.running("first", environment=environment, volume="state") as first:
+        eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
+        httpx.post(f"{braze}/finish")
+        eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
+        assert first.stop() == 0
+    httpx.post(f"{braze}/finish")
+    with containers.running("second", environment=environment, volume="state") as second:
+        eventually(lambda: metric(second.url, counted) == 2, "both runs are counted")
+
+
+def test_a_mistake_is_one_line(containers: Containers) -> None:
+    """Without a key the log says what is missing, and the status is 2."""
+    served = Served(containers, "mistaken", free_port(), free_port())
+    served.start(environment={"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"})
+    try:
+        assert containers.podman("wait", served.name) == "2"
+        (line,) = served.log().splitlines()
+        assert "BRAZE_API_KEY" in line
+    finally:
+        containers.podman("rm", "--force", served.name)
+
+
+def test_every_package_exists_for_arm64(tmp_path: Path) -> None:
+    """The lock installs on arm64 without a compiler, as the Dockerfile asks."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(tmp_path)]
+    command += ["--require-hashes", "--only-binary=:all:", "--python-version=3.13"]
+    command += ["--platform=manylinux2014_aarch64", "--platform=manylinux_2_28_aarch64"]
+    output(*command, "-r", "requirements.lock")
+    assert list(tmp_path.glob("pydantic_core-*aarch64.whl"))

@@ -1,0 +1,123 @@
+"""The systemd unit: verified, rated, and its command run under its filter of system calls."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cdi_exporter.cli import WRONG_USE
+from tests.deploy.containers import output
+from tests.e2e.braze_server import KEY
+from tests.e2e.processes import (
+    ROOT,
+    clean_environment,
+    eventually,
+    free_port,
+    program,
+    running,
+    serves,
+)
+
+UNIT = ROOT / "deploy" / "systemd" / "cdi-exporter.service"
+INSTALLED = "/opt/cdi-exporter/bin/cdi-exporter"
+HERE = str(Path(sys.executable).with_name("cdi-exporter"))
+
+
+def settings(key: str) -> list[str]:
+    """Every value of a key of the unit, in their order."""
+    return re.findall(rf"^{key}=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
+
+
+def system_calls(names: list[str]) -> Iterator[str]:
+    """The system calls of a list in which sets begin with @."""
+    for name in names:
+        if name.startswith("@"):
+            lines = output(program("systemd-analyze"), "syscall-filter", name).splitlines()
+            members = [line.strip() for line in lines[1:] if not line.strip().startswith("#")]
+            yield from system_calls(members)
+        else:
+            yield name
+
+
+def allowed() -> set[str]:
+    """The system calls that the unit's filter lets through."""
+    calls: set[str] = set()
+    for line in settings("SystemCallFilter"):
+        if line.startswith("~"):
+            calls -= set(system_calls(line[1:].split()))
+        else:
+            calls |= set(system_calls(line.split()))
+    return calls
+
+
+@pytest.fixture
+def braze(tmp_path: Path) -> Iterator[str]:
+    """A simulated Braze workspace on the loopback."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.e2e.braze_server", str(port)]
+    with running(command, tmp_path / "braze.log", clean_environment()):
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{port}").status_code, "Braze answers")
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """No key is unknown, no value is wrong."""
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text("utf-8").replace(INSTALLED, HERE), "utf-8")
+    assert output(program("systemd-analyze"), "verify", "--man=no", str(unit)) == ""
+
+
+def test_the_unit_is_hardened() -> None:
+    """systemd rates its exposure 1.5 of 10 or better."""
+    output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT))
+
+
+def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Path) -> None:
+    """Start, scrape, reload and stop use only system calls that pass, and the state is kept."""
+    port, trace, state = free_port(), tmp_path / "trace", tmp_path / "cdi-exporter"
+    state.mkdir()
+    (tmp_path / "api-key").write_text(f"{KEY}\n")
+    given = dict(
+        line.replace("%S", str(tmp_path)).replace("%d", str(tmp_path)).split("=", 1)
+        for line in settings("Environment")
+    )
+    given["BRAZE_REST_ENDPOINT"] = braze
+    given["CDI_EXPORTER_WEB_LISTEN_ADDRESS"] = f"127.0.0.1:{port}"
+    (command,) = settings("ExecStart")
+    assert command.startswith(INSTALLED)
+    traced = [program("strace"), "-f", "-qq", "-e", "signal=none", "-o", str(trace), HERE]
+    with running(
+        [*traced, *command.split()[1:]], tmp_path / "log", clean_environment(**given)
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        serves(f"{url}/-/healthy")
+
+        def known() -> bool:
+            return 'integration_name="orders"' in httpx.get(f"{url}/metrics", timeout=30).text
+
+        eventually(known, "the integrations are known")
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGHUP)
+        eventually(lambda: "configuration loaded" in (tmp_path / "log").read_text(), "a reload")
+        os.kill(int(child), signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert (state / "state.sqlite").exists()
+    made = trace.read_text()
+    called = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", made, re.MULTILINE))
+    assert {"execve", "epoll_wait", "accept4"} <= called
+    # SQLite gives its files to the owner of the database only where it runs as root.
+    assert called - {"fchown"} <= allowed()
+    assert "PROT_WRITE|PROT_EXEC" not in made
+    (families,) = settings("RestrictAddressFamilies")
+    assert set(re.findall(r"socket\((AF_\w+)", made)) <= set(families.split())
+
+
+def test_it_comes_back_after_a_crash_and_not_after_a_mistake() -> None:
+    """The status of a wrong flag or configuration is not tried again."""
+    assert settings("Restart") == ["on-failure"]
+    assert settings("RestartPreventExitStatus") == [str(WRONG_USE)]
