@@ -6,6 +6,7 @@ is true. Times are seconds relative to NOW.
 
 import sys
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import uvicorn
@@ -42,9 +43,9 @@ class World:
         """All of them."""
         return [each for each in vars(self).values() if isinstance(each, ScriptedIntegration)]
 
-    def simulator(self) -> Simulator:
+    def simulator(self, clock: Callable[[], float] = time.time, key: str = KEY) -> Simulator:
         """The workspace."""
-        return Simulator(self.integrations, time.time, key=KEY, latency=0.02)
+        return Simulator(self.integrations, clock, key=key, latency=0.02)
 
     def finish(self, at: float) -> None:
         """Three runs finish now: one loses a few rows, one most of them, one fails."""

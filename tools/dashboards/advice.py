@@ -2,7 +2,7 @@
 
 from tools.dashboards.layout import Section, line
 from tools.dashboards.panels import About, words
-from tools.dashboards.statuses import LOOKS, NO_DATA
+from tools.dashboards.statuses import LOOKS, NO_DATA, WORDS
 from tools.prometheus_rules.pages import alerts, groups
 from tools.prometheus_rules.thresholds import Thresholds
 
@@ -42,7 +42,7 @@ def advice() -> Section:
 
 
 def _statuses() -> str:
-    rows = [f"| {look.text} | {look.means} | {look.act} |" for look in LOOKS.values()]
+    rows = [f"| {WORDS[each]} | {look.means} | {look.act} |" for each, look in LOOKS.items()]
     none = f"| {NO_DATA} | nothing is known of this moment | see whether the exporter runs |"
     return "\n".join(["| status | means | must I act? |", "|---|---|---|", *rows, none, ""])
 

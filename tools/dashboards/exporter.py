@@ -3,17 +3,21 @@
 from cdi_exporter import catalog
 from cdi_exporter.catalog import ENDPOINT, Metric
 from tools.dashboards.layout import Section, line
-from tools.dashboards.panels import About, Panel, Query, Step, coded, lines, tile
-from tools.dashboards.promql import LOOKBACK, RANGE, RATE_INTERVAL, WORKSPACE, Chosen, count, rise
+from tools.dashboards.panels import NONE, About, Panel, Query, Step, coded, lines, tile
+from tools.dashboards.promql import (
+    LIMITS,
+    LOOKBACK,
+    NOW,
+    RANGE,
+    RATE_INTERVAL,
+    WORKSPACE,
+    count,
+    rise,
+)
 from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
 from tools.prometheus_rules.promql import both, by, number, selector
-from tools.prometheus_rules.thresholds import Thresholds
 
-LIMITS = Thresholds()
-NOW = Chosen(LIMITS)
-KNOWN = NOW.newest(catalog.INTEGRATION_INFO)
-NONE = coded({0: ("✔ none", BLUE)})
 OWN = f"and on (job, instance) {catalog.BUILD_INFO.name}"
 WARN: tuple[Step, ...] = ((None, BLUE), (1, YELLOW))
 
@@ -174,7 +178,7 @@ def _unread() -> Panel:
             "any that stays: what is known of it grows old.",
             "the exporter's status page names them and the reason; a wrong ID is the usual one.",
         ),
-        count(f"{NOW.newest(catalog.INTEGRATION_UP)} == 0", KNOWN),
+        count(f"{NOW.newest(catalog.INTEGRATION_UP)} == 0"),
         mappings=[NONE],
     )
 
@@ -189,23 +193,27 @@ def _unconfirmed() -> Panel:
             "any: whether they are late or failing is not known.",
             "see whether their workspace can be read, and whether reads wait.",
         ),
-        count(f"time() - {NOW.confirmed} > {after}", KNOWN),
+        count(f"time() - {NOW.confirmed} > {after}"),
         mappings=[NONE],
     )
 
 
 def _reload() -> Panel:
+    own, web = (
+        f"min(last_over_time({metric.name}[{LOOKBACK}]))"
+        for metric in (catalog.CONFIG_RELOAD_SUCCESSFUL, catalog.WEB_CONFIG_RELOAD_SUCCESSFUL)
+    )
     return tile(
         "Configuration",
         About(
-            "Whether each instance took its configuration when it was last loaded.",
+            "Whether each instance took its configuration, and its web configuration where it "
+            "has one, when they were last loaded.",
             "1 when all did, else 0.",
             "rejected: the exporter goes on with the one before, and will not start again.",
-            "run `cdi-exporter check --offline` with the same file.",
+            "run `cdi-exporter check --offline` with the same file; see the log.",
         ),
-        f"min(last_over_time({catalog.CONFIG_RELOAD_SUCCESSFUL.name}[{LOOKBACK}]))",
+        f"{own} * {web}\nor\n  {own}",
         unit="none",
-        colours=((None, VERMILION), (1, BLUE)),
         mappings=[coded({1: ("✔ taken", BLUE), 0: ("✖ rejected", VERMILION)})],
     )
 

@@ -8,12 +8,14 @@ from tools.dashboards.advice import advice
 from tools.dashboards.exporter import exporter
 from tools.dashboards.frame import INTEGRATION_UID, board
 from tools.dashboards.layout import Section, line, place
-from tools.dashboards.panels import About, Panel, Query, coded, heat, lines, tile, timeline
+from tools.dashboards.panels import NONE, About, Panel, Query, coded, heat, lines, tile, timeline
 from tools.dashboards.promql import (
+    AN_HOUR,
     CHOSEN,
+    LIMITS,
     LOOKBACK,
+    NOW,
     WEEK_AGO,
-    Chosen,
     column,
     last_status,
     per_integration,
@@ -32,13 +34,9 @@ from tools.dashboards.statuses import (
 )
 from tools.dashboards.tables import Column, Label, Rows, table_of
 from tools.prometheus_rules.promql import both, by, newest
-from tools.prometheus_rules.thresholds import HOUR, MINUTE, Thresholds
+from tools.prometheus_rules.thresholds import HOUR, MINUTE
 
-LIMITS = Thresholds()
-NOW = Chosen(LIMITS)
-KNOWN = NOW.newest(catalog.INTEGRATION_INFO)
 NAME = "{{integration_name}}"
-HOURLY = "1h"
 
 
 def integration() -> Dashboard:
@@ -107,7 +105,7 @@ def _tiles() -> list[Panel]:
         ),
         f"max({NOW.newest(catalog.CONSECUTIVE_FAILURES)})",
         colours=((None, BLUE), (1, YELLOW), (LIMITS.failures_in_a_row, VERMILION)),
-        mappings=[coded({0: ("✔ none", BLUE)})],
+        mappings=[NONE],
     )
     running = tile(
         "Under way",
@@ -204,11 +202,11 @@ def _pattern() -> Section:
         ),
         "short",
         Query(
-            "sum by (status) (" + rise(catalog.SYNCS, HOURLY, labels=catalog.SYNCS.labels) + ")",
+            "sum by (status) (" + rise(catalog.SYNCS, AN_HOUR, labels=catalog.SYNCS.labels) + ")",
             "{{status}}",
         ),
     )
-    runs.interval(HOURLY).stacked_bars().coloured(
+    runs.interval(AN_HOUR).stacked_bars().coloured(
         {status.value: LOOKS[status].colour for status in FINISHED}
     )
     return Section("When did it start, is it a pattern?", [line(8, states, runs, widths=(14, 10))])
@@ -307,7 +305,7 @@ def _speed() -> Section:
 def _mean_duration() -> str:
     name = catalog.SYNC_DURATION.name
     seconds, runs = (
-        f"max by {by(INTEGRATION)} (increase({name}_{part}{{{CHOSEN}}}[{HOURLY}]))"
+        f"max by {by(INTEGRATION)} (increase({name}_{part}{{{CHOSEN}}}[{AN_HOUR}]))"
         for part in ("sum", "count")
     )
     return both("/", seconds, f"({runs} > 0)")

@@ -102,6 +102,10 @@ def coded(looks: dict[int, tuple[str, str]]) -> models.ValueMap:
     )
 
 
+NONE = coded({0: ("✔ none", BLUE)})
+"""For a number of things that should not be."""
+
+
 def missing(text_: str = NO_DATA, colour: str | None = GREY) -> models.SpecialValueMap:
     """What stands where there is no value."""
     return models.SpecialValueMap(

@@ -29,7 +29,9 @@ WORKSPACE = 'workspace=~"$workspace"'
 CHOSEN = WORKSPACE + ',integration_name=~"$integration"'
 RANGE = "$__range"
 RATE_INTERVAL = "$__rate_interval"
-LOOKBACK = Thresholds().lookback
+LIMITS = Thresholds()
+LOOKBACK = LIMITS.lookback
+AN_HOUR = "1h"
 WEEK_AGO = "offset 1w"
 SHOWN = 20
 """Integrations in a timeline: more lines than these nobody can read."""
@@ -59,6 +61,11 @@ class Chosen(Conditions):
 def matching(*further: str, chosen: str = CHOSEN) -> str:
     """The matchers of the variables, and others."""
     return ",".join((chosen, *filter(None, further)))
+
+
+NOW = Chosen(LIMITS)
+KNOWN = NOW.newest(catalog.INTEGRATION_INFO)
+"""All integrations that are chosen and known just now."""
 
 
 def chosen(metric: Metric, matchers: str = "") -> str:
@@ -100,15 +107,15 @@ def workspace_column(expression: str) -> str:
     return f"{expression}\nor\n  NaN * {of_workspace(catalog.HISTORY_READS_PENDING)}"
 
 
-def count(condition: str, of: str) -> str:
+def count(condition: str, of: str = KNOWN) -> str:
     """How many fulfil the condition: 0 where none does, nothing where nothing is known."""
     return f"count(\n{indented(condition)}\n)\nor\n  0 * count({of})"
 
 
-def count_by_workspace(condition: str, of: str) -> str:
+def count_by_workspace(condition: str) -> str:
     """How many integrations of each workspace fulfil the condition."""
     counted = f"count by (workspace) (\n{indented(condition)}\n)"
-    return workspace_column(f"{counted}\nor\n  0 * count by (workspace) ({of})")
+    return workspace_column(f"{counted}\nor\n  0 * count by (workspace) ({KNOWN})")
 
 
 def _worst(series: Sequence[tuple[str, int]], labels: Sequence[str]) -> str:

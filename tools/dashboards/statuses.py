@@ -7,6 +7,7 @@ over two instances, or over the integrations of a workspace, shows the worst.
 from dataclasses import dataclass
 
 from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.web.wording import GLYPHS
 
 BLUE = "#0072B2"
 LIGHT_BLUE = "#56B4E9"
@@ -19,9 +20,8 @@ GREY = "#999999"
 
 @dataclass(frozen=True)
 class Look:
-    """One status as a person sees it."""
+    """One status: how it looks, what it means."""
 
-    text: str
     colour: str
     means: str
     act: str
@@ -29,27 +29,24 @@ class Look:
 
 
 LOOKS = {
-    Status.SUCCESS: Look("✔ success", BLUE, "all rows of the run are in Braze", "nothing to do"),
+    Status.SUCCESS: Look(BLUE, "all rows of the run are in Braze", "nothing to do"),
     Status.RUNNING: Look(
-        "▶ running", LIGHT_BLUE, "the run is under way", "only if it takes far longer than usual"
+        LIGHT_BLUE, "the run is under way", "only if it takes far longer than usual"
     ),
     Status.PARTIAL: Look(
-        "◐ partial",
         YELLOW,
         "some rows were refused, the rest is in Braze",
         "correct these rows at their source",
     ),
     Status.UNKNOWN: Look(
-        "? unknown",
         GREY,
         "Braze calls the run by a name newer than the exporter",
         "look in Braze; update the exporter",
     ),
     Status.ERROR: Look(
-        "✖ error", VERMILION, "the run failed; the next one tries again", "if it fails repeatedly"
+        VERMILION, "the run failed; the next one tries again", "if it fails repeatedly"
     ),
     Status.CONFIG_ERROR: Look(
-        "⚙ config error",
         PURPLE,
         "credentials, permissions or names are wrong",
         "yes: it never mends itself",
@@ -64,7 +61,10 @@ FAINT = "rgba(153, 153, 153, 0.15)"
 CODES = {status: code for code, status in enumerate(LOOKS, start=NO_DATA_CODE + 1)}
 FINISHED = tuple(status for status in LOOKS if status in FINISHED_STATUSES)
 
-TEXTS = {CODES[status]: (look.text, look.colour) for status, look in LOOKS.items()}
+WORDS = {status: f"{GLYPHS[status]} {status.replace('_', ' ')}" for status in LOOKS}
+"""As the status page writes them."""
+
+TEXTS = {CODES[status]: (WORDS[status], look.colour) for status, look in LOOKS.items()}
 TEXTS_OVER_TIME = {NO_DATA_CODE: (NO_DATA, GREY)} | TEXTS
 TEXTS_AND_IDLE = {IDLE_CODE: (IDLE, FAINT)} | TEXTS_OVER_TIME
 """Codes as a text and a colour."""

@@ -2,13 +2,13 @@
 
 from cdi_exporter import catalog
 from tools.dashboards.layout import Section, line
-from tools.dashboards.panels import About, Panel, coded, tile
+from tools.dashboards.panels import NONE, About, Panel, coded, tile
 from tools.dashboards.promql import (
     LOOKBACK,
+    NOW,
     RANGE,
     REASON_CODES,
     WORKSPACE,
-    Chosen,
     count,
     count_by_workspace,
     of_workspace,
@@ -18,7 +18,7 @@ from tools.dashboards.promql import (
 from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
 from tools.prometheus_rules.promql import both, bracketed, indented, newest, selector
-from tools.prometheus_rules.thresholds import MINUTE, Thresholds
+from tools.prometheus_rules.thresholds import MINUTE
 
 AGES = ((None, BLUE), (5 * MINUTE, YELLOW), (15 * MINUTE, VERMILION))
 """Of a refresh; scrapes are seconds to two minutes apart."""
@@ -83,7 +83,7 @@ def _unreadable() -> Panel:
             "read the reason in the table beside; the exporter's status page says what to do.",
         ),
         count(f"{up} == 0", up),
-        mappings=[coded({0: ("✔ none", BLUE)})],
+        mappings=[NONE],
     )
 
 
@@ -103,9 +103,7 @@ def _oldest() -> Panel:
 
 
 def _workspaces() -> Panel:
-    now = Chosen(Thresholds())
-    known = now.newest(catalog.INTEGRATION_INFO)
-    failing = now.newest(catalog.LAST_SYNC_STATUS, 'status=~"error|config_error"')
+    failing = NOW.newest(catalog.LAST_SYNC_STATUS, 'status=~"error|config_error"')
     left = both(
         "/",
         newest(catalog.API_RATE_LIMIT_REMAINING, LOOKBACK, WORKSPACE),
@@ -142,8 +140,8 @@ def _workspaces() -> Panel:
             "short",
             100,
         ),
-        Column("late", "late", count_by_workspace(now.late, known), "short", 50),
-        Column("failing", "failing", count_by_workspace(f"{failing} == 1", known), "short", 65),
+        Column("late", "late", count_by_workspace(NOW.late), "short", 50),
+        Column("failing", "failing", count_by_workspace(f"{failing} == 1"), "short", 65),
         Column(
             "budget",
             "limit left",

@@ -1,0 +1,138 @@
+"""The PromQL of the dashboards: of metrics that exist, of what is chosen, of two instances."""
+
+import re
+
+import pytest
+from promql_parser import AggregateExpr, BinaryExpr, Call
+
+from cdi_exporter.catalog import CATALOG, OWN
+from tests.grafana.expressions import PARTS, matchers, parsed, selectors, shown, unmerged, walk
+from tests.grafana.grafana import DASHBOARDS, expressions
+from tests.grafana.world import World
+from tests.harness import KEY, rig
+from tests.virtual import EPOCH, run, virtual_clock
+
+EXPRESSIONS = {
+    f"{name}-{place}": expr
+    for name, dashboard in DASHBOARDS.items()
+    for place, expr in expressions(dashboard).items()
+}
+EACH_EXPRESSION = pytest.mark.parametrize("expr", EXPRESSIONS.values(), ids=EXPRESSIONS)
+OF_PANELS = pytest.mark.parametrize(
+    "expr",
+    [expr for place, expr in EXPRESSIONS.items() if "-variable " not in place],
+    ids=[place for place in EXPRESSIONS if "-variable " not in place],
+)
+
+UNUSED = {
+    "braze_cdi_api_rate_limit_reset_timestamp_seconds": "a time to the minute, for the alerts",
+    "cdi_exporter_web_config_last_reload_success_timestamp_seconds": "that it succeeded is enough",
+    "process_max_fds": "the exporter opens a handful of files",
+    "process_open_fds": "the same",
+    "process_virtual_memory_bytes": "says nothing beside the resident memory",
+    "python_gc_collections_total": "for developers",
+    "python_gc_objects_collected_total": "for developers",
+    "python_gc_objects_uncollectable_total": "for developers",
+    "python_info": "the version stands in cdi_exporter_build_info",
+}
+"""What the exporter shows and no dashboard does, and why."""
+
+FOREIGN = {
+    "up": {"job", "instance"},
+    "ALERTS": {"alertname", "alertstate", "severity", "workspace", "integration_name"},
+}
+"""What Prometheus itself makes, and its labels."""
+
+TARGET = {"job", "instance"}
+COUNTERS = {each.name for each in CATALOG if each.type == "counter"} | {
+    f"{each.name}_{part}" for each in CATALOG for part in PARTS.get(each.type, ())
+}
+CPU = "process_cpu_seconds_total"
+
+SUMMED = {
+    "braze_cdi_api_requests_total",
+    "braze_cdi_api_request_duration_seconds_bucket",
+    "braze_cdi_api_budget_wait_seconds_total",
+}
+"""Each instance asks Braze by itself: what is asked is the sum."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Each series name that a real page of the exporter has, and its labels."""
+    web_config = tmp_path_factory.mktemp("web") / "web.yml"
+    web_config.write_text("{}", "utf-8")
+
+    async def scrape() -> str:
+        clock = virtual_clock()
+        async with rig(World(EPOCH).simulator(clock.wall, KEY), clock=clock) as made:
+            made.exporter.secure(str(web_config))
+            return (await made.scrape()).text
+
+    found: dict[str, set[str]] = {}
+    for line in run(scrape()).splitlines():
+        if not line.startswith("#"):
+            name, _, labels = line.rpartition(" ")[0].partition("{")
+            found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+@EACH_EXPRESSION
+def test_each_metric_and_label_exists(expr: str, exported: dict[str, set[str]]) -> None:
+    """What is asked for is in the exporter's real output."""
+    known, tree = exported | FOREIGN, parsed(expr)
+    used = list(selectors(tree))
+    assert used
+    for selector in used:
+        assert set(matchers(selector)) - {"__name__"} <= known[str(selector.name)] | TARGET
+    every = set().union(*(known[str(each.name)] for each in used)) | TARGET
+    for node in walk(tree):
+        if isinstance(node, AggregateExpr) and node.modifier:
+            assert set(node.modifier.labels) <= every
+        if isinstance(node, BinaryExpr) and node.modifier and node.modifier.matching:
+            assert set(node.modifier.matching.labels) <= every
+
+
+@OF_PANELS
+def test_each_selector_is_of_what_is_chosen(expr: str, exported: dict[str, set[str]]) -> None:
+    """The matchers of the variables, wherever there are such labels."""
+    known = exported | FOREIGN
+    for selector in shown(parsed(expr)):
+        wanted = {"workspace", "integration_name"} & known[str(selector.name)]
+        assert wanted <= set(matchers(selector))
+
+
+@EACH_EXPRESSION
+def test_counters_and_only_counters_are_counted(expr: str) -> None:
+    """`rate` and `increase` of counters; never a bare total."""
+    tree = parsed(expr)
+    counted = [
+        str(selector.name)
+        for node in walk(tree)
+        if isinstance(node, Call) and node.func.name in ("rate", "increase")
+        for selector in selectors(node)
+    ]
+    counters = COUNTERS | {CPU}
+    assert counted == [name for each in selectors(tree) if (name := str(each.name)) in counters]
+
+
+@OF_PANELS
+def test_two_instances_count_nothing_twice(expr: str) -> None:
+    """The exporter's instances become one before anything is summed, counted or matched."""
+    own = {each.name for each in OWN} | set(FOREIGN)
+    for selector in unmerged(parsed(expr)):
+        name = str(selector.name)
+        assert name in SUMMED | own or name.startswith("process_")
+
+
+def test_every_metric_is_used_or_knowingly_not(exported: dict[str, set[str]]) -> None:
+    """By a dashboard, or listed with the reason; what is listed is not used."""
+    families = {re.sub(r"_(sum|count|bucket)$", "", name) for name in exported}
+    asked = {
+        re.sub(r"_(sum|count|bucket)$", "", str(selector.name))
+        for expr in EXPRESSIONS.values()
+        for selector in selectors(parsed(expr))
+    }
+    assert {each.name for each in CATALOG} <= families, "the page shows the whole catalog"
+    assert families - asked == set(UNUSED) & families
+    assert not asked & set(UNUSED)
