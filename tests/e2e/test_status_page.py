@@ -374,9 +374,9 @@ def test_a_hostile_name_does_nothing(hostile: World, at: Open, width: int) -> No
 
 
 def _as_text(name: str) -> str:
-    """The name cut short, with the line ends that HTML knows."""
+    """The name cut short, with the line ends that HTML knows, and nothing that turns it around."""
     short = name if len(name) <= 200 else name[:199] + "…"
-    return short.replace("\r\n", "\n")
+    return short.replace("\r\n", "\n").replace("\u202e", "\ufffd")
 
 
 def test_an_override_of_the_direction_ends_with_its_text(hostile: World, at: Open) -> None:
