@@ -10,15 +10,11 @@ import pytest
 import yaml
 
 from tests.e2e.processes import eventually
-from tests.rules.alertmanager import CONFIGURATION, alertmanager, inbox
+from tests.rules.alertmanager import CONFIGURATION, alertmanager, configuration, inbox
 from tests.rules.scenarios import RULE_FILE, minute, program
 
-ALERTS = {
-    rule["alert"]: rule
-    for group in yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
-    for rule in group["rules"]
-    if "alert" in rule
-}
+GROUPS = yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
+ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 SEVERITY = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
 RECEIVERS = {"critical": "data-on-call", "warning": "data-tickets", "info": "nobody"}
 TEMPLATES = CONFIGURATION.parent / "templates" / "*.tmpl"
@@ -73,6 +69,8 @@ def test_inhibitions(tmp_path: Path) -> None:
         *_of_integration("BrazeCDIRowsFailing", "production", "c0de"),
         *_of_integration("BrazeCDISyncLate", "europe", "8d42"),
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
+        {"alertname": "BrazeCDIApiUnauthorized", "workspace": "asia", "severity": "critical"},
+        {"alertname": "BrazeCDIApiUnreachable", "workspace": "asia", "severity": "critical"},
         {"alertname": "BrazeCDIConfigReloadFailed", "instance": "a", "severity": "warning"},
         {"alertname": "BrazeCDIRateLimitNearlySpent", "workspace": "production", "endpoint": "e"},
     ]
@@ -81,6 +79,7 @@ def test_inhibitions(tmp_path: Path) -> None:
         ("BrazeCDISyncSlow", "production", "8d42"),
         ("BrazeCDIRowsFailing", "production", "77aa"),
         ("BrazeCDISyncLate", "europe", "8d42"),
+        ("BrazeCDIApiUnreachable", "asia", None),
     }
 
 
@@ -102,17 +101,33 @@ def test_without_an_exporter_all_else_is_mute(tmp_path: Path) -> None:
     assert _muted([*others[:1], one], tmp_path / "one") == set()
 
 
+def _held(alert: str) -> int:
+    return minute(ALERTS[alert]["for"])
+
+
 def _kept(alert: str) -> int:
     return minute(ALERTS[alert].get("keep_firing_for", "0m"))
 
 
-def test_who_mutes_outlives_whom_it_mutes() -> None:
-    """The end of a muting alert lets no muted one speak that ends with it."""
-    late = min(_kept("BrazeCDISyncLate"), _kept("BrazeCDISyncConfigError"))
-    failed = [_kept("BrazeCDISyncFailed"), _kept("BrazeCDISyncFailing")]
-    runs = ("ScheduledSyncMissed", "SyncStuck", "RowsFailing", "SourceDataStale", "SyncSlow")
-    assert late > max(failed)
-    assert min(failed) > max(_kept(f"BrazeCDI{name}") for name in runs)
+def test_what_is_muted_ends_no_earlier_than_what_mutes_it() -> None:
+    """The end of a ticket that a page has muted is told too, so that the next one is as well."""
+    muting = ("SyncLate", "SyncConfigError", "SyncFailed", "SyncFailing")
+    muted = ("ScheduledSyncMissed", "SyncStuck", "RowsFailing", "SourceDataStale")
+    kept = {_kept(f"BrazeCDI{name}") for name in (*muting, *muted)}
+    assert len(kept) == 1
+    group = next(each for each in GROUPS if each["name"] == "braze-cdi-runs")
+    order = [rule["alert"].removeprefix("BrazeCDI") for rule in group["rules"]]
+    assert order[:4] == list(muting)
+    assert set(muted) < set(order)
+
+
+def test_a_ticket_waits_for_the_page_that_mutes_it() -> None:
+    """What pages for an integration takes longer to fire than what writes a ticket for it."""
+    pages = max(_held("BrazeCDISyncLate"), _held("BrazeCDISyncConfigError"))
+    tickets = min(_held("BrazeCDISyncFailed"), _held("BrazeCDISyncFailing"))
+    routes = configuration()["route"]["routes"][0]["routes"]
+    waits = {route["receiver"]: route.get("group_wait") for route in routes}
+    assert tickets + minute(waits["data-tickets"]) >= pages + 5
 
 
 def _of_integration(alert: str, workspace: str, identifier: str) -> list[dict[str, str]]:

@@ -1,6 +1,9 @@
 """What fires, when, and with which words: judged by promtool."""
 
+import re
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,30 +14,77 @@ from tests.rules.scenarios import (
     TEST_FILES,
     Change,
     Story,
+    began,
+    braze_down,
     check,
+    complaint,
     exporter_restarted,
+    exporter_restarted_while_firing,
     first_alert,
     instance_replaced,
+    judged,
     minute,
+    renamed,
     scrapes_missed,
+    scrapes_missed_while_firing,
     stories,
     two_instances,
+    without_schedule,
 )
+from tools.prometheus_rules.pages import rule_file
+from tools.prometheus_rules.thresholds import Thresholds
 
 RULES = [
     rule
     for group in yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
     for rule in group["rules"]
 ]
-ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDINGS = [rule["record"] for rule in RULES if "record" in rule]
 TOLD = [story for path in STORIES for story in stories(path)]
+SILENT = [story for path in TEST_FILES if path not in STORIES for story in stories(path)]
+
+NOT_OF_BRAZE = {
+    "BrazeCDIExporterDown": "is about the exporter",
+    "BrazeCDIExporterInstanceDown": "is about the exporter",
+    "BrazeCDIExporterAbsent": "is about the exporter",
+    "BrazeCDIConfigReloadFailed": "is about the exporter",
+    "BrazeCDIStateWritesFailing": "is about the exporter",
+    "BrazeCDIWorkspaceUnwatched": "is about the exporter",
+    "BrazeCDIApiUnreachable": "says that Braze is down",
+    "BrazeCDIApiUnauthorized": "says that Braze refuses the key",
+}
+"""Alerts that may fire while Braze is down, and why."""
+
+OF_A_SCHEDULE = {
+    "BrazeCDISyncLate",
+    "BrazeCDISyncFailed",
+    "BrazeCDIScheduledSyncMissed",
+    "BrazeCDISourceDataStale",
+}
+"""Alerts that say nothing of event-driven integrations."""
+
+OF_ALL = {
+    "BrazeCDISyncConfigError": "no event heals a wrong configuration",
+    "BrazeCDISyncFailing": "runs that fail twice in a row are wrong, whatever started them",
+    "BrazeCDISyncStuck": "a run that hangs is wrong, whatever started it",
+    "BrazeCDIRowsFailing": "rows that are lost are lost",
+    "BrazeCDISyncSlow": "measured by the integration's own runs",
+    "BrazeCDISyncRowsUnusual": "measured by the integration's own runs",
+    "BrazeCDIUnknownStatus": "is about the exporter's vocabulary",
+    "BrazeCDIIntegrationDisappeared": "is about the list",
+    "BrazeCDIHistoryGap": "is about the counters",
+    "BrazeCDIDataNotRefreshed": "is about what is known, not about runs",
+    "BrazeCDIRateLimitNearlySpent": "is about the workspace",
+}
+"""Alerts that event-driven integrations and their workspaces have too, and why."""
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
-def test_what_is_written_holds(path: Path, tmp_path: Path) -> None:
+def test_what_is_written_holds(path: Path) -> None:
     """Each alert fires, with its words, and clears as the tests beside the rules say."""
-    check(stories(path), tmp_path)
+    found = complaint(path)
+    assert not found, found
 
 
 @pytest.mark.parametrize(
@@ -46,6 +96,68 @@ def test_the_same_holds(path: Path, change: Change, tmp_path: Path) -> None:
     changed = [change(story) for story in stories(path)]
     assert changed != stories(path)
     check(changed, tmp_path)
+
+
+@pytest.mark.parametrize("change", [scrapes_missed_while_firing, exporter_restarted_while_firing])
+def test_what_fires_goes_on(change: Change, tmp_path: Path) -> None:
+    """Neither missed scrapes nor a restart end an alert, to begin it anew a moment later."""
+    check([change(story) for story in TOLD if first_alert(story) is not None], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [two_instances, instance_replaced, scrapes_missed, exporter_restarted, renamed]
+)
+def test_silence_stays(change: Change, tmp_path: Path) -> None:
+    """What is well stays silent with two instances, a new one, missed scrapes, other names."""
+    well = [
+        story
+        for story in SILENT
+        if not any(test["exp_samples"] for test in story["promql_expr_test"])
+    ]
+    assert len(well) >= 2
+    check([change(story) for story in well], tmp_path)
+
+
+def _held(alert: str) -> int:
+    return minute(ALERTS[alert].get("for", "0m"))
+
+
+def _fires_first(story: Story) -> set[str]:
+    """The alerts that fire first in this story."""
+    fires = first_alert(story)
+    return {
+        test["alertname"]
+        for test in story.get("alert_rule_test", [])
+        if test["exp_alerts"] and minute(test["eval_time"]) == fires
+    }
+
+
+def test_an_outage_is_one_alert_not_one_of_each_kind(tmp_path: Path) -> None:
+    """Where Braze was down before something went wrong, that is all that is said."""
+    told: list[Story] = []
+    about: set[str] = set()
+    for story in TOLD:
+        alerts = _fires_first(story) - set(NOT_OF_BRAZE)
+        moment = min((began(story, _held(alert)) or 0 for alert in alerts), default=0)
+        if moment:
+            told.append(braze_down(story, moment))
+            about |= alerts
+    assert about == set(ALERTS) - set(NOT_OF_BRAZE)
+    check(told, tmp_path)
+
+
+def test_what_has_no_schedule_is_not_late(tmp_path: Path) -> None:
+    """Event-driven integrations are never late, missed or stale, whatever their age."""
+    told = [story for story in TOLD if _fires_first(story) & OF_A_SCHEDULE]
+    assert set().union(*map(_fires_first, told)) == OF_A_SCHEDULE
+    check([without_schedule(story) for story in told], tmp_path)
+
+
+def test_each_alert_is_tested_for_each_kind_of_silence() -> None:
+    """An alert is silent without a schedule and while Braze is down, or it is said why not."""
+    exporters = {name for name, why in NOT_OF_BRAZE.items() if why}
+    assert set(ALERTS) == OF_A_SCHEDULE | set(OF_ALL) | exporters
+    assert not OF_A_SCHEDULE & (set(OF_ALL) | exporters)
 
 
 def _tests_of(alert: str) -> list[tuple[Story, Story]]:
@@ -81,6 +193,36 @@ def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
         for of, after in _tests_of(alert)
         if of is story and not after["exp_alerts"]
     )
+
+
+def _limits() -> dict[str, Any]:
+    """The limits that are numbers, each a little nearer to what is normal."""
+    limits = Thresholds()
+    # The next below two failures is one; of a rate limit it is what is left that counts.
+    nearer = {"failures_in_a_row": 0.5, "failed_writes": 0.6, "rate_limit_share": 1.1}
+    values = {each.name: getattr(limits, each.name) for each in fields(limits)}
+    return {
+        name: value * nearer.get(name, 0.9)
+        for name, value in values.items()
+        if not isinstance(value, str)
+    }
+
+
+@pytest.mark.parametrize(("limit", "value"), _limits().items())
+def test_just_below_a_limit_nothing_fires(limit: str, value: Any, tmp_path: Path) -> None:
+    """A limit that is a little lower makes an alert fire where a test says that it must not."""
+    means = next(each for each in fields(Thresholds) if each.name == limit).metadata["means"]
+    about = {f"BrazeCDI{name}" for name in re.findall(r"(\w+):", means)}
+    assert about <= set(ALERTS)
+    told = [
+        story
+        for story in TOLD
+        if about & {test["alertname"] for test in story.get("alert_rule_test", [])}
+    ]
+    rules = tmp_path / "rules.yml"
+    rules.write_text(rule_file(replace(Thresholds(), **{limit: value})), "utf-8")
+    found = judged(told, tmp_path, rules)
+    assert all(f"alertname: {alert}" in found for alert in about), found
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)

@@ -62,6 +62,14 @@ def test_promtool_has_no_complaint() -> None:
     assert f"{len(RULES)} rules found" in checked.stdout
 
 
+def test_the_example_configuration_loads_the_rules() -> None:
+    """promtool finds the rules by the example of Prometheus, and nothing wrong in either."""
+    command = [program("promtool"), "check", "config", str(ROOT / "prometheus" / "prometheus.yml")]
+    checked = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(RULES)} rules found" in checked.stdout
+
+
 def test_the_prometheus_rule_is_the_same() -> None:
     """The object for the Prometheus operator holds the same groups."""
     made = yaml.safe_load(PROMETHEUS_RULE.read_text("utf-8"))

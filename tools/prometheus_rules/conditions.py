@@ -1,7 +1,8 @@
 """Conditions on one integration that several rules share.
 
 Ages are measured to when the integration's data was last confirmed, not to now: while Braze
-cannot be read nothing becomes late, and nothing that was late seems mended.
+cannot be read nothing becomes late, and nothing that was late seems mended. That what is known
+has itself grown old is said by ApiUnreachable and DataNotRefreshed.
 """
 
 from cdi_exporter import catalog
@@ -13,6 +14,7 @@ from tools.prometheus_rules.promql import (
     by,
     highest,
     indented,
+    newest,
     number,
     of_integration,
 )
@@ -48,10 +50,18 @@ class Conditions:
 
     @property
     def success_age(self) -> str:
-        """Age of the last success, else of the history, at the last confirmation."""
+        """Age of the last success, else of the history, where it is known when that is late.
+
+        At the last confirmation; what was backfilled has none, there it is the age just then.
+        So it is for what was never confirmed, but not while its workspace cannot be read.
+        """
         success = self.newest(catalog.LAST_SUCCESS)
         start = self.newest(catalog.HISTORY_START)
-        return self.age(bracketed(both("or", success, start)))
+        since = bracketed(both("or", success, start))
+        down = f"{highest(catalog.UP, self.limits.api_window)} == 0"
+        now = bracketed(f"0 * {self.stale_after} + time()\nunless on (workspace)\n  {down}")
+        then = bracketed(both("or", self.confirmed, now))
+        return bracketed(both("-", then, since))
 
     @property
     def stale_after(self) -> str:
@@ -66,12 +76,22 @@ class Conditions:
     @property
     def failed_and_rare(self) -> str:
         """The last run failed and the next attempt is far from it."""
+        wait = bracketed(both("or", self._wait, self._usual_wait))
+        rare = f"{wait}\n> {number(self.limits.rare_after)}"
+        return f"{rare}\nand\n{indented(self.status('error'))}"
+
+    @property
+    def _wait(self) -> str:
+        """From the end of the last run to the next scheduled one."""
         finish = self.newest(catalog.LAST_SYNC_FINISH)
         start = self.newest(catalog.LAST_SYNC_START)
         ended = bracketed(both("or", finish, start))
-        wait = bracketed(both("-", self.newest(catalog.NEXT_SCHEDULED_SYNC), ended))
-        rare = f"{wait}\n> {number(self.limits.rare_after)}"
-        return f"{rare}\nand\n{indented(self.status('error'))}"
+        return bracketed(both("-", self.newest(catalog.NEXT_SCHEDULED_SYNC), ended))
+
+    @property
+    def _usual_wait(self) -> str:
+        """The same where the key may not read the schedule; event-driven ones have none."""
+        return f"{self.newest(catalog.TYPICAL_INTERVAL)}\nand\n{indented(self.stale_after)}"
 
     @property
     def missed(self) -> str:
@@ -95,11 +115,14 @@ class Conditions:
 
     @property
     def readable(self) -> str:
-        """The end of an expression that is silent where the workspace cannot be read.
+        """The workspace got through within the window after which ApiUnreachable speaks."""
+        return f"{highest(catalog.UP, self.limits.api_window)} == 1"
 
-        The window is that after which ApiUnreachable speaks.
-        """
-        return f"and on (workspace)\n  {highest(catalog.UP, self.limits.api_window)} == 1"
+    @property
+    def unread(self) -> str:
+        """No refresh of the workspace has ended for long, whether it failed or not."""
+        refreshed = newest(catalog.LAST_REFRESH, self.limits.lookback)
+        return f"time() - {refreshed} > {number(self.limits.unrefreshed_after)}"
 
     def unless(self, condition: str) -> str:
         """The end of an expression that is silent where the condition holds."""

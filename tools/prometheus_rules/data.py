@@ -7,7 +7,6 @@ from tools.prometheus_rules.promql import (
     PRESENCE,
     both,
     bracketed,
-    by,
     increase,
     indented,
     newest,
@@ -19,23 +18,22 @@ from tools.prometheus_rules.syncs import AGE, INTO, NAME
 from tools.prometheus_rules.thresholds import Thresholds
 
 
-def data_alerts(limits: Thresholds) -> Group:
+def data_alerts(limits: Thresholds) -> tuple[Alert, ...]:
     """Rows are lost, or the runs carry something odd."""
     conditions, facts = Conditions(limits), Facts(limits)
-    rules = (
+    return (
         _rows_failing(conditions, facts),
         _source_stale(conditions, facts),
         _slow(conditions, facts),
         _rows_unusual(conditions, facts),
         _unknown_status(conditions, facts),
     )
-    return Group("braze-cdi-data", "What runs carry", rules)
 
 
 def knowledge_alerts(limits: Thresholds) -> Group:
     """What is known of an integration is incomplete or old."""
     conditions, facts = Conditions(limits), Facts(limits)
-    rules = (_disappeared(conditions), _gap(), _not_refreshed(conditions, facts))
+    rules = (_disappeared(conditions), _gap(conditions), _not_refreshed(conditions, facts))
     # A day of history is read for each integration: not at every evaluation.
     return Group("braze-cdi-knowledge", "What is known of integrations", rules, interval="2m")
 
@@ -44,7 +42,8 @@ def _rows_failing(conditions: Conditions, facts: Facts) -> Alert:
     limits = conditions.limits
     failed = conditions.newest(catalog.LAST_SYNC_ROWS_FAILED)
     synced = conditions.newest(catalog.LAST_SYNC_ROWS_SYNCED)
-    every = bracketed(both("+", failed, synced))
+    # Where Braze does not say how many rows were synced, none was as far as is known.
+    every = bracketed(both("+", failed, bracketed(both("or", synced, f"0 * {failed}"))))
     share, least = number(limits.failed_share), number(limits.failed_rows_at_least)
     many = number(limits.failed_rows)
     choices = (
@@ -58,7 +57,7 @@ def _rows_failing(conditions: Conditions, facts: Facts) -> Alert:
         severity="warning",
         expr="\nor\n".join(bracketed(choice) for choice in choices),
         held="5m",
-        keep="10m",
+        keep="15m",
         summary=f"Rows do not reach {INTO}",
         description=f"{NAME}: {facts.rows()} of the last run failed; it ended with "
         f"{facts.status()}.{facts.rows_of_hour()}",
@@ -82,7 +81,7 @@ def _source_stale(conditions: Conditions, facts: Facts) -> Alert:
         severity="warning",
         expr=f"{watermark}\n> {limit}\nand {SAME}\n{indented(bracketed(conditions.fresh))}",
         held="1h",
-        keep="10m",
+        keep="15m",
         summary=f"Syncs into {INTO} succeed, but bring no new data",
         description=f"{NAME}: the newest row in Braze was {AGE} old when it was last looked at, "
         f"updated at {facts.of_integration(catalog.WATERMARK, TIME)}; {facts.last_success()}.",
@@ -151,11 +150,14 @@ def _unknown_status(conditions: Conditions, facts: Facts) -> Alert:
 
 def _disappeared(conditions: Conditions) -> Alert:
     before = newest(catalog.INTEGRATION_INFO, "1d", labels=catalog.INTEGRATION)
-    now = newest(catalog.INTEGRATION_INFO, conditions.limits.lookback, labels=PRESENCE)
+    lookback = conditions.limits.lookback
+    now = newest(catalog.INTEGRATION_INFO, lookback, labels=PRESENCE)
+    # An outage takes nothing from the exposition, but an exporter that starts in one knows nothing.
+    read = both("or", conditions.readable, newest(catalog.LAST_REFRESH, lookback))
     return Alert(
         name="IntegrationDisappeared",
         severity="warning",
-        expr=f"{before}\nunless on {by(PRESENCE)}\n  {now}\n{conditions.readable}",
+        expr=f"{before}\nunless {SAME}\n  {now}\nand on (workspace)\n{indented(bracketed(read))}",
         held="30m",
         keep="15m",
         summary=f"Integrations of {INTO} are no longer listed",
@@ -169,12 +171,16 @@ def _disappeared(conditions: Conditions) -> Alert:
     )
 
 
-def _gap() -> Alert:
+def _gap(conditions: Conditions) -> Alert:
+    # The gap of an exporter that did not run shows in its first sample: `increase` misses that.
+    before = newest(catalog.HISTORY_GAPS, "1d", offset="1h")
+    since = both("-", conditions.newest(catalog.HISTORY_GAPS), before)
     return Alert(
         name="HistoryGap",
         severity="warning",
-        expr=f"{increase(catalog.HISTORY_GAPS, '1h')} > 0",
+        expr=f"{increase(catalog.HISTORY_GAPS, '1h')} > 0\nor\n{bracketed(since)} > 0",
         held="",
+        keep="15m",
         summary=f"Runs of syncs into {INTO} may have gone uncounted",
         description=f"{NAME}: within the last hour the history that Braze lists ended, or was "
         "cut, before runs that were known. Counters may lack runs; the last status is right.",
@@ -186,17 +192,26 @@ def _gap() -> Alert:
 
 
 def _not_refreshed(conditions: Conditions, facts: Facts) -> Alert:
+    limits = conditions.limits
+    allowed = number(limits.unrefreshed_after)
+    old = f"time() - {conditions.confirmed} > {allowed}"
+    known = newest(catalog.INTEGRATION_INFO, limits.lookback, labels=catalog.INTEGRATION)
+    long_ago = newest(
+        catalog.INTEGRATION_INFO, limits.lookback, labels=PRESENCE, offset=f"{allowed}s"
+    )
     failing = f"{conditions.newest(catalog.INTEGRATION_UP)} == 0"
-    age = f"time() - {conditions.confirmed}"
-    never = f"{failing}\nunless {SAME}\n{indented(conditions.confirmed)}"
-    old = f"{age} > {number(conditions.limits.unrefreshed_after)}"
+    known_long = bracketed(f"{known}\nand {SAME}\n{indented(long_ago)}")
+    unconfirmed = bracketed(both("or", failing, known_long))
+    never = f"{unconfirmed}\nunless {SAME}\n{indented(conditions.confirmed)}"
     since = facts.of_integration(
         catalog.INTEGRATION_LAST_REFRESH, f"last confirmed at {TIME}", "never read yet"
     )
     return Alert(
         name="DataNotRefreshed",
         severity="warning",
-        expr=f"{bracketed(both('or', old, bracketed(never)))}\n{conditions.readable}",
+        expr=f"{bracketed(both('or', old, bracketed(never)))}\n"
+        f"and on (workspace)\n{indented(conditions.readable)}\n"
+        f"unless on (workspace)\n{indented(conditions.unread)}",
         held="15m",
         keep="15m",
         summary=f"What is known of syncs into {INTO} is old",

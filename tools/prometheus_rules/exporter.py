@@ -2,7 +2,7 @@
 
 from cdi_exporter import catalog
 from tools.prometheus_rules.facts import OVERVIEW
-from tools.prometheus_rules.promql import increase, newest
+from tools.prometheus_rules.promql import increase, newest, number
 from tools.prometheus_rules.rule import Alert, Group
 from tools.prometheus_rules.thresholds import Thresholds
 
@@ -40,7 +40,7 @@ def _availability(limits: Thresholds) -> tuple[Alert, ...]:
             held="15m",
             summary="One of several cdi-exporters is down",
             description=f"{_WHERE} does not answer Prometheus; another exporter of this job does. "
-            "Workspaces that only this one reads are not watched.",
+            "A workspace that only this one reads has an alert of its own.",
             action="See whether the process runs, read its log, start it again.",
             dashboard=OVERVIEW,
             means="Prometheus cannot scrape this exporter, but another of the same job.",
@@ -82,7 +82,7 @@ def _health(limits: Thresholds) -> tuple[Alert, ...]:
         Alert(
             name="StateWritesFailing",
             severity="warning",
-            expr=f"{writes} > 0",
+            expr=f"{writes} >= {number(limits.failed_writes)}",
             held="5m",
             keep="10m",
             summary="cdi-exporter cannot write its state file",

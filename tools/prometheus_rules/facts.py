@@ -37,6 +37,13 @@ REASONS = {
 """Values of the label `reason`, in words."""
 
 
+NO_REASON = (
+    "no request failed, but no refresh comes to its end: they wait for the API rate limit, "
+    "which something else spends, or the exporter hangs"
+)
+"""Why a workspace that gets through is not read."""
+
+
 class Facts:
     """Queries about the integration or workspace that an alert names."""
 
@@ -52,6 +59,15 @@ class Facts:
         matchers = ",".join(f"{label}=%q" for label in labels) + further
         return f"last_over_time({selector(metric, matchers)}[{self._lookback}])"
 
+    def _state(self, metric: Metric, labels: tuple[str, ...], of: str) -> str:
+        """The state that is 1: now, or where a scrape was missed the newest.
+
+        The state that an instance told before another took over must not be among them.
+        """
+        matchers = ",".join(f"{label}=%q" for label in labels)
+        now, newest = selector(metric, matchers), self._newest(metric, labels)
+        return f"max by ({of}) ({now}) == 1 or on () max by ({of}) ({newest}) == 1"
+
     def of_integration(self, metric: Metric, found: str, otherwise: str = "") -> str:
         """The value of a metric of this integration, written as `found`."""
         labels = ("workspace", "integration_id")
@@ -65,14 +81,15 @@ class Facts:
     def status(self) -> str:
         """The status of this integration's last run, as Braze calls it."""
         labels = ("workspace", "integration_id")
-        query = f"max by (status) ({self._newest(catalog.LAST_SYNC_STATUS, labels)}) == 1"
-        return self._asked(query, labels, '{{ . | first | label "status" }}', "unknown")
+        query = self._state(catalog.LAST_SYNC_STATUS, labels, "status")
+        return self._asked(query, (*labels, *labels), '{{ . | first | label "status" }}', "unknown")
 
     def failures(self) -> str:
-        """`; 3 failed runs in a row`, or nothing where there are fewer than two."""
+        """`; 3 failed runs in a row`, or nothing where none failed."""
         labels = ("workspace", "integration_id")
-        query = f"max({self._newest(catalog.CONSECUTIVE_FAILURES, labels)}) > 1"
-        return self._asked(query, labels, f"; {COUNT} failed runs in a row", "")
+        query = f"max({self._newest(catalog.CONSECUTIVE_FAILURES, labels)}) > 0"
+        runs = f"{{{{ if eq ({VALUE}) 1.0 }}}} failed run{{{{ else }}}} failed runs in a row"
+        return self._asked(query, labels, f"; {COUNT}{runs}{{{{ end }}}}", "")
 
     def last_success(self) -> str:
         """When this integration last succeeded, or since when it has not."""
@@ -82,9 +99,9 @@ class Facts:
         return self.of_integration(catalog.LAST_SUCCESS, f"last success at {TIME}", never)
 
     def next_run(self) -> str:
-        """When this integration runs next."""
+        """When this integration runs next, as far as the list tells."""
         return self.of_integration(
-            catalog.NEXT_SCHEDULED_SYNC, f"next attempt at {TIME}", "no attempt is scheduled"
+            catalog.NEXT_SCHEDULED_SYNC, f"next attempt at {TIME}", "no next attempt is known"
         )
 
     def rows(self) -> str:
@@ -116,8 +133,8 @@ class Facts:
     def reason(self) -> str:
         """Why this workspace cannot be read, in words."""
         labels = ("workspace",)
-        query = f"max by (reason) ({self._newest(catalog.REFRESH_ERROR, labels)}) == 1"
-        return self._asked(query, labels, _in_words(), "the exporter's log tells")
+        query = self._state(catalog.REFRESH_ERROR, labels, "reason")
+        return self._asked(query, (*labels, *labels), _in_words(), NO_REASON)
 
 
 def _in_words() -> str:

@@ -65,11 +65,16 @@ def groups(limits: Thresholds | None = None) -> tuple[Group, ...]:
         recordings(limits),
         exporter_alerts(limits),
         workspace_alerts(limits),
-        sync_alerts(limits),
-        data_alerts(limits),
+        _run_alerts(limits),
         knowledge_alerts(limits),
         service_levels(limits),
     )
+
+
+def _run_alerts(limits: Thresholds) -> Group:
+    """One group: what mutes another alert in Alertmanager must not end after it."""
+    rules = (*sync_alerts(limits), *data_alerts(limits))
+    return Group("braze-cdi-runs", "Sync runs and what they carry", rules)
 
 
 def alerts(made: Sequence[Group]) -> Iterator[Alert]:

@@ -24,12 +24,17 @@ def selector(metric: Metric, matchers: str = "") -> str:
 
 
 def newest(
-    metric: Metric, window: str, matchers: str = "", labels: Sequence[str] | None = None
+    metric: Metric,
+    window: str,
+    matchers: str = "",
+    labels: Sequence[str] | None = None,
+    offset: str = "",
 ) -> str:
     """The newest value within the window, by the metric's own labels where none are given."""
+    moved = f" offset {offset}" if offset else ""
     return (
         f"max by {by(labels or metric.labels)} "
-        f"(last_over_time({selector(metric, matchers)}[{window}]))"
+        f"(last_over_time({selector(metric, matchers)}[{window}]{moved}))"
     )
 
 

@@ -33,8 +33,9 @@ class Alert:
     keep: str | None = None
     """`keep_firing_for`: bridges what interrupts the condition though nothing was mended.
 
-    Who mutes another alert (see alertmanager.yml) is kept longer than that one, or its end
-    would let the other speak for a moment.
+    What another alert mutes (see alertmanager.yml) is kept as long as that one and stands
+    after it in the same group. Alertmanager forgets an alert that ends while it is muted, but
+    not that it was told: the next such alert would be silent until it is time to repeat it.
     """
 
     @property

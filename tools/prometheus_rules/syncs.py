@@ -4,7 +4,7 @@ from cdi_exporter import catalog
 from tools.prometheus_rules.conditions import Conditions
 from tools.prometheus_rules.facts import DURATION, OF_INTEGRATION, TIME, Facts
 from tools.prometheus_rules.promql import indented, number
-from tools.prometheus_rules.rule import Alert, Group
+from tools.prometheus_rules.rule import Alert
 from tools.prometheus_rules.thresholds import Thresholds
 
 NAME = "{{ $labels.integration_name }}"
@@ -12,10 +12,10 @@ INTO = "Braze workspace {{ $labels.workspace }}"
 AGE = "{{ $value | humanizeDuration }}"
 
 
-def sync_alerts(limits: Thresholds) -> Group:
+def sync_alerts(limits: Thresholds) -> tuple[Alert, ...]:
     """Something is wrong with the runs of an integration."""
     conditions, facts = Conditions(limits), Facts(limits)
-    rules = (
+    return (
         _late(conditions, facts),
         _config_error(conditions, facts),
         _failed(conditions, facts),
@@ -23,7 +23,6 @@ def sync_alerts(limits: Thresholds) -> Group:
         _missed(conditions, facts),
         _stuck(conditions, facts),
     )
-    return Group("braze-cdi-syncs", "Sync runs", rules)
 
 
 def _late(conditions: Conditions, facts: Facts) -> Alert:
@@ -68,7 +67,7 @@ def _failed(conditions: Conditions, facts: Facts) -> Alert:
         severity="warning",
         expr=conditions.failed_and_rare,
         held="5m",
-        keep="12m",
+        keep="15m",
         summary=f"Syncs into {INTO} failed, and their next attempt is far away",
         description=f"{NAME}: the last run ended with error{facts.failures()}; "
         f"{facts.last_success()}, {facts.next_run()}.",
@@ -90,7 +89,7 @@ def _failing(conditions: Conditions, facts: Facts) -> Alert:
         + conditions.unless(conditions.status("config_error"))
         + conditions.unless(conditions.failed_and_rare),
         held="5m",
-        keep="12m",
+        keep="15m",
         summary=f"Syncs into {INTO} keep failing",
         description=f'{NAME}: {{{{ $value | printf "%.0f" }}}} failed runs in a row; '
         f"{facts.last_success()}, {facts.next_run()}.",
@@ -110,7 +109,7 @@ def _missed(conditions: Conditions, facts: Facts) -> Alert:
         severity="warning",
         expr=f"{conditions.missed}\nand on (workspace)\n{indented(listed)}",
         held="10m",
-        keep="10m",
+        keep="15m",
         summary=f"Scheduled syncs into {INTO} did not start",
         description=f"{NAME}: the run scheduled for "
         f"{facts.of_integration(catalog.NEXT_SCHEDULED_SYNC, TIME)} is overdue by {AGE} "
@@ -131,7 +130,7 @@ def _stuck(conditions: Conditions, facts: Facts) -> Alert:
         severity="warning",
         expr=conditions.stuck,
         held="5m",
-        keep="10m",
+        keep="15m",
         summary=f"Syncs into {INTO} do not end",
         description=f"{NAME}: a run has been under way for {AGE}{usual}; it started at "
         f"{facts.of_integration(catalog.RUNNING_SYNC_START, TIME)}.",

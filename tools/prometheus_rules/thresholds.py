@@ -94,7 +94,23 @@ class Thresholds:
     )
     unrefreshed_after: float = field(
         default=HOUR,
-        metadata=_means("DataNotRefreshed: an integration that was not confirmed for this long"),
+        metadata=_means(
+            "DataNotRefreshed: an integration that was not confirmed for this long; "
+            "ApiUnreachable: a workspace of which no refresh has ended for this long"
+        ),
+    )
+    unwatched_within: str = field(
+        default="6h",
+        metadata=_means(
+            "WorkspaceUnwatched: for how long a workspace is missed that nobody reads any more"
+        ),
+    )
+    failed_writes: float = field(
+        default=3,
+        metadata=_means(
+            "StateWritesFailing: failed writes within 15 minutes; a single one is made up for "
+            "by the next"
+        ),
     )
     rate_limit_share: float = field(
         default=0.1, metadata=_means("RateLimitNearlySpent: share of the limit that is left")

@@ -1,8 +1,9 @@
 """Alerts on a workspace and the Braze API."""
 
 from cdi_exporter import catalog
+from tools.prometheus_rules.conditions import Conditions
 from tools.prometheus_rules.facts import OF_WORKSPACE, TIME, Facts
-from tools.prometheus_rules.promql import both, by, highest, newest, number
+from tools.prometheus_rules.promql import both, bracketed, by, highest, indented, newest, number
 from tools.prometheus_rules.rule import Alert, Group
 from tools.prometheus_rules.thresholds import Thresholds
 
@@ -11,12 +12,22 @@ REFUSED = 'reason=~"unauthorized|forbidden"'
 
 def workspace_alerts(limits: Thresholds) -> Group:
     """A workspace cannot be read, or soon."""
-    rules = (_unreachable(limits), _unauthorized(limits), _rate_limit(limits))
+    rules = (
+        _unreachable(limits),
+        _unauthorized(limits),
+        _unwatched(limits),
+        _rate_limit(limits),
+    )
     return Group("braze-cdi-workspaces", "Workspaces and the Braze API", rules)
 
 
 def _refused(window: str) -> str:
     return f"{highest(catalog.REFRESH_ERROR, window, REFUSED, catalog.WORKSPACE)} == 1"
+
+
+def _other_error(window: str) -> str:
+    others = 'reason!~"unauthorized|forbidden"'
+    return f"{highest(catalog.REFRESH_ERROR, window, others, catalog.WORKSPACE)} == 1"
 
 
 def _since(limits: Thresholds) -> str:
@@ -27,10 +38,14 @@ def _since(limits: Thresholds) -> str:
 
 def _unreachable(limits: Thresholds) -> Alert:
     never_up = f"{highest(catalog.UP, limits.api_window)} == 0"
+    # Refusals amid other errors are no matter of the key alone.
+    refused = f"{_refused(limits.lookback)}\nunless\n  {_other_error(limits.lookback)}"
+    unread = Conditions(limits).unread
     return Alert(
         name="ApiUnreachable",
         severity="critical",
-        expr=f"{never_up}\nunless on (workspace)\n  {_refused(limits.api_window)}",
+        expr=f"{bracketed(both('or', never_up, unread))}\n"
+        f"unless on (workspace)\n{indented(bracketed(refused))}",
         held="5m",
         summary="Braze workspace {{ $labels.workspace }} cannot be read: its syncs go unseen",
         description="Workspace {{ $labels.workspace }}: "
@@ -39,7 +54,7 @@ def _unreachable(limits: Thresholds) -> Alert:
         "problem; then at network, DNS and proxy.",
         dashboard=OF_WORKSPACE,
         means="No refresh of the workspace got through for a while, for another reason than "
-        "its key.",
+        "its key; or none has ended for an hour.",
     )
 
 
@@ -58,6 +73,27 @@ def _unauthorized(limits: Thresholds) -> Alert:
         "the exporter's address, and has cdi.integration_list and cdi.integration_job_status.",
         dashboard=OF_WORKSPACE,
         means="Braze answers 401 or 403: the key was revoked, replaced, or lacks a permission.",
+    )
+
+
+def _unwatched(limits: Thresholds) -> Alert:
+    before = newest(catalog.UP, limits.unwatched_within)
+    now = newest(catalog.UP, limits.lookback)
+    scraped = f'max (last_over_time(up{{job="{limits.job}"}}[{limits.lookback}])) == 1'
+    return Alert(
+        name="WorkspaceUnwatched",
+        severity="critical",
+        expr=f"{before}\nunless on (workspace)\n  {now}\nand on ()\n  {scraped}",
+        held="10m",
+        summary="Braze workspace {{ $labels.workspace }} is no longer watched: its syncs go unseen",
+        description="Workspace {{ $labels.workspace }}: no exporter has told of it for 15 "
+        "minutes, though one answers Prometheus.",
+        action="See in Prometheus under Status, Targets which target of the exporter fails or "
+        "is missing, and whether the exporter's configuration still has the workspace.",
+        dashboard=OF_WORKSPACE,
+        means=f"A workspace that was read within the last {limits.unwatched_within} is read by "
+        "no exporter any more, though one is up: a target fails or is gone, or the workspace "
+        "left the configuration.",
     )
 
 
