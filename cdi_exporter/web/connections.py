@@ -8,12 +8,15 @@ from collections.abc import Callable
 from socket import socket
 from typing import Any, Final
 
+import structlog
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
 from cdi_exporter.web.security import ServerContext
+
+log = structlog.get_logger()
 
 MOST_CONNECTIONS = 500
 """Of one listener, with those in their handshake; a new one takes the place of an idle one."""
@@ -56,6 +59,7 @@ class Connection(H11Protocol):
         context = transport.get_extra_info("sslcontext")
         certificate = transport.get_extra_info("peercert")
         if isinstance(context, ServerContext) and not context.admits(certificate):
+            log.debug("client refused", client=self.client, problem="none of client_allowed_sans")
             transport.abort()
             return
         self._await_head()
@@ -187,7 +191,8 @@ class Door:
                 }
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: connection, accepted, **limits)
-        except OSError:  # TLS did not come about
+        except OSError as error:
+            log.debug("TLS handshake failed", problem=str(error))
             self._forget(connection)
         except asyncio.CancelledError:
             self._forget(connection)
