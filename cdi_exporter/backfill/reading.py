@@ -87,11 +87,11 @@ class Reading:
     async def first_pages(self) -> None:
         """Read the newest page of each history that has none as new as the range."""
         wanted = [each for each in self._chosen if not self._current(each)]
-        await self._all("first pages", wanted, lambda each: not self._current(each))
+        await self._all("first pages", wanted, lambda each: int(not self._current(each)))
 
     async def rest(self) -> None:
         """Read all that is missing."""
-        await self._all("reading", self.readable, self._missing)
+        await self._all("reading", self.readable, self.estimate)
 
     def left(self) -> dict[str, int]:
         """About how many requests are missing, by workspace."""
@@ -158,10 +158,10 @@ class Reading:
     # Asking
 
     async def _all(
-        self, stage: str, wanted: Sequence[Chosen], missing: Callable[[Chosen], bool]
+        self, stage: str, wanted: Sequence[Chosen], expected: Callable[[Chosen], int]
     ) -> None:
-        """Read on in all of them, a few at a time in each workspace."""
-        self._left = {each: self.estimate(each) for each in wanted}
+        """Read on in all of them while requests are expected, a few at a time per workspace."""
+        self._left = {each: expected(each) for each in wanted}
         self._done = 0
         self._progress.begin(stage, sum(self._left.values()))
         by_workspace = groupby(wanted, key=lambda each: each.workspace)
@@ -170,16 +170,16 @@ class Reading:
             async with asyncio.TaskGroup() as tasks:
                 for queue in queues:
                     for _ in range(AT_ONCE):
-                        tasks.create_task(self._work(queue, missing))
+                        tasks.create_task(self._work(queue, expected))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             self._progress.end()
 
-    async def _work(self, queue: Iterator[Chosen], missing: Callable[[Chosen], bool]) -> None:
+    async def _work(self, queue: Iterator[Chosen], expected: Callable[[Chosen], int]) -> None:
         for chosen in queue:
             try:
-                await self._read(chosen, missing)
+                await self._read(chosen, expected)
             except ApiError as error:
                 await self._failed(chosen, error)
             self._left[chosen] = 0
@@ -219,12 +219,12 @@ class Reading:
             return False
         return True
 
-    async def _read(self, chosen: Chosen, missing: Callable[[Chosen], bool]) -> None:
-        """Read pages of one history while any is missing. Raises ApiError."""
+    async def _read(self, chosen: Chosen, expected: Callable[[Chosen], int]) -> None:
+        """Read pages of one history while any is expected. Raises ApiError."""
         extent = self._histories.extent(chosen.source)
         vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE_SIZE
         resumed = True
-        while missing(chosen):
+        while self._left[chosen]:
             reach = self._stretch(chosen)
             try:
                 page, reached = await self._page(chosen, reach)
@@ -236,7 +236,8 @@ class Reading:
             resumed = False
             unplaced = page.invalid + page.undated_running
             news = self._histories.take(chosen.source, reached, page.runs, unplaced)
-            self._took(chosen)
+            self._left[chosen] = expected(chosen)
+            self._tell()
             vain = 0 if news else vain + 1
             if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
                 msg = "the pages of its history lead nowhere new"
@@ -255,10 +256,9 @@ class Reading:
         turn = await client.turn(Endpoint.HISTORY, self._traffic[chosen.workspace])
         return await client.history(chosen.id, cursor, turn)
 
-    def _took(self, chosen: Chosen) -> None:
-        """Tell how far it is."""
+    def _tell(self) -> None:
+        """Tell how far it is, with one more request done."""
         self._done += 1
-        self._left[chosen] = self.estimate(chosen)
         left = _by_workspace(self._left)
         self._progress.at(self._done, self._done + sum(left.values()), self.seconds(left))
 

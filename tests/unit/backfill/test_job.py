@@ -60,6 +60,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
         "about 79 requests to go, 1m58s at half of the budget share",
         f"about 100 MB of OpenMetrics text in at most 31 files in {tmp_path}",
     ]
+    assert told.progress == ["first pages: 2 of 2, 0 left, about 0s to go"]
     assert not files(tmp_path)
     assert len(braze.traffic[HISTORY].times) == 2
     backfill(options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h")), braze)
@@ -106,7 +107,7 @@ def _size(output: Path) -> int:
         ({"step": 600.0}, "a step of 10m leaves holes, since Prometheus looks back for 5 minutes"),
         (
             {"until": parse_moment("2h")},
-            "blocks of the last 3 hours may cost Prometheus what it has scraped since",
+            "a block of the last 3 hours makes Prometheus forget, at a restart, what it scraped",
         ),
         (
             {"labels": LABELS[:1]},

@@ -1,0 +1,93 @@
+"""The command line: what its mistakes are told as, and where its lines go."""
+
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.cli import main
+from cdi_exporter.cli.backfill import Stderr
+
+KEY = "key-of-the-command"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that nobody answers for: no test here may ask it."""
+    monkeypatch.setenv("BRAZE_REST_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("BRAZE_API_KEY", KEY)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (
+            ["--since=yesterday"],
+            "expected a duration ago such as 30d, or a time such as 2026-09-01T00:00:00Z",
+        ),
+        (
+            ["--label=job"],
+            "expected name=value, such as job=braze-cdi",
+        ),
+        (["--step=2h"], "--step=2h: expected whole seconds, from 1s to 1h"),
+        (
+            ["--since=1h", "--until=2h"],
+            "--since=1h --until=2h: no instant lies between, at a step of 4m",
+        ),
+        (
+            ["--label=job=a", "--label=job=b"],
+            "--label: job is given more than once",
+        ),
+        (["--unit=4m"], "No such option '--unit'."),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], line: str
+) -> None:
+    """Exit status 2, and nothing was begun."""
+    output = tmp_path / "out"
+    with pytest.raises(SystemExit) as caught:
+        main(["backfill", f"--output={output}", *flags])
+    assert caught.value.code == 2
+    told = capsys.readouterr()
+    (found,) = told.err.splitlines()
+    assert found.startswith("cdi-exporter: ")
+    assert line in found
+    assert told.out == ""
+    assert not output.exists()
+
+
+def test_a_mistake_in_the_configuration_is_told_as_by_serve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file, the line, the key; the same exit status."""
+    config = tmp_path / "config.yml"
+    config.write_text("workspaces: [{name: a, api_key: x}]\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["backfill", f"--config.file={config}", f"--output={tmp_path / 'out'}"])
+    assert caught.value.code == 2
+    assert "config.yml:1: workspaces[0].endpoint" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 1."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        main(["backfill", f"--output={tmp_path / 'file' / 'out'}"])
+    assert caught.value.code == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"cdi-exporter: {tmp_path / 'file' / 'out'} cannot be used: Not a directory"]
+
+
+def test_log_lines_go_where_stderr_is_at_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress bar takes the place of stderr, to keep such lines above itself."""
+    stream = Stderr()
+    bar = StringIO()
+    monkeypatch.setattr(sys, "stderr", bar)
+    stream.write("warning\n")
+    stream.flush()
+    assert bar.getvalue() == "warning\n"
