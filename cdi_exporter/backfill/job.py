@@ -141,7 +141,7 @@ class Backfill:
             step = format_duration(grid.step)
             yield f"a step of {step} leaves holes, since Prometheus looks back for 5 minutes"
         if plan.now - grid.until < HEAD - 1:
-            yield "a block of the last 3 hours makes Prometheus forget, at a restart, what it scraped"
+            yield "blocks of the last 3 hours make Prometheus forget, at a restart, these hours"
         for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
             yield f"without --label {name}=... the series are not those that are scraped"
 

@@ -107,7 +107,7 @@ def _size(output: Path) -> int:
         ({"step": 600.0}, "a step of 10m leaves holes, since Prometheus looks back for 5 minutes"),
         (
             {"until": parse_moment("2h")},
-            "a block of the last 3 hours makes Prometheus forget, at a restart, what it scraped",
+            "blocks of the last 3 hours make Prometheus forget, at a restart, these hours",
         ),
         (
             {"labels": LABELS[:1]},
