@@ -23,41 +23,40 @@ PANEL_TYPES = {"stat", "table", "bargauge", "state-timeline", "timeseries", "hea
 """Those that Grafana 9.4 has, too."""
 
 
-@BOTH
-def test_nothing_overlaps_or_sticks_out(dashboard: Object) -> None:
-    """Within 24 columns; each cell of the grid has one panel; no hole beside a panel; own IDs."""
-    taken: dict[tuple[int, int], str] = {}
-    everything = [*rows(dashboard), *panels(dashboard)]
-    for panel in everything:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
+def cells(*shown: Object) -> list[tuple[int, int]]:
+    """The cells of the grid that the panels take: column and line."""
+    return [
+        cell
+        for place in (panel["gridPos"] for panel in shown)
         for cell in itertools.product(
             range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
-        ):
-            if not any(panel in row["panels"] for row in rows(dashboard)):
-                assert cell not in taken, (panel["title"], taken[cell])
-                taken[cell] = panel["title"]
-    lines = {y for _, y in taken}
-    assert lines == set(range(max(lines) + 1))
-    assert len(taken) == 24 * len(lines)
-    identities = [panel["id"] for panel in everything]
-    assert sorted(identities) == list(range(1, len(identities) + 1))
+        )
+    ]
+
+
+@BOTH
+def test_nothing_overlaps_or_sticks_out(dashboard: Object) -> None:
+    """The panels fill 24 columns from top to bottom: each cell of the grid has one."""
+    taken = cells(*dashboard["panels"])
+    bottom = max(line for _, line in taken)
+    assert sorted(taken) == list(itertools.product(range(24), range(bottom + 1)))
 
 
 @BOTH
 def test_a_collapsed_row_is_laid_out_too(dashboard: Object) -> None:
-    """Its panels are within it, side by side, below it."""
+    """Its panels fill 24 columns below it; the other rows hold none, as Grafana wants it."""
     (row,) = (each for each in rows(dashboard) if each["collapsed"])
-    cells = [
-        (x, y)
-        for panel in row["panels"]
-        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
-        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert min(y for _, y in cells) == row["gridPos"]["y"] + 1
-    assert {x for x, _ in cells} == set(range(24))
+    taken, top = cells(*row["panels"]), row["gridPos"]["y"] + 1
+    bottom = max(line for _, line in taken)
+    assert sorted(taken) == list(itertools.product(range(24), range(top, bottom + 1)))
     assert all(not each["panels"] for each in rows(dashboard) if not each["collapsed"])
+
+
+@BOTH
+def test_panels_have_ids_of_their_own(dashboard: Object) -> None:
+    """Counted from 1, rows and folded panels too."""
+    identities = [panel["id"] for panel in (*rows(dashboard), *panels(dashboard))]
+    assert sorted(identities) == list(range(1, len(identities) + 1))
 
 
 @EACH_PANEL
