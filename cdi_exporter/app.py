@@ -28,6 +28,9 @@ from cdi_exporter.workspace import Workspace
 
 log = structlog.get_logger()
 
+HEALTH_CONNECTIONS = 50
+"""Of the health address: probes are few."""
+
 Offload = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
@@ -206,7 +209,8 @@ async def serve(
     sockets = [listen(address) for address in options.listen]
     listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
     if options.health is not None:
-        listeners.append(Listener(create_health_app(exporter), [listen(options.health)]))
+        health = create_health_app(exporter)
+        listeners.append(Listener(health, [listen(options.health)], most=HEALTH_CONNECTIONS))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import http
+import resource
 import ssl
 from collections.abc import Callable
 from socket import socket
@@ -20,6 +21,9 @@ log = structlog.get_logger()
 
 MOST_CONNECTIONS = 500
 """Of one listener, with those in their handshake; a new one takes the place of an idle one."""
+
+USUAL_FILES = 1024
+"""Files that a process may have open; where it is fewer, there are fewer connections too."""
 
 HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 10.0
@@ -153,9 +157,9 @@ class Door:
         config: Config,
         state: ServerState,
         tls: Callable[[], ssl.SSLContext] | None,
-        most: int = MOST_CONNECTIONS,
+        most: int,
     ) -> None:
-        self._config, self._state, self._tls, self._most = config, state, tls, most
+        self._config, self._state, self._tls, self._most = config, state, tls, _fitting(most)
         self._open: dict[Connection, asyncio.Task[None]] = {}
 
     async def accept(self, listening: socket) -> None:
@@ -218,3 +222,11 @@ class Door:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _fitting(most: int) -> int:
+    """As many as leave files for everything else that the process has to open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, most * allowed // USUAL_FILES))

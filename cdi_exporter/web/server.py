@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.web.connections import Door
+from cdi_exporter.web.connections import MOST_CONNECTIONS, Door
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
@@ -75,11 +75,11 @@ def _everywhere(port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn that has its own door, leaves the signals to whoever runs it, and says it serves."""
 
-    def __init__(self, config: uvicorn.Config, tls: Tls | None) -> None:
+    def __init__(self, config: uvicorn.Config, tls: Tls | None, most: int) -> None:
         super().__init__(config)
         self.servers = []
         self.serving = asyncio.Event()
-        self._door = Door(config, self.server_state, tls)
+        self._door = Door(config, self.server_state, tls, most)
         self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -103,10 +103,17 @@ class Server(uvicorn.Server):
 
 
 class Listener:
-    """One application on its sockets; with TLS where `tls` gives the contexts."""
+    """One application on its sockets; with TLS where `tls` gives the contexts.
+
+    At most `most` connections are open at once.
+    """
 
     def __init__(
-        self, app: ASGIApp, sockets: Sequence[socket.socket], tls: Tls | None = None
+        self,
+        app: ASGIApp,
+        sockets: Sequence[socket.socket],
+        tls: Tls | None = None,
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         self._sockets = [*sockets]
         self._server = Server(
@@ -125,6 +132,7 @@ class Listener:
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             ),
             tls,
+            most,
         )
 
     async def serve(self) -> None:

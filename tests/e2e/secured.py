@@ -12,7 +12,7 @@ from typing import Any
 import bcrypt
 import httpx
 
-from tests.e2e.processes import exporter_command, free_port, running, serves
+from tests.e2e.processes import exporter_command, free_port, program, running, serves
 
 PASSWORD = "canary-wonderland"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
@@ -44,8 +44,10 @@ class Secured:
 
     def client(self, pair: str | None = None, **more: Any) -> httpx.Client:
         """A client that trusts the servers' certificates, with a certificate of its own."""
-        context = ssl.create_default_context(cafile=str(self.folder / "server.crt"))
-        context.load_verify_locations(self.folder / "renewed.crt")
+        context = ssl.create_default_context()
+        if self.tls:
+            context.load_verify_locations(self.folder / "server.crt")
+            context.load_verify_locations(self.folder / "renewed.crt")
         if pair:
             context.load_cert_chain(self.folder / f"{pair}.crt", self.folder / f"{pair}.key")
         return httpx.Client(verify=context, base_url=self.url, timeout=60, **more)
@@ -68,11 +70,12 @@ class Secured:
 
 
 @contextmanager
-def secured(folder: Path, content: str, *flags: str) -> Iterator[Secured]:
-    """The demo, with `content` as its web configuration."""
+def secured(folder: Path, content: str, *flags: str, files: int = 1024) -> Iterator[Secured]:
+    """The demo with `content` as its web configuration, which may open so many files."""
     port, health = free_port(), free_port()
     (folder / "web.yml").write_text(content)
-    command = exporter_command(
+    command = [program("prlimit"), f"--nofile={files}"]
+    command += exporter_command(
         "demo",
         "--integrations=3",
         "--log.format=json",

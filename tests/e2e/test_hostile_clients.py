@@ -161,6 +161,18 @@ def test_hundreds_of_idle_connections_leave_room(plain: Secured) -> None:
         assert scrape(plain) < SOON
 
 
+def test_a_process_that_may_open_few_files_has_some_left(tmp_path: Path) -> None:
+    """Fewer connections then; the web configuration can still be read, and scraped."""
+    with secured(tmp_path, "", files=100) as exporter, contextlib.ExitStack() as stack:
+        for port in (exporter.port, exporter.health) * 200:
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+        assert scrape(exporter) < SOON
+        assert open_files(exporter) < 90
+        exporter.configure("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+        assert exporter.get("/-/ready").headers["X-Frame-Options"] == "deny"
+        assert not [each for each in exporter.events() if each["level"] in ("error", "critical")]
+
+
 def test_hundreds_that_never_shake_hands_leave_room(closed: Secured) -> None:
     """Connections count before TLS has begun on them."""
     with contextlib.ExitStack() as stack:

@@ -1,8 +1,10 @@
 """What a client may delay, in virtual time; what it may send; how many there may be."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from uvicorn.server import ServerState
 
 from cdi_exporter.web.connections import HEAD_SECONDS, TAKE_SECONDS, Connection
 from cdi_exporter.web.security import ServerContext
+from cdi_exporter.web.server import Listener
 from tests.virtual import run
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -259,3 +262,43 @@ def test_a_certificate_without_the_name_gets_nothing(
         return conversation
 
     assert talk(script).statuses == statuses
+
+
+def test_the_longest_idle_makes_room() -> None:
+    """Over real sockets: of two, the idle one goes though the busy one is older."""
+
+    async def script() -> None:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.set()
+            await answer.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"hello"})
+
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
+            listener = Listener(app, [listening], most=2)
+            serving = asyncio.create_task(listener.serve())
+            await listener.started()
+
+            async def connected() -> socket.socket:
+                connection = stack.enter_context(socket.socket())
+                connection.setblocking(False)
+                await loop.sock_connect(connection, listening.getsockname())
+                return connection
+
+            busy = await connected()
+            await loop.sock_sendall(busy, GET)
+            await asked.wait()
+            idle, late = await connected(), await connected()
+            assert await loop.sock_recv(idle, 1) == b""
+            answer.set()
+            await loop.sock_sendall(late, GET)
+            for each in (busy, late):
+                assert (await loop.sock_recv(each, 12)) == b"HTTP/1.1 200"
+                each.close()
+            listener.stop()
+            await serving
+
+    asyncio.run(script())

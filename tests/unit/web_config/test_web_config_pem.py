@@ -1,0 +1,30 @@
+"""PEM text as a file that is this user's alone and gone afterwards."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.web.security.pem import as_file
+
+
+def test_the_text_is_in_a_file_in_memory() -> None:
+    """Where the system has such files, no disk sees a key."""
+    with as_file(b"key") as path:
+        assert Path(path).read_bytes() == b"key"
+        assert str(Path(path).readlink()).startswith("/memfd:")
+    assert not Path(path).exists()
+
+
+def test_elsewhere_it_is_in_a_private_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else may read it, and it does not stay."""
+
+    def forbidden(name: str, flags: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    with as_file(b"key") as path:
+        assert Path(path).read_bytes() == b"key"
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    assert not Path(path).exists()
