@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.processes import free_port, program, running, serves
-from tests.rules.scenarios import ROOT
+from tests.rules.scenarios import ROOT, minute
 
 CONFIGURATION = ROOT / "prometheus" / "alertmanager.yml"
 Message = dict[str, Any]
@@ -82,19 +82,24 @@ def inbox() -> Iterator[Inbox]:
             thread.join()
 
 
-def _hastened(route: dict[str, Any]) -> None:
-    route |= {"group_wait": "1s", "group_interval": "1s"}
+def _hastened(route: dict[str, Any], per_minute: int) -> None:
+    waited = route.get("group_wait", "")
+    wait = f"{minute(waited) * per_minute}ms" if waited.endswith("m") else "1s"
+    route |= {"group_wait": wait, "group_interval": "1s"}
     for child in route.get("routes", []):
-        _hastened(child)
+        _hastened(child, per_minute)
 
 
 @contextmanager
-def alertmanager(box: Inbox, folder: Path) -> Iterator[str]:
-    """The example configuration with short waits; mail and chat go to the inbox."""
+def alertmanager(box: Inbox, folder: Path, per_minute: int = 10) -> Iterator[str]:
+    """The example configuration with short waits; mail and chat go to the inbox.
+
+    `per_minute` is the milliseconds that stand for a minute.
+    """
     example = configuration()
     example["global"] = {"slack_api_url": f"{box.url}/chat"}
     example["templates"] = [str(CONFIGURATION.parent / path) for path in example["templates"]]
-    _hastened(example["route"])
+    _hastened(example["route"], per_minute)
     for receiver in example["receivers"]:
         if receiver.pop("email_configs", None):
             receiver["webhook_configs"] = [{"url": f"{box.url}/webhook", "send_resolved": True}]

@@ -127,7 +127,7 @@ def test_a_ticket_waits_for_the_page_that_mutes_it() -> None:
     tickets = min(_held("BrazeCDISyncFailed"), _held("BrazeCDISyncFailing"))
     routes = configuration()["route"]["routes"][0]["routes"]
     waits = {route["receiver"]: route.get("group_wait") for route in routes}
-    assert tickets + minute(waits["data-tickets"]) >= pages + 5
+    assert tickets + minute(waits["data-tickets"]) >= pages + 10
 
 
 def _of_integration(alert: str, workspace: str, identifier: str) -> list[dict[str, str]]:

@@ -1,60 +1,97 @@
-"""A page that changes → a real Prometheus with the rules → a real Alertmanager → a webhook."""
+"""Braze, simulated → the exporter → a real Prometheus with the rules → a real Alertmanager →
+a webhook. Minutes of the rules and of Alertmanager pass in a fraction of a second.
+"""
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
+import httpx
 import yaml
 
-from cdi_exporter.exposition import Exposition
-from cdi_exporter.model import Counters, Run, Status
-from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
-from tests.e2e.processes import eventually, free_port, program, running, serves
+from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration, Simulator
+from tests.e2e.processes import (
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    program,
+    running,
+    serves,
+)
 from tests.rules.alertmanager import Inbox, alertmanager, inbox
 from tests.rules.scenarios import RULE_FILE, minute
+from tests.shown import serving
 
-HOUR = 3600.0
-PER_MINUTE = 300
+PER_MINUTE = 600
 """Milliseconds here for a minute of the rules' waits."""
 
-
-def _orders(now: float, status: Status, success: float, failures: int) -> IntegrationSnapshot:
-    run = Run(status, now - 600, now - 500, now - 700, 0, 0)
-    facts = Facts(
-        id="8d42",
-        name="orders",
-        last=run,
-        last_success=success,
-        history_start=now - 90 * HOUR,
-        consecutive_failures=failures,
-        running=0,
-        next_scheduled=now + 60,
-        typical_interval=HOUR,
-        typical_duration=100.0,
-        stale_after=2 * HOUR,
-        counters=Counters(success=7, error=failures),
-    )
-    return IntegrationSnapshot(facts, refreshed=now, up=True)
+MANY = 1_000_000
+KEY = "canary-key-77b1"
 
 
-def _production(now: float, status: Status, success: float, failures: int) -> WorkspaceSnapshot:
-    orders = _orders(now, status, success, failures)
-    return WorkspaceSnapshot("production", (orders,), up=True, last_refresh=now)
+class Production:
+    """A workspace in which `orders` runs each second, well or not."""
+
+    def __init__(self) -> None:
+        self.status = "success"
+        self._orders = ScriptedIntegration("8d42", "orders")
+        self.braze = Simulator([self._orders], time.time, key=KEY, limits=_limits())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _live(self) -> None:
+        while not self._stop.wait(1.0):
+            now = time.time()
+            self._orders.run(now - 0.5, now, self.status, rows_synced=100)
 
 
-def _europe(now: float, error: str | None) -> WorkspaceSnapshot:
-    """Fifty integrations; where the workspace is down all of them would be late by now."""
-    seen = now - HOUR / 2 if error else now
-    orders = _orders(seen, Status.SUCCESS, seen - 500, 0)
-    orders = replace(orders, facts=replace(orders.facts, stale_after=900.0))
-    many = tuple(
-        replace(orders, facts=replace(orders.facts, id=f"e{number}", name=f"events {number}"))
-        for number in range(50)
-    )
-    return WorkspaceSnapshot("europe", many, up=not error, error=error, last_refresh=seen)
+class Europe:
+    """A workspace of fifty integrations, which are late some seconds after they appeared."""
+
+    late_after = 25.0
+
+    def __init__(self) -> None:
+        self.braze = Simulator([], time.time, key=KEY, limits=_limits())
+        self._all: list[ScriptedIntegration] = []
+        self.late_at = 0.0
+
+    def appear(self) -> None:
+        """Begin, with a success that will be too old in a moment."""
+        now = time.time()
+        self.late_at = now + self.late_after
+        for number in range(50):
+            each = ScriptedIntegration(f"e{number}", f"events {number}")
+            each.run(self.late_at - 910, self.late_at - 900)
+            self._all.append(each)
+        self.braze.add(*self._all)
+
+    def fall(self) -> None:
+        """From now on nobody gets an answer."""
+        self.braze.faults.append(Fault(time.time(), MANY * 1e6, FaultKind.SERVER_ERROR))
+
+    def rise(self) -> None:
+        """All is well again: the syncs went on, which nobody could see."""
+        now = time.time()
+        for each in self._all:
+            each.run(now - 20, now - 10)
+        self.braze.faults.clear()
+
+
+def _limits() -> dict[str, int]:
+    return {LIST: MANY, HISTORY: MANY}
 
 
 def _hastened(folder: Path) -> Path:
@@ -65,83 +102,127 @@ def _hastened(folder: Path) -> Path:
         for rule in group["rules"]:
             for wait in {"for", "keep_firing_for"} & rule.keys():
                 rule[wait] = f"{minute(rule[wait]) * PER_MINUTE}ms"
-            rule["expr"] = re.sub(r"\[(?:5|10)m\]", "[3s]", rule["expr"])
+            rule["expr"] = re.sub(r"\[(?:5|10)m\]", "[4s]", rule["expr"])
     path = folder / "rules.yml"
     path.write_text(yaml.safe_dump(rules), "utf-8")
     return path
 
 
 @contextmanager
-def _watched(box: Inbox, folder: Path) -> Iterator[None]:
+def _exporter(production: str, europe: str, folder: Path) -> Iterator[str]:
+    """Host and port of an exporter of both workspaces."""
     port = free_port()
-    with alertmanager(box, folder) as address:
-        target, manager = (url.removeprefix("http://") for url in (box.url, address))
-        configuration = {
-            "global": {
-                "scrape_interval": "1s",
-                "scrape_timeout": "1s",
-                "evaluation_interval": "1s",
-            },
-            "rule_files": [str(_hastened(folder))],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [manager]}]}]},
-            "scrape_configs": [
-                {"job_name": "braze-cdi", "static_configs": [{"targets": [target]}]}
-            ],
-        }
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), "utf-8")
-        command = [
-            program("prometheus"),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--rules.alert.resend-delay=1s",
-        ]
-        with running(command, folder / "prometheus.log"):
-            serves(f"http://127.0.0.1:{port}/-/ready")
-            yield
+    lateness = {
+        production: [{"match": "*", "after": "3s"}],
+        europe: [{"match": "*", "after": "15m"}],
+    }
+    workspaces = [
+        {"name": name, "endpoint": url, "api_key": KEY, "stale_after": lateness[url]}
+        for name, url in (("production", production), ("europe", europe))
+    ]
+    limits = {"integrations": MANY, "job_sync_status": MANY}
+    refresh = {"min_interval": "1s", "rate_limits": limits}
+    file = folder / "config.yml"
+    file.write_text(yaml.safe_dump({"refresh": refresh, "workspaces": workspaces}), "utf-8")
+    flags = [f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
+    with running(exporter_command(*flags), folder / "exporter.log", clean_environment()):
+        serves(f"http://127.0.0.1:{port}/-/ready")
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def _prometheus(exporter: str, manager: str, folder: Path) -> Iterator[str]:
+    """The address of a Prometheus with the rules."""
+    port = free_port()
+    configuration = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(_hastened(folder))],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [manager]}]}]},
+        "scrape_configs": [{"job_name": "braze-cdi", "static_configs": [{"targets": [exporter]}]}],
+    }
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration), "utf-8")
+    command = [
+        program("prometheus"),
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--rules.alert.resend-delay=1s",
+    ]
+    with running(command, folder / "prometheus.log"):
+        serves(f"http://127.0.0.1:{port}/-/ready")
+        yield f"http://127.0.0.1:{port}"
+
+
+def _value(prometheus: str, expression: str) -> float:
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}).json()
+    return float(next((each["value"][1] for each in answer["data"]["result"]), 0.0))
 
 
 def test_one_notification_of_one_broken_thing(tmp_path: Path) -> None:
-    """A sync that fails, its recovery, and an outage of 50 integrations: each told once."""
-    now = time.time()
-    well = _production(now, Status.SUCCESS, now - 500, 0)
-    failing = _production(now, Status.ERROR, now - 3 * HOUR, 3)
-    with inbox() as box:
+    """A sync that fails until its data is late, beside an outage of fifty: each is told once."""
+    with (
+        inbox() as box,
+        Production() as production,
+        serving(production.braze) as one,
+        serving((europe := Europe()).braze) as other,
+        alertmanager(box, tmp_path, PER_MINUTE) as manager,
+        _exporter(one, other, tmp_path) as exporter,
+        _prometheus(exporter, manager.removeprefix("http://"), tmp_path) as prometheus,
+    ):
 
-        def shows(*workspaces: WorkspaceSnapshot) -> None:
-            box.page = Exposition().render(workspaces)
+        def holds(expression: str) -> None:
+            eventually(lambda: _value(prometheus, expression), expression)
 
-        def told(count: int) -> list[tuple[str, str, list[str]]] | None:
-            return box.notifications() if len(box.notifications()) >= count else None
+        def told(status: str, alert: str) -> None:
+            eventually(
+                lambda: any(each[:2] == (status, alert) for each in box.notifications()),
+                f"{alert} is {status}",
+            )
 
-        shows(failing, _europe(now, None))
-        with _watched(box, tmp_path):
-            eventually(lambda: told(1), "the late sync is told")
-            shows(well, _europe(now, None))
-            eventually(lambda: told(2), "its end is told")
-            shows(well, _europe(now, "timeout"))
-            eventually(lambda: told(3), "the outage is told")
-            shows(well, _europe(now, None))
-            eventually(lambda: told(4), "its end is told")
-    assert box.notifications() == [
-        ("firing", "BrazeCDISyncLate", ["orders"]),
-        ("resolved", "BrazeCDISyncLate", ["orders"]),
+        holds('braze_cdi_last_success_timestamp_seconds{integration_name="orders"}')
+        europe.appear()
+        holds('count(braze_cdi_last_success_timestamp_seconds{workspace="europe"}) == 50')
+        assert box.notifications() == []
+        assert time.time() < europe.late_at
+
+        europe.fall()
+        production.status = "error"
+        told("firing", "BrazeCDISyncLate")
+        told("firing", "BrazeCDIApiUnreachable")
+        by_the_clock = "time() - braze_cdi_last_success_timestamp_seconds > 906"
+        holds(f"count({by_the_clock}) == 50")
+
+        production.status = "success"
+        europe.rise()
+        told("resolved", "BrazeCDISyncLate")
+        told("resolved", "BrazeCDIApiUnreachable")
+        eventually(lambda: httpx.get(f"{manager}/api/v2/alerts").json() == [], "all is over")
+    assert sorted(box.notifications()) == [
         ("firing", "BrazeCDIApiUnreachable", ["europe"]),
+        ("firing", "BrazeCDISyncLate", ["orders"]),
         ("resolved", "BrazeCDIApiUnreachable", ["europe"]),
+        ("resolved", "BrazeCDISyncLate", ["orders"]),
     ]
-    _reads_well(box, now)
+    _reads_well(box)
 
 
-def _reads_well(box: Inbox, now: float) -> None:
-    success = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now - 3 * HOUR))
-    late, over, outage, _ = (message["attachments"][0] for message in box.posted["/chat"])
-    assert late["title"] == "Act now: Data for Braze workspace production is late"
-    assert late["text"].startswith(
-        "• orders: no successful run for 3h 0m 0s (late after 2h 0m 0s); "
-        f"last success at {success}. Last run: error; 3 failed runs in a row.\n   since "
-    )
-    assert "What to do:* See in Braze why the last run failed" in late["text"]
-    assert over["title"] == "Resolved: Data for Braze workspace production is late"
-    assert "• orders: over, from " in over["text"]
-    assert outage["title"] == "Act now: Braze workspace europe cannot be read: its syncs go unseen"
-    assert "• Workspace europe: Braze does not answer in time. Last complete" in outage["text"]
+def _reads_well(box: Inbox) -> None:
+    messages = {
+        message["attachments"][0]["title"]: message["attachments"][0]["text"]
+        for message in box.posted["/chat"]
+    }
+    late = messages["Act now: Data for Braze workspace production is late"]
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.match(
+        r"• orders: no successful run for \d+\.?\d*s \(late after 3s\); "
+        rf"last success at {when}\. Last run: error; \d+ failed runs in a row\.\n   since {when}",
+        late,
+    ), late
+    assert "What to do:* See in Braze why the last run failed" in late
+    assert "BrazeCDISyncLate.md|Runbook>" in late
+    over = messages["Resolved: Data for Braze workspace production is late"]
+    assert re.fullmatch(rf"• orders: over, from {when} to {when}\s*", over), over
+    outage = messages["Act now: Braze workspace europe cannot be read: its syncs go unseen"]
+    assert "• Workspace europe: Braze answers with an error of its own (5xx). Last" in outage
+    assert "Resolved: Braze workspace europe cannot be read: its syncs go unseen" in messages
