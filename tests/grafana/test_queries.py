@@ -248,7 +248,7 @@ class Expected:
         return {
             ("Last run", "A"): {"": CODES[Status.CONFIG_ERROR]},
             ("Age ÷ limit", "A"): {"": pytest.approx(lateness, abs=0.01)},
-            ("Confirmed", "A"): {"": pytest.approx(0, abs=2 * SECONDS)},
+            ("Confirmed ago", "A"): {"": pytest.approx(0, abs=2 * SECONDS)},
             ("Failed in a row", "A"): {"": max(each.failures for each in self.all)},
             ("Under way", "A"): {"": 1},
             ("Successful runs", "A"): {"": pytest.approx(good / every, rel=0.02)},

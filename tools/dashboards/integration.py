@@ -84,7 +84,7 @@ def _tiles() -> list[Panel]:
         colours=((None, BLUE), (0.75, YELLOW), (1, VERMILION)),
     )
     confirmed = tile(
-        "Confirmed",
+        "Confirmed ago",
         About(
             "When the data of the integration was last confirmed by Braze; of several, the oldest.",
             "time ago.",
