@@ -50,10 +50,12 @@ def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
     return Written(samples, size)
 
 
-def remove_days(output: Path) -> None:
-    """Remove the files of an earlier job, those that it did not finish too."""
-    for path in output.glob(day_file(output, "????-??-??").name + "*"):
+def remove_days(output: Path) -> int:
+    """Remove the files of an earlier job, those that it did not finish too; how many."""
+    found = [*output.glob(day_file(output, "????-??-??").name + "*")]
+    for path in found:
         path.unlink(missing_ok=True)
+    return len(found)
 
 
 def _write(file: BinaryIO, pieces: Iterable[Piece]) -> int:

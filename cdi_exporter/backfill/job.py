@@ -113,7 +113,9 @@ class Backfill:
             raise StartError(msg)
         self._say(f"{counted(len(chosen), 'integration')}; the newest page of each tells how much")
         if not self._options.dry_run:
-            remove_days(self._spool.output)
+            removed = remove_days(self._spool.output)
+            if removed:
+                self._say(f"{counted(removed, 'file')} of an earlier job removed")
             self._spool.begin(plan, chosen)
         return chosen
 

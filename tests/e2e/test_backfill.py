@@ -334,12 +334,11 @@ def expressions() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", expressions())
-def test_each_rule_can_be_evaluated_over_the_past_and_the_seam(past: Past, name: str) -> None:
+def test_each_rule_can_be_evaluated_over_the_past_and_the_seam(past: Past) -> None:
     """No expression fails on backfilled series, nor where they meet the live ones."""
-    expression = expressions()[name]
-    past.get("query_range", query=expression, start=past.first, end=past.last, step=6 * 3600)
-    past.get("query_range", query=expression, start=past.last - 3600, end=time.time(), step=240)
+    for expression in expressions().values():
+        past.get("query_range", query=expression, start=past.first, end=past.last, step=6 * 3600)
+        past.get("query_range", query=expression, start=past.last - 3600, end=time.time(), step=240)
 
 
 def test_rules_that_ask_for_runs_alone_would_have_fired(past: Past) -> None:

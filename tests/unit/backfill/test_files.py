@@ -78,5 +78,5 @@ def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None
     others = [tmp_path / "notes.om", tmp_path / "backfill.spool", tmp_path / "braze-cdi-all.om"]
     for path in others:
         path.touch()
-    remove_days(tmp_path)
+    assert remove_days(tmp_path) == 2
     assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -164,7 +164,8 @@ def test_other_labels_cost_no_requests(tmp_path: Path) -> None:
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, labels=()), braze)
     asked = len(braze.traffic[HISTORY].times)
-    backfill(options(tmp_path), braze)
+    told = backfill(options(tmp_path), braze)
+    assert "2 files of an earlier job removed" in told.lines
     assert len(braze.traffic[HISTORY].times) == asked
     assert all(set(LABELS) <= set(labels) for _, labels in samples(tmp_path))
 
