@@ -204,7 +204,7 @@ async def serve(
 
     `serving` is called once requests are answered.
     """
-    if options.web_config is not None:
+    if options.web_config:
         exporter.secure(options.web_config)
     sockets = [listen(address) for address in options.listen]
     listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]

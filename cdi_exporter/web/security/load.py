@@ -131,7 +131,7 @@ class _Reader:
     def _content(self, name: str, path: str | None, inline: str | None) -> bytes | None:
         """The file's content where one is named, else the text itself."""
         if not path:
-            return inline.encode() if inline else None
+            return inline.encode("utf-8", "replace") if inline else None
         try:
             return self._read(os.path.join(self._directory, path))  # noqa: PTH118 -- "" stays ""
         except OSError as error:
@@ -165,6 +165,9 @@ def _policy(file: File, tls: ServerContext | None) -> Policy:
             (name.encode(), headers.on_one_line(value or "").encode("latin-1"))
             for name, value in (http.headers or {}).items()
         ),
-        users={name.encode(): each for name, each in (file.basic_auth_users or {}).items()},
+        users={
+            name.encode("utf-8", "surrogatepass"): each
+            for name, each in (file.basic_auth_users or {}).items()
+        },
         rate=Rate(rate.interval or 0.0, rate.burst or 0),
     )

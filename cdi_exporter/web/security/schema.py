@@ -79,7 +79,7 @@ def _hash(value: object) -> Secret:
 
 
 def _problem_of_hash(text: str) -> str | None:
-    if len(text.encode()) < SHORTEST_HASH:
+    if len(text.encode("utf-8", "replace")) < SHORTEST_HASH:
         return "hashedSecret too short to be a bcrypted password"
     if text[0] != "$":
         return "bcrypt hashes must start with '$'"
@@ -123,7 +123,7 @@ class TlsSection(Section):
 
     @property
     def on(self) -> bool:
-        """Whether the toolkit would serve TLS, or refuse the file for what is missing."""
+        """Whether TLS is served, or the file refused for what that takes."""
         return any(
             (
                 self.cert,
@@ -133,6 +133,7 @@ class TlsSection(Section):
                 self.key_file,
                 self.client_ca_file,
                 self.client_auth_type,
+                self.client_allowed_sans,
             )
         )
 

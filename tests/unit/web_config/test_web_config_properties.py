@@ -1,0 +1,67 @@
+"""What must hold for every file."""
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdi_exporter.errors import ConfigError
+from cdi_exporter.web.security.files import Files
+from cdi_exporter.web.security.headers import HEADERS
+from cdi_exporter.web.security.load import load
+from cdi_exporter.web.security.policy import Policy
+from cdi_exporter.web.security.schema import SECTIONS
+
+NAMES = [key for _, section in SECTIONS for key in section.model_fields]
+TEXT = st.text(max_size=70) | st.sampled_from([*HEADERS, "TLS12", "CurveP256", "deny", "$2y$10$"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.dates()
+ANYTHING = st.recursive(
+    PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | TEXT | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+FILES = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4)
+
+
+def outcome(content: bytes) -> Policy | None:
+    """The policy of a file; None where it has mistakes, each of which is one line."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "web.yml"
+        path.write_bytes(content)
+        with suppress(ConfigError):
+            return load(str(path), Files().read)
+    return None
+
+
+@given(FILES)
+def test_every_file_loads_or_has_mistakes(data: dict[str, Any]) -> None:
+    """Whatever stands where, nothing else is raised."""
+    outcome(yaml.safe_dump(data, allow_unicode=False).encode())
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_every_content_loads_or_has_mistakes(content: bytes) -> None:
+    """The same of what is hardly YAML."""
+    outcome(content)
+
+
+def test_half_of_a_character_is_a_mistake_like_others() -> None:
+    """YAML can write it, UTF-8 cannot."""
+    for content in (
+        'tls_server_config: {cert: "\\ud800", key: "\\ud800"}',
+        'tls_server_config: {cert_file: "\\ud800", key: x}',
+        'basic_auth_users: {alice: "\\ud800"}',
+        'http_server_config: {headers: {X-XSS-Protection: "\\ud800"}}',
+    ):
+        assert outcome(content.encode()) is None
+    hashed = "$2y$04$" + "a" * 53
+    policy = outcome(f'basic_auth_users: {{"\\ud800": {hashed}}}'.encode())
+    assert policy is not None
+    assert len(policy.users) == 1
