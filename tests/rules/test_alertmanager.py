@@ -183,6 +183,7 @@ def _rendered(template: str, alerts: list[dict[str, Any]], folder: Path) -> str:
     data = {
         "status": "firing" if any(each["status"] == "firing" for each in alerts) else "resolved",
         "alerts": alerts,
+        "externalURL": "https://alerts.example.com",
         "groupLabels": {"alertname": "BrazeCDISyncLate", "workspace": "production"},
         "commonLabels": {"severity": "critical", "workspace": "production"},
         "commonAnnotations": {
@@ -205,20 +206,22 @@ def test_the_mail_says_what_happened_to_whom_and_what_to_do(tmp_path: Path) -> N
     """Subject and text of a mail about two integrations, one of them well again."""
     alerts = [_alert("orders"), _alert("users", "resolved")]
     title = _rendered("title", alerts, tmp_path)
-    assert title == "Act now: Data for Braze workspace production is late"
+    assert title == "Act now: Data for Braze workspace production is late: orders"
     assert _rendered("text", alerts, tmp_path).strip() == (
         """\
 Data for Braze workspace production is late.
 
 * orders: no successful run for 2h 11m 0s (late after 2h 0m 0s).
-  Since 2026-11-24 05:11 UTC.
+  Alert since 2026-11-24 05:11 UTC.
   https://grafana.example.com/d/x?a=1&name=orders
 
 * users: over
   From 2026-11-24 05:11 UTC to 2026-11-24 06:30 UTC.
 
 What to do: See in Braze why the last run failed.
-Runbook: https://runbooks.example.com/BrazeCDISyncLate.md"""
+Runbook: https://runbooks.example.com/BrazeCDISyncLate.md
+Silence: https://alerts.example.com/#/silences/new?filter=\
+%7Balertname%3D%22BrazeCDISyncLate%22%2Cworkspace%3D%22production%22%7D"""
     )
 
 
@@ -226,7 +229,7 @@ def test_the_mail_about_the_end_asks_nobody_to_act(tmp_path: Path) -> None:
     """Once all is well the mail says when it was over, and nothing of what to do."""
     alerts = [_alert("orders", "resolved")]
     title = _rendered("title", alerts, tmp_path)
-    assert title == "Resolved: Data for Braze workspace production is late"
+    assert title == "Resolved: Data for Braze workspace production is late: orders"
     assert "What to do" not in _rendered("text", alerts, tmp_path)
 
 
@@ -239,3 +242,16 @@ def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
     chat = _rendered("chat", alerts, tmp_path)
     assert "&lt;!channel&gt;&lt;script&gt;: no successful run" in chat
     assert "• &lt;!here&gt;: over, from" in chat
+    title = _rendered("chat_title", alerts, tmp_path)
+    assert title.endswith("is late: &lt;!channel&gt;&lt;script&gt;")
+
+
+@pytest.mark.parametrize("template", ["chat", "text", "html"])
+def test_of_many_twenty_are_told(template: str, tmp_path: Path) -> None:
+    """A message stays short: three names in its subject, twenty in its text, and how many."""
+    alerts = [_alert(f"sync-{number}") for number in range(25)]
+    text = _rendered(template, alerts, tmp_path)
+    assert text.count(": no successful run for") == 20
+    assert "These are 20 of 25." in text
+    title = _rendered("title", alerts, tmp_path)
+    assert title.endswith("is late: sync-0, sync-1, sync-2 … (25)")

@@ -212,16 +212,17 @@ def _reads_well(box: Inbox) -> None:
         message["attachments"][0]["title"]: message["attachments"][0]["text"]
         for message in box.posted["/chat"]
     }
-    late = messages["Act now: Data for Braze workspace production is late"]
+    late = messages["Act now: Data for Braze workspace production is late: orders"]
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.match(
         r"• orders: no successful run for \d+\.?\d*s \(late after 3s\); "
-        rf"last success at {when}\. Last run: error; \d+ failed runs in a row\.\n   since {when}",
+        rf"last success at {when}\. Last run: error; \d+ failed runs in a row\.\n"
+        rf"   alert since {when}",
         late,
     ), late
     assert "What to do:* See in Braze why the last run failed" in late
-    assert "BrazeCDISyncLate.md|Runbook>" in late
-    over = messages["Resolved: Data for Braze workspace production is late"]
+    assert "BrazeCDISyncLate.md|Runbook> · <http" in late
+    over = messages["Resolved: Data for Braze workspace production is late: orders"]
     assert re.fullmatch(rf"• orders: over, from {when} to {when}\s*", over), over
     outage = messages["Act now: Braze workspace europe cannot be read: its syncs go unseen"]
     assert "• Workspace europe: Braze answers with an error of its own (5xx). Last" in outage
