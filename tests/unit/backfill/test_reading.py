@@ -209,6 +209,25 @@ def test_a_missing_permission_is_named(tmp_path: Path, endpoint: str) -> None:
         backfill(options(tmp_path), braze)
 
 
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (FaultKind.SERVER_ERROR, "workspace w0: 503: Braze has a problem"),
+        (FaultKind.ENDLESS, "workspace w0: the pages of the list lead nowhere new"),
+    ],
+)
+def test_a_list_that_cannot_be_read_ends_the_job(
+    tmp_path: Path, kind: FaultKind, line: str
+) -> None:
+    """Half of a list would be half of the past; what was there before stays."""
+    backfill(options(tmp_path), simulated(hourly("a")))
+    before = files(tmp_path)
+    braze = living(hourly("a"), faults=[Fault(0, 2 * EPOCH, kind, endpoint=LIST)])
+    with pytest.raises(StartError, match=f"^{line}$"):
+        backfill(options(tmp_path, labels=()), braze)
+    assert files(tmp_path) == before != []
+
+
 def test_without_the_list_configured_integrations_are_read(tmp_path: Path) -> None:
     """As the exporter does; they are named by their IDs."""
     braze = simulated(hourly("a"), hourly("b"), permissions=[PERMISSIONS[HISTORY]])
