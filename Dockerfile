@@ -20,7 +20,7 @@ RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
-ARG VERSION=0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="cdi-exporter" \
       org.opencontainers.image.description="A Prometheus exporter for the sync runs of Braze Cloud Data Ingestion (CDI)" \

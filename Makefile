@@ -44,7 +44,7 @@ generated: $(VENV)/.installed-dev dashboards  ## build the committed files that 
 	$(BIN)/python -m tools.chart_files
 	$(BIN)/python -m tools.licences
 
-manifests: generated  ## render deploy/kubernetes from the Helm chart
+manifests:  ## render deploy/kubernetes from the Helm chart
 	$$(./scripts/go-tool helm) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \
 	  --namespace=monitoring --values=deploy/kubernetes/values.yaml > deploy/kubernetes/cdi-exporter.yaml
 

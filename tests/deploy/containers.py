@@ -108,7 +108,7 @@ class Containers:
         served = Served(self, name, free_port(), free_port())
         served.start(*command, **options)
         try:
-            serves(f"{served.url}/-/healthy")
+            serves(f"http://127.0.0.1:{served.health_port}/-/healthy")
             yield served
         finally:
             self.podman("rm", "--force", "--time", "20", name)
@@ -141,10 +141,9 @@ class Served:
         self,
         *command: str,
         environment: Mapping[str, str] | None = None,
-        volume: str | None = None,
-        entrypoint: str | None = None,
+        volumes: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it in the background; `entrypoint` as JSON, else the image's own."""
+        """Start it in the background; `volumes` are names or files, and where they are seen."""
         variables = {
             "CDI_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{self.port}",
             "CDI_EXPORTER_WEB_HEALTH_ADDRESS": f"127.0.0.1:{self.health_port}",
@@ -152,8 +151,8 @@ class Served:
         options = ["--detach", "--name", self.name, "--network", "host", *HARDENED, *LIMITS]
         for key, value in variables.items():
             options += ["--env", f"{key}={value}"]
-        options += ["--volume", f"{volume}:/data"] if volume else []
-        options += ["--entrypoint", entrypoint] if entrypoint else []
+        for source, target in (volumes or {}).items():
+            options += ["--volume", f"{source}:{target}"]
         self.containers.podman("run", *options, IMAGE, *command)
 
     def process(self) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """The image: built from the Dockerfile as it is, and run as in production."""
 
-import re
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
+import yaml
 
 from cdi_exporter import __version__
 from tests.deploy.containers import (
@@ -18,7 +19,8 @@ from tests.deploy.containers import (
     output,
 )
 from tests.e2e.braze_server import KEY
-from tests.e2e.processes import ROOT, clean_environment, eventually, free_port, running
+from tests.e2e.processes import clean_environment, eventually, free_port, running
+from tools import licences
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -86,15 +88,11 @@ def test_the_image_holds_what_runs_and_nothing_that_builds(containers: Container
         "print(*(f'{found.name}=={found.version}' for found in distributions()))"
     )
     found = containers.inside("/opt/cdi-exporter/bin/python", "-c", listed)
-    lock = (ROOT / "requirements.lock").read_text("utf-8")
-    locked = re.findall(r"^([\w.-]+==\S+)", lock, re.MULTILINE)
-    assert sorted(found.lower().replace("_", "-").split()) == sorted(
-        [*locked, f"cdi-exporter=={__version__}"]
-    )
-    assert containers.inside("/bin/sh", "-c", "command -v pip pip3 gcc cc make git; true") == ""
-    assert (
-        containers.inside("/bin/sh", "-c", "find / -xdev -type d -name pip 2>/dev/null; true") == ""
-    )
+    locked = [f"{each.name}{each.specifier}" for each in licences.locked()]
+    wanted = [*locked, f"cdi-exporter=={__version__}"]
+    assert sorted(found.lower().replace("_", "-").split()) == sorted(wanted)
+    for search in ("command -v pip pip3 gcc cc make git", "find / -xdev -type d -name pip"):
+        assert containers.inside("/bin/sh", "-c", f"{search} 2>/dev/null; true") == ""
 
 
 def test_the_exporter_adds_little(
@@ -124,6 +122,20 @@ def test_its_health_is_told(demo: Served) -> None:
     demo.containers.podman("healthcheck", "run", demo.name)
 
 
+def test_its_health_is_told_where_others_need_a_password(
+    containers: Containers, tmp_path: Path
+) -> None:
+    """The health check has no credentials, and needs none."""
+    file = tmp_path / "web.yml"
+    secret = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file.write_text(yaml.safe_dump({"basic_auth_users": {"prometheus": secret}}))
+    file.chmod(0o644)
+    flags = ("demo", "--web.config.file=/etc/web.yml")
+    with containers.running("secured", *flags, volumes={str(file): "/etc/web.yml:ro"}) as served:
+        assert httpx.get(f"{served.url}/metrics").status_code == 401
+        containers.podman("healthcheck", "run", served.name)
+
+
 def test_it_stops_at_once(containers: Containers) -> None:
     """SIGTERM ends it with status 0, long before a container would be killed."""
     with containers.running("stopped", "demo") as served:
@@ -136,13 +148,15 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
     """A new container with the old volume counts on; a run meanwhile is counted too."""
     environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
     counted = 'braze_cdi_syncs_total{integration_id="good"'
-    with containers.running("first", environment=environment, volume="state") as first:
+    with containers.running("first", environment=environment, volumes={"state": "/data"}) as first:
         eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
         httpx.post(f"{braze}/finish")
         eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
         assert first.stop() == 0
     httpx.post(f"{braze}/finish")
-    with containers.running("second", environment=environment, volume="state") as second:
+    with containers.running(
+        "second", environment=environment, volumes={"state": "/data"}
+    ) as second:
         eventually(lambda: metric(second.url, counted) == 2, "both runs are counted")
 
 
@@ -158,10 +172,11 @@ def test_a_mistake_is_one_line(containers: Containers) -> None:
         containers.podman("rm", "--force", served.name)
 
 
-def test_every_package_exists_for_arm64(tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["3.11", "3.13", "3.14"])
+def test_every_package_exists_for_arm64(python: str, tmp_path: Path) -> None:
     """The lock installs on arm64 without a compiler, as the Dockerfile asks."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(tmp_path)]
-    command += ["--require-hashes", "--only-binary=:all:", "--python-version=3.13"]
+    command += ["--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
     command += ["--platform=manylinux2014_aarch64", "--platform=manylinux_2_28_aarch64"]
-    output(*command, "-r", "requirements.lock")
+    output(*command, "--requirement", str(licences.LOCK))
     assert list(tmp_path.glob("pydantic_core-*aarch64.whl"))
