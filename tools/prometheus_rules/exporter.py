@@ -1,7 +1,7 @@
 """Alerts on the exporter itself."""
 
 from cdi_exporter import catalog
-from tools.prometheus_rules.facts import OVERVIEW
+from tools.prometheus_rules.facts import OVERVIEW, Facts
 from tools.prometheus_rules.promql import increase, newest, number
 from tools.prometheus_rules.rule import Alert, Group
 from tools.prometheus_rules.thresholds import Thresholds
@@ -62,22 +62,25 @@ def _availability(limits: Thresholds) -> tuple[Alert, ...]:
 
 
 def _health(limits: Thresholds) -> tuple[Alert, ...]:
-    reloaded = newest(catalog.CONFIG_RELOAD_SUCCESSFUL, limits.lookback, labels=INSTANCE)
+    rejected = "\nor\n".join(
+        f"{newest(metric, limits.lookback, labels=INSTANCE)} == 0"
+        for metric in (catalog.CONFIG_RELOAD_SUCCESSFUL, catalog.WEB_CONFIG_RELOAD_SUCCESSFUL)
+    )
     writes = increase(catalog.STATE_WRITES_FAILED, "15m", labels=INSTANCE)
     return (
         Alert(
             name="ConfigReloadFailed",
             severity="warning",
-            expr=f"{reloaded} == 0",
+            expr=rejected,
             held="5m",
             keep="10m",
             summary="cdi-exporter runs with an old configuration",
-            description=f"{_WHERE} rejected its changed configuration file and goes on with the "
-            "one before. It will not start again with this file.",
-            action="Run cdi-exporter check --offline with the same file: it names each mistake "
-            "and its line.",
+            description=f"{_WHERE} rejected its changed {Facts(limits).rejected_file()} and goes "
+            "on with the one before. It will not start again with this file.",
+            action="Read the exporter's log: it names each mistake and its line. For "
+            "--config.file, so does cdi-exporter check --offline.",
             dashboard=OVERVIEW,
-            means="The last reload of the configuration failed.",
+            means="The last reload of the configuration, or of the web configuration, failed.",
         ),
         Alert(
             name="StateWritesFailing",

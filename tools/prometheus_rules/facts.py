@@ -130,6 +130,12 @@ class Facts:
         found = f" Within the last hour at least {COUNT} rows failed."
         return self._asked(query, (*labels, *labels), found, "")
 
+    def rejected_file(self) -> str:
+        """Which file this exporter rejected."""
+        labels = ("job", "instance")
+        query = f"max({self._newest(catalog.CONFIG_RELOAD_SUCCESSFUL, labels)}) == 0"
+        return self._asked(query, labels, "configuration", "web configuration (--web.config.file)")
+
     def reason(self) -> str:
         """Why this workspace cannot be read, in words."""
         labels = ("workspace",)
