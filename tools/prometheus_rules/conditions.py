@@ -64,6 +64,11 @@ class Conditions:
         return bracketed(both("-", then, since))
 
     @property
+    def unconfirmed(self) -> str:
+        """The last confirmation is long ago."""
+        return f"time() - {self.confirmed} > {number(self.limits.unrefreshed_after)}"
+
+    @property
     def stale_after(self) -> str:
         """The age at which the integration is late."""
         return self.newest(catalog.STALE_AFTER)

@@ -194,7 +194,6 @@ def _gap(conditions: Conditions) -> Alert:
 def _not_refreshed(conditions: Conditions, facts: Facts) -> Alert:
     limits = conditions.limits
     allowed = number(limits.unrefreshed_after)
-    old = f"time() - {conditions.confirmed} > {allowed}"
     known = newest(catalog.INTEGRATION_INFO, limits.lookback, labels=catalog.INTEGRATION)
     long_ago = newest(
         catalog.INTEGRATION_INFO, limits.lookback, labels=PRESENCE, offset=f"{allowed}s"
@@ -209,7 +208,7 @@ def _not_refreshed(conditions: Conditions, facts: Facts) -> Alert:
     return Alert(
         name="DataNotRefreshed",
         severity="warning",
-        expr=f"{bracketed(both('or', old, bracketed(never)))}\n"
+        expr=f"{bracketed(both('or', conditions.unconfirmed, bracketed(never)))}\n"
         f"and on (workspace)\n{indented(conditions.readable)}\n"
         f"unless on (workspace)\n{indented(conditions.unread)}",
         held="15m",

@@ -38,6 +38,9 @@ what it means for the campaign team, how to confirm it, the likely causes and wh
 - Integrations without a schedule (event-driven) are never late or missed; they do alert on
   errors, lost rows and runs that hang.
 - Several exporters that read the same workspace, for availability, give each alert once.
+- One broken integration is one notification. A page mutes its tickets, also those that come up to
+  a quarter of an hour before it: a ticket waits that long. What fails slowly (daily, monthly
+  syncs) is a ticket first, and becomes a page when its data is late.
 """
 
 _SETUP = """\

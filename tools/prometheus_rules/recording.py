@@ -28,7 +28,11 @@ def recordings(limits: Thresholds) -> Group:
 def service_levels(limits: Thresholds) -> Group:
     """What looks far back; Prometheus' lookback of 5 minutes must span two evaluations."""
     conditions = Conditions(limits)
-    fresh = f"{conditions.success_age}\n<= bool {conditions.stale_after}"
+    # What nobody could see is neither fresh nor late: it does not count.
+    fresh = (
+        f"{conditions.success_age}\n<= bool {conditions.stale_after}"
+        f"{conditions.unless(conditions.unconfirmed)}"
+    )
     rules = (
         Recording(
             "integration:braze_cdi_sync_success:ratio1d",
@@ -43,12 +47,14 @@ def service_levels(limits: Thresholds) -> Group:
         Recording(
             FRESH,
             fresh,
-            "1 while the last success is younger than `stale_after`, else 0",
+            "1 while the last success is younger than `stale_after`, else 0; absent where that "
+            "was not confirmed for an hour",
         ),
         Recording(
             "integration:braze_cdi_fresh:avg30d",
-            f"avg_over_time({FRESH}[30d])\nand\n  {FRESH}",
-            "service level: the share of the last 30 days in which the data was fresh",
+            f"avg_over_time({FRESH}[30d])\nand\n  {conditions.stale_after}",
+            "service level: the share of the last 30 days in which the data was fresh, as far as "
+            "is known",
         ),
     )
     return Group("braze-cdi-service-levels", "Service levels", rules, interval="2m")
