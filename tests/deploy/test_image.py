@@ -19,7 +19,7 @@ from tests.deploy.containers import (
     output,
 )
 from tests.e2e.braze_server import KEY
-from tests.e2e.processes import clean_environment, eventually, free_port, running
+from tests.e2e.processes import eventually, free_port
 from tools import licences
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,17 +42,6 @@ def demo(containers: Containers) -> Iterator[Served]:
     """The demo in a container, hardened."""
     with containers.running("demo", "demo") as served:
         yield served
-
-
-@pytest.fixture
-def braze(tmp_path: Path) -> Iterator[str]:
-    """A simulated Braze workspace on the loopback."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.e2e.braze_server", str(port)]
-    with running(command, tmp_path / "braze.log", clean_environment()):
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: httpx.get(url).status_code, "the simulated Braze answers")
-        yield url
 
 
 def metric(url: str, start: str) -> float:

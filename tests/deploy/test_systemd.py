@@ -1,4 +1,4 @@
-"""The systemd unit: verified, rated, and its command run under its filter of system calls."""
+"""The systemd unit: verified, rated, and its command compared with what the unit lets it do."""
 
 import os
 import re
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from cdi_exporter.cli import WRONG_USE
 from tests.deploy.containers import output
@@ -55,16 +54,6 @@ def allowed() -> set[str]:
     return calls
 
 
-@pytest.fixture
-def braze(tmp_path: Path) -> Iterator[str]:
-    """A simulated Braze workspace on the loopback."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.e2e.braze_server", str(port)]
-    with running(command, tmp_path / "braze.log", clean_environment()):
-        eventually(lambda: httpx.get(f"http://127.0.0.1:{port}").status_code, "Braze answers")
-        yield f"http://127.0.0.1:{port}"
-
-
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """No key is unknown, no value is wrong."""
     unit = tmp_path / UNIT.name
@@ -77,44 +66,52 @@ def test_the_unit_is_hardened() -> None:
     output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT))
 
 
-def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Path) -> None:
-    """Start, scrape, reload and stop use only system calls that pass, and the state is kept."""
-    port, trace, state = free_port(), tmp_path / "trace", tmp_path / "cdi-exporter"
-    state.mkdir()
-    (tmp_path / "api-key").write_text(f"{KEY}\n")
-    given = dict(
-        line.replace("%S", str(tmp_path)).replace("%d", str(tmp_path)).split("=", 1)
-        for line in settings("Environment")
+def unit_environment(folder: Path) -> dict[str, str]:
+    """The variables that the unit sets, with the state and the credentials in one folder."""
+    variables = (line.partition("=") for line in settings("Environment"))
+    return {
+        name: value.replace("%S", str(folder)).replace("%d", str(folder))
+        for name, _, value in variables
+    }
+
+
+def traced(braze: str, folder: Path) -> str:
+    """The system calls of a life as the unit's command: start, scrape, reload, stop."""
+    (folder / "cdi-exporter").mkdir()
+    (folder / "api-key").write_text(f"{KEY}\n")
+    url = f"127.0.0.1:{free_port()}"
+    environment = clean_environment(
+        BRAZE_REST_ENDPOINT=braze, CDI_EXPORTER_WEB_LISTEN_ADDRESS=url, **unit_environment(folder)
     )
-    given["BRAZE_REST_ENDPOINT"] = braze
-    given["CDI_EXPORTER_WEB_LISTEN_ADDRESS"] = f"127.0.0.1:{port}"
     (command,) = settings("ExecStart")
-    assert command.startswith(INSTALLED)
-    traced = [program("strace"), "-f", "-qq", "-e", "signal=none", "-o", str(trace), HERE]
-    with running(
-        [*traced, *command.split()[1:]], tmp_path / "log", clean_environment(**given)
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        serves(f"{url}/-/healthy")
+    log, trace = folder / "log", folder / "trace"
+    strace = [program("strace"), "-f", "-qq", "-e", "signal=none", "-o", str(trace)]
+    with running([*strace, *command.replace(INSTALLED, HERE).split()], log, environment) as process:
+        serves(f"http://{url}/-/healthy")
 
         def known() -> bool:
-            return 'integration_name="orders"' in httpx.get(f"{url}/metrics", timeout=30).text
+            return 'integration_name="orders"' in httpx.get(f"http://{url}/metrics").text
 
         eventually(known, "the integrations are known")
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGHUP)
-        eventually(lambda: "configuration loaded" in (tmp_path / "log").read_text(), "a reload")
+        eventually(lambda: "configuration loaded" in log.read_text(), "a reload")
         os.kill(int(child), signal.SIGTERM)
         assert process.wait(60) == 0
-    assert (state / "state.sqlite").exists()
-    made = trace.read_text()
-    called = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", made, re.MULTILINE))
+    return trace.read_text()
+
+
+def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Path) -> None:
+    """Its system calls, sockets and memory are what passes, and the state is kept."""
+    trace = traced(braze, tmp_path)
+    called = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", trace, re.MULTILINE))
     assert {"execve", "epoll_wait", "accept4"} <= called
     # SQLite gives its files to the owner of the database only where it runs as root.
     assert called - {"fchown"} <= allowed()
-    assert "PROT_WRITE|PROT_EXEC" not in made
+    assert "PROT_WRITE|PROT_EXEC" not in trace
     (families,) = settings("RestrictAddressFamilies")
-    assert set(re.findall(r"socket\((AF_\w+)", made)) <= set(families.split())
+    assert set(re.findall(r"socket\((AF_\w+)", trace)) <= set(families.split())
+    assert (tmp_path / "cdi-exporter" / "state.sqlite").exists()
 
 
 def test_it_comes_back_after_a_crash_and_not_after_a_mistake() -> None:
