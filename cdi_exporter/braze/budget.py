@@ -118,6 +118,11 @@ class Budget:
         self.delay()
         return (self.under_way + len(self._ended)) / self.slots
 
+    def used_since(self, moment: float) -> float:
+        """The share of the slots that requests hold which are under way or ended since then."""
+        ended = sum(1 for end in reversed(self._ended) if end >= moment)
+        return (self.under_way + ended) / self.slots
+
     async def acquire(self) -> float:
         """Wait for a slot, in turn, and take it; the seconds that it took.
 

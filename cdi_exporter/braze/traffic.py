@@ -11,6 +11,8 @@ from cdi_exporter.snapshot import EndpointSnapshot
 
 BOUNDS = (*REQUEST_DURATION_BUCKETS, float("inf"))
 REMEMBERED = 50
+LEAST_WEIGHT = 0.1
+"""Of a new answer in what answers take of late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,17 @@ class EndpointTraffic:
         self.invalid_items = 0
         self._buckets = [0] * len(BOUNDS)
         self._seconds = 0.0
+        self.typical_seconds = 0.0
+        """What an answer took of late."""
 
     def count(self, code: str, seconds: float) -> None:
         """One request ended."""
         self.requests[code] += 1
         self._buckets[bisect_left(BOUNDS, seconds)] += 1
         self._seconds += seconds
+        if code == "200":
+            weight = max(LEAST_WEIGHT, 1 / self.requests[code])
+            self.typical_seconds += weight * (seconds - self.typical_seconds)
 
     def snapshot(self, said: RateLimitHeaders) -> EndpointSnapshot:
         """The figures so far, beside what the API last said of its limit."""

@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from cdi_exporter.braze.budget import INSTANT
+from cdi_exporter.braze.budget import INSTANT, WINDOW
 from cdi_exporter.braze.client import Client, Clock, Endpoint, Turn
 from cdi_exporter.braze.traffic import Exchange, Traffic
 from cdi_exporter.braze.wire import IntegrationsPage
@@ -35,6 +35,7 @@ from cdi_exporter.model import Run
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Change, Memory, StateError
 from cdi_exporter.workspace.reads import Reads
+from cdi_exporter.workspace.rhythm import Bursts, Rhythm
 from cdi_exporter.workspace.roster import News, Roster
 from cdi_exporter.workspace.tracked import Due, Tracked
 
@@ -81,6 +82,8 @@ class Workspace:
         self._changed: set[str] = set()
         """Integrations that the journal has to write."""
         self._reads = Reads(self._history_turn, self._read_due)
+        self._rhythm = Rhythm()
+        self._bursts = Bursts(self._rhythm)
         self._pass: asyncio.Task[None] | None = None
         self._pass_began = -math.inf
         self._another = False
@@ -124,6 +127,7 @@ class Workspace:
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
         """Refresh, wait for what shows until `deadline` (loop seconds), tell what is known."""
         deadline = min(deadline, self._patience(deadline))
+        self._rhythm.note(self._now())
         self._begin()
         while not self._closing and self._worth_waiting(deadline - self._now()):
             try:
@@ -329,9 +333,8 @@ class Workspace:
         listed: set[str] = set()
         cursor: str | None = None
         invalid = 0
-        pace = self._pace()
         for number in range(MOST_LIST_PAGES):
-            await self._clock.sleep(max(0.0, self._pass_began + number * pace - self._now()))
+            await self._page_due()
             page = await self._list_page(cursor, patient=number > 0)
             self._listless, self._gets_through = False, True
             invalid += page.invalid
@@ -342,8 +345,8 @@ class Workspace:
             wall, server = self._clock.wall(), self._server_time()
             seen = [self._roster.see(item, wall, server) for item in page.integrations]
             self._welcome(tracked for tracked in seen if tracked is not None)
-            if number == 0:
-                self._consider(self._roster)
+            if number == 0 or (self._in_bursts and self._bursts.over):
+                self._consider(self._roster, burst_over=self._bursts.over)
             cursor = page.next_cursor
             if cursor is None:
                 self._list_pages = number + 1
@@ -351,14 +354,23 @@ class Workspace:
                 return
         raise InvalidResponse(_LEADS_BACK)
 
-    def _pace(self) -> float:
-        """Seconds between the pages of a list that takes more than a minute's budget.
+    @property
+    def _long(self) -> bool:
+        """Whether the list takes more than a minute's budget; the first one is never known to."""
+        return self._list_pages > self._client.budgets[Endpoint.INTEGRATIONS].slots
 
-        Spread evenly its news is, at any moment, as fresh as the budget allows. The first
-        list is read as fast as may be.
-        """
-        slots = self._client.budgets[Endpoint.INTEGRATIONS].slots
-        return 60.0 / slots if self._list_pages > slots else 0.0
+    @property
+    def _in_bursts(self) -> bool:
+        """Whether its pages are read right before scrapes."""
+        return self._long and self._bursts.in_rhythm
+
+    async def _page_due(self) -> None:
+        """Wait until the next page of the list is to be read; a short list is read at once."""
+        if self._long:
+            slots = self._client.budgets[Endpoint.INTEGRATIONS].slots
+            seconds = self.traffic.endpoints[Endpoint.INTEGRATIONS].typical_seconds
+            due = self._bursts.due(self._now(), slots, seconds)
+            await self._clock.sleep(max(0.0, due - self._now()))
 
     async def _list_page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
         """One page; a refusal amid the list costs a wait, not what was read before it."""
@@ -416,8 +428,13 @@ class Workspace:
 
     # What to read
 
-    def _consider(self, several: Iterable[Tracked]) -> None:
-        """Put into the queue what is due."""
+    def _consider(self, several: Iterable[Tracked], *, burst_over: bool = False) -> None:
+        """Put into the queue what is due.
+
+        Where the list is read in bursts, a read that it does not ask for waits until one is
+        over: what it asks for goes first.
+        """
+        guess = burst_over or not self._in_bursts
         server = self._server_time()
         for tracked in several:
             if self._held_back():
@@ -426,7 +443,7 @@ class Workspace:
             self._note(tracked)
             due = self._due(tracked)
             if due is Due.EXPECTED:
-                if not self._may_guess():
+                if not guess or not self._may_guess():
                     continue
                 gain = tracked.expected(server, self._refresh_duration or 0.0)
                 self._reads.put(tracked.id, due, -gain)
@@ -444,7 +461,14 @@ class Workspace:
 
     def _may_guess(self) -> bool:
         """Whether the budget has so much to spare that a read may turn out to be in vain."""
-        return self._client.budgets[Endpoint.HISTORY].used <= 1 - KEPT_FOR_CHANGES
+        budget, now = self._client.budgets[Endpoint.HISTORY], self._now()
+        if self._in_bursts:
+            share = min(1.0, self._bursts.gap / WINDOW)
+            return (
+                self._bursts.nearly_over(now)
+                and budget.used_since(now - self._bursts.gap / 2) < share
+            )
+        return budget.used <= 1 - KEPT_FOR_CHANGES
 
     def _held_back(self) -> bool:
         """Whether reads wait for the next pass: too many failed, or one tries for all."""

@@ -35,6 +35,9 @@ LIKELY = 0.5
 LEAST_GAIN = 20.0
 """Seconds that such a read must be ahead of the list."""
 
+LEAST_DOUBT = 0.02
+"""How likely a run is still under way, at least, whatever its age says."""
+
 LEAST_STALE_AFTER = 900.0
 _CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
 
@@ -113,7 +116,7 @@ class Tracked:
         said = Said.by(item)
         if before is not None and said != Said.by(before):
             self._attempts, self._not_before = 0, -math.inf
-            if self._only_began(before):
+            if self._only_began(before) or self._told_already(before):
                 self.answered = said
         if before != item:
             self._changes()
@@ -182,6 +185,18 @@ class Tracked:
             and item.last_updated == before.last_updated
             and not known.running
             and not (scheduled is not None and start > scheduled + SKIPPED_BY)
+        )
+
+    def _told_already(self, before: Integration) -> bool:
+        """Whether all that the list now tells of a run was read in the history before."""
+        item, known = self.item, self.ledger.known
+        if item is None or item.last_job_start != known.newest_start:
+            return False
+        met = [run for run in (*known.recent, *known.running) if run.start == item.last_job_start]
+        return (
+            len(met) == 1
+            and item.last_job_status in (Status.RUNNING, met[0].status)
+            and item.last_updated in (before.last_updated, known.watermark)
         )
 
     # What the history says
@@ -329,8 +344,10 @@ class Tracked:
         return next((due for due, holds in reasons.items() if holds), None)
 
     def expected(self, server: float, list_seconds: float) -> float:
-        """Seconds by which a read now is likely to be ahead of the list, 0 where it is not.
+        """What a read now is worth that the list does not ask for; 0 where it is nothing.
 
+        The seconds by which it is ahead of the list, times the odds that the run has ended:
+        a read in vain costs one of the budget, one that finds the end saves another later.
         `list_seconds` is how long the list takes to come round. That a run has ended is
         judged by its age, against the durations of the runs before it (log-normal).
         """
@@ -342,7 +359,7 @@ class Tracked:
         lives = Durations(known.typical_duration, known.duration_spread or 0.0)
         alive = lives.longer_than(max(self._seen_at, self._read_server) - start)
         ended = 1.0 - lives.longer_than(server - start) / alive if alive > 0 else 1.0
-        return ended * ahead if ended >= LIKELY else 0.0
+        return ahead * ended / (1 - ended + LEAST_DOUBT) if ended >= LIKELY else 0.0
 
     def _presumed_start(self, server: float, known: Known) -> float | None:
         """When the run began that is under way or should be."""

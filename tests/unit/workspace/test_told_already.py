@@ -1,0 +1,76 @@
+"""What the list tells of a run that the history has told before is no change."""
+
+from dataclasses import replace
+
+import pytest
+
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.workspace.tracked import Tracked
+from tests.virtual import EPOCH
+
+START = EPOCH - 100
+OLDER = Run(Status.SUCCESS, EPOCH - 1000, EPOCH - 900, EPOCH - 950, 5, 0)
+ITEM = Integration(
+    "one",
+    name="users",
+    last_updated=OLDER.watermark,
+    last_job_start=OLDER.start,
+    last_job_status=OLDER.status,
+)
+BEGUN = replace(ITEM, last_job_start=START, last_job_status=Status.RUNNING)
+RUNNING = Run(Status.RUNNING, START)
+ENDED = Run(Status.PARTIAL, START, EPOCH - 50, EPOCH - 60, 7, 1)
+TOLD = replace(BEGUN, last_job_status=ENDED.status, last_updated=ENDED.watermark)
+
+
+def tracked(*reads: Run, item: Integration = BEGUN) -> Tracked:
+    """An integration whose history was read ahead of the list, which then said `item`."""
+    one = Tracked("one")
+    one.see(ITEM, EPOCH, EPOCH, None)
+    one.took(HistoryPage((OLDER,)), one.asking(), 0.0, EPOCH, EPOCH)
+    for number, newest in enumerate(reads, 1):
+        page = HistoryPage((newest, OLDER))
+        one.took(page, one.asking(), float(number), EPOCH + number, EPOCH + number)
+    one.see(item, EPOCH + 10, EPOCH + 10, None)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("reads", "item"),
+    [
+        pytest.param([RUNNING], BEGUN, id="begun, seen under way"),
+        pytest.param([ENDED], BEGUN, id="begun, seen finished"),
+        pytest.param([ENDED], TOLD, id="finished, seen finished"),
+        pytest.param([RUNNING, ENDED], TOLD, id="finished, seen from its begin to its end"),
+    ],
+)
+def test_a_run_that_was_read_is_not_read_again(reads: list[Run], item: Integration) -> None:
+    """The list tells of it later, and only the list was asked."""
+    one = tracked(*reads, item=item)
+    assert not one.changed
+    assert one.refreshed == EPOCH + 10
+
+
+@pytest.mark.parametrize(
+    ("reads", "item"),
+    [
+        pytest.param([RUNNING], TOLD, id="its end was not read"),
+        pytest.param([ENDED], replace(TOLD, last_job_status=Status.ERROR), id="another status"),
+        pytest.param([ENDED], replace(TOLD, last_job_start=START + 0.002), id="another run"),
+        pytest.param([ENDED], replace(TOLD, last_updated=EPOCH + 5), id="another watermark"),
+        pytest.param([], TOLD, id="nothing was read"),
+    ],
+)
+def test_anything_else_is_a_change(reads: list[Run], item: Integration) -> None:
+    """What the history has not told is read."""
+    assert tracked(*reads, item=item).changed
+
+
+def test_twins_are_read() -> None:
+    """Of two runs with one start the list cannot tell which one it means."""
+    twin = replace(ENDED, finish=EPOCH - 40)
+    one = tracked(ENDED)
+    one.took(HistoryPage((ENDED, twin, OLDER)), one.asking(), 5.0, EPOCH, EPOCH)
+    one.see(TOLD, EPOCH + 20, EPOCH + 20, None)
+    assert one.changed
