@@ -21,8 +21,6 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.web.advice import ADVICE
 
-PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-
 _OF_THE_LIBRARY = re.compile(r" \(_ssl\.c:\d+\)$")
 
 _NEW_KEY = (
@@ -52,9 +50,11 @@ class Place:
     @property
     def proxy(self) -> str:
         """A sentence on the proxy that may be in the way; its URL may hold a password."""
-        for name in PROXY_VARIABLES:
-            if self.environ.get(name) and self.endpoint.startswith("https:"):
-                return f" {name} is set: unless NO_PROXY names the host, that proxy may be it."
+        scheme = urlsplit(self.endpoint).scheme
+        for name in (f"{scheme}_proxy", "all_proxy"):
+            for written in (name.upper(), name):
+                if self.environ.get(written):
+                    return f" {written} is set: unless NO_PROXY names the host, that may be why."
         return ""
 
 

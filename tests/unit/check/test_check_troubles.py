@@ -73,6 +73,7 @@ def test_no_connection(code: str) -> None:
         ("HTTPS_PROXY", BRAZE, True),
         ("all_proxy", BRAZE, True),
         ("HTTPS_PROXY", "http://127.0.0.1:1", False),
+        ("ALL_PROXY", "http://127.0.0.1:1", True),
     ],
 )
 def test_a_proxy_in_the_way_is_named(name: str, endpoint: str, told: bool) -> None:

@@ -1,0 +1,352 @@
+"""A key, an e-mail address and a password in a URL appear nowhere, whatever goes wrong."""
+
+import gzip
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cdi_exporter.cli import cli
+from tests.e2e.leaky_braze import KEY, MARK, PASSWORD, PERSON, TROUBLES, LeakyBraze
+from tests.e2e.processes import (
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    running,
+    serves,
+)
+from tests.shown import serving
+
+PROXY = f"http://canary:{PASSWORD}@127.0.0.1:1"
+"""Nobody listens there: what goes through it fails, and must not be quoted for it."""
+
+REQUESTS: list[tuple[str, str]] = [
+    ("GET", "/metrics"),
+    ("HEAD", "/metrics"),
+    ("POST", "/metrics"),
+    ("GET", "/probe?workspace=w"),
+    ("GET", "/probe?workspace=proxied"),
+    ("GET", "/probe?workspace=unknown"),
+    ("GET", "/probe"),
+    ("GET", "/-/metrics"),
+    ("GET", "/sd"),
+    ("GET", "/"),
+    ("GET", "/?q=users&sort=name"),
+    ("GET", "/?sort=nonsense"),
+    ("GET", "/api/v1/status"),
+    ("GET", "/-/healthy"),
+    ("GET", "/-/ready"),
+    ("POST", "/-/reload"),
+    ("GET", "/-/reload"),
+    ("GET", "/nowhere"),
+]
+TELLING = [("GET", path) for path in ("/metrics", "/", "/api/v1/status")]
+"""Where trouble with Braze shows."""
+
+ACCEPTED = ["text/plain", "application/openmetrics-text; version=1.0.0", "text/html", "*/*"]
+
+BROKEN = {
+    "next to the key": f"""
+workspaces:
+  - name: w
+    endpoint: http://canary:{PASSWORD}@192.0.2.1/{KEY}
+    api_key: {KEY}
+    api_key_fle: {KEY}
+    {KEY}: {PERSON}
+  - {{name: w, endpoint: "https://{KEY}", api_key: [{KEY}]}}
+  - {{name: {KEY}, endpoint: "x?key={KEY}", api_key_env: {KEY}, api_key_file: /tmp/{KEY}}}
+refresh: {KEY}
+""",
+    "no YAML": f'workspaces:\n  - name: w\n    api_key: "{KEY}\n',
+    "unknown alias": f"workspaces:\n  - name: w\n    api_key: *{KEY}\n",
+    "unknown tag": f"workspaces:\n  - name: w\n    api_key: !{KEY} {KEY}\n",
+    "text alone": KEY,
+    "no UTF-8": f"workspaces: [{{name: w, api_key: {KEY}\xff}}]",
+}
+"""Configurations that are wrong where a secret stands."""
+
+
+@dataclass
+class Exporter:
+    """A real exporter, and what it writes."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        """Its configuration."""
+        return self.folder / "config.yml"
+
+    def answers(self, requests: Sequence[tuple[str, str]] = REQUESTS) -> Iterator[bytes]:
+        """The head and the body of every answer that it gives."""
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            for method, path in requests:
+                for accepted in ACCEPTED if path.endswith("=w") else ["*/*"]:
+                    answer = client.request(method, path, headers={"accept": accepted})
+                    yield repr(answer.headers).encode() + answer.content
+
+    def scrape(self) -> str:
+        """The metrics of the workspace that the leaky Braze answers."""
+        return httpx.get(f"{self.url}/probe?workspace=w", timeout=30).text
+
+    def meets(self, braze: LeakyBraze, trouble: str) -> bool:
+        """Scrape; whether Braze has failed like this more often than one request is tried."""
+        return bool(self.scrape()) and braze.failed[trouble] > 3
+
+    def files(self) -> Iterator[bytes]:
+        """The bytes of all that it has written: log, state file and what stands beside it."""
+        for path in self.folder.iterdir():
+            if path != self.config:
+                yield path.name.encode() + path.read_bytes()
+
+
+def clean(several: Iterator[bytes]) -> int:
+    """How many outputs there were, none with a secret in it."""
+    outputs = [*several]
+    for output in outputs:
+        place = output.lower().find(MARK)
+        assert place < 0, output[max(0, place - 200) : place + 200]
+    return len(outputs)
+
+
+def configuration(braze: str, key: str = f"api_key: {KEY}") -> str:
+    """One workspace at the leaky Braze, one behind a proxy that is not there."""
+    return f"""
+refresh:
+  min_interval: 0s
+  request_timeout: 500ms
+  rate_limits: {{integrations: 1000000, job_sync_status: 1000000}}
+workspaces:
+  - {{name: w, endpoint: "{braze}", {key}}}
+  - {{name: proxied, endpoint: rest.iad-01.braze.com, api_key_env: OTHER_KEY}}
+"""
+
+
+def environment() -> dict[str, str]:
+    """Secrets in every variable in which they may stand."""
+    return clean_environment(
+        BRAZE_API_KEY=KEY,
+        OTHER_KEY=f"{KEY}-2",
+        HTTPS_PROXY=PROXY,
+        ALL_PROXY=PROXY,
+        NO_PROXY="127.0.0.1",
+    )
+
+
+@contextmanager
+def exporter(folder: Path, config: str, log_format: str) -> Iterator[Exporter]:
+    """A real exporter that tells as much as it ever does."""
+    port = free_port()
+    (folder / "config.yml").write_text(config)
+    command = exporter_command(
+        f"--config.file={folder}/config.yml",
+        f"--state.file={folder}/state.sqlite",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-lifecycle",
+        "--log.level=debug",
+        f"--log.format={log_format}",
+    )
+    with running(command, folder / "log", environment()) as process:
+        url = f"http://127.0.0.1:{port}"
+        serves(f"{url}/-/ready")
+        yield Exporter(url, folder, process)
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_the_exporter_tells_no_secret(log_format: str, tmp_path: Path) -> None:
+    """No endpoint, log line or byte of the state file, while Braze fails in every way."""
+    braze = LeakyBraze()
+    with (
+        serving(braze) as url,
+        exporter(tmp_path, configuration(url), log_format) as made,
+    ):
+        eventually(lambda: 'braze_cdi_up{workspace="w"} 1' in made.scrape(), "it works")
+        eventually(lambda: "rows_failed_total" in made.scrape(), "a history is read")
+        assert clean(made.answers()) > 20
+        for trouble in TROUBLES:
+            braze.trouble = trouble
+            eventually(partial(made.meets, braze, trouble), trouble)
+            clean(made.answers(TELLING))
+        braze.trouble = ""
+        now = braze.integration.runs[-1].start / 1e6 + 1800
+        braze.integration.run(now, now + 60, "error")
+        log = tmp_path / "log"
+        eventually(lambda: made.scrape() and "sync finished" in log.read_text(), "a run is counted")
+        clean(made.answers())
+        made.process.send_signal(signal.SIGTERM)
+        assert made.process.wait(30) == 0
+        assert clean(made.files()) >= 2
+    assert {*braze.keys} == {KEY}
+    told = log.read_text()
+    assert all(words in told for words in (*TROUBLES.values(), "Connection refused"))
+
+
+def test_a_broken_configuration_tells_no_secret(tmp_path: Path) -> None:
+    """At a reload by POST and by SIGHUP."""
+    with (
+        serving(LeakyBraze()) as url,
+        exporter(tmp_path, configuration(url), "logfmt") as made,
+    ):
+        log = tmp_path / "log"
+        for broken in BROKEN.values():
+            made.config.write_bytes(broken.encode("latin-1"))
+            answer = httpx.post(f"{made.url}/-/reload")
+            assert answer.status_code == 400
+            assert str(made.config) in answer.text
+            before = log.read_text().count("configuration not loaded")
+            made.process.send_signal(signal.SIGHUP)
+            eventually(
+                lambda before=before: log.read_text().count("configuration not loaded") > before,  # type: ignore[misc]
+                "the reload is refused",
+            )
+            clean(made.answers())
+        clean(made.files())
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "backfill"])
+@pytest.mark.parametrize("broken", ["next to the key", "no YAML"])
+def test_no_command_tells_the_secrets_of_a_broken_configuration(
+    broken: str, command: str, tmp_path: Path
+) -> None:
+    """Each names the file and the line, and no value."""
+    config = tmp_path / "config.yml"
+    config.write_text(BROKEN[broken])
+    status, output = outcome(command, f"--config.file={config}", folder=tmp_path)
+    assert status == 2
+    assert f"{config}:".encode() in output
+
+
+def outcome(*arguments: str, folder: Path | None = None) -> tuple[int, bytes]:
+    """The exit status of a command and what it printed, which holds no secret."""
+    done = subprocess.run(
+        exporter_command(*arguments),
+        env=environment(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+        cwd=folder,
+    )
+    clean(iter([done.stdout, done.stderr]))
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("trouble", ["", "401", "web page", "silence"])
+def test_check_tells_no_secret(trouble: str, tmp_path: Path) -> None:
+    """Whatever it is answered, for people and for programs, at the lowest log level."""
+    braze = LeakyBraze()
+    braze.trouble = trouble
+    config = tmp_path / "config.yml"
+    with serving(braze) as url:
+        config.write_text(configuration(url))
+        for output in ("table", "json"):
+            flags = [f"--output={output}", f"--config.file={config}", "--log.level=debug"]
+            status, told = outcome("check", *flags)
+            assert status == 1, "the proxied workspace is not reached"
+            assert b"HTTPS_PROXY" in told
+    assert {*braze.keys} == {KEY}
+
+
+@pytest.mark.parametrize("trouble", ["", "401", "403"])
+def test_backfill_tells_no_secret(trouble: str, tmp_path: Path) -> None:
+    """Neither in what it says, nor in the day files, nor in what it keeps to resume."""
+    braze = LeakyBraze()
+    braze.trouble = trouble
+    config, output = tmp_path / "config.yml", tmp_path / "out"
+    with serving(braze) as url:
+        config.write_text(configuration(url).partition("  - {name: proxied")[0])
+        flags = [f"--config.file={config}", f"--output={output}", "--since=4h", "--until=0s"]
+        status, _ = outcome("backfill", *flags, "--log.level=debug", folder=tmp_path)
+    assert (status == 0) is (trouble == "")
+    files = [path for path in output.rglob("*") if path.is_file()]
+    clean(path.read_bytes() for path in files)
+    clean(gzip.decompress(path.read_bytes()) for path in files if path.suffix == ".gz")
+    assert any(path.suffix == ".om" for path in files) is (trouble == "")
+    assert KEY in braze.keys
+
+
+def test_help_tells_no_secret() -> None:
+    """What the environment holds is not shown as a default."""
+    for command in ("", *cli.list_commands(None)):  # type: ignore[arg-type]
+        status, told = outcome(*filter(None, [command]), "--help")
+        assert status == 0
+        assert b"Usage" in told
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -> None:
+    """The next request has the new key; while the file is missing or empty, the old one stays.
+
+    As Kubernetes does it, too, which swaps a link to a folder.
+    """
+    braze, keys = LeakyBraze(), tmp_path / "keys"
+    (keys / "first").mkdir(parents=True)
+    (keys / "data").symlink_to("first")
+    path = keys / "data" / "key" if linked else keys / "key"
+
+    def write(text: str) -> None:
+        folder = keys / f"folder-{len(list(keys.iterdir()))}" if linked else keys
+        folder.mkdir(exist_ok=True)
+        fresh = folder / ("key" if linked else "key.new")
+        fresh.write_text(text)
+        if linked:
+            (keys / "data.new").symlink_to(folder.name)
+            os.replace(keys / "data.new", keys / "data")  # noqa: PTH105 -- the link, not its target
+        else:
+            fresh.replace(path)
+
+    write(f"{KEY}-a\n")
+    config_key = f"api_key_file: {path}"
+    with (
+        serving(braze) as url,
+        exporter(tmp_path, configuration(url, config_key), "json") as made,
+    ):
+
+        def asks_with(key: str) -> None:
+            braze.simulator.key = key
+            braze.keys.clear()
+            works = 'braze_cdi_up{workspace="w"} 1'
+            eventually(lambda: works in made.scrape() and braze.keys, "it asks")
+            assert {*braze.keys} == {key}
+
+        asks_with(f"{KEY}-a")
+        write(f"{KEY}-b")
+        asks_with(f"{KEY}-b")
+        path.unlink()
+        asks_with(f"{KEY}-b")
+        write("\n")
+        asks_with(f"{KEY}-b")
+        write(f"  {KEY}-c  \n")
+        asks_with(f"{KEY}-c")
+        clean(made.answers())
+        made.process.send_signal(signal.SIGTERM)
+        assert made.process.wait(30) == 0
+    clean(iter([(tmp_path / "log").read_bytes(), (tmp_path / "state.sqlite").read_bytes()]))
+
+
+def test_a_leak_would_be_seen() -> None:
+    """The leaky Braze does tell all secrets, and the search finds each."""
+    braze = LeakyBraze()
+    found = []
+    with serving(braze) as url:
+        for trouble in ("", "401", "web page"):
+            braze.trouble = trouble
+            answer = httpx.get(
+                f"{url}/cdi/integrations", headers={"authorization": f"Bearer {KEY}"}
+            )
+            found.append(repr(answer.headers) + answer.text)
+    assert PERSON in found[0]
+    for told in found:
+        assert KEY in told
+        assert PASSWORD in told
+        with pytest.raises(AssertionError):
+            clean(iter([told.encode()]))
