@@ -3,7 +3,7 @@
 The key goes to the configured endpoint alone; other clusters are not tried.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -13,6 +13,7 @@ import structlog
 from cdi_exporter.braze.client import Client, Clock, Endpoint
 from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.check.trouble import Place
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
     ApiError,
@@ -45,6 +46,17 @@ LONGEST_WAIT = 90.0
 log = structlog.get_logger()
 
 Page = TypeVar("Page")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One workspace, and what is to be known of it beside the answers."""
+
+    config: WorkspaceConfig
+    place: Place
+    scrape_interval: float
+    sharing: Sequence[str] = ()
+    """The other workspaces with the same endpoint and key, hence the same budget."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from cdi_exporter import __version__
 from cdi_exporter.braze.client import Client, Clock
-from cdi_exporter.check.asking import SHARE, Asking
-from cdi_exporter.check.judging import Asked, judged, unasked
+from cdi_exporter.check.asking import SHARE, Asked, Asking
+from cdi_exporter.check.judging import judged, unasked
 from cdi_exporter.check.report import CheckedWorkspace, Report
 from cdi_exporter.check.trouble import Place
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network

@@ -204,3 +204,14 @@ def test_json_for_programs(braze: Braze, works: bool) -> None:
     jsonschema.Draft202012Validator(schema).validate(report)
     assert (status == 0) is works is report["ok"] is (report["workspaces"][0]["key_works"])
     assert report["scrape_interval_seconds"] == 15.0
+
+
+def test_a_file_leaves_the_environment_unread(tmp_path: Path) -> None:
+    """With `--config.file` what the quick start reads does not count, right or wrong."""
+    config = tmp_path / "config.yml"
+    config.write_text("workspaces: [{name: a, endpoint: rest.us-10.braze.com, api_key_env: KEY}]\n")
+    status, told = check(
+        "no URL", "--offline", f"--config.file={config}", KEY=KEY, BRAZE_WORKSPACE="b"
+    )
+    assert status == 0
+    assert told.startswith("a  https://rest.us-10.braze.com (US-10)\n")
