@@ -77,11 +77,14 @@ class Traffic:
         self.statuses[request.status] += 1
         self.recent.append(request)
 
-    def busiest(self, seconds: float = WINDOW) -> int:
+    def busiest(
+        self, seconds: float = WINDOW, since: float = -math.inf, until: float = math.inf
+    ) -> int:
         """The most requests that arrived within any span of so many seconds."""
+        times = [time for time in self.times if since <= time < until]
         most, first = 0, 0
-        for last, time in enumerate(self.times):
-            while self.times[first] <= time - seconds:
+        for last, time in enumerate(times):
+            while times[first] <= time - seconds:
                 first += 1
             most = max(most, last - first + 1)
         return most

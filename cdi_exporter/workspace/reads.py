@@ -28,6 +28,7 @@ class Reads:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._order = count()
+        self._last: Due | None = None
 
     def put(self, identifier: str, due: Due, rank: float = 0.0) -> None:
         """Ask for a read; of two for the same integration the more urgent one stays."""
@@ -73,7 +74,7 @@ class Reads:
                 with turn:
                     return
             due, _, _ = self._waiting.pop(identifier)
-            self._under_way[identifier] = due
+            self._under_way[identifier] = self._last = due
             task = asyncio.create_task(self._make(identifier, turn))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -88,4 +89,11 @@ class Reads:
 
     def _next(self) -> str | None:
         free = (key for key in self._waiting if key not in self._under_way)
-        return min(free, key=lambda key: self._waiting[key], default=None)
+        return min(free, key=self._urgency, default=None)
+
+    def _urgency(self, identifier: str) -> tuple[float, float, int]:
+        """What is overdue takes turns with the changes."""
+        due, rank, order = self._waiting[identifier]
+        if due is not Due.OVERDUE:
+            return due, rank, order
+        return Due.CHANGE + (0.5 if self._last is Due.OVERDUE else -0.5), rank, order

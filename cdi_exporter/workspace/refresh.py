@@ -101,6 +101,7 @@ class Workspace:
         self._failed_reads = 0
         """Reads in a row that failed for no reason of the integration's own."""
         self._last_error: ApiError | None = None
+        self._histories_read = 0
         self._passes = 0
         self._last_refresh: float | None = None
         self._refresh_duration: float | None = None
@@ -149,7 +150,7 @@ class Workspace:
             problem=str(error) if error else None,
             last_refresh=self._last_refresh,
             refresh_duration=self._refresh_duration,
-            pending_reads=self._reads.waiting(Due.CHANGE, Due.EXPECTED, Due.TURN, Due.CATCH_UP),
+            pending_reads=self._reads.waiting(*(due for due in Due if due is not Due.AUDIT)),
             endpoints=tuple(
                 self.traffic.endpoints[endpoint].snapshot(self._client.budgets[endpoint].last)
                 for endpoint in Endpoint
@@ -322,10 +323,10 @@ class Workspace:
             raise error
         log.warning("list of integrations not read", workspace=self.name, problem=str(error))
         try:
-            await self._read_in_turn()
+            read = await self._read_in_turn()
         except ApiError:
             raise error from None
-        if isinstance(error, Forbidden):
+        if not read or isinstance(error, Forbidden):
             raise error
 
     async def _read_list(self) -> None:
@@ -388,12 +389,18 @@ class Workspace:
         for tracked in left:
             log.info("integration left", workspace=self.name, integration_id=tracked.id)
 
-    async def _read_in_turn(self) -> None:
-        """A pass without the list: the history of each integration, the longest unread first."""
+    async def _read_in_turn(self) -> bool:
+        """A pass without the list: the history of each integration, the longest unread first.
+
+        Tells whether any was read. Where nothing may be asked anew, a failure stays one.
+        """
         self._listless = True
+        before = self._histories_read
         due = [tracked for tracked in self._roster if self._due(tracked) is not None]
         if not due:
-            return
+            if self._failure is not None:
+                raise self._failure
+            return False
         first = min(due, key=lambda tracked: tracked.read_at or -math.inf)
         turn = await self._history_turn()
         error = await self._read(first, Due.TURN, turn)
@@ -407,6 +414,7 @@ class Workspace:
             await self._moved.wait()
         if self._failed_reads >= MOST_FAILED_READS and self._last_error is not None:
             raise self._last_error
+        return self._histories_read > before
 
     def _pass_failed(self, error: ApiError) -> None:
         self._reads.clear()
@@ -494,7 +502,8 @@ class Workspace:
 
     async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
         """Read one page of a history; the error where it failed."""
-        cursor = tracked.ledger.next_cursor if due is Due.CATCH_UP else None
+        older = due in (Due.CATCH_UP, Due.OVERDUE)
+        cursor = tracked.ledger.next_cursor if older else None
         asked = tracked.asking()
         if cursor is None:
             tracked.turn = self._turn
@@ -506,7 +515,7 @@ class Workspace:
                 counted = tracked.took(page, asked, now, wall, server)
                 tracked.audit_at(now + self._audit_interval())
             else:
-                counted = tracked.took_older(page, server)
+                counted = tracked.took_older(page, self._now(), server)
             if counted and self._journal.keeps:
                 self._counted.setdefault(tracked.id, []).extend(counted)
         except ApiError as error:
@@ -520,13 +529,15 @@ class Workspace:
 
     def _read_done(self, tracked: Tracked, counted: list[Run]) -> None:
         self._failed_reads = 0
+        self._histories_read += 1
         for run in () if self._journal.keeps else counted:
             self._log_finished(tracked, run)
         if self._denied is not None:
             self._denied = None
             self._consider(self._roster)
         elif tracked.ledger.next_cursor is not None:
-            self._reads.put(tracked.id, Due.CATCH_UP)
+            overdue = tracked.overdue(self._now())
+            self._reads.put(tracked.id, Due.OVERDUE if overdue else Due.CATCH_UP)
 
     def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
         """Note a failure where it belongs: to the key, to the endpoint, to the integration."""

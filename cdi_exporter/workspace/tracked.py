@@ -38,6 +38,9 @@ LEAST_GAIN = 20.0
 LEAST_DOUBT = 0.02
 """How likely a run is still under way, at least, whatever its age says."""
 
+CATCH_UP_WITHIN = 300.0
+"""Seconds for which older pages give way to the newest pages of what changed."""
+
 LEAST_STALE_AFTER = 900.0
 _CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
 
@@ -50,6 +53,8 @@ class Due(IntEnum):
     TURN = 2
     CATCH_UP = 3
     AUDIT = 4
+    OVERDUE = 5
+    """To catch up, and put off for long: takes turns with the changes."""
 
 
 class Tracked:
@@ -90,6 +95,8 @@ class Tracked:
         """Reads in a row that failed, or did not hold what the list promised."""
         self._not_before = -math.inf
         self._audit_at = -math.inf
+        self._behind_since: float | None = None
+        """Since when older pages are to be read, in loop seconds."""
         self._stale_after: StaleAfter | None = None
         self._snapshot: IntegrationSnapshot | None = None
         self._shown = Facts(identifier, "")
@@ -213,6 +220,7 @@ class Tracked:
         self._cursors.clear()
         self._follow(page)
         counted = self.ledger.read_newest(page, server)
+        self._reads_on(now)
         self.read_at, self.answered, self.problem = now, asked, None
         self._read_server = server
         if self._awaited:
@@ -225,14 +233,30 @@ class Tracked:
         self.confirm(wall)
         return counted
 
-    def took_older(self, page: HistoryPage, server: float) -> list[Run]:
+    def took_older(self, page: HistoryPage, now: float, server: float) -> list[Run]:
         """Take an older page; return the runs that were counted by it.
 
         Raises InvalidResponse where its cursor leads back.
         """
         self._follow(page)
         self._changes()
-        return self.ledger.read_older(page, server)
+        counted = self.ledger.read_older(page, server)
+        self._reads_on(now)
+        return counted
+
+    @property
+    def _catches_up(self) -> bool:
+        return self.ledger.next_cursor is not None or self.ledger.catching_up
+
+    def overdue(self, now: float) -> bool:
+        """Whether older pages have waited for so long that newer ones no longer go first."""
+        return self._behind_since is not None and now - self._behind_since > CATCH_UP_WITHIN
+
+    def _reads_on(self, now: float) -> None:
+        if not self._catches_up:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = now
 
     def _follow(self, page: HistoryPage) -> None:
         if page.next_cursor is not None:
@@ -315,6 +339,7 @@ class Tracked:
         tracked._read_server = -math.inf if record.read_server is None else record.read_server
         tracked._seen_at = -math.inf if record.seen_server is None else record.seen_server
         tracked.refreshed = None if record.refreshed is None else min(record.refreshed, wall)
+        tracked._reads_on(now)
         return tracked
 
     def ahead_of(self, durable: Record | None) -> None:
@@ -335,10 +360,11 @@ class Tracked:
             return None
         unread = self.read_at is None or self.changed or self.ledger.overlooked(server)
         reasons = {
+            Due.OVERDUE: self.overdue(now),
             Due.CHANGE: unread,
             Due.EXPECTED: self.expected(server, list_seconds) > 0,
             Due.TURN: (listless or self.in_turn) and self.turn < turn,
-            Due.CATCH_UP: self.ledger.next_cursor is not None or self.ledger.catching_up,
+            Due.CATCH_UP: self._catches_up,
             Due.AUDIT: now >= self._audit_at,
         }
         return next((due for due, holds in reasons.items() if holds), None)

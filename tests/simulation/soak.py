@@ -31,7 +31,8 @@ def main() -> None:
             for violation in outcome.violations:
                 print(f"  {violation}", flush=True)
             if outcome.violations:
-                print(f"  replay: python -m tests.simulation.soak --first {seed} --seeds 1")
+                size = f" --size {options.size}" if options.size else ""
+                print(f"  replay: python -m tests.simulation.soak --first {seed} --seeds 1{size}")
     sys.exit(1 if broken else 0)
 
 

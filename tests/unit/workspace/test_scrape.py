@@ -359,6 +359,51 @@ def test_without_the_list_permission_configured_ids_are_read() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("kind", [FaultKind.BAD_MESSAGE, FaultKind.NO_RESULTS, FaultKind.HTML])
+def test_a_workspace_that_answers_nothing_useful_stays_down(kind: FaultKind) -> None:
+    """While list and histories fail it is down, also when no history may be tried again yet."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted("one", 3))
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            braze.faults = [Fault(0, 9e9, kind)]
+            await passes(20)
+            await it.scrape()
+            for _ in range(60):
+                await passes(11)
+                page = await it.scrape()
+                assert page("braze_cdi_up") == 0
+                assert sum(page.all("braze_cdi_refresh_error")) == 1
+            braze.faults = []
+            await passes(11)
+            await it.scrape()
+            await passes(11)
+            assert (await it.scrape())("braze_cdi_up") == 1
+
+    run(main())
+
+
+def test_a_failed_turn_stays_failed_until_a_history_is_read() -> None:
+    """Without the list permission too, what may not be asked again yet is no success."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted("one", 3), permissions=["cdi.integration_job_status"])
+        config = workspace(integrations=(ConfiguredIntegration(id="one", name=None),))
+        async with rig(braze, workspaces=[config], clock=clock) as it:
+            assert (await it.scrape())("braze_cdi_up") == 1
+            braze.faults = [Fault(0, 9e9, FaultKind.SERVER_ERROR)]
+            await passes(20)
+            await it.scrape()
+            for _ in range(60):
+                await passes(11)
+                assert (await it.scrape())("braze_cdi_up") == 0
+
+    run(main())
+
+
 def test_discovery_without_the_permission_says_what_is_missing() -> None:
     """`auto` without the list permission is an error that names the permission."""
 
