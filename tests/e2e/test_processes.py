@@ -1,6 +1,7 @@
 """The command as a process: start, mistakes, signals, demo."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -138,7 +139,7 @@ def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
 
 
 def test_the_demo_shows_every_status(tmp_path: Path) -> None:
-    """No key, no network: all statuses are there within a minute, and it says what to open."""
+    """No key, no network: each status comes within a minute, and it says what to open."""
     port = free_port()
     with running(
         exporter_command("demo", f"--web.listen-address=127.0.0.1:{port}", "--log.format=json"),
@@ -147,13 +148,12 @@ def test_the_demo_shows_every_status(tmp_path: Path) -> None:
         base = f"http://127.0.0.1:{port}"
         serves(f"{base}/-/ready")
 
+        shown: set[str] = set()
+
         def every_status() -> bool:
-            lines = httpx.get(f"{base}/metrics").text.splitlines()
-            shown = [line for line in lines if line.startswith("braze_cdi_last_sync_status")]
-            return all(
-                any(f'status="{status}"' in line and line.endswith(" 1.0") for line in shown)
-                for status in ("success", "partial", "error", "config_error", "unknown")
-            )
+            page = httpx.get(f"{base}/metrics").text
+            shown.update(re.findall(r'_last_sync_status{.*status="(\w+)".*} 1\.0', page))
+            return shown >= {"success", "partial", "error", "config_error", "unknown"}
 
         eventually(every_status, "every status is shown")
         assert httpx.get(base).status_code == 200
