@@ -1,11 +1,15 @@
 """More runs than the budget lets the exporter read one by one."""
 
+import pytest
+
+from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.config.settings import RateLimits, Refresh
-from cdi_exporter.simulator import HISTORY, LIST, Simulator, many
+from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Simulator, many
 from tests.harness import passes, rig, workspace
 from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0
+REFRESHED = "braze_cdi_integration_last_refresh_timestamp_seconds"
 
 
 def test_catching_up_is_not_put_off_for_ever() -> None:
@@ -47,5 +51,44 @@ def test_catching_up_is_not_put_off_for_ever() -> None:
                 truth = braze.truth.finished_runs(spec.id, seen, clock.wall() - HOUR)
                 assert shown[spec.id] >= len(truth), f"{spec.name} lags behind"
             assert braze.too_many == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> None:
+    """After hours that nobody watched, no gauge stands still until all older pages are read."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        specs = many(20, 1, interval=300.0, duration_median=20.0, duration_sigma=0.1)
+        permissions = [*PERMISSIONS.values()] if listed else [PERMISSIONS[HISTORY]]
+        braze = Simulator(
+            specs,
+            clock.wall,
+            key="simulated-key",
+            permissions=permissions,
+            limits={LIST: 50, HISTORY: 5},
+            limit_window="sliding",
+            latency=0.1,
+        )
+        config = workspace(
+            refresh=Refresh(rate_limits=RateLimits(job_sync_status=5)),
+            integrations=tuple(ConfiguredIntegration(id=spec.id, name=None) for spec in specs),
+        )
+        async with rig(braze, workspaces=[config], clock=clock) as it:
+            for _ in range(30):
+                await passes(60)
+                await it.scrape()
+            await passes(6 * HOUR)
+            for minute in range(240):
+                await passes(60)
+                page = await it.scrape()
+                oldest = clock.wall() - min(page.all(REFRESHED))
+                assert minute < 20 or oldest < 900, f"minute {minute}: {oldest:.0f} s old"
+            for spec in specs:
+                truth = braze.truth.finished_runs(spec.id, EPOCH + 1800, clock.wall() - HOUR)
+                shown = sum(page.all("braze_cdi_syncs_total", integration_id=spec.id))
+                assert shown >= len(truth), f"{spec.name} lags behind"
 
     run(main())
