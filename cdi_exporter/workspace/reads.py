@@ -92,8 +92,7 @@ class Reads:
         return min(free, key=self._urgency, default=None)
 
     def _urgency(self, identifier: str) -> tuple[float, float, int]:
-        """What is overdue takes turns with the changes."""
+        """Every other time what is overdue goes first."""
         due, rank, order = self._waiting[identifier]
-        if due is not Due.OVERDUE:
-            return due, rank, order
-        return Due.CHANGE + (0.5 if self._last is Due.OVERDUE else -0.5), rank, order
+        first = due is Due.OVERDUE and self._last is not Due.OVERDUE
+        return -1 if first else due, rank, order

@@ -449,23 +449,27 @@ class Workspace:
                 return
             tracked.expire(server)
             self._note(tracked)
-            due = self._due(tracked)
+            due = self._due(tracked, guess=guess)
             if due is Due.EXPECTED:
-                if not guess or not self._may_guess():
-                    continue
                 gain = tracked.expected(server, self._refresh_duration or 0.0)
                 self._reads.put(tracked.id, due, -gain)
             elif due is not None:
                 self._reads.put(tracked.id, due, tracked.read_at or -math.inf)
 
-    def _due(self, tracked: Tracked) -> Due | None:
-        return tracked.due(
+    def _due(self, tracked: Tracked, *, guess: bool = True) -> Due | None:
+        """Why its history is to be read now; with `guess` also in vain where that is spared."""
+        due = partial(
+            tracked.due,
             self._now(),
             self._server_time(),
             self._turn,
             listless=self._listless,
             list_seconds=self._refresh_duration or 0.0,
         )
+        reason = due(guess=guess)
+        if reason is Due.EXPECTED and not self._may_guess():
+            return due(guess=False)
+        return reason
 
     def _may_guess(self) -> bool:
         """Whether the budget has so much to spare that a read may turn out to be in vain."""
@@ -488,7 +492,7 @@ class Workspace:
         """Read what is due by now; what was put into the queue may be known meanwhile."""
         tracked = self._roster.get(identifier)
         due = self._due(tracked) if tracked else None
-        if tracked is None or due is None or (due is Due.EXPECTED and not self._may_guess()):
+        if tracked is None or due is None:
             with turn:
                 self._notify()
                 return

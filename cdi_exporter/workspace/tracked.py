@@ -39,7 +39,7 @@ LEAST_DOUBT = 0.02
 """How likely a run is still under way, at least, whatever its age says."""
 
 CATCH_UP_WITHIN = 300.0
-"""Seconds for which older pages give way to the newest pages of what changed."""
+"""Seconds for which older pages give way to newest ones, and then a newest one to the older."""
 
 LEAST_STALE_AFTER = 900.0
 _CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
@@ -51,10 +51,10 @@ class Due(IntEnum):
     CHANGE = 0
     EXPECTED = 1
     TURN = 2
-    CATCH_UP = 3
-    AUDIT = 4
-    OVERDUE = 5
-    """To catch up, and put off for long: takes turns with the changes."""
+    OVERDUE = 3
+    """To catch up, and put off for long: takes turns with all that is more urgent."""
+    CATCH_UP = 4
+    AUDIT = 5
 
 
 class Tracked:
@@ -350,24 +350,35 @@ class Tracked:
     # What is due
 
     def due(
-        self, now: float, server: float, turn: int, *, listless: bool, list_seconds: float
+        self,
+        now: float,
+        server: float,
+        turn: int,
+        *,
+        listless: bool,
+        list_seconds: float,
+        guess: bool = True,
     ) -> Due | None:
         """Why the history should be read now, None where it need not be.
 
-        `turn` counts the passes; in a `listless` one each integration has its turn.
+        `turn` counts the passes; in a `listless` one each integration has its turn. Without
+        `guess` nothing is read for being expected alone.
         """
         if now < self._not_before:
             return None
         unread = self.read_at is None or self.changed or self.ledger.overlooked(server)
-        reasons = {
-            Due.OVERDUE: self.overdue(now),
-            Due.CHANGE: unread,
-            Due.EXPECTED: self.expected(server, list_seconds) > 0,
-            Due.TURN: (listless or self.in_turn) and self.turn < turn,
-            Due.CATCH_UP: self._catches_up,
-            Due.AUDIT: now >= self._audit_at,
-        }
-        return next((due for due, holds in reasons.items() if holds), None)
+        overdue = self.overdue(now)
+        fresh = self.read_at is not None and now - self.read_at <= CATCH_UP_WITHIN
+        reasons = (
+            (Due.OVERDUE, overdue and fresh),
+            (Due.CHANGE, unread),
+            (Due.EXPECTED, guess and self.expected(server, list_seconds) > 0),
+            (Due.TURN, (listless or self.in_turn) and self.turn < turn),
+            (Due.OVERDUE, overdue),
+            (Due.CATCH_UP, self._catches_up),
+            (Due.AUDIT, now >= self._audit_at),
+        )
+        return next((due for due, holds in reasons if holds), None)
 
     def expected(self, server: float, list_seconds: float) -> float:
         """What a read now is worth that the list does not ask for; 0 where it is nothing.
