@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
@@ -177,8 +177,8 @@ def scrape_timeout(header: str | None) -> float:
 def create_app(source: Source, options: WebOptions) -> Starlette:
     """The ASGI application on the exporter's own port."""
     pages = Pages(source, options)
-    return Starlette(
-        routes=[
+    return _application(
+        [
             Route(options.telemetry_path, pages.metrics),
             Route("/probe", pages.probe),
             Route("/-/metrics", pages.own),
@@ -186,17 +186,20 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
             Route("/-/reload", pages.reload, methods=["POST"]),
             *_health(pages),
             *StatusRoutes(source, options.telemetry_path).routes(),
-        ],
-        exception_handlers={HTTPException: _plain_error},
+        ]
     )
 
 
 def create_health_app(source: Source) -> Starlette:
     """The ASGI application of the health address."""
-    return Starlette(
-        routes=_health(Pages(source, WebOptions())),
-        exception_handlers={HTTPException: _plain_error},
-    )
+    return _application(_health(Pages(source, WebOptions())))
+
+
+def _application(routes: Sequence[BaseRoute]) -> Starlette:
+    """Just these paths: one with a slash after it is another, and is not redirected."""
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _plain_error})
+    app.router.redirect_slashes = False
+    return app
 
 
 def _health(pages: Pages) -> list[Route]:

@@ -500,6 +500,7 @@ def test_pages_for_the_wrong_method_or_path() -> None:
                 ("POST", "/metrics"): 405,
                 ("DELETE", "/"): 405,
                 ("GET", "/nothing"): 404,
+                ("GET", "/metrics/"): 404,
                 ("GET", "/probe"): 400,
                 ("GET", "/probe?workspace=nobody"): 404,
                 ("POST", "/-/reload"): 403,
