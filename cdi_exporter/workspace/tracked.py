@@ -197,11 +197,12 @@ class Tracked:
     def _told_already(self, before: Integration) -> bool:
         """Whether all that the list now tells of a run was read in the history before."""
         item, known = self.item, self.ledger.known
-        if item is None or item.last_job_start != known.newest_start:
+        if item is None or Said.by(before) != self.answered:
             return False
         met = [run for run in (*known.recent, *known.running) if run.start == item.last_job_start]
         return (
             len(met) == 1
+            and item.last_job_start == known.newest_start
             and item.last_job_status in (Status.RUNNING, met[0].status)
             and item.last_updated in (before.last_updated, known.watermark)
         )

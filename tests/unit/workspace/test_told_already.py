@@ -74,3 +74,15 @@ def test_twins_are_read() -> None:
     one.took(HistoryPage((ENDED, twin, OLDER)), one.asking(), 5.0, EPOCH, EPOCH)
     one.see(TOLD, EPOCH + 20, EPOCH + 20, None)
     assert one.changed
+
+
+def test_what_is_still_to_be_read_is_not_forgotten() -> None:
+    """An end that the list told before, and that was not read yet, stays a change."""
+    earlier = Run(Status.RUNNING, START - 300)
+    ended = replace(ITEM, last_job_start=earlier.start, last_updated=EPOCH)
+    one = tracked(item=ITEM)
+    one.took(HistoryPage((RUNNING, earlier, OLDER)), one.asking(), 1.0, EPOCH, EPOCH)
+    one.see(ended, EPOCH + 20, EPOCH + 20, None)
+    assert one.changed
+    one.see(BEGUN, EPOCH + 30, EPOCH + 30, None)
+    assert one.changed
