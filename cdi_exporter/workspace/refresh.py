@@ -86,6 +86,9 @@ class Workspace:
         self._bursts = Bursts(self._rhythm)
         self._pass: asyncio.Task[None] | None = None
         self._pass_began = -math.inf
+        self._scrapes_waiting = 0
+        self._paced = False
+        """Whether the pages of the list are not read as fast as the budget allows."""
         self._another = False
         """Whether a scrape came while a long pass was under way."""
         self._gets_through = False
@@ -130,14 +133,22 @@ class Workspace:
         deadline = min(deadline, self._patience(deadline))
         self._rhythm.note(self._now())
         self._begin()
+        self._scrapes_waiting += 1
+        try:
+            await self._shows(deadline)
+        finally:
+            self._scrapes_waiting -= 1
+        await self._journal.settle(deadline, lambda: any(one.behind for one in self._roster))
+        return self.snapshot()
+
+    async def _shows(self, deadline: float) -> None:
+        """Wait, at most until then, for what is under way and may show."""
         while not self._closing and self._worth_waiting(deadline - self._now()):
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._moved.wait()
             except TimeoutError:
                 break
-        await self._journal.settle(deadline, lambda: any(one.behind for one in self._roster))
-        return self.snapshot()
 
     def snapshot(self) -> WorkspaceSnapshot:
         """What is known now; the same object while nothing changes."""
@@ -363,11 +374,15 @@ class Workspace:
     @property
     def _in_bursts(self) -> bool:
         """Whether its pages are read right before scrapes."""
-        return self._long and self._bursts.in_rhythm
+        return self._paced and self._bursts.in_rhythm
 
     async def _page_due(self) -> None:
-        """Wait until the next page of the list is to be read; a short list is read at once."""
-        if self._long:
+        """Wait until the next page of the list is to be read.
+
+        A short list is read at once, and so is one that a scrape waits for.
+        """
+        self._paced = self._long and not self._scrapes_waiting
+        if self._paced:
             slots = self._client.budgets[Endpoint.INTEGRATIONS].slots
             seconds = self.traffic.endpoints[Endpoint.INTEGRATIONS].typical_seconds
             due = self._bursts.due(self._now(), slots, seconds)

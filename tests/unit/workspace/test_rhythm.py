@@ -117,3 +117,23 @@ def test_a_long_list_is_read_right_before_scrapes() -> None:
             assert braze.too_many == 0
 
     run(main())
+
+
+def test_a_scrape_that_waits_for_a_long_list_is_not_kept_waiting() -> None:
+    """Where Prometheus has the time to wait for the list, it is read as fast as it may be."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = Simulator(
+            many(450, 1), clock.wall, limit_window="sliding", latency=0.1, key="simulated-key"
+        )
+        async with rig(braze, workspaces=[workspace()], clock=clock) as it:
+            for tick in range(12):
+                await passes(max(0.0, 120 * tick - clock.monotonic()))
+                page = await it.scrape(seconds=110)
+                assert clock.monotonic() - 120 * tick < 75
+                age = clock.wall() - (page("braze_cdi_last_refresh_timestamp_seconds") or 0)
+                assert age < 10
+            assert braze.too_many == 0
+
+    run(main())
