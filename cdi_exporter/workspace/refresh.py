@@ -259,10 +259,17 @@ class Workspace:
             return False
         if self._pass_runs and not self._client.stalled(self._asked, seconds):
             return True
-        if self._reads.under_way(Due.CHANGE):
+        newest = (Due.CHANGE, Due.TURN) if self._room_for_turns else (Due.CHANGE,)
+        if self._reads.under_way(*newest):
             return True
-        changes = self._reads.waiting(Due.CHANGE) > 0
-        return changes and not self._client.stalled(Endpoint.HISTORY, seconds)
+        waiting = self._reads.waiting(*newest) > 0
+        return waiting and not self._client.stalled(Endpoint.HISTORY, seconds)
+
+    @property
+    def _room_for_turns(self) -> bool:
+        """Whether the reads in turn, which no pass over the list waits for, all fit the budget."""
+        budget = self._client.budgets[Endpoint.HISTORY]
+        return budget.used + self._reads.waiting(Due.TURN) / budget.slots <= 1
 
     @property
     def _asked(self) -> Endpoint:

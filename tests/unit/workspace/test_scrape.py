@@ -322,6 +322,28 @@ def test_a_new_status_without_a_finish_is_no_change() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("number", [5, 200])
+def test_a_list_that_says_nothing_of_runs_is_as_fresh(number: int) -> None:
+    """A scrape waits for the reads in turn too, where the budget has room for all at once."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"{number:03}", 3) for number in range(number)]
+        braze = simulator(clock, *several, list_has_last_job=False)
+        async with rig(braze, clock=clock) as it:
+            for _ in range(10):
+                await it.scrape()
+                await passes(30)
+            several[0].run(clock.wall() - 20, clock.wall() - 1, rows_synced=5)
+            began = clock.monotonic()
+            page = await it.scrape()
+            assert clock.monotonic() - began < 5
+            if number == 5:
+                assert page("braze_cdi_rows_synced_total", integration_id="000") == 5
+
+    run(main())
+
+
 def test_without_the_list_permission_configured_ids_are_read() -> None:
     """A key without `cdi.integration_list` works where the IDs are configured."""
 
