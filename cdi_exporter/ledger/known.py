@@ -31,12 +31,8 @@ class Known:
     """Standard deviation of the durations' logarithms; None where no duration is typical."""
     recent: tuple[Run, ...] = ()
     """The last finished runs, oldest first."""
-
-    @property
-    def newest_start(self) -> float:
-        """The start of the youngest run known, minus infinity where none is."""
-        runs = (*self.recent, *self.running)
-        return max((run.start for run in runs if run.start is not None), default=-math.inf)
+    newest_start: float = -math.inf
+    """The start of the youngest run known, minus infinity where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,7 @@ def tell(
         typical_rows=_typical(run.rows_synced for run in typical),
         duration_spread=_spread(run.duration for run in typical),
         recent=tuple(recent),
+        newest_start=max(_starts(runs), default=-math.inf),
     )
 
 
