@@ -49,6 +49,9 @@ KEPT_FOR_CHANGES = 0.05
 FORBIDDEN_FOR = 900.0
 """Seconds after which a list that was forbidden is asked for again."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what became due, where no pass begins."""
+
 MOST_LIST_PAGES = 5_000
 MOST_REFUSALS = 5
 MOST_FAILED_READS = 3
@@ -90,6 +93,7 @@ class Workspace:
         self._paced = False
         """Whether the pages of the list are not read as fast as the budget allows."""
         self._another = False
+        self._looked = -math.inf
         """Whether a scrape came while a long pass was under way."""
         self._gets_through = False
         """Whether the pass that is under way has got an answer."""
@@ -286,10 +290,16 @@ class Workspace:
         if self._pass_runs:
             self._another = due
             if self._gets_through:
-                self._consider(self._roster)
+                self._look()
         elif due:
             self._pass = asyncio.create_task(self._run_passes())
         elif self._failure is None:
+            self._look()
+
+    def _look(self) -> None:
+        """See what became due by the passing of time alone; scrapes that come together share it."""
+        if self._now() - self._looked >= LOOK_EVERY:
+            self._looked = self._now()
             self._consider(self._roster)
 
     # A pass

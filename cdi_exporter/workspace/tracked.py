@@ -66,6 +66,8 @@ class Tracked:
         self.ledger = IntegrationLedger()
         self.item: Integration | None = None
         """The newest list item."""
+        self._said: Said | None = None
+        """What it tells of runs."""
         self.answered: Said | None = None
         """What the list said when the history that answers it was asked for."""
         self.read_at: float | None = None
@@ -120,7 +122,7 @@ class Tracked:
         before, self.item = self.item, item
         self._seen_at = server
         self._stale_after = stale_after
-        said = Said.by(item)
+        self._said = said = Said.by(item)
         if before is not None and said != Said.by(before):
             self._attempts, self._not_before = 0, -math.inf
             if self._only_began(before) or self._told_already(before):
@@ -141,7 +143,7 @@ class Tracked:
         """Whether the list tells of something that the history read so far does not hold."""
         if self.item is None or self.in_turn:
             return False
-        return Said.by(self.item) != self.answered or self._awaited
+        return self._said != self.answered or self._awaited
 
     @property
     def in_turn(self) -> bool:
@@ -211,7 +213,7 @@ class Tracked:
 
     def asking(self) -> Said | None:
         """What the list says as a read of the newest page begins; handed to `took`."""
-        return Said.by(self.item) if self.item else None
+        return self._said
 
     def took(
         self, page: HistoryPage, asked: Said | None, now: float, wall: float, server: float
@@ -333,6 +335,7 @@ class Tracked:
         tracked.written = known
         tracked.ledger = IntegrationLedger.restore(known.ledger)
         tracked.item, tracked.answered = known.item, known.answered
+        tracked._said = Said.by(known.item) if known.item else None
         tracked.zero_served, tracked.missed_by_list = known.zero_served, known.missed_by_list
         tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED
         if record.read_at is not None:
@@ -350,7 +353,7 @@ class Tracked:
 
     # What is due
 
-    def due(
+    def due(  # noqa: PLR0911 -- the reasons, the most urgent first
         self,
         now: float,
         server: float,
@@ -367,19 +370,20 @@ class Tracked:
         """
         if now < self._not_before:
             return None
-        unread = self.read_at is None or self.changed or self.ledger.overlooked(server)
         overdue = self.overdue(now)
-        fresh = self.read_at is not None and now - self.read_at <= CATCH_UP_WITHIN
-        reasons = (
-            (Due.OVERDUE, overdue and fresh),
-            (Due.CHANGE, unread),
-            (Due.EXPECTED, guess and self.expected(server, list_seconds) > 0),
-            (Due.TURN, (listless or self.in_turn) and self.turn < turn),
-            (Due.OVERDUE, overdue),
-            (Due.CATCH_UP, self._catches_up),
-            (Due.AUDIT, now >= self._audit_at),
-        )
-        return next((due for due, holds in reasons if holds), None)
+        if overdue and self.read_at is not None and now - self.read_at <= CATCH_UP_WITHIN:
+            return Due.OVERDUE
+        if self.read_at is None or self.changed or self.ledger.overlooked(server):
+            return Due.CHANGE
+        if guess and self.expected(server, list_seconds) > 0:
+            return Due.EXPECTED
+        if self.turn < turn and (listless or self.in_turn):
+            return Due.TURN
+        if overdue:
+            return Due.OVERDUE
+        if self._catches_up:
+            return Due.CATCH_UP
+        return Due.AUDIT if now >= self._audit_at else None
 
     def expected(self, server: float, list_seconds: float) -> float:
         """What a read now is worth that the list does not ask for; 0 where it is nothing.
@@ -390,9 +394,11 @@ class Tracked:
         judged by its age, against the durations of the runs before it (log-normal).
         """
         ahead = self._seen_at + list_seconds - server
+        if ahead < LEAST_GAIN:
+            return 0.0
         known = self.ledger.known
         start = self._presumed_start(server, known)
-        if ahead < LEAST_GAIN or start is None or known.typical_duration is None:
+        if start is None or known.typical_duration is None:
             return 0.0
         lives = Durations(known.typical_duration, known.duration_spread or 0.0)
         alive = lives.longer_than(max(self._seen_at, self._read_server) - start)
