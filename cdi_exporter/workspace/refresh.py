@@ -52,6 +52,9 @@ FORBIDDEN_FOR = 900.0
 LOOK_EVERY = 1.0
 """Seconds between two looks at what became due, where no pass begins."""
 
+LIST_AGAIN_AFTER = 60.0
+"""Seconds of reading in turn after which a list that failed is asked for again."""
+
 MOST_LIST_PAGES = 5_000
 MOST_REFUSALS = 5
 MOST_FAILED_READS = 3
@@ -351,7 +354,7 @@ class Workspace:
             raise error
         log.warning("list of integrations not read", workspace=self.name, problem=str(error))
         try:
-            read = await self._read_in_turn()
+            read = await self._read_in_turn(until=self._now() + LIST_AGAIN_AFTER)
         except ApiError:
             raise error from None
         if not read or isinstance(error, Forbidden):
@@ -421,10 +424,11 @@ class Workspace:
         for tracked in left:
             log.info("integration left", workspace=self.name, integration_id=tracked.id)
 
-    async def _read_in_turn(self) -> bool:
+    async def _read_in_turn(self, until: float = math.inf) -> bool:
         """A pass without the list: the history of each integration, the longest unread first.
 
         Tells whether any was read. Where nothing may be asked anew, a failure stays one.
+        After `until` (loop seconds) the rest is left to the pass that a scrape wants next.
         """
         self._listless = True
         before = self._histories_read
@@ -440,9 +444,10 @@ class Workspace:
             raise error
         self._gets_through = True
         self._consider(self._roster)
-        while self._reads.waiting(Due.CHANGE, Due.TURN) + self._reads.under_way(
-            Due.CHANGE, Due.TURN
-        ):
+        newest = (Due.CHANGE, Due.TURN)
+        while self._reads.waiting(*newest) or self._reads.under_way(*newest):
+            if self._another and self._now() >= until:
+                break
             await self._moved.wait()
         if self._failed_reads >= MOST_FAILED_READS and self._last_error is not None:
             raise self._last_error

@@ -4,8 +4,16 @@ import pytest
 
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.config.settings import RateLimits, Refresh
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Simulator, many
-from tests.harness import passes, rig, workspace
+from cdi_exporter.simulator import (
+    HISTORY,
+    LIST,
+    PERMISSIONS,
+    Fault,
+    FaultKind,
+    Simulator,
+    many,
+)
+from tests.harness import passes, rig, scripted, simulator, workspace
 from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0
@@ -90,5 +98,32 @@ def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> Non
                 truth = braze.truth.finished_runs(spec.id, EPOCH + 1800, clock.wall() - HOUR)
                 shown = sum(page.all("braze_cdi_syncs_total", integration_id=spec.id))
                 assert shown >= len(truth), f"{spec.name} lags behind"
+
+    run(main())
+
+
+def test_a_list_that_failed_is_soon_asked_again() -> None:
+    """A moment without the list does not cost the history of each integration."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, *(scripted(f"{number:03}", 3) for number in range(150)))
+        refresh = Refresh(rate_limits=RateLimits(job_sync_status=20))
+        async with rig(braze, workspaces=[workspace(refresh=refresh)], clock=clock) as it:
+
+            async def scrapes(minutes: int) -> None:
+                for _ in range(2 * minutes):
+                    await it.scrape()
+                    await passes(30)
+
+            await scrapes(12)
+            began = clock.wall()
+            braze.faults = [Fault(began, began + 5, FaultKind.SERVER_ERROR, endpoint=LIST)]
+            asked = len(braze.traffic[LIST].times)
+            await scrapes(3)
+            answered = [time for time in braze.traffic[LIST].times[asked:] if time > began + 5]
+            assert answered
+            assert answered[0] < began + 100
+            assert braze.traffic[HISTORY].statuses[200] < 200
 
     run(main())
