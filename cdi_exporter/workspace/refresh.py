@@ -96,8 +96,8 @@ class Workspace:
         self._paced = False
         """Whether the pages of the list are not read as fast as the budget allows."""
         self._another = False
-        self._looked = -math.inf
         """Whether a scrape came while a long pass was under way."""
+        self._looked = -math.inf
         self._gets_through = False
         """Whether the pass that is under way has got an answer."""
         self._turn = 0
