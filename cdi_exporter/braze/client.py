@@ -72,12 +72,12 @@ _UNAUTHORIZED = (
 )
 _FORBIDDEN = {
     Endpoint.INTEGRATIONS: (
-        "403: the API key lacks the permission cdi.integration_list; give it this permission in "
+        "403: the API key lacks the permission cdi.integration_list; create a key with it in "
         "Braze, or list the integrations' IDs in the configuration"
     ),
     Endpoint.HISTORY: (
-        "403: the API key lacks the permission cdi.integration_job_status; give it this "
-        "permission in Braze"
+        "403: the API key lacks the permission cdi.integration_job_status; create a key with "
+        "it in Braze"
     ),
 }
 _NOT_FOUND = "404: not found; check the integration ID and the endpoint"

@@ -31,9 +31,9 @@ class Reads:
         self._last: Due | None = None
 
     def put(self, identifier: str, due: Due, rank: float = 0.0) -> None:
-        """Ask for a read; of two for the same integration the more urgent one stays."""
+        """Ask for a read; of two for the same integration the newer reason holds."""
         waiting = self._waiting.get(identifier)
-        if waiting is None or (due, rank) < waiting[:2]:
+        if waiting is None or due is not waiting[0] or rank < waiting[1]:
             self._waiting[identifier] = (due, rank, waiting[2] if waiting else next(self._order))
         self._wake()
 

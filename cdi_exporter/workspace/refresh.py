@@ -577,8 +577,9 @@ class Workspace:
             self._denied = None
             self._consider(self._roster)
         elif tracked.ledger.next_cursor is not None:
-            overdue = tracked.overdue(self._now())
-            self._reads.put(tracked.id, Due.OVERDUE if overdue else Due.CATCH_UP)
+            due = self._due(tracked)
+            if due in (Due.OVERDUE, Due.CATCH_UP):
+                self._reads.put(tracked.id, due)
 
     def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
         """Note a failure where it belongs: to the key, to the endpoint, to the integration."""
