@@ -487,11 +487,17 @@ class Workspace:
             tracked.expire(server)
             self._note(tracked)
             due = self._due(tracked, guess=guess)
-            if due is Due.EXPECTED:
-                gain = tracked.expected(server, self._refresh_duration or 0.0)
-                self._reads.put(tracked.id, due, -gain)
-            elif due is not None:
-                self._reads.put(tracked.id, due, tracked.read_at or -math.inf)
+            if due is not None:
+                self._put(tracked, due)
+
+    def _put(self, tracked: Tracked, due: Due) -> None:
+        """Ask for a read, before those of its kind that gain less, or wait for less long."""
+        since = tracked.read_at
+        if due is Due.EXPECTED:
+            since = -tracked.expected(self._server_time(), self._refresh_duration or 0.0)
+        elif due in (Due.OVERDUE, Due.CATCH_UP):
+            since = tracked.behind_since
+        self._reads.put(tracked.id, due, -math.inf if since is None else since)
 
     def _due(self, tracked: Tracked, *, guess: bool = True) -> Due | None:
         """Why its history is to be read now; with `guess` also in vain where that is spared."""
@@ -577,9 +583,9 @@ class Workspace:
             self._denied = None
             self._consider(self._roster)
         elif tracked.ledger.next_cursor is not None:
-            due = self._due(tracked)
-            if due in (Due.OVERDUE, Due.CATCH_UP):
-                self._reads.put(tracked.id, due)
+            due = self._due(tracked, guess=False)
+            if due is not None:
+                self._put(tracked, due)
 
     def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
         """Note a failure where it belongs: to the key, to the endpoint, to the integration."""

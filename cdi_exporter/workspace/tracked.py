@@ -74,6 +74,8 @@ class Tracked:
         """When the newest page was last read, in loop seconds."""
         self.turn = 0
         """The last turn in which the newest page was read; see `Due.TURN`."""
+        self.behind_since: float | None = None
+        """Since when older pages are to be read, in loop seconds."""
         self.missed_by_list = False
         self.absences = 0
         self.absent_since: float | None = None
@@ -97,8 +99,6 @@ class Tracked:
         """Reads in a row that failed, or did not hold what the list promised."""
         self._not_before = -math.inf
         self._audit_at = -math.inf
-        self._behind_since: float | None = None
-        """Since when older pages are to be read, in loop seconds."""
         self._stale_after: StaleAfter | None = None
         self._snapshot: IntegrationSnapshot | None = None
         self._shown = Facts(identifier, "")
@@ -253,13 +253,13 @@ class Tracked:
 
     def overdue(self, now: float) -> bool:
         """Whether older pages have waited for so long that newer ones no longer go first."""
-        return self._behind_since is not None and now - self._behind_since > CATCH_UP_WITHIN
+        return self.behind_since is not None and now - self.behind_since > CATCH_UP_WITHIN
 
     def _reads_on(self, now: float) -> None:
         if not self._catches_up:
-            self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = now
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = now
 
     def _follow(self, page: HistoryPage) -> None:
         if page.next_cursor is not None:

@@ -89,15 +89,17 @@ def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> Non
                 await passes(60)
                 await it.scrape()
             await passes(6 * HOUR)
+            missed = len(braze.truth.finished_runs(specs[0].id, EPOCH + 1800, clock.wall())) - 2
+            caught_up = []
             for minute in range(240):
                 await passes(60)
                 page = await it.scrape()
                 oldest = clock.wall() - min(page.all(REFRESHED))
                 assert minute < 20 or oldest < 900, f"minute {minute}: {oldest:.0f} s old"
-            for spec in specs:
-                truth = braze.truth.finished_runs(spec.id, EPOCH + 1800, clock.wall() - HOUR)
-                shown = sum(page.all("braze_cdi_syncs_total", integration_id=spec.id))
-                assert shown >= len(truth), f"{spec.name} lags behind"
+                counted = page.all("braze_cdi_syncs_total", status="success")
+                caught_up.append(sum(each > missed for each in counted))
+            last = caught_up.index(len(specs))
+            assert caught_up[last // 2] >= len(specs) / 3, "one after the other, not all at the end"
 
     run(main())
 
