@@ -1,0 +1,197 @@
+"""What the documentation names is there: files, headings, metrics, flags, events, messages."""
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter import catalog
+from cdi_exporter.cli import cli
+from cdi_exporter.errors import REASONS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+TOP = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "grafana/README")
+PAGES = [*(ROOT / f"{name}.md" for name in TOP), *sorted(DOCS.rglob("*.md"))]
+OPERATIONS, TROUBLESHOOTING = DOCS / "operations.md", DOCS / "troubleshooting.md"
+
+METRICS = {metric.name for metric in catalog.CATALOG}
+SUFFIXES = ("_sum", "_count", "_bucket")
+FLAGS = {
+    option
+    for command in cli.every_command().values()
+    for parameter in command.params
+    for option in parameter.opts
+} | {"--help", "--version"}
+
+FLAGS_OF_OTHERS = {
+    "our own, in general": {"--flag"},
+    "make bench": {"--quick", "--only", "--json"},
+    "Docker": {
+        *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
+        *("--read-only", "--restart", "--security-opt", "--signal", "--volume"),
+    },
+    "Helm, kubectl": {"--from-file", "--install", "--namespace", "--set", "--values"},
+    "journalctl": {"--unit"},
+    "Prometheus": {
+        *("--storage.tsdb.path", "--storage.tsdb.retention.time", "--web.enable-admin-api"),
+    },
+}
+"""Flags of other programs; one that is named newly is to be added."""
+
+LEVELS = {"debug": "debug", "info": "info", "warning": "warning"}
+LEVELS |= {"error": "error", "exception": "error"}
+"""The levels in the log by structlog's methods."""
+
+page_of_each = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix()
+)
+
+
+def text(page: Path) -> str:
+    """What a page says."""
+    return page.read_text("utf-8")
+
+
+def prose(page: Path) -> str:
+    """A page without code blocks, and without brackets in code: neither makes links or headings."""
+    blocks = re.sub(r"^ *```.*?^ *```", "", text(page), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[\[\]()]", "", code[0]), blocks)
+
+
+def links(page: Path) -> list[str]:
+    """The addresses of a page's links and pictures that lead to other files, or within."""
+    found = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page))
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def target(page: Path, link: str) -> Path:
+    """The file that a link leads to."""
+    path = link.partition("#")[0]
+    return (page.parent / path).resolve() if path else page
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
+
+
+def rows(page: Path, first: str) -> Iterator[list[str]]:
+    """The rows of all tables of a page whose heading begins with `first`, as cells."""
+    lines = iter(text(page).splitlines())
+    for line in lines:
+        if line.strip().startswith(f"| {first} |"):
+            next(lines)
+            for row in takewhile(lambda line: line.strip().startswith("|"), lines):
+                yield [cell.strip() for cell in row.strip().strip("|").split(" | ")]
+
+
+def trees() -> Iterator[ast.AST]:
+    """The code of the exporter."""
+    for module in sorted((ROOT / "cdi_exporter").rglob("*.py")):
+        yield from ast.walk(ast.parse(text(module)))
+
+
+def logged() -> set[tuple[str, str]]:
+    """Each event that the code logs, by its level."""
+    calls = [node for node in trees() if isinstance(node, ast.Call)]
+    return {
+        (LEVELS[call.func.attr], ast.literal_eval(call.args[0]))
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "log"
+    }
+
+
+@page_of_each
+def test_each_link_leads_somewhere(page: Path) -> None:
+    """To a file or folder of the repository and, where it names one, to a heading in it."""
+    lost = []
+    for link in links(page):
+        there, anchor = target(page, link), link.partition("#")[2]
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            lost.append(link)
+    assert not lost
+
+
+@page_of_each
+def test_each_metric_that_is_named_exists(page: Path) -> None:
+    """Recorded series, which have a colon before, are the rules' matter."""
+    names = re.findall(r"(?<![\w:])(?:braze_cdi|cdi_exporter)_\w+", text(page))
+    unknown = [
+        name
+        for name in names
+        if name not in METRICS
+        and not any(name.removesuffix(suffix) in METRICS for suffix in SUFFIXES)
+    ]
+    assert not unknown
+
+
+def test_each_abbreviation_in_the_readme_is_the_end_of_a_metric() -> None:
+    """After `braze_cdi_last_sync_status` a row has `_rows_synced`, and means a sister of it."""
+    short = 0
+    for line in text(ROOT / "README.md").splitlines():
+        begin = ""
+        for name in re.findall(r"`([a-z]*_[a-z_]+)`", line) if line.startswith("|") else ():
+            if name.startswith("_"):
+                words = begin.split("_")
+                meant = {"_".join(words[:count]) + name for count in range(2, len(words))}
+                assert meant & METRICS, f"{name} after {begin}"
+                short += 1
+            else:
+                begin = name
+    assert short
+
+
+@page_of_each
+def test_each_flag_that_is_named_exists(page: Path) -> None:
+    """On one of the commands, or it is known to be another program's."""
+    named = {flag.rstrip(".") for flag in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", text(page))}
+    assert named - FLAGS <= set().union(*FLAGS_OF_OTHERS.values())
+
+
+def test_each_file_of_the_docs_is_reached_from_their_index() -> None:
+    """Over any number of links within the docs."""
+    reached: set[Path] = set()
+    waiting = {DOCS / "README.md"}
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        if page.suffix == ".md":
+            found = {target(page, link) for link in links(page)}
+            waiting |= {each for each in found if DOCS in each.parents and each.is_file()} - reached
+    assert {each for each in DOCS.rglob("*") if each.is_file()} == reached
+
+
+def test_each_event_of_the_log_is_described() -> None:
+    """`docs/operations.md` has each with its level, and none that is no more."""
+    described = {(level, event.strip("`")) for level, event, *_ in rows(OPERATIONS, "level")}
+    assert described == logged()
+
+
+def test_each_reason_of_a_failed_refresh_has_its_section() -> None:
+    """`docs/troubleshooting.md` tells what to do for each, in the order of the metric."""
+    headings = re.findall(r"^### (\w+)$", text(TROUBLESHOOTING), flags=re.MULTILINE)
+    assert headings == [*REASONS]
+
+
+def test_each_message_is_quoted_as_the_code_gives_it() -> None:
+    """`…` stands for what differs; what follows a semicolon may be another text of the code."""
+    constants = [
+        node.value
+        for node in trees()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    said = "\n".join(constants)
+    quoted = [re.findall("`([^`]+)`", cells[0]) for cells in rows(TROUBLESHOOTING, "message")]
+    assert all(quoted)
+    parts = {
+        part.strip(" :;")
+        for messages in quoted
+        for message in messages
+        for part in re.split("…|; ", message)
+    }
+    assert [part for part in sorted(parts) if part not in said] == []
