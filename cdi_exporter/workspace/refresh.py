@@ -49,7 +49,7 @@ KEPT_FOR_CHANGES = 0.05
 FORBIDDEN_FOR = 900.0
 """Seconds after which a list that was forbidden is asked for again."""
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 5.0
 """Seconds between two looks at what became due, where no pass begins."""
 
 LIST_AGAIN_AFTER = 60.0

@@ -29,7 +29,7 @@ FLAGS = {
 
 FLAGS_OF_OTHERS = {
     "our own, in general": {"--flag"},
-    "make bench": {"--quick", "--only", "--json"},
+    "make bench": {"--quick", "--only", "--json", "--sizes"},
     "Docker": {
         *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
         *("--read-only", "--restart", "--security-opt", "--signal", "--volume"),
