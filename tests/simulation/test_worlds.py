@@ -1,8 +1,13 @@
 """Whole days of simulated worlds: what the three promises say must hold in each."""
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 
-from tests.simulation.world import draw, simulate
+from cdi_exporter.simulator import Fault, FaultKind, RetryHeader
+from tests.simulation.world import HOUR, draw, simulate
+from tests.virtual import EPOCH
 
 WORLDS = [(100, 1000), *((seed, None) for seed in range(24))]
 """Seeds, and how many integrations; where it is not said, the seed draws that too."""
@@ -17,3 +22,23 @@ def test_the_promises_hold(seed: int, size: int | None) -> None:
     replay += f" --size {size}" if size else ""
     assert not outcome.violations, "\n".join([*outcome.violations, replay])
     assert outcome.scrapes > 0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("retry_header", get_args(RetryHeader))
+def test_each_429_is_obeyed(retry_header: RetryHeader) -> None:
+    """While another tool takes the whole limit for an hour, nothing is asked before its time."""
+    begin = EPOCH + 0.5 * HOUR
+    other = Fault(begin, begin + HOUR, FaultKind.OTHER_TOOL, per_minute=110)
+    world = replace(
+        draw(7, 60),
+        hours=4.0,
+        faults=[other],
+        crashes=None,
+        silences=(),
+        retry_header=retry_header,
+        latency=0.2,
+    )
+    outcome = simulate(world)
+    assert not outcome.violations, "\n".join(outcome.violations)
+    assert outcome.refusals > 10

@@ -14,6 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import httpx
 import structlog
 
 from cdi_exporter.app import Exporter
+from cdi_exporter.braze.budget import FIRST_BACKOFF
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.model import Run
 from cdi_exporter.simulator import (
@@ -106,6 +108,8 @@ class Outcome:
     counted: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     scrapes: int = 0
+    refusals: int = 0
+    """429s that the exporter got."""
     delays: list[float] = field(default_factory=list)
     """Seconds from a run's finish to the first scrape that shows it counted."""
 
@@ -200,20 +204,50 @@ class _CountedRun:
 
 
 class _Recorder(DirectTransport):
-    """Remembers when each integration's newest page was read."""
+    """Remembers when newest pages were read, and what was asked before a 429 allowed it."""
 
     def __init__(self, app: Simulator, now: Callable[[], float]) -> None:
         super().__init__(app)
         self._now = now
         self.reads: dict[str, list[float]] = defaultdict(list)
+        self.too_soon: list[str] = []
+        self.refusals = 0
+        self._not_before: dict[bool, tuple[float, float]] = {}
+        """When a 429 came and until when it holds, by whether it is a history that is asked for."""
+
+    def forget(self) -> None:
+        """Another process begins, which was told nothing."""
+        self._not_before.clear()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked = self._now()
-        response = await super().handle_async_request(request)
         parts = request.url.path.split("/")
-        if len(parts) == 5 and response.status_code == 200 and not request.url.query:
+        history = len(parts) == 5
+        refused, again = self._not_before.get(history, (asked, asked))
+        if refused < asked < again - 1e-3:
+            self.too_soon.append(f"{request.url.path} {again - asked} s before a 429 allowed it")
+        response = await super().handle_async_request(request)
+        if response.status_code == 429:
+            self.refusals += 1
+            now = self._now()
+            self._not_before[history] = now, now + _wait_of(response.headers)
+        if history and response.status_code == 200 and not request.url.query:
             self.reads[parts[3]].append(asked)
         return response
+
+
+def _wait_of(headers: httpx.Headers) -> float:
+    """The seconds for which a 429 forbids to ask: what it says, else the least backoff."""
+    for name in ("retry-after", "x-ratelimit-retry-after"):
+        if name in headers:
+            return float(headers[name])
+    if "x-ratelimit-reset" in headers:
+        return float(headers["x-ratelimit-reset"]) - _http_date(headers["date"])
+    return FIRST_BACKOFF / 2
+
+
+def _http_date(text: str) -> float:
+    return parsedate_to_datetime(text).timestamp()
 
 
 class _Simulation:
@@ -277,6 +311,7 @@ class _Simulation:
             await self._run_until(settings, crash.at - self.clock.wall(), crash)
             now = self.clock.wall()
             self.crashed.append(now)
+            self.recorder.forget()
             if crash.into_an_outage:
                 begin = now + self.scenario.ahead
                 simulator.faults.append(Fault(begin, begin + 180, FaultKind.OUTAGE))
@@ -481,6 +516,9 @@ class _Simulation:
             for endpoint, limit in ((LIST, 40), (HISTORY, 80)):
                 busiest = simulator.traffic[endpoint].busiest(60, since, until)
                 self.outcome.check(busiest <= limit, f"{busiest} requests a minute to {endpoint}")
+        for violation in self.recorder.too_soon:
+            self.outcome.check(False, violation)
+        self.outcome.refusals = self.recorder.refusals
         other_tool = any(fault.kind is FaultKind.OTHER_TOOL for fault in self.scenario.faults)
         if not other_tool:
             self.outcome.check(simulator.too_many == 0, f"{simulator.too_many} times 429")
