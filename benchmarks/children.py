@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from tests.e2e.processes import clean_environment, free_port
+from tests.e2e.processes import clean_environment, end, free_port
 
 __all__ = ("Child", "Client", "child", "free_port", "module")
 
@@ -80,13 +80,7 @@ def child(command: Sequence[str]) -> Iterator[Child]:
     try:
         yield Child(process, started)
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         assert process.stdout is not None
         process.stdout.close()
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
+from operator import itemgetter
 from pathlib import Path
 
 from prometheus_client.core import Metric as Family
@@ -264,7 +265,7 @@ def show(figures: Figures) -> None:
     by_size = figures["exposition"]
     head = [f"N={size}" for size in by_size]
     for kind in ("cpu_ms", "bytes", "resident_mib"):
-        rows = across(by_size, lambda one, kind=kind: one[kind])  # type: ignore[misc]
+        rows = across(by_size, itemgetter(kind))
         print(table([kind, *head], rows), end="\n\n")
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -267,7 +268,7 @@ def show(figures: Figures) -> None:
         ("resident MiB", "resident_mib"),
         ("cold start, limits lifted", "cold_start"),
     ):
-        rows = across(by_size, lambda one, key=key: one[key])  # type: ignore[misc]
+        rows = across(by_size, itemgetter(key))
         print("", table([title, *head], rows), sep="\n")
     per_integration = found["resident_kib_per_integration"]
     rows = [

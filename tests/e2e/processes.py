@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import AnyStr, TypeVar
 
 import httpx
 
@@ -52,13 +52,18 @@ def running(
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
+
+
+def end(process: subprocess.Popen[AnyStr]) -> None:
+    """Terminate a child process; kill it where it does not go."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def eventually(attempt: Callable[[], Result | None], what: str) -> Result:
