@@ -183,10 +183,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         written = re.search(r"^(\d+) samples,", said, re.MULTILINE)
         assert span, said
         assert written, said
-        files = sorted(output.glob("*.om"))
-        assert len(files) == 31
-        assert blocks_of(files, data) == int(written[1]) == sum(map(samples_in, files))
         first, last = (int(datetime.fromisoformat(each).timestamp()) for each in span.groups())
+        files = sorted(output.glob("*.om"))
+        assert [file.name for file in files] == day_files(first, last)
+        assert blocks_of(files, data) == int(written[1]) == sum(map(samples_in, files))
         with (
             running(
                 exporter_command(f"--config.file={config}", f"--web.listen-address={instance}"),
@@ -206,6 +206,11 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
             url = f"http://127.0.0.1:{prometheus}"
             serves(f"{url}/-/ready")
             yield Past(simulator, url, first, last, instance)
+
+
+def day_files(first: int, last: int) -> list[str]:
+    """The names of the files of a range: one for each UTC day that it touches."""
+    return [f"braze-cdi-{utc(day * DAY)[:10]}.om" for day in range(first // DAY, last // DAY + 1)]
 
 
 def samples_in(file: Path) -> int:
@@ -393,7 +398,8 @@ def test_interrupted_while_reading_it_goes_on_where_it_was(tmp_path: Path) -> No
 def test_interrupted_while_writing_it_leaves_whole_files_alone(tmp_path: Path) -> None:
     """Each file that is there is whole; the rest is written by the same command."""
     now = int(time.time())
-    span = (f"--since={utc(now - 60 * DAY)}", f"--until={utc(now - 3 * 3600)}", "--step=1m")
+    first, last = now - 60 * DAY, now - 3 * 3600
+    span = (f"--since={utc(first)}", f"--until={utc(last)}", "--step=1m")
     with served(simulated(SPECS["broken"])) as braze:
         config = config_file(tmp_path / "config.yml", braze)
         output = tmp_path / "a"
@@ -407,7 +413,7 @@ def test_interrupted_while_writing_it_leaves_whole_files_alone(tmp_path: Path) -
         whole = contents(output)
         assert all(content.endswith(b"\n# EOF\n") for content in whole.values())
         backfill(*flags)
-    assert len(contents(output)) == 61
+    assert sorted(contents(output)) == day_files(first, last)
     assert whole.items() <= contents(output).items()
 
 
