@@ -172,7 +172,7 @@ class Exporter:
         self._exposition.retain(self.workspaces)
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
-            self._journal.leave(before[name])
+            before[name].leave()
             self._leave(before[name].close())
         for client in self._clients - set(clients.values()):
             self._leave(client.retire())

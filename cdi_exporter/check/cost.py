@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.report import Cost, Load
-from cdi_exporter.workspace.refresh import AUDIT_EVERY, AUDIT_SHARE, FORBIDDEN_FOR
+from cdi_exporter.workspace.histories import AUDIT_EVERY, AUDIT_SHARE
+from cdi_exporter.workspace.passes import FORBIDDEN_FOR
 
 ASSUMED_INTERVAL = 3_600.0
 """Seconds between runs where nothing is known of an integration's."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from cdi_exporter.pulse import Pulse
 from cdi_exporter.state.store import Row, StateError, Store, Stored
 
 COMMIT_EVERY = 1.0
@@ -124,12 +125,12 @@ class Journal(Memory):
         self._began = math.inf
         """When the commit that is under way began."""
         self._task: asyncio.Task[None] | None = None
-        self._moved = asyncio.Event()
+        self._committed = Pulse()
 
     async def idle(self) -> None:
         """Wait until no commit is under way, so that `load` need not."""
         while math.isfinite(self._began):
-            await self._moved.wait()
+            await self._committed.wait()
 
     def load(self, workspace: str) -> Stored:
         """What is known of a workspace, with what waits to be written; raises StateError."""
@@ -166,7 +167,7 @@ class Journal(Memory):
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(until, now + SETTLE_PATIENCE)):
                 while needed() and not self._failed_in_a_row:
-                    await self._moved.wait()
+                    await self._committed.wait()
 
     def retain(self, workspaces: Sequence[str], wall: float) -> None:
         """Forget what left long ago; called at the start and when the configuration changes."""
@@ -232,8 +233,7 @@ class Journal(Memory):
             if self._retained is retained:
                 self._retained = None
         self._began = math.inf
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        self._committed.beat()
 
     def _done(self, batch: dict[tuple[str, str], Change], complete: set[str]) -> None:
         for key, change in batch.items():

@@ -1,5 +1,5 @@
-"""One workspace: its integrations, what is due to be read, and the refresh."""
+"""One workspace: its integrations, what is due to be read, and what a scrape is shown."""
 
-from cdi_exporter.workspace.refresh import Workspace
+from cdi_exporter.workspace.scrape import Workspace
 
 __all__ = ["Workspace"]

@@ -79,10 +79,16 @@ class Bursts:
         self.gap = math.inf
         """Seconds from the scrape before this burst to the one after it."""
 
+        self._paced = False
+
     @property
     def in_rhythm(self) -> bool:
-        """Whether there are bursts: scrapes can be foreseen."""
-        return math.isfinite(self._scrape)
+        """Whether there are bursts: pages are not read at once, and scrapes can be foreseen."""
+        return self._paced and math.isfinite(self._scrape)
+
+    def at_once(self) -> None:
+        """The next page is read without regard to the scrapes."""
+        self._paced = False
 
     @property
     def over(self) -> bool:
@@ -100,6 +106,7 @@ class Bursts:
         `slots` are the pages that the budget allows in a minute; a page takes `seconds`.
         Evenly where no scrape can be foreseen. What a scrape overtook waits for the next.
         """
+        self._paced = True
         if now >= self._scrape:
             self._left %= 1
         if self.over:

@@ -1,7 +1,7 @@
 """Which integrations a workspace has: known, new, gone. Pure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cdi_exporter.config import WorkspaceConfig
@@ -54,6 +54,8 @@ class Roster:
         """Whether the whole list was ever read."""
         self._touched: set[str] = set()
         """IDs of which something changed that only the roster knows."""
+        self._unserved: set[str] = set()
+        """IDs of those whose counters no scrape has seen yet."""
         self.configure(config)
 
     def configure(self, config: WorkspaceConfig) -> None:
@@ -104,7 +106,7 @@ class Roster:
         """What is to be written of the `dirty` ones, and of those that left or came back."""
         touched, self._touched = self._touched, set()
         news = []
-        for identifier in dirty | touched:
+        for identifier in sorted(dirty | touched):
             left, tracked = self._gone.get(identifier, (math.inf, self._tracked.get(identifier)))
             record = tracked.record(now, wall) if tracked else None
             if tracked and record:
@@ -124,6 +126,17 @@ class Roster:
     def get(self, identifier: str) -> Tracked | None:
         """The integration of that ID, where it is followed."""
         return self._tracked.get(identifier)
+
+    def served(self, identifiers: Iterable[str]) -> list[Tracked]:
+        """Note that a scrape has seen the counters of these; those for which that is new."""
+        if not self._unserved:
+            return []
+        seen = self._unserved.intersection(identifiers)
+        self._unserved -= seen
+        new = [self._tracked[identifier] for identifier in seen if identifier in self._tracked]
+        for tracked in new:
+            tracked.served()
+        return new
 
     @property
     def configured(self) -> bool:
@@ -163,6 +176,8 @@ class Roster:
     def _add(self, tracked: Tracked) -> Tracked:
         tracked.configure(self._config.stale_after_for(tracked.id, tracked.name))
         self._tracked[tracked.id] = tracked
+        if not tracked.zero_served:
+            self._unserved.add(tracked.id)
         return tracked
 
     def _admit(self, item: Integration) -> Tracked | None:

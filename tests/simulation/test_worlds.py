@@ -1,5 +1,8 @@
 """Whole days of simulated worlds: what the three promises say must hold in each."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import get_args
 
@@ -22,6 +25,23 @@ def test_the_promises_hold(seed: int, size: int | None) -> None:
     replay += f" --size {size}" if size else ""
     assert not outcome.violations, "\n".join([*outcome.violations, replay])
     assert outcome.scrapes > 0
+
+
+REPLAY = """
+from tests.simulation.world import draw, simulate
+outcome = simulate(draw(406, 6))
+print(outcome.requests, outcome.scrapes, outcome.counted)
+"""
+
+
+def test_a_replay_is_the_same_world_in_each_process() -> None:
+    """What a seed gives does not hang on the order that a process keeps its sets in."""
+    environments = ({**os.environ, "PYTHONHASHSEED": seed} for seed in "123")
+    told = [
+        subprocess.run([sys.executable, "-c", REPLAY], check=True, capture_output=True, env=env)
+        for env in environments
+    ]
+    assert len({each.stdout for each in told}) == 1, told
 
 
 @pytest.mark.timeout(600)

@@ -14,6 +14,7 @@ LEVELS = {
     "model": 0,
     "catalog": 0,
     "errors": 0,
+    "pulse": 0,
     "snapshot": 1,
     "ledger": 2,
     "braze": 1,

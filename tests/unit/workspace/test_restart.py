@@ -363,7 +363,7 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
                     await asyncio.sleep(11)
                 finish(one, house.clock, 4)
                 await rig_.scrape(seconds=1)
-                journal.leave(rig_.exporter.workspaces["w"])
+                rig_.exporter.workspaces["w"].leave()
                 await asyncio.sleep(60)
         told = [entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"]
         assert told == [1, 2, 3, 4]

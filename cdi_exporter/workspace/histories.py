@@ -1,0 +1,293 @@
+"""Which histories of a workspace are read next, and what comes of it.
+
+    what is due ──► queue ──► a page ──► ledger ──► what is due now?
+
+Reads go on after the scrape or the pass that asked for them; each page shows at once.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import partial
+
+import structlog
+
+from cdi_exporter.braze.budget import WINDOW
+from cdi_exporter.braze.client import Endpoint, Turn
+from cdi_exporter.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+)
+from cdi_exporter.model import Run
+from cdi_exporter.pulse import Pulse
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.persistence import Persistence
+from cdi_exporter.workspace.reads import Reads
+from cdi_exporter.workspace.rhythm import Bursts
+from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace.tracked import Due, Tracked
+
+AUDIT_EVERY = 900.0
+AUDIT_SHARE = 0.1
+"""The part of the history budget that audits may take."""
+
+KEPT_FOR_CHANGES = 0.05
+"""The part of the history budget that reads before the list tells leave to those after it."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at what became due, where no pass begins."""
+
+MOST_FAILED_READS = 3
+
+NEWEST = (Due.CHANGE, Due.TURN)
+"""Reads of newest pages that are due by themselves, not by a guess."""
+
+DEFECT = "a defect of the exporter: its log has the details; please report it"
+
+log = structlog.get_logger()
+
+
+class Histories:
+    """The histories of one workspace."""
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        api: Api,
+        bursts: Bursts,
+        persistence: Persistence,
+        pulse: Pulse,
+    ) -> None:
+        self._roster, self._api, self._bursts = roster, api, bursts
+        self._persistence, self._pulse = persistence, pulse
+        self._reads = Reads(api.turn, self._read_due)
+        self._turn = 0
+        """Counts the passes."""
+        self.listless = False
+        """Whether the list cannot be read, so that each history has its turn in each pass."""
+        self.list_seconds = 0.0
+        """What the last pass took, and so how long the list takes to come round."""
+        self.denied: ApiError | None = None
+        """Why no history may be read, while that is so."""
+        self.pages = 0
+        """Pages read since the start."""
+        self._failed = 0
+        """Reads in a row that failed for no reason of the integration's own."""
+        self._last_error: ApiError | None = None
+        self._looked = -math.inf
+        for tracked in roster:
+            tracked.audit_at(api.now() + api.clock.rng.uniform(0.0, self._audit_interval()))
+
+    @property
+    def pending(self) -> int:
+        """How many reads wait, less audits."""
+        return self._reads.waiting(*(due for due in Due if due is not Due.AUDIT))
+
+    @property
+    def newest_unread(self) -> bool:
+        """Whether newest pages are due that are not read yet."""
+        return bool(self._reads.waiting(*NEWEST) or self._reads.under_way(*NEWEST))
+
+    @property
+    def given_up(self) -> ApiError | None:
+        """Why nothing more is read before the next pass."""
+        return self._last_error if self._failed >= MOST_FAILED_READS else None
+
+    def worth_waiting(self, seconds: float) -> bool:
+        """Whether a newest page may be read within `seconds`.
+
+        Reads in turn, which no pass over the list waits for, are worth it where all of them
+        fit the budget.
+        """
+        budget = self._api.budget(Endpoint.HISTORY)
+        all_fit = budget.used + self._reads.waiting(Due.TURN) / budget.slots <= 1
+        newest = NEWEST if all_fit else (Due.CHANGE,)
+        if self._reads.under_way(*newest):
+            return True
+        waiting = self._reads.waiting(*newest) > 0
+        return waiting and not self._api.client.stalled(Endpoint.HISTORY, seconds)
+
+    # What is due
+
+    def begin_turn(self) -> None:
+        """A pass begins: what failed may be tried again."""
+        self._turn += 1
+        self._failed = 0
+
+    def drop(self) -> None:
+        """Forget what waits; what is under way goes on."""
+        self._reads.clear()
+
+    async def close(self) -> None:
+        """End everything at once."""
+        await self._reads.close()
+
+    def look(self) -> None:
+        """See what became due by the passing of time alone; scrapes that come together share it."""
+        if self._api.now() - self._looked >= LOOK_EVERY:
+            self._looked = self._api.now()
+            self.consider(self._roster)
+
+    def consider(self, several: Iterable[Tracked], *, burst_over: bool = False) -> None:
+        """Put into the queue what is due.
+
+        Where the list is read in bursts, a read that it does not ask for waits until one is
+        over: what it asks for goes first.
+        """
+        guess = burst_over or not self._bursts.in_rhythm
+        server = self._api.server()
+        for tracked in several:
+            if self._held_back():
+                return
+            tracked.expire(server)
+            self._persistence.note(tracked)
+            due = self._due(tracked, guess=guess)
+            if due is not None:
+                self._put(tracked, due)
+
+    def _put(self, tracked: Tracked, due: Due) -> None:
+        """Ask for a read, before those of its kind that gain less, or wait for less long."""
+        since = tracked.read_at
+        if due is Due.EXPECTED:
+            since = -tracked.expected(self._api.server(), self.list_seconds)
+        elif due in (Due.OVERDUE, Due.CATCH_UP):
+            since = tracked.behind_since
+        self._reads.put(tracked.id, due, -math.inf if since is None else since)
+
+    def _due(self, tracked: Tracked, *, guess: bool = True) -> Due | None:
+        """Why its history is to be read now; with `guess` also in vain where that is spared."""
+        due = partial(
+            tracked.due,
+            self._api.now(),
+            self._api.server(),
+            self._turn,
+            listless=self.listless,
+            list_seconds=self.list_seconds,
+        )
+        reason = due(guess=guess)
+        if reason is Due.EXPECTED and not self._may_guess():
+            return due(guess=False)
+        return reason
+
+    def _may_guess(self) -> bool:
+        """Whether the budget has so much to spare that a read may turn out to be in vain."""
+        budget, now = self._api.budget(Endpoint.HISTORY), self._api.now()
+        if self._bursts.in_rhythm:
+            share = min(1.0, self._bursts.gap / WINDOW)
+            return (
+                self._bursts.nearly_over(now)
+                and budget.used_since(now - self._bursts.gap / 2) < share
+            )
+        return budget.used <= 1 - KEPT_FOR_CHANGES
+
+    def _held_back(self) -> bool:
+        """Whether reads wait for the next pass: too many failed, or one tries for all."""
+        return self._failed >= MOST_FAILED_READS or (self.denied is not None and self._reads.busy)
+
+    def _audit_interval(self) -> float:
+        slots = self._api.budget(Endpoint.HISTORY).slots
+        spread = 60.0 * len(self._roster) / (AUDIT_SHARE * slots)
+        return max(AUDIT_EVERY, spread) * self._api.clock.rng.uniform(0.9, 1.1)
+
+    # Reading
+
+    async def try_one(self) -> bool:
+        """Read the newest page that is longest unread, of those due; whether there was any.
+
+        Raises ApiError where that failed for no reason of the integration's own.
+        """
+        due = [tracked for tracked in self._roster if self._due(tracked) is not None]
+        if not due:
+            return False
+        first = min(due, key=lambda tracked: tracked.read_at or -math.inf)
+        error = await self._read(first, Due.TURN, await self._api.turn())
+        if error is not None and not isinstance(error, BadRequest | NotFound):
+            raise error
+        return True
+
+    async def _read_due(self, identifier: str, turn: Turn) -> None:
+        """Read what is due by now; what was put into the queue may be known meanwhile."""
+        tracked = self._roster.get(identifier)
+        due = self._due(tracked) if tracked else None
+        if tracked is None or due is None:
+            with turn:
+                self._pulse.beat()
+                return
+        try:
+            await self._read(tracked, due, turn)
+        except Exception:
+            log.exception(
+                "history not read by a defect",
+                workspace=self._persistence.name,
+                integration_id=identifier,
+            )
+            tracked.failed(ApiError(DEFECT), self._api.now())
+
+    async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
+        """Read one page of a history; the error where it failed."""
+        older = due in (Due.CATCH_UP, Due.OVERDUE)
+        cursor = tracked.ledger.next_cursor if older else None
+        try:
+            counted = await self._page(tracked, cursor, turn)
+            self._persistence.finished(tracked, counted)
+        except ApiError as error:
+            self._read_failed(tracked, error)
+            return error
+        finally:
+            self._persistence.note(tracked)
+            self._pulse.beat()
+        self._read_done(tracked)
+        return None
+
+    async def _page(self, tracked: Tracked, cursor: str | None, turn: Turn) -> list[Run]:
+        """Read the newest page, or an older one; the runs that it counted."""
+        asked = tracked.asking()
+        if cursor is None:
+            tracked.turn = self._turn
+        page = await self._api.history(tracked.id, cursor, turn)
+        now, server = self._api.now(), self._api.server()
+        if cursor is not None:
+            return tracked.took_older(page, now, server)
+        counted = tracked.took(page, asked, now, self._api.wall(), server)
+        tracked.audit_at(now + self._audit_interval())
+        return counted
+
+    def _read_done(self, tracked: Tracked) -> None:
+        self._failed = 0
+        self.pages += 1
+        if self.denied is not None:
+            self.denied = None
+            self.consider(self._roster)
+        elif tracked.ledger.next_cursor is not None:
+            due = self._due(tracked, guess=False)
+            if due is not None:
+                self._put(tracked, due)
+
+    def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
+        """Note a failure where it belongs: to the key, to the endpoint, to the integration."""
+        workspace = self._persistence.name
+        if isinstance(error, Unauthorized | Forbidden):
+            if self.denied is None:
+                log.warning("history not readable", workspace=workspace, problem=str(error))
+            self.denied = error
+            self._reads.clear()
+            return
+        if isinstance(error, RateLimited):
+            return
+        tracked.failed(error, self._api.now())
+        log.warning(
+            "history not read",
+            workspace=workspace,
+            integration_id=tracked.id,
+            problem=str(error),
+        )
+        if error.retryable or isinstance(error, InvalidResponse):
+            self._failed += 1
+            self._last_error = error
+        if self._failed >= MOST_FAILED_READS:
+            self._reads.clear()

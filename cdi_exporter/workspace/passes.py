@@ -1,0 +1,272 @@
+"""The passes over one workspace: the list page by page or, without it, each history in turn.
+
+A scrape begins a pass, single flight; it goes on after the answer. The histories that a page
+of the list asks for are read while the next pages are.
+"""
+
+import asyncio
+import math
+
+import structlog
+
+from cdi_exporter.braze.client import Endpoint
+from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, RateLimited, Unauthorized
+from cdi_exporter.pulse import Pulse
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.histories import DEFECT, Histories
+from cdi_exporter.workspace.persistence import Persistence
+from cdi_exporter.workspace.rhythm import Bursts
+from cdi_exporter.workspace.roster import Roster
+
+FORBIDDEN_FOR = 900.0
+"""Seconds after which a list that was forbidden is asked for again."""
+
+LIST_AGAIN_AFTER = 60.0
+"""Seconds of reading in turn after which a list that failed is asked for again."""
+
+MOST_LIST_PAGES = 5_000
+MOST_REFUSALS = 5
+
+_LEADS_BACK = "the pages of the list lead nowhere new"
+
+log = structlog.get_logger()
+
+
+class Passes:
+    """The passes over one workspace."""
+
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        *,
+        roster: Roster,
+        api: Api,
+        bursts: Bursts,
+        histories: Histories,
+        persistence: Persistence,
+        pulse: Pulse,
+    ) -> None:
+        self._name, self._min_interval = config.name, config.refresh.min_interval
+        self._roster, self._api, self._bursts = roster, api, bursts
+        self._histories, self._persistence, self._pulse = histories, persistence, pulse
+        self.awaited = 0
+        """Scrapes that wait for the pass that is under way."""
+        self.ended = 0
+        """Passes since the start."""
+        self.failure: ApiError | None = None
+        """Why the last one failed."""
+        self.completed: float | None = None
+        """When the last one that got through ended, in Unix seconds."""
+        self.duration: float | None = None
+        """What it took, in seconds."""
+        self._task: asyncio.Task[None] | None = None
+        self._began = -math.inf
+        self._another = False
+        """Whether a scrape came while a long pass was under way."""
+        self._gets_through = False
+        """Whether the pass that is under way has got an answer."""
+        self._list_pages = 0
+        self._forbidden_until = -math.inf
+        self._closing = False
+
+    def configure(self, config: WorkspaceConfig) -> None:
+        """Go on with another configuration."""
+        self._min_interval = config.refresh.min_interval
+        self._forbidden_until = -math.inf
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a pass is being made."""
+        return self._task is not None and not self._task.done()
+
+    def worth_waiting(self, seconds: float) -> bool:
+        """Whether a pass may show something within `seconds`."""
+        asks = Endpoint.HISTORY if self._histories.listless else Endpoint.INTEGRATIONS
+        return self.under_way and not self._api.client.stalled(asks, seconds)
+
+    def begin(self) -> None:
+        """A scrape comes: begin a pass where one is due, else see what became due meanwhile."""
+        if self._closing:
+            return
+        due = self._api.now() - self._began >= 0.9 * self._min_interval
+        if self.under_way:
+            self._another = due
+            if self._gets_through:
+                self._histories.look()
+        elif due:
+            self._task = asyncio.create_task(self._run())
+        elif self.failure is None:
+            self._histories.look()
+
+    def release(self) -> None:
+        """Begin nothing more."""
+        self._closing = True
+
+    async def close(self) -> None:
+        """End what is under way."""
+        self.release()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """A pass; and another at once where it took so long that a scrape came meanwhile."""
+        self._another = True
+        while self._another and not self._closing:
+            self._another = False
+            await self._pass()
+            self._another = self._another and self.failure is None
+
+    async def _pass(self) -> None:
+        self._began = self._api.now()
+        self._gets_through = False
+        self._histories.begin_turn()
+        try:
+            await self._refresh()
+        except ApiError as error:
+            self._failed(error)
+        except Exception:
+            log.exception("refresh failed by a defect", workspace=self._name)
+            self._failed(ApiError(DEFECT))
+        else:
+            self._done()
+        finally:
+            self.ended += 1
+            self._pulse.beat()
+
+    def _failed(self, error: ApiError) -> None:
+        self._histories.drop()
+        if self.failure is None or self.failure.reason != error.reason:
+            log.warning(
+                "refresh failed", workspace=self._name, reason=error.reason, problem=str(error)
+            )
+        self.failure = error
+
+    def _done(self) -> None:
+        if self.failure is not None:
+            log.info("refresh works again", workspace=self._name)
+        self.failure = None
+        self.completed = self._api.wall()
+        self.duration = self._histories.list_seconds = self._api.now() - self._began
+        self._roster.forget(self.completed)
+        self._persistence.note_roster()
+        self._histories.consider(self._roster)
+
+    async def _refresh(self) -> None:
+        if self._api.now() < self._forbidden_until:
+            await self._read_in_turn()
+            return
+        try:
+            await self._read_list()
+        except (Unauthorized, RateLimited):
+            raise
+        except ApiError as error:
+            await self._without_list(error)
+
+    # The list
+
+    async def _read_list(self) -> None:
+        """Read the list page by page; each item may bring a history read with it."""
+        listed: set[str] = set()
+        cursor: str | None = None
+        invalid = 0
+        for number in range(MOST_LIST_PAGES):
+            await self._page_due()
+            page = await self._page(cursor, patient=number > 0)
+            self._histories.listless, self._gets_through = False, True
+            invalid += page.invalid
+            found = {item.id for item in page.integrations}
+            if page.next_cursor is not None and found <= listed:
+                raise InvalidResponse(_LEADS_BACK)
+            listed |= found
+            self._take(page, first=number == 0)
+            cursor = page.next_cursor
+            if cursor is None:
+                self._list_pages = number + 1
+                self._ends(listed, complete=not invalid)
+                return
+        raise InvalidResponse(_LEADS_BACK)
+
+    async def _page_due(self) -> None:
+        """Wait until the next page of the list is to be read.
+
+        A list that takes more than a minute's budget is not read as fast as that allows,
+        unless a scrape waits for it. The first one is never known to be long.
+        """
+        slots = self._api.budget(Endpoint.INTEGRATIONS).slots
+        if self._list_pages <= slots or self.awaited:
+            self._bursts.at_once()
+            return
+        seconds = self._api.typical_seconds(Endpoint.INTEGRATIONS)
+        due = self._bursts.due(self._api.now(), slots, seconds)
+        await self._api.clock.sleep(max(0.0, due - self._api.now()))
+
+    async def _page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
+        """One page; a refusal amid the list costs a wait, not what was read before it."""
+        for _ in range(MOST_REFUSALS if patient else 0):
+            try:
+                return await self._api.integrations(cursor)
+            except RateLimited:
+                continue
+        return await self._api.integrations(cursor)
+
+    def _take(self, page: IntegrationsPage, *, first: bool) -> None:
+        """See what a page tells of, and what has to be read for that."""
+        wall, server = self._api.wall(), self._api.server()
+        seen = [self._roster.see(item, wall, server) for item in page.integrations]
+        tracked = [each for each in seen if each is not None]
+        for each in tracked:
+            self._persistence.note(each)
+        self._histories.consider(tracked)
+        over = self._bursts.over
+        if first or (self._bursts.in_rhythm and over):
+            self._histories.consider(self._roster, burst_over=over)
+
+    def _ends(self, listed: set[str], *, complete: bool) -> None:
+        if not complete:
+            return
+        for tracked in self._roster.complete(listed, self._api.now(), self._api.wall()):
+            log.info("integration left", workspace=self._name, integration_id=tracked.id)
+
+    # Without the list
+
+    async def _without_list(self, error: ApiError) -> None:
+        """Go on without the list where that is possible, and say so where it is not normal."""
+        if isinstance(error, Forbidden) and self._roster.configured:
+            self._forbidden_until = self._api.now() + FORBIDDEN_FOR
+            await self._read_in_turn()
+            return
+        if not len(self._roster):
+            raise error
+        log.warning("list of integrations not read", workspace=self._name, problem=str(error))
+        try:
+            read = await self._read_in_turn(until=self._api.now() + LIST_AGAIN_AFTER)
+        except ApiError:
+            raise error from None
+        if not read or isinstance(error, Forbidden):
+            raise error
+
+    async def _read_in_turn(self, until: float = math.inf) -> bool:
+        """A pass without the list: the history of each integration, the longest unread first.
+
+        Tells whether any was read. Where nothing may be asked anew, a failure stays one.
+        After `until` (loop seconds) the rest is left to the pass that a scrape wants next.
+        """
+        histories = self._histories
+        histories.listless = True
+        before = histories.pages
+        if not await histories.try_one():
+            if self.failure is not None:
+                raise self.failure
+            return False
+        self._gets_through = True
+        histories.consider(self._roster)
+        while histories.newest_unread:
+            if self._another and self._api.now() >= until:
+                break
+            await self._pulse.wait()
+        if histories.given_up is not None:
+            raise histories.given_up
+        return histories.pages > before

@@ -1,0 +1,107 @@
+"""What of one workspace outlives the process: handed to the journal, told once committed."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from cdi_exporter.model import Run
+from cdi_exporter.state import Change, Memory, StateError
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.roster import News, Roster
+from cdi_exporter.workspace.tracked import Tracked
+
+log = structlog.get_logger()
+
+
+class Persistence:
+    """The journal's side of one workspace."""
+
+    def __init__(self, name: str, roster: Roster, api: Api, journal: Memory) -> None:
+        self.name = name
+        self._roster, self._api, self._journal = roster, api, journal
+        self._counted: dict[str, list[Run]] = {}
+        """Runs counted, but not committed and told yet."""
+        self._changed: set[str] = set()
+        """Integrations that the journal has to write."""
+        self._closed = False
+
+    @property
+    def list_read(self) -> bool:
+        """Whether the whole list was ever read."""
+        return self._roster.list_read
+
+    def restore(self) -> None:
+        """Begin with what the journal knows; raises StateError where that is unreadable."""
+        stored = self._journal.load(self.name)
+        try:
+            self._roster.restore(stored, self._api.now(), self._api.wall())
+        except ValueError as error:
+            problem = (
+                f"unreadable record in the workspace {self.name!r}, integration {error};"
+                " put a copy back that is sound, or move the file away to begin anew"
+            )
+            raise StateError(problem) from error
+        self._journal.changed(self)
+
+    def note(self, tracked: Tracked) -> None:
+        """Have the journal write what changed of an integration."""
+        if tracked.dirty and self._journal.keeps and not self._closed:
+            self._changed.add(tracked.id)
+            self._journal.changed(self)
+
+    def note_roster(self) -> None:
+        """Have the journal write who came and went."""
+        self._journal.changed(self)
+
+    def finished(self, tracked: Tracked, counted: list[Run]) -> None:
+        """Tell of runs that were counted, as soon as they cannot be counted again."""
+        if self._journal.keeps and counted:
+            self._counted.setdefault(tracked.id, []).extend(counted)
+            return
+        for run in counted:
+            self._tell(tracked, run)
+
+    def changes(self) -> list[Change]:
+        """What the journal has to write; asked for once."""
+        dirty, self._changed = self._changed, set()
+        news = self._roster.changed(dirty, self._api.now(), self._api.wall())
+        return [self._change(each) for each in news]
+
+    async def settle(self, deadline: float) -> None:
+        """Wait, at most until then (loop seconds), for counters to be committed."""
+        await self._journal.settle(deadline, lambda: any(one.behind for one in self._roster))
+
+    def close(self) -> None:
+        """Note nothing more."""
+        self._closed = True
+
+    def leave(self) -> None:
+        """Hand over what is left to be written."""
+        self._journal.leave(self)
+
+    def _change(self, news: News) -> Change:
+        counted = self._counted.get(news.id, [])[:]
+
+        def committed() -> None:
+            if news.tracked is None or news.record is None:
+                return
+            news.tracked.committed(news.record)
+            untold = self._counted.get(news.id, [])
+            while untold and any(untold[0] is run for run in counted):
+                self._tell(news.tracked, untold.pop(0))
+
+        return Change((self.name, news.id), partial(news.row, self.name), committed)
+
+    def _tell(self, tracked: Tracked, run: Run) -> None:
+        facts = {
+            "workspace": self.name,
+            "integration_id": tracked.id,
+            "integration_name": tracked.name,
+            "status": run.status.value,
+            "rows_synced": run.rows_synced,
+            "rows_failed": run.rows_failed,
+            "duration_seconds": run.duration,
+            "finished_at": run.finish and datetime.fromtimestamp(run.finish, UTC).isoformat(),
+        }
+        log.info("sync finished", **{key: fact for key, fact in facts.items() if fact is not None})

@@ -1,0 +1,156 @@
+"""One workspace: what a scrape begins, what it waits for, and what it is shown.
+
+    scrape ──► passes ──► what changed? ──► histories ──► ledger
+       ▲                                                    │
+       └───────────────────── snapshot ◄────────────────────┘
+
+Only a scrape makes the exporter ask. What it began goes on after the answer, and each page
+shows in the snapshot as soon as it is read.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from cdi_exporter.braze.budget import INSTANT
+from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.braze.traffic import Exchange
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.pulse import Pulse
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.state import NOTHING_KEPT, Memory
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.histories import Histories
+from cdi_exporter.workspace.passes import Passes
+from cdi_exporter.workspace.persistence import Persistence
+from cdi_exporter.workspace.rhythm import Bursts, Rhythm
+from cdi_exporter.workspace.roster import Roster
+
+PATIENCE = 1.0
+"""Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
+
+
+class Workspace:
+    """One workspace, as scrapes and the configuration see it."""
+
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        client: Client,
+        clock: Clock,
+        journal: Memory = NOTHING_KEPT,
+    ) -> None:
+        """Begin with what the journal knows; raises StateError where that is unreadable."""
+        self._name = config.name
+        self._rhythm = Rhythm()
+        self._pulse = pulse = Pulse()
+        self._api = api = Api(client, clock)
+        self._roster = roster = Roster(config, keeps=journal.keeps)
+        self._persistence = persistence = Persistence(config.name, roster, api, journal)
+        persistence.restore()
+        bursts = Bursts(self._rhythm)
+        self._histories = Histories(
+            roster=roster, api=api, bursts=bursts, persistence=persistence, pulse=pulse
+        )
+        self._passes = Passes(
+            config,
+            roster=roster,
+            api=api,
+            bursts=bursts,
+            histories=self._histories,
+            persistence=persistence,
+            pulse=pulse,
+        )
+        self._shown = WorkspaceSnapshot(config.name)
+        self._closing = False
+
+    @property
+    def name(self) -> str:
+        """The value of the label `workspace`."""
+        return self._name
+
+    def configure(self, config: WorkspaceConfig, client: Client) -> None:
+        """Go on with another configuration; what is known of an integration stays."""
+        self._api.client = client
+        self._roster.configure(config)
+        self._passes.configure(config)
+
+    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
+        """Refresh, wait for what shows until `deadline` (loop seconds), tell what is known."""
+        deadline = min(deadline, self._patience(deadline))
+        self._rhythm.note(self._api.now())
+        self._passes.begin()
+        self._passes.awaited += 1
+        try:
+            await self._shows(deadline)
+        finally:
+            self._passes.awaited -= 1
+        await self._persistence.settle(deadline)
+        return self.snapshot()
+
+    def _patience(self, deadline: float) -> float:
+        """Until when it is worth waiting for this workspace at all."""
+        now, duration = self._api.now(), self._passes.duration
+        known = any(tracked.read_at is not None for tracked in self._roster)
+        if self._passes.failure is not None:
+            return now if known else now + PATIENCE
+        slow = duration is not None and duration > deadline - now
+        return now if known and slow else deadline
+
+    async def _shows(self, deadline: float) -> None:
+        """Wait, at most until then, for what is under way and may show."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while not self._closing and self._worth_waiting(deadline - self._api.now()):
+                    await self._pulse.wait()
+
+    def _worth_waiting(self, seconds: float) -> bool:
+        """Whether what is under way may show within `seconds`."""
+        return seconds > INSTANT and (
+            self._passes.worth_waiting(seconds) or self._histories.worth_waiting(seconds)
+        )
+
+    def snapshot(self) -> WorkspaceSnapshot:
+        """What is known now; the same object while nothing changes."""
+        passes = self._passes
+        error = passes.failure or self._histories.denied
+        snapshot = WorkspaceSnapshot(
+            name=self.name,
+            integrations=tuple(tracked.snapshot() for tracked in self._roster),
+            up=None if not passes.ended and error is None else error is None,
+            error=error.reason if error else None,
+            problem=str(error) if error else None,
+            last_refresh=passes.completed,
+            refresh_duration=passes.duration,
+            pending_reads=self._histories.pending,
+            endpoints=self._api.snapshot(),
+        )
+        if snapshot != self._shown:
+            self._shown = snapshot
+        return self._shown
+
+    def served(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scrape has seen `snapshot`: its counters may rise from now on."""
+        for tracked in self._roster.served(shown.facts.id for shown in snapshot.integrations):
+            self._persistence.note(tracked)
+
+    def recent(self) -> tuple[Exchange, ...]:
+        """The last requests to the API, oldest first."""
+        return tuple(self._api.traffic.recent)
+
+    def release(self) -> None:
+        """Answer the scrapes that wait with what is known, and begin nothing more."""
+        self._closing = True
+        self._passes.release()
+        self._persistence.close()
+        self._pulse.beat()
+
+    def leave(self) -> None:
+        """Hand over to the journal what is left to be written."""
+        self._persistence.leave()
+
+    async def close(self) -> None:
+        """Answer the scrapes that wait, and end what is under way."""
+        self.release()
+        await self._passes.close()
+        await self._histories.close()
+        self.leave()
