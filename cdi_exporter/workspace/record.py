@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cdi_exporter.ledger import LedgerState
 from cdi_exporter.model import Integration
-from cdi_exporter.workspace.said import Said
+from cdi_exporter.workspace.listed import Said
 
 
 @dataclass(frozen=True, slots=True)

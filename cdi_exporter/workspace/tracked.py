@@ -12,32 +12,14 @@ from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
 from cdi_exporter.ledger import IntegrationLedger, Known
-from cdi_exporter.model import Counters, Integration, Run, Status
+from cdi_exporter.model import Counters, Integration, Run
 from cdi_exporter.snapshot import NOTHING_COUNTED, Facts, IntegrationSnapshot
 from cdi_exporter.workspace.durations import Durations
+from cdi_exporter.workspace.listed import Listed, Said
 from cdi_exporter.workspace.record import Knowledge, Record
-from cdi_exporter.workspace.said import Said
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 900.0
-SAME_START = 1.0
-"""Seconds by which the list's start time may differ from the history's."""
-
-SKIPPED_BY = 240.0
-"""A start so long after the scheduled one is another run's: they are 5 minutes apart at least."""
-
-LIST_LAG = 120.0
-"""Seconds that the list may take to tell of a run."""
-
-LIKELY = 0.5
-"""How likely a run must have ended, for its history to be read before the list tells."""
-
-LEAST_GAIN = 20.0
-"""Seconds that such a read must be ahead of the list."""
-
-LEAST_DOUBT = 0.02
-"""How likely a run is still under way, at least, whatever its age says."""
-
 CATCH_UP_WITHIN = 300.0
 """Seconds for which older pages give way to newest ones, and then a newest one to the older."""
 
@@ -64,19 +46,13 @@ class Tracked:
         self.id = identifier
         self.configured_name = name
         self.ledger = IntegrationLedger()
-        self.item: Integration | None = None
-        """The newest list item."""
-        self._said: Said | None = None
-        """What it tells of runs."""
-        self.answered: Said | None = None
-        """What the list said when the history that answers it was asked for."""
+        self.listed = Listed()
         self.read_at: float | None = None
         """When the newest page was last read, in loop seconds."""
         self.turn = 0
         """The last turn in which the newest page was read; see `Due.TURN`."""
         self.behind_since: float | None = None
         """Since when older pages are to be read, in loop seconds."""
-        self.missed_by_list = False
         self.absences = 0
         self.absent_since: float | None = None
         self.zero_served = False
@@ -91,8 +67,6 @@ class Tracked:
         self.problem: ApiError | None = None
         self._read_server = -math.inf
         """When the newest page was last read, in the API's time."""
-        self._seen_at = -math.inf
-        """When the list item was given, in the API's time."""
         self._cursors: set[str] = set()
         """Cursors that the pages since the newest one gave."""
         self._attempts = 0
@@ -102,6 +76,11 @@ class Tracked:
         self._stale_after: StaleAfter | None = None
         self._snapshot: IntegrationSnapshot | None = None
         self._shown = Facts(identifier, "")
+
+    @property
+    def item(self) -> Integration | None:
+        """The newest list item."""
+        return self.listed.item
 
     @property
     def name(self) -> str:
@@ -119,14 +98,10 @@ class Tracked:
         self, item: Integration, wall: float, server: float, stale_after: StaleAfter | None
     ) -> None:
         """Take a list item; `stale_after` is what the user configured for it."""
-        before, self.item = self.item, item
-        self._seen_at = server
-        self._stale_after = stale_after
-        self._said = said = Said.by(item)
-        if before is not None and said != Said.by(before):
+        before = self.item
+        if self.listed.see(item, server, self.ledger.known):
             self._attempts, self._not_before = 0, -math.inf
-            if self._only_began(before) or self._told_already(before):
-                self.answered = said
+        self._stale_after = stale_after
         if before != item:
             self._changes()
         if self.read_at is not None and not self.in_turn and not self.changed:
@@ -141,79 +116,18 @@ class Tracked:
     @property
     def changed(self) -> bool:
         """Whether the list tells of something that the history read so far does not hold."""
-        if self.item is None or self.in_turn:
-            return False
-        return self._said != self.answered or self._awaited
+        return self.listed.changed(self.ledger.known)
 
     @property
     def in_turn(self) -> bool:
         """Whether the list does not tell of changes, so that the history is read in turn."""
-        if self.item is None or self.missed_by_list:
-            return True
-        silent = self.item.last_job_start is None or self.item.last_job_status is None
-        return silent and bool(self.ledger.known.newest_start > 0)
-
-    @property
-    def listed_run(self) -> float | None:
-        """The start of a run under way that only the list tells of."""
-        if self.item is None or self.item.last_job_status is not Status.RUNNING:
-            return None
-        start = self.item.last_job_start
-        known = start is None or start <= self.ledger.known.newest_start + SAME_START
-        return None if known else start
-
-    @property
-    def _awaited(self) -> bool:
-        """Whether the list tells of a run, or of its end, that the history lags behind with."""
-        if self.item is None or self.item.last_job_start is None:
-            return False
-        if self.item.last_job_status is Status.RUNNING:
-            return False
-        start, known = self.item.last_job_start, self.ledger.known
-        return start > known.newest_start + SAME_START or any(
-            run.start is not None
-            and abs(run.start - start) <= SAME_START
-            and run.status is not self.item.last_job_status
-            for run in known.running
-        )
-
-    def _only_began(self, before: Integration) -> bool:
-        """Whether all that the list tells is that a run began after the last one known."""
-        item, start = self.item, self.item.last_job_start if self.item else None
-        if item is None or start is None or item.last_job_status is not Status.RUNNING:
-            return False
-        known = self.ledger.known
-        scheduled = before.next_scheduled_run
-        return (
-            self.read_at is not None
-            and before.last_job_status is not Status.RUNNING
-            and Said.by(before) == self.answered
-            and before.last_job_start is not None
-            and start > known.newest_start + SAME_START
-            and before.last_job_start <= known.newest_start + SAME_START
-            and item.last_updated == before.last_updated
-            and not known.running
-            and not (scheduled is not None and start > scheduled + SKIPPED_BY)
-        )
-
-    def _told_already(self, before: Integration) -> bool:
-        """Whether all that the list now tells of a run was read in the history before."""
-        item, known = self.item, self.ledger.known
-        if item is None or Said.by(before) != self.answered:
-            return False
-        met = [run for run in (*known.recent, *known.running) if run.start == item.last_job_start]
-        return (
-            len(met) == 1
-            and item.last_job_start == known.newest_start
-            and item.last_job_status in (Status.RUNNING, met[0].status)
-            and item.last_updated in (before.last_updated, known.watermark)
-        )
+        return self.listed.silent(self.ledger.known)
 
     # What the history says
 
     def asking(self) -> Said | None:
         """What the list says as a read of the newest page begins; handed to `took`."""
-        return self._said
+        return self.listed.says
 
     def took(
         self, page: HistoryPage, asked: Said | None, now: float, wall: float, server: float
@@ -224,14 +138,14 @@ class Tracked:
         self._follow(page)
         counted = self.ledger.read_newest(page, server)
         self._reads_on(now)
-        self.read_at, self.answered, self.problem = now, asked, None
+        self.read_at, self.listed.answered, self.problem = now, asked, None
         self._read_server = server
-        if self._awaited:
+        if self.listed.awaits(self.ledger.known):
             self._back_off(now)
         else:
             self._attempts, self._not_before = 0, -math.inf
-        if not first and self._unannounced(known):
-            self.missed_by_list = True
+        if not first:
+            self.listed.note_silence(known, self.ledger.known)
         self._changes()
         self.confirm(wall)
         return counted
@@ -282,14 +196,6 @@ class Tracked:
         if self.ledger.counters.gaps != gaps:
             self._changes()
 
-    def _unannounced(self, before: Known) -> bool:
-        """Whether the history held a younger run than the list, which was silent about it."""
-        if self.item is None or self.item.last_job_start is None:
-            return False
-        newest = self.ledger.known.newest_start
-        news = newest > max(before.newest_start, self.item.last_job_start) + SAME_START
-        return news and newest < self._seen_at - LIST_LAG
-
     def _back_off(self, now: float) -> None:
         self._not_before = now + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._attempts, 16))
         self._attempts += 1
@@ -318,13 +224,13 @@ class Tracked:
             Knowledge(
                 ledger=self.ledger.state(),
                 item=self.item,
-                answered=self.answered,
+                answered=self.listed.answered,
                 zero_served=self.zero_served,
-                missed_by_list=self.missed_by_list,
+                missed_by_list=self.listed.missed_a_run,
             ),
             read_at=None if self.read_at is None else wall - (now - self.read_at),
             read_server=_finite(self._read_server),
-            seen_server=_finite(self._seen_at),
+            seen_server=_finite(self.listed.seen_at),
             refreshed=self.refreshed,
         )
 
@@ -334,14 +240,17 @@ class Tracked:
         tracked, known = cls(identifier), record.knowledge
         tracked.written = known
         tracked.ledger = IntegrationLedger.restore(known.ledger)
-        tracked.item, tracked.answered = known.item, known.answered
-        tracked._said = Said.by(known.item) if known.item else None
-        tracked.zero_served, tracked.missed_by_list = known.zero_served, known.missed_by_list
+        tracked.listed = Listed(
+            known.item,
+            answered=known.answered,
+            seen_at=-math.inf if record.seen_server is None else record.seen_server,
+            missed_a_run=known.missed_by_list,
+        )
+        tracked.zero_served = known.zero_served
         tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED
         if record.read_at is not None:
             tracked.read_at = now - max(0.0, wall - record.read_at)
         tracked._read_server = -math.inf if record.read_server is None else record.read_server
-        tracked._seen_at = -math.inf if record.seen_server is None else record.seen_server
         tracked.refreshed = None if record.refreshed is None else min(record.refreshed, wall)
         tracked._reads_on(now)
         return tracked
@@ -388,33 +297,29 @@ class Tracked:
     def expected(self, server: float, list_seconds: float) -> float:
         """What a read now is worth that the list does not ask for; 0 where it is nothing.
 
-        The seconds by which it is ahead of the list, times the odds that the run has ended:
-        a read in vain costs one of the budget, one that finds the end saves another later.
         `list_seconds` is how long the list takes to come round. That a run has ended is
-        judged by its age, against the durations of the runs before it (log-normal).
+        judged by its age, against the durations of the runs before it.
         """
-        ahead = self._seen_at + list_seconds - server
-        if ahead < LEAST_GAIN:
-            return 0.0
         known = self.ledger.known
         start = self._presumed_start(server, known)
         if start is None or known.typical_duration is None:
             return 0.0
         lives = Durations(known.typical_duration, known.duration_spread or 0.0)
-        alive = lives.longer_than(max(self._seen_at, self._read_server) - start)
-        ended = 1.0 - lives.longer_than(server - start) / alive if alive > 0 else 1.0
-        return ahead * ended / (1 - ended + LEAST_DOUBT) if ended >= LIKELY else 0.0
+        looked = max(self.listed.seen_at, self._read_server)
+        ahead = self.listed.seen_at + list_seconds - server
+        return lives.worth_asking(server - start, looked - start, ahead)
 
     def _presumed_start(self, server: float, known: Known) -> float | None:
         """When the run began that is under way or should be."""
-        if self.listed_run is not None:
-            return self.listed_run
+        listed = self.listed.running_since(known)
+        if listed is not None:
+            return listed
         if known.running:
             return known.running[-1].start
         scheduled = self.item.next_scheduled_run if self.item else None
         if scheduled is None or scheduled > server:
             return None
-        return max(scheduled, self._seen_at)
+        return max(scheduled, self.listed.seen_at)
 
     def audit_at(self, when: float) -> None:
         """Put the next audit off until then, in loop seconds."""
@@ -477,8 +382,9 @@ class Tracked:
 
     def _running(self, known: Known) -> tuple[int | None, float | None]:
         starts = [run.start for run in known.running if run.start is not None]
-        if self.listed_run is not None:
-            starts.append(self.listed_run)
+        listed = self.listed.running_since(known)
+        if listed is not None:
+            starts.append(listed)
         if not starts and not known.undated_running and self.read_at is None:
             told = self.item is not None and self.item.last_job_status is not None
             return (0 if told else None), None

@@ -1,5 +1,6 @@
 """What of an integration stands in the state file, and that its form belongs to a format."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ def form(kind: type, met: set[type]) -> Iterator[str]:
 
 
 def _named(hint: Any) -> str:
-    return str(hint.__name__ if isinstance(hint, type) else hint).replace("cdi_exporter.", "")
+    """A type as it is written, whichever module holds it."""
+    return re.sub(r"\w+\.", "", str(hint.__name__ if isinstance(hint, type) else hint))
 
 
 def _dataclasses(hint: Any) -> Iterator[type]:

@@ -1,0 +1,136 @@
+"""What the list says of one integration, and how much of it the history has answered. Pure.
+
+Times are in Unix seconds of the API's clock.
+"""
+
+import math
+from dataclasses import dataclass
+
+from cdi_exporter.ledger import Known
+from cdi_exporter.model import Integration, Run, Status
+
+SAME_START = 1.0
+"""Seconds by which the list's start time may differ from the history's."""
+
+SKIPPED_BY = 240.0
+"""A start so long after the scheduled one is another run's: they are 5 minutes apart at least."""
+
+LAG = 120.0
+"""Seconds that the list may take to tell of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What of a list item tells that a run began or ended."""
+
+    start: float | None
+    status: Status | None
+    watermark: float | None
+
+    @classmethod
+    def by(cls, item: Integration) -> "Said":
+        """The part of an item that is compared."""
+        return cls(item.last_job_start, item.last_job_status, item.last_updated)
+
+
+class Listed:
+    """The newest list item; `known` is, throughout, what the ledger holds of the runs."""
+
+    def __init__(
+        self,
+        item: Integration | None = None,
+        *,
+        answered: Said | None = None,
+        seen_at: float = -math.inf,
+        missed_a_run: bool = False,
+    ) -> None:
+        self.item = item
+        self.says = Said.by(item) if item else None
+        """What the item tells of runs."""
+        self.answered = answered
+        """What the list said when the history that answers it was asked for."""
+        self.seen_at = seen_at
+        """When the item was given."""
+        self.missed_a_run = missed_a_run
+        """Whether the history held a run that the list was silent about."""
+
+    def see(self, item: Integration, server: float, known: Known) -> bool:
+        """Take an item; whether it tells of runs what the one before did not."""
+        before, said_before = self.item, self.says
+        self.item, self.says, self.seen_at = item, Said.by(item), server
+        if before is None or self.says == said_before:
+            return False
+        answered = said_before == self.answered
+        if answered and (_only_begins(before, item, known) or _was_told(before, item, known)):
+            self.answered = self.says
+        return True
+
+    def changed(self, known: Known) -> bool:
+        """Whether it tells of something that the history read so far does not hold."""
+        if self.item is None or self.silent(known):
+            return False
+        return self.says != self.answered or self.awaits(known)
+
+    def silent(self, known: Known) -> bool:
+        """Whether it does not tell of changes, so that the history is read in turn."""
+        if self.item is None or self.missed_a_run:
+            return True
+        tells = self.item.last_job_start is not None and self.item.last_job_status is not None
+        return not tells and known.newest_start > 0
+
+    def awaits(self, known: Known) -> bool:
+        """Whether it tells of a run, or of its end, that the history lags behind with."""
+        item = self.item
+        if item is None or item.last_job_start is None or item.last_job_status is Status.RUNNING:
+            return False
+        return item.last_job_start > known.newest_start + SAME_START or any(
+            run.start is not None
+            and abs(run.start - item.last_job_start) <= SAME_START
+            and run.status is not item.last_job_status
+            for run in known.running
+        )
+
+    def running_since(self, known: Known) -> float | None:
+        """The start of a run under way that only the list tells of."""
+        if self.item is None or self.item.last_job_status is not Status.RUNNING:
+            return None
+        start = self.item.last_job_start
+        told = start is None or start <= known.newest_start + SAME_START
+        return None if told else start
+
+    def note_silence(self, before: Known, known: Known) -> None:
+        """Note whether a read brought a run that the list had been silent about for long."""
+        if self.item is None or self.item.last_job_start is None:
+            return
+        told = max(before.newest_start, self.item.last_job_start) + SAME_START
+        if told < known.newest_start < self.seen_at - LAG:
+            self.missed_a_run = True
+
+
+def _only_begins(before: Integration, item: Integration, known: Known) -> bool:
+    """Whether all that is new in `item` is that a run began after the last one known."""
+    if item.last_job_start is None or item.last_job_status is not Status.RUNNING:
+        return False
+    scheduled = before.next_scheduled_run
+    return (
+        before.last_job_status is not Status.RUNNING
+        and before.last_job_start is not None
+        and item.last_job_start > known.newest_start + SAME_START
+        and before.last_job_start <= known.newest_start + SAME_START
+        and item.last_updated == before.last_updated
+        and not known.running
+        and not (scheduled is not None and item.last_job_start > scheduled + SKIPPED_BY)
+    )
+
+
+def _was_told(before: Integration, item: Integration, known: Known) -> bool:
+    """Whether all that is new in `item` was read in the history before."""
+    met: list[Run] = [
+        run for run in (*known.recent, *known.running) if run.start == item.last_job_start
+    ]
+    return (
+        len(met) == 1
+        and item.last_job_start == known.newest_start
+        and item.last_job_status in (Status.RUNNING, met[0].status)
+        and item.last_updated in (before.last_updated, known.watermark)
+    )
