@@ -148,7 +148,7 @@ class _Draw:
         finish = start + self._duration(start, trouble_end)
         if not spec.overlap and not self._hangs(trouble_end):
             finish = min(finish, max(start, self._end - 0.001))
-        status, synced, failed = self._outcome(start, trouble_end is not None)
+        status, synced, failed = self._outcome(index, start, trouble_end is not None)
         read = status in ("success", "partial")
         watermark = micros(start - draw() * min(60, spec.pace)) if read else None
         return SimulatedRun(micros(start), micros(finish), status, synced, failed, watermark)
@@ -184,7 +184,9 @@ class _Draw:
             return max(trouble_end - start, spec.pace / 1000)
         return duration
 
-    def _outcome(self, start: float, troubled: bool) -> tuple[str, int | None, int | None]:
+    def _outcome(
+        self, index: int, start: float, troubled: bool
+    ) -> tuple[str, int | None, int | None]:
         """Status, rows synced, rows failed."""
         spec, draw = self._spec, self._random.random
         drawn = spec.rows_median * math.exp(spec.rows_sigma * self._random.gauss())
@@ -196,10 +198,10 @@ class _Draw:
             return "error", 0, rows
         if spec.profile is Profile.ZERO_ROWS and troubled:
             return "success", 0, 0
-        if spec.profile is Profile.PARTIAL and draw() < 0.7:
+        if spec.profile is Profile.PARTIAL and index % 4:
             failed = max(1, int(rows * 0.2 * draw()))
             return "partial", rows - failed, failed
-        if spec.profile is Profile.UNKNOWN_STATUS and draw() < 1 / 2:
+        if spec.profile is Profile.UNKNOWN_STATUS and index % 2:
             return UNDOCUMENTED_STATUS, rows, 0
         return "success", rows, 0
 

@@ -10,7 +10,7 @@ class Profile(StrEnum):
 
     HEALTHY = "healthy"
     PARTIAL = "partial"
-    """Most runs lose some rows."""
+    """Three of four runs lose some rows."""
     FAILING = "failing"
     """In trouble, each run ends with `error`."""
     ALWAYS_FAILING = "always_failing"
@@ -25,7 +25,7 @@ class Profile(StrEnum):
     ZERO_ROWS = "zero_rows"
     """In trouble, runs succeed without any row."""
     UNKNOWN_STATUS = "unknown_status"
-    """Half of the runs end with a status that nobody documents."""
+    """Every other run ends with a status that nobody documents."""
 
 
 @dataclass(frozen=True, slots=True)
