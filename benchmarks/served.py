@@ -30,7 +30,8 @@ from benchmarks.children import ACCEPT
 from benchmarks.figures import Spread
 from benchmarks.world import STILL, World, config
 from cdi_exporter import logs
-from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
+from cdi_exporter.app import Exporter, ServeOptions, serve
+from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 from cdi_exporter.exposition import (
     Format,

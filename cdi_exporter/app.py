@@ -1,9 +1,7 @@
 """The running exporter: settings → clients → workspaces → web; start and stop in order."""
 
 import asyncio
-import random
 import signal
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,8 +12,9 @@ from prometheus_client.core import Metric as Family
 from starlette.types import ASGIApp
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.braze.client import Client
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
@@ -32,12 +31,6 @@ HEALTH_CONNECTIONS = 50
 """Of the health address: probes are few."""
 
 Offload = Callable[[Callable[[], bytes]], Awaitable[bytes]]
-
-
-def system_clock() -> Clock:
-    """The machine's own time; to be called within the event loop."""
-    loop = asyncio.get_running_loop()
-    return Clock(time.time, loop.time, asyncio.sleep, random.SystemRandom())
 
 
 @dataclass(frozen=True, slots=True)

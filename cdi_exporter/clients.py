@@ -3,7 +3,9 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TypedDict
 
-from cdi_exporter.braze.client import Client, Clock, Endpoint, Transport
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import Client, Transport
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 
 TransportFor = Callable[[WorkspaceConfig], Transport | None]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import httpx
 
-from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.app import Exporter, ServeOptions, serve
+from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.simulator import Unreachable, demo_workspace
 from cdi_exporter.web.server import Address

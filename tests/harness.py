@@ -11,7 +11,7 @@ from typing import TypeVar
 import httpx
 
 from cdi_exporter.app import Exporter
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, Store

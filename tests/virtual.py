@@ -6,7 +6,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 
 EPOCH = 1_790_000_000.0
 """The wall clock at loop second 0, in Unix seconds."""

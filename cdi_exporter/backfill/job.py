@@ -22,8 +22,9 @@ from cdi_exporter.backfill.progress import Progress
 from cdi_exporter.backfill.reading import Reading
 from cdi_exporter.backfill.sampling import states
 from cdi_exporter.backfill.spool import Chosen, Plan, Spool
-from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.braze.client import Client
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, StaleAfter, format_duration
 from cdi_exporter.errors import StartError
 

@@ -7,9 +7,11 @@ from cdi_exporter.backfill.histories import Histories
 from cdi_exporter.backfill.plan import place_of
 from cdi_exporter.backfill.reading import patiently
 from cdi_exporter.backfill.spool import Chosen
-from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, StartError
 from cdi_exporter.model import Integration

@@ -16,9 +16,11 @@ from cdi_exporter.backfill.histories import Reach, placed
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.progress import Progress
 from cdi_exporter.backfill.spool import Chosen, Spool
-from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.wire import PAGE_SIZE, HistoryPage
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,

@@ -6,39 +6,29 @@ to the configured endpoint alone.
 """
 
 import asyncio
-import json
 import os
-import random
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from cdi_exporter import __version__
+from cdi_exporter.braze.answers import Endpoint, document, raise_for_status
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.traffic import Exchange, Traffic
+from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage, read_history, read_integrations
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
-    BadRequest,
     ConnectionFailed,
-    Forbidden,
     InvalidResponse,
-    NotFound,
-    RateLimited,
     RequestTimeout,
-    ServerError,
-    Unauthorized,
-    UnexpectedStatus,
 )
 
 Transport = httpx.AsyncBaseTransport
@@ -57,49 +47,11 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _SENDABLE = re.compile(r"[!-~]+")
 """What a key is made of that a header can carry."""
 
-
-class Endpoint(StrEnum):
-    """The endpoints by their label value."""
-
-    INTEGRATIONS = "integrations"
-    HISTORY = "job_sync_status"
-
-
-_BAD_REQUEST = "400: Braze does not accept the integration ID or the cursor"
-_UNAUTHORIZED = (
-    "401: Braze does not know this API key; check the key, and that the endpoint is the one of "
-    "the key's workspace"
-)
-_FORBIDDEN = {
-    Endpoint.INTEGRATIONS: (
-        "403: the API key lacks the permission cdi.integration_list; create a key with it in "
-        "Braze, or list the integrations' IDs in the configuration"
-    ),
-    Endpoint.HISTORY: (
-        "403: the API key lacks the permission cdi.integration_job_status; create a key with "
-        "it in Braze"
-    ),
-}
-_NOT_FOUND = "404: not found; check the integration ID and the endpoint"
-_RATE_LIMITED = "429: the rate limit of this endpoint is spent"
 _BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
 _RETIRED = "no request: the configuration has changed meanwhile"
 _BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
-_NO_JSON = "the answer is not JSON"
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where time and chance come from; tests hand in others."""
-
-    wall: Callable[[], float]
-    """Unix seconds."""
-    monotonic: Callable[[], float]
-    """Seconds of the event loop."""
-    sleep: Callable[[float], Awaitable[None]]
-    rng: random.Random
 
 
 class Client:
@@ -173,7 +125,7 @@ class Client:
         for budget in self.budgets.values():
             budget.dissolve()
 
-    async def turn(self, endpoint: Endpoint, traffic: Traffic) -> "Turn":
+    async def turn(self, endpoint: Endpoint, traffic: Traffic) -> Turn:
         """Wait until one request to `endpoint` may start, and hold its place."""
         turn = Turn(endpoint, traffic, self.budgets[endpoint], self._places)
         await turn.wait()
@@ -189,7 +141,7 @@ class Client:
         with await self.turn(Endpoint.INTEGRATIONS, traffic) as turn:
             return await self._get(turn, "/cdi/integrations", cursor, read_integrations)
 
-    async def history(self, integration_id: str, cursor: str | None, turn: "Turn") -> HistoryPage:
+    async def history(self, integration_id: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of an integration's history, with a turn that was taken; raises ApiError."""
         path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
         with turn:
@@ -197,7 +149,7 @@ class Client:
 
     async def _get(
         self,
-        turn: "Turn",
+        turn: Turn,
         path: str,
         cursor: str | None,
         read: Callable[[object, str | None], Page],
@@ -217,7 +169,7 @@ class Client:
 
     async def _try(
         self,
-        turn: "Turn",
+        turn: Turn,
         url: str,
         read: Callable[[object, str | None], Page],
         integration_id: str | None,
@@ -231,8 +183,8 @@ class Client:
             headers = RateLimitHeaders.read(response.headers, self._clock.wall())
             if headers.date is not None:
                 self.skew = headers.date - self._clock.wall()
-            _raise_for_status(response.status_code, turn.endpoint)
-            page = read(_document(body), response.headers.get("link"))
+            raise_for_status(response.status_code, turn.endpoint)
+            page = read(document(body), response.headers.get("link"))
             code = "200"
         except ApiError as error:
             code, error.web_page = error.code, web_page
@@ -276,52 +228,6 @@ class Client:
             raise ConnectionFailed(message) from error
 
 
-class Turn:
-    """The right to one request: a slot of the budget, and a place among those at once.
-
-    Who waits for a slot keeps no place: the other endpoint may need it. As a context
-    manager it gives back what it still holds.
-    """
-
-    def __init__(
-        self, endpoint: Endpoint, traffic: Traffic, budget: Budget, places: asyncio.Semaphore
-    ) -> None:
-        self.endpoint, self.traffic = endpoint, traffic
-        self._budget, self._places = budget, places
-        self._held = False
-
-    async def wait(self) -> None:
-        """Take a slot of the budget when there is one, then a place."""
-        waited = await self._budget.acquire()
-        self.traffic.endpoints[self.endpoint].budget_wait += waited
-        try:
-            await self._places.acquire()
-        except BaseException:
-            self._budget.forgo()
-            raise
-        self._held = True
-
-    def release(self, headers: RateLimitHeaders | None, *, refused: bool) -> None:
-        """The request is over; tell the budget what the answer said."""
-        self._held = False
-        self._places.release()
-        self._budget.release(headers, refused=refused)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._held:
-            self._held = False
-            self._places.release()
-            self._budget.forgo()
-
-
 def _quoted(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
@@ -344,34 +250,6 @@ async def _body(response: httpx.Response) -> bytes:
             message = f"the answer is larger than {MOST_BYTES // 2**20} MiB"
             raise InvalidResponse(message)
     return bytes(body)
-
-
-def _document(body: bytes) -> object:
-    with suppress(ValueError, RecursionError):
-        return json.loads(body)
-    raise InvalidResponse(_NO_JSON)  # not within the handler: its error holds the body
-
-
-def _raise_for_status(status: int, endpoint: Endpoint) -> None:
-    """Raise what a status other than 200 means; the message says what to do about it."""
-    match status:
-        case 200:
-            return
-        case 400:
-            raise BadRequest(_BAD_REQUEST)
-        case 401:
-            raise Unauthorized(_UNAUTHORIZED)
-        case 403:
-            raise Forbidden(_FORBIDDEN[endpoint])
-        case 404:
-            raise NotFound(_NOT_FOUND)
-        case 429:
-            raise RateLimited(_RATE_LIMITED)
-    if 500 <= status <= 599:
-        message = f"{status}: Braze has a problem"
-        raise ServerError(message, code=str(status))
-    message = f"{status}: no documented answer of the API; check the endpoint"
-    raise UnexpectedStatus(message, code=str(status))
 
 
 def _cause(error: BaseException) -> str:

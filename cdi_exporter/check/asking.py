@@ -10,10 +10,12 @@ from typing import TypeVar
 
 import structlog
 
-from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.check.trouble import Place
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
     ApiError,

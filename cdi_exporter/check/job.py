@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.braze.client import Client
 from cdi_exporter.check.asking import SHARE, Asked, Asking
 from cdi_exporter.check.judging import judged, unasked
 from cdi_exporter.check.report import CheckedWorkspace, Report
 from cdi_exporter.check.trouble import Place
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import allowed
-from cdi_exporter.braze.client import Endpoint
 from cdi_exporter.check import remarks
 from cdi_exporter.check.asking import Answers, Asked, named
 from cdi_exporter.check.clusters import cluster_of

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.app import system_clock
 from cdi_exporter.backfill import (
     Backfill,
     Moment,
@@ -24,6 +23,7 @@ from cdi_exporter.backfill import (
 )
 from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, flag, log_flags
 from cdi_exporter.cli.serve import load_settings
+from cdi_exporter.clock import system_clock
 
 
 class MomentType(click.ParamType[Moment]):

@@ -10,10 +10,10 @@ import click
 from rich.console import Console
 
 from cdi_exporter import logs
-from cdi_exporter.app import system_clock
 from cdi_exporter.check import REPORT, Options, Report, check, show
 from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, flag, log_flags
 from cdi_exporter.cli.serve import load_settings
+from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 
 SOMETHING_FAILS = 1

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.app import Exporter, ServeOptions, serve, system_clock
+from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.cli.flags import CONFIG_FILE, flag, log_flags, options, web_flags
+from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.errors import StartError
 from cdi_exporter.state import NOTHING_KEPT, Journal, StateError, Store

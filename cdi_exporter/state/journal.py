@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from cdi_exporter.clock import Clock
 from cdi_exporter.pulse import Pulse
 from cdi_exporter.state.store import Row, StateError, Store, Stored
 
@@ -58,18 +59,6 @@ class Changing(Protocol):
         """Whether the whole list was ever read."""
 
 
-class Time(Protocol):
-    """What of the clock is needed."""
-
-    @property
-    def monotonic(self) -> Callable[[], float]:
-        """Seconds of the event loop."""
-
-    @property
-    def sleep(self) -> Callable[[float], Awaitable[None]]:
-        """Wait for so many seconds."""
-
-
 Offload = Callable[[Callable[[], None]], Awaitable[None]]
 
 
@@ -110,7 +99,7 @@ class Journal(Memory):
 
     keeps = True
 
-    def __init__(self, store: Store, clock: Time, *, offload: Offload = asyncio.to_thread) -> None:
+    def __init__(self, store: Store, clock: Clock, *, offload: Offload = asyncio.to_thread) -> None:
         self._store, self._clock, self._offload = store, clock, offload
         self.failures = 0
         """Commits that failed since the start."""

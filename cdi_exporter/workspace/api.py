@@ -1,9 +1,12 @@
 """The API as one workspace asks it."""
 
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import Budget
-from cdi_exporter.braze.client import Client, Clock, Endpoint, Turn
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
+from cdi_exporter.clock import Clock
 from cdi_exporter.snapshot import EndpointSnapshot
 
 

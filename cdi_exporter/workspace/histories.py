@@ -11,8 +11,9 @@ from functools import partial
 
 import structlog
 
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import WINDOW
-from cdi_exporter.braze.client import Endpoint, Turn
+from cdi_exporter.braze.turn import Turn
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,

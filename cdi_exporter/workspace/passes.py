@@ -9,7 +9,7 @@ import math
 
 import structlog
 
-from cdi_exporter.braze.client import Endpoint
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.wire import IntegrationsPage
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, RateLimited, Unauthorized

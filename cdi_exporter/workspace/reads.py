@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from cdi_exporter.braze.client import Turn
+from cdi_exporter.braze.turn import Turn
 from cdi_exporter.workspace.tracked import Due
 
 Rank = tuple[Due, float, int]

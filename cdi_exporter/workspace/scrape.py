@@ -12,8 +12,9 @@ import asyncio
 from contextlib import suppress
 
 from cdi_exporter.braze.budget import INSTANT
-from cdi_exporter.braze.client import Client, Clock
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Exchange
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.pulse import Pulse
 from cdi_exporter.snapshot import WorkspaceSnapshot

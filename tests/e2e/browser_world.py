@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 
 from cdi_exporter.app import Exporter
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.demo import SimulatedTransport

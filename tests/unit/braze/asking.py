@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 
-from cdi_exporter.braze.client import Client, Clock, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
+from cdi_exporter.clock import Clock
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "canary-5d1e7a90"

@@ -11,7 +11,8 @@ import pytest
 import respx
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.client import MOST_BYTES, TRIES, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.client import MOST_BYTES, TRIES
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,

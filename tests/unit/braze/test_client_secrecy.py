@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cdi_exporter.braze.client import Endpoint
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.errors import ApiError, ConnectionFailed
 from tests.unit.braze.asking import BASE, KEY, Asker, Server, asker, page
 from tests.virtual import run

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import httpx
 import pytest
 
-from cdi_exporter.braze.client import Clock, Endpoint
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import ApiError
 from tests.unit.braze.asking import KEY, Asker, asker
 from tests.virtual import virtual_clock

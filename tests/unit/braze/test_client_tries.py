@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import SPENT_FOR
-from cdi_exporter.braze.client import FIRST_BACKOFF, MOST_AT_ONCE, TRIES, Endpoint
+from cdi_exporter.braze.client import FIRST_BACKOFF, MOST_AT_ONCE, TRIES
 from cdi_exporter.errors import (
     ApiError,
     ConnectionFailed,

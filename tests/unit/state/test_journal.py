@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 from cdi_exporter.state import REMEMBERED_FOR, Change, Journal, Row, StateError, Store
 from tests.virtual import run, virtual_clock
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.braze.client import Clock
 from cdi_exporter.braze.traffic import Exchange
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Run
 from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind, Simulator, mixed

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from cdi_exporter.braze.client import Turn
+from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.model import Integration, Run, Status
 from cdi_exporter.workspace.reads import Reads

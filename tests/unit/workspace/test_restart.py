@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from cdi_exporter.app import Exporter
-from cdi_exporter.braze.client import Clock
+from cdi_exporter.clock import Clock
 from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
 from cdi_exporter.simulator import (
     HISTORY,
