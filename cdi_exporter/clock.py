@@ -1,4 +1,4 @@
-"""Time and chance: the only place that reads the machine's clocks."""
+"""Time and chance, as whatever waits or judges by time is handed them."""
 
 import asyncio
 import random

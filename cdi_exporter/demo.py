@@ -1,7 +1,6 @@
 """The exporter against a simulated workspace in the same process: no key, no network."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import httpx
@@ -31,7 +30,7 @@ class SimulatedTransport(httpx.ASGITransport):
 
 def demo_exporter(clock: Clock, *, integrations: int, seed: int, speed: float) -> Exporter:
     """An exporter of one simulated workspace; `speed` divides schedules and durations."""
-    simulator = demo_workspace(seed, integrations, speed, clock=time.time)
+    simulator = demo_workspace(seed, integrations, speed, clock=clock.wall)
     workspace = WorkspaceConfig(
         name=WORKSPACE,
         endpoint="https://demo.invalid",
