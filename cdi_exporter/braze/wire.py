@@ -5,7 +5,6 @@ as a whole is not the documented one. Null, missing and the empty string all mea
 Sources: Braze's reference pages "List integrations" and "List job sync status".
 """
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,10 @@ PAGE_SIZE = 10
 
 MOST_ROWS = 2**53
 """More rows than this are no number: a double, which Prometheus stores, counts no further."""
+
+
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last second of the calendar: what rounds to a later one cannot be written as a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def _rows(value: object) -> int | None:
 
 
 def timestamp(value: object) -> float | None:
-    """An ISO 8601 time as Unix seconds; a naive one is UTC; a zero time is none."""
+    """An ISO 8601 time as Unix seconds; a naive one is UTC; what no calendar has is none."""
     if not isinstance(value, str):
         return None
     text = value.strip().upper().removesuffix(" UTC")
@@ -176,4 +179,4 @@ def timestamp(value: object) -> float | None:
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return seconds if seconds > 0 and math.isfinite(seconds) else None
+    return seconds if 0 < seconds <= LATEST else None

@@ -228,7 +228,10 @@ class Journal(Memory):
         for key, change in batch.items():
             if self._waiting.get(key) is change:
                 del self._waiting[key]
-            change.committed()
+            try:
+                change.committed()
+            except Exception:
+                log.exception("committed, but not told by a defect", workspace=change.key[0])
         self._complete -= complete
         self._complete_written |= complete
         if self._failed_in_a_row:

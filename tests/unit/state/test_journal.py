@@ -272,6 +272,29 @@ def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
     run(story())
 
 
+def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
+    """Where one is told of its commit and fails, the others are told, and the end comes."""
+
+    async def story() -> None:
+        bench = Bench(tmp_path)
+        bench.write("one", "a")
+        row = Row("w", "two", True, None, "{}")
+
+        def deaf() -> None:
+            raise UnicodeError("nobody has thought of this")
+
+        bench.source.dirty.insert(0, Change(("w", "two"), lambda: row, deaf))
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.sleep(1)
+        assert [entry["event"] for entry in logs] == ["committed, but not told by a defect"]
+        assert bench.source.committed == ["a"]
+        bench.write("one", "b")
+        await bench.journal.close()
+        assert bench.source.committed == ["a", "b"]
+
+    run(story())
+
+
 def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path: Path) -> None:
     """A workspace that was forgotten meanwhile is new to the file."""
 
