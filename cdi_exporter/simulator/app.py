@@ -159,7 +159,7 @@ class Simulator:
 
     def _call(self, scope: Scope, now: float, endpoint: str, integration_id: str | None) -> _Call:
         number = len(self.traffic[endpoint].times)
-        reigning = (fault for fault in self.faults if fault.covers(now, endpoint))
+        reigning = (fault for fault in self.faults if fault.covers(now, endpoint, integration_id))
         met = tuple(fault for fault in reigning if fault.meets(self._seed, number))
         query = scope["query_string"]
         cursor = parse_qs(query.decode(), keep_blank_values=True).get("cursor") if query else None
@@ -195,7 +195,7 @@ class Simulator:
         if PERMISSIONS[call.endpoint] not in self.permissions:
             return _error(403, "The API key does not have the required permission")
         failure = call.fault(FaultKind.SERVER_ERROR)
-        return _error(failure.status, "Internal server error") if failure else None
+        return _error(failure.status, "The request failed") if failure else None
 
     def _page(self, call: _Call) -> _Answer:
         try:

@@ -54,7 +54,8 @@ class FaultKind(StrEnum):
 class Fault:
     """One fault, from `start` up to `end` (Unix seconds), for one endpoint or both.
 
-    `rate` is the share of requests that it meets. `OTHER_TOOL` always meets all.
+    `rate` is the share of requests that it meets, `integration_id` the only one whose history
+    it meets. `OTHER_TOOL` always meets all.
     """
 
     start: float
@@ -65,10 +66,12 @@ class Fault:
     status: int = 503
     delay: float = 30.0
     per_minute: float = 25.0
+    integration_id: str | None = None
 
-    def covers(self, now: float, endpoint: str) -> bool:
-        """Whether the fault reigns at this moment for this endpoint."""
-        return self.start <= now < self.end and self.endpoint in (None, endpoint)
+    def covers(self, now: float, endpoint: str, integration_id: str | None = None) -> bool:
+        """Whether the fault reigns at this moment for this endpoint and integration."""
+        reigns = self.start <= now < self.end and self.endpoint in (None, endpoint)
+        return reigns and self.integration_id in (None, integration_id)
 
     def meets(self, seed: int, request: int) -> bool:
         """Whether the fault meets this request, by its number."""

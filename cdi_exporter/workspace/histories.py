@@ -80,6 +80,10 @@ class Histories:
         self._failed = 0
         """Reads in a row that failed for no reason of the integration's own."""
         self._last_error: ApiError | None = None
+        self._refused: set[str] = set()
+        """Integrations whose histories were refused, since one was read."""
+        self._over = 0
+        """The last turn in which nothing more was to be read."""
         self._looked = -math.inf
         for tracked in roster:
             tracked.audit_at(api.now() + api.clock.rng.uniform(0.0, self._audit_interval()))
@@ -142,7 +146,7 @@ class Histories:
         """
         guess = burst_over or not self._bursts.in_rhythm
         server = self._api.server()
-        for tracked in several:
+        for tracked in several if self.denied is None else self._probe():
             if self._held_back():
                 return
             tracked.expire(server)
@@ -187,8 +191,18 @@ class Histories:
         return budget.used <= 1 - KEPT_FOR_CHANGES
 
     def _held_back(self) -> bool:
-        """Whether reads wait for the next pass: too many failed, or one tries for all."""
-        return self._failed >= MOST_FAILED_READS or (self.denied is not None and self._reads.busy)
+        """Whether reads wait for the next pass: too many failed, or the key was refused."""
+        return self._failed >= MOST_FAILED_READS or self._over == self._turn
+
+    def _probe(self) -> list[Tracked]:
+        """Where no history may be read, the one that tries for all in this pass, due or not."""
+        if self._reads.busy or self._held_back():
+            return []
+        for tracked in sorted(self._roster, key=lambda tracked: tracked.refused_in):
+            tracked.audit_at(self._api.now())
+            if self._due(tracked) is not None:
+                return [tracked]
+        return []
 
     def _audit_interval(self) -> float:
         slots = self._api.budget(Endpoint.HISTORY).slots
@@ -205,9 +219,10 @@ class Histories:
         due = [tracked for tracked in self._roster if self._due(tracked) is not None]
         if not due:
             return False
-        first = min(due, key=lambda tracked: tracked.read_at or -math.inf)
+        first = min(due, key=lambda each: (each.refused_in, each.read_at or -math.inf))
         error = await self._read(first, Due.TURN, await self._api.turn())
-        if error is not None and not isinstance(error, BadRequest | NotFound):
+        its_own = (BadRequest, NotFound) if self.denied else (BadRequest, NotFound, Forbidden)
+        if error is not None and not isinstance(error, its_own):
             raise error
         return True
 
@@ -227,7 +242,7 @@ class Histories:
                 workspace=self._persistence.name,
                 integration_id=identifier,
             )
-            tracked.failed(ApiError(DEFECT), self._api.now())
+            tracked.failed(ApiError(DEFECT), self._api.now(), self._turn)
 
     async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
         """Read one page of a history; the error where it failed."""
@@ -260,9 +275,10 @@ class Histories:
 
     def _read_done(self, tracked: Tracked) -> None:
         self._failed = 0
+        self._refused.clear()
         self.pages += 1
         if self.denied is not None:
-            self.denied = None
+            self.denied, self._over = None, 0
             self.consider(self._roster)
         elif tracked.ledger.next_cursor is not None:
             due = self._due(tracked, guess=False)
@@ -271,19 +287,14 @@ class Histories:
 
     def _read_failed(self, tracked: Tracked, error: ApiError) -> None:
         """Note a failure where it belongs: to the key, to the endpoint, to the integration."""
-        workspace = self._persistence.name
-        if isinstance(error, Unauthorized | Forbidden):
-            if self.denied is None:
-                log.warning("history not readable", workspace=workspace, problem=str(error))
-            self.denied = error
-            self._reads.clear()
-            return
         if isinstance(error, RateLimited):
             return
-        tracked.failed(error, self._api.now())
+        if isinstance(error, Unauthorized | Forbidden) and self._refusal(tracked, error):
+            return
+        tracked.failed(error, self._api.now(), self._turn)
         log.warning(
             "history not read",
-            workspace=workspace,
+            workspace=self._persistence.name,
             integration_id=tracked.id,
             problem=str(error),
         )
@@ -292,3 +303,23 @@ class Histories:
             self._last_error = error
         if self._failed >= MOST_FAILED_READS:
             self._reads.clear()
+
+    def _refusal(self, tracked: Tracked, error: ApiError) -> bool:
+        """Whether the key may read no history, since several in a row were refused.
+
+        One that is refused while others are read is its integration's own trouble.
+        """
+        self._refused.add(tracked.id)
+        several = len(self._refused) >= min(MOST_FAILED_READS, len(self._roster))
+        if several or isinstance(error, Unauthorized):
+            self._over = self._turn
+            self._reads.clear()
+        if not several and self.denied is None:
+            return False
+        if self.denied is None:
+            log.warning(
+                "history not readable", workspace=self._persistence.name, problem=str(error)
+            )
+        self.denied = error
+        tracked.refused(error, self._turn)
+        return True

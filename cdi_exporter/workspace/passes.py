@@ -64,7 +64,7 @@ class Passes:
         self._task: asyncio.Task[None] | None = None
         self._began = -math.inf
         self._another = False
-        """Whether a scrape came while a long pass was under way."""
+        """Whether a scrape came to whom the pass that is under way is an old one."""
         self._gets_through = False
         """Whether the pass that is under way has got an answer."""
         self._list_pages = 0
@@ -112,12 +112,15 @@ class Passes:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        """A pass; and another at once where it took so long that a scrape came meanwhile."""
+        """A pass; and, of a long list, another at once where a scrape came meanwhile.
+
+        Else each round of a long list would take longer by the time until the next scrape.
+        """
         self._another = True
         while self._another and not self._closing:
             self._another = False
             await self._pass()
-            self._another = self._another and self.failure is None
+            self._another = self._another and self.failure is None and self._long
 
     async def _pass(self) -> None:
         self._began = self._api.now()
@@ -167,6 +170,11 @@ class Passes:
 
     # The list
 
+    @property
+    def _long(self) -> bool:
+        """Whether the list takes more than a minute's budget; the first one is never known to."""
+        return self._list_pages > self._api.budget(Endpoint.INTEGRATIONS).slots
+
     async def _read_list(self) -> None:
         """Read the list page by page; each item may bring a history read with it."""
         listed: set[str] = set()
@@ -192,13 +200,12 @@ class Passes:
     async def _page_due(self) -> None:
         """Wait until the next page of the list is to be read.
 
-        A list that takes more than a minute's budget is not read as fast as that allows,
-        unless a scrape waits for it. The first one is never known to be long.
+        A long list is not read as fast as the budget allows, unless a scrape waits for it.
         """
-        slots = self._api.budget(Endpoint.INTEGRATIONS).slots
-        if self._list_pages <= slots or self.awaited:
+        if not self._long or self.awaited:
             self._bursts.at_once()
             return
+        slots = self._api.budget(Endpoint.INTEGRATIONS).slots
         seconds = self._api.typical_seconds(Endpoint.INTEGRATIONS)
         due = self._bursts.due(self._api.now(), slots, seconds)
         await self._api.clock.sleep(max(0.0, due - self._api.now()))

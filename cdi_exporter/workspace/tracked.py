@@ -51,6 +51,8 @@ class Tracked:
         """When the newest page was last read, in loop seconds."""
         self.turn = 0
         """The last turn in which the newest page was read; see `Due.TURN`."""
+        self.refused_in = 0
+        """The last turn in which a read failed for good: not to be tried again within it."""
         self.behind_since: float | None = None
         """Since when older pages are to be read, in loop seconds."""
         self.absences = 0
@@ -181,13 +183,22 @@ class Tracked:
                 raise InvalidResponse(_CURSOR_REPEATS)
             self._cursors.add(page.next_cursor)
 
-    def failed(self, error: ApiError, now: float) -> None:
+    def failed(self, error: ApiError, now: float, turn: int) -> None:
         """A read of the history failed."""
         if isinstance(error, BadRequest | InvalidResponse):
             self.ledger.restart_chain()
-        self.problem = error
-        self._changes()
         self._back_off(now)
+        self._has_problem(error, turn)
+
+    def refused(self, error: ApiError, turn: int) -> None:
+        """A read failed as any would: the key may read none."""
+        self._has_problem(error, turn)
+
+    def _has_problem(self, error: ApiError, turn: int) -> None:
+        self.problem = error
+        if not error.retryable:
+            self.refused_in = turn
+        self._changes()
 
     def expire(self, server: float) -> None:
         """Give up runs that are marked as running for too long."""
@@ -277,7 +288,7 @@ class Tracked:
         `turn` counts the passes; in a `listless` one each integration has its turn. Without
         `guess` nothing is read for being expected alone.
         """
-        if now < self._not_before:
+        if now < self._not_before or self.refused_in == turn:
             return None
         overdue = self.overdue(now)
         if overdue and self.read_at is not None and now - self.read_at <= CATCH_UP_WITHIN:

@@ -1,0 +1,130 @@
+"""Histories that are refused: one is its integration's own trouble, all are the key's."""
+
+import pytest
+
+from cdi_exporter.simulator import Fault, FaultKind
+from cdi_exporter.simulator.app import HISTORY, LIST
+from tests.harness import Rig, passes, rig, scripted, simulator
+from tests.unit.workspace.test_restart import finish
+from tests.virtual import EPOCH, run, virtual_clock
+
+REFUSALS = (400, 401, 403, 404)
+OTHERS = ("two", "three")
+
+
+def refuses(status: int, integration_id: str | None = None) -> Fault:
+    """All histories, or that of one integration, answer with a status."""
+    return Fault(
+        0, 9e9, FaultKind.SERVER_ERROR, HISTORY, status=status, integration_id=integration_id
+    )
+
+
+def asked(it: Rig, status: int) -> int:
+    """How many history reads had that answer."""
+    return it.simulator.traffic[HISTORY].statuses[status]
+
+
+@pytest.mark.parametrize("first_seen", [False, True], ids=["known before", "first seen"])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_one_refused_history_holds_up_no_other(status: int, *, first_seen: bool) -> None:
+    """The others are read and counted; the one is down, and seldom asked again."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one, *others = (scripted(each, 3) for each in ("one", *OTHERS))
+        braze = simulator(clock, one, *others)
+        async with rig(braze, clock=clock) as it:
+            if not first_seen:
+                await it.scrape()
+            braze.faults = [refuses(status, "one")]
+            for _ in range(4):
+                await passes(12)
+                await it.scrape()
+            for each in (one, *others):
+                finish(each, clock, 7)
+            for _ in range(20):
+                await passes(12)
+                page = await it.scrape()
+            for other in OTHERS:
+                assert page("braze_cdi_rows_synced_total", integration_id=other) == 7
+                assert page("braze_cdi_integration_up", integration_id=other) == 1
+            assert page("braze_cdi_integration_up", integration_id="one") == 0
+            assert page("braze_cdi_up") == 1
+            assert asked(it, status) < 10
+            braze.faults = []
+            await passes(900)
+            await it.scrape()
+            await passes(12)
+            page = await it.scrape()
+            assert page("braze_cdi_integration_up", integration_id="one") == 1
+            assert page("braze_cdi_last_sync_rows_synced", integration_id="one") == 7
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("number", [1, 3, 40])
+def test_a_key_that_reads_no_history_costs_one_request_a_pass(number: int, status: int) -> None:
+    """It is said once what is missing; another one is tried in each pass, and all once it works."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"{each:03}", 3) for each in range(number)]
+        braze = simulator(clock, *several)
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            braze.faults = [refuses(status)]
+            for each in several:
+                finish(each, clock, 7)
+            before = asked(it, status)
+            for number_of_passes in range(1, 31):
+                await passes(10)
+                page = await it.scrape()
+                assert asked(it, status) - before <= number_of_passes + 10
+            assert page("braze_cdi_up") == 0
+            reason = {401: "unauthorized", 403: "forbidden"}[status]
+            assert page("braze_cdi_refresh_error", reason=reason) == 1
+            braze.faults = []
+            for _ in range(95):
+                await passes(10)
+                page = await it.scrape()
+            assert page("braze_cdi_up") == 1
+            assert page.all("braze_cdi_rows_synced_total") == [7] * number
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_what_was_refused_is_not_asked_again_within_a_pass(status: int) -> None:
+    """However many scrapes come until the next pass is due."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, *(scripted(each, 3) for each in ("one", *OTHERS)))
+        braze.faults = [refuses(status, "two")]
+        async with rig(braze, clock=clock) as it:
+            for _ in range(8):
+                await it.scrape()
+                await passes(1)
+            assert asked(it, status) == 1
+            assert it.simulator.traffic[LIST].statuses[200] == 1
+
+    run(main())
+
+
+def test_a_scrape_amid_a_pass_begins_no_other() -> None:
+    """It waits for the pass that is under way; the next one waits for the next scrape."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, *(scripted(f"{each:02}", 3) for each in range(25)))
+        braze.faults = [Fault(0, 9e9, FaultKind.SLOW, LIST, delay=4)]
+        async with rig(braze, clock=clock) as it:
+            await it.scrape(seconds=2)
+            await passes(EPOCH + 9.5 - clock.wall())
+            await it.scrape(seconds=30)
+            assert EPOCH + 12 < clock.wall() < EPOCH + 13
+            await passes(60)
+            assert it.simulator.traffic[LIST].statuses[200] == 3
+
+    run(main())
