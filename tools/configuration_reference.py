@@ -125,7 +125,8 @@ def _commands() -> Iterator[str]:
     """A section for each command; a flag that is as in an earlier one is named there alone."""
     shown: dict[str, str] = {}
     for name, command in cli.every_command().items():
-        options = [each for each in command.params if isinstance(each, click.Option)]
+        params = (each for each in command.params if isinstance(each, click.Option))
+        options = [each for each in params if each.envvar]
         yield f"### `{name}`\n\n{command.get_short_help_str(200)}\n"
         rows = {each.opts[0]: _flag(each) for each in options}
         new = [row for flag, row in rows.items() if shown.get(flag) != row]

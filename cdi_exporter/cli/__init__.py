@@ -41,6 +41,14 @@ class Commands(click.Group):
             found = {name: self.get_command(context, name) for name in COMMANDS}
         return {name: command for name, command in found.items() if command}
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, and the flags of the one that needs no name."""
+        super().format_options(ctx, formatter)
+        serve = self.get_command(ctx, "serve")
+        records = [param.get_help_record(ctx) for param in serve.params] if serve else []
+        with formatter.section("Flags of serve"):
+            formatter.write_dl([record for record in records if record])
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `serve` in front where no command is named."""
         own = {"--help", "--version"}
@@ -70,7 +78,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.UsageError as error:
-        _stop([error.format_message()], WRONG_USE)
+        _stop(error.format_message().splitlines(), WRONG_USE)
     except ConfigError as error:
         _stop(error.mistakes, WRONG_USE)
     except StartError as error:

@@ -21,7 +21,7 @@ from cdi_exporter.backfill import (
     parse_label,
     parse_moment,
 )
-from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, flag, log_flags
+from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, Flags, flag, log_flags, switch
 from cdi_exporter.cli.serve import load_settings
 from cdi_exporter.clock import system_clock
 
@@ -58,7 +58,7 @@ class LabelType(click.ParamType[tuple[str, str]]):
             self.fail(str(error), param, ctx)
 
 
-@click.command("backfill")
+@click.command("backfill", cls=Flags)
 @CONFIG_FILE
 @flag("since", type=MomentType(), default="30d", help="From when on: so long ago, or RFC 3339.")
 @flag(
@@ -86,7 +86,7 @@ class LabelType(click.ParamType[tuple[str, str]]):
     default="braze-cdi-backfill",
     help="Folder for the files, one per UTC day, and for what resuming needs.",
 )
-@flag("dry-run", is_flag=True, help="Say how many requests, how long, how large, and stop.")
+@switch("dry-run", "Say how many requests, how long, how large, and stop.")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""

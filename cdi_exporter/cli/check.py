@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cdi_exporter import logs
 from cdi_exporter.check import REPORT, Options, Report, check, show
-from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, flag, log_flags
+from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, Flags, flag, log_flags, switch
 from cdi_exporter.cli.serve import load_settings
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
@@ -19,7 +19,7 @@ from cdi_exporter.config import Settings
 SOMETHING_FAILS = 1
 
 
-@click.command("check")
+@click.command("check", cls=Flags)
 @CONFIG_FILE
 @flag(
     "scrape-interval",
@@ -27,7 +27,7 @@ SOMETHING_FAILS = 1
     default="1m",
     help="Tell what watching takes when Prometheus scrapes this often.",
 )
-@flag("offline", is_flag=True, help="Check the configuration alone; ask nothing of Braze.")
+@switch("offline", "Check the configuration alone; ask nothing of Braze.")
 @flag(
     "output",
     type=click.Choice(["table", "json"]),

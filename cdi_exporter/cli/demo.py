@@ -6,15 +6,15 @@ from typing import Any
 import click
 
 from cdi_exporter import demo, logs
-from cdi_exporter.cli.flags import flag, log_flags, options, web_flags
+from cdi_exporter.cli.flags import Flags, SpeedType, flag, log_flags, options, web_flags
 
 
-@click.command("demo")
+@click.command("demo", cls=Flags)
 @flag("integrations", type=click.IntRange(1, 10_000), default=12, help="How many integrations.")
 @flag("seed", type=int, default=1, help="The same seed gives the same workspace.")
 @flag(
     "speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SpeedType(),
     default=60.0,
     help="Schedules and durations are divided by it.",
 )

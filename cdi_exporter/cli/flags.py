@@ -1,17 +1,85 @@
 """The flags that commands share: their types, their names, their environment variables."""
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
 
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
-from cdi_exporter.web.app import WebOptions
+from cdi_exporter.web.app import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
+SPEEDS = (0.01, 3600.0)
+
+_ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
+_SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
+
 Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class Mistakes(click.UsageError):
+    """What is wrong with the flags: a line for each mistake."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+class Flag(click.Option):
+    """A flag whose wrong value is noted, so that the others are looked at too."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value, or each of several, as the type has it."""
+        given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
+        found: list[Any] = []
+        for one in given:
+            try:
+                found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))
+            except click.BadParameter as error:
+                _noted(ctx).append(error.format_message())
+        if self.multiple:
+            return tuple(each for several in found for each in several)
+        return found[0] if found else None
+
+
+class Flags(click.Command):
+    """A command that tells all mistakes in its flags at once."""
+
+    ignore_unknown_options = True
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises Mistakes."""
+        mistakes = _noted(ctx)
+        try:
+            extra = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            mistakes.append(error.format_message())
+        else:
+            mistakes += self._unknown(extra)
+        if mistakes:
+            raise Mistakes(mistakes)
+        return []
+
+    def _unknown(self, extra: list[str]) -> list[str]:
+        """A line for each flag that there is not, else one for what is no flag."""
+        known = [name for param in self.params for name in param.opts]
+        unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
+        lines = []
+        for name in unknown:
+            likely = get_close_matches(name, known, n=1)
+            lines.append(click.NoSuchOption(name, possibilities=likely).format_message())
+        return lines or [f"Got unexpected extra argument ({each})" for each in extra]
+
+
+def _noted(ctx: click.Context) -> list[str]:
+    """The mistakes so far."""
+    lines: list[str] = ctx.meta.setdefault(__name__, [])
+    return lines
 
 
 def flag(name: str, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
@@ -19,8 +87,45 @@ def flag(name: str, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
     variable = "CDI_EXPORTER_" + re.sub(r"[.-]", "_", name).upper()
     python_name = re.sub(r"[.-]", "_", name)
     return click.option(
-        f"--{name}", python_name, *args, envvar=variable, show_default=True, **kwargs
+        f"--{name}",
+        python_name,
+        *args,
+        cls=Flag,
+        envvar=variable,
+        **{"show_default": True, **kwargs},
     )
+
+
+def switch(name: str, text: str) -> Callable[[Command], Command]:
+    """A flag that is on where it stands alone, and where its value is true."""
+    return flag(
+        name,
+        type=SwitchType(),
+        is_flag=False,
+        flag_value="true",
+        default=False,
+        metavar="",
+        show_default="off",
+        help=text,
+    )
+
+
+class SwitchType(click.ParamType[bool]):
+    """On or off, as a word."""
+
+    name = "boolean"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> bool:
+        """Raises what click shows as a usage error."""
+        word = str(value).strip().lower()
+        if word not in _SWITCHES:
+            self.fail(f"{value!r} is neither true nor false", param, ctx)
+        return _SWITCHES[word]
 
 
 class AddressType(click.ParamType[Address]):
@@ -67,8 +172,30 @@ class DurationType(click.ParamType[float]):
         return seconds
 
 
+class SpeedType(click.ParamType[float]):
+    """How much faster than in a real workspace time passes."""
+
+    name = "speed"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Raises what click shows as a usage error."""
+        slowest, fastest = SPEEDS
+        try:
+            speed = float(value)
+        except ValueError:
+            speed = math.nan
+        if not slowest <= speed <= fastest:
+            self.fail(f"{value!r} is no number from {slowest:g} to {fastest:g}", param, ctx)
+        return speed
+
+
 class PathType(click.ParamType[str]):
-    """A path of a URL."""
+    """A path of a URL, and none that means something else."""
 
     name = "path"
 
@@ -82,6 +209,8 @@ class PathType(click.ParamType[str]):
         text = str(value)
         if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
             self.fail(f"{text!r} is no path; expected one like /metrics", param, ctx)
+        if text in FIXED_PATHS:
+            self.fail(f"{text!r} has its own meaning; expected one like /metrics", param, ctx)
         return text
 
 
@@ -135,11 +264,7 @@ def web_flags(command: Command) -> Command:
                 type=click.Path(),
                 help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
             ),
-            flag(
-                "web.enable-lifecycle",
-                is_flag=True,
-                help="Allow POST /-/reload.",
-            ),
+            switch("web.enable-lifecycle", "Allow POST /-/reload."),
             flag(
                 "scrape.timeout-offset",
                 type=DurationType(),

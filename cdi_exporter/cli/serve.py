@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from cdi_exporter import logs
+from cdi_exporter import __version__, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
-from cdi_exporter.cli.flags import CONFIG_FILE, flag, log_flags, options, web_flags
-from cdi_exporter.clock import system_clock
+from cdi_exporter.cli import version_text
+from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options, web_flags
+from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
-from cdi_exporter.errors import StartError
+from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.state import NOTHING_KEPT, Journal, StateError, Store
+from cdi_exporter.web.security import Security
 
 
-@click.command("serve")
+@click.command("serve", cls=Flags)
 @CONFIG_FILE
 @flag(
     "state.file",
@@ -25,6 +27,7 @@ from cdi_exporter.state import NOTHING_KEPT, Journal, StateError, Store
 )
 @web_flags
 @log_flags
+@click.version_option(__version__, message=version_text())
 def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     logs.configure(flags["log_level"], flags["log_format"])
@@ -32,7 +35,8 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
 
 
 async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
-    settings, clock = load(), system_clock()
+    clock = system_clock()
+    settings = _settings(load, opts.web_config, clock)
     journal = Journal(Store(state_file), clock) if state_file else NOTHING_KEPT
     try:
         exporter = Exporter(settings, clock, load=load, journal=journal)
@@ -40,6 +44,20 @@ async def _serve(load: Callable[[], Settings], state_file: str | None, opts: Ser
         message = f"cannot use the state file {state_file}: {error}"
         raise StartError(message) from error
     await serve(exporter, opts)
+
+
+def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:
+    """The configuration; where it is wrong, the mistakes of the web configuration are told, too."""
+    try:
+        return load()
+    except ConfigError as error:
+        mistakes = [*error.mistakes]
+        try:
+            if web_config:
+                Security(web_config, clock.wall, clock.monotonic)
+        except ConfigError as another:
+            mistakes += another.mistakes
+        raise ConfigError(mistakes) from error
 
 
 def load_settings(config_file: str | None) -> Settings:

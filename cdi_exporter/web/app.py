@@ -17,7 +17,7 @@ from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Format, negotiate
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.status_routes import StatusRoutes
+from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a scrape that does not say how long it waits."""
@@ -67,6 +67,12 @@ class Source(Protocol):
         """Unix seconds."""
 
 
+PROBE, OWN, DISCOVERY = "/probe", "/-/metrics", "/sd"
+HEALTHY, READY, RELOAD = "/-/healthy", "/-/ready", "/-/reload"
+FIXED_PATHS = frozenset({PROBE, OWN, DISCOVERY, HEALTHY, READY, RELOAD, STATUS_JSON})
+"""What the path of the metrics cannot be; `/` it can, for those who want no status page."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebOptions:
     """What the flags say of the web."""
@@ -109,14 +115,14 @@ class Pages:
             {
                 "targets": [host],
                 "labels": {
-                    "__metrics_path__": "/probe",
+                    "__metrics_path__": PROBE,
                     "__param_workspace": name,
                     "instance": f"{host}/{name}",
                 },
             }
             for name in self._source.workspaces
         ]
-        groups.append({"targets": [host], "labels": {"__metrics_path__": "/-/metrics"}})
+        groups.append({"targets": [host], "labels": {"__metrics_path__": OWN}})
         return JSONResponse(groups)
 
     async def healthy(self, request: Request) -> Response:
@@ -180,10 +186,10 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
     return _application(
         [
             Route(options.telemetry_path, pages.metrics),
-            Route("/probe", pages.probe),
-            Route("/-/metrics", pages.own),
-            Route("/sd", pages.discovery),
-            Route("/-/reload", pages.reload, methods=["POST"]),
+            Route(PROBE, pages.probe),
+            Route(OWN, pages.own),
+            Route(DISCOVERY, pages.discovery),
+            Route(RELOAD, pages.reload, methods=["POST"]),
             *_health(pages),
             *StatusRoutes(source, options.telemetry_path).routes(),
         ]
@@ -203,7 +209,7 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def _health(pages: Pages) -> list[Route]:
-    return [Route("/-/healthy", pages.healthy), Route("/-/ready", pages.ready)]
+    return [Route(HEALTHY, pages.healthy), Route(READY, pages.ready)]
 
 
 async def _plain_error(request: Request, error: Exception) -> Response:

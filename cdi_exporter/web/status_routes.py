@@ -23,6 +23,9 @@ from cdi_exporter.web.status import WorkspaceStatus
 STATIC = Path(__file__).parent / "static"
 
 
+STATUS_JSON = "/api/v1/status"
+
+
 class Known(Protocol):
     """A workspace as the status shows it; it is not asked to refresh."""
 
@@ -56,7 +59,7 @@ class StatusRoutes:
     def routes(self) -> list[BaseRoute]:
         """Without the page where the metrics have its path."""
         return [
-            Route("/api/v1/status", self.document),
+            Route(STATUS_JSON, self.document),
             Mount("/static", StaticFiles(directory=STATIC)),
             *([Route("/", self.page)] if self._telemetry_path != "/" else []),
         ]

@@ -73,6 +73,11 @@ def test_mistakes_in_the_file_are_told_at_once(tmp_path: Path) -> None:
         ["--web.telemetry-path=metrics"],
         ["--scrape.timeout-offset=fast"],
         ["--config.file=/does/not/exist.yml"],
+        ["--config.file"],
+        ["--web.telemetry-path=/sd"],
+        ["--web.enable-lifecycle=perhaps"],
+        ["demo", "--speed=nan"],
+        ["demo", "--speed=1e300"],
     ],
 )
 def test_a_wrong_flag_is_one_line(flags: list[str]) -> None:
@@ -80,6 +85,33 @@ def test_a_wrong_flag_is_one_line(flags: list[str]) -> None:
     status, lines = fails(*flags, BRAZE_REST_ENDPOINT="rest.iad-01.braze.com", BRAZE_API_KEY=KEY)
     assert status == 2
     assert len(lines) == 1
+
+
+def test_mistakes_in_the_flags_are_told_at_once() -> None:
+    """A line for each, whatever its kind."""
+    status, lines = fails(
+        "--log.level=loud",
+        "--log.format=xml",
+        "--web.listen-address=a",
+        "--web.listen-address=b",
+        "--web.listen-address=:80",
+        "--nonsense",
+        "--log.lvel=info",
+        "extra",
+    )
+    assert status == 2
+    told = ("'loud'", "'xml'", "'a'", "'b'", "'--nonsense'", "'--log.level'")
+    assert [word for line, word in zip(lines, told, strict=True) if word not in line] == []
+
+
+def test_mistakes_in_both_files_are_told_at_once(tmp_path: Path) -> None:
+    """Those of the configuration, then those of the web configuration."""
+    config, web = tmp_path / "config.yml", tmp_path / "web.yml"
+    config.write_text("workspaces: 7\n")
+    web.write_text("users: 7\n")
+    status, lines = fails(f"--config.file={config}", f"--web.config.file={web}")
+    assert status == 2
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [str(config), str(web)]
 
 
 def test_a_port_in_use_is_status_1() -> None:
@@ -171,7 +203,9 @@ def test_version_and_help() -> None:
     """Both go to stdout with status 0; every flag of the contract stands in the help."""
     for flags, wanted in (
         (["--version"], ["cdi-exporter 0", "Python 3"]),
-        (["--help"], ["serve", "demo"]),
+        (["serve", "--version"], ["cdi-exporter 0", "Python 3"]),
+        (["--log.level=debug", "--version"], ["cdi-exporter 0", "Python 3"]),
+        (["--help"], ["serve", "demo", "--state.file", "--scrape.timeout-offset"]),
         (["serve", "--help"], ["--config.file", "--web.listen-address", "--log.format"]),
     ):
         done = subprocess.run(

@@ -13,7 +13,7 @@ FLAGS = [
     pytest.param(name, each, id=f"{name} {each.opts[0]}")
     for name, command in COMMANDS.items()
     for each in command.params
-    if isinstance(each, click.Option)
+    if isinstance(each, click.Option) and each.name != "version"
 ]
 SAMPLES = {
     "address": "127.0.0.1:4711",
@@ -21,7 +21,7 @@ SAMPLES = {
     "directory": "elsewhere",
     "duration": "7s",
     "float": "7.5",
-    "float range": "7.5",
+    "speed": "7.5",
     "integer": "7",
     "integer range": "7",
     "label": "job=braze",
