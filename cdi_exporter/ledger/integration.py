@@ -1,8 +1,8 @@
 """What is known of one integration's runs, and what was counted. Pure: no clock, no I/O.
 
 The history is read in pages, newest first. A run is recognised by its identity (its start,
-or its finish where that is all); several runs share an identity only when one page shows
-them together. Invariants, for any paging, order, repetition and interruption:
+or its finish where that is all; a start that comes later, or goes, makes no other run);
+several runs share an identity only when one page shows them together. Invariants, for any paging, order, repetition and interruption:
 
 1. Each run that is seen finished, and that was neither finished at the first sight nor
    counted before, is counted once. Counters never fall.
@@ -27,7 +27,7 @@ from dataclasses import replace
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger.chain import Chain
 from cdi_exporter.ledger.known import NOTHING_OLDER, Known, tell
-from cdi_exporter.ledger.rows import Identity, by_identity, match, newer_word, place
+from cdi_exporter.ledger.rows import Identity, as_known, by_identity, match, newer_word, place
 from cdi_exporter.ledger.state import LedgerState
 from cdi_exporter.model import Counters, Run
 
@@ -130,6 +130,7 @@ class IntegrationLedger:
         if self.floor is None:
             self._first_sight(page)
             return []
+        page = self._as_known(page)
         chain = self.chain or Chain()
         cursor, pages = chain.cursor, chain.pages
         touches = any(run.identity in chain.rows for run in page.runs)
@@ -144,6 +145,7 @@ class IntegrationLedger:
         """Take the page that `next_cursor` named; return the runs counted by it."""
         self._known = None
         self._now = now
+        page = self._as_known(page)
         if self.chain is not None:
             self.chain.add(page, self._accounted)
             return self._advance(self.chain, page, now)
@@ -156,6 +158,16 @@ class IntegrationLedger:
                 self._follow(self.chase, page)
             return counted
         return []
+
+    def _as_known(self, page: HistoryPage) -> HistoryPage:
+        met = [
+            run
+            for chain in (self.chain, self.chase)
+            if chain is not None
+            for rows in chain.rows.values()
+            for run in rows
+        ]
+        return replace(page, runs=as_known(page.runs, [*self._accounted, *met]))
 
     def _behind(self, page: HistoryPage) -> list[Run]:
         """The rows that a look behind may account for: known ones, and older than all known.

@@ -1,6 +1,8 @@
 """Which run a row of the history tells of."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from cdi_exporter.model import Run
 
@@ -14,6 +16,26 @@ def by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
     for run in runs:
         grouped.setdefault(run.identity, []).append(run)
     return grouped
+
+
+def as_known(told: Sequence[Run], known: Sequence[Run]) -> tuple[Run, ...]:
+    """The rows of a page, each under the identity by which its run is known.
+
+    A start may come later than its finish, or go: what finishes when a known run does is that
+    run, unless the page shows it beside another that does.
+    """
+    identities = {run.identity for run in known}
+    finishes = Counter(run.finish for run in told)
+
+    def named(row: Run) -> Run:
+        if row.finish is None or row.identity in identities or finishes[row.finish] > 1:
+            return row
+        starts = {run.start for run in known if run.finish == row.finish}
+        if len(starts) != 1 or (row.start is None) is (None in starts):
+            return row
+        return replace(row, start=starts.pop())
+
+    return tuple(named(row) for row in told)
 
 
 def match(known: Sequence[Run], told: Sequence[Run], room: int = 0) -> list[tuple[Run | None, Run]]:

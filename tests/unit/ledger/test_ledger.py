@@ -1,5 +1,7 @@
 """What the ledger makes of particular histories."""
 
+from dataclasses import replace
+
 import pytest
 
 from cdi_exporter.braze.wire import HistoryPage
@@ -292,3 +294,41 @@ def test_an_unknown_status_is_over_once_it_has_a_finish() -> None:
     assert len(it.known.running) == 1
     it.read_newest(page(Run(Status.UNKNOWN, 200, 300), ok(100)), NOW)
     assert it.counters.unknown == 1
+
+
+WHOLE, STARTLESS = ok(200, 260), Run(Status.SUCCESS, None, 260.0, rows_synced=1)
+
+
+@pytest.mark.parametrize("words", [(STARTLESS, WHOLE), (WHOLE, STARTLESS)])
+def test_a_start_that_comes_or_goes_makes_no_second_run(words: tuple[Run, Run]) -> None:
+    """A finish that is known is that run's, counted, in the baseline or not yet connected."""
+    first, second = words
+    counted = ledger(ok(100))
+    for word in (first, second, first, second):
+        counted.read_newest(page(word, ok(100)), NOW)
+    assert counted.counters.total == 1
+    assert len(counted.known.recent) == 2
+    baseline = ledger(first, ok(100))
+    baseline.read_newest(page(ok(300), second, ok(100)), NOW)
+    assert baseline.counters.total == 1
+    apart = ledger(ok(100))
+    apart.read_newest(page(ok(300), first, cursor="a"), NOW)
+    apart.read_older(page(second, ok(100)), NOW)
+    assert apart.counters.total == 2
+
+
+def test_a_start_is_kept_for_what_was_told_with_it() -> None:
+    """Where it goes, the run still has its start and duration; its other numbers are the new."""
+    it = ledger(ok(100))
+    it.read_newest(page(WHOLE, ok(100)), NOW)
+    it.read_newest(page(replace(STARTLESS, rows_synced=9), ok(100)), NOW)
+    assert it.known.last == replace(WHOLE, rows_synced=9)
+
+
+def test_two_that_one_page_shows_are_two() -> None:
+    """Also where one has only the finish of the other."""
+    it = ledger(ok(100))
+    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    assert it.counters.total == 2
+    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    assert it.counters.total == 2

@@ -24,10 +24,14 @@ class ModelRun:
     status: str = "running"
     rows: int = 0
     baseline: bool = False
+    told: bool = False
+    """Whether a page has shown it finished."""
+    startless: bool = False
 
     def row(self) -> dict[str, object]:
         """The run as Braze lists it."""
-        row: dict[str, object] = {"job_status": self.status, "sync_start_time": iso(self.start)}
+        start = None if self.startless else iso(self.start)
+        row: dict[str, object] = {"job_status": self.status, "sync_start_time": start}
         if self.finish is not None:
             row |= {
                 "sync_finish_time": iso(self.finish),
@@ -106,6 +110,13 @@ class LedgerMachine(RuleBasedStateMachine):
         run = data.draw(st.sampled_from([run for run in self.runs if run.finish][-5:]))
         run.rows = rows
 
+    @precondition(lambda self: any(run.told for run in self.runs))
+    @rule(data=st.data())
+    def is_told_without_its_start(self, data: st.DataObject) -> None:
+        """A run whose finish was told loses its start, or gets it back."""
+        run = data.draw(st.sampled_from([run for run in self.runs if run.told][-5:]))
+        run.startless = not run.startless
+
     def drop_what_no_first_page_shows(self) -> None:
         """A run that is under way behind a page of younger ones at the first sight is unknown."""
         shown = sorted(self.runs, key=lambda run: -run.start)[:PAGE]
@@ -115,7 +126,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def page(self, skip: int) -> HistoryPage:
         newest_first = sorted(self.runs, key=lambda run: -run.start)
-        rows = [run.row() for run in newest_first[skip : skip + PAGE]]
+        shown = newest_first[skip : skip + PAGE]
+        rows = [run.row() for run in shown]
+        for run in shown:
+            run.told = run.finish is not None
         more = skip + PAGE < len(newest_first)
         link = f'</x?cursor={skip + PAGE}>; rel="next"' if more else None
         return read_history({"message": "success", "results": rows}, link)
