@@ -10,9 +10,9 @@ from typing import Any, Literal
 from axe_playwright_python.sync_playwright import (  # type: ignore[import-untyped]  # no py.typed
     Axe,
 )
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.e2e.processes import program
+from tests.e2e.processes import PATIENCE, program
 
 WIDE, PHONE = 1280, 390
 Theme = Literal["light", "dark"]
@@ -27,6 +27,7 @@ document.addEventListener("securitypolicyviolation", (each) =>
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The browser; its sandbox needs rights that a container has not."""
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program("chromium"), args=["--no-sandbox"]

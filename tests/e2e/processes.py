@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import AnyStr, TypeVar
 
@@ -16,14 +18,49 @@ import httpx
 PATIENCE = 60.0
 """Seconds after which something that should have happened has not."""
 
+BLOCK = 250
+"""Ports that a process of tests has for itself, whatever else runs on the machine."""
+
 Result = TypeVar("Result")
 ROOT = Path(__file__).parents[2]
 
 
+def _bound(port: int) -> socket.socket | None:
+    """A listener on this port of the loopback; None where it is taken."""
+    with suppress(OSError):
+        return socket.create_server(("127.0.0.1", port))
+    return None
+
+
+@cache
+def _own_ports() -> tuple[socket.socket, Iterator[int]]:
+    """The ports of this process, and what holds them: a listener on the first port of their block.
+
+    They lie below those that the kernel gives to outgoing connections.
+    """
+    for first in range(11_000, 32_000, BLOCK):
+        held = _bound(first)
+        if held is not None:
+            return held, cycle(range(first + 1, first + BLOCK))
+    raise AssertionError("no block of ports is free")
+
+
 def free_port() -> int:
-    """A port of the loopback that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port of the loopback that nobody else listens on, nor will when it is used."""
+    _, ports = _own_ports()
+    for port in islice(ports, BLOCK):
+        if listener := _bound(port):
+            listener.close()
+            return port
+    raise AssertionError("no port of the block is free")
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of the loopback at which every connection is refused."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        yield int(silent.getsockname()[1])
 
 
 def program(name: str) -> str:
@@ -81,6 +118,21 @@ def eventually(attempt: Callable[[], Result | None], what: str) -> Result:
 def serves(url: str) -> None:
     """Wait until the URL answers with 200."""
     eventually(lambda: httpx.get(url).status_code == 200, f"{url} answers")
+
+
+def settled() -> float:
+    """A moment that is over for a Prometheus that scrapes each second: all of it was stored."""
+    return time.time() - 2
+
+
+def moment_when(gives: Callable[[float], object], what: str) -> float:
+    """A settled moment at which `gives` gives something: what is asked of it does not change."""
+
+    def attempt() -> float | None:
+        at = settled()
+        return at if gives(at) else None
+
+    return eventually(attempt, what)
 
 
 def exporter_command(*flags: str) -> list[str]:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from cdi_exporter.simulator import ScriptedIntegration, Simulator
-from tests.e2e.processes import ROOT, clean_environment, exporter_command, free_port
+from tests.e2e.processes import ROOT, clean_environment, closed_port, exporter_command
 from tests.e2e.tls_proxy import certificate, proxy
 from tests.shown import serving
 
@@ -112,7 +112,8 @@ def test_an_id_that_braze_does_not_know(braze: Braze) -> None:
 
 def test_nobody_listens() -> None:
     """Status 1 within seconds."""
-    assert check(f"http://127.0.0.1:{free_port()}") == (1, golden("refused"))
+    with closed_port() as port:
+        assert check(f"http://127.0.0.1:{port}") == (1, golden("refused"))
 
 
 def test_no_tls_at_an_https_endpoint(braze: Braze) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.killing import World, config_file, kill_and_count
 from tests.e2e.processes import (
+    PATIENCE,
     clean_environment,
     eventually,
     exporter_command,
@@ -22,6 +23,8 @@ from tests.e2e.processes import (
 )
 
 NOBODY = 65_534
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""Where a file may not grow, Python would leave half a `.pyc` for every later process."""
 
 
 @pytest.mark.timeout(300)
@@ -37,7 +40,9 @@ def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
     """
     done = subprocess.run(
         exporter_command(*flags, "--web.listen-address=127.0.0.1:0"),
-        env=clean_environment(BRAZE_REST_ENDPOINT="http://127.0.0.1:9", BRAZE_API_KEY="k"),
+        env=clean_environment(
+            BRAZE_REST_ENDPOINT="http://127.0.0.1:9", BRAZE_API_KEY="k", **NO_BYTECODE
+        ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -104,11 +109,11 @@ def exporter(folder: Path, braze: int) -> Iterator[tuple[int, str]]:
         f"--state.file={folder / 'state.sqlite'}",
         f"--web.listen-address=127.0.0.1:{port}",
     )
-    with running(command, folder / "log", clean_environment()) as process:
+    with running(command, folder / "log", clean_environment(**NO_BYTECODE)) as process:
         serves(f"http://127.0.0.1:{port}/-/healthy")
         yield process.pid, f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
 
 def value(url: str, name: str) -> float:
     """The sum of a metric's samples."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    lines = httpx.get(f"{url}/metrics", timeout=PATIENCE).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
