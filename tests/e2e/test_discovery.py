@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,11 +15,13 @@ import yaml
 
 from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 from tests.e2e.processes import (
+    PATIENCE,
     ROOT,
     clean_environment,
     eventually,
     exporter_command,
     free_port,
+    moment_when,
     program,
     running,
     serves,
@@ -40,14 +41,21 @@ class Prometheus:
     exporter: str
     """Host and port."""
 
-    def query(self, expression: str) -> list[dict[str, str]]:
+    def query(self, expression: str, at: float) -> list[dict[str, str]]:
         """The labels of what an instant query gives."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+        asked: dict[str, str | float] = {"query": expression, "time": at}
+        answer = httpx.get(f"{self.url}/api/v1/query", params=asked, timeout=PATIENCE).json()
         return [each["metric"] for each in answer["data"]["result"]]
+
+    def when(self, expression: str, what: str) -> float:
+        """A moment at which the expression gives something: what stands there does not change."""
+        return moment_when(lambda at: self.query(expression, at), what)
 
     def targets(self) -> list[dict[str, Any]]:
         """What it scrapes."""
-        answer = httpx.get(f"{self.url}/api/v1/targets", params={"state": "active"}).json()
+        answer = httpx.get(
+            f"{self.url}/api/v1/targets", params={"state": "active"}, timeout=PATIENCE
+        ).json()
         return list(answer["data"]["activeTargets"])
 
     def workspaces(self) -> set[str]:
@@ -114,9 +122,10 @@ def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> N
     """One target each, and one for the exporter; the labels are those that are promised."""
     with prometheus(exporter, tmp_path / "p", "prometheus-probe.yml") as server:
         eventually(lambda: server.workspaces() == {*NAMES}, "each workspace is scraped")
-        found = eventually(
-            lambda: _all(server.query("braze_cdi_last_sync_rows_synced")), "each has data"
-        )
+        rows = "braze_cdi_last_sync_rows_synced"
+        all_up = f"count(up == 1) == {len(NAMES) + 1}"
+        at = server.when(f"count({rows}) == {len(NAMES)} and {all_up}", "each has data")
+        found = server.query(rows, at)
         assert {each["workspace"]: each["instance"] for each in found} == {
             name: f"{exporter}/{name}" for name in NAMES
         }
@@ -125,18 +134,14 @@ def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> N
         for target in targets:
             assert "workspace" not in target["labels"], "else the metrics' own is renamed"
             assert target["labels"]["job"] == "braze-cdi"
-        own = eventually(lambda: server.query("cdi_exporter_build_info"), "the exporter itself")
+        own = server.query("cdi_exporter_build_info", at)
         assert [each["instance"] for each in own] == [exporter]
-        assert not server.query('{exported_workspace=~".+"}')
-        assert not server.query('{exported_instance=~".+"}')
-        assert {each["instance"] for each in server.query("up == 1")} == {
+        assert not server.query('{exported_workspace=~".+"}', at)
+        assert not server.query('{exported_instance=~".+"}', at)
+        assert {each["instance"] for each in server.query("up == 1", at)} == {
             exporter,
             *(f"{exporter}/{name}" for name in NAMES),
         }
-
-
-def _all(series: list[dict[str, str]]) -> list[dict[str, str]] | None:
-    return series if len(series) == len(NAMES) else None
 
 
 def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None:
@@ -158,6 +163,6 @@ def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None
         assert first
         assert second
         for server in servers:
-            ask = partial(server.query, "cdi_exporter_build_info")
-            own = eventually(ask, "the exporter itself")
+            at = server.when("cdi_exporter_build_info", "the exporter itself")
+            own = server.query("cdi_exporter_build_info", at)
             assert [each["instance"] for each in own] == [exporter]

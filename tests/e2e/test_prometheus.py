@@ -11,11 +11,12 @@ import yaml
 
 from tests.e2e.braze_server import KEY
 from tests.e2e.processes import (
+    PATIENCE,
     ROOT,
     clean_environment,
-    eventually,
     exporter_command,
     free_port,
+    moment_when,
     program,
     running,
     serves,
@@ -31,13 +32,18 @@ class Stack:
     prometheus: str
     log: Path
 
-    def query(self, expression: str) -> dict[str, float]:
+    def query(self, expression: str, at: float) -> dict[str, float]:
         """An instant query: integration name → value."""
-        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": expression}).json()
+        asked: dict[str, str | float] = {"query": expression, "time": at}
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params=asked, timeout=PATIENCE).json()
         return {
             each["metric"].get("integration_name", ""): float(each["value"][1])
             for each in answer["data"]["result"]
         }
+
+    def when(self, expression: str, what: str) -> float:
+        """A moment at which the expression gives something: what stands there does not change."""
+        return moment_when(lambda at: self.query(expression, at), what)
 
 
 @pytest.fixture(scope="module")
@@ -103,31 +109,33 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_prometheus_gets_rows_failures_duration_and_status(stack: Stack) -> None:
     """What the simulated Braze says can be queried by PromQL."""
-    rows = eventually(lambda: stack.query("braze_cdi_last_sync_rows_synced"), "rows arrive")
-    assert rows == {"users-hourly": 1000, "orders": 70}
-    assert stack.query("braze_cdi_last_sync_rows_failed") == {"users-hourly": 0, "orders": 30}
-    assert stack.query("braze_cdi_last_sync_duration_seconds") == {
+    at = stack.when("count(braze_cdi_last_sync_status == 1) == 3", "all histories are read")
+    rows = {"users-hourly": 1000, "orders": 70}
+    assert stack.query("braze_cdi_last_sync_rows_synced", at) == rows
+    assert stack.query("braze_cdi_last_sync_rows_failed", at) == {"users-hourly": 0, "orders": 30}
+    assert stack.query("braze_cdi_last_sync_duration_seconds", at) == {
         "users-hourly": 90,
         "orders": 30,
         "purchases": 5,
     }
-    assert stack.query('braze_cdi_last_sync_status{status="config_error"} == 1') == {"purchases": 1}
-    assert stack.query('up{job="braze-cdi"}') == {"": 1}
-    assert stack.query("scrape_samples_scraped > 100")
+    config_errors = 'braze_cdi_last_sync_status{status="config_error"} == 1'
+    assert stack.query(config_errors, at) == {"purchases": 1}
+    assert stack.query('up{job="braze-cdi"}', at) == {"": 1}
+    assert stack.query("scrape_samples_scraped > 100", at)
 
 
 def test_an_increase_misses_nothing(stack: Stack) -> None:
     """A run that finishes between two scrapes shows in the counters, from a served 0."""
     counter = 'braze_cdi_syncs_total{status="partial",integration_name="users-hourly"}'
-    eventually(lambda: stack.query(f"{counter} == 0"), "the counter is served at 0")
-    httpx.post(f"{stack.braze}/finish")
-    eventually(lambda: stack.query(f"{counter} == 1"), "the run is counted")
-    assert stack.query("braze_cdi_rows_failed_total == 25") == {"users-hourly": 25}
-    assert stack.query("resets(braze_cdi_rows_failed_total[5m]) > 0") == {}
+    stack.when(f"{counter} == 0", "the counter is served at 0")
+    httpx.post(f"{stack.braze}/finish", timeout=PATIENCE).raise_for_status()
+    at = stack.when(f"{counter} == 1", "the run is counted")
+    assert stack.query("braze_cdi_rows_failed_total == 25", at) == {"users-hourly": 25}
+    assert stack.query("resets(braze_cdi_rows_failed_total[5m]) > 0", at) == {}
 
 
 def test_the_key_is_written_nowhere(stack: Stack) -> None:
     """Neither log nor page holds the API key, at any log level."""
     for path in ("/metrics", "/", "/-/metrics", "/sd", "/probe?workspace=production"):
-        assert KEY not in httpx.get(stack.exporter + path).text
+        assert KEY not in httpx.get(stack.exporter + path, timeout=PATIENCE).text
     assert KEY not in stack.log.read_text()

@@ -14,14 +14,17 @@ import yaml
 
 from tests.e2e.braze_server import KEY
 from tests.e2e.processes import (
+    PATIENCE,
     ROOT,
     clean_environment,
     eventually,
     exporter_command,
     free_port,
+    moment_when,
     program,
     running,
     serves,
+    settled,
 )
 from tests.grafana.world import World
 
@@ -58,6 +61,11 @@ class Stack:
             for each in found
             if float(each["values"][-1][0]) > until - step
         ]
+
+    def moment(self) -> float:
+        """A moment at which both exporters had been scraped: what stands there does not change."""
+        both = "count(up == 1) == 2"
+        return moment_when(lambda at: self.instant(both, at), "both exporters are scraped")
 
     def _ask(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         answer = httpx.post(f"{self.prometheus}/api/v1/{path}", data=parameters, timeout=60).json()
@@ -144,7 +152,7 @@ def stack(folder: Path) -> Iterator[Stack]:
 
 def _let_runs_finish(made: Stack, braze: str) -> None:
     def holds(expr: str) -> bool:
-        return len(made.instant(expr, time.time())) == 1
+        return len(made.instant(expr, settled())) == 1
 
     known = len(made.world.integrations)
     histories = 'count(braze_cdi_last_sync_status{status="success"})'
@@ -154,7 +162,8 @@ def _let_runs_finish(made: Stack, braze: str) -> None:
         "both exporters know all histories",
     )
     made.finished = float(int(time.time()))
-    httpx.post(f"{braze}/finish", params={"at": made.finished}).raise_for_status()
+    asked = {"at": made.finished}
+    httpx.post(f"{braze}/finish", params=asked, timeout=PATIENCE).raise_for_status()
     made.world.finish(made.finished)
     eventually(
         lambda: holds("sum(braze_cdi_rows_failed_total) == 230"), "both exporters count the rows"
