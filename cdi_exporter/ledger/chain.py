@@ -1,5 +1,6 @@
 """Pages of a history that were read one after the other, from the newest row on."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ class Chain:
     """Runs under way that were not met when the chain was settled."""
     first: bool = False
     """Begun at the first sight, to find the runs under way that its page did not show."""
+    floor: float = -math.inf
+    """Where the first sight's page ended: what it did not show started at or before it."""
 
     def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
         """Collect a page; a run that was met before is told anew.
@@ -47,11 +50,17 @@ class Chain:
             pages=self.pages,
             wanted=tuple(sorted(self.wanted)),
             first=self.first,
+            floor=self.floor if math.isfinite(self.floor) else None,
         )
 
     @classmethod
     def restore(cls, state: ChainState) -> "Chain":
         """The chain that gave this state."""
         return cls(
-            by_identity(state.runs), state.cursor, state.pages, frozenset(state.wanted), state.first
+            by_identity(state.runs),
+            state.cursor,
+            state.pages,
+            frozenset(state.wanted),
+            state.first,
+            -math.inf if state.floor is None else state.floor,
         )

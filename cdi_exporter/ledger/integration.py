@@ -2,7 +2,8 @@
 
 The history is read in pages, newest first. A run is recognised by its identity (its start,
 or its finish where that is all; a start that comes later, or goes, makes no other run);
-several runs share an identity only when one page shows them together. Invariants, for any paging, order, repetition and interruption:
+several runs share an identity only when one page shows them together. Invariants, for any
+paging, order, repetition and interruption:
 
 1. Each run that is seen finished, and that was neither finished at the first sight nor
    counted before, is counted once. Counters never fall.
@@ -150,8 +151,9 @@ class IntegrationLedger:
             self.chain.add(page, self._accounted)
             return self._advance(self.chain, page, now)
         if self.chase is not None:
+            behind = self._behind(page, self.chase)
             self.chase.add(page, self._accounted)
-            counted = self._settle(by_identity(self._behind(page)))
+            counted = self._settle(by_identity(behind))
             if self.chase.first:
                 self._search(self.chase, page)
             else:
@@ -169,15 +171,20 @@ class IntegrationLedger:
         ]
         return replace(page, runs=as_known(page.runs, [*self._accounted, *met]))
 
-    def _behind(self, page: HistoryPage) -> list[Run]:
+    def _behind(self, page: HistoryPage, chase: Chain) -> list[Run]:
         """The rows that a look behind may account for: known ones, and older than all known.
 
         Where many runs began meanwhile, the page holds some that no chain has reached yet:
-        to count them here would make them known, and break off the chain that comes.
+        to count them here would make them known, and break off the chain that comes. What
+        an earlier page of the same look showed is accounted for, and perhaps forgotten.
         """
         known = {run.identity for run in self._accounted}
         floor = -math.inf if self.floor is None else self.floor
-        return [run for run in page.runs if run.identity in known or place(run) <= floor]
+        return [
+            run
+            for run in page.runs
+            if run.identity in known or (place(run) <= floor and run.identity not in chase.rows)
+        ]
 
     @property
     def next_cursor(self) -> str | None:
@@ -228,7 +235,8 @@ class IntegrationLedger:
             elif not self._abandoned(run):
                 self.under_way.append(run)
         self._prune()
-        self._search(Chain(cursor=page.next_cursor, pages=1, first=True), page)
+        chain = Chain(cursor=page.next_cursor, pages=1, first=True, floor=self.floor)
+        self._search(chain, page)
 
     def _search(self, chain: Chain, page: HistoryPage) -> None:
         """At the first sight read on while pages show runs that others have overtaken."""
@@ -335,8 +343,9 @@ class IntegrationLedger:
         """Whether an unknown finished run belongs to what is accounted for long since."""
         if self.floor is None or place(run) > self.floor:
             return False
-        searched = self.chase is not None and self.chase.first
-        return not (searched and run.order > self._first_seen)
+        search = self.chase if self.chase is not None and self.chase.first else None
+        hidden = search is not None and place(run) <= search.floor
+        return not (hidden and run.order > self._first_seen)
 
     @property
     def _accounted(self) -> list[Run]:

@@ -16,6 +16,7 @@ class ChainState:
     cursor: str | None = None
     wanted: tuple[Identity, ...] = ()
     first: bool = False
+    floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

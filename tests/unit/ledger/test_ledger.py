@@ -195,6 +195,24 @@ def test_runs_overtaken_at_the_first_sight_are_looked_for() -> None:
     assert it.counters.total == 0
 
 
+def test_a_look_behind_counts_nothing_again_that_was_forgotten() -> None:
+    """A run that was counted, and dropped as too old, is met where a slow first look goes on."""
+    baseline = [ok(100.0 * each) for each in range(10, 3, -1)]
+    under_way = [running(1300), running(1200), running(1100)]
+    it = ledger(*under_way, *baseline, cursor="older")
+    began = [running(100.0 * each) for each in range(21, 13, -1)]
+    it.read_older(page(running(1100), *baseline, ok(300), ok(200), cursor="oldest"), NOW)
+    counted = [ok(100.0 * each, NOW + each) for each in range(46, 21, -1)]
+    it.read_newest(page(*counted[:10], cursor="a"), NOW + 100)
+    it.read_older(page(*counted[10:20], cursor="b"), NOW + 100)
+    it.read_older(page(*counted[20:], *began[:5], cursor="c"), NOW + 100)
+    it.read_older(page(*began[5:], *under_way, *baseline[:4], cursor="d"), NOW + 100)
+    assert it.counters.total == len(counted)
+    assert it.next_cursor == "oldest"
+    it.read_older(page(*counted[20:], *began[:5], cursor="e"), NOW + 100)
+    assert it.counters.total == len(counted)
+
+
 def test_a_look_behind_counts_nothing_that_no_chain_has_reached() -> None:
     """Runs that pushed the page down meanwhile are left to the chain from the newest page."""
     it = IntegrationLedger()
