@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import (
+    PATIENCE,
     clean_environment,
     eventually,
     exporter_command,
@@ -164,8 +165,8 @@ def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
         asked, _ = silent.accept()  # Braze is being asked, so the scrape waits
         with asked:
             process.send_signal(signum)
-            assert process.wait(20) == 0
-            scrape.join(20)
+            assert process.wait(40) == 0  # and the scrape would have waited for longer
+            scrape.join(PATIENCE)
     assert [answer.status_code for answer in answers] == [200]
     assert "cdi_exporter_build_info" in answers[0].text
 
@@ -188,11 +189,11 @@ def test_the_demo_shows_every_status(tmp_path: Path) -> None:
             return shown >= {"success", "partial", "error", "config_error", "unknown"}
 
         eventually(every_status, "every status is shown")
-        assert httpx.get(base).status_code == 200
+        assert httpx.get(base, timeout=PATIENCE).status_code == 200
         log = tmp_path / "log"
         eventually(lambda: "sync finished" in log.read_text(), "a new run finishes")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     output = (tmp_path / "log").read_text()
     assert f"{base}/metrics" in output
     events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]

