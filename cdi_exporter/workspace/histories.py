@@ -305,12 +305,12 @@ class Histories:
             self._reads.clear()
 
     def _refusal(self, tracked: Tracked, error: ApiError) -> bool:
-        """Whether the key may read no history, since several in a row were refused.
+        """Whether the key may read no history: it never did, or several in a row were refused.
 
         One that is refused while others are read is its integration's own trouble.
         """
         self._refused.add(tracked.id)
-        several = len(self._refused) >= min(MOST_FAILED_READS, len(self._roster))
+        several = not self.pages or len(self._refused) >= min(MOST_FAILED_READS, len(self._roster))
         if several or isinstance(error, Unauthorized):
             self._over = self._turn
             self._reads.clear()
