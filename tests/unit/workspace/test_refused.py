@@ -50,7 +50,7 @@ def test_one_refused_history_holds_up_no_other(status: int, *, first_seen: bool)
                 assert page("braze_cdi_integration_up", integration_id=other) == 1
             assert page("braze_cdi_integration_up", integration_id="one") == 0
             assert page("braze_cdi_up") == 1
-            assert asked(it, status) < 10
+            assert asked(it, status) < 12, "of 24 passes"
             braze.faults = []
             await passes(900)
             await it.scrape()
