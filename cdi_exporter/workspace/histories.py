@@ -5,6 +5,7 @@
 Reads go on after the scrape or the pass that asked for them; each page shows at once.
 """
 
+import asyncio
 import math
 from collections.abc import Iterable
 from functools import partial
@@ -41,6 +42,12 @@ KEPT_FOR_CHANGES = 0.05
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at what became due, where no pass begins."""
+
+ANSWERED = 0.1
+"""Seconds in which a scrape is answered that has nothing to wait for."""
+
+AT_ONE_GO, PAUSE = 200, 0.005
+"""Integrations that a look sees before it lets others work, and for how many seconds."""
 
 MOST_FAILED_READS = 3
 
@@ -85,6 +92,7 @@ class Histories:
         self._over = 0
         """The last turn in which nothing more was to be read."""
         self._looked = -math.inf
+        self._looking: asyncio.Task[None] | None = None
         for tracked in roster:
             tracked.audit_at(api.now() + api.clock.rng.uniform(0.0, self._audit_interval()))
 
@@ -128,15 +136,34 @@ class Histories:
         """Forget what waits; what is under way goes on."""
         self._reads.clear()
 
+    def release(self) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+
     async def close(self) -> None:
         """End everything at once."""
+        self.release()
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
         await self._reads.close()
 
     def look(self) -> None:
-        """See what became due by the passing of time alone; scrapes that come together share it."""
-        if self._api.now() - self._looked >= LOOK_EVERY:
+        """See what became due by the passing of time alone, beside the scrapes.
+
+        Scrapes that come together share a look; none waits for it.
+        """
+        looks = self._looking is not None and not self._looking.done()
+        if not looks and self._api.now() - self._looked >= LOOK_EVERY:
             self._looked = self._api.now()
-            self.consider(self._roster)
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        await self._api.clock.sleep(ANSWERED)
+        several = [*self._roster]
+        for begin in range(0, len(several), AT_ONE_GO):
+            self.consider(several[begin : begin + AT_ONE_GO])
+            await self._api.clock.sleep(PAUSE)
 
     def consider(self, several: Iterable[Tracked], *, burst_over: bool = False) -> None:
         """Put into the queue what is due.

@@ -142,6 +142,7 @@ class Workspace:
         """Answer the scrapes that wait with what is known, and begin nothing more."""
         self._closing = True
         self._passes.release()
+        self._histories.release()
         self._persistence.close()
         self._pulse.beat()
 

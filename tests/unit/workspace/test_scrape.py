@@ -457,6 +457,29 @@ def test_a_wrong_key_is_unauthorized_and_asked_once_a_pass() -> None:
     run(main())
 
 
+def test_what_becomes_due_between_passes_delays_no_scrape() -> None:
+    """It is asked for once the scrape that comes by is answered, and shows in the next."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted("one", 3))
+        braze.faults = [Fault(0, EPOCH + 5, FaultKind.SERVER_ERROR, HISTORY)]
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            await passes(EPOCH + 8.5 - clock.wall())
+            began, asked = clock.wall(), it.requests()
+            for _ in range(3):
+                page = await it.scrape()
+                assert page("braze_cdi_integration_up") == 0
+            assert (clock.wall(), it.requests()) == (began, asked)
+            await passes(0.4)
+            page = await it.scrape()
+            assert page("braze_cdi_integration_up") == 1
+            assert it.requests() == asked + 1
+
+    run(main())
+
+
 def test_a_429_is_obeyed() -> None:
     """After a 429 nothing is asked before its Retry-After is over."""
 
