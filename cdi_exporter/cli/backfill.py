@@ -12,7 +12,6 @@ import click
 from cdi_exporter import logs
 from cdi_exporter.backfill import (
     Backfill,
-    Moment,
     Options,
     PlainProgress,
     Progress,
@@ -21,56 +20,27 @@ from cdi_exporter.backfill import (
     parse_label,
     parse_moment,
 )
-from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, Flags, flag, log_flags, switch
+from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, Written, flag, log_flags, switch
 from cdi_exporter.cli.serve import load_settings
 from cdi_exporter.clock import system_clock
 
-
-class MomentType(click.ParamType[Moment]):
-    """A duration ago, or a time as RFC 3339 has it."""
-
-    name = "moment"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Moment:
-        """Raises what click shows as a usage error."""
-        try:
-            return parse_moment(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class LabelType(click.ParamType[tuple[str, str]]):
-    """`name=value`."""
-
-    name = "label"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Raises what click shows as a usage error."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return parse_label(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+MOMENT = Written("moment", parse_moment)
+LABEL = Written("label", parse_label)
 
 
 @click.command("backfill", cls=Flags)
 @CONFIG_FILE
-@flag("since", type=MomentType(), default="30d", help="From when on: so long ago, or RFC 3339.")
+@flag("since", type=MOMENT, default="30d", help="From when on: so long ago, or RFC 3339.")
 @flag(
     "until",
-    type=MomentType(),
+    type=MOMENT,
     default="3h",
     help="Until when: so long ago, or RFC 3339; before the exporter's first scrape.",
 )
-@flag("step", type=DurationType(), default="4m", help="Time between two samples of a series.")
+@flag("step", type=DURATION, default="4m", help="Time between two samples of a series.")
 @flag(
     "label",
-    type=LabelType(),
+    type=LABEL,
     multiple=True,
     help="name=value on every sample: job, instance, external labels; repeatable.",
 )

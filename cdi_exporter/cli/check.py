@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cdi_exporter import logs
 from cdi_exporter.check import REPORT, Options, Report, check, show
-from cdi_exporter.cli.flags import CONFIG_FILE, DurationType, Flags, flag, log_flags, switch
+from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, log_flags, switch
 from cdi_exporter.cli.serve import load_settings
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
@@ -23,7 +23,7 @@ SOMETHING_FAILS = 1
 @CONFIG_FILE
 @flag(
     "scrape-interval",
-    type=DurationType(positive=True),
+    type=POSITIVE_DURATION,
     default="1m",
     help="Tell what watching takes when Prometheus scrapes this often.",
 )

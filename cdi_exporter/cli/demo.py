@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cdi_exporter import demo, logs
-from cdi_exporter.cli.flags import Flags, SpeedType, flag, log_flags, options, web_flags
+from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_flags
 
 
 @click.command("demo", cls=Flags)
@@ -14,7 +14,7 @@ from cdi_exporter.cli.flags import Flags, SpeedType, flag, log_flags, options, w
 @flag("seed", type=int, default=1, help="The same seed gives the same workspace.")
 @flag(
     "speed",
-    type=SpeedType(),
+    type=SPEED,
     default=60.0,
     help="Schedules and durations are divided by it.",
 )

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -19,6 +19,7 @@ _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n",
 _SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 
 Command = TypeVar("Command", bound=Callable[..., object])
+Value = TypeVar("Value")
 
 
 class Mistakes(click.UsageError):
@@ -82,6 +83,70 @@ def _noted(ctx: click.Context) -> list[str]:
     return lines
 
 
+class Written(click.ParamType[Value]):
+    """A value as `read` has it, whose ValueError is the mistake."""
+
+    def __init__(self, name: str, read: Callable[[str], Value]) -> None:
+        self.name, self._read = name, read
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Value:
+        """Raises what click shows as a usage error."""
+        if not isinstance(value, str):
+            return cast(Value, value)  # a default, or read before
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _switch(word: str) -> bool:
+    try:
+        return _SWITCHES[word.strip().lower()]
+    except KeyError:
+        msg = f"{word!r} is neither true nor false"
+        raise ValueError(msg) from None
+
+
+def _positive(text: str) -> float:
+    seconds = parse_duration(text)
+    if not seconds:
+        msg = "expected more than no time at all"
+        raise ValueError(msg)
+    return seconds
+
+
+def _speed(text: str) -> float:
+    slowest, fastest = SPEEDS
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not slowest <= speed <= fastest:
+        msg = f"{text!r} is no number from {slowest:g} to {fastest:g}"
+        raise ValueError(msg)
+    return speed
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
+        msg = f"{text!r} is no path; expected one like /metrics"
+        raise ValueError(msg)
+    if text in FIXED_PATHS:
+        msg = f"{text!r} has its own meaning; expected one like /metrics"
+        raise ValueError(msg)
+    return text
+
+
+ADDRESS = Written("address", Address.parse)
+DURATION = Written("duration", parse_duration)
+POSITIVE_DURATION = Written("duration", _positive)
+SPEED = Written("speed", _speed)
+SWITCH = Written("boolean", _switch)
+PATH = Written("path", _path)
+
+
 def flag(name: str, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
     """An option `--name` that an environment variable can set too."""
     variable = "CDI_EXPORTER_" + re.sub(r"[.-]", "_", name).upper()
@@ -100,7 +165,7 @@ def switch(name: str, text: str) -> Callable[[Command], Command]:
     """A flag that is on where it stands alone, and where its value is true."""
     return flag(
         name,
-        type=SwitchType(),
+        type=SWITCH,
         is_flag=False,
         flag_value="true",
         default=False,
@@ -108,110 +173,6 @@ def switch(name: str, text: str) -> Callable[[Command], Command]:
         show_default="off",
         help=text,
     )
-
-
-class SwitchType(click.ParamType[bool]):
-    """On or off, as a word."""
-
-    name = "boolean"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> bool:
-        """Raises what click shows as a usage error."""
-        word = str(value).strip().lower()
-        if word not in _SWITCHES:
-            self.fail(f"{value!r} is neither true nor false", param, ctx)
-        return _SWITCHES[word]
-
-
-class AddressType(click.ParamType[Address]):
-    """`:PORT`, `HOST:PORT` or `[IPv6]:PORT`."""
-
-    name = "address"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Address:
-        """Raises what click shows as a usage error."""
-        if isinstance(value, Address):
-            return value
-        try:
-            return Address.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class DurationType(click.ParamType[float]):
-    """A duration as Prometheus writes it, in seconds; where it must be `positive`, not 0."""
-
-    name = "duration"
-
-    def __init__(self, *, positive: bool = False) -> None:
-        self._positive = positive
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Raises what click shows as a usage error."""
-        try:
-            seconds = parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if self._positive and not seconds:
-            self.fail("expected more than no time at all", param, ctx)
-        return seconds
-
-
-class SpeedType(click.ParamType[float]):
-    """How much faster than in a real workspace time passes."""
-
-    name = "speed"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Raises what click shows as a usage error."""
-        slowest, fastest = SPEEDS
-        try:
-            speed = float(value)
-        except ValueError:
-            speed = math.nan
-        if not slowest <= speed <= fastest:
-            self.fail(f"{value!r} is no number from {slowest:g} to {fastest:g}", param, ctx)
-        return speed
-
-
-class PathType(click.ParamType[str]):
-    """A path of a URL, and none that means something else."""
-
-    name = "path"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
-        """Raises what click shows as a usage error."""
-        text = str(value)
-        if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
-            self.fail(f"{text!r} is no path; expected one like /metrics", param, ctx)
-        if text in FIXED_PATHS:
-            self.fail(f"{text!r} has its own meaning; expected one like /metrics", param, ctx)
-        return text
 
 
 CONFIG_FILE = flag(
@@ -243,20 +204,20 @@ def web_flags(command: Command) -> Command:
         [
             flag(
                 "web.listen-address",
-                type=AddressType(),
+                type=ADDRESS,
                 multiple=True,
                 default=[":10234"],
                 help="Where to listen: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
             ),
             flag(
                 "web.telemetry-path",
-                type=PathType(),
+                type=PATH,
                 default="/metrics",
                 help="Path of the metrics.",
             ),
             flag(
                 "web.health-address",
-                type=AddressType(),
+                type=ADDRESS,
                 help="A second, plain listener for /-/healthy and /-/ready alone.",
             ),
             flag(
@@ -267,7 +228,7 @@ def web_flags(command: Command) -> Command:
             switch("web.enable-lifecycle", "Allow POST /-/reload."),
             flag(
                 "scrape.timeout-offset",
-                type=DurationType(),
+                type=DURATION,
                 default="0.5s",
                 help="Subtracted from the time that Prometheus waits for an answer.",
             ),
