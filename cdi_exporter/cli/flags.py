@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -20,14 +20,6 @@ _SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Value = TypeVar("Value")
-
-
-class Mistakes(click.UsageError):
-    """What is wrong with the flags: a line for each mistake."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
-        super().__init__("\n".join(self.lines))
 
 
 class Flag(click.Option):
@@ -54,7 +46,7 @@ class Flags(click.Command):
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises Mistakes."""
+        """Raises UsageError, with a line for each mistake."""
         mistakes = _noted(ctx)
         try:
             extra = super().parse_args(ctx, args)
@@ -63,7 +55,7 @@ class Flags(click.Command):
         else:
             mistakes += self._unknown(extra)
         if mistakes:
-            raise Mistakes(mistakes)
+            raise click.UsageError("\n".join(mistakes))
         return []
 
     def _unknown(self, extra: list[str]) -> list[str]:
