@@ -71,6 +71,11 @@ LAST_SUCCESS = _gauge(
     "last_success_timestamp_seconds",
     "When the newest sync run with status success finished, in Unix time. " + _REFRESHED,
 )
+LAST_DELIVERY = _gauge(
+    "last_delivery_timestamp_seconds",
+    "Unix timestamp of the finish of the newest sync run with status success or partial: rows "
+    "arrived in Braze.",
+)
 HISTORY_START = _gauge(
     "history_start_timestamp_seconds",
     "When the oldest sync run known started, in Unix time: from here on, an integration "
@@ -127,6 +132,10 @@ STALE_AFTER = _gauge(
     "The age of the last success at which this integration is late: configured, else two typical "
     "intervals plus two typical durations, at least 15 minutes.",
 )
+SCHEDULE_LOST = _gauge(
+    "schedule_lost_timestamp_seconds",
+    "Unix timestamp since when an integration that had a schedule within the last 7 days has none.",
+)
 HISTORY_GAPS = _counter(
     "history_gaps",
     "Times that sync runs may have gone uncounted, because the history ended or was cut before "
@@ -156,6 +165,12 @@ REFRESH_ERROR = _gauge(
     "refresh_error",
     "1 for the reason for which the last refresh failed, else 0.",
     (*WORKSPACE, "reason"),
+)
+LIST_READABLE = _gauge(
+    "list_readable",
+    "0 while the list of integrations cannot be read, so that new integrations are not discovered, "
+    "else 1. Absent if integrations are configured by ID and the key may not read the list.",
+    WORKSPACE,
 )
 INTEGRATIONS = _gauge("integrations", "Integrations known.", WORKSPACE)
 LAST_REFRESH = _gauge(
@@ -240,6 +255,20 @@ STATE_WRITES_FAILED = Metric(
     (),
 )
 
+LOG_LINES_DROPPED = Metric(
+    "cdi_exporter_log_lines_dropped_total",
+    "counter",
+    "Log lines that could not be written to stderr and were dropped.",
+    (),
+)
+FILE_RELOAD_SUCCESSFUL = Metric(
+    "cdi_exporter_file_reload_successful",
+    "gauge",
+    "1 if the newest version of a file that the configuration names is in use, 0 while it cannot "
+    "be used and the last good version stays in use.",
+    ("workspace", "kind"),
+)
+
 PER_INTEGRATION = (
     LAST_SYNC_STATUS,
     LAST_SYNC_ROWS_SYNCED,
@@ -248,6 +277,7 @@ PER_INTEGRATION = (
     LAST_SYNC_START,
     LAST_SYNC_FINISH,
     LAST_SUCCESS,
+    LAST_DELIVERY,
     HISTORY_START,
     WATERMARK,
     CONSECUTIVE_FAILURES,
@@ -262,6 +292,7 @@ PER_INTEGRATION = (
     TYPICAL_DURATION,
     TYPICAL_ROWS,
     STALE_AFTER,
+    SCHEDULE_LOST,
     HISTORY_GAPS,
     INTEGRATION_LAST_REFRESH,
     INTEGRATION_UP,
@@ -270,6 +301,7 @@ PER_INTEGRATION = (
 PER_WORKSPACE = (
     UP,
     REFRESH_ERROR,
+    LIST_READABLE,
     INTEGRATIONS,
     LAST_REFRESH,
     HISTORY_READS_PENDING,
@@ -289,5 +321,7 @@ OWN = (
     WEB_CONFIG_RELOAD_SUCCESSFUL,
     WEB_CONFIG_RELOAD_TIME,
     STATE_WRITES_FAILED,
+    LOG_LINES_DROPPED,
+    FILE_RELOAD_SUCCESSFUL,
 )
 CATALOG = (*PER_INTEGRATION, *PER_WORKSPACE, *OWN)

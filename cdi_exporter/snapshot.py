@@ -27,6 +27,8 @@ class Facts:
     last: Run | None = None
     """The newest finished run."""
     last_success: float | None = None
+    last_delivery: float | None = None
+    """Finish of the newest run with status success or partial."""
     history_start: float | None = None
     watermark: float | None = None
     consecutive_failures: int | None = None
@@ -37,6 +39,8 @@ class Facts:
     typical_duration: float | None = None
     typical_rows: float | None = None
     stale_after: float | None = None
+    schedule_lost: float | None = None
+    """Since when an integration that had a schedule within the last 7 days has none."""
     counters: Counters = NOTHING_COUNTED
     recent: tuple[Run, ...] = ()
     """The last finished runs known, oldest first."""
@@ -84,6 +88,8 @@ class WorkspaceSnapshot:
     """One of `errors.REASONS` while the last pass failed."""
     problem: str | None = None
     """The same in words, with what to do about it."""
+    list_readable: bool | None = None
+    """Whether the list of integrations can be read; None if it need not be, or was not tried."""
     last_refresh: float | None = None
     """When the last complete pass ended."""
     refresh_duration: float | None = None

@@ -20,6 +20,7 @@ from cdi_exporter.snapshot import Facts, IntegrationSnapshot
 NOT_FROM_RUNS = frozenset(
     {
         catalog.NEXT_SCHEDULED_SYNC,
+        catalog.SCHEDULE_LOST,
         catalog.INTEGRATION_LAST_REFRESH,
         catalog.INTEGRATION_UP,
         catalog.INTEGRATION_INFO,

@@ -6,7 +6,8 @@ the two ways equal.
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client import exposition as text_format
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.exposition.samples import samples
+from cdi_exporter.exposition.samples import printable, samples
 from cdi_exporter.snapshot import WorkspaceSnapshot
 
 OPENMETRICS_END = b"# EOF\n"
@@ -73,12 +74,15 @@ def own_families(
     state_writes_failed: int,
     web_reload_successful: bool | None = None,
     web_reloaded: float | None = None,
+    log_lines_dropped: int = 0,
+    file_reloads: Mapping[tuple[str, str], bool] = MappingProxyType({}),
     collectors: Iterable[Collector] = (),
 ) -> Iterator[Family]:
     """The exporter's own families: those of `catalog.OWN`, then those of the collectors.
 
     `reloaded` is when the configuration was last loaded successfully, in Unix seconds;
-    `web_reloaded` the same of the web configuration, None where there is none.
+    `web_reloaded` the same of the web configuration, None where there is none. `file_reloads`
+    says by workspace and kind of file whether its newest version is in use.
     """
     build = {"version": version, "python_version": platform.python_version()}
     values: dict[Metric, tuple[dict[str, str], float | None]] = {
@@ -88,11 +92,21 @@ def own_families(
         catalog.WEB_CONFIG_RELOAD_SUCCESSFUL: ({}, web_reload_successful),
         catalog.WEB_CONFIG_RELOAD_TIME: ({}, web_reloaded),
         catalog.STATE_WRITES_FAILED: ({}, state_writes_failed),
+        catalog.LOG_LINES_DROPPED: ({}, log_lines_dropped),
     }
     for metric, (labels, value) in values.items():
         if value is not None:
             family = empty_family(metric)
             family.add_sample(metric.name, labels, value)
             yield family
+    if file_reloads:
+        family = empty_family(catalog.FILE_RELOAD_SUCCESSFUL)
+        for (workspace, kind), successful in file_reloads.items():
+            family.add_sample(
+                catalog.FILE_RELOAD_SUCCESSFUL.name,
+                {"workspace": printable(workspace), "kind": kind},
+                successful,
+            )
+        yield family
     for collector in collectors:
         yield from collector.collect()

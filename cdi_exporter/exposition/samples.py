@@ -80,6 +80,7 @@ FACTS: dict[Metric, Callable[[Facts], Value]] = {
     catalog.LAST_SYNC_START: _of_last_run("start"),
     catalog.LAST_SYNC_FINISH: _of_last_run("finish"),
     catalog.LAST_SUCCESS: attrgetter("last_success"),
+    catalog.LAST_DELIVERY: attrgetter("last_delivery"),
     catalog.HISTORY_START: attrgetter("history_start"),
     catalog.WATERMARK: attrgetter("watermark"),
     catalog.CONSECUTIVE_FAILURES: attrgetter("consecutive_failures"),
@@ -92,6 +93,7 @@ FACTS: dict[Metric, Callable[[Facts], Value]] = {
     catalog.TYPICAL_DURATION: attrgetter("typical_duration"),
     catalog.TYPICAL_ROWS: attrgetter("typical_rows"),
     catalog.STALE_AFTER: attrgetter("stale_after"),
+    catalog.SCHEDULE_LOST: attrgetter("schedule_lost"),
     catalog.HISTORY_GAPS: _counted("gaps"),
 }
 """Families with at most one sample per integration, read from its facts."""
@@ -160,6 +162,7 @@ def _integrations(workspace: WorkspaceSnapshot) -> Points:
 WORKSPACE: dict[Metric, Callable[[WorkspaceSnapshot], Points]] = {
     catalog.UP: lambda workspace: _optional(workspace.up),
     catalog.REFRESH_ERROR: _refresh_error,
+    catalog.LIST_READABLE: lambda workspace: _optional(workspace.list_readable),
     catalog.INTEGRATIONS: _integrations,
     catalog.LAST_REFRESH: lambda workspace: _optional(workspace.last_refresh),
     catalog.HISTORY_READS_PENDING: lambda workspace: _optional(workspace.pending_reads),

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from cdi_exporter import catalog
 from cdi_exporter.backfill.files import remove_days, write_day
+from cdi_exporter.backfill.lines import FAMILIES
 from cdi_exporter.backfill.spool import Piece
 from cdi_exporter.errors import StartError
 
@@ -15,7 +17,7 @@ DAY = "2026-09-24"
 LINES = b'braze_cdi_syncs_running{workspace="w"} 1.0 1790208000\n'
 
 
-def piece(family: int = 10, text: bytes = LINES) -> Piece:
+def piece(family: int = FAMILIES.index(catalog.SYNCS_RUNNING), text: bytes = LINES) -> Piece:
     """A piece of a day's file."""
     return Piece(DAY, family, text.count(b"\n"), zlib.compress(text))
 
@@ -24,7 +26,13 @@ def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
     """A header before each family, once, and the end where it belongs."""
     other = LINES.replace(b"_running", b"_total").replace(b'="w"', b'="w",status="error"')
     written = write_day(
-        tmp_path, DAY, [piece(), piece(text=LINES.replace(b"w", b"v")), piece(12, other)]
+        tmp_path,
+        DAY,
+        [
+            piece(),
+            piece(text=LINES.replace(b"w", b"v")),
+            piece(FAMILIES.index(catalog.SYNCS), other),
+        ],
     )
     (path,) = tmp_path.iterdir()
     assert path.name == f"braze-cdi-{DAY}.om"

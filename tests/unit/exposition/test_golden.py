@@ -72,6 +72,7 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
         state_writes_failed=0,
         web_reload_successful=True,
         web_reloaded=1795514400.0,
+        file_reloads={("production", "api_key"): True},
         collectors=process_collectors(),
     )
     page = Exposition().render([full], own=own).decode()
