@@ -1,14 +1,38 @@
-"""Structured logs on stderr: logfmt for people, JSON for machines."""
+"""Structured logs on stderr: logfmt for people, JSON for machines.
 
+Logging never affects behaviour. A line waits in a bounded queue until a thread of its own has
+written it, so nobody waits for whoever reads stderr. A line that cannot be written or rendered
+is dropped and counted, and no call raises.
+"""
+
+import atexit
+import io
 import logging
+import os
+import queue
+import select
 import sys
-from typing import Literal, TextIO
+import threading
+from typing import Any, Literal, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["logfmt", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
+
+MOST_WAITING = 1_000
+"""Lines that wait to be written: a burst of one line for each run of a large workspace fits."""
+
+MOST_LINE_BYTES = 16 * 1024
+"""Of one line. With `MOST_WAITING` this bounds the queue to 16 MiB; a traceback is shorter."""
+
+FULL_PIPE_PATIENCE = 1.0
+"""Seconds to wait for room in a pipe that does not block, before its line is dropped."""
+
+EXIT_PATIENCE = 1.0
+"""Seconds that the end of the process waits for lines to be written: a reader takes them at once,
+and one that takes none must not hold up the exit."""
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -18,20 +42,119 @@ _LEVELS = {
 }
 
 
-def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
-    """Write events of at least `level` to `stream`, stderr where none is given.
+class LineWriter(Protocol):
+    """What log lines are written to."""
 
-    The libraries' own loggers go the same way from warning on: below that they tell of
-    requests and headers, of which the API key is one.
+    dropped: int
+    """Lines that could not be written."""
+
+    def write(self, line: str) -> None:
+        """Write a line; never raises."""
+
+    def flush(self) -> None:
+        """Do nothing: lines are not buffered."""
+
+    def drain(self) -> None:
+        """Wait a moment until what was written has left the process."""
+
+
+class ThreadedWriter:
+    """Writes lines to a file descriptor, in a thread of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._lines: queue.Queue[bytes | threading.Event] = queue.Queue(MOST_WAITING)
+        self._counting = threading.Lock()
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def write(self, line: str) -> None:
+        """Hand a line to the thread; a line for which the queue has no room is dropped."""
+        try:
+            self._lines.put_nowait(_encoded(line))
+        except queue.Full:
+            self._drop()
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes each line as it comes."""
+
+    def drain(self) -> None:
+        """Wait until the lines so far are written, at most `EXIT_PATIENCE`."""
+        written = threading.Event()
+        try:
+            self._lines.put(written, timeout=EXIT_PATIENCE)
+        except queue.Full:
+            return
+        written.wait(EXIT_PATIENCE)
+
+    def _run(self) -> None:
+        while True:
+            line = self._lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
+            try:
+                self._write(line)
+            except OSError:  # no reader, no space, no terminal any more
+                self._drop()
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            try:
+                line = line[os.write(self._descriptor, line) :]
+            except BlockingIOError:  # another process made the pipe non-blocking
+                _, room, _ = select.select((), (self._descriptor,), (), FULL_PIPE_PATIENCE)
+                if not room:
+                    raise
+
+    def _drop(self) -> None:
+        with self._counting:
+            self.dropped += 1
+
+
+class DirectWriter:
+    """Writes lines to a stream that never blocks, such as one in memory; None: to nothing."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.dropped = 0
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        """Write a line, or drop and count it."""
+        try:
+            if self._stream is not None:
+                self._stream.write(_encoded(line).decode())
+                return
+        except (OSError, ValueError):
+            pass
+        self.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def drain(self) -> None:
+        """Do nothing: lines are written at once."""
+
+
+_writer: LineWriter = DirectWriter(None)
+
+
+def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
+    """Write events of at least `level` to `stream`, stderr if none is given.
+
+    The libraries' own loggers, Python's warnings and errors that nobody catches go the same way.
+    Libraries log from warning on: below that they write requests and headers, of which the API
+    key is one.
     """
-    out = stream or sys.stderr
+    global _writer  # noqa: PLW0603 -- a process has one log
+    _writer = writer = _writer_for(stream or sys.stderr)
     structlog.configure(
-        processors=[*_shared(), *_renderers(form)],
+        processors=[_never_raising([*_shared(), *_renderers(form)])],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]  # writes and flushes
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_shared()],
@@ -42,6 +165,90 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    if isinstance(writer, ThreadedWriter):  # what else Python would write to stderr by itself
+        logging.captureWarnings(capture=True)
+        sys.unraisablehook = _log_unraisable
+        threading.excepthook = _log_thread_error
+
+
+def dropped() -> int:
+    """Lines that could not be written since the start."""
+    return _writer.dropped
+
+
+def drain() -> None:
+    """Wait a moment until what was logged has left the process."""
+    _writer.drain()
+
+
+def say(line: str) -> None:
+    """Write a line for a person to stderr as it is; it waits for no reader for long."""
+    writer = _writer if isinstance(_writer, ThreadedWriter) else _writer_for(sys.stderr)
+    writer.write(line + "\n")
+    writer.drain()
+
+
+def _writer_for(stream: TextIO | None) -> LineWriter:
+    """A thread for what has a descriptor and may block; other streams are written directly."""
+    try:
+        descriptor = stream.fileno() if stream is not None else None
+    except (OSError, ValueError, io.UnsupportedOperation):
+        descriptor = None
+    if descriptor is None:
+        return DirectWriter(stream)
+    if isinstance(_writer, ThreadedWriter):  # one thread for all: lines keep their order
+        return _writer
+    writer = ThreadedWriter(descriptor)
+    atexit.register(writer.drain)
+    return writer
+
+
+def _encoded(line: str) -> bytes:
+    """The line as UTF-8, cut if it is too long."""
+    encoded = line.encode("utf-8", "backslashreplace")
+    if len(encoded) <= MOST_LINE_BYTES:
+        return encoded
+    return encoded[:MOST_LINE_BYTES].decode("utf-8", "ignore").encode() + "…\n".encode()
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes the records of the libraries' loggers; one that cannot be written is dropped."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the library's name
+        """Count it; the base class would print to stderr, which may block."""
+        _writer.dropped += 1
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    error = unraisable.exc_value
+    logging.getLogger("python").error(
+        "error ignored: %s",
+        unraisable.err_msg or "in a finalizer",
+        exc_info=(type(error), error, error.__traceback__) if error else None,
+    )
+
+
+def _log_thread_error(failed: threading.ExceptHookArgs) -> None:
+    error = failed.exc_value
+    logging.getLogger("python").error(
+        "thread failed", exc_info=(type(error), error, error.__traceback__) if error else None
+    )
+
+
+def _never_raising(processors: list[Processor]) -> Processor:
+    """The processors as one, which drops and counts an event that they cannot render."""
+
+    def process(logger: WrappedLogger, method: str, event: EventDict) -> Any:
+        result: Any = event
+        try:
+            for processor in processors:
+                result = processor(logger, method, result)
+        except Exception:  # noqa: BLE001 -- whatever a value's own code raises
+            _writer.dropped += 1
+            raise structlog.DropEvent from None
+        return result
+
+    return process
 
 
 def _shared() -> list[Processor]:

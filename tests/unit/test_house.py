@@ -16,6 +16,7 @@ LEVELS = {
     "errors": 0,
     "clock": 0,
     "pulse": 0,
+    "threads": 0,
     "snapshot": 1,
     "ledger": 2,
     "braze": 1,

@@ -1,0 +1,93 @@
+"""Threads for calls that would block the event loop.
+
+Every thread here is a daemon: a call that hangs (a name server, a disk) delays neither other
+work nor the exit of the process. The event loop's own pool would do both.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def in_thread(call: Callable[[], Result]) -> Result:
+    """The result of a call, made in a thread of its own."""
+    future: Future[Result] = Future()
+    threading.Thread(target=_make, args=(future, call), daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+class Worker:
+    """One thread that makes one call after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._started = False
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """The result of a call; one whose caller is cancelled while it waits is not made."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        future: Future[Result] = Future()
+        self._calls.put((future, call))
+        return await asyncio.wrap_future(future)
+
+    def _work(self) -> None:
+        while True:
+            _make(*self._calls.get())
+
+
+class Lookups(ThreadPoolExecutor):
+    """The default executor of the event loop, in which it looks up host names.
+
+    Each name has a thread of its own, so one that hangs delays no other. Lookups of the same
+    name at the same time share a thread, so there are no more threads than names. asyncio
+    accepts only a ThreadPoolExecutor here; its pool is not used.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self._lock = threading.Lock()
+        self._under_way: dict[Any, Future[Any]] = {}
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Make the call, or join an equal one that is under way."""
+        key = (fn, args)
+        with self._lock:
+            future: Future[Result] | None = self._under_way.get(key)
+            if future is None:
+                future = Future()
+                future.set_running_or_notify_cancel()  # one caller must not cancel it for others
+
+                def end(_: object) -> None:
+                    with self._lock:
+                        del self._under_way[key]
+
+                future.add_done_callback(end)
+                self._under_way[key] = future
+                call = lambda: fn(*args, **kwargs)  # noqa: E731 -- mypy knows its type
+                threading.Thread(target=_settle, args=(future, call), daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for nothing: the threads are daemons."""
+
+
+def _make(future: "Future[Result]", call: Callable[[], Result]) -> None:
+    if future.set_running_or_notify_cancel():
+        _settle(future, call)
+
+
+def _settle(future: "Future[Result]", call: Callable[[], Result]) -> None:
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 -- it belongs to whoever awaits the future
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,131 @@
+"""Calls beside the event loop: a call that hangs delays nothing else."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from cdi_exporter.threads import Lookups, Worker, in_thread
+
+
+@contextmanager
+def hanging() -> Iterator[threading.Event]:
+    """An event that is set at the end, for calls that wait for it."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
+
+
+@pytest.mark.parametrize("names", [6, 64])
+def test_lookups_that_hang_delay_no_other_lookup(names: int) -> None:
+    """However many names have no answer, another name is looked up at once."""
+
+    async def main(release: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Lookups())
+        stuck = [loop.run_in_executor(None, release.wait, 60 + name) for name in range(names)]
+        found = await asyncio.wait_for(loop.getaddrinfo("127.0.0.1", 80), 30)
+        assert found[0][4] == ("127.0.0.1", 80)
+        assert not any(each.done() for each in stuck)
+        for each in stuck:
+            each.cancel()
+
+    with hanging() as release:
+        asyncio.run(main(release))
+
+
+def test_equal_lookups_share_a_thread_and_outlive_a_cancelled_caller() -> None:
+    """A name that hangs takes one thread however often it is asked for."""
+    calls: list[str] = []
+
+    def look_up(name: str, release: threading.Event) -> str:
+        calls.append(name)
+        release.wait(60)
+        return "address"
+
+    async def main(release: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Lookups())
+        before = threading.active_count()
+        asked = [loop.run_in_executor(None, look_up, "name", release) for _ in range(50)]
+        assert threading.active_count() <= before + 1
+        asked[0].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        assert set(await asyncio.gather(*asked[1:])) == {"address"}
+        assert calls == ["name"]
+        assert await loop.run_in_executor(None, look_up, "name", release) == "address"
+        assert calls == ["name", "name"]
+
+    with hanging() as release:
+        asyncio.run(main(release))
+
+
+def test_an_error_of_a_lookup_reaches_its_caller() -> None:
+    """As with the event loop's own pool."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Lookups())
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo("256.256.256.256", 80, flags=socket.AI_NUMERICHOST)
+
+    asyncio.run(main())
+
+
+def test_a_worker_makes_calls_in_order_and_skips_cancelled_ones() -> None:
+    """A call whose caller has gone before it began is not made."""
+    made: list[int] = []
+
+    async def main(release: threading.Event) -> None:
+        worker = Worker("test")
+        first = asyncio.create_task(worker.run(release.wait))
+        others = [asyncio.create_task(worker.run(lambda n=n: made.append(n))) for n in range(3)]  # type: ignore[misc]
+        await asyncio.sleep(0)
+        others[1].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        assert await first
+        await asyncio.gather(*others, return_exceptions=True)
+        assert made == [0, 2]
+        with pytest.raises(ZeroDivisionError):
+            await worker.run(lambda: 1 // 0)
+
+    with hanging() as release:
+        asyncio.run(main(release))
+
+
+EXITS = """
+import asyncio, threading, time
+from cdi_exporter.threads import Lookups, Worker, in_thread
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(Lookups())
+    hang = threading.Event().wait
+    loop.run_in_executor(None, hang)
+    tasks = [asyncio.create_task(each) for each in (Worker("w").run(hang), in_thread(hang))]
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+"""
+
+
+def test_calls_that_hang_do_not_hold_up_the_exit() -> None:
+    """The process ends although a lookup, a worker's call and another call never return."""
+    done = subprocess.run([sys.executable, "-c", EXITS], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_a_call_in_a_thread_gives_its_result() -> None:
+    """Or its error."""
+    assert asyncio.run(in_thread(lambda: 7)) == 7
+    with pytest.raises(KeyError):
+        asyncio.run(in_thread(lambda: dict[str, int]()["missing"]))
