@@ -57,9 +57,12 @@ class Warm:
         self.exporter = Exporter(
             self._settings(),
             system_clock(),
-            load=self._settings,
+            load=self._load,
             transport=lambda _: DirectTransport(self.world.simulator),
         )
+
+    async def _load(self) -> Settings:
+        return self._settings()
 
     def _settings(self) -> Settings:
         return Settings((config("https://braze.invalid", min_interval=self._min_interval),))

@@ -1,6 +1,35 @@
-"""`python -m cdi_exporter` is the command `cdi-exporter`."""
+"""The command `cdi-exporter`, also as `python -m cdi_exporter`."""
 
-from cdi_exporter.cli import main
+import os
+import sys
+
+from cdi_exporter import signals
+
+OTHER_COMMANDS = frozenset({"check", "backfill", "metrics", "healthcheck"})
+"""Commands that end by themselves; every other command line serves."""
+
+
+def main() -> None:
+    """Take over the signals, then run the command line, whose modules take a while to import."""
+    _open_standard_streams()
+    signals.install(serves=not OTHER_COMMANDS.intersection(sys.argv[1:2]))
+    from cdi_exporter.cli import main as run  # noqa: PLC0415 -- see above
+
+    run()
+
+
+def _open_standard_streams() -> None:
+    """Give a descriptor to standard streams that are closed.
+
+    Otherwise a socket or the state file would become descriptor 2, and what a C library writes
+    to stderr would end up in it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
 
 if __name__ == "__main__":
     main()

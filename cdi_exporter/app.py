@@ -1,7 +1,6 @@
 """The running exporter: settings → clients → workspaces → web; start and stop in order."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,15 +10,16 @@ import structlog
 from prometheus_client.core import Metric as Family
 from starlette.types import ASGIApp
 
-from cdi_exporter import __version__
+from cdi_exporter import __version__, logs, signals
 from cdi_exporter.braze.client import Client
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
-from cdi_exporter.errors import ConfigError
+from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
+from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
@@ -29,6 +29,13 @@ log = structlog.get_logger()
 
 HEALTH_CONNECTIONS = 50
 """Of the health address: probes are few."""
+
+LOAD_SECONDS = 10.0
+"""For reading the configuration at a reload: its file may be on a mount that hangs."""
+
+CLOSE_SECONDS = 3.0
+"""For the last commit and for closing connections. With `SHUTDOWN_SECONDS` for the requests under
+way, the process is gone before `signals.EXIT_PATIENCE` is over."""
 
 Offload = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
@@ -46,8 +53,8 @@ class ServeOptions:
 class Exporter:
     """The workspaces of one configuration, and the exposition of them.
 
-    `load` gives the settings anew at a reload, `transport` the way to a workspace's API;
-    `offload` runs the rendering beside the event loop.
+    `load` reads the settings again at a reload, `transport` is the way to a workspace's API;
+    `offload` runs the rendering in another thread.
     """
 
     def __init__(
@@ -55,15 +62,18 @@ class Exporter:
         settings: Settings,
         clock: Clock,
         *,
-        load: Callable[[], Settings] | None = None,
+        load: Callable[[], Awaitable[Settings]] | None = None,
         transport: TransportFor = over_the_network,
-        offload: Offload = asyncio.to_thread,
+        offload: Offload | None = None,
         journal: Memory = NOTHING_KEPT,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
-        self._clock, self._transport, self._offload = clock, transport, offload
+        self._clock, self._transport = clock, transport
+        self._offload = offload or Worker("rendering").run
         self._journal = journal
-        self._load = load or (lambda: settings)
+        self._load = load
+        self._reloading = asyncio.Lock()
+        self._settings = settings
         self._exposition = Exposition()
         self._collectors = process_collectors()
         self._reloaded = clock.wall()
@@ -107,6 +117,7 @@ class Exporter:
                 reload_successful=self._reload_successful,
                 reloaded=self._reloaded,
                 state_writes_failed=self._journal.failures,
+                log_lines_dropped=logs.dropped(),
                 web_reload_successful=security.reload_successful if security else None,
                 web_reloaded=security.reloaded if security else None,
                 collectors=self._collectors,
@@ -118,29 +129,35 @@ class Exporter:
         self.security = Security(web_config, self._clock.wall, self._clock.monotonic)
 
     async def reload(self) -> None:
-        """Load the configuration again; raises ConfigError where it is wrong, and keeps the old.
+        """Load the configuration again; raises ConfigError if it is wrong, and changes nothing.
 
-        Nothing that is still configured loses what is known of it.
+        Everything that is still configured keeps its state.
         """
-        await self._journal.idle()
-        try:
-            settings = self._load()
-        except ConfigError as error:
-            self._reload_successful = False
-            for mistake in error.mistakes:
-                log.error("configuration not loaded", problem=mistake)  # noqa: TRY400 -- no defect
-            raise
-        try:
-            self._configure(settings)
-        except StateError as error:
-            self._reload_successful = False
-            log.error("configuration not loaded", problem=str(error))  # noqa: TRY400 -- no defect
-            raise ConfigError([str(error)]) from error
-        self._reload_successful, self._reloaded = True, self._clock.wall()
+        async with self._reloading:
+            try:
+                await self._reload()
+            except ConfigError as error:
+                self._reload_successful = False
+                for problem in error.mistakes:
+                    log.error("configuration not loaded", problem=problem)  # noqa: TRY400 -- no defect
+                raise
+            self._reload_successful, self._reloaded = True, self._clock.wall()
         log.info("configuration loaded", workspaces=len(self.workspaces))
 
+    async def _reload(self) -> None:
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                settings = await self._load() if self._load else self._settings
+                await self._journal.idle()
+            self._configure(settings)
+        except TimeoutError as error:
+            problem = f"the configuration or the state file could not be read in {LOAD_SECONDS:g} s"
+            raise ConfigError([problem]) from error
+        except StateError as error:
+            raise ConfigError([str(error)]) from error
+
     def reload_soon(self) -> None:
-        """Reload on a signal; what is wrong stands in the log and in a metric."""
+        """Reload at a signal; errors are in the log and in a metric."""
         self._leave(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
@@ -186,6 +203,7 @@ class Exporter:
     async def close(self) -> None:
         """End what is under way and close the connections."""
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._journal.close()
         await asyncio.gather(*(client.aclose() for client in self._clients))
 
@@ -193,37 +211,67 @@ class Exporter:
 async def serve(
     exporter: Exporter, options: ServeOptions, serving: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises StartError or ConfigError where it cannot begin.
+    """Serve until SIGTERM or SIGINT; raises StartError or ConfigError if it cannot start.
 
     `serving` is called once requests are answered.
     """
-    if options.web_config:
-        exporter.secure(options.web_config)
-    sockets = [listen(address) for address in options.listen]
-    listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
-    if options.health is not None:
-        health = create_health_app(exporter)
-        listeners.append(Listener(health, [listen(options.health)], most=HEALTH_CONNECTIONS))
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, exporter.reload_soon)
+    listeners = await _listeners(exporter, options)
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
-    for listener in listeners:
-        await listener.started()
+    for listener, task in zip(listeners, tasks, strict=True):
+        await _started(listener, task)
     for address in options.listen:
         log.info("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
-    await stopped.wait()
+    await _stop_signal(exporter)
     log.info("stopping")
     exporter.release()
     for listener in listeners:
         listener.stop()
+    await _at_most(SHUTDOWN_SECONDS, asyncio.gather(*tasks))
+    await _at_most(CLOSE_SECONDS, exporter.close())
+
+
+async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener]:
+    """The listeners on their sockets; resolving an address or reading a file may block."""
+    if options.web_config is not None:
+        web_config = options.web_config
+        await in_thread(lambda: exporter.secure(web_config))
+    sockets = await in_thread(lambda: [listen(address) for address in options.listen])
+    listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
+    if options.health is not None:
+        address = options.health
+        health = await in_thread(lambda: listen(address, flag="--web.health-address"))
+        app = create_health_app(exporter)
+        listeners.append(Listener(app, [health], most=HEALTH_CONNECTIONS))
+    return listeners
+
+
+async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
+    """Wait until requests are answered; raises what ended the listener before that."""
+    started = asyncio.ensure_future(listener.started())
+    await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
+    if not started.done():
+        started.cancel()
+        task.result()
+        message = "the server ended before it answered requests"
+        raise StartError(message)
+
+
+async def _stop_signal(exporter: Exporter) -> None:
+    """Wait for SIGTERM or SIGINT; a SIGHUP reloads the configuration."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals.handle(
+        stop=lambda: loop.call_soon_threadsafe(stopped.set),
+        reload=lambda: loop.call_soon_threadsafe(exporter.reload_soon),
+    )
+    await stopped.wait()
+
+
+async def _at_most(seconds: float, ending: Awaitable[object]) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(SHUTDOWN_SECONDS):
-            await asyncio.gather(*tasks)
-    await exporter.close()
+        async with asyncio.timeout(seconds):
+            await ending
 
 
 def _listener(app: ASGIApp, sockets: Sequence[socket], security: Security | None) -> Listener:

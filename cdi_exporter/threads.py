@@ -7,11 +7,21 @@ work nor the exit of the process. The event loop's own pool would do both.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in an event loop whose host name lookups delay nothing else."""
+
+    async def with_lookups() -> Result:
+        asyncio.get_running_loop().set_default_executor(Lookups())
+        return await main
+
+    return asyncio.run(with_lookups())
 
 
 async def in_thread(call: Callable[[], Result]) -> Result:

@@ -102,7 +102,7 @@ async def inline(work: Callable[[], Result]) -> Result:
 
 def journal_on(path: Path, clock: Clock) -> Journal:
     """The journal of a state file, written in virtual time."""
-    return Journal(Store(str(path)), clock, offload=inline)
+    return Journal(Store(str(path), clock.wall), clock, offload=inline)
 
 
 @asynccontextmanager

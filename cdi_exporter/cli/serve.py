@@ -1,6 +1,5 @@
 """`serve`: run the exporter."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,8 @@ from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options,
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.errors import ConfigError, StartError
-from cdi_exporter.state import NOTHING_KEPT, Journal, StateError, Store
+from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, StateError, Store
+from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.security import Security
 
 
@@ -31,15 +31,18 @@ from cdi_exporter.web.security import Security
 def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     logs.configure(flags["log_level"], flags["log_format"])
-    asyncio.run(_serve(lambda: load_settings(config_file), state_file, options(flags)))
+    run_loop(_serve(lambda: load_settings(config_file), state_file, options(flags)))
 
 
 async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
     clock = system_clock()
-    settings = _settings(load, opts.web_config, clock)
-    journal = Journal(Store(state_file), clock) if state_file else NOTHING_KEPT
+    settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
+    journal: Memory = NOTHING_KEPT
+    if state_file:
+        store = await in_thread(lambda: Store(state_file, clock.wall))
+        journal = Journal(store, clock)
     try:
-        exporter = Exporter(settings, clock, load=load, journal=journal)
+        exporter = Exporter(settings, clock, load=lambda: in_thread(load), journal=journal)
     except StateError as error:
         message = f"cannot use the state file {state_file}: {error}"
         raise StartError(message) from error

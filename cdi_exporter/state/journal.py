@@ -19,6 +19,7 @@ import structlog
 from cdi_exporter.clock import Clock
 from cdi_exporter.pulse import Pulse
 from cdi_exporter.state.store import Row, StateError, Store, Stored
+from cdi_exporter.threads import Worker
 
 COMMIT_EVERY = 1.0
 """Seconds between two commits, at least."""
@@ -99,8 +100,9 @@ class Journal(Memory):
 
     keeps = True
 
-    def __init__(self, store: Store, clock: Clock, *, offload: Offload = asyncio.to_thread) -> None:
-        self._store, self._clock, self._offload = store, clock, offload
+    def __init__(self, store: Store, clock: Clock, *, offload: Offload | None = None) -> None:
+        self._store, self._clock = store, clock
+        self._offload = offload or Worker("state").run
         self.failures = 0
         """Commits that failed since the start."""
         self._sources: dict[str, Changing] = {}

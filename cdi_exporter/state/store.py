@@ -7,8 +7,7 @@ and of the machine. The file is locked for as long as it is open, and never dele
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,14 +70,19 @@ class Store:
     """An open state file. Its methods block, and may be called from any thread."""
 
     def __init__(
-        self, path: str, *, steps: Sequence[Step] = STEPS, patience: float = LOCK_PATIENCE
+        self,
+        path: str,
+        wall: Callable[[], float],
+        *,
+        steps: Sequence[Step] = STEPS,
+        patience: float = LOCK_PATIENCE,
     ) -> None:
-        """Open or create it; raises StartError where that cannot be."""
+        """Open or create it; raises StartError where that cannot be. `wall` gives Unix seconds."""
         self.path = path
         self._lock = threading.Lock()
         try:
             place = _place(path)
-            self._connection = _open(place, steps, patience)
+            self._connection = _open(place, steps, patience, wall())
             self._files = {each: each.stat() for each in (place, Path(f"{place}-wal"))}
             """What SQLite writes to, and what stood there when it was opened."""
         except (StateError, sqlite3.Error, OSError) as error:
@@ -195,19 +199,19 @@ def _place(path: str) -> Path:
     return place
 
 
-def _open(place: Path, steps: Sequence[Step], patience: float) -> sqlite3.Connection:
+def _open(place: Path, steps: Sequence[Step], patience: float, opened: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         place, timeout=patience, isolation_level=None, check_same_thread=False
     )
     try:
-        _prepare(connection, steps)
+        _prepare(connection, steps, opened)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
+def _prepare(connection: sqlite3.Connection, steps: Sequence[Step], opened: float) -> None:
     """Lock the file, see that it is a sound one of ours, and bring it up to date.
 
     Nothing is written before all of that is known.
@@ -239,7 +243,7 @@ def _prepare(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(steps)}")
         connection.execute("DELETE FROM exporter")
-        connection.execute("INSERT INTO exporter VALUES (?, ?)", (__version__, time.time()))
+        connection.execute("INSERT INTO exporter VALUES (?, ?)", (__version__, opened))
 
     _in_one(connection, bring_up_to_date)
 

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_a_read_only_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.getbasetemp() / "read-only"
     folder.mkdir()
     path = folder / "state.sqlite"
-    Store(str(path)).close()
+    Store(str(path), time.time).close()
     for parent in (folder, *folder.parents[:3]):
         if parent.stat().st_uid == os.geteuid():
             parent.chmod(0o755)
@@ -97,7 +98,7 @@ def test_a_read_only_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -
         a_file_that_cannot_be_written(path),
         pytest.raises(StartError, match="it cannot be written; expected the right to write"),
     ):
-        Store(str(path), patience=0)
+        Store(str(path), time.time, patience=0)
 
 
 @contextmanager

@@ -330,7 +330,9 @@ class _Simulation:
         simulator: Simulator | None = None,
     ) -> None:
         """An exporter's life: to its violent end, or to a quiet one after a long silence."""
-        store = Store(str(self.state)) if self.scenario.crashes is not None else None
+        store = (
+            Store(str(self.state), self.clock.wall) if self.scenario.crashes is not None else None
+        )
         exporter = Exporter(
             settings,
             self.clock,

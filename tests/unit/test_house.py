@@ -17,6 +17,7 @@ LEVELS = {
     "clock": 0,
     "pulse": 0,
     "threads": 0,
+    "signals": 0,
     "snapshot": 1,
     "ledger": 2,
     "braze": 1,

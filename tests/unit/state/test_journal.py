@@ -16,7 +16,7 @@ class Disk(Store):
     """A state file whose disk can be full, slow or broken."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path), clock.wall)
         self.clock = clock
         self.full = False
         self.broken = False

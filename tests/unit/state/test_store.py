@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture
 def store(path: str) -> Iterator[Store]:
     """An open, new file."""
-    opened = Store(path)
+    opened = Store(path, time.time)
     yield opened
     opened.close()
 
@@ -35,7 +36,7 @@ def store(path: str) -> Iterator[Store]:
 def refused(path: str) -> str:
     """Why the file cannot be used."""
     with pytest.raises(StartError) as error:
-        Store(path, patience=0)
+        Store(path, time.time, patience=0)
     (line,) = str(error.value).splitlines()
     assert line.startswith(f"cannot use the state file {path}: ")
     return line.removeprefix(f"cannot use the state file {path}: ")
@@ -46,7 +47,7 @@ def test_what_was_committed_is_there_after_opening_again(path: str, store: Store
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
     store.commit([*rows, Row("other", "x", listed=False)], complete=["w"])
     store.close()
-    again = Store(path)
+    again = Store(path, time.time)
     assert again.load("w").rows == rows
     assert again.load("w").complete
     assert again.load("other").rows == [Row("other", "x", listed=False)]
@@ -62,7 +63,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def test_any_text_comes_back_as_it_was(rows: dict[str, tuple[str, bool, float | None]]) -> None:
     """No ID, name or record is changed on its way through the file."""
     with tempfile.TemporaryDirectory() as folder:
-        _comes_back(Store(f"{folder}/state.sqlite"), rows)
+        _comes_back(Store(f"{folder}/state.sqlite", time.time), rows)
 
 
 def _comes_back(store: Store, rows: dict[str, tuple[str, bool, float | None]]) -> None:
@@ -89,12 +90,14 @@ def test_two_exporters_never_share_a_file(path: str, store: Store) -> None:
     store.commit([ROW])
     assert "another process has it open" in refused(path)
     store.close()
-    Store(path).close()
+    Store(path, time.time).close()
 
 
 def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
     """What a newer exporter wrote is left alone."""
-    Store(path, steps=[*STEPS, lambda connection: connection.execute("SELECT 1")]).close()
+    Store(
+        path, time.time, steps=[*STEPS, lambda connection: connection.execute("SELECT 1")]
+    ).close()
     before = Path(path).read_bytes()
     known = len(STEPS)
     assert refused(path) == (
@@ -136,7 +139,7 @@ def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
 def test_an_empty_file_is_a_new_one(path: str) -> None:
     """A file that was created beforehand, as containers do, is fine."""
     Path(path).touch()
-    Store(path).close()
+    Store(path, time.time).close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     connection.close()
@@ -161,7 +164,7 @@ def test_a_relative_path_is_of_where_the_exporter_began(
 ) -> None:
     """The file is made in the working directory, and written there for good."""
     monkeypatch.chdir(tmp_path)
-    store = Store("state.sqlite")
+    store = Store("state.sqlite", time.time)
     monkeypatch.chdir("/")
     store.commit([ROW])
     assert store.load("w").rows == [ROW]
@@ -176,7 +179,7 @@ def test_a_new_file_is_its_owners_alone(path: str, store: Store) -> None:
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
     store.close()
     files[0].chmod(0o640)
-    Store(path).close()
+    Store(path, time.time).close()
     assert files[0].stat().st_mode & 0o777 == 0o640
 
 
@@ -195,7 +198,7 @@ def test_a_link_leads_to_the_file_that_is_locked(path: str, store: Store) -> Non
 def test_a_lock_that_is_about_to_be_freed_is_waited_for(path: str, store: Store) -> None:
     """A restart does not fail because the old process has not quite ended."""
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(Store, path, patience=60)
+        second = pool.submit(Store, path, time.time, patience=60)
         store.commit([ROW])
         store.close()
         again = second.result()
@@ -225,10 +228,10 @@ def test_steps_are_taken_forward(path: str, store: Store) -> None:
     def rename(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE integrations SET id = 'new ' || id")
 
-    newer = Store(path, steps=[*STEPS, rename])
+    newer = Store(path, time.time, steps=[*STEPS, rename])
     assert [row.id for row in newer.load("w").rows] == ["new one"]
     newer.close()
-    again = Store(path, steps=[*STEPS, rename])
+    again = Store(path, time.time, steps=[*STEPS, rename])
     assert [row.id for row in again.load("w").rows] == ["new one"]
     again.close()
 
@@ -243,8 +246,8 @@ def test_a_step_that_fails_changes_nothing(path: str, store: Store) -> None:
         connection.execute("SELECT * FROM no_such_table")
 
     with pytest.raises(StartError, match="no such table"):
-        Store(path, steps=[*STEPS, broken])
-    again = Store(path)
+        Store(path, time.time, steps=[*STEPS, broken])
+    again = Store(path, time.time)
     assert again.load("w").rows == [ROW]
     again.close()
 
@@ -293,7 +296,7 @@ def test_the_first_format_is_read_for_ever(path: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.executescript(dump)
     connection.close()
-    store = Store(path)
+    store = Store(path, time.time)
     first, left = store.load("production").rows
     assert (first.id, first.listed, first.left_at) == ("5f2c", True, None)
     assert (left.id, left.left_at) == ("a-gone-one", 1795510000.5)

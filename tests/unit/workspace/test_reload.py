@@ -32,7 +32,7 @@ class Reloaded:
         client = httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e")
         self.rig = Rig(self.exporter, {"w": braze}, clock, client)
 
-    def load(self) -> Settings:
+    async def load(self) -> Settings:
         if isinstance(self.settings, ConfigError):
             raise self.settings
         return self.settings

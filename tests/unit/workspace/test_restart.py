@@ -41,7 +41,7 @@ class House:
         self, *, crash: bool = False, config: WorkspaceConfig | None = None
     ) -> AsyncIterator[Rig]:
         """An exporter on the file; with `crash` it ends without another word."""
-        store = Store(str(self.path))
+        store = Store(str(self.path), self.clock.wall)
         journal = Journal(store, self.clock, offload=inline)
         workspaces = [config or workspace()]
         async with rig(
@@ -309,7 +309,11 @@ def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
 
 async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
     """Give the exporter another configuration; all workspaces are the simulated one."""
-    rig_.exporter._load = lambda: Settings(configs)
+
+    async def load() -> Settings:
+        return Settings(configs)
+
+    rig_.exporter._load = load
     rig_.exporter._transport = lambda _: DirectTransport(rig_.simulator)
     await rig_.exporter.reload()
 
