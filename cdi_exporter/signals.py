@@ -48,14 +48,16 @@ def handle(stop: Callable[[], object], reload: Callable[[], object]) -> None:
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
-    global _stop, _reload
     if _stop is None:
         os._exit(0)
+    # Further signals change nothing. Handlers of our own would not do: Python removes them before
+    # the process is gone.
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
     deadline = threading.Timer(EXIT_PATIENCE, os._exit, (0,))
     deadline.daemon = True
     deadline.start()
-    stop, _stop, _reload = _stop, _nothing, _nothing
-    stop()
+    _stop()
 
 
 def _on_reload(signum: int, frame: FrameType | None) -> None:
@@ -64,7 +66,3 @@ def _on_reload(signum: int, frame: FrameType | None) -> None:
         _reload_wanted = True
     else:
         _reload()
-
-
-def _nothing() -> None:
-    """Do nothing: the process is ending already."""

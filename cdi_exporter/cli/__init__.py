@@ -88,6 +88,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _stop(lines: Sequence[str], status: int) -> None:
+    from cdi_exporter import logs  # noqa: PLC0415 -- a healthcheck that is well needs no log
+
     for line in lines:
-        click.echo(f"{PROGRAM}: {line}", err=True)
+        logs.say(f"{PROGRAM}: {line}")
     sys.exit(status)

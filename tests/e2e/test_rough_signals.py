@@ -1,0 +1,205 @@
+"""Signals at every moment of a process' life, also as process 1 of a PID namespace."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.processes import (
+    PATIENCE,
+    clean_environment,
+    end,
+    eventually,
+    exporter_command,
+    free_port,
+    program,
+    serves,
+)
+
+GONE_WITHIN = 10
+"""Seconds from SIGTERM to the end: Docker kills after so many."""
+
+QUICK_START = {"BRAZE_REST_ENDPOINT": "http://127.0.0.1:9", "BRAZE_API_KEY": "k"}
+
+
+@contextmanager
+def exporter(
+    *flags: str, prefix: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A process that starts, and its URL."""
+    port = free_port()
+    process = subprocess.Popen(
+        [*prefix, *exporter_command(f"--web.listen-address=127.0.0.1:{port}", *flags)],
+        env=clean_environment(**QUICK_START),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        end(process)
+
+
+def python_runs(pid: int, signum: signal.Signals = signal.SIGHUP) -> None:
+    """Wait until the process' own code runs: before that, a signal ends any program."""
+
+    def catches_it() -> bool:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught & 1 << (signum - 1))
+
+    deadline = time.monotonic() + PATIENCE
+    while not catches_it():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+MOMENTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6)
+"""Seconds after the first instruction of the program: during imports, start, and serving."""
+
+
+@pytest.mark.parametrize("seconds", MOMENTS)
+def test_a_hangup_while_it_starts_does_not_end_it(seconds: float) -> None:
+    """SIGHUP is remembered: the exporter serves, and has loaded its configuration since."""
+    with exporter() as (process, url):
+        python_runs(process.pid)
+        time.sleep(seconds)
+        sent = time.time()
+        process.send_signal(signal.SIGHUP)
+        serves(f"{url}/-/ready")
+
+        def reloaded() -> bool:
+            page = httpx.get(f"{url}/-/metrics").text
+            name = "cdi_exporter_config_last_reload_success_timestamp_seconds "
+            return float(page.partition(f"\n{name}")[2].split()[0]) >= sent
+
+        eventually(reloaded, "the configuration is loaded after the signal")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GONE_WITHIN) == 0
+
+
+@pytest.mark.parametrize("seconds", MOMENTS)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_it_starts_ends_it(signum: signal.Signals, seconds: float) -> None:
+    """Exit status 0 at any moment."""
+    with exporter() as (process, _):
+        python_runs(process.pid)
+        time.sleep(seconds)
+        process.send_signal(signum)
+        assert process.wait(GONE_WITHIN) == 0
+
+
+def test_many_signals_while_it_ends() -> None:
+    """Repeated stops and hangups change neither the end nor the exit status."""
+    with exporter() as (process, url):
+        serves(f"{url}/-/ready")
+        deadline = time.monotonic() + GONE_WITHIN
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(random.choice((signal.SIGTERM, signal.SIGHUP, signal.SIGINT)))
+            time.sleep(0.002)
+        assert process.wait(GONE_WITHIN) == 0
+
+
+def unshare() -> list[str]:
+    """What starts a command as process 1 of a PID namespace; without root in a user namespace."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return [program("unshare"), *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    """The ID of the process that `unshare` starts as process 1, as it is seen from outside."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return int(eventually(lambda: children.read_text().strip(), "process 1 exists"))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 3.0])
+def test_as_process_1_a_signal_ends_it(seconds: float) -> None:
+    """In a PID namespace of its own, as in a container: SIGTERM works from the start on."""
+    with exporter(prefix=unshare()) as (process, _):
+        child = child_of(process)
+        python_runs(child)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGHUP)
+        os.kill(child, signal.SIGTERM)
+        assert process.wait(GONE_WITHIN) == 0
+
+
+def test_as_process_1_a_check_is_ended_too(tmp_path: Path) -> None:
+    """Commands that end by themselves can be stopped before that, with the usual status."""
+    config = tmp_path / "config.yml"
+    os.mkfifo(config)
+    command = exporter_command("check", f"--config.file={config}")
+    process = subprocess.Popen(
+        [*unshare(), *command], env=clean_environment(), stderr=subprocess.DEVNULL
+    )
+    try:
+        child = child_of(process)
+        python_runs(child, signal.SIGTERM)
+        os.kill(child, signal.SIGTERM)
+        assert process.wait(GONE_WITHIN) == 128 + signal.SIGTERM
+    finally:
+        end(process)
+
+
+def test_a_configuration_that_cannot_be_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Whoever opens a pipe waits for its writer; SIGTERM ends that."""
+    config = tmp_path / "config.yml"
+    os.mkfifo(config)
+    with exporter(f"--config.file={config}") as (process, _):
+        python_runs(process.pid)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GONE_WITHIN) in (0, 2)
+
+
+HANGING_STATE = """
+import asyncio, sys, threading
+from pathlib import Path
+from cdi_exporter import signals
+from cdi_exporter.app import Exporter, ServeOptions, serve
+from cdi_exporter.clock import system_clock
+from cdi_exporter.config import from_environment
+from cdi_exporter.state import Journal, Store
+from cdi_exporter.threads import in_thread, run_loop
+from cdi_exporter.web.server import Address
+
+async def hang(write):
+    await in_thread(threading.Event().wait)
+
+async def main():
+    clock = system_clock()
+    journal = Journal(Store(sys.argv[1], clock.wall), clock, offload=hang)
+    exporter = Exporter(from_environment(dict(BRAZE_REST_ENDPOINT=sys.argv[3], BRAZE_API_KEY="k")),
+                        clock, journal=journal)
+    await serve(exporter, ServeOptions(listen=[Address("127.0.0.1", int(sys.argv[2]))]))
+
+signals.install(serves=True)
+run_loop(main())
+"""
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A commit that never returns: scrapes are answered, and SIGTERM ends the process."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", HANGING_STATE),
+            *(str(tmp_path / "state.sqlite"), str(port), "http://127.0.0.1:9"),
+        ],
+        env=clean_environment(),
+    )
+    try:
+        serves(f"http://127.0.0.1:{port}/-/ready")
+        for _ in range(3):
+            assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=9.5).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GONE_WITHIN) == 0
+    finally:
+        end(process)
