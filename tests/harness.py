@@ -20,6 +20,9 @@ from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "simulated-key"
+SCRAPER = {"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
+"""What marks a request as a scrape, after which counters may rise."""
+
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -127,7 +130,9 @@ async def rig(
         journal=journal,
     )
     app = create_app(exporter, options or WebOptions())
-    async with httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e") as client:
+    async with httpx.AsyncClient(
+        transport=DirectTransport(app), base_url="http://e", headers=SCRAPER
+    ) as client:
         yield Rig(exporter, by_name, clock, client)
     await exporter.close()
 

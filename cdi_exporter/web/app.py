@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -17,12 +18,22 @@ from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Format, negotiate
 from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.web.connections import RECEIVED
 from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a scrape that does not say how long it waits."""
 
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+
+EXPOSITION_TYPES = frozenset(
+    {
+        "text/plain",
+        "application/openmetrics-text",
+        "application/vnd.google.protobuf",
+    }
+)
+"""Media types that scrapers ask for."""
 
 
 class Scraped(Protocol):
@@ -157,18 +168,38 @@ class Pages:
         else:
             snapshots = [each.snapshot() for each in scraped]
         body = await self._source.render(snapshots, form, own=own)
-        if request.method == "GET":
-            for each, snapshot in zip(scraped, snapshots, strict=True):
-                each.served(snapshot)
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
         if form.gzip:
             headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers)
+
+        async def served() -> None:
+            if await _received(request):
+                for each, snapshot in zip(scraped, snapshots, strict=True):
+                    each.served(snapshot)
+
+        background = BackgroundTask(served) if _is_scraper(request) else None
+        return Response(body, headers=headers, background=background)
 
     def _time_to_wait(self, request: Request) -> float:
         """Seconds until the answer must be written, less what writing it takes."""
         allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
+
+
+def _is_scraper(request: Request) -> bool:
+    """Whether the answer goes into a time series database.
+
+    Scrapers send a timeout or ask for an exposition format; browsers and curl do neither.
+    """
+    accepted = ",".join(request.headers.getlist("accept")).lower()
+    asks = any(each.partition(";")[0].strip() in EXPOSITION_TYPES for each in accepted.split(","))
+    return request.method == "GET" and (asks or TIMEOUT_HEADER in request.headers)
+
+
+async def _received(request: Request) -> bool:
+    """Whether the whole answer has arrived; a server that cannot tell is believed."""
+    received = getattr(request.state, RECEIVED, None)
+    return received is None or bool(await received())
 
 
 def scrape_timeout(header: str | None) -> float:

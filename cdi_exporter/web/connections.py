@@ -6,6 +6,7 @@ import http
 import resource
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from socket import socket
 from typing import Any, Final
 
@@ -32,8 +33,15 @@ HEAD_SECONDS = 10.0
 TAKE_SECONDS = 60.0
 """For a client to take what was written, once it does not fit into the system's buffers."""
 
+RESET_SECONDS = 0.5
+"""For a client that has gone without reading its answer to show: its system resets the connection
+as soon as the answer arrives."""
+
 GOODBYE_SECONDS = 1.0
 """For a TLS client to say that it has seen the end."""
+
+RECEIVED: Final = "received"
+"""The name in a request's state of `Connection.received`."""
 
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BREATH_SECONDS = 0.1
@@ -45,11 +53,14 @@ class Connection(H11Protocol):
     def __init__(
         self, config: Config, state: ServerState, forget: Callable[["Connection"], None]
     ) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {RECEIVED: self.received})
         self._forget = forget
         self._heads = RequestHeads()
         self._deadline: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
+        self._lost = asyncio.Event()
+        self._broken = False
+        """Whether the connection was lost before the answer under way was received."""
         self.since = self.loop.time()
 
     @property
@@ -60,6 +71,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless the client's certificate has none of the names that it needs."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # so that `drain` waits for the last byte
         context = transport.get_extra_info("sslcontext")
         certificate = transport.get_extra_info("peercert")
         if isinstance(context, ServerContext) and not context.admits(certificate):
@@ -70,11 +82,21 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._broken = exc is not None or self.busy
+        self._lost.set()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._head_came()
         self.resume_writing()
         self._forget(self)
+
+    async def received(self) -> bool:
+        """Wait until the client has the whole answer; False if the connection broke before."""
+        await self.flow.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESET_SECONDS):
+                await self._lost.wait()
+        return not self._broken
 
     def data_received(self, data: bytes) -> None:
         """Let whole heads through, one when the other is answered."""

@@ -23,6 +23,7 @@ from cdi_exporter.simulator import (
 from cdi_exporter.web.app import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 from tests.e2e.processes import eventually
+from tests.harness import SCRAPER
 from tests.shown import NOW
 
 WORKSPACE = "production"
@@ -53,7 +54,7 @@ class World:
         eventually(self._read, "all histories are read")
 
     def _read(self) -> bool:
-        httpx.get(f"{self.url}/metrics").raise_for_status()
+        httpx.get(f"{self.url}/metrics", headers=SCRAPER).raise_for_status()
         (shown,) = httpx.get(f"{self.url}/api/v1/status").json()["workspaces"]
         return shown["state"] in ("ok", "failing") and not shown["history_reads_pending"]
 

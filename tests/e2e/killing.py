@@ -23,6 +23,7 @@ import uvicorn
 
 from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 from tests.e2e.processes import clean_environment, eventually, exporter_command, free_port, running
+from tests.harness import SCRAPER
 
 KEY = "key-of-the-killing"
 STATUSES = ("success", "partial", "error", "config_error")
@@ -145,7 +146,7 @@ def _scrape_until_dead(url: str, shown: Totals, world: World) -> None:
 
 def _scrape(url: str, shown: Totals) -> int:
     """Take a page into `shown`, a counter that fell is an error; how many histories it shows."""
-    page = httpx.get(url, timeout=10).text
+    page = httpx.get(url, headers=SCRAPER, timeout=10).text
     found = SAMPLE.findall(page)
     for name, text, value in found:
         labels = dict(LABEL.findall(text))

@@ -23,6 +23,7 @@ from tests.e2e.processes import (
     running,
     serves,
 )
+from tests.harness import SCRAPER
 from tests.shown import serving
 
 PROXY = f"http://canary:{PASSWORD}@127.0.0.1:1"
@@ -97,7 +98,7 @@ class Exporter:
 
     def scrape(self) -> str:
         """The metrics of the workspace that the leaky Braze answers."""
-        return httpx.get(f"{self.url}/probe?workspace=w", timeout=30).text
+        return httpx.get(f"{self.url}/probe?workspace=w", headers=SCRAPER, timeout=30).text
 
     def meets(self, braze: LeakyBraze, trouble: str) -> bool:
         """Scrape; whether Braze has failed like this more often than one request is tried."""

@@ -22,6 +22,7 @@ from tests.e2e.processes import (
     running,
     serves,
 )
+from tests.harness import SCRAPER
 
 NOBODY = 65_534
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -134,7 +135,7 @@ def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
 
 def value(url: str, name: str) -> float:
     """The sum of a metric's samples."""
-    lines = httpx.get(f"{url}/metrics", timeout=PATIENCE).text.splitlines()
+    lines = httpx.get(f"{url}/metrics", headers=SCRAPER, timeout=PATIENCE).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 

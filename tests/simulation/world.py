@@ -40,6 +40,7 @@ from cdi_exporter.simulator import (
 )
 from cdi_exporter.state import NOTHING_KEPT, Journal, Store
 from cdi_exporter.web.app import WebOptions, create_app
+from tests.harness import SCRAPER
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -341,7 +342,9 @@ class _Simulation:
             journal=Journal(store, self.clock, offload=self._commit) if store else NOTHING_KEPT,
         )
         app = create_app(exporter, WebOptions())
-        async with httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e") as client:
+        async with httpx.AsyncClient(
+            transport=DirectTransport(app), base_url="http://e", headers=SCRAPER
+        ) as client:
             self.client = client
             await asyncio.sleep(seconds)
             if crash and crash.at_a_rise:

@@ -25,7 +25,7 @@ from cdi_exporter import catalog
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings, load_file
 from cdi_exporter.web.app import WebOptions, create_app
-from tests.harness import inline, workspace
+from tests.harness import SCRAPER, inline, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import run, virtual_clock
 
@@ -105,7 +105,9 @@ async def scrapes(case: Path) -> list[str]:
     )
     app = DirectTransport(create_app(exporter, WebOptions()))
     pages = []
-    async with httpx.AsyncClient(transport=app, base_url="http://exporter.test") as client:
+    async with httpx.AsyncClient(
+        transport=app, base_url="http://exporter.test", headers=SCRAPER
+    ) as client:
         for number, folder in enumerate(steps(case)):
             answers.add(folder)
             await asyncio.sleep(number * STEP - asyncio.get_running_loop().time())

@@ -10,7 +10,7 @@ from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.simulator import Simulator
 from cdi_exporter.web.app import WebOptions, create_app
-from tests.harness import Rig, inline, passes, scripted, simulator, workspace
+from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import run, virtual_clock
 
@@ -29,7 +29,9 @@ class Reloaded:
             offload=inline,
         )
         app = create_app(self.exporter, WebOptions(enable_lifecycle=True))
-        client = httpx.AsyncClient(transport=DirectTransport(app), base_url="http://e")
+        client = httpx.AsyncClient(
+            transport=DirectTransport(app), base_url="http://e", headers=SCRAPER
+        )
         self.rig = Rig(self.exporter, {"w": braze}, clock, client)
 
     async def load(self) -> Settings:

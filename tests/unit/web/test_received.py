@@ -1,0 +1,168 @@
+"""A counter may rise only after a scraper has received it at 0, over real sockets."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from cdi_exporter.exposition import Format
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.server import Address, Listener, listen
+
+PATIENCE = 60.0
+TIMEOUT = {"X-Prometheus-Scrape-Timeout-Seconds": "5"}
+PROMETHEUS = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+class OneWorkspace:
+    """A source with one workspace, whose page has so many bytes and takes so many seconds."""
+
+    def __init__(self, size: int = 100, seconds: float = 0.0) -> None:
+        self.size, self.seconds = size, seconds
+        self.times_served = 0
+        self.workspaces: Mapping[str, Any] = {"w": self}
+        self.render_seconds = 0.0
+
+    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
+        await asyncio.sleep(self.seconds)
+        return WorkspaceSnapshot("w")
+
+    def snapshot(self) -> WorkspaceSnapshot:
+        return WorkspaceSnapshot("w")
+
+    def served(self, snapshot: WorkspaceSnapshot) -> None:
+        self.times_served += 1
+
+    async def render(self, snapshots: object, form: Format, *, own: bool) -> bytes:
+        return b"x" * self.size
+
+
+class Client:
+    """A client that does as it likes."""
+
+    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.setblocking(False)
+
+    async def ask(self, method: str = "GET", **headers: str) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"{method} /metrics HTTP/1.1\r\nHost: x\r\n{lines}\r\n"
+        await asyncio.get_running_loop().sock_sendall(self.socket, request.encode())
+
+    async def read(self, most: int = 1 << 30) -> bytes:
+        """What comes until the answer's last byte, or so many bytes."""
+        received = b""
+        while len(received) < most and not self._whole(received):
+            size = min(65_536, most - len(received))
+            received += await asyncio.get_running_loop().sock_recv(self.socket, size)
+        return received
+
+    @staticmethod
+    def _whole(received: bytes) -> bool:
+        head, end, body = received.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+        return bool(end) and len(body) >= length
+
+    def hang_up(self, *, reset: bool = False) -> None:
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.socket.close()
+
+
+def served(source: OneWorkspace, story: Any) -> int:
+    """How often the page counts as served after the story, which gets the port."""
+
+    async def main() -> None:
+        sock = listen(Address("127.0.0.1", 0))
+        listener = Listener(create_app(source, WebOptions()), [sock])  # type: ignore[arg-type]
+        task = asyncio.create_task(listener.serve())
+        await listener.started()
+        await asyncio.wait_for(story(sock.getsockname()[1]), PATIENCE)
+        listener.stop()  # ends the requests under way, and waits for them
+        await asyncio.wait_for(task, PATIENCE)
+
+    asyncio.run(main())
+    return source.times_served
+
+
+def reads(headers: Mapping[str, str], method: str = "GET") -> Any:
+    """The story of a client that reads the whole answer."""
+
+    async def story(port: int) -> None:
+        client = Client(port)
+        await client.ask(method, **headers)
+        await client.read(1 if method == "HEAD" else 1 << 30)
+        await asyncio.sleep(1)
+        client.hang_up()
+
+    return story
+
+
+@pytest.mark.parametrize(
+    ("headers", "counts"),
+    [
+        (TIMEOUT, 1),
+        (PROMETHEUS, 1),
+        (TIMEOUT | PROMETHEUS | {"Connection": "close"}, 1),
+        ({"Accept": "text/plain;version=0.0.4"}, 1),
+        ({"Accept": "*/*", "User-Agent": "curl/8"}, 0),
+        ({}, 0),
+        (BROWSER, 0),
+    ],
+)
+def test_only_a_scraper_counts(headers: dict[str, str], counts: int) -> None:
+    """What a person reads is in no time series database."""
+    assert served(OneWorkspace(), reads(headers)) == counts
+
+
+def test_a_head_request_does_not_count() -> None:
+    """It carries no values."""
+    assert served(OneWorkspace(), reads(TIMEOUT, "HEAD")) == 0
+
+
+def test_a_large_page_counts_once_it_is_read() -> None:
+    """More than the buffers of the connection hold."""
+    assert served(OneWorkspace(size=20_000_000), reads(TIMEOUT)) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("size", [100, 20_000_000])
+@pytest.mark.parametrize("moment", ["before the answer", "amid the answer"])
+def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: bool) -> None:
+    """Whether it goes while it waits for the answer, or with a part of the answer unread."""
+
+    async def story(port: int) -> None:
+        client = Client(port, receive_buffer=4096)
+        await client.ask(**TIMEOUT)
+        if moment == "amid the answer":
+            await client.read(50)
+        else:
+            await asyncio.sleep(0.1)
+        client.hang_up(reset=reset)
+        await asyncio.sleep(1.5)
+
+    seconds = 0.5 if moment == "before the answer" else 0.0
+    assert served(OneWorkspace(size, seconds), story) == 0
+
+
+def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
+    """Whether the first answer was received is watched next to it."""
+
+    async def story(port: int) -> None:
+        client = Client(port)
+        for _ in range(3):
+            await client.ask(**TIMEOUT)
+            await client.read()
+        await asyncio.sleep(1)
+        client.hang_up()
+
+    assert served(OneWorkspace(), story) == 3
