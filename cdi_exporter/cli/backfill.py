@@ -30,33 +30,49 @@ LABEL = Written("label", parse_label)
 
 @click.command("backfill", cls=Flags)
 @CONFIG_FILE
-@flag("since", type=MOMENT, default="30d", help="From when on: so long ago, or RFC 3339.")
+@flag(
+    "since",
+    command="backfill",
+    type=MOMENT,
+    default="30d",
+    help="From when on: so long ago, or RFC 3339.",
+)
 @flag(
     "until",
+    command="backfill",
     type=MOMENT,
     default="3h",
     help="Until when: so long ago, or RFC 3339; before the exporter's first scrape.",
 )
-@flag("step", type=DURATION, default="4m", help="Time between two samples of a series.")
+@flag(
+    "step",
+    command="backfill",
+    type=DURATION,
+    default="4m",
+    help="Time between two samples of a series.",
+)
 @flag(
     "label",
+    command="backfill",
     type=LABEL,
     multiple=True,
     help="name=value on every sample: job, instance, external labels; repeatable.",
 )
 @flag(
     "include",
+    command="backfill",
     multiple=True,
     metavar="GLOB",
     help="Only integrations whose name or ID fits the pattern; repeatable.",
 )
 @flag(
     "output",
+    command="backfill",
     type=click.Path(file_okay=False),
     default="braze-cdi-backfill",
     help="Folder for the files, one per UTC day, and for what resuming needs.",
 )
-@switch("dry-run", "Say how many requests, how long, how large, and stop.")
+@switch("dry-run", "Say how many requests, how long, how large, and stop.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""

@@ -23,13 +23,15 @@ SOMETHING_FAILS = 1
 @CONFIG_FILE
 @flag(
     "scrape-interval",
+    command="check",
     type=POSITIVE_DURATION,
     default="1m",
     help="Tell what watching takes when Prometheus scrapes this often.",
 )
-@switch("offline", "Check the configuration alone; ask nothing of Braze.")
+@switch("offline", "Check the configuration alone; ask nothing of Braze.", command="check")
 @flag(
     "output",
+    command="check",
     type=click.Choice(["table", "json"]),
     default="table",
     help="For people, or for programs.",

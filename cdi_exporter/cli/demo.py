@@ -10,10 +10,17 @@ from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_f
 
 
 @click.command("demo", cls=Flags)
-@flag("integrations", type=click.IntRange(1, 10_000), default=12, help="How many integrations.")
-@flag("seed", type=int, default=1, help="The same seed gives the same workspace.")
+@flag(
+    "integrations",
+    command="demo",
+    type=click.IntRange(1, 10_000),
+    default=12,
+    help="How many integrations.",
+)
+@flag("seed", command="demo", type=int, default=1, help="The same seed gives the same workspace.")
 @flag(
     "speed",
+    command="demo",
     type=SPEED,
     default=60.0,
     help="Schedules and durations are divided by it.",

@@ -139,9 +139,16 @@ SWITCH = Written("boolean", _switch)
 PATH = Written("path", _path)
 
 
-def flag(name: str, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
-    """An option `--name` that an environment variable can set too."""
-    variable = "CDI_EXPORTER_" + re.sub(r"[.-]", "_", name).upper()
+def flag(
+    name: str, *args: Any, command: str | None = None, **kwargs: Any
+) -> Callable[[Command], Command]:
+    """An option `--name` that an environment variable can set too.
+
+    A flag that `serve` does not have belongs to one `command`, which is part of the variable's
+    name, so that one environment works for every command.
+    """
+    words = f"{command}_{name}" if command else name
+    variable = "CDI_EXPORTER_" + re.sub(r"[.-]", "_", words).upper()
     python_name = re.sub(r"[.-]", "_", name)
     return click.option(
         f"--{name}",
@@ -153,10 +160,11 @@ def flag(name: str, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
     )
 
 
-def switch(name: str, text: str) -> Callable[[Command], Command]:
-    """A flag that is on where it stands alone, and where its value is true."""
+def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Command], Command]:
+    """A flag that is on if it is given without a value, or with one that means true."""
     return flag(
         name,
+        command=command,
         type=SWITCH,
         is_flag=False,
         flag_value="true",

@@ -32,9 +32,14 @@ SAMPLES = {
 """A value other than the default, by the type of the flag."""
 
 
-def variable(flag: str) -> str:
-    """The environment variable of a flag, as the reference promises it."""
-    return "CDI_EXPORTER_" + flag.removeprefix("--").upper().replace(".", "_").replace("-", "_")
+SERVE = {flag for each in COMMANDS["serve"].params for flag in each.opts}
+
+
+def variable(command: str, flag: str) -> str:
+    """The environment variable of a flag; one that `serve` does not have names its command."""
+    prefix = "" if flag in SERVE else f"{command}_"
+    words = prefix + flag.removeprefix("--")
+    return "CDI_EXPORTER_" + words.upper().replace(".", "_").replace("-", "_")
 
 
 def sample(option: click.Option) -> str:
@@ -56,7 +61,7 @@ def test_a_flag_stands_on_the_page(command: str, option: click.Option) -> None:
     (flag,) = option.opts
     page = PAGE.read_text("utf-8")
     assert f"### `{command}`\n" in page
-    assert f"| `{flag}` | `{variable(flag)}` |" in page
+    assert f"| `{flag}` | `{variable(command, flag)}` |" in page
     section = page.split(f"### `{command}`\n")[1].split("\n### ")[0]
     assert f"`{flag}`" in section
     assert option.help
@@ -69,12 +74,24 @@ def test_a_flag_reads_its_variable(
 ) -> None:
     """A value in CDI_EXPORTER_<FLAG> is the same as one on the command line."""
     (flag,) = option.opts
-    monkeypatch.delenv(variable(flag), raising=False)
+    monkeypatch.delenv(variable(command, flag), raising=False)
     args = [flag] if option.is_flag else [flag, sample(option)]
     default, given = value(command, option), value(command, option, *args)
     assert given != default, "the sample is to differ from the default"
-    monkeypatch.setenv(variable(flag), sample(option))
+    monkeypatch.setenv(variable(command, flag), sample(option))
     assert value(command, option) == given
+
+
+def test_one_environment_works_for_every_command() -> None:
+    """No variable means something else to another command."""
+    meanings: dict[str, set[tuple[str, str]]] = {}
+    for command in COMMANDS.values():
+        for option in command.params:
+            if isinstance(option, click.Option) and isinstance(option.envvar, str):
+                meaning = (str(option.name), str(option.type.name))
+                meanings.setdefault(option.envvar, set()).add(meaning)
+    shared = {"CDI_EXPORTER_WEB_LISTEN_ADDRESS", "CDI_EXPORTER_WEB_HEALTH_ADDRESS"}  # healthcheck
+    assert [each for each, found in meanings.items() if len(found) > 1 and each not in shared] == []
 
 
 def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
