@@ -129,7 +129,7 @@ async def _parts(exporter: Exporter, rounds: int) -> dict[str, dict[str, float]]
         await exporter.render([workspace.snapshot()], form, own=True)
 
     async def thread() -> None:
-        await exporter.offload(bytes)
+        await exporter.render_page(bytes)
 
     async def snapshot() -> None:
         workspace.snapshot()

@@ -30,6 +30,14 @@ log = structlog.get_logger()
 HEALTH_CONNECTIONS = 50
 """Of the health address: probes are few."""
 
+MOST_PAGES = 8
+"""Status pages that are being rendered or wait; one takes some 50 ms with 100 integrations, so that
+the last one comes within a second."""
+
+PAGE_REST = 1.0
+"""The thread that renders status pages rests for as long as it worked, so that people who reload
+them leave half of a core, and of Python's lock, to scrapes."""
+
 LOAD_SECONDS = 10.0
 """For reading the configuration at a reload: its file may be on a mount that hangs."""
 
@@ -70,6 +78,8 @@ class Exporter:
         """Raises StateError where what the journal has kept is unreadable."""
         self._clock, self._transport = clock, transport
         self._offload = offload or Worker("rendering").run
+        pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
+        self._offload_page = offload or pages.run
         self._journal = journal
         self._load = load
         self._reloading = asyncio.Lock()
@@ -105,9 +115,9 @@ class Exporter:
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
 
-    async def offload(self, work: Callable[[], bytes]) -> bytes:
-        """Do the work of rendering beside the event loop."""
-        return await self._offload(work)
+    async def render_page(self, work: Callable[[], bytes]) -> bytes:
+        """Render a page for people in another thread; raises Busy if too many wait."""
+        return await self._offload_page(work)
 
     def _own(self) -> list[Family]:
         security = self.security

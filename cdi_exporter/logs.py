@@ -5,6 +5,7 @@ written it, so nobody waits for whoever reads stderr. A line that cannot be writ
 is dropped and counted, and no call raises.
 """
 
+import asyncio
 import atexit
 import io
 import logging
@@ -164,6 +165,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
             ],
         )
     )
+    handler.addFilter(_is_no_cancelled_request)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     if isinstance(writer, ThreadedWriter):  # what else Python would write to stderr by itself
         logging.captureWarnings(capture=True)
@@ -217,6 +219,12 @@ class _Handler(logging.StreamHandler[Any]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the library's name
         """Count it; the base class would print to stderr, which may block."""
         _writer.dropped += 1
+
+
+def _is_no_cancelled_request(record: logging.LogRecord) -> bool:
+    """False for a request that the end of the process cancels: uvicorn logs each as an error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, asyncio.CancelledError)
 
 
 def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -7,6 +7,7 @@ work nor the exit of the process. The event loop's own pool would do both.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -31,26 +32,48 @@ async def in_thread(call: Callable[[], Result]) -> Result:
     return await asyncio.wrap_future(future)
 
 
-class Worker:
-    """One thread that makes one call after the other."""
+class Busy(Exception):
+    """So many calls wait for a worker that it takes no more."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+
+class Worker:
+    """One thread that makes one call after the other.
+
+    At most `most_waiting` calls wait or are being made. After each call the thread rests for
+    `rest` times the time that the call took: it leaves that much of Python's lock to others.
+    """
+
+    def __init__(self, name: str, *, most_waiting: int | None = None, rest: float = 0.0) -> None:
+        self._name, self._most_waiting, self._rest = name, most_waiting, rest
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._waiting = 0
         self._started = False
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """The result of a call; one whose caller is cancelled while it waits is not made."""
+        """The result of a call; one whose caller is cancelled while it waits is not made.
+
+        Raises Busy, at once, if too many calls wait.
+        """
+        if self._most_waiting is not None and self._waiting >= self._most_waiting:
+            raise Busy
         if not self._started:
             self._started = True
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         future: Future[Result] = Future()
-        self._calls.put((future, call))
-        return await asyncio.wrap_future(future)
+        self._waiting += 1
+        try:
+            self._calls.put((future, call))
+            return await asyncio.wrap_future(future)
+        finally:
+            self._waiting -= 1
 
     def _work(self) -> None:
         while True:
-            _make(*self._calls.get())
+            future, call = self._calls.get()
+            began = time.monotonic()
+            _make(future, call)
+            if self._rest:
+                time.sleep(self._rest * (time.monotonic() - began))
 
 
 class Lookups(ThreadPoolExecutor):

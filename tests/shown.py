@@ -62,7 +62,7 @@ class Shown:
     ) -> bytes:
         return b""
 
-    async def offload(self, work: Callable[[], bytes]) -> bytes:
+    async def render_page(self, work: Callable[[], bytes]) -> bytes:
         return work()
 
     async def reload(self) -> None: ...

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Format, negotiate
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.connections import RECEIVED
+from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone
+from cdi_exporter.web.heads import valid_host
 from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
 
 DEFAULT_TIMEOUT = 10.0
@@ -64,8 +66,8 @@ class Source(Protocol):
     ) -> bytes:
         """The exposition of the snapshots, and of the exporter itself where `own`."""
 
-    async def offload(self, work: Callable[[], bytes]) -> bytes:
-        """Do the work of rendering beside the event loop."""
+    async def render_page(self, work: Callable[[], bytes]) -> bytes:
+        """Render a page for people in another thread; raises Busy if too many wait."""
 
     @property
     def render_seconds(self) -> float:
@@ -98,6 +100,7 @@ class Pages:
 
     def __init__(self, source: Source, options: WebOptions) -> None:
         self._source, self._options = source, options
+        self._outstanding = Outstanding()
 
     async def metrics(self, request: Request) -> Response:
         """Every workspace, and the exporter itself."""
@@ -119,9 +122,9 @@ class Pages:
 
     async def discovery(self, request: Request) -> Response:
         """Targets for Prometheus' http_sd_configs."""
-        host = request.headers.get("host")
-        if not host:
-            raise HTTPException(400, "the request names no Host to scrape")
+        host = valid_host(request.headers.get("host"))
+        if host is None:
+            raise HTTPException(400, "the Host header is not host or host:port; nothing to scrape")
         groups = [
             {
                 "targets": [host],
@@ -148,6 +151,8 @@ class Pages:
         """Load the configuration again."""
         if not self._options.enable_lifecycle:
             raise HTTPException(403, "Lifecycle API is not enabled.")
+        if _from_another_site(request):
+            raise HTTPException(403, "a web page of another site sent this request")
         try:
             await self._source.reload()
         except ConfigError as error:
@@ -167,23 +172,34 @@ class Pages:
             snapshots = await asyncio.gather(*(each.scrape(deadline) for each in scraped))
         else:
             snapshots = [each.snapshot() for each in scraped]
+        if gone(request.scope)():
+            raise HTTPException(503, "the client has hung up")
         body = await self._source.render(snapshots, form, own=own)
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
         if form.gzip:
             headers["Content-Encoding"] = "gzip"
 
-        async def served() -> None:
-            if await _received(request):
-                for each, snapshot in zip(scraped, snapshots, strict=True):
-                    each.served(snapshot)
+        def served() -> None:
+            for each, snapshot in zip(scraped, snapshots, strict=True):
+                each.served(snapshot)
 
-        background = BackgroundTask(served) if _is_scraper(request) else None
-        return Response(body, headers=headers, background=background)
+        after = served if _is_scraper(request) else None
+        return LargeResponse(body, headers, self._outstanding, after)
 
     def _time_to_wait(self, request: Request) -> float:
         """Seconds until the answer must be written, less what writing it takes."""
         allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
+
+
+def _from_another_site(request: Request) -> bool:
+    """Whether a browser says that a page of another origin made the request."""
+    site = request.headers.get("sec-fetch-site", "none")
+    origin = request.headers.get("origin")
+    host = request.headers.get("host", "")
+    return site not in ("none", "same-origin") or (
+        origin is not None and origin.partition("://")[2] != host
+    )
 
 
 def _is_scraper(request: Request) -> bool:
@@ -194,12 +210,6 @@ def _is_scraper(request: Request) -> bool:
     accepted = ",".join(request.headers.getlist("accept")).lower()
     asks = any(each.partition(";")[0].strip() in EXPOSITION_TYPES for each in accepted.split(","))
     return request.method == "GET" and (asks or TIMEOUT_HEADER in request.headers)
-
-
-async def _received(request: Request) -> bool:
-    """Whether the whole answer has arrived; a server that cannot tell is believed."""
-    received = getattr(request.state, RECEIVED, None)
-    return received is None or bool(await received())
 
 
 def scrape_timeout(header: str | None) -> float:
@@ -234,9 +244,34 @@ def create_health_app(source: Source) -> Starlette:
 
 def _application(routes: Sequence[BaseRoute]) -> Starlette:
     """Just these paths: one with a slash after it is another, and is not redirected."""
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _plain_error})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _plain_error},
+        middleware=[Middleware(DefaultHeaders)],
+    )
     app.router.redirect_slashes = False
     return app
+
+
+class DefaultHeaders:
+    """Headers of every response that does not set them: no guessing of types, no stale copies."""
+
+    HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request with the headers added."""
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                more = [each for each in self.HEADERS if each[0] not in given]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        await self._app(scope, receive, send_more)
 
 
 def _health(pages: Pages) -> list[Route]:

@@ -15,6 +15,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from cdi_exporter.web.delivery import CONNECTION
 from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
 from cdi_exporter.web.security import ServerContext
 
@@ -31,7 +32,8 @@ HEAD_SECONDS = 10.0
 """From a request's first byte, or from the connection, to the end of its head."""
 
 TAKE_SECONDS = 60.0
-"""For a client to take what was written, once it does not fit into the system's buffers."""
+"""For a client to take a whole answer, once it does not fit into the system's buffers: no scrape
+timeout is longer than the scrape interval, which is a minute at most."""
 
 RESET_SECONDS = 0.5
 """For a client that has gone without reading its answer to show: its system resets the connection
@@ -39,9 +41,6 @@ as soon as the answer arrives."""
 
 GOODBYE_SECONDS = 1.0
 """For a TLS client to say that it has seen the end."""
-
-RECEIVED: Final = "received"
-"""The name in a request's state of `Connection.received`."""
 
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BREATH_SECONDS = 0.1
@@ -53,7 +52,7 @@ class Connection(H11Protocol):
     def __init__(
         self, config: Config, state: ServerState, forget: Callable[["Connection"], None]
     ) -> None:
-        super().__init__(config, state, {RECEIVED: self.received})
+        super().__init__(config, state, {CONNECTION: self})
         self._forget = forget
         self._heads = RequestHeads()
         self._deadline: asyncio.TimerHandle | None = None
@@ -88,7 +87,17 @@ class Connection(H11Protocol):
         self._unset_keepalive_if_required()
         self._head_came()
         self.resume_writing()
+        self._all_taken()
         self._forget(self)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up."""
+        return self._lost.is_set()
+
+    def abort(self) -> None:
+        """Hang up."""
+        self.transport.abort()
 
     async def received(self) -> bool:
         """Wait until the client has the whole answer; False if the connection broke before."""
@@ -109,6 +118,8 @@ class Connection(H11Protocol):
         """Go on with what has come in the meantime."""
         super().on_response_complete()
         self.since = self.loop.time()
+        if not self.flow.write_paused:
+            self._all_taken()
         if not self.transport.is_closing():
             self._go_on()
 
@@ -161,11 +172,16 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not take what is written for it."""
         super().pause_writing()
-        self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        if self._taking is None:
+            self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken it."""
+        """The client has taken what was written so far."""
         super().resume_writing()
+        if not self.busy:
+            self._all_taken()
+
+    def _all_taken(self) -> None:
         if self._taking is not None:
             self._taking.cancel()
             self._taking = None

@@ -15,6 +15,9 @@ END = b"\r\n\r\n"
 _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
+_HOST_FIELD = re.compile(rb"\r\nhost:[ \t]*(.*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*(.*?)[ \t]*", re.DOTALL)
 
 
@@ -59,13 +62,35 @@ class RequestHeads:
         del self._unread[:size]
         self._searched = 0
         check(head)
-        return head
+        return in_origin_form(head)
 
     def _skip_empty_lines(self) -> None:
         while self._unread.startswith(b"\r\n"):
             del self._unread[:2]
         if self._unread and not self._unread[:1].isalpha() and self._unread != b"\r":
             raise Refused(400, "Not an HTTP request.")
+
+
+def in_origin_form(head: bytes) -> bytes:
+    """The head with the path alone as its target.
+
+    Clients that know of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must be
+    that of the Host header, so that there is one answer to which host is meant. Raises Refused.
+    """
+    method, target, rest = head.split(b" ", 2)
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return head
+    hosts = [value.lower() for value in _HOST_FIELD.findall(rest)]
+    if hosts != [absolute[1].lower()]:
+        raise Refused(400, "The Host header is not the host of the request's target.")
+    path = absolute[2]
+    return b" ".join((method, path if path.startswith(b"/") else b"/" + path, rest))
+
+
+def valid_host(host: str | None) -> str | None:
+    """A Host header that is `host` or `host:port`, else None: others must not be repeated."""
+    return host if host and _HOST.fullmatch(host) else None
 
 
 def check(head: bytes) -> None:

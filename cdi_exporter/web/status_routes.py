@@ -1,8 +1,11 @@
 """The routes of the status: the page, the same as JSON, and the page's own files."""
 
+import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import is_
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +18,11 @@ from starlette.staticfiles import StaticFiles
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.exposition import negotiate
 from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.threads import Busy
 from cdi_exporter.web.choice import Choice
+from cdi_exporter.web.delivery import LargeResponse, Outstanding
 from cdi_exporter.web.document import status_document
+from cdi_exporter.web.heads import valid_host
 from cdi_exporter.web.page import Place, status_page
 from cdi_exporter.web.status import WorkspaceStatus
 
@@ -46,8 +52,52 @@ class StatusSource(Protocol):
     def wall(self) -> float:
         """Unix seconds."""
 
-    def offload(self, work: Callable[[], bytes]) -> Awaitable[bytes]:
-        """Do the work of rendering beside the event loop."""
+    def render_page(self, work: Callable[[], bytes]) -> Awaitable[bytes]:
+        """Render a page in another thread; raises Busy if too many wait."""
+
+
+PAGE_SECONDS = 1.0
+"""For which a rendered page is good, while the data stays the same: its ages count seconds."""
+
+MOST_KEPT = 4
+"""Rendered pages that are kept for that time: one of 1,000 integrations has about 2 MB."""
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """A page that is being rendered, or was."""
+
+    data: Sequence[object]
+    at: float
+    body: "asyncio.Future[bytes]"
+
+
+class SharedPages:
+    """Renders a page once for all who ask for the same at one time."""
+
+    def __init__(self, render: Callable[[Callable[[], bytes]], Awaitable[bytes]]) -> None:
+        self._render = render
+        self._recent: dict[Hashable, _Rendered] = {}
+
+    async def get(
+        self, key: Hashable, data: Sequence[object], now: float, write: Callable[[], bytes]
+    ) -> bytes:
+        """The page of `write`; shared while `key` is equal and `data` has the same objects."""
+        page = self._recent.pop(key, None)
+        if page is None or not _same(page.data, data) or abs(now - page.at) >= PAGE_SECONDS:
+            page = _Rendered(data, now, asyncio.ensure_future(self._render(write)))
+        self._recent[key] = page
+        while len(self._recent) > MOST_KEPT:
+            del self._recent[next(iter(self._recent))]
+        try:
+            return await asyncio.shield(page.body)
+        except Busy:
+            self._recent.pop(key, None)
+            raise
+
+
+def _same(old: Sequence[object], new: Sequence[object]) -> bool:
+    return len(old) == len(new) and all(map(is_, old, new))
 
 
 class StatusRoutes:
@@ -55,6 +105,8 @@ class StatusRoutes:
 
     def __init__(self, source: StatusSource, telemetry_path: str) -> None:
         self._source, self._telemetry_path = source, telemetry_path
+        self._pages = SharedPages(source.render_page)
+        self._outstanding = Outstanding()
 
     def routes(self) -> list[BaseRoute]:
         """Without the page where the metrics have its path."""
@@ -66,47 +118,61 @@ class StatusRoutes:
 
     async def page(self, request: Request) -> Response:
         """The status page."""
-        choice, now = _choice(request), self._source.wall()
         every = [*self._source.workspaces]
-        chosen = self._chosen(choice, now)
-        place = Place(self._telemetry_path, request.headers.get("host") or "HOST:PORT")
-        return await self._answer(
-            request, _PAGE_HEADERS, lambda: status_page(chosen, every, choice, place, now)
-        )
+        host = valid_host(request.headers.get("host")) or "HOST:PORT"
+        place = Place(self._telemetry_path, host)
+
+        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
+            return status_page(chosen, every, choice, place, now)
+
+        return await self._answer(request, (place, *every), _PAGE_HEADERS, write)
 
     async def document(self, request: Request) -> Response:
         """The same as JSON."""
-        choice, now = _choice(request), self._source.wall()
-        chosen = self._chosen(choice, now)
-        return await self._answer(
-            request, _JSON_HEADERS, lambda: _json(status_document(chosen, choice, now))
-        )
 
-    def _chosen(self, choice: Choice, now: float) -> list[WorkspaceStatus]:
-        """The workspaces that are asked for, judged at `now`; Braze is asked nothing."""
-        known = self._source.workspaces
-        if choice.workspace and choice.workspace not in known:
-            names = ", ".join(json.dumps(name, ensure_ascii=False) for name in known)
-            raise HTTPException(404, f"no such workspace; known: {names}")
-        return [
-            WorkspaceStatus(workspace.snapshot(), workspace.recent(), now)
-            for name, workspace in known.items()
-            if choice.workspace in ("", name)
-        ]
+        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
+            return _json(status_document(chosen, choice, now))
+
+        return await self._answer(request, (), _JSON_HEADERS, write)
 
     async def _answer(
-        self, request: Request, headers: Mapping[str, str], write: Callable[[], str]
+        self,
+        request: Request,
+        key: tuple[Hashable, ...],
+        headers: Mapping[str, str],
+        write: Callable[[Sequence[WorkspaceStatus], Choice, float], str],
     ) -> Response:
-        """An answer as the client takes it; a name from the API may hold what is no UTF-8."""
+        """The answer as the client accepts it; Braze is not asked.
+
+        Names from the API may hold what UTF-8 cannot carry, which is replaced.
+        """
+        choice, now = _choice(request), self._source.wall()
+        data = [(each.snapshot(), each.recent()) for each in self._chosen(choice)]
         encodings = ", ".join(request.headers.getlist("accept-encoding"))
         compress = negotiate(None, encodings).gzip
 
         def work() -> bytes:
-            body = write().encode("utf-8", "replace")
+            chosen = [WorkspaceStatus(snapshot, recent, now) for snapshot, recent in data]
+            body = write(chosen, choice, now).encode("utf-8", "replace")
             return gzip.compress(body, compresslevel=1) if compress else body
 
+        same = [each for snapshot, recent in data for each in (snapshot, *recent[-1:])]
+        try:
+            whole_key = (request.url.path, choice, compress, *key)
+            body = await self._pages.get(whole_key, same, now, work)
+        except Busy as error:
+            text = "too many status pages are being rendered; try again in a second"
+            raise HTTPException(503, text, headers={"Retry-After": "1"}) from error
         encoding = {"Content-Encoding": "gzip"} if compress else {}
-        return Response(await self._source.offload(work), headers={**headers, **encoding})
+        return LargeResponse(body, {**headers, **encoding}, self._outstanding)
+
+    def _chosen(self, choice: Choice) -> list[Known]:
+        """The workspaces that are asked for."""
+        known = self._source.workspaces
+        if choice.workspace and choice.workspace not in known:
+            names = ", ".join(json.dumps(name, ensure_ascii=False) for name in known)
+            raise HTTPException(404, f"no such workspace; known: {names}")
+        return [each for name, each in known.items() if choice.workspace in ("", name)]
 
 
 def _choice(request: Request) -> Choice:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cdi_exporter.threads import Busy
+from cdi_exporter.web.delivery import gone
 from cdi_exporter.web.security.watch import Security
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -33,10 +35,14 @@ class Guard:
             return
         send = _with_headers(send, policy.headers)
         users = policy.users
-        if users and not await self._security.users.admits(users, _authorization(scope)):
-            await _UNAUTHORIZED(scope, receive, send)
+        try:
+            admitted = not users or await self._security.users.admits(
+                users, _authorization(scope), gone(scope)
+            )
+        except Busy:
+            await _TOO_MANY(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await (self._app if admitted else _UNAUTHORIZED)(scope, receive, send)
 
 
 def _authorization(scope: Scope) -> bytes | None:

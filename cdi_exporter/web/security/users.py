@@ -7,18 +7,22 @@ import hashlib
 import random
 import re
 import statistics
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 
 import bcrypt
 
 from cdi_exporter.config.secret import Secret
+from cdi_exporter.threads import Busy, in_thread
 
 Compare = Callable[[str, bytes], bool]
 
 MOST_RESULTS = 100
+
+MOST_WAITING = 8
+"""Passwords that wait to be compared: one takes 50 to 100 ms at bcrypt's usual cost, so that a new
+password is compared within a second."""
+
 LONGEST_PASSWORD = 72
 """Bytes that bcrypt looks at."""
 
@@ -26,22 +30,30 @@ _HASH = re.compile(r"\$.[^$]?\$([0-9]{2})\$([./A-Za-z0-9]{53})")
 
 
 class Authenticator:
-    """Compares passwords with hashes, one at a time and beside the event loop.
+    """Compares passwords with hashes, one at a time and in another thread.
 
-    A flood of wrong passwords so keeps one thread busy, and no scrape whose password was
-    right before has to wait for it. `compare` takes a hash and a password.
+    A flood of wrong passwords keeps one thread busy, and no scrape whose password was right
+    before waits for it. `compare` takes a hash and a password.
     """
 
     def __init__(self, compare: Compare | None = None, rng: random.Random | None = None) -> None:
         self._compare = compare or matches
         self._rng = rng or random.SystemRandom()
         self._results: dict[bytes, bool] = {}
-        self._turn = asyncio.Lock()
+        self._waiting: dict[bytes, tuple[asyncio.Task[bool], list[Callable[[], bool]]]] = {}
+        """Comparisons that wait or are being made, and for whom: who may be gone by now."""
+        self._next = asyncio.Lock()
 
-    async def admits(self, users: Mapping[bytes, Secret], authorization: bytes | None) -> bool:
+    async def admits(
+        self,
+        users: Mapping[bytes, Secret],
+        authorization: bytes | None,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Whether the header names one of the users with the right password.
 
-        An unknown user takes the time of a known one.
+        An unknown user takes the time of a known one. Clients that are `gone` take none. Raises
+        Busy if too many passwords wait.
         """
         claimed = credentials(authorization or b"")
         if claimed is None:
@@ -50,13 +62,27 @@ class Authenticator:
         known = users.get(user)
         hashed = stand_in(users) if known is None else known.reveal()
         key = _cache_key(user, hashed.encode(), password)
-        if key not in self._results:
-            async with self._turn:
-                if key not in self._results:
-                    right = await _beside(lambda: self._compare(hashed, password))
-                    self._remember(key, right and known is not None)
-                return self._results[key]
-        return self._results[key]
+        if key in self._results:
+            return self._results[key]
+        if key not in self._waiting:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy
+            task = asyncio.create_task(self._admits(key, hashed, password, known is not None))
+            self._waiting[key] = (task, [])
+        task, waiting = self._waiting[key]
+        waiting.append(gone)
+        return await asyncio.shield(task)
+
+    async def _admits(self, key: bytes, hashed: str, password: bytes, known: bool) -> bool:
+        try:
+            async with self._next:
+                if all(gone() for gone in self._waiting[key][1]):
+                    return False
+                right = await in_thread(lambda: self._compare(hashed, password))
+                self._remember(key, right and known)
+                return right and known
+        finally:
+            del self._waiting[key]
 
     def _remember(self, key: bytes, result: bool) -> None:
         """Forget a random tenth where it is full: of the wrong ones, which anybody can make."""
@@ -108,21 +134,3 @@ def _cache_key(user: bytes, hashed: bytes, password: bytes) -> bytes:
     """
     seen = password[:LONGEST_PASSWORD]
     return hashlib.sha256(b":".join(part.hex().encode() for part in (user, hashed, seen))).digest()
-
-
-async def _beside(work: Callable[[], bool]) -> bool:
-    """The result of work in a thread of its own, which does not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[bool] = loop.create_future()
-
-    def run() -> None:
-        tell: Callable[[], None]
-        try:
-            tell = partial(future.set_result, work())
-        except BaseException as error:  # noqa: BLE001 -- whoever waits must hear of it
-            tell = partial(future.set_exception, error)
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(lambda: None if future.done() else tell())
-
-    threading.Thread(target=run, name="bcrypt", daemon=True).start()
-    return await future

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -37,6 +37,9 @@ class OneWorkspace:
 
     def served(self, snapshot: WorkspaceSnapshot) -> None:
         self.times_served += 1
+
+    async def render_page(self, work: Callable[[], bytes]) -> bytes:
+        return work()
 
     async def render(self, snapshots: object, form: Format, *, own: bool) -> bytes:
         return b"x" * self.size

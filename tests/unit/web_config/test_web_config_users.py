@@ -9,8 +9,10 @@ import bcrypt
 import pytest
 
 from cdi_exporter.config.secret import Secret
+from cdi_exporter.threads import Busy
 from cdi_exporter.web.security.users import (
     MOST_RESULTS,
+    MOST_WAITING,
     Authenticator,
     credentials,
     matches,
@@ -143,11 +145,35 @@ def test_a_flood_is_compared_one_by_one_and_keeps_nobody_known_waiting() -> None
             await asyncio.sleep(0)
         at_once = len(compare.asked) - compare.done
         compare.go.set()
-        assert not any(await asyncio.gather(*flood))
+        answers = await asyncio.gather(*flood, return_exceptions=True)
+        assert answers[:MOST_WAITING] == [False] * MOST_WAITING
+        assert all(isinstance(each, Busy) for each in answers[MOST_WAITING:])
         return at_once
 
     assert asyncio.run(ask()) == 1
-    assert len(compare.asked) == 51
+    assert len(compare.asked) == 1 + MOST_WAITING
+
+
+def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
+    """A flood that hangs up leaves room for the next client at once."""
+    compare = Counting(b"wonderland")
+
+    async def ask() -> None:
+        authenticator = Authenticator(compare)
+        compare.go.clear()
+        flood = [
+            asyncio.create_task(
+                authenticator.admits(USERS, basic(b"alice", b"%d" % n), gone=lambda: True)
+            )
+            for n in range(MOST_WAITING - 1)
+        ]
+        first = asyncio.create_task(authenticator.admits(USERS, basic(b"alice", b"wonderland")))
+        compare.go.set()
+        assert await first
+        assert not any(await asyncio.gather(*flood))
+
+    asyncio.run(ask())
+    assert len(compare.asked) == 1
 
 
 def test_the_same_wrong_password_is_compared_once() -> None:

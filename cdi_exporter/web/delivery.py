@@ -1,0 +1,117 @@
+"""Answers on their way to clients: in chunks, within a bound on memory, and known to arrive.
+
+The server puts the connection of a request into the request's state; without one (in tests, or
+under another server) every answer is believed to arrive.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+CONNECTION: Final = "connection"
+"""The name of a request's connection in the request's state."""
+
+CHUNK = 64 * 1024
+"""Bytes that are written at once: a client that takes none holds no more in buffers."""
+
+MOST_OUTSTANDING = 64 * 2**20
+"""Bytes of answers that clients have not taken yet. Twelve pages of 1,000 integrations fit, a
+quarter of the memory that the Helm chart allows."""
+
+LARGE_ANSWERS = 4
+"""So many answers of the newest one's size fit in any case: two pairs of Prometheus servers."""
+
+
+class ClientConnection(Protocol):
+    """The connection that a request came on."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up."""
+
+    async def received(self) -> bool:
+        """Wait until the client has the whole answer; False if the connection broke before."""
+
+    def abort(self) -> None:
+        """Hang up."""
+
+
+def connection_of(scope: Scope) -> ClientConnection | None:
+    """The connection of a request; None if the server does not tell."""
+    connection: ClientConnection | None = scope.get("state", {}).get(CONNECTION)
+    return connection
+
+
+def gone(scope: Scope) -> Callable[[], bool]:
+    """A function that says whether the client of a request has hung up."""
+    connection = connection_of(scope)
+    return lambda: connection is not None and connection.gone
+
+
+class Outstanding:
+    """The answers that clients have not taken yet.
+
+    Beyond `most` bytes the oldest ones are given up: their clients are slow, and the newest
+    scrape must be answered. An object that several answers share counts once.
+    """
+
+    def __init__(self, most: int = MOST_OUTSTANDING) -> None:
+        self._most = most
+        self._answers: dict[object, tuple[bytes, ClientConnection]] = {}
+
+    @contextmanager
+    def holding(self, body: bytes, connection: ClientConnection | None) -> Iterator[None]:
+        """Count the body while it is being sent."""
+        token = object()
+        if connection is not None:
+            self._answers[token] = (body, connection)
+            self._make_room(max(self._most, LARGE_ANSWERS * len(body)))
+        try:
+            yield
+        finally:
+            self._answers.pop(token, None)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the answers, each object once."""
+        return sum({id(body): len(body) for body, _ in self._answers.values()}.values())
+
+    def _make_room(self, most: int) -> None:
+        while self.size > most and len(self._answers) > 1:
+            oldest = next(iter(self._answers))
+            _, connection = self._answers.pop(oldest)
+            connection.abort()
+
+
+class LargeResponse(Response):
+    """A response that is sent in chunks; `after` is called once the client has all of it."""
+
+    def __init__(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        outstanding: Outstanding,
+        after: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(body, headers=headers)
+        self._outstanding, self._after = outstanding, after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        connection = connection_of(scope)
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        with self._outstanding.holding(bytes(self.body), connection):
+            await self._send_chunks(send)
+        if self._after is not None and (connection is None or await connection.received()):
+            self._after()
+
+    async def _send_chunks(self, send: Send) -> None:
+        body = bytes(self.body)
+        for begin in range(0, max(1, len(body)), CHUNK):
+            end = begin + CHUNK
+            more = end < len(body)
+            await send({"type": "http.response.body", "body": body[begin:end], "more_body": more})
