@@ -70,7 +70,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless the client's certificate has none of the names that it needs."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # so that `drain` waits for the last byte
+        # So that `drain` waits for the last byte. A limit of 0 would always be reached with TLS.
+        transport.set_write_buffer_limits(high=1, low=0)
         context = transport.get_extra_info("sslcontext")
         certificate = transport.get_extra_info("peercert")
         if isinstance(context, ServerContext) and not context.admits(certificate):
