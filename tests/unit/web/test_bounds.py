@@ -1,0 +1,215 @@
+"""What clients may make the web server do, hold and repeat has bounds."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cdi_exporter.threads import Busy, Worker
+from cdi_exporter.web.delivery import CHUNK, LargeResponse, Outstanding
+from cdi_exporter.web.heads import Refused, in_origin_form, valid_host
+from cdi_exporter.web.status_routes import MOST_KEPT, PAGE_SECONDS, SharedPages
+from tests.shown import example, get
+
+
+class Wire:
+    """A client's connection: whether it hung up, or was hung up on."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.aborted = False
+
+    async def received(self) -> bool:
+        return not self.gone
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_worker_takes_no_more_than_its_bound() -> None:
+    """One call more than it may hold is refused at once, and after a while it takes calls again."""
+
+    async def main() -> None:
+        release = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        worker = Worker("test", most_waiting=3)
+
+        def wait() -> None:
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(60)
+
+        calls = [asyncio.create_task(worker.run(wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await worker.run(wait)
+        release.set()
+        await asyncio.gather(*calls)
+        assert await worker.run(lambda: 7) == 7
+
+    asyncio.run(main())
+
+
+def test_equal_pages_are_rendered_once_a_second() -> None:
+    """However many ask, until the data or the second changes."""
+    rendered: list[str] = []
+
+    async def render(work: Any) -> bytes:
+        await asyncio.sleep(0)
+        return bytes(work())
+
+    async def main() -> None:
+        pages = SharedPages(render)
+
+        def write() -> bytes:
+            rendered.append("page")
+            return b"page"
+
+        data: list[object] = [object()]
+        several = [pages.get("key", data, 0.5, write) for _ in range(200)]
+        assert set(await asyncio.gather(*several)) == {b"page"}
+        assert len(rendered) == 1
+        await pages.get("key", [object()], 0.5, write)
+        assert len(rendered) == 2
+        await pages.get("key", data, 0.5, write)
+        await pages.get("key", data, 0.5 + PAGE_SECONDS, write)
+        assert len(rendered) == 4
+        for number in range(100):
+            await pages.get(number, data, 2.0, write)
+        assert len(pages._recent) == MOST_KEPT
+
+    asyncio.run(main())
+
+
+def test_too_many_pages_are_answered_with_503() -> None:
+    """With the time after which to try again."""
+
+    async def busy(work: object) -> bytes:
+        raise Busy
+
+    source = example()
+    source.render_page = busy  # type: ignore[method-assign]
+    for path in ("/", "/api/v1/status"):
+        answer = get(source, path)
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+
+
+def test_the_oldest_outstanding_answers_are_given_up() -> None:
+    """What several clients share counts once; the newest answer is never given up."""
+    outstanding = Outstanding(most=100)
+    wires = [Wire() for _ in range(12)]
+    shared = bytes(30)
+    holds = [outstanding.holding(shared, wire) for wire in wires[:5]]
+    for hold in holds:
+        hold.__enter__()
+    assert outstanding.size == 30
+    more = [outstanding.holding(bytes([number]) * 30, wires[5 + number]) for number in range(7)]
+    for hold in more:
+        hold.__enter__()
+    assert outstanding.size <= 120  # four of the newest answer's size
+    assert [wire.aborted for wire in wires] == [True] * 8 + [False] * 4
+    for hold in reversed([*holds, *more]):
+        hold.__exit__(None, None, None)
+    assert outstanding.size == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7])
+def test_a_large_answer_is_sent_in_chunks(size: int) -> None:
+    """None larger than the bound, and together the whole answer."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    body = bytes(range(256)) * (size // 256 + 1)
+    response = LargeResponse(body[:size], {}, Outstanding())
+    asyncio.run(response({"type": "http"}, receive, send))
+    start, *chunks = sent
+    assert (b"content-length", str(size).encode()) in start["headers"]
+    assert b"".join(each["body"] for each in chunks) == body[:size]
+    assert max(len(each["body"]) for each in chunks) <= CHUNK
+    assert [each["more_body"] for each in chunks] == [True] * (len(chunks) - 1) + [False]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:10234", "[::1]:10234", "10.0.0.1", "a-b_c.example:1"]
+)
+def test_a_host_is_repeated(host: str) -> None:
+    """As Prometheus sends it."""
+    assert valid_host(host) == host
+    assert f"{host}" in get(example(), "/sd", headers={"Host": host}).text
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", 'evil"<b>', "x y:1", "a:1/../", "a,b", "[::1", "a:123456", "a:", "ä", "a@b", "a\tb"],
+)
+def test_what_is_no_host_is_not_repeated(host: str) -> None:
+    """Service discovery refuses it, and the page shows a placeholder."""
+    assert valid_host(host) is None
+    if host.isascii():
+        assert get(example(), "/sd", headers={"Host": host}).status_code == 400
+        page = get(example(), "/", headers={"Host": host})
+        assert page.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/-/metrics", "/sd", "/", "/api/v1/status", "/nowhere", "/-/healthy", "/probe"]
+)
+def test_every_answer_says_that_its_type_is_right_and_not_to_be_kept(path: str) -> None:
+    """Errors too."""
+    answer = get(example(), path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://exporter:10234"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_another_site_cannot_reload(headers: dict[str, str], status: int) -> None:
+    """A form on somebody's page may reach the exporter through a person's browser."""
+    source = example()
+
+    async def reload() -> None:
+        """Succeed."""
+
+    source.reload = reload  # type: ignore[method-assign]
+    answer = get(
+        source, "/-/reload", method="POST", headers=headers, web={"enable_lifecycle": True}
+    )
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://localhost:10234/metrics", "/metrics"),
+        ("HTTP://LOCALHOST:10234/probe?workspace=a", "/probe?workspace=a"),
+        ("https://localhost:10234", "/"),
+        ("http://localhost:10234?x=1", "/?x=1"),
+        ("/metrics", "/metrics"),
+    ],
+)
+def test_a_whole_url_is_accepted_as_the_target(target: str, path: str) -> None:
+    """As clients behind a proxy send it."""
+    head = f"GET {target} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
+    assert in_origin_form(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: other\r\n", "Host: a\r\nHost: localhost\r\n"])
+def test_a_target_on_another_host_is_refused(hosts: str) -> None:
+    """There must be one answer to which host is meant."""
+    with pytest.raises(Refused) as refused:
+        in_origin_form(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
+    assert refused.value.status == 400
