@@ -1,16 +1,27 @@
 """The PromQL of the dashboards: of metrics that exist, of what is chosen, of two instances."""
 
 import re
+from pathlib import Path
 
 import pytest
 from promql_parser import AggregateExpr, BinaryExpr, Call
 
 from cdi_exporter.catalog import CATALOG, OWN
+from cdi_exporter.exposition.families import own_families, workspace_families, write_families
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.grafana.expressions import PARTS, matchers, parsed, selectors, shown, unmerged, walk
-from tests.grafana.grafana import DASHBOARDS, expressions
+from tests.grafana.grafana import DASHBOARDS, Chosen, expressions
 from tests.grafana.world import World
 from tests.harness import KEY, rig
+from tests.rules.scenarios import check
 from tests.virtual import EPOCH, run, virtual_clock
+from tools.dashboards.promql import (
+    LIST_UNREADABLE,
+    READABLE,
+    REASON_CODES,
+    UNREADABLE,
+    workspace_state,
+)
 
 EXPRESSIONS = {
     f"{name}-{place}": expr
@@ -57,9 +68,24 @@ SUMMED = {
 """Each instance asks Braze by itself: what is asked is the sum."""
 
 
+def _in_special_cases() -> str:
+    """The page of a workspace that lost its list, of a lost schedule, and of a key in a file."""
+    facts = Facts("id", "name", last_delivery=EPOCH, schedule_lost=EPOCH)
+    workspace = WorkspaceSnapshot("w", (IntegrationSnapshot(facts),), list_readable=False)
+    own = own_families(
+        "1",
+        reload_successful=True,
+        reloaded=None,
+        state_writes_failed=0,
+        file_reloads={("w", "api_key"): False},
+    )
+    families = [*workspace_families([workspace]), *own]
+    return write_families(families, openmetrics=False).decode()
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Each series name that a real page of the exporter has, and its labels."""
+    """Each series name that real pages of the exporter have, and its labels."""
     web_config = tmp_path_factory.mktemp("web") / "web.yml"
     web_config.write_text("{}", "utf-8")
 
@@ -70,7 +96,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             return (await made.scrape()).text
 
     found: dict[str, set[str]] = {}
-    for line in run(scrape()).splitlines():
+    for line in (run(scrape()) + _in_special_cases()).splitlines():
         if not line.startswith("#"):
             name, _, labels = line.rpartition(" ")[0].partition("{")
             found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
@@ -136,3 +162,48 @@ def test_every_metric_is_used_or_knowingly_not(exported: dict[str, set[str]]) ->
     assert {each.name for each in CATALOG} <= families, "the page shows the whole catalog"
     assert families - asked == set(UNUSED) & families
     assert not asked & set(UNUSED)
+
+
+def test_the_state_of_a_workspace_tells_an_unreadable_list(tmp_path: Path) -> None:
+    """Readable, only the list unreadable, neither; of two instances the one that reads counts."""
+    series = {
+        'braze_cdi_up{workspace="well"}': 1,
+        'braze_cdi_list_readable{workspace="well"}': 1,
+        'braze_cdi_up{workspace="by ID"}': 1,
+        'braze_cdi_up{workspace="no list"}': 1,
+        'braze_cdi_list_readable{workspace="no list"}': 0,
+        'braze_cdi_up{workspace="one of two",instance="a"}': 1,
+        'braze_cdi_list_readable{workspace="one of two",instance="a"}': 0,
+        'braze_cdi_up{workspace="one of two",instance="b"}': 1,
+        'braze_cdi_list_readable{workspace="one of two",instance="b"}': 1,
+        'braze_cdi_up{workspace="down"}': 0,
+        'braze_cdi_list_readable{workspace="down"}': 0,
+        'braze_cdi_refresh_error{workspace="down",reason="timeout"}': 1,
+        'braze_cdi_up{workspace="silent"}': 0,
+        'braze_cdi_refresh_error{workspace="silent",reason="timeout"}': 0,
+    }
+    states = {
+        "well": READABLE,
+        "by ID": READABLE,
+        "no list": LIST_UNREADABLE,
+        "one of two": READABLE,
+        "down": REASON_CODES["timeout"],
+        "silent": UNREADABLE,
+    }
+    story = {
+        "interval": "1m",
+        "input_series": [
+            {"series": each, "values": f"{value}x5"} for each, value in series.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": Chosen().filled(workspace_state()),
+                "eval_time": "3m",
+                "exp_samples": [
+                    {"labels": f'{{workspace="{name}"}}', "value": state}
+                    for name, state in states.items()
+                ],
+            }
+        ],
+    }
+    check([story], tmp_path)

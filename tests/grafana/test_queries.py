@@ -20,7 +20,7 @@ from tests.e2e.processes import eventually
 from tests.grafana.grafana import DASHBOARDS, Chosen, Object, expressions, targets
 from tests.grafana.stack import HOUR_BEFORE, ROWS_WEEK_AGO, Series, Stack, stack
 from tests.grafana.truth import Fact, Known, known
-from tools.dashboards.promql import REASON_CODES
+from tools.dashboards.promql import READABLE, REASON_CODES
 from tools.dashboards.statuses import CODES, IDLE_CODE, NO_DATA_CODE
 
 ALL = Chosen(range=600, interval=15, scrape_interval=5)
@@ -129,7 +129,7 @@ class Expected:
             ("Oldest refresh", "A"): {"": pytest.approx(0, abs=SECONDS)},
             ("Workspaces", "pending"): both,
             ("Workspaces", "state"): {
-                "production": 0,
+                "production": READABLE,
                 "europe": REASON_CODES["unauthorized"],
             },
             ("Workspaces", "refresh"): {
@@ -159,9 +159,9 @@ class Expected:
             ("Integrations", "status"): self.column(status_code),
             ("Integrations", "late"): self.column(lambda each: each.lateness, within=0.01),
             ("Integrations", "age"): self.column(
-                self.age(lambda each: each.last_success), within=0.01
+                self.age(lambda each: each.last_delivery), within=0.01
             ),
-            ("Integrations", "limit"): self.column(lambda each: each.stale_after),
+            ("Integrations", "limit"): self.column(lambda each: each.stale_after, within=0.01),
             ("Integrations", "failures"): self.column(lambda each: each.failures),
             ("Integrations", "rows"): self.column(rows_synced),
             ("Integrations", "lost"): self.column(lambda each: each.share_failed),
@@ -196,6 +196,7 @@ class Expected:
             (table, "running"): self.column(self.age(lambda each: each.running_since), within=0.01),
             (table, "typical"): self.column(lambda each: each.typical_duration),
             (table, "next"): self.column(next_run, within=1),
+            (table, "lost"): self.column(nothing),
             (table, "overdue"): self.column(
                 lambda each: (
                     self.at - (each.script.next_run or 0)
@@ -259,16 +260,17 @@ class Expected:
             (facts, "interval"): self.column(lambda each: each.typical_interval),
             (facts, "duration"): self.column(lambda each: each.typical_duration),
             (facts, "rows"): self.column(lambda each: each.typical_rows),
-            (facts, "limit"): self.column(lambda each: each.stale_after),
+            (facts, "limit"): self.column(lambda each: each.stale_after, within=0.01),
             (facts, "next"): self.column(next_run, within=1),
         }
 
     def _speed(self) -> dict[tuple[str, str], Wanted]:
-        ages = "Age of the newest row, and of the last success"
+        ages = "Age of the newest row, and of the last delivery"
         return {
             (ages, "A"): self.of_each(self.age(lambda each: each.watermark), within=2),
-            (ages, "B"): self.of_each(self.age(lambda each: each.last_success), within=2),
-            (ages, "C"): self.of_each(lambda each: each.stale_after),
+            (ages, "B"): self.of_each(self.age(lambda each: each.last_delivery), within=2),
+            (ages, "C"): self.of_each(self.age(lambda each: each.last_success), within=2),
+            (ages, "D"): self.of_each(lambda each: each.stale_after, within=0.01),
             ("Run duration", "A"): self.of_each(lambda each: each.of_last(duration)),
             ("Run duration", "B"): self.of_each(
                 lambda each: (
@@ -312,6 +314,8 @@ class Expected:
             ("Not confirmed for an hour", "A"): {"": 0},
             ("Configuration", "A"): {"": 1},
             ("State writes failed", "A"): {"": 0},
+            ("Key and CA files", "A"): {"": 1},
+            ("Log lines dropped", "A"): {"": 0},
             ("Memory", "A"): lambda found: 2e7 < found[""] < 1e9,
             ("Processor", "A"): lambda found: 0 <= found[""] < 2,
             ("Instances", "instance"): {"": 1},
@@ -323,6 +327,11 @@ class Expected:
 def one(each: Known) -> float:
     """That there is one."""
     return 1.0
+
+
+def nothing(each: Known) -> float | None:
+    """What no integration has."""
+    return None
 
 
 def status_code(each: Known) -> float | None:

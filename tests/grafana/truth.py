@@ -49,18 +49,31 @@ class Known:
         return next(good, None)
 
     @property
+    def last_delivery(self) -> float | None:
+        """When a run last delivered rows: with success or partial."""
+        delivered = (Status.SUCCESS, Status.PARTIAL)
+        return next((run.finish for run in self.finished if run.status in delivered), None)
+
+    @property
     def since(self) -> float | None:
-        """The last success, else the begin of the history."""
-        starts = [run.start for run in self.runs if run.start is not None]
-        return self.last_success or min(starts, default=None)
+        """The last delivery, else the start of the history."""
+        return self.last_delivery or min(self._starts, default=None)
 
     @property
     def stale_after(self) -> float | None:
-        """Two typical intervals and durations, where there is a schedule."""
+        """Two intervals and typical durations, if there is a schedule.
+
+        The interval is the greater of the typical one and that of the schedule.
+        """
         interval, duration = self.typical_interval, self.typical_duration
         if self.script.next_run is None or interval is None or duration is None:
             return None
-        return max(900.0, 2 * interval + 2 * duration)
+        scheduled = self.script.next_run - max(self._starts)
+        return max(900.0, 2 * max(interval, scheduled) + 2 * duration)
+
+    @property
+    def _starts(self) -> list[float]:
+        return [run.start for run in self.runs if run.start is not None]
 
     @property
     def lateness(self) -> float | None:

@@ -29,7 +29,6 @@ class World:
         self.emails = self._failing()
         self.catalog = self._hanging()
         self.loyalty = self._hourly("loyalty-tiers", rows=300, last=90 * MINUTE)
-        self.loyalty.next_run = now - 30 * MINUTE
         self.events = self._hourly("events-s3", rows=50, last=3 * MINUTE, warehouse="s3")
         self.events.next_run = None
         self.consents = self._hourly("consent-flags", status="quarantined", rows=5, failed=1)
@@ -64,12 +63,12 @@ class World:
         last: float = 10 * MINUTE,
         warehouse: str = "snowflake",
     ) -> ScriptedIntegration:
-        """Five runs an hour apart; the last one finished `last` seconds ago."""
+        """Five runs that start an hour apart; the last one finished `last` seconds ago."""
         made = ScriptedIntegration(
             f"id-{name.partition(' ')[0]}",
             name,
             warehouse=warehouse,
-            next_run=self.now + HOUR - last,
+            next_run=self.now - last - takes + HOUR,
         )
         for number in range(4, -1, -1):
             finish = self.now - last - number * HOUR
@@ -86,7 +85,7 @@ class World:
     def _failing(self) -> ScriptedIntegration:
         """Five good runs, the last four hours ago, then three failed ones."""
         made = self._hourly("email-subscriptions", rows=240, last=4 * HOUR)
-        made.next_run = self.now + 40 * MINUTE
+        made.next_run = self.now + 30 * MINUTE
         for number in range(3, 0, -1):
             start = self.now - number * HOUR + 30 * MINUTE
             made.run(start, start + 10, "error", rows_synced=0, rows_failed=0)

@@ -101,8 +101,9 @@ def alertmanager(box: Inbox, folder: Path, per_minute: int = 10) -> Iterator[str
     example["templates"] = [str(CONFIGURATION.parent / path) for path in example["templates"]]
     _hastened(example["route"], per_minute)
     for receiver in example["receivers"]:
-        if receiver.pop("email_configs", None):
-            receiver["webhook_configs"] = [{"url": f"{box.url}/webhook", "send_resolved": True}]
+        if mails := receiver.pop("email_configs", None):
+            resolved = mails[0]["send_resolved"]
+            receiver["webhook_configs"] = [{"url": f"{box.url}/webhook", "send_resolved": resolved}]
     file = folder / "alertmanager.yml"
     file.write_text(yaml.safe_dump(example), "utf-8")
     port = free_port()

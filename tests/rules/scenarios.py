@@ -27,6 +27,7 @@ Change = Callable[[Story], Story]
 
 _STEP = re.compile(r"(?P<start>-?[\d.]+)(?P<by>[+-][\d.]+)?x(?P<times>\d+)")
 _UNITS = {"h": 60, "m": 1}
+_MILLISECONDS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def program(name: str) -> str:
@@ -61,6 +62,19 @@ def _expanded(part: str) -> Iterator[str]:
             yield f"{float(match['start']) + step * float(match['by'] or 0):g}".replace("e+0", "e")
     else:
         yield part
+
+
+def left_open(rules: str) -> str:
+    """The rules with ranges that leave out a sample exactly at their start.
+
+    Prometheus 3 reads `[5m]` so, Prometheus 2 includes that sample. Timestamps are whole
+    milliseconds, so a range that is a millisecond shorter has the same samples in both.
+    """
+
+    def shorter(window: re.Match[str]) -> str:
+        return f"[{int(window[1]) * _MILLISECONDS[window[2]] - 1}ms]"
+
+    return re.sub(r"\[(\d+)([mhd])\]", shorter, rules)
 
 
 def judged(tests: list[Story], folder: Path, rules: Path = RULE_FILE) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ import yaml
 from tests.e2e.processes import eventually
 from tests.rules.alertmanager import CONFIGURATION, alertmanager, configuration, inbox
 from tests.rules.scenarios import RULE_FILE, minute, program
+from tools.prometheus_rules.thresholds import DAY, Thresholds
 
 GROUPS = yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 SEVERITY = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
 RECEIVERS = {"critical": "data-on-call", "warning": "data-tickets", "info": "nobody"}
+ONCE = "BrazeCDIScheduleLost"
+"""Of low severity, and reported once."""
 TEMPLATES = CONFIGURATION.parent / "templates" / "*.tmpl"
 
 
@@ -35,8 +40,8 @@ def test_amtool_accepts_the_configuration() -> None:
 
 @pytest.mark.parametrize("severity", RECEIVERS)
 def test_each_severity_has_its_receiver(severity: str) -> None:
-    """Critical alerts call somebody, warnings become tickets, info goes to nobody."""
-    alerts = [name for name, of in SEVERITY.items() if of == severity]
+    """Critical alerts call somebody, warnings become tickets, info goes to nobody but for one."""
+    alerts = [name for name, of in SEVERITY.items() if of == severity and name != ONCE]
     assert alerts
     for alert in alerts:
         _amtool(
@@ -48,6 +53,56 @@ def test_each_severity_has_its_receiver(severity: str) -> None:
             f"alertname={alert}",
             f"severity={severity}",
         )
+
+
+def test_a_lost_schedule_is_notified_once() -> None:
+    """Somebody receives it; it ends before it would be repeated, and its end is not sent."""
+    _amtool(
+        *("config", "routes", "test", f"--config.file={CONFIGURATION}"),
+        *("--verify.receivers=data-notices", f"alertname={ONCE}", f"severity={SEVERITY[ONCE]}"),
+    )
+    routes = configuration()["route"]["routes"][0]["routes"]
+    (repeat,) = (each["repeat_interval"] for each in routes if each["receiver"] == "data-notices")
+    days = int(repeat.removesuffix("d"))
+    assert Thresholds().schedule_lost_for + 60 * _kept(ONCE) < days * DAY
+    assert days < 5, "Alertmanager forgets after 120 hours what it has sent"
+
+
+def test_a_page_delays_the_notice_of_a_lost_schedule_and_does_not_swallow_it(
+    tmp_path: Path,
+) -> None:
+    """An integration that was late when it was paused: the page resolves, then comes the notice."""
+    (late,) = _of_integration("BrazeCDISyncLate", "production", "8d42")
+    (lost,) = _of_integration(ONCE, "production", "8d42")
+    page, over, notice = (
+        ("firing", late["alertname"]),
+        ("resolved", late["alertname"]),
+        ("firing", ONCE),
+    )
+    with inbox() as box, alertmanager(box, tmp_path) as address:
+
+        def post(*alerts: dict[str, Any]) -> None:
+            httpx.post(f"{address}/api/v2/alerts", json=alerts).raise_for_status()
+
+        def notified(*expected: tuple[str, str]) -> None:
+            eventually(
+                lambda: sorted(each[:2] for each in box.notifications()) == sorted(expected),
+                f"{expected} are sent, and nothing else",
+            )
+
+        post({"labels": late}, {"labels": lost})
+        notified(page)
+        post({"labels": late, "endsAt": _now()})
+        notified(page, over, notice)
+        post({"labels": lost, "endsAt": _now()})
+        eventually(lambda: httpx.get(f"{address}/api/v2/alerts").json() == [], "all is over")
+        # More than a group interval, in which the end would have been sent.
+        time.sleep(3)
+        notified(page, over, notice)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def test_what_is_not_ours_goes_to_nobody() -> None:
@@ -68,6 +123,13 @@ def test_inhibitions(tmp_path: Path) -> None:
         *_of_integration("BrazeCDIRowsFailing", "production", "77aa"),
         *_of_integration("BrazeCDIRowsFailing", "production", "c0de"),
         *_of_integration("BrazeCDISyncLate", "europe", "8d42"),
+        *_of_integration("BrazeCDIScheduleLost", "production", "8d42"),
+        *_of_integration("BrazeCDIUnknownStatus", "production", "8d42"),
+        *_of_integration("BrazeCDIWatermarkInFuture", "production", "77aa"),
+        {"alertname": "BrazeCDIListUnreadable", "workspace": "europe", "severity": "warning"},
+        {"alertname": "BrazeCDIListUnreadable", "workspace": "production", "severity": "warning"},
+        {"alertname": "BrazeCDIFileReloadFailed", "workspace": "asia", "severity": "warning"},
+        {"alertname": "BrazeCDILogLinesDropped", "instance": "a", "severity": "info"},
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
         {"alertname": "BrazeCDIApiUnauthorized", "workspace": "asia", "severity": "critical"},
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "asia", "severity": "critical"},
@@ -78,7 +140,11 @@ def test_inhibitions(tmp_path: Path) -> None:
         ("BrazeCDISyncFailing", "production", "8d42"),
         ("BrazeCDISyncSlow", "production", "8d42"),
         ("BrazeCDIRowsFailing", "production", "77aa"),
+        ("BrazeCDIScheduleLost", "production", "8d42"),
+        ("BrazeCDIUnknownStatus", "production", "8d42"),
         ("BrazeCDISyncLate", "europe", "8d42"),
+        ("BrazeCDIListUnreadable", "europe", None),
+        ("BrazeCDIFileReloadFailed", "asia", None),
         ("BrazeCDIApiUnreachable", "asia", None),
     }
 
@@ -112,7 +178,10 @@ def _kept(alert: str) -> int:
 def test_what_is_muted_ends_no_earlier_than_what_mutes_it() -> None:
     """The end of a ticket that a page has muted is told too, so that the next one is as well."""
     muting = ("SyncLate", "SyncConfigError", "SyncFailed", "SyncFailing")
-    muted = ("ScheduledSyncMissed", "SyncStuck", "RowsFailing", "SourceDataStale")
+    muted = (
+        *("ScheduledSyncMissed", "SyncStuck", "ScheduleLost", "RowsFailing", "SourceDataStale"),
+        *("UnknownStatus", "WatermarkInFuture"),
+    )
     kept = {_kept(f"BrazeCDI{name}") for name in (*muting, *muted)}
     assert len(kept) == 1
     group = next(each for each in GROUPS if each["name"] == "braze-cdi-runs")
@@ -169,7 +238,7 @@ def _alert(name: str, status: str = "firing") -> dict[str, Any]:
         },
         "annotations": {
             "summary": "Data for Braze workspace production is late",
-            "description": f"{name}: no successful run for 2h 11m 0s (late after 2h 0m 0s).",
+            "description": f"{name}: no delivery for 2h 11m 0s (late after 2h 0m 0s).",
             "action": "See in Braze why the last run failed.",
             "runbook_url": "https://runbooks.example.com/BrazeCDISyncLate.md",
             "dashboard_url": f"https://grafana.example.com/d/x?a=1&name={name}",
@@ -211,7 +280,7 @@ def test_the_mail_says_what_happened_to_whom_and_what_to_do(tmp_path: Path) -> N
         """\
 Data for Braze workspace production is late.
 
-* orders: no successful run for 2h 11m 0s (late after 2h 0m 0s).
+* orders: no delivery for 2h 11m 0s (late after 2h 0m 0s).
   Alert since 2026-11-24 05:11 UTC.
   https://grafana.example.com/d/x?a=1&name=orders
 
@@ -237,10 +306,10 @@ def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
     """A name is text: in a mail it is no markup, in the chat it pings nobody."""
     alerts = [_alert("<!channel><script>"), _alert("<!here>", "resolved")]
     page = _rendered("html", alerts, tmp_path)
-    assert "&lt;!channel&gt;&lt;script&gt;: no successful run" in page
+    assert "&lt;!channel&gt;&lt;script&gt;: no delivery" in page
     assert "<script" not in page
     chat = _rendered("chat", alerts, tmp_path)
-    assert "&lt;!channel&gt;&lt;script&gt;: no successful run" in chat
+    assert "&lt;!channel&gt;&lt;script&gt;: no delivery" in chat
     assert "• &lt;!here&gt;: over, from" in chat
     title = _rendered("chat_title", alerts, tmp_path)
     assert title.endswith("is late: &lt;!channel&gt;&lt;script&gt;")
@@ -251,7 +320,7 @@ def test_of_many_twenty_are_told(template: str, tmp_path: Path) -> None:
     """A message stays short: three names in its subject, twenty in its text, and how many."""
     alerts = [_alert(f"sync-{number}") for number in range(25)]
     text = _rendered(template, alerts, tmp_path)
-    assert text.count(": no successful run for") == 20
+    assert text.count(": no delivery for") == 20
     assert "These are 20 of 25." in text
     title = _rendered("title", alerts, tmp_path)
     assert title.endswith("is late: sync-0, sync-1, sync-2 … (25)")

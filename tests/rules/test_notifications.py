@@ -180,9 +180,9 @@ def test_one_notification_of_one_broken_thing(tmp_path: Path) -> None:
                 f"{alert} is {status}",
             )
 
-        holds('braze_cdi_last_success_timestamp_seconds{integration_name="orders"}')
+        holds('braze_cdi_last_delivery_timestamp_seconds{integration_name="orders"}')
         europe.appear()
-        holds('count(braze_cdi_last_success_timestamp_seconds{workspace="europe"}) == 50')
+        holds('count(braze_cdi_last_delivery_timestamp_seconds{workspace="europe"}) == 50')
         assert box.notifications() == []
         assert time.time() < europe.late_at
 
@@ -190,7 +190,7 @@ def test_one_notification_of_one_broken_thing(tmp_path: Path) -> None:
         production.status = "error"
         told("firing", "BrazeCDISyncLate")
         told("firing", "BrazeCDIApiUnreachable")
-        by_the_clock = "time() - braze_cdi_last_success_timestamp_seconds > 906"
+        by_the_clock = "time() - braze_cdi_last_delivery_timestamp_seconds > 906"
         holds(f"count({by_the_clock}) == 50")
 
         production.status = "success"
@@ -215,8 +215,8 @@ def _reads_well(box: Inbox) -> None:
     late = messages["Act now: Data for Braze workspace production is late: orders"]
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.match(
-        r"• orders: no successful run for \d+\.?\d*s \(late after 3s\); "
-        rf"last success at {when}\. Last run: error; \d+ failed runs in a row\.\n"
+        r"• orders: no delivery \(success or partial\) for \d+\.?\d*s \(late after 3s\); "
+        rf"last delivery at {when}\. Last run: error; \d+ failed runs in a row\.\n"
         rf"   alert since {when}",
         late,
     ), late

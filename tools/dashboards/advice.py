@@ -31,7 +31,7 @@ def advice() -> Section:
         "What do I do?",
         [
             line(
-                13,
+                16,
                 words("What a status means", about, _statuses()),
                 words("Runbooks", about, _runbooks()),
                 words("Where to look", about, _FIND),

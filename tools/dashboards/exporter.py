@@ -24,13 +24,15 @@ WARN: tuple[Step, ...] = ((None, BLUE), (1, YELLOW))
 
 def exporter() -> Section:
     """Collapsed, since nothing here is about the data."""
-    faults = (_invalid(), _gaps(), _unread(), _unconfirmed(), _reload(), _state())
+    about_data = (_invalid(), _gaps(), _unread(), _unconfirmed())
+    about_itself = (_reload(), _files(), _state(), _dropped())
     return Section(
         "Are we near Braze's API limit? Is the exporter well?",
         [
             line(8, _limit(), _requests(), _waiting()),
             line(8, _refresh(), _request(), _pending()),
-            line(4, *faults),
+            line(4, *about_data),
+            line(4, *about_itself),
             line(7, _memory(), _processor(), _instances(), widths=(6, 6, 12)),
         ],
         collapsed=True,
@@ -228,6 +230,40 @@ def _state() -> Panel:
             "see whether the disk is full or read-only.",
         ),
         f"sum(increase({catalog.STATE_WRITES_FAILED.name}[{RANGE}]))",
+        mappings=[NONE],
+    )
+
+
+def _files() -> Panel:
+    newest = f"min(last_over_time({_of_endpoints(catalog.FILE_RELOAD_SUCCESSFUL)}[{LOOKBACK}]))"
+    none_named = f"max(last_over_time({catalog.BUILD_INFO.name}[{LOOKBACK}]))"
+    return tile(
+        "Key and CA files",
+        About(
+            "Whether the newest version of each file that the configuration names (`api_key_file`, "
+            "`ca_file`) is in use.",
+            "1 when all are, or none is named; else 0.",
+            "old version: a file was replaced by one that cannot be used, and its last good "
+            "version stays in use.",
+            "see the exporter's log: it names the file and the reason.",
+        ),
+        f"{newest}\nor\n  {none_named}",
+        unit="none",
+        mappings=[coded({1: ("✔ in use", BLUE), 0: ("✖ old version", VERMILION)})],
+    )
+
+
+def _dropped() -> Panel:
+    return tile(
+        "Log lines dropped",
+        About(
+            "Log lines that could not be written to stderr, of all instances.",
+            "lines in the time range.",
+            "any: the log lacks lines; metrics are not affected.",
+            "see whether the program that reads the exporter's stderr runs and keeps up.",
+        ),
+        f"sum(increase({catalog.LOG_LINES_DROPPED.name}[{RANGE}]))",
+        colours=WARN,
         mappings=[NONE],
     )
 

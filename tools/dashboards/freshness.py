@@ -16,9 +16,10 @@ def freshness() -> Section:
     late = tile(
         "Late",
         About(
-            "Integrations whose last success is older than they may be: `stale_after` of the "
-            "configuration, else two typical intervals and durations. Misconfigured ones count, "
-            "too. Ages are measured to when an integration was last confirmed, as in the alerts.",
+            "Integrations whose last delivery (success or partial) is older than it may be: "
+            "`stale_after` of the configuration, else derived from schedule and durations. "
+            "Misconfigured ones count, too. Ages are measured to when an integration was last "
+            "confirmed, as in the alerts.",
             "integrations.",
             "any: campaigns use old data.",
             "see the top of the table below; tell the campaign team.",
@@ -74,9 +75,9 @@ def _integrations() -> Panel:
     return table_of(
         "Integrations",
         About(
-            "Each integration, the latest first: *age ÷ limit* is the age of its last success in "
-            "terms of what it may be, late above 100 %. *status*, *rows* and *failed* are of the "
-            "last finished run.",
+            "Each integration, the latest first: *age ÷ limit* is the age of its last delivery "
+            "(success or partial) in terms of what it may be, late above 100 %. *status*, *rows* "
+            "and *failed* are of the last finished run.",
             "each column's own: share, time, runs, rows.",
             "an age above 100 %; a config error; failures in a row.",
             "click the name: its own dashboard shows since when and what else changed.",
@@ -88,7 +89,7 @@ def _integrations() -> Panel:
         Column(
             "late",
             "age ÷ limit",
-            column(both("/", NOW.success_age, NOW.stale_after)),
+            column(both("/", NOW.delivery_age, NOW.stale_after)),
             "percentunit",
             110,
             absent="never late",
@@ -97,8 +98,8 @@ def _integrations() -> Panel:
         ),
         Column(
             "age",
-            "last success ago",
-            column(f"time() - {NOW.newest(catalog.LAST_SUCCESS)}"),
+            "last delivery ago",
+            column(f"time() - {NOW.newest(catalog.LAST_DELIVERY)}"),
             "s",
             130,
             absent="none known",

@@ -74,12 +74,13 @@ def _tiles() -> list[Panel]:
     late = tile(
         "Age ÷ limit",
         About(
-            "Age of the last success in terms of what it may be; of several, the highest.",
+            "Age of the last delivery (success or partial) in terms of what it may be; of several, "
+            "the highest.",
             "share; late above 100 %.",
             "above 100 %: campaigns use old data.",
             "see below since when; tell the campaign team.",
         ),
-        f"max(\n{both('/', NOW.success_age, NOW.stale_after)}\n)",
+        f"max(\n{both('/', NOW.delivery_age, NOW.stale_after)}\n)",
         unit="percentunit",
         colours=((None, BLUE), (0.75, YELLOW), (1, VERMILION)),
     )
@@ -146,7 +147,7 @@ def _facts() -> Panel:
         "What it is",
         About(
             "What Braze says of the integration, and what is typical for it: medians of its last "
-            "20 runs. *late after*: the age of the last success at which it counts as late.",
+            "20 runs. *late after*: the age of the last delivery at which it counts as late.",
             "each column's own: time, rows.",
             "a status other than active.",
             "the ID is the last part of the integration's address in Braze.",
@@ -168,7 +169,7 @@ def _facts() -> Panel:
             column(f"{NOW.newest(catalog.NEXT_SCHEDULED_SYNC)} * 1000"),
             "dateTimeFromNow",
             110,
-            absent="event-driven",
+            absent="no schedule",
         ),
         sort="integration",
     )
@@ -247,17 +248,20 @@ def _volume() -> Section:
 
 def _watermark() -> Section:
     ages = lines(
-        "Age of the newest row, and of the last success",
+        "Age of the newest row, and of the last delivery",
         About(
-            "How old the newest row is that Braze has (the watermark), and how long ago the last "
-            "run succeeded; dashed, the age at which the integration is late.",
-            "time.",
-            "the newest row ages while runs succeed: the warehouse is not refreshed, Braze is "
-            "fine. Both age: runs fail or do not start.",
-            "the one: ask who fills the table. Both: see the status above.",
+            "How old the newest row is that Braze has (the watermark), how long ago the last run "
+            "delivered rows (success or partial), and how long ago one succeeded; dashed, the age "
+            "at which the integration is late.",
+            "time; below zero, the newest row is in the future.",
+            "the newest row ages while runs deliver: the warehouse is not refreshed, Braze is "
+            "fine. All age: runs fail or do not start. Only the last success ages: each run loses "
+            "rows. Below zero: Braze skips rows that are older than its newest.",
+            "the newest row: ask who fills the table. All: see the status above.",
         ),
         "s",
         Query(f"time() - {per_integration(catalog.WATERMARK)}", f"{NAME}, newest row"),
+        Query(f"time() - {per_integration(catalog.LAST_DELIVERY)}", f"{NAME}, last delivery"),
         Query(f"time() - {per_integration(catalog.LAST_SUCCESS)}", f"{NAME}, last success"),
         Query(per_integration(catalog.STALE_AFTER), f"{NAME}, late", dashed=True),
         right=True,

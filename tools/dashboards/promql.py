@@ -36,8 +36,10 @@ WEEK_AGO = "offset 1w"
 SHOWN = 20
 """Integrations in a timeline: more lines than these nobody can read."""
 
-REASON_CODES = {reason: code for code, reason in enumerate(REASONS, start=2)}
-"""Why a workspace cannot be read; 0 is readable, 1 not readable and no reason known."""
+READABLE, LIST_UNREADABLE, UNREADABLE = 0, 1, 2
+"""Whether a workspace can be read; the highest is unreadable for no known reason."""
+REASON_CODES = {reason: code for code, reason in enumerate(REASONS, start=UNREADABLE + 1)}
+"""Why a workspace cannot be read."""
 
 
 class Chosen(Conditions):
@@ -49,8 +51,8 @@ class Chosen(Conditions):
 
     @property
     def late(self) -> str:
-        """The last success is older than it may be."""
-        return f"{self.success_age}\n> {self.stale_after}"
+        """The last delivery is older than it may be."""
+        return f"{self.delivery_age}\n> {self.stale_after}"
 
     @property
     def overdue(self) -> str:
@@ -173,14 +175,22 @@ def share_failed(failed: str, synced: str) -> str:
 
 
 def workspace_state() -> str:
-    """0 readable, the code of a reason, or 1; one instance that reads it is enough."""
+    """Readable, its list unreadable, or the code of a reason; one instance that reads is enough."""
     up = of_workspace(catalog.UP)
+    listed = f"{of_workspace(catalog.LIST_READABLE)} == 0"
     refused = [
         (f"last_over_time({_reason(reason)}[{LOOKBACK}])", code)
         for reason, code in REASON_CODES.items()
     ]
     why = _worst(refused, catalog.WORKSPACE)
-    return f"0 * ({up} == 1)\nor\n{indented(why)}\nor\n  1 + {up}"
+    readable = f"{READABLE} * ({up} == 1)"
+    choices = (
+        both("unless on (workspace)", readable, listed),
+        both("and on (workspace)", f"{LIST_UNREADABLE} + {readable}", listed),
+        indented(why),
+        f"  {UNREADABLE} + {up}",
+    )
+    return "\nor\n".join(choices)
 
 
 def _reason(reason: str) -> str:

@@ -48,9 +48,12 @@ def _schedule() -> Panel:
         "Runs under way, and next runs",
         About(
             "What runs and since when, beside how long it typically takes; when the next run is "
-            "scheduled, and by how much one is overdue. *event-driven*: Braze lists no schedule.",
+            "scheduled, and by how much one is overdue. *no schedule*: Braze lists no next run, as "
+            "for event-driven and paused integrations; *schedule lost*: since when, if it had one "
+            "within the last 7 days.",
             "time.",
-            "*running for* far above *typically*; *overdue by* without anything running.",
+            "*running for* far above *typically*; *overdue by* without anything running; *schedule "
+            "lost* that nobody knows of.",
             "look at the query in the warehouse, or whether the integration is paused in Braze.",
         ),
         Rows("integration", KNOWN, "integration_id"),
@@ -72,9 +75,16 @@ def _schedule() -> Panel:
             column(f"{scheduled} * 1000"),
             "dateTimeFromNow",
             140,
-            absent="event-driven",
+            absent="no schedule",
         ),
-        Column("overdue", "overdue by", column(NOW.overdue), "s", 120, decimals=1),
+        Column(
+            "lost",
+            "schedule lost",
+            column(f"{NOW.newest(catalog.SCHEDULE_LOST)} * 1000"),
+            "dateTimeFromNow",
+            120,
+        ),
+        Column("overdue", "overdue by", column(NOW.overdue), "s", 100, decimals=1),
         Column(
             "finished",
             "last finish ago",

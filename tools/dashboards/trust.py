@@ -4,10 +4,13 @@ from cdi_exporter import catalog
 from tools.dashboards.layout import Section, line
 from tools.dashboards.panels import NONE, About, Panel, coded, tile
 from tools.dashboards.promql import (
+    LIST_UNREADABLE,
     LOOKBACK,
     NOW,
     RANGE,
+    READABLE,
     REASON_CODES,
+    UNREADABLE,
     WORKSPACE,
     count,
     count_by_workspace,
@@ -36,7 +39,11 @@ WORDS = {
 """Why a workspace cannot be read, in few words."""
 
 STATES = coded(
-    {0: ("✔ readable", BLUE), 1: ("✖ not readable", VERMILION)}
+    {
+        READABLE: ("✔ readable", BLUE),
+        LIST_UNREADABLE: ("◐ list not readable", YELLOW),
+        UNREADABLE: ("✖ not readable", VERMILION),
+    }
     | {code: (f"✖ {WORDS[reason]}", VERMILION) for reason, code in REASON_CODES.items()}
 )
 
@@ -117,8 +124,9 @@ def _workspaces() -> Panel:
             "refresh was; how many integrations it has, how many are late, and how many failed "
             "last; what is left of the scarcer API limit; history reads that wait.",
             "each column's own: time, numbers, share of the limit.",
-            "not readable, or an age of more than a few scrape intervals. Reads that wait for "
-            "long: the request budget is too small for this scrape interval.",
+            "not readable, or an age of more than a few scrape intervals. *list not readable*: new "
+            "integrations are not discovered. Reads that wait for long: the request budget is too "
+            "small for this scrape interval.",
             "the exporter's status page says what to do about each reason.",
         ),
         Rows("pending", pending, "workspace"),

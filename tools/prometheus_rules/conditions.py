@@ -49,15 +49,17 @@ class Conditions:
         return f"{self.newest(catalog.LAST_SYNC_STATUS, matcher)} == 1"
 
     @property
-    def success_age(self) -> str:
-        """Age of the last success, else of the history, where it is known when that is late.
+    def delivery_age(self) -> str:
+        """Age of the last delivery, else of the history, if it is known when that is late.
 
-        At the last confirmation; what was backfilled has none, there it is the age just then.
-        So it is for what was never confirmed, but not while its workspace cannot be read.
+        A delivery is a run with status success or partial: its rows are in Braze. The age is
+        measured at the last confirmation. Backfilled data has no confirmation, so it is measured
+        at the present moment; so is data that was never confirmed, unless its workspace cannot be
+        read.
         """
-        success = self.newest(catalog.LAST_SUCCESS)
+        delivery = self.newest(catalog.LAST_DELIVERY)
         start = self.newest(catalog.HISTORY_START)
-        since = bracketed(both("or", success, start))
+        since = bracketed(both("or", delivery, start))
         down = f"{highest(catalog.UP, self.limits.api_window)} == 0"
         now = bracketed(f"0 * {self.stale_after} + time()\nunless on (workspace)\n  {down}")
         then = bracketed(both("or", self.confirmed, now))
@@ -75,8 +77,8 @@ class Conditions:
 
     @property
     def fresh(self) -> str:
-        """It has succeeded, and not too long ago."""
-        return f"{self.age(self.newest(catalog.LAST_SUCCESS))}\n<= {self.stale_after}"
+        """The last delivery is not too long ago."""
+        return f"{self.age(self.newest(catalog.LAST_DELIVERY))}\n<= {self.stale_after}"
 
     @property
     def failed_and_rare(self) -> str:

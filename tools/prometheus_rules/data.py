@@ -7,6 +7,7 @@ from tools.prometheus_rules.promql import (
     PRESENCE,
     both,
     bracketed,
+    highest,
     increase,
     indented,
     newest,
@@ -27,6 +28,7 @@ def data_alerts(limits: Thresholds) -> tuple[Alert, ...]:
         _slow(conditions, facts),
         _rows_unusual(conditions, facts),
         _unknown_status(conditions, facts),
+        _watermark_in_future(conditions, facts),
     )
 
 
@@ -84,7 +86,7 @@ def _source_stale(conditions: Conditions, facts: Facts) -> Alert:
         keep="15m",
         summary=f"Syncs into {INTO} succeed, but bring no new data",
         description=f"{NAME}: the newest row in Braze was {AGE} old when it was last looked at, "
-        f"updated at {facts.of_integration(catalog.WATERMARK, TIME)}; {facts.last_success()}.",
+        f"updated at {facts.of_integration(catalog.WATERMARK, TIME)}; {facts.last_delivery()}.",
         action="Braze is fine: see whether the job that fills the source table still runs, and "
         "whether it sets UPDATED_AT.",
         dashboard=OF_INTEGRATION,
@@ -136,15 +138,41 @@ def _unknown_status(conditions: Conditions, facts: Facts) -> Alert:
     counted = increase(catalog.SYNCS, "1h", 'status="unknown"', catalog.INTEGRATION)
     return Alert(
         name="UnknownStatus",
-        severity="info",
+        severity="warning",
         expr=f"{conditions.status('unknown')}\nor\n  {counted} > 0",
         held="5m",
+        keep="15m",
         summary=f"Syncs into {INTO} ended with a status that cdi-exporter does not know",
         description=f"{NAME}: a run ended with a status other than success, partial, error and "
-        f"config_error; {facts.last_success()}.",
-        action="See in Braze what it calls the run; update cdi-exporter.",
+        f"config_error; {facts.last_delivery()}.",
+        action="See in Braze's sync log what the run is called and whether its rows arrived; then "
+        "update cdi-exporter.",
         dashboard=OF_INTEGRATION,
-        means="Braze added a status since this exporter was written.",
+        means="The last run, or one of the last hour, has a status that this exporter does not "
+        "know.",
+    )
+
+
+def _watermark_in_future(conditions: Conditions, facts: Facts) -> Alert:
+    # A frequent sync soon shows another watermark: a quarter of an hour is the time that a ticket
+    # waits in Alertmanager.
+    highest_mark = highest(catalog.WATERMARK, "15m")
+    ahead = number(conditions.limits.watermark_ahead)
+    return Alert(
+        name="WatermarkInFuture",
+        severity="warning",
+        expr=f"{highest_mark} - time()\n> {ahead}",
+        held="5m",
+        keep="15m",
+        summary=f"The watermark of syncs into {INTO} is in the future",
+        description=f"{NAME}: Braze reported a newest row (last_timestamp_synced) that is {AGE} "
+        f"in the future; {facts.last_delivery()}. Braze does not sync rows that are older than its "
+        "newest row.",
+        action="Look in the source table for rows whose UPDATED_AT is in the future, or in local "
+        "time instead of UTC, and correct them; then let the rows that were skipped sync again, as "
+        "the runbook says.",
+        dashboard=OF_INTEGRATION,
+        means="A run reported a newest row (`last_timestamp_synced`) whose time is in the future.",
     )
 
 

@@ -1,7 +1,7 @@
 """Alerts on the exporter itself."""
 
 from cdi_exporter import catalog
-from tools.prometheus_rules.facts import OVERVIEW, Facts
+from tools.prometheus_rules.facts import OF_WORKSPACE, OVERVIEW, Facts
 from tools.prometheus_rules.promql import increase, newest, number
 from tools.prometheus_rules.rule import Alert, Group
 from tools.prometheus_rules.thresholds import Thresholds
@@ -66,6 +66,9 @@ def _health(limits: Thresholds) -> tuple[Alert, ...]:
         f"{newest(metric, limits.lookback, labels=INSTANCE)} == 0"
         for metric in (catalog.CONFIG_RELOAD_SUCCESSFUL, catalog.WEB_CONFIG_RELOAD_SUCCESSFUL)
     )
+    file_labels = (*INSTANCE, *catalog.FILE_RELOAD_SUCCESSFUL.labels)
+    unusable = newest(catalog.FILE_RELOAD_SUCCESSFUL, limits.lookback, labels=file_labels)
+    dropped = increase(catalog.LOG_LINES_DROPPED, "1h", labels=INSTANCE)
     writes = increase(catalog.STATE_WRITES_FAILED, "15m", labels=INSTANCE)
     return (
         Alert(
@@ -96,5 +99,35 @@ def _health(limits: Thresholds) -> tuple[Alert, ...]:
             "write the file; its log has the reason.",
             dashboard=OVERVIEW,
             means="Writes to the state file fail, so that counters stand still.",
+        ),
+        Alert(
+            name="FileReloadFailed",
+            severity="warning",
+            expr=f"{unusable} == 0",
+            held="5m",
+            keep="10m",
+            summary="cdi-exporter cannot use a key or certificate file of Braze workspace "
+            "{{ $labels.workspace }}",
+            description=f"{_WHERE} cannot use the {Facts(limits).kind_of_file()} of workspace "
+            "{{ $labels.workspace }} and continues with its last good version. The workspace "
+            "becomes unreadable when Braze or a proxy no longer accepts that version.",
+            action="Read the exporter's log: it names the file and the reason. Correct the file; "
+            "no restart is needed.",
+            dashboard=OF_WORKSPACE,
+            means="A file that the configuration names (`api_key_file`, `ca_file`) was changed and "
+            "cannot be used; its last good version stays in use.",
+        ),
+        Alert(
+            name="LogLinesDropped",
+            severity="info",
+            expr=f"{dropped} > 0",
+            held="",
+            summary="cdi-exporter drops log lines",
+            description=f"{_WHERE} could not write all of its log lines to stderr within the last "
+            "hour. Metrics and scrapes are not affected.",
+            action="See whether the program that reads the exporter's stderr (journald, the "
+            "container runtime, a log shipper) runs and keeps up.",
+            dashboard=OVERVIEW,
+            means="Log lines could not be written to stderr and were dropped.",
         ),
     )

@@ -37,6 +37,9 @@ REASONS = {
 """Values of the label `reason`, in words."""
 
 
+FILES = {"api_key": "file with the API key", "ca_file": "CA bundle (ca_file)"}
+"""Values of the label `kind`, in words."""
+
 NO_REASON = (
     "no request failed, but no refresh comes to its end: they wait for the API rate limit, "
     "which something else spends, or the exporter hangs"
@@ -91,12 +94,23 @@ class Facts:
         runs = f"{{{{ if eq ({VALUE}) 1.0 }}}} failed run{{{{ else }}}} failed runs in a row"
         return self._asked(query, labels, f"; {COUNT}{runs}{{{{ end }}}}", "")
 
-    def last_success(self) -> str:
-        """When this integration last succeeded, or since when it has not."""
+    def last_delivery(self) -> str:
+        """When rows of this integration last arrived in Braze, or since when none have."""
         never = self.of_integration(
-            catalog.HISTORY_START, f"none since its history began at {TIME}", "none is known"
+            catalog.HISTORY_START,
+            f"no delivery since its history began at {TIME}",
+            "no delivery is known",
         )
-        return self.of_integration(catalog.LAST_SUCCESS, f"last success at {TIME}", never)
+        return self.of_integration(catalog.LAST_DELIVERY, f"last delivery at {TIME}", never)
+
+    def list_answer(self) -> str:
+        """The most frequent failure of requests for this workspace's list, as a sentence."""
+        labels = ("workspace",)
+        matchers = 'workspace=%q,endpoint="integrations",code!="200"'
+        requests = selector(catalog.API_REQUESTS, matchers) + "[1h]"
+        query = f"topk(1, max by (code) (increase({requests})) > 0)"
+        found = ' Most frequent failure of these requests: {{ . | first | label "code" }}.'
+        return self._asked(query, labels, found, "")
 
     def next_run(self) -> str:
         """When this integration runs next, as far as the list tells."""
@@ -135,6 +149,13 @@ class Facts:
         labels = ("job", "instance")
         query = f"max({self._newest(catalog.CONFIG_RELOAD_SUCCESSFUL, labels)}) == 0"
         return self._asked(query, labels, "configuration", "web configuration (--web.config.file)")
+
+    def kind_of_file(self) -> str:
+        """Which file cannot be used, in words."""
+        choices = "{{ else if ".join(
+            f'eq $labels.kind "{kind}" }}}}{words}' for kind, words in FILES.items()
+        )
+        return f"{{{{ if {choices}{{{{ else }}}}file{{{{ end }}}}"
 
     def reason(self) -> str:
         """Why this workspace cannot be read, in words."""

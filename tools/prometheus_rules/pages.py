@@ -30,9 +30,12 @@ _INTRODUCTION = f"""\
 Paged once, with the reason. Each name begins with `BrazeCDI`; each alert has a page that says
 what it means for the campaign team, how to confirm it, the likely causes and what to do.
 
-- **critical**: act now. **warning**: a ticket. **info**: shown in Grafana, sent to nobody.
-- *late* is each integration's own measure, `braze_cdi_stale_after_seconds`: configured, or two
-  of its typical intervals and durations. One rule serves 5-minute and monthly syncs alike.
+- **critical**: act now. **warning**: a ticket. **info**: shown in Grafana, sent to nobody, except
+  `ScheduleLost`: one mail. Who receives what is set in Alertmanager; this describes the example.
+- *late*: the last delivery is older than `braze_cdi_stale_after_seconds`. A delivery is a run with
+  status success or partial: its rows are in Braze. Without any delivery, the age is counted from
+  the start of the known history. The limit is each integration's own, configured or derived from
+  its schedule and durations: one rule serves 5-minute and monthly syncs alike.
 - Ages are measured to when an integration's data was last confirmed. While Braze cannot be
   read, nothing becomes late and nothing seems mended: `ApiUnreachable` is the one alert.
 - Integrations without a schedule (event-driven) are never late or missed; they do alert on

@@ -30,7 +30,7 @@ def service_levels(limits: Thresholds) -> Group:
     conditions = Conditions(limits)
     # What nobody could see is neither fresh nor late: it does not count.
     fresh = (
-        f"{conditions.success_age}\n<= bool {conditions.stale_after}"
+        f"{conditions.delivery_age}\n<= bool {conditions.stale_after}"
         f"{conditions.unless(conditions.unconfirmed)}"
     )
     rules = (
@@ -47,8 +47,8 @@ def service_levels(limits: Thresholds) -> Group:
         Recording(
             FRESH,
             fresh,
-            "1 while the last success is younger than `stale_after`, else 0; absent where that "
-            "was not confirmed for an hour",
+            "1 while the last delivery (success or partial) is younger than `stale_after`, else 0; "
+            "absent where that was not confirmed for an hour",
         ),
         Recording(
             "integration:braze_cdi_fresh:avg30d",

@@ -22,11 +22,12 @@ def sync_alerts(limits: Thresholds) -> tuple[Alert, ...]:
         _failing(conditions, facts),
         _missed(conditions, facts),
         _stuck(conditions, facts),
+        _schedule_lost(conditions, facts),
     )
 
 
 def _late(conditions: Conditions, facts: Facts) -> Alert:
-    late = f"{conditions.success_age}\n> {conditions.stale_after}"
+    late = f"{conditions.delivery_age}\n> {conditions.stale_after}"
     stale_after = facts.of_integration(catalog.STALE_AFTER, f" (late after {DURATION})")
     return Alert(
         name="SyncLate",
@@ -35,12 +36,13 @@ def _late(conditions: Conditions, facts: Facts) -> Alert:
         held="10m",
         keep="15m",
         summary=f"Data for {INTO} is late",
-        description=f"{NAME}: no successful run for {AGE}{stale_after}; {facts.last_success()}. "
-        f"Last run: {facts.status()}{facts.failures()}.",
+        description=f"{NAME}: no delivery (success or partial) for {AGE}{stale_after}; "
+        f"{facts.last_delivery()}. Last run: {facts.status()}{facts.failures()}.",
         action="See in Braze why the last run failed, or whether one ran at all; tell the "
         "campaign team that this audience data is old.",
         dashboard=OF_INTEGRATION,
-        means="The last success is older than the integration's own `stale_after`.",
+        means="The last delivery (success or partial) is older than the integration's own "
+        "`stale_after`.",
     )
 
 
@@ -53,7 +55,7 @@ def _config_error(conditions: Conditions, facts: Facts) -> Alert:
         keep="15m",
         summary=f"Syncs into {INTO} are misconfigured and do not recover by themselves",
         description=f"{NAME}: the last run ended with config_error{facts.failures()}; "
-        f"{facts.last_success()}.",
+        f"{facts.last_delivery()}.",
         action="Open the integration in Braze and test its connection: credentials, "
         "permissions, table and column names.",
         dashboard=OF_INTEGRATION,
@@ -70,7 +72,7 @@ def _failed(conditions: Conditions, facts: Facts) -> Alert:
         keep="15m",
         summary=f"Syncs into {INTO} failed, and their next attempt is far away",
         description=f"{NAME}: the last run ended with error{facts.failures()}; "
-        f"{facts.last_success()}, {facts.next_run()}.",
+        f"{facts.last_delivery()}, {facts.next_run()}.",
         action="See the error in Braze, mend it, and start the sync by hand: do not wait for "
         "the schedule.",
         dashboard=OF_INTEGRATION,
@@ -92,7 +94,7 @@ def _failing(conditions: Conditions, facts: Facts) -> Alert:
         keep="15m",
         summary=f"Syncs into {INTO} keep failing",
         description=f'{NAME}: {{{{ $value | printf "%.0f" }}}} failed runs in a row; '
-        f"{facts.last_success()}, {facts.next_run()}.",
+        f"{facts.last_delivery()}, {facts.next_run()}.",
         action="See the error of the last run in Braze; check the warehouse and its load.",
         dashboard=OF_INTEGRATION,
         means="Several runs in a row failed.",
@@ -113,7 +115,7 @@ def _missed(conditions: Conditions, facts: Facts) -> Alert:
         summary=f"Scheduled syncs into {INTO} did not start",
         description=f"{NAME}: the run scheduled for "
         f"{facts.of_integration(catalog.NEXT_SCHEDULED_SYNC, TIME)} is overdue by {AGE} "
-        f"and none is under way; {facts.last_success()}.",
+        f"and none is under way; {facts.last_delivery()}.",
         action="See in Braze whether the integration is paused; if not, start it by hand and "
         "ask Braze's support.",
         dashboard=OF_INTEGRATION,
@@ -138,4 +140,24 @@ def _stuck(conditions: Conditions, facts: Facts) -> Alert:
         "for capacity? Later runs may not start before it ends.",
         dashboard=OF_INTEGRATION,
         means="A run takes many times longer than is typical for its integration.",
+    )
+
+
+def _schedule_lost(conditions: Conditions, facts: Facts) -> Alert:
+    since = conditions.newest(catalog.SCHEDULE_LOST)
+    return Alert(
+        name="ScheduleLost",
+        severity="info",
+        expr=f"time() - {since} < {number(conditions.limits.schedule_lost_for)}",
+        held="15m",
+        keep="15m",
+        summary=f"Syncs into {INTO} are no longer scheduled",
+        description=f"{NAME}: Braze lists no next run since "
+        f"{facts.of_integration(catalog.SCHEDULE_LOST, TIME)}; {facts.last_delivery()}. Unless "
+        "stale_after is configured for it, it is no longer reported as late.",
+        action="Ask who paused the integration or changed its schedule. If that was on purpose, "
+        "there is nothing to do.",
+        dashboard=OF_INTEGRATION,
+        means="An integration that had a schedule has none any more: it was paused, or is now "
+        "event-driven. Notified once.",
     )

@@ -92,6 +92,17 @@ class Thresholds:
     source_at_least: float = field(
         default=2 * DAY, metadata=_means("SourceDataStale: no source is stale before this")
     )
+    watermark_ahead: float = field(
+        default=HOUR,
+        metadata=_means("WatermarkInFuture: how far a watermark may be ahead of Prometheus' clock"),
+    )
+    schedule_lost_for: float = field(
+        default=3 * DAY,
+        metadata=_means(
+            "ScheduleLost: how long the loss of a schedule is reported; long enough for a weekend, "
+            "and shorter than Alertmanager's `repeat_interval` for it"
+        ),
+    )
     unrefreshed_after: float = field(
         default=HOUR,
         metadata=_means(

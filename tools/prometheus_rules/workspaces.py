@@ -15,6 +15,7 @@ def workspace_alerts(limits: Thresholds) -> Group:
     rules = (
         _unreachable(limits),
         _unauthorized(limits),
+        _list_unreadable(limits),
         _unwatched(limits),
         _rate_limit(limits),
     )
@@ -72,7 +73,29 @@ def _unauthorized(limits: Thresholds) -> Alert:
         action="Check in Braze under Settings, APIs and Identifiers that the key exists, allows "
         "the exporter's address, and has cdi.integration_list and cdi.integration_job_status.",
         dashboard=OF_WORKSPACE,
-        means="Braze answers 401 or 403: the key was revoked, replaced, or lacks a permission.",
+        means="Braze answers 401 or 403: the key was revoked, replaced, or lacks a permission. The "
+        "web page of a proxy that answers 403 is another matter: see `ApiUnreachable`.",
+    )
+
+
+def _list_unreadable(limits: Thresholds) -> Alert:
+    listed = f"{highest(catalog.LIST_READABLE, limits.lookback)} == 0"
+    up = f"{highest(catalog.UP, limits.lookback)} == 1"
+    return Alert(
+        name="ListUnreadable",
+        severity="warning",
+        expr=f"{listed}\nand on (workspace)\n  {up}",
+        held="15m",
+        keep="15m",
+        summary="The list of integrations of Braze workspace {{ $labels.workspace }} cannot be "
+        "read: new integrations are not discovered",
+        description="Workspace {{ $labels.workspace }}: the histories of known integrations are "
+        "still read, but the list of integrations cannot be read. New, renamed and deleted "
+        f"integrations and changed schedules go unnoticed.{Facts(limits).list_answer()}",
+        action="See the exporter's log for the reason. If it is 403, give the key the permission "
+        "cdi.integration_list; otherwise look at Braze's status page.",
+        dashboard=OF_WORKSPACE,
+        means="The list of integrations cannot be read, although histories can.",
     )
 
 
