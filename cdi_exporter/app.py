@@ -18,6 +18,7 @@ from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
+from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
@@ -144,8 +145,12 @@ class Exporter:
         self._leave(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
-        with suppress(ConfigError):
-            await self.reload()
+        notify(reloading())
+        try:
+            with suppress(ConfigError):
+                await self.reload()
+        finally:
+            notify(READY)
 
     def _configure(self, settings: Settings) -> None:
         clients = clients_for(
@@ -203,7 +208,8 @@ async def serve(
     listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
     if options.health is not None:
         health = create_health_app(exporter)
-        listeners.append(Listener(health, [listen(options.health)], most=HEALTH_CONNECTIONS))
+        probed = listen(options.health, "--web.health-address")
+        listeners.append(Listener(health, [probed], most=HEALTH_CONNECTIONS))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -215,7 +221,9 @@ async def serve(
     for address in options.listen:
         log.info("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
+    notify(READY)
     await stopped.wait()
+    notify(STOPPING)
     log.info("stopping")
     exporter.release()
     for listener in listeners:

@@ -48,13 +48,13 @@ class Address:
         return f"{host}:{self.port}"
 
 
-def listen(address: Address) -> socket.socket:
-    """A listening socket; raises StartError where the address cannot be had."""
+def listen(address: Address, flag: str = "--web.listen-address") -> socket.socket:
+    """A listening socket; raises StartError, with the flag to change, if that fails."""
     try:
         listening = _at(address) if address.host else _everywhere(address.port)
     except OSError as error:
         reason = error.strerror or str(error)
-        msg = f"cannot listen on {address}: {reason}"
+        msg = f"cannot listen on {address}: {reason}; choose another {flag}"
         raise StartError(msg) from error
     # What it accepts inherits this. Head and body of an answer are sent one after the other:
     # else the body would wait until the client has confirmed the head, which takes 40 ms.
