@@ -104,7 +104,7 @@ def test_the_demo_runs_without_any_right(demo: Served) -> None:
     assert int(process["CapEff"], 16) == int(process["CapBnd"], 16) == 0
     assert process["NoNewPrivs"] == "1"
     eventually(lambda: metric(demo.url, "braze_cdi_up{") == 1, "the demo's workspace is up")
-    assert httpx.get(demo.url).status_code == 200
+    assert httpx.get(demo.url, timeout=60).status_code == 200
 
 
 def test_its_health_is_told(demo: Served) -> None:
@@ -165,10 +165,10 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
     counted = 'braze_cdi_syncs_total{integration_id="good"'
     with containers.running("first", environment=environment, volumes={"state": "/data"}) as first:
         eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
-        httpx.post(f"{braze}/finish")
+        httpx.post(f"{braze}/finish", timeout=60)
         eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
         assert first.stop() == 0
-    httpx.post(f"{braze}/finish")
+    httpx.post(f"{braze}/finish", timeout=60)
     with containers.running(
         "second", environment=environment, volumes={"state": "/data"}
     ) as second:

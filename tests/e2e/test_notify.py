@@ -30,7 +30,7 @@ def test_systemd_knows_what_it_does(manager: socket.socket, tmp_path: Path, vali
     environment = clean_environment(NOTIFY_SOCKET=str(tmp_path / "notify"))
     with running(exporter_command(*flags), tmp_path / "log", environment) as process:
         assert manager.recv(1_000) == b"READY=1"
-        assert httpx.get(f"http://127.0.0.1:{port}/-/ready").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=60).status_code == 200
         if not valid:
             config.write_text("workspaces: 7\n")
         process.send_signal(signal.SIGHUP)

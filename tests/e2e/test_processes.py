@@ -154,7 +154,7 @@ def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
         ) as process,
     ):
         serves(f"http://127.0.0.1:{health}/-/healthy")
-        assert httpx.get(f"http://127.0.0.1:{health}/metrics").status_code == 404
+        assert httpx.get(f"http://127.0.0.1:{health}/metrics", timeout=60).status_code == 404
         scrape = threading.Thread(
             target=lambda: answers.append(
                 httpx.get(
