@@ -52,7 +52,7 @@ FIRST_PROCESS = Path("/proc/1/cmdline")
     "--web.config.file",
     "web_config",
     envvar="CDI_EXPORTER_WEB_CONFIG_FILE",
-    help="TLS, users and headers, in the format of the Prometheus exporter-toolkit.",
+    help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
 )
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[FLAGS OF SERVE]")
 @click.pass_context
