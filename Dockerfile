@@ -28,21 +28,22 @@ LABEL org.opencontainers.image.title="cdi-exporter" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
-# What installs is not for an image that runs one program; the user may write to /data alone.
+# What installs is not for an image that runs one program. Only /data may be written to, by the
+# image's user and, for OpenShift, which chooses a user of its own, by the group 0.
 RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/pydoc* \
         /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
         /usr/lib/python3*/ensurepip /usr/share/python-wheels \
-    && install -d -o 65532 -g 65532 -m 0700 /data
+    && install -d -o 65532 -g 0 -m 0770 /data
 COPY --from=build /opt/cdi-exporter /opt/cdi-exporter
 ENV PATH=/opt/cdi-exporter/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    CDI_EXPORTER_STATE_FILE=/data/state.sqlite \
-    CDI_EXPORTER_WEB_HEALTH_ADDRESS=127.0.0.1:10235
+    CDI_EXPORTER_STATE_FILE=/data/state.sqlite
 VOLUME /data
 WORKDIR /data
 USER 65532:65532
 EXPOSE 10234
 STOPSIGNAL SIGTERM
-# It asks the health address, which needs no credentials and does not depend on Braze.
+# It finds the address in the environment and in the exporter's own flags, needs no credentials,
+# and does not depend on Braze.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 CMD ["cdi-exporter", "healthcheck"]
 ENTRYPOINT ["cdi-exporter"]

@@ -1,7 +1,13 @@
 # Everything that is run by hand or by CI is run from here.
 
 PYTHON ?= python3
+# An interpreter that is chosen (make test PYTHON=python3.13) gets an environment of its own, named
+# after its version.
+ifeq ($(origin PYTHON),file)
 VENV ?= .venv
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
 BIN := $(VENV)/bin
 SEEDS ?= 100
 KILLS ?= 300
@@ -74,6 +80,7 @@ lock: $(VENV)/bin/python  ## lock the dependencies of pyproject.toml, with hashe
 	$(LOCK) --upgrade --group build --output-file requirements-build.lock
 	$(LOCK) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock \
 	  --constraint requirements.lock --constraint requirements-build.lock
+	$(LOCK) --upgrade --no-deps --python-version=3.12 --group models --output-file requirements-models.lock
 
 audit: $(VENV)/bin/python  ## look for known vulnerabilities in what the image holds
 	$(BIN)/python -m pip install --quiet pip-audit
@@ -92,10 +99,15 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+# Of Braze's own client only modules that run on every version of Python are used, and nothing
+# that they do not need.
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-models.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --ignore-requires-python \
+	  --requirement requirements-models.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

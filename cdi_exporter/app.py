@@ -17,6 +17,7 @@ from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
+from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.threads import Worker, in_thread
@@ -171,8 +172,12 @@ class Exporter:
         self._leave(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
-        with suppress(ConfigError):
-            await self.reload()
+        notify(reloading())
+        try:
+            with suppress(ConfigError):
+                await self.reload()
+        finally:
+            notify(READY)
 
     def _configure(self, settings: Settings) -> None:
         clients = clients_for(
@@ -232,7 +237,9 @@ async def serve(
     for address in options.listen:
         log.info("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
+    notify(READY)
     await _stop_signal(exporter)
+    notify(STOPPING)
     log.info("stopping")
     exporter.release()
     for listener in listeners:

@@ -55,11 +55,17 @@ class Database:
             raise StartError(msg) from error
         try:
             self._db = sqlite3.connect(self._path, timeout=0.2, isolation_level=None)
-            self._open()
         except sqlite3.Error as error:
             raise StartError(self._why(error)) from error
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise StartError(self._why(error)) from error
+            raise
 
-    def _open(self) -> None:
+    def _prepare(self) -> None:
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
             self._db.execute(f"PRAGMA {pragma}")
         with self.transaction():

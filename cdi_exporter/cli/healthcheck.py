@@ -1,13 +1,18 @@
 """`healthcheck`: whether the exporter with the same flags answers; for containers.
 
-It runs every few seconds, so it imports nothing that serving needs: it declares the two flags
+It runs every few seconds, so it imports nothing that serving needs: it declares the flags
 that it reads itself and lets the others of `serve` pass.
 """
 
+import os
 import socket
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cdi_exporter.errors import StartError
 
@@ -15,8 +20,16 @@ TIMEOUT = 2.0
 """Seconds from connecting to the answer's first line."""
 
 LONGEST_LINE = 1_000
+_REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_TLS_RECORDS = (b"\x15", b"\x16")
+"""The first byte of an alert and of a handshake: what answers speaks TLS."""
+
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- not bound to
-_HINT = "; with TLS or basic auth it needs --web.health-address"
+_REFUSALS = (b"401", b"429")
+"""Answers of an exporter that wants a password, or has a rate limit: it is alive."""
+
+_HINT = "; an exporter with a web configuration needs --web.config.file or --web.health-address"
+FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
 @click.command("healthcheck", context_settings={"ignore_unknown_options": True})
@@ -35,50 +48,115 @@ _HINT = "; with TLS or basic auth it needs --web.health-address"
     envvar="CDI_EXPORTER_WEB_HEALTH_ADDRESS",
     help="A second, plain listener for /-/healthy and /-/ready alone.",
 )
+@click.option(
+    "--web.config.file",
+    "web_config",
+    envvar="CDI_EXPORTER_WEB_CONFIG_FILE",
+    help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+)
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[FLAGS OF SERVE]")
-def command(listen: tuple[str, ...], health: str | None, others: tuple[str, ...]) -> None:
-    """Tell by the exit status whether the exporter answers."""
-    address = health or listen[0]
-    problem = unhealthy(address)
+@click.pass_context
+def command(context: click.Context, /, **flags: Any) -> None:
+    """Exit with status 0 if the exporter answers, else with 1.
+
+    Without a flag of its own it uses those of the exporter that is the first process: in a
+    container only that one is given flags.
+    """
+    sources = {context.get_parameter_source(name) for name in flags}
+    if ParameterSource.COMMANDLINE not in sources:
+        first = flags_of(FIRST_PROCESS.read_bytes()) if FIRST_PROCESS.exists() else []
+        flags = context.command.make_context("serve", first).params
+    health: str | None = flags["health"]
+    address = health or flags["listen"][0]
+    secured = bool(flags["web_config"]) and not health
+    problem = unhealthy(address, secured=secured)
     if problem:
-        message = f"no healthy exporter at {address}: {problem}" + ("" if health else _HINT)
+        hint = "" if health or secured else _HINT
+        message = f"no healthy exporter at {address}: {problem}{hint}"
         raise StartError(message)
 
 
-def unhealthy(address: str, timeout: float = TIMEOUT) -> str | None:
-    """Why nothing healthy answers at `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; None where it does."""
+def flags_of(command_line: bytes) -> list[str]:
+    """The flags in the command line of an exporter, as /proc has it; of other programs none."""
+    words = [os.fsdecode(word) for word in command_line.split(b"\0")[:-1]]
+    for place, word in enumerate(words):
+        if word.rpartition("/")[2] in ("cdi-exporter", "cdi_exporter"):
+            return words[place + 1 :]
+    return []
+
+
+def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) -> str | None:
+    """Why no healthy exporter answers at `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; None if one does.
+
+    `secured`: it may have TLS, passwords or a rate limit.
+    """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         return "expected an address with a port, such as 127.0.0.1:10235"
+    place = (_EVERYWHERE.get(host, host), int(port))
+    deadline = time.monotonic() + timeout
     try:
-        line = _first_line(_EVERYWHERE.get(host, host), int(port), time.monotonic() + timeout)
+        line = _first_line(place, deadline)
+        if secured and not line and _speaks_tls(place, deadline):
+            return None
     except TimeoutError:
         return f"no answer within {timeout:g} s"
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:
         return "no host of this name"
+    return _objection(line, secured=secured)
+
+
+def _objection(line: bytes, *, secured: bool) -> str | None:
+    """What is wrong with the first line of an answer; None for that of a healthy exporter."""
     status = line.split(b" ")[1:2]
     if not line.startswith(b"HTTP/1.") or not status:
         return "the answer is not HTTP"
-    return None if status == [b"200"] else f"it answers {status[0].decode('ascii', 'replace')!r}"
+    if status == [b"200"] or (secured and status[0] in _REFUSALS):
+        return None
+    return f"it answers {status[0].decode('ascii', 'replace')!r}"
 
 
-def _first_line(host: str, port: int, deadline: float) -> bytes:
-    """The first line of the answer; what never ends is cut off. Raises OSError."""
-    with socket.create_connection((host, port), deadline - time.monotonic()) as connection:
-        connection.sendall(
-            b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        answer = b""
-        while b"\n" not in answer and len(answer) < LONGEST_LINE:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            connection.settimeout(left)
-            part = connection.recv(LONGEST_LINE)
-            if not part:
-                break
-            answer += part
-    return answer.partition(b"\n")[0].strip()
+def _first_line(place: tuple[str, int], deadline: float) -> bytes:
+    """The first line of the answer; what never ends is cut off. Raises OSError.
+
+    A server of TLS closes the connection, or sends an alert, which is no line either.
+    """
+    answer = b""
+    with socket.create_connection(place, deadline - time.monotonic()) as connection:
+        connection.sendall(_REQUEST)
+        with suppress(ConnectionResetError):
+            while b"\n" not in answer and len(answer) < LONGEST_LINE:
+                part = _received(connection, deadline)
+                if not part:
+                    break
+                answer += part
+    return b"" if answer[:1] in _TLS_RECORDS else answer.partition(b"\n")[0].strip()
+
+
+def _speaks_tls(place: tuple[str, int], deadline: float) -> bool:
+    """Whether the answer to a client of TLS is one. Raises OSError.
+
+    The handshake is not completed: that may take a certificate, which a health check has not.
+    """
+    import ssl  # noqa: PLC0415 -- takes longer than all the rest, and few need it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    hello = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello).do_handshake()
+    with socket.create_connection(place, deadline - time.monotonic()) as connection:
+        connection.sendall(hello.read())
+        return _received(connection, deadline)[:1] in _TLS_RECORDS
+
+
+def _received(connection: socket.socket, deadline: float) -> bytes:
+    """What comes next; nothing at the end. Raises TimeoutError after the deadline."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+    return connection.recv(LONGEST_LINE)

@@ -184,16 +184,14 @@ class _Draw:
             return max(trouble_end - start, spec.pace / 1000)
         return duration
 
-    def _outcome(
-        self, index: int, start: float, troubled: bool
-    ) -> tuple[str, int | None, int | None]:
+    def _outcome(self, index: int, start: float, troubled: bool) -> tuple[str, int, int]:
         """Status, rows synced, rows failed."""
         spec, draw = self._spec, self._random.random
         drawn = spec.rows_median * math.exp(spec.rows_sigma * self._random.gauss())
         rows = math.ceil(drawn * _rhythm(start))
         failing = spec.profile is Profile.FAILING and troubled
         if spec.profile is Profile.MISCONFIGURED:
-            return "config_error", None, None
+            return "config_error", 0, 0
         if failing or spec.profile is Profile.ALWAYS_FAILING:
             return "error", 0, rows
         if spec.profile is Profile.ZERO_ROWS and troubled:

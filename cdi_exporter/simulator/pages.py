@@ -1,6 +1,7 @@
 """The two endpoints' pages as Braze writes them, the malformed Link header included.
 
-Sources: Braze's reference pages "List integrations" and "List job sync status".
+Sources: Braze's reference pages "List integrations" and "List job sync status", and the models of
+Braze's own client, braze-mcp-server.
 """
 
 import base64
@@ -130,7 +131,7 @@ class Library:
             "integration_name": member.name_at(now),
             "integration_type": spec.type,
             "integration_status": spec.status,
-            "contact_emails": [CONTACT],
+            "contact_emails": CONTACT,
             "last_updated_at": iso_or_none(newest_watermark(recent, seen)),
             "warehouse_type": spec.warehouse,
             "last_job_start_time": iso_or_none(None if last is None else last.start),

@@ -73,7 +73,11 @@ class SimulatedRun:
         return self.finish is not None and self.finish <= moment
 
     def item(self, moment: int) -> bytes:
-        """The run's JSON item in `job_sync_status` at this moment."""
+        """The run's JSON item in `job_sync_status` at this moment.
+
+        Braze's own client wants a text for `last_timestamp_synced`: it is empty after a run that
+        has processed nothing.
+        """
         if not self.finished_at(moment):
             running = {"job_status": "running", "sync_start_time": iso(self.start)}
             return self._dump(running)
@@ -83,7 +87,7 @@ class SimulatedRun:
                     "job_status": self.status,
                     "sync_start_time": iso(self.start),
                     "sync_finish_time": iso_or_none(self.finish),
-                    "last_timestamp_synced": iso_or_none(self.watermark),
+                    "last_timestamp_synced": iso_or_none(self.watermark) or "",
                     "rows_synced": self.rows_synced,
                     "rows_failed_with_errors": self.rows_failed,
                 }

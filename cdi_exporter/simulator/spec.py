@@ -15,7 +15,7 @@ class Profile(StrEnum):
     """In trouble, each run ends with `error`."""
     ALWAYS_FAILING = "always_failing"
     MISCONFIGURED = "misconfigured"
-    """Each run ends at once with `config_error` and says nothing of rows."""
+    """Each run ends at once with `config_error` and no rows."""
     LATE = "late"
     """In trouble, the schedule is missed."""
     HANGING = "hanging"

@@ -83,11 +83,19 @@ class Store:
         try:
             place = _place(path)
             self._connection = _open(place, steps, patience, wall())
-            self._files = {each: each.stat() for each in (place, Path(f"{place}-wal"))}
+            self._files = self._opened(place)
             """What SQLite writes to, and what stood there when it was opened."""
         except (StateError, sqlite3.Error, OSError) as error:
             message = f"cannot use the state file {path}: {_why(error)}"
             raise StartError(message) from error
+
+    def _opened(self, place: Path) -> dict[Path, os.stat_result]:
+        """The files that are open now; raises OSError, with none of them open, if one is gone."""
+        try:
+            return {each: each.stat() for each in (place, Path(f"{place}-wal"))}
+        except OSError:
+            self._connection.close()
+            raise
 
     def load(self, workspace: str) -> Stored:
         """What is known of a workspace; raises StateError."""
@@ -143,7 +151,8 @@ class Store:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE workspaces SET left_at = ?1 WHERE left_at IS NULL OR left_at > ?1", (wall,)
+                "UPDATE workspaces SET left_at = ? WHERE left_at IS NULL OR left_at > ?",
+                (wall, wall),
             )
             connection.executemany(
                 "INSERT INTO workspaces (name, complete) VALUES (?, 0)"

@@ -49,12 +49,12 @@ class Address:
 
 
 def listen(address: Address, flag: str = "--web.listen-address") -> socket.socket:
-    """A listening socket; raises StartError, which names the `flag` to change, if it cannot be."""
+    """A listening socket; raises StartError, with the flag to change, if that fails."""
     try:
         listening = _at(address) if address.host else _everywhere(address.port)
     except OSError as error:
         reason = error.strerror or str(error)
-        msg = f"cannot listen on {address}: {reason}; set another address with {flag}"
+        msg = f"cannot listen on {address}: {reason}; choose another {flag}"
         raise StartError(msg) from error
     # What it accepts inherits this. Head and body of an answer are sent one after the other:
     # else the body would wait until the client has confirmed the head, which takes 40 ms.

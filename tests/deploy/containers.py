@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.processes import ROOT, free_port, program, serves
+import httpx
+
+from tests.e2e.processes import ROOT, eventually, free_port, program
 
 DOCKERFILE = ROOT / "Dockerfile"
 IMAGE = "localhost/cdi-exporter:test"
@@ -103,12 +105,18 @@ class Containers:
         return state
 
     @contextmanager
-    def running(self, name: str, *command: str, **options: Any) -> Iterator["Served"]:
-        """The image's program, hardened, on the loopback of this machine; removed at the end."""
-        served = Served(self, name, free_port(), free_port())
+    def running(
+        self, name: str, *command: str, answer: int = 200, **options: Any
+    ) -> Iterator["Served"]:
+        """The image's program, hardened, on the loopback of this machine; removed at the end.
+
+        `answer` is the HTTP status with which it shows that it serves.
+        """
+        served = Served(self, name, free_port())
         served.start(*command, **options)
         try:
-            serves(f"http://127.0.0.1:{served.health_port}/-/healthy")
+            health = f"{served.url}/-/healthy"
+            eventually(lambda: httpx.get(health).status_code == answer, f"{health} answers")
             yield served
         finally:
             self.podman("rm", "--force", "--time", "20", name)
@@ -130,7 +138,6 @@ class Served:
     containers: Containers
     name: str
     port: int
-    health_port: int
 
     @property
     def url(self) -> str:
@@ -142,18 +149,25 @@ class Served:
         *command: str,
         environment: Mapping[str, str] | None = None,
         volumes: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
-        """Start it in the background; `volumes` are names or files, and where they are seen."""
-        variables = {
-            "CDI_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{self.port}",
-            "CDI_EXPORTER_WEB_HEALTH_ADDRESS": f"127.0.0.1:{self.health_port}",
-        } | dict(environment or {})
+        """Start it in the background; `volumes` are names or files, and where they are seen.
+
+        Like a user of the image, it changes the address by a flag and nothing else.
+        """
         options = ["--detach", "--name", self.name, "--network", "host", *HARDENED, *LIMITS]
-        for key, value in variables.items():
+        for key, value in (environment or {}).items():
             options += ["--env", f"{key}={value}"]
         for source, target in (volumes or {}).items():
             options += ["--volume", f"{source}:{target}"]
-        self.containers.podman("run", *options, IMAGE, *command)
+        if user is not None:
+            options += ["--user", user]
+        address = f"--web.listen-address=127.0.0.1:{self.port}"
+        self.containers.podman("run", *options, IMAGE, *command, address)
+
+    def healthy(self) -> None:
+        """The image's health check succeeds."""
+        self.containers.podman("healthcheck", "run", self.name)
 
     def process(self) -> dict[str, str]:
         """What the kernel says of the process."""

@@ -40,9 +40,14 @@ def render(*arguments: str) -> str:
     return helm("template", "test", str(CHART), f"--kube-version={NEWEST}", *arguments)
 
 
+def by_kind(rendered: str) -> dict[str, Manifest]:
+    """The manifests by kind; of dashboards the last."""
+    return {each["kind"]: each for each in yaml.safe_load_all(rendered) if each}
+
+
 def manifests(values: Path) -> dict[str, Manifest]:
-    """The manifests of a file of values, by kind; of dashboards the last."""
-    return {each["kind"]: each for each in yaml.safe_load_all(render(f"--values={values}")) if each}
+    """The manifests of a file of values."""
+    return by_kind(render(f"--values={values}"))
 
 
 def ci(name: str) -> dict[str, Manifest]:
@@ -144,8 +149,11 @@ def test_every_value_is_documented_and_has_a_schema() -> None:
     """The schema knows exactly the values of values.yaml, each section closed."""
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
     schema = yaml.safe_load((CHART / "values.schema.json").read_text("utf-8"))
-    assert list(keys(values)) == [path for path in described(schema) if path != "global"]
+    assert list(keys(values)) == [path for path in described(schema) if path not in OF_HELM]
 
+
+OF_HELM = ("enabled", "global")
+"""What Helm adds to the values of a dependency."""
 
 OPEN = ("config", "podSecurityContext", "securityContext", "resources")
 """What Kubernetes or the exporter describe themselves."""
@@ -219,6 +227,178 @@ def test_the_pod_is_restricted(name: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+NAMESPACE = range(1_000_680_000, 1_000_690_000)
+"""The users and groups that OpenShift gives to a namespace."""
+
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
+VOLUMES |= {"projected", "secret"}
+
+
+def objections(found: Mapping[str, Manifest]) -> list[str]:
+    """Why OpenShift's security context constraint restricted-v2 refuses the pod.
+
+    As its documentation has the rules: users and groups in the namespace's range (or left to
+    OpenShift), no privileges, nothing of the host.
+    """
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    contexts = [pod["securityContext"], container(found)["securityContext"]]
+    said = [
+        f"{key}: {context[key]} is not in the namespace's range"
+        for context in contexts
+        for key in ("runAsUser", "fsGroup")
+        if context.get(key) is not None and context[key] not in NAMESPACE
+    ]
+    for context in contexts:
+        forbidden = {"supplementalGroups", "seLinuxOptions", "sysctls", "privileged", "procMount"}
+        said += [f"{key} is set" for key in forbidden & context.keys()]
+        if context.get("seccompProfile", {"type": "RuntimeDefault"}) != {"type": "RuntimeDefault"}:
+            said.append("seccompProfile")
+    own = contexts[1]
+    if own.get("allowPrivilegeEscalation") is not False or "ALL" not in own["capabilities"]["drop"]:
+        said.append("privileges are not dropped")
+    said += [f"{key} is set" for key in ("hostNetwork", "hostPID", "hostIPC") if key in pod]
+    kinds = {kind for each in pod["volumes"] for kind in each if kind != "name"}
+    said += [f"volume of kind {kind}" for kind in kinds - VOLUMES]
+    said += ["hostPort" for port in container(found)["ports"] if "hostPort" in port]
+    return said
+
+
+QUICK_START = f"--values={CHART / 'ci' / 'quick-start-values.yaml'}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--set=openshift.enabled=true"], id="chosen"),
+        pytest.param(["--api-versions=security.openshift.io/v1"], id="found"),
+        pytest.param(["--set=podSecurityContext=null"], id="no context"),
+        pytest.param(
+            [f"--set=podSecurityContext.{key}=null" for key in ("runAsUser", "runAsGroup")]
+            + ["--set=podSecurityContext.fsGroup=null", "--set=openshift.enabled=false"],
+            id="nulls",
+        ),
+    ],
+)
+def test_openshift_admits_the_pod(options: list[str]) -> None:
+    """Its user and groups are left to OpenShift, and nothing else is asked for."""
+    found = by_kind(render(QUICK_START, *options))
+    assert objections(found) == []
+    for context in (found["Deployment"]["spec"]["template"]["spec"], container(found)):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & context["securityContext"].keys()
+
+
+def test_openshift_admits_everything_that_the_example_switches_on() -> None:
+    """The values for OpenShift keep what the Pod Security Standard asks for."""
+    found = ci("openshift")
+    assert objections(found) == []
+    pod = found["Deployment"]["spec"]["template"]["spec"]["securityContext"]
+    assert pod["runAsNonRoot"]
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--api-versions=security.openshift.io/v1", "--set=openshift.enabled=false"]],
+)
+def test_elsewhere_the_pod_has_its_fixed_user(options: list[str]) -> None:
+    """Kubernetes chooses no user, so the chart does; restricted-v2 would refuse it."""
+    found = by_kind(render(QUICK_START, *options))
+    context = found["Deployment"]["spec"]["template"]["spec"]["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (65532,) * 3
+    assert len(objections(found)) == 2
+
+
+def dns(*options: str) -> list[Manifest]:
+    """The rules of the network policy for traffic to DNS."""
+    found = by_kind(render("--set=demo=true,networkPolicy.enabled=true", *options))
+    rules = found["NetworkPolicy"]["spec"]["egress"]
+    assert {"ports": [{"port": 443}]} in rules
+    return [rule for rule in rules if rule != {"ports": [{"port": 443}]}]
+
+
+def test_names_resolve_under_the_network_policy() -> None:
+    """DNS pods listen on 53, those of OpenShift on 5353: both are open, over UDP and TCP."""
+    (rule,) = dns()
+    opened = {(each["port"], each["protocol"]) for each in rule.pop("ports")}
+    assert opened == {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")}
+    assert rule == {}
+
+
+def test_the_way_to_dns_can_be_narrowed(tmp_path: Path) -> None:
+    """To other ports and to certain pods, or to what the values say themselves."""
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"networkPolicy": {"dns": {"ports": [1053], "to": [peer]}}}))
+    (rule,) = dns(f"--values={values}")
+    assert {each["port"] for each in rule["ports"]} == {1053}
+    assert rule["to"] == [peer]
+    assert dns("--set-json=networkPolicy.dns.ports=[]") == []
+
+
+def parent(folder: Path, values: Manifest, **dependency: str) -> Path:
+    """A chart that has this one as a dependency, as `helm dependency build` leaves it."""
+    chart = folder / "platform"
+    chart.mkdir()
+    wanted = {"name": "cdi-exporter", "version": ">=0.1.0-0", "repository": f"file://{CHART}"}
+    about: Manifest = {"apiVersion": "v2", "name": "platform", "version": "1.0.0"}
+    about["dependencies"] = [wanted | dependency]
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(about), "utf-8")
+    (chart / "values.yaml").write_text(yaml.safe_dump(values), "utf-8")
+    helm("dependency", "build", str(chart))
+    return chart
+
+
+def rendered_with(chart: Path, *options: str) -> dict[str, Manifest]:
+    """The manifests of a chart and its dependencies."""
+    return by_kind(helm("template", "test", str(chart), f"--kube-version={NEWEST}", *options))
+
+
+WATCHED = {"braze": {"restEndpoint": "rest.iad-03.braze.com"}, "apiKeys": {"existingSecret": "b"}}
+
+
+def test_it_is_a_dependency_that_can_be_switched(tmp_path: Path) -> None:
+    """With a condition and global values, which Helm adds to the chart's own."""
+    values = {"global": {"team": "data"}, "cdi-exporter": {"enabled": True, **WATCHED}}
+    chart = parent(tmp_path, values, condition="cdi-exporter.enabled")
+    helm("lint", "--strict", f"--kube-version={NEWEST}", str(chart))
+    found = rendered_with(chart)
+    assert found["Deployment"]["metadata"]["name"] == "test-cdi-exporter"
+    everything = ["serviceMonitor", "prometheusRule", "dashboards", "networkPolicy"]
+    switches = [f"--set=cdi-exporter.{each}.enabled=true" for each in everything]
+    more = rendered_with(chart, *switches)
+    assert {"ServiceMonitor", "PrometheusRule", "NetworkPolicy", "ConfigMap"} <= more.keys()
+    assert rendered_with(chart, "--set=cdi-exporter.enabled=false") == {}
+
+
+def test_it_is_a_dependency_under_another_name(tmp_path: Path) -> None:
+    """An alias names the values and the objects."""
+    values = {"braze-cdi": {"enabled": True, **WATCHED}}
+    chart = parent(tmp_path, values, alias="braze-cdi", condition="braze-cdi.enabled")
+    found = rendered_with(chart)
+    assert found["Deployment"]["metadata"]["name"] == "test-braze-cdi"
+    assert (
+        found["Service"]["spec"]["selector"]
+        == (found["Deployment"]["spec"]["selector"]["matchLabels"])
+    )
+
+
+def test_a_dependency_takes_nulls(tmp_path: Path) -> None:
+    """What a chart's own values may remove, those of a parent may remove too."""
+    nothing = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"))
+    chart = parent(tmp_path, {"cdi-exporter": {"podSecurityContext": nothing, **WATCHED}})
+    found = rendered_with(chart)
+    assert objections(found) == []
+
+
+def test_a_wrong_value_of_a_dependency_is_refused(tmp_path: Path) -> None:
+    """A misspelt key is an error there too."""
+    chart = parent(tmp_path, {"cdi-exporter": {"enabeld": True, **WATCHED}})
+    command = [script("go-tool", "helm"), "template", "test", str(chart)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "enabeld" in done.stderr
 
 
 def test_one_pod_at_a_time_has_the_state() -> None:

@@ -63,7 +63,8 @@ def test_the_image_says_how_it_runs(containers: Containers) -> None:
     assert config["Entrypoint"] == ["cdi-exporter"]
     assert list(config["Volumes"]) == ["/data"]
     assert list(config["ExposedPorts"]) == ["10234/tcp"]
-    assert "CDI_EXPORTER_STATE_FILE=/data/state.sqlite" in config["Env"]
+    own = [each for each in config["Env"] if each.startswith("CDI_EXPORTER_")]
+    assert own == ["CDI_EXPORTER_STATE_FILE=/data/state.sqlite"]
     assert image["Healthcheck"]["Test"] == ["CMD", "cdi-exporter", "healthcheck"]
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == "cdi-exporter"
@@ -103,12 +104,12 @@ def test_the_demo_runs_without_any_right(demo: Served) -> None:
     assert int(process["CapEff"], 16) == int(process["CapBnd"], 16) == 0
     assert process["NoNewPrivs"] == "1"
     eventually(lambda: metric(demo.url, "braze_cdi_up{") == 1, "the demo's workspace is up")
-    assert httpx.get(demo.url).status_code == 200
+    assert httpx.get(demo.url, timeout=60).status_code == 200
 
 
 def test_its_health_is_told(demo: Served) -> None:
     """The image's health check succeeds while the exporter answers."""
-    demo.containers.podman("healthcheck", "run", demo.name)
+    demo.healthy()
 
 
 def test_its_health_is_told_where_others_need_a_password(
@@ -119,10 +120,35 @@ def test_its_health_is_told_where_others_need_a_password(
     secret = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     file.write_text(yaml.safe_dump({"basic_auth_users": {"prometheus": secret}}))
     file.chmod(0o644)
-    flags = ("demo", "--web.config.file=/etc/web.yml")
-    with containers.running("secured", *flags, volumes={str(file): "/etc/web.yml:ro"}) as served:
-        assert httpx.get(f"{served.url}/metrics").status_code == 401
-        containers.podman("healthcheck", "run", served.name)
+    command = ("demo", "--web.config.file=/etc/web.yml")
+    mounts = {str(file): "/etc/web.yml:ro"}
+    with containers.running("secured", *command, answer=401, volumes=mounts) as served:
+        served.healthy()
+
+
+def test_two_containers_share_a_network(containers: Containers, demo: Served) -> None:
+    """With another listen address a second one runs; each health check asks its own exporter."""
+    with containers.running("neighbour", "demo") as neighbour:
+        neighbour.healthy()
+        demo.healthy()
+        containers.podman("pause", neighbour.name)
+        try:
+            demo.healthy()
+        finally:
+            containers.podman("unpause", neighbour.name)
+        neighbour.healthy()
+
+
+def test_any_user_of_the_group_0_can_run_it(containers: Containers, braze: str) -> None:
+    """OpenShift chooses the user; the state is kept in the image's own volume."""
+    environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
+    chosen = "1000680000:0"
+    with containers.running("chosen", environment=environment, user=chosen) as served:
+        assert served.process()["Uid"].split() == ["1000680000"] * 4
+        eventually(lambda: metric(served.url, "braze_cdi_integrations{") == 3, "all are known")
+        listed = containers.podman("exec", served.name, "stat", "-c", "%u %a", "state.sqlite")
+        assert listed == "1000680000 600"
+        served.healthy()
 
 
 def test_it_stops_at_once(containers: Containers) -> None:
@@ -139,10 +165,10 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
     counted = 'braze_cdi_syncs_total{integration_id="good"'
     with containers.running("first", environment=environment, volumes={"state": "/data"}) as first:
         eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
-        httpx.post(f"{braze}/finish")
+        httpx.post(f"{braze}/finish", timeout=60)
         eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
         assert first.stop() == 0
-    httpx.post(f"{braze}/finish")
+    httpx.post(f"{braze}/finish", timeout=60)
     with containers.running(
         "second", environment=environment, volumes={"state": "/data"}
     ) as second:
@@ -151,7 +177,7 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
 
 def test_a_mistake_is_one_line(containers: Containers) -> None:
     """Without a key the log says what is missing, and the status is 2."""
-    served = Served(containers, "mistaken", free_port(), free_port())
+    served = Served(containers, "mistaken", free_port())
     served.start(environment={"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"})
     try:
         assert containers.podman("wait", served.name) == "2"

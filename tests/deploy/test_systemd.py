@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_the_unit_is_hardened() -> None:
     output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT))
 
 
+def test_the_unit_waits_until_it_serves() -> None:
+    """systemd is informed by the process itself, in a way that version 252 knows."""
+    assert settings("Type") == ["notify"]
+    assert set(settings("NotifyAccess")) <= {"main"}
+
+
+def test_the_key_gets_into_no_core_dump() -> None:
+    """A process that crashes leaves no copy of its memory."""
+    assert settings("LimitCORE") == ["0"]
+
+
 def unit_environment(folder: Path) -> dict[str, str]:
     """The variables that the unit sets, with the state and the credentials in one folder."""
     variables = (line.partition("=") for line in settings("Environment"))
@@ -75,13 +87,20 @@ def unit_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def traced(braze: str, folder: Path) -> str:
-    """The system calls of a life as the unit's command: start, scrape, reload, stop."""
+def traced(braze: str, folder: Path, manager: socket.socket) -> str:
+    """The system calls of a life as the unit's command: start, scrape, reload, stop.
+
+    `manager` gets what it reports to systemd.
+    """
     (folder / "cdi-exporter").mkdir()
     (folder / "api-key").write_text(f"{KEY}\n")
+    manager.bind(str(folder / "notify"))
     url = f"127.0.0.1:{free_port()}"
     environment = clean_environment(
-        BRAZE_REST_ENDPOINT=braze, CDI_EXPORTER_WEB_LISTEN_ADDRESS=url, **unit_environment(folder)
+        BRAZE_REST_ENDPOINT=braze,
+        CDI_EXPORTER_WEB_LISTEN_ADDRESS=url,
+        NOTIFY_SOCKET=str(folder / "notify"),
+        **unit_environment(folder),
     )
     (command,) = settings("ExecStart")
     log, trace = folder / "log", folder / "trace"
@@ -103,7 +122,9 @@ def traced(braze: str, folder: Path) -> str:
 
 def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Path) -> None:
     """Its system calls, sockets and memory are what passes, and the state is kept."""
-    trace = traced(braze, tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        trace = traced(braze, tmp_path, manager)
+        assert manager.recv(1_000) == b"READY=1"
     called = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", trace, re.MULTILINE))
     assert {"execve", "epoll_wait", "accept4"} <= called
     # SQLite gives its files to the owner of the database only where it runs as root.

@@ -61,6 +61,11 @@ class Window:
         assert response.status == 200
         return self.page
 
+    def wait_for_complaints(self, count: int) -> None:
+        """Wait for the browser's words, which may come later than what they are about."""
+        while len(self.complaints) < count:
+            self.page.wait_for_event("console", timeout=PATIENCE * 1000)
+
     def check(self) -> None:
         """Nothing was complained about, and nobody else was asked."""
         assert self.complaints == []
@@ -100,6 +105,7 @@ def window(
         color_scheme=theme,
         **options,
     )
+    context.set_default_timeout(PATIENCE * 1000)
     opened = Window(context.new_page(), home)
     yield opened
     if options.get("java_script_enabled", True):

@@ -115,18 +115,21 @@ def test_mistakes_in_both_files_are_told_at_once(tmp_path: Path) -> None:
     assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [str(config), str(web)]
 
 
-def test_a_port_in_use_is_status_1() -> None:
-    """The configuration is right, but it cannot start."""
+@pytest.mark.parametrize("flag", ["--web.listen-address", "--web.health-address"])
+def test_a_port_in_use_is_status_1(flag: str) -> None:
+    """The configuration is right, but it cannot start; the line names the flag to change."""
+    flags = {each: f"127.0.0.1:{free_port()}" for each in ("--web.listen-address", flag)}
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags[flag] = f"127.0.0.1:{taken.getsockname()[1]}"
         status, lines = fails(
-            f"--web.listen-address={address}",
+            *(f"{name}={address}" for name, address in flags.items()),
             BRAZE_REST_ENDPOINT="rest.iad-01.braze.com",
             BRAZE_API_KEY=KEY,
         )
     assert status == 1
-    assert len(lines) == 1
-    assert address in lines[0]
+    (line,) = lines
+    assert line.startswith(f"cdi-exporter: cannot listen on {flags[flag]}: ")
+    assert line.endswith(f"; choose another {flag}")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -151,7 +154,7 @@ def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
         ) as process,
     ):
         serves(f"http://127.0.0.1:{health}/-/healthy")
-        assert httpx.get(f"http://127.0.0.1:{health}/metrics").status_code == 404
+        assert httpx.get(f"http://127.0.0.1:{health}/metrics", timeout=60).status_code == 404
         scrape = threading.Thread(
             target=lambda: answers.append(
                 httpx.get(

@@ -201,7 +201,7 @@ def test_a_broken_configuration_tells_no_secret(tmp_path: Path) -> None:
         log = tmp_path / "log"
         for broken in BROKEN.values():
             made.config.write_bytes(broken.encode("latin-1"))
-            answer = httpx.post(f"{made.url}/-/reload")
+            answer = httpx.post(f"{made.url}/-/reload", timeout=60)
             assert answer.status_code == 400
             assert str(made.config) in answer.text
             before = log.read_text().count("configuration not loaded")
@@ -342,7 +342,7 @@ def test_a_leak_would_be_seen() -> None:
         for trouble in ("", "401", "web page"):
             braze.trouble = trouble
             answer = httpx.get(
-                f"{url}/cdi/integrations", headers={"authorization": f"Bearer {KEY}"}
+                f"{url}/cdi/integrations", headers={"authorization": f"Bearer {KEY}"}, timeout=60
             )
             found.append(repr(answer.headers) + answer.text)
     assert PERSON in found[0]

@@ -70,7 +70,9 @@ def test_everything_at_once(closed: Secured) -> None:
     assert answer.headers["X-Frame-Options"] == "deny"
     assert refused(lambda: closed.get("/metrics", auth=ALICE))
     assert refused(lambda: closed.get("/metrics", "stranger", auth=ALICE))
-    assert refused(lambda: httpx.get(f"http://localhost:{closed.port}/metrics", auth=ALICE))
+    assert refused(
+        lambda: httpx.get(f"http://localhost:{closed.port}/metrics", auth=ALICE, timeout=60)
+    )
     for auth in (None, ("alice", "wrong"), ("nobody", PASSWORD)):
         for path in ("/metrics", "/", "/-/healthy", "/-/ready"):
             answer = closed.get(path, "client", auth=auth)
@@ -81,11 +83,11 @@ def test_everything_at_once(closed: Secured) -> None:
 def test_the_health_address_stays_open(closed: Secured) -> None:
     """Plain and without credentials, it has two paths and nothing else; containers ask it."""
     base = f"http://127.0.0.1:{closed.health}"
-    answers = [httpx.get(base + path) for path in ("/-/healthy", "/-/ready")]
+    answers = [httpx.get(base + path, timeout=60) for path in ("/-/healthy", "/-/ready")]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert "X-Frame-Options" not in answers[0].headers
     for path in ("/", "/metrics", "/-/metrics", "/probe", "/sd", "/api/v1/status", "/-/reload"):
-        assert httpx.get(base + path).status_code == 404
+        assert httpx.get(base + path, timeout=60).status_code == 404
 
     def healthcheck(*flags: str) -> int:
         command = exporter_command("healthcheck", *flags)

@@ -207,7 +207,9 @@ def _of_integration(alert: str, workspace: str, identifier: str) -> list[dict[st
 def _muted(given: list[dict[str, str]], folder: Path) -> set[tuple[str, str | None, str | None]]:
     with inbox() as box, alertmanager(box, folder) as address:
         url = f"{address}/api/v2/alerts"
-        httpx.post(url, json=[{"labels": labels} for labels in given]).raise_for_status()
+        httpx.post(
+            url, json=[{"labels": labels} for labels in given], timeout=60
+        ).raise_for_status()
 
         def judged() -> list[dict[str, Any]] | None:
             alerts: list[dict[str, Any]] = httpx.get(url).json()

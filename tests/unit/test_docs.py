@@ -32,7 +32,7 @@ FLAGS_OF_OTHERS = {
     "make bench": {"--quick", "--only", "--json", "--sizes"},
     "Docker": {
         *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
-        *("--read-only", "--restart", "--security-opt", "--signal", "--volume"),
+        *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
     },
     "Helm, kubectl": {"--from-file", "--install", "--namespace", "--set", "--values"},
     "journalctl": {"--unit"},

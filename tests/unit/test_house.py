@@ -34,6 +34,7 @@ LEVELS = {
     "clients": 6,
     "web": 7,
     "logs": 7,
+    "notify": 7,
     "app": 8,
     "simulator": 1,
     "demo": 9,

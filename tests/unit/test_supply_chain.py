@@ -14,8 +14,9 @@ from tools import licences
 
 ROOT = licences.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-RUNTIME, BUILD, DEV = (ROOT / f"requirements{part}.lock" for part in ("", "-build", "-dev"))
-LOCKS = (RUNTIME, BUILD, DEV)
+RUNTIME, BUILD, DEV, MODELS = LOCKS = tuple(
+    ROOT / f"requirements{part}.lock" for part in ("", "-build", "-dev", "-models")
+)
 STALE = "the lock is stale: run make lock"
 
 
@@ -32,8 +33,8 @@ def group(name: str) -> Iterator[Requirement]:
 def wanted(lock: Path) -> list[Requirement]:
     """What pyproject.toml asks for, of which the lock is made."""
     runtime = [Requirement(each) for each in PROJECT["project"]["dependencies"]]
-    of = {RUNTIME: runtime, BUILD: [*group("build")], DEV: [*runtime, *group("dev")]}
-    return of[lock]
+    of = {BUILD: [*group("build")], DEV: [*runtime, *group("dev")], MODELS: [*group("models")]}
+    return runtime if lock == RUNTIME else of[lock]
 
 
 def versions(lock: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The spool's file: in use, damaged, of another version, not to be written, full."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -39,6 +40,22 @@ def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str
     database.close()
     with pytest.raises(StartError, match="is of another version: delete it, or name another"):
         Spool(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b""])
+def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> None:
+    """The file is closed at once, not when the error is forgotten."""
+    spool = tmp_path / NAME
+    spool.write_bytes(content)
+    if not content:
+        with sqlite3.connect(spool) as database:
+            database.execute("PRAGMA user_version = 2")
+            database.execute("CREATE TABLE other (one TEXT)")
+        database.close()
+    with pytest.raises(StartError) as error:
+        Spool(tmp_path)
+    opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert str(spool) not in opened, f"still open after {error}"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def pages(simulator: Simulator, path: str) -> list[dict[str, Any]]:
 
 
 def seconds(text: str | None) -> float | None:
-    return None if text is None else datetime.fromisoformat(text).timestamp()
+    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 def as_run(item: dict[str, Any]) -> Run:
@@ -165,7 +165,7 @@ def test_a_list_item_has_every_documented_field() -> None:
             "integration_name": "users",
             "integration_type": "users_track",
             "integration_status": "active",
-            "contact_emails": ["someone@example.com"],
+            "contact_emails": "someone@example.com",
             "last_updated_at": "2026-05-28T20:25:20.000000Z",
             "warehouse_type": "bigquery",
             "last_job_start_time": "2026-05-28T20:26:39.500000Z",

@@ -156,7 +156,7 @@ def test_a_profile_ends_its_runs_as_it_says(profile: Profile, statuses: set[str]
             assert run.rows_synced == 0
             assert run.watermark is None
         elif run.status is Status.CONFIG_ERROR:
-            assert (run.rows_synced, run.rows_failed) == (None, None)
+            assert (run.rows_synced, run.rows_failed) == (0, 0)
         else:
             assert run.rows_failed == 0
 

@@ -1,5 +1,6 @@
 """The state file: what it holds, when it is refused, and that nothing is lost half way."""
 
+import os
 import sqlite3
 import tempfile
 import time
@@ -134,6 +135,21 @@ def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
     before = Path(path).read_bytes()
     assert refused(path) == "it is a SQLite file of another program"
     assert Path(path).read_bytes() == before
+
+
+def test_a_refused_file_is_not_kept_open(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed at once, not when the error is forgotten; also if its journal is gone."""
+    Store(path, time.time).close()
+
+    def gone(connection: sqlite3.Connection, steps: object) -> None:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        Path(f"{path}-wal").unlink()
+
+    monkeypatch.setattr(store_module, "_prepare", gone)
+    with pytest.raises(StartError, match="No such file") as error:
+        Store(path, time.time)
+    opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert path not in opened, f"still open after {error}"
 
 
 def test_an_empty_file_is_a_new_one(path: str) -> None:

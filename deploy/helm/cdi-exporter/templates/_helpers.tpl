@@ -38,6 +38,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* "true" if the pod is admitted by OpenShift, which chooses its user and groups. */}}
+{{- define "cdi-exporter.openshift" -}}
+{{- $set := toString .Values.openshift.enabled -}}
+{{- if eq $set "auto" -}}
+{{- .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- else -}}
+{{- $set -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The pod's security context. A key set to null is left out: Helm removes such keys from the values
+of a chart, but not always from those of a dependency.
+*/}}
+{{- define "cdi-exporter.podSecurityContext" -}}
+{{- $context := default dict .Values.podSecurityContext -}}
+{{- if eq (include "cdi-exporter.openshift" .) "true" -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- range $key, $value := $context -}}
+{{- if kindIs "invalid" $value -}}
+{{- $context = omit $context $key -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
 {{/* What the values must say together; one clear line for each mistake. */}}
 {{- define "cdi-exporter.checked" -}}
 {{- if not (or .Values.demo .Values.config .Values.braze.restEndpoint) -}}

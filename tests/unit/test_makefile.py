@@ -1,0 +1,38 @@
+"""Where `make` installs: an interpreter that is chosen has an environment of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def would_run(*arguments: str, **environment: str) -> str:
+    """The last command that `make demo` would run."""
+    dropped = ("PYTHON", "VENV", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
+    done = subprocess.run(
+        ["make", "--dry-run", "demo", *arguments],
+        cwd=ROOT,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def test_make_demo_leaves_the_command_in_venv() -> None:
+    """In .venv, if no interpreter is chosen."""
+    assert would_run() == ".venv/bin/cdi-exporter demo"
+
+
+def test_each_version_of_python_has_its_environment() -> None:
+    """Named on the command line or in the environment; VENV still overrides it."""
+    chosen = f"PYTHON={sys.executable}"
+    assert would_run(chosen) == f".venv-{VERSION}/bin/cdi-exporter demo"
+    assert would_run(PYTHON=sys.executable) == f".venv-{VERSION}/bin/cdi-exporter demo"
+    assert would_run(chosen, "VENV=elsewhere") == "elsewhere/bin/cdi-exporter demo"

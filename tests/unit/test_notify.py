@@ -1,0 +1,71 @@
+"""Messages to the service manager, over real sockets."""
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.notify import READY, STOPPING, notify, reloading
+
+
+@pytest.fixture(params=["a path", "an abstract name"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """What `NOTIFY_SOCKET` says, and the socket of the service manager."""
+    path = str(tmp_path / "notify") if request.param == "a path" else f"@cdi-{os.getpid()}-notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(path.replace("@", "\0", 1))
+        receiver.settimeout(30)
+        yield path, receiver
+
+
+def test_each_message_arrives_as_one_datagram(manager: tuple[str, socket.socket]) -> None:
+    """At a socket in the file system and at one of Linux's abstract names."""
+    path, receiver = manager
+    for message in (READY, STOPPING):
+        notify(message, {"NOTIFY_SOCKET": path})
+        assert receiver.recv(1_000) == message.encode()
+
+
+def test_a_reload_says_when_it_began(manager: tuple[str, socket.socket]) -> None:
+    """On the clock that systemd compares it with, in microseconds."""
+    path, receiver = manager
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+    notify(reloading(), {"NOTIFY_SOCKET": path})
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+    found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", receiver.recv(1_000).decode())
+    assert found
+    assert before <= int(found[1]) <= after
+
+
+def test_a_manager_that_does_not_read_costs_no_time(manager: tuple[str, socket.socket]) -> None:
+    """What does not fit into the socket's buffer is lost, and nobody waits for room."""
+    path, receiver = manager
+    for _ in range(10_000):
+        notify(READY, {"NOTIFY_SOCKET": path})
+    assert receiver.recv(1_000) == READY.encode()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "relative", "/no/such/socket", "@nobody-listens", "@", "/" + "x" * 500, "/a\0b"]
+)
+def test_without_a_manager_nothing_happens(address: str) -> None:
+    """No socket, one that is gone, or a name that cannot be one."""
+    notify(READY, {"NOTIFY_SOCKET": address})
+    notify(READY, {})
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    """Also a socket of another kind."""
+    file = tmp_path / "file"
+    file.write_text("content")
+    notify(READY, {"NOTIFY_SOCKET": str(file)})
+    assert file.read_text() == "content"
+    stream = tmp_path / "stream"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(stream))
+        other.listen()
+        notify(READY, {"NOTIFY_SOCKET": str(stream)})
