@@ -9,6 +9,7 @@ from cdi_exporter.check.clusters import meant
 from cdi_exporter.check.report import LIST_PERMISSION, Cost, Finding, Level
 from cdi_exporter.check.trouble import failed, forbidden
 from cdi_exporter.errors import BadRequest, NotFound
+from cdi_exporter.model import in_future
 from cdi_exporter.web.wording import duration, things
 
 LEAST_SKEW = 60.0
@@ -129,8 +130,21 @@ def of_cost(asked: Asked, watching: Cost) -> Iterator[Finding]:
     )
 
 
-def of_answers(answers: Answers) -> Iterator[Finding]:
+def of_answers(answers: Answers, names: Mapping[str, str]) -> Iterator[Finding]:
     """What the answers tell beside what was asked for."""
+    ahead = [
+        each
+        for each, known in answers.histories.items()
+        if each in names and in_future(known.watermark, answers.now)
+    ]
+    if ahead:
+        yield Finding(
+            Level.WARNING,
+            "watermark_in_future",
+            f"the watermark is in the future for {_listing(ahead, names)}",
+            "Correct the rows whose UPDATED_AT is in the future at their source: Braze syncs no "
+            "row that is older than the watermark.",
+        )
     if abs(answers.skew) >= LEAST_SKEW:
         way = "behind" if answers.skew > 0 else "ahead of"
         yield Finding(

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdi_exporter.model import FAILURES, Counters, Run, Status
+from cdi_exporter.model import DELIVERIES, FAILURES, Counters, Run, Status
 from cdi_exporter.simulator import ScriptedIntegration
 from tests.grafana.world import World
 
@@ -49,18 +49,30 @@ class Known:
         return next(good, None)
 
     @property
+    def last_delivery(self) -> float | None:
+        """When rows last arrived."""
+        good = (run.finish for run in self.finished if run.status in DELIVERIES)
+        return next(good, None)
+
+    @property
     def since(self) -> float | None:
-        """The last success, else the begin of the history."""
+        """The last delivery, else the start of the history."""
         starts = [run.start for run in self.runs if run.start is not None]
-        return self.last_success or min(starts, default=None)
+        return self.last_delivery or min(starts, default=None)
 
     @property
     def stale_after(self) -> float | None:
-        """Two typical intervals and durations, where there is a schedule."""
-        interval, duration = self.typical_interval, self.typical_duration
-        if self.script.next_run is None or interval is None or duration is None:
+        """Two intervals and typical durations, if there is a schedule.
+
+        The interval is the typical one or that of the schedule, whichever is greater.
+        """
+        following = self.script.next_run
+        if following is None:
             return None
-        return max(900.0, 2 * interval + 2 * duration)
+        starts = [run.start for run in self.runs if run.start is not None]
+        scheduled = following - max(starts, default=following)
+        interval = max(self.typical_interval or 0.0, scheduled)
+        return max(900.0, 2 * interval + 2 * (self.typical_duration or 0.0)) if interval else None
 
     @property
     def lateness(self) -> float | None:
@@ -71,15 +83,14 @@ class Known:
 
     @property
     def failures(self) -> int:
-        """Failed runs since the last other one."""
-        others = (i for i, run in enumerate(self.finished) if run.status not in FAILURES)
-        return next(others, len(self.finished))
+        """Failed runs since the last delivery."""
+        since = itertools.takewhile(lambda run: run.status not in DELIVERIES, self.finished)
+        return sum(run.status in FAILURES for run in since)
 
     @property
     def watermark(self) -> float | None:
         """The newest row in Braze."""
-        marks = [run.watermark for run in self.finished if run.watermark is not None]
-        return max(marks, default=None)
+        return next((run.watermark for run in self.finished if run.watermark is not None), None)
 
     @property
     def running_since(self) -> float | None:
