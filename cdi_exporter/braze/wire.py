@@ -230,7 +230,8 @@ def _word(value: object) -> str | None:
     text = value.strip()
     if len(text) > LONGEST_WORD:
         text = text[: LONGEST_WORD - 1] + "…"
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    shown = (each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(shown) or None
 
 
 def _rows(value: object) -> int | None:

@@ -129,7 +129,7 @@ def _integration(identifier: str, name: str, answers: Answers) -> CheckedIntegra
         last_run=last,
         running_start_timestamp_seconds=running,
         running_job_status=oldest.job_status if oldest else None,
-        watermark_timestamp_seconds=known.watermark if known else None,
+        watermark_timestamp_seconds=remarks.watermark(answers, identifier),
         typical_sync_interval_seconds=known.typical_interval if known else None,
         next_scheduled_sync_timestamp_seconds=item.next_scheduled_run if item else None,
         problem=str(problem) if problem else None,

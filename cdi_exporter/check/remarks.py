@@ -132,11 +132,7 @@ def of_cost(asked: Asked, watching: Cost) -> Iterator[Finding]:
 
 def of_answers(answers: Answers, names: Mapping[str, str]) -> Iterator[Finding]:
     """What the answers tell beside what was asked for."""
-    ahead = [
-        each
-        for each, known in answers.histories.items()
-        if each in names and in_future(known.watermark, answers.now)
-    ]
+    ahead = [each for each in names if in_future(watermark(answers, each), answers.now)]
     if ahead:
         yield Finding(
             Level.WARNING,
@@ -153,6 +149,14 @@ def of_answers(answers: Answers, names: Mapping[str, str]) -> Iterator[Finding]:
             f"this machine's clock is {duration(abs(answers.skew))} {way} Braze's",
             "Set it right, by NTP: ages on dashboards and in alerts are wrong by as much.",
         )
+
+
+def watermark(answers: Answers, identifier: str) -> float | None:
+    """The newest row that an integration synced, by its history, else by the list."""
+    known, item = answers.histories.get(identifier), answers.items.get(identifier)
+    if known is not None:
+        return known.watermark
+    return item.last_updated if item else None
 
 
 def _listing(identifiers: Sequence[str], names: Mapping[str, str]) -> str:

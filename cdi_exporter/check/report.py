@@ -95,7 +95,8 @@ class CheckedIntegration:
     running_job_status: str | None = None
     """Braze's own word for that run if its status is unknown."""
     watermark_timestamp_seconds: float | None = None
-    """`last_timestamp_synced` of the newest finished run that has one, in Unix seconds."""
+    """`last_timestamp_synced` of the newest finished run that has one, in Unix seconds; the list's
+    `last_updated_at` if the history was not read."""
     typical_sync_interval_seconds: float | None = None
     """Median from the start of a run to the start of the next."""
     next_scheduled_sync_timestamp_seconds: float | None = None
