@@ -11,8 +11,8 @@ the item is used:
 - A history row needs a start or a finish that can be read; either one identifies the run.
 - A row without such a time is left out. In the newest place, a finished one still sets the
   status, as does one without any time.
-- A row with an unknown status and an unreadable finish is left out, because it is not known
-  whether the run is over. When the finish can be read, the run counts once.
+- A run with an unknown status and an unreadable finish is in progress until its finish can be
+  read, and is then counted once.
 - A list item is always kept. An unreadable `next_scheduled_run` still means a schedule.
 """
 
@@ -196,9 +196,7 @@ def _row(row: object) -> _Row:
         job_status=_word(row.get("job_status")) if status is Status.UNKNOWN else None,
     )
     damaged = any(unreadable(row.get(name)) for name in _ROW_TIMES)
-    over_or_not = status is Status.UNKNOWN and unreadable(row.get("sync_finish_time"))
-    undated = run.start is None and run.finish is None
-    if over_or_not or (status is Status.UNKNOWN and undated):
+    if status is Status.UNKNOWN and run.start is None and run.finish is None:
         return _Row(None, damaged)
     return _Row(run, damaged)
 

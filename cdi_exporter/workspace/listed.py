@@ -49,7 +49,7 @@ class Listed:
         answered: Said | None = None,
         seen_at: float = -math.inf,
         missed_a_run: bool = False,
-        scheduled_from: float | None = None,
+        interval_since: float | None = None,
     ) -> None:
         self.item = item
         self.says = Said.by(item) if item else None
@@ -60,7 +60,7 @@ class Listed:
         """When the item was given."""
         self.missed_a_run = missed_a_run
         """Whether the history held a run that the list was silent about."""
-        self.scheduled_from = scheduled_from
+        self.interval_since = interval_since
         """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
 
     def see(self, item: Integration, server: float, known: Known) -> bool:
@@ -68,7 +68,7 @@ class Listed:
         before, said_before = self.item, self.says
         self.item, self.says, self.seen_at = item, Said.by(item), server
         if before is not None and before.next_scheduled_run != item.next_scheduled_run:
-            self._note_schedule(before.next_scheduled_run, item, server, known)
+            self._note_interval(before.next_scheduled_run, item, server, known)
         if before is None or self.says == said_before:
             return False
         answered = said_before == self.answered
@@ -76,7 +76,7 @@ class Listed:
             self.answered = self.says
         return True
 
-    def _note_schedule(
+    def _note_interval(
         self, before: float | None, item: Integration, server: float, known: Known
     ) -> None:
         """Note the last start, or the scheduled time that passed without one, before the next.
@@ -89,13 +89,13 @@ class Listed:
         passed = before if before is not None and before <= server else None
         start = None if following is None else last_start(item, known)
         times = [time for time in (start, passed) if time is not None]
-        self.scheduled_from = max(times, default=None)
+        self.interval_since = max(times, default=None)
 
     def schedule_interval(self, known: Known) -> float | None:
         """Seconds from the last start to the next scheduled run; None if that is not known."""
         if self.item is None or self.item.next_scheduled_run is None:
             return None
-        since = self.scheduled_from
+        since = self.interval_since
         if since is None:
             since = last_start(self.item, known)
         if since is None or since >= self.item.next_scheduled_run:

@@ -240,7 +240,7 @@ class Tracked:
                 answered=self.listed.answered,
                 zero_served=self.zero_served,
                 missed_by_list=self.listed.missed_a_run,
-                scheduled_from=self.listed.scheduled_from,
+                interval_since=self.listed.interval_since,
             ),
             read_at=None if self.read_at is None else wall - (now - self.read_at),
             read_server=_finite(self._read_server),
@@ -259,7 +259,7 @@ class Tracked:
             answered=known.answered,
             seen_at=-math.inf if record.seen_server is None else record.seen_server,
             missed_a_run=known.missed_by_list,
-            scheduled_from=known.scheduled_from,
+            interval_since=known.interval_since,
         )
         tracked.zero_served = known.zero_served
         tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED

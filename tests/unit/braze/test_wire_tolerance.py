@@ -368,8 +368,12 @@ BAD = "Wed, 25 Mar 2026 12:00:00 GMT"
         ),
         pytest.param(
             {"job_status": "canceled", "sync_finish_time": BAD},
-            HistoryPage((), invalid=1, unidentified=1),
-            id="an unknown status, and nobody knows whether it is over",
+            HistoryPage(
+                (Run(Status.UNKNOWN, NOON, None, NOON - 60, 1500, 3, "canceled"),),
+                invalid=1,
+                damaged=1,
+            ),
+            id="an unknown status, with an unreadable finish: in progress",
         ),
         pytest.param(
             {"job_status": "canceled", "sync_start_time": BAD, "sync_finish_time": None},

@@ -131,16 +131,20 @@ class LedgerMachine(RuleBasedStateMachine):
         run.startless = not run.startless
 
     @precondition(lambda self: self.seen and self.runs)
-    @rule(data=st.data())
-    def has_times_that_cannot_be_read(self, data: st.DataObject) -> None:
-        """One of the newest rows comes in another form."""
-        data.draw(st.sampled_from(self.runs[-5:])).unreadable = True
-
-    @rule()
-    def has_times_that_can_be_read_again(self) -> None:
-        """All rows come in the documented form."""
+    @rule(data=st.data(), restarted=st.booleans(), reads=st.integers(1, 3))
+    def cannot_be_read_for_a_while(self, data: st.DataObject, restarted: bool, reads: int) -> None:
+        """Some of the newest rows come in another form, and then again as documented."""
+        for run in data.draw(st.lists(st.sampled_from(self.runs[-5:]))):
+            run.unreadable = True
+        for _ in range(reads):
+            self.reads_the_newest_page()
+            if self.ledger.next_cursor is not None:
+                self.reads_on()
+        if restarted:
+            self.is_restarted()
         for run in self.runs:
             run.unreadable = False
+        self.reads_the_newest_page()
 
     def drop_what_no_first_page_shows(self) -> None:
         """A run that is under way behind a page of younger ones at the first sight is unknown."""
@@ -195,7 +199,6 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def catches_up(self) -> None:
         """Two looks, minutes apart, each to the end of what is due, leave nothing uncounted."""
-        self.has_times_that_can_be_read_again()
         for _ in range(2):
             self.now += 400
             self.reads_the_newest_page()
