@@ -50,29 +50,30 @@ class Known:
 
     @property
     def last_delivery(self) -> float | None:
-        """When rows last arrived."""
-        good = (run.finish for run in self.finished if run.status in DELIVERIES)
-        return next(good, None)
+        """When a run last delivered rows: with success or partial."""
+        delivered = (Status.SUCCESS, Status.PARTIAL)
+        return next((run.finish for run in self.finished if run.status in delivered), None)
 
     @property
     def since(self) -> float | None:
         """The last delivery, else the start of the history."""
-        starts = [run.start for run in self.runs if run.start is not None]
-        return self.last_delivery or min(starts, default=None)
+        return self.last_delivery or min(self._starts, default=None)
 
     @property
     def stale_after(self) -> float | None:
         """Two intervals and typical durations, if there is a schedule.
 
-        The interval is the typical one or that of the schedule, whichever is greater.
+        The interval is the greater of the typical one and that of the schedule.
         """
-        following = self.script.next_run
-        if following is None:
+        interval, duration = self.typical_interval, self.typical_duration
+        if self.script.next_run is None or interval is None or duration is None:
             return None
-        starts = [run.start for run in self.runs if run.start is not None]
-        scheduled = following - max(starts, default=following)
-        interval = max(self.typical_interval or 0.0, scheduled)
-        return max(900.0, 2 * interval + 2 * (self.typical_duration or 0.0)) if interval else None
+        scheduled = self.script.next_run - max(self._starts)
+        return max(900.0, 2 * max(interval, scheduled) + 2 * duration)
+
+    @property
+    def _starts(self) -> list[float]:
+        return [run.start for run in self.runs if run.start is not None]
 
     @property
     def lateness(self) -> float | None:
