@@ -65,6 +65,7 @@ def random_facts(rng: random.Random, index: int) -> Facts:
         warehouse="snowflake",
         last=last,
         last_success=last.finish,
+        last_delivery=last.finish,
         history_start=start - 30 * 86400,
         watermark=start - 60,
         consecutive_failures=rng.randrange(3),

@@ -78,17 +78,18 @@ LAST_DELIVERY = _gauge(
 )
 HISTORY_START = _gauge(
     "history_start_timestamp_seconds",
-    "When the oldest sync run known started, in Unix time: from here on, an integration "
-    "without any success is measured. " + _REFRESHED,
+    "Unix timestamp of the start of the oldest known sync run: the age of an integration without "
+    "any delivery is measured from here.",
 )
 WATERMARK = _gauge(
     "watermark_timestamp_seconds",
-    "The newest last_timestamp_synced of any finished run, in Unix time: data up to here is in "
-    "Braze. " + _REFRESHED,
+    "Unix timestamp of the newest row in Braze: last_timestamp_synced of the newest finished run "
+    "that has one.",
 )
 CONSECUTIVE_FAILURES = _gauge(
     "consecutive_failures",
-    "Finished sync runs with status error or config_error since the last other one. " + _REFRESHED,
+    "Finished sync runs with status error or config_error since the last success or partial. "
+    "Unknown statuses neither count nor reset the count.",
 )
 SYNCS_RUNNING = _gauge("syncs_running", "Sync runs under way. " + _REFRESHED)
 RUNNING_SYNC_START = _gauge(
@@ -129,8 +130,9 @@ TYPICAL_ROWS = _gauge(
 )
 STALE_AFTER = _gauge(
     "stale_after_seconds",
-    "The age of the last success at which this integration is late: configured, else two typical "
-    "intervals plus two typical durations, at least 15 minutes.",
+    "Age of the last delivery (success or partial) at which this integration is late: configured, "
+    "else two intervals plus two typical durations, at least 15 minutes. The interval is the "
+    "greater of the typical interval and the interval in Braze's schedule.",
 )
 SCHEDULE_LOST = _gauge(
     "schedule_lost_timestamp_seconds",
@@ -213,7 +215,8 @@ API_BUDGET_WAIT = _counter(
 )
 API_INVALID_ITEMS = _counter(
     "api_invalid_items",
-    "Items in answers of the Braze API that could not be read and were left out.",
+    "Items in answers of the Braze API that could not be read, in whole or in part, such as an "
+    "item with a time that cannot be read.",
     ENDPOINT,
 )
 

@@ -32,6 +32,18 @@ FINISHED_STATUSES = (
 
 FAILURES = frozenset({Status.ERROR, Status.CONFIG_ERROR})
 
+DELIVERIES = frozenset({Status.SUCCESS, Status.PARTIAL})
+"""Statuses of runs whose rows arrived in Braze. They end a series of failures."""
+
+
+CLOCK_TOLERANCE = 300.0
+"""Seconds by which a watermark may be ahead: the clocks of warehouse, Braze and host differ."""
+
+
+def in_future(watermark: float | None, now: float) -> bool:
+    """Whether a watermark is in the future: Braze then syncs no row that is older."""
+    return watermark is not None and watermark > now + CLOCK_TOLERANCE
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -44,6 +56,8 @@ class Run:
     """`last_timestamp_synced`: the newest UPDATED_AT that the run processed."""
     rows_synced: int | None = None
     rows_failed: int | None = None
+    job_status: str | None = None
+    """Braze's own word for an unknown status, for people to read; None for a known status."""
 
     @property
     def finished(self) -> bool:
@@ -93,6 +107,15 @@ class Integration:
     last_job_start: float | None = None
     last_job_status: Status | None = None
     next_scheduled_run: float | None = None
+    last_job_word: str | None = None
+    """Braze's own word for an unknown `last_job_status`; None for a known status."""
+    schedule_unreadable: bool = False
+    """Whether `next_scheduled_run` was given in a form that cannot be read: there is a schedule."""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the item shows a schedule."""
+        return self.next_scheduled_run is not None or self.schedule_unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Facts:
     stale_after: float | None = None
     schedule_lost: float | None = None
     """Since when an integration that had a schedule within the last 7 days has none."""
+    running_job_status: str | None = None
+    """Braze's own word for the oldest run in progress if its status is unknown."""
     counters: Counters = NOTHING_COUNTED
     recent: tuple[Run, ...] = ()
     """The last finished runs known, oldest first."""

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.exposition import Format
-from cdi_exporter.model import Run, Status
+from cdi_exporter.model import DELIVERIES, Run, Status
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from cdi_exporter.web.app import Scraped, WebOptions, create_app
 
@@ -78,21 +78,24 @@ def run(
     took: float = 40.0,
     rows: int | None = 1_000,
     failed: int | None = 0,
+    word: str | None = None,
 ) -> Run:
-    """A run that ended `ago` seconds before NOW."""
+    """A run that ended `ago` seconds before NOW; `word` is Braze's own for its status."""
     end = NOW - ago
-    return Run(status, end - took, end, end - took - MINUTE, rows, failed)
+    return Run(status, end - took, end, end - took - MINUTE, rows, failed, word)
 
 
 def facts(identifier: str, name: str | None = None, *runs: Run, **fields: object) -> Facts:
     """The facts of an integration that runs every 15 minutes, unless told otherwise."""
     successes = [each.finish for each in runs if each.status is SUCCESS and each.finish]
+    deliveries = [each.finish for each in runs if each.status in DELIVERIES and each.finish]
     values: dict[str, object] = {
         "type": "users_track",
         "status": "active",
         "warehouse": "snowflake",
         "last": runs[-1] if runs else None,
         "last_success": max(successes, default=None),
+        "last_delivery": max(deliveries, default=None),
         "history_start": runs[0].start if runs else None,
         "watermark": runs[-1].watermark if runs else None,
         "consecutive_failures": 0,
@@ -200,7 +203,7 @@ def example() -> Shown:
     catalog = history(every=30 * MINUTE, last=95 * MINUTE, rows=15_000, took=300)
     tokens = history(every=20 * MINUTE, last=17 * MINUTE, rows=1_200)
     loyalty = history(every=30 * MINUTE, last=78 * MINUTE, rows=3_300)
-    consent = history([(Status.UNKNOWN, 402, 0)], rows=400)
+    consent = [*history(rows=400), run(Status.UNKNOWN, rows=402, word="limit_exceeded")]
     events = history(every=20 * MINUTE, last=3 * MINUTE, rows=30_000, took=150)
     churn = history(every=DAY, last=5 * HOUR, rows=120_000, took=1_500, length=11)
     sandbox = history(every=HOUR, last=100 * MINUTE, rows=250)

@@ -84,5 +84,15 @@ def choose(
 
 
 def _lasting(item: Integration) -> Integration:
-    """The item less what it says of the present, which is no part of the past."""
-    return replace(item, last_updated=None, last_job_start=None, last_job_status=None)
+    """The item less what it says of the present, which is no part of the past.
+
+    When the next run was scheduled in the past is not known, only that there is a schedule.
+    """
+    return Integration(
+        item.id,
+        item.name,
+        item.type,
+        item.status,
+        item.warehouse,
+        schedule_unreadable=item.scheduled,
+    )

@@ -17,7 +17,7 @@ from cdi_exporter import catalog
 from cdi_exporter.config import Settings, WorkspaceConfig, format_duration, parse_duration
 from cdi_exporter.errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
 """Of the day files; another one makes them anew."""
 
 DAY = 86_400

@@ -236,7 +236,7 @@ class Reading:
                 self._histories.restart(chosen.source, reach)
                 continue
             resumed = False
-            unplaced = page.invalid + page.undated_running
+            unplaced = page.invalid - page.damaged + page.undated_running
             news = self._histories.take(chosen.source, reached, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
             self._tell()

@@ -156,7 +156,9 @@ class Spool:
 
 def _columns(chosen: Chosen) -> tuple[object, ...]:
     item = chosen.item
-    said = item and (item.name, item.type, item.status, item.warehouse, item.next_scheduled_run)
+    # Only whether there is a schedule is kept, in the column that held its next run before.
+    next_run = 1.0 if item and item.scheduled else None
+    said = item and (item.name, item.type, item.status, item.warehouse, next_run)
     who = (chosen.number, chosen.source, chosen.workspace, chosen.id, chosen.configured_name)
     return (*who, item is not None, *(said or (None,) * 5))
 
@@ -164,8 +166,7 @@ def _columns(chosen: Chosen) -> tuple[object, ...]:
 def _chosen(row: tuple[Any, ...]) -> Chosen:
     number, source, workspace, identifier, configured, listed, *said, skipped, _ = row
     *words, next_run = said
-    item = Integration(identifier, *words)
-    item = replace(item, next_scheduled_run=next_run)
+    item = replace(Integration(identifier, *words), schedule_unreadable=next_run is not None)
     return Chosen(
         number, source, workspace, identifier, configured, item if listed else None, skipped
     )

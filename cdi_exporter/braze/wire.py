@@ -3,11 +3,24 @@
 Nothing here raises on any JSON value but `InvalidResponse`, and that only where an answer
 as a whole is not the documented one. Null, missing and the empty string all mean absent.
 Sources: Braze's reference pages "List integrations" and "List job sync status".
+
+A time that is given but cannot be read (a number, an RFC 2822 date, the hour 24, …) makes
+its item invalid, so that it is counted. The time is then treated as absent, and the rest of
+the item is used:
+
+- A history row needs a start or a finish that can be read; either one identifies the run.
+- A row without such a time is left out. In the newest place, a finished one still sets the
+  status, as does one without any time.
+- A run with an unknown status and an unreadable finish is in progress until its finish can be
+  read, and is then counted once.
+- A list item is always kept. An unreadable `next_scheduled_run` still means a schedule.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from cdi_exporter.errors import InvalidResponse
@@ -17,6 +30,12 @@ _NO_OBJECT = "the answer is not a JSON object"
 _NO_SUCCESS = "the answer's message is not success"
 _NO_RESULTS = "the answer has no list of results"
 
+_ROW_TIMES = ("sync_start_time", "sync_finish_time", "last_timestamp_synced")
+_ITEM_TIMES = ("last_updated_at", "last_job_start_time", "next_scheduled_run")
+
+_HOUR_24 = re.compile(r"\A[^ T]+[ T]24")
+"""Python reads the hour 24 from 3.14 on; what can be read must not depend on its version."""
+
 _STATUSES = {status.value: status for status in Status}
 
 PAGE_SIZE = 10
@@ -25,6 +44,8 @@ PAGE_SIZE = 10
 MOST_ROWS = 2**53
 """More rows than this are no number: a double, which Prometheus stores, counts no further."""
 
+LONGEST_WORD = 64
+"""Characters kept of a status that is not known here; the documented ones have up to 12."""
 
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 """The last second of the calendar: what rounds to a later one cannot be written as a date."""
@@ -36,6 +57,9 @@ class IntegrationsPage:
 
     integrations: tuple[Integration, ...]
     invalid: int = 0
+    """Items that could not be read, in whole or in part."""
+    damaged: int = 0
+    """Those of the invalid items that were kept: only a time could not be read."""
     next_cursor: str | None = None
 
 
@@ -49,29 +73,47 @@ class HistoryPage:
     undated_running: int = 0
     """Runs under way without any time."""
     invalid: int = 0
+    """Rows that could not be read, in whole or in part, or have no time."""
+    damaged: int = 0
+    """Those of the invalid rows that were kept: only a time could not be read."""
+    unidentified: int = 0
+    """Rows that may be any run, because their times cannot be read."""
     next_cursor: str | None = None
 
 
 def read_integrations(document: object, link: str | None = None) -> IntegrationsPage:
     """The answer of `GET /cdi/integrations`, its Link header beside it."""
     rows = _results(document)
-    found = {item.id: item for row in rows if (item := _integration(row)) is not None}
-    readable = sum(1 for row in rows if _integration_id(row) is not None)
-    return IntegrationsPage(tuple(found.values()), len(rows) - readable, next_cursor(link))
+    found: dict[str, Integration] = {}
+    left_out = damaged = 0
+    for row in rows:
+        item = _integration(row)
+        if item is None or not isinstance(row, dict):
+            left_out += 1
+            continue
+        found[item.id] = item
+        damaged += any(unreadable(row.get(name)) for name in _ITEM_TIMES)
+    return IntegrationsPage(
+        tuple(found.values()), left_out + damaged, damaged, next_cursor=next_cursor(link)
+    )
 
 
 def read_history(document: object, link: str | None = None) -> HistoryPage:
     """The answer of `GET /cdi/integrations/{id}/job_sync_status`, its Link header beside it."""
-    rows = [_run(row) for row in _results(document)]
-    read = [run for run in rows if run is not None]
-    undated = [run for run in read if not _dated(run)]
-    running = sum(1 for run in undated if run.status is Status.RUNNING)
-    newest = rows[0] if rows else None
+    rows = [_row(row) for row in _results(document)]
+    undated = [row for row in rows if not row.dated]
+    running = [row for row in undated if row.run and row.run.status is Status.RUNNING]
+    kept = [row.run for row in rows if row.run is not None and row.dated]
+    newest = rows[0].run if rows and not rows[0].dated else None
+    damaged = sum(1 for row in rows if row.damaged and row.dated)
+    damaged += sum(1 for row in running if row.damaged)
     return HistoryPage(
-        runs=tuple(run for run in read if _dated(run)),
-        undated=newest if newest and newest.finished and not _dated(newest) else None,
-        undated_running=running,
-        invalid=len(rows) - len(read) + len(undated) - running,
+        runs=tuple(kept),
+        undated=newest if newest and newest.finished else None,
+        undated_running=len(running),
+        invalid=len(undated) - len(running) + damaged,
+        damaged=damaged,
+        unidentified=sum(1 for row in undated if row.damaged),
         next_cursor=next_cursor(link),
     )
 
@@ -110,6 +152,7 @@ def _integration(row: object) -> Integration | None:
     identifier = _integration_id(row)
     if identifier is None or not isinstance(row, dict):
         return None
+    status, following = _status(row.get("last_job_status")), row.get("next_scheduled_run")
     return Integration(
         id=identifier,
         name=_text(row.get("integration_name")),
@@ -118,28 +161,44 @@ def _integration(row: object) -> Integration | None:
         warehouse=_text(row.get("warehouse_type")),
         last_updated=timestamp(row.get("last_updated_at")),
         last_job_start=timestamp(row.get("last_job_start_time")),
-        last_job_status=_status(row.get("last_job_status")),
-        next_scheduled_run=timestamp(row.get("next_scheduled_run")),
+        last_job_status=status,
+        next_scheduled_run=timestamp(following),
+        last_job_word=_word(row.get("last_job_status")) if status is Status.UNKNOWN else None,
+        schedule_unreadable=unreadable(following),
     )
 
 
-def _run(row: object) -> Run | None:
-    """A row of the history; None where nothing of it can be read."""
+class _Row(NamedTuple):
+    """A row of the history as it was read."""
+
+    run: Run | None
+    """None if nothing of it can be used."""
+    damaged: bool
+    """Whether one of its times cannot be read."""
+
+    @property
+    def dated(self) -> bool:
+        """Whether it has a time that identifies the run."""
+        return self.run is not None and (self.run.start is not None or self.run.finish is not None)
+
+
+def _row(row: object) -> _Row:
     if not isinstance(row, dict):
-        return None
+        return _Row(None, damaged=False)
+    status = _status(row.get("job_status")) or Status.UNKNOWN
     run = Run(
-        status=_status(row.get("job_status")) or Status.UNKNOWN,
+        status=status,
         start=timestamp(row.get("sync_start_time")),
         finish=timestamp(row.get("sync_finish_time")),
         watermark=timestamp(row.get("last_timestamp_synced")),
         rows_synced=_rows(row.get("rows_synced")),
         rows_failed=_rows(row.get("rows_failed_with_errors")),
+        job_status=_word(row.get("job_status")) if status is Status.UNKNOWN else None,
     )
-    return None if run.status is Status.UNKNOWN and not _dated(run) else run
-
-
-def _dated(run: Run) -> bool:
-    return run.start is not None or run.finish is not None
+    damaged = any(unreadable(row.get(name)) for name in _ROW_TIMES)
+    if status is Status.UNKNOWN and run.start is None and run.finish is None:
+        return _Row(None, damaged)
+    return _Row(run, damaged)
 
 
 def _text(value: object) -> str | None:
@@ -160,6 +219,19 @@ def _status(value: object) -> Status | None:
     return _STATUSES.get(text, Status.UNKNOWN)
 
 
+def _word(value: object) -> str | None:
+    """A status as Braze writes it: one printable line of bounded length."""
+    if isinstance(value, int | float) and abs(value) <= MOST_ROWS:
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if len(text) > LONGEST_WORD:
+        text = text[: LONGEST_WORD - 1] + "…"
+    shown = (each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(shown) or None
+
+
 def _rows(value: object) -> int | None:
     """A count of rows; None for what is negative, no number, or beyond any table."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -170,13 +242,29 @@ def _rows(value: object) -> int | None:
 
 
 def timestamp(value: object) -> float | None:
-    """An ISO 8601 time as Unix seconds; a naive one is UTC; what no calendar has is none."""
-    if not isinstance(value, str):
-        return None
+    """An ISO 8601 time as Unix seconds; a time without a zone is UTC.
+
+    None if it is absent or cannot be read, and for the zero times (the years 1 and 1970) that
+    other programs write for "no time".
+    """
+    seconds = _seconds(value) if isinstance(value, str) else None
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def unreadable(value: object) -> bool:
+    """Whether a time is given, but in a form that cannot be read."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return False
+    return not isinstance(value, str) or _seconds(value) is None
+
+
+def _seconds(value: str) -> float | None:
     text = value.strip().upper().removesuffix(" UTC")
+    if _HOUR_24.search(text):
+        return None
     try:
         moment = datetime.fromisoformat(text)
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 < seconds <= LATEST else None
+    return seconds if seconds <= LATEST else None

@@ -79,6 +79,8 @@ class Answers:
     """Requests per minute, as the answers say."""
     skew: float = 0.0
     """Seconds by which Braze's clock is ahead."""
+    now: float = 0.0
+    """When the last answer came, in Unix seconds of Braze's clock."""
 
 
 def named(config: WorkspaceConfig, items: dict[str, Integration]) -> dict[str, str]:
@@ -110,6 +112,7 @@ class Asking:
         if not isinstance(self._found.list_error, Unauthorized | ConnectionFailed | RequestTimeout):
             await self._histories()
         self._found.skew = self._client.skew
+        self._found.now = self._clock.wall() + self._client.skew
         for endpoint, budget in self._client.budgets.items():
             if budget.last.limit:
                 self._found.limits[endpoint] = budget.last.limit

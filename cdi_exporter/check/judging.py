@@ -47,7 +47,7 @@ def judged(asked: Asked, answers: Answers) -> CheckedWorkspace:
         *remarks.of_integrations(asked, answers, names),
         *remarks.of_configuration(asked),
         *(remarks.of_cost(asked, watching) if watching else ()),
-        *remarks.of_answers(answers),
+        *remarks.of_answers(answers, names),
     ]
     return replace(
         _workspace(asked, findings),
@@ -121,12 +121,15 @@ def _integration(identifier: str, name: str, answers: Answers) -> CheckedIntegra
     item = answers.items.get(identifier)
     problem = answers.problems.get(identifier)
     last, running = _from_history(known) if known else _from_list(item)
+    oldest = known.running[0] if known and known.running else None
     return CheckedIntegration(
         integration_id=identifier,
         integration_name=name,
         history_read=known is not None,
         last_run=last,
         running_start_timestamp_seconds=running,
+        running_job_status=oldest.job_status if oldest else None,
+        watermark_timestamp_seconds=remarks.watermark(answers, identifier),
         typical_sync_interval_seconds=known.typical_interval if known else None,
         next_scheduled_sync_timestamp_seconds=item.next_scheduled_run if item else None,
         problem=str(problem) if problem else None,
@@ -143,18 +146,25 @@ def _from_list(item: Integration | None) -> tuple[LastRun | None, float | None]:
         return None, None
     if item.last_job_status is Status.RUNNING:
         return None, item.last_job_start
-    return LastRun(item.last_job_status, item.last_job_start), None
+    return LastRun(item.last_job_status, item.last_job_start, job_status=item.last_job_word), None
 
 
 def _last(run: Run) -> LastRun:
     return LastRun(
-        run.status, run.start, run.finish, run.duration, run.rows_synced, run.rows_failed
+        run.status,
+        run.start,
+        run.finish,
+        run.duration,
+        run.rows_synced,
+        run.rows_failed,
+        run.job_status,
     )
 
 
 def _troubled(integration: CheckedIntegration) -> bool:
     last = integration.last_run
-    return integration.problem is not None or (last is not None and last.status in FAILURES)
+    unwell = {*FAILURES, Status.UNKNOWN}
+    return integration.problem is not None or (last is not None and last.status in unwell)
 
 
 # The cost

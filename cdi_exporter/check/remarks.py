@@ -9,6 +9,7 @@ from cdi_exporter.check.clusters import meant
 from cdi_exporter.check.report import LIST_PERMISSION, Cost, Finding, Level
 from cdi_exporter.check.trouble import failed, forbidden
 from cdi_exporter.errors import BadRequest, NotFound
+from cdi_exporter.model import in_future
 from cdi_exporter.web.wording import duration, things
 
 LEAST_SKEW = 60.0
@@ -129,8 +130,17 @@ def of_cost(asked: Asked, watching: Cost) -> Iterator[Finding]:
     )
 
 
-def of_answers(answers: Answers) -> Iterator[Finding]:
+def of_answers(answers: Answers, names: Mapping[str, str]) -> Iterator[Finding]:
     """What the answers tell beside what was asked for."""
+    ahead = [each for each in names if in_future(watermark(answers, each), answers.now)]
+    if ahead:
+        yield Finding(
+            Level.WARNING,
+            "watermark_in_future",
+            f"the watermark is in the future for {_listing(ahead, names)}",
+            "Correct the rows whose UPDATED_AT is in the future at their source: Braze syncs no "
+            "row that is older than the watermark.",
+        )
     if abs(answers.skew) >= LEAST_SKEW:
         way = "behind" if answers.skew > 0 else "ahead of"
         yield Finding(
@@ -139,6 +149,14 @@ def of_answers(answers: Answers) -> Iterator[Finding]:
             f"this machine's clock is {duration(abs(answers.skew))} {way} Braze's",
             "Set it right, by NTP: ages on dashboards and in alerts are wrong by as much.",
         )
+
+
+def watermark(answers: Answers, identifier: str) -> float | None:
+    """The newest row that an integration synced, by its history, else by the list."""
+    known, item = answers.histories.get(identifier), answers.items.get(identifier)
+    if known is not None:
+        return known.watermark
+    return item.last_updated if item else None
 
 
 def _listing(identifiers: Sequence[str], names: Mapping[str, str]) -> str:

@@ -70,6 +70,8 @@ class LastRun:
     """Rows that reached Braze."""
     rows_failed: int | None = None
     """Rows that failed with errors."""
+    job_status: str | None = None
+    """Braze's own word if the status is unknown; null for a known status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class CheckedIntegration:
     """The newest run that has finished."""
     running_start_timestamp_seconds: float | None = None
     """When the oldest run under way began, in Unix seconds; null where none is."""
+    running_job_status: str | None = None
+    """Braze's own word for that run if its status is unknown."""
+    watermark_timestamp_seconds: float | None = None
+    """`last_timestamp_synced` of the newest finished run that has one, in Unix seconds; the list's
+    `last_updated_at` if the history was not read."""
     typical_sync_interval_seconds: float | None = None
     """Median from the start of a run to the start of the next."""
     next_scheduled_sync_timestamp_seconds: float | None = None

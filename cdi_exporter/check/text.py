@@ -13,6 +13,7 @@ from cdi_exporter.check.report import (
     Cost,
     Finding,
     Granted,
+    LastRun,
     Level,
     Report,
 )
@@ -109,7 +110,7 @@ def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, 
         return told, "", "", "", ""
     at = last.finish_timestamp_seconds or last.start_timestamp_seconds
     return (
-        Text(f"{GLYPHS[last.status]} {last.status.replace('_', ' ')}", _style(last.status)),
+        Text(f"{GLYPHS[last.status]} {_word(last)}", _style(last.status)),
         "" if at is None else _coarse(now - at),
         "" if last.duration_seconds is None else duration(last.duration_seconds),
         "" if last.rows_synced is None else count(last.rows_synced),
@@ -117,9 +118,16 @@ def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, 
     )
 
 
+def _word(last: LastRun) -> str:
+    """The status; if it is unknown, Braze's own word for it."""
+    return _plain(last.job_status) if last.job_status else last.status.replace("_", " ")
+
+
 def _running(integration: CheckedIntegration, now: float) -> str:
-    since = integration.running_start_timestamp_seconds
-    return "" if since is None else f"{GLYPHS[Status.RUNNING]} {_coarse(now - since)}"
+    since, word = integration.running_start_timestamp_seconds, integration.running_job_status
+    if since is None:
+        return ""
+    return f"{GLYPHS[Status.RUNNING]} {_coarse(now - since)}" + (f" {_plain(word)}" if word else "")
 
 
 def _coarse(seconds: float) -> str:

@@ -255,7 +255,7 @@ class StaleAfterSection(Section):
 
     match: Pattern = Field(description="Glob pattern over the integration's name or ID.")
     after: NeverOrDuration = Field(
-        description="The age of the last success at which the integration is late; `never` "
+        description="The age of the last delivery at which the integration is late; `never` "
         "for one that is not expected to run."
     )
 

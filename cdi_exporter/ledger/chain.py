@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cdi_exporter.braze.wire import HistoryPage
-from cdi_exporter.ledger.rows import Identity, by_identity, match, newer_word
+from cdi_exporter.ledger.rows import Finishes, Identity, by_identity, match, newer_word
 from cdi_exporter.ledger.state import ChainState
 from cdi_exporter.model import Run
 
@@ -25,6 +25,10 @@ class Chain:
     """Begun at the first sight, to find the runs under way that its page did not show."""
     floor: float = -math.inf
     """Where the first sight's page ended: what it did not show started at or before it."""
+    blind: bool = False
+    """Whether rows were met that may be any run: what was not met need not be gone."""
+    finishes: Finishes = field(default_factory=Finishes)
+    """Of all the rows."""
 
     def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
         """Collect a page; a run that was met before is told anew.
@@ -37,10 +41,19 @@ class Chain:
             met = self.rows.get(identity, [])
             pairs = match(met, told, room=shared[identity])
             retold = {id(old) for old, _ in pairs if old is not None}
-            self.rows[identity] = [newer_word(old, new) for old, new in pairs]
-            self.rows[identity] += [run for run in met if id(run) not in retold]
+            rows = [newer_word(old, new) for old, new in pairs]
+            rows += [run for run in met if id(run) not in retold]
+            self._replace(identity, rows)
+        self.blind = self.blind or page.unidentified > 0
         self.cursor = page.next_cursor
         self.pages += 1
+
+    def _replace(self, identity: Identity, rows: list[Run]) -> None:
+        for run in self.rows.get(identity, ()):
+            self.finishes.remove(run)
+        for run in rows:
+            self.finishes.add(run)
+        self.rows[identity] = rows
 
     def state(self) -> ChainState:
         """All that must outlive the process."""
@@ -51,6 +64,7 @@ class Chain:
             wanted=tuple(sorted(self.wanted)),
             first=self.first,
             floor=self.floor if math.isfinite(self.floor) else None,
+            blind=self.blind,
         )
 
     @classmethod
@@ -63,4 +77,6 @@ class Chain:
             frozenset(state.wanted),
             state.first,
             -math.inf if state.floor is None else state.floor,
+            state.blind,
+            Finishes(state.runs),
         )

@@ -22,13 +22,24 @@ paging, order, repetition and interruption:
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger.chain import Chain
 from cdi_exporter.ledger.known import NOTHING_OLDER, Known, tell
-from cdi_exporter.ledger.rows import Identity, as_known, by_identity, match, newer_word, place
+from cdi_exporter.ledger.rows import (
+    Finishes,
+    Identity,
+    as_known,
+    by_identity,
+    match,
+    newer_word,
+    place,
+)
 from cdi_exporter.ledger.state import LedgerState
 from cdi_exporter.model import Counters, Run
 
@@ -162,14 +173,15 @@ class IntegrationLedger:
         return []
 
     def _as_known(self, page: HistoryPage) -> HistoryPage:
-        met = [
-            run
-            for chain in (self.chain, self.chase)
-            if chain is not None
-            for rows in chain.rows.values()
-            for run in rows
-        ]
-        return replace(page, runs=as_known(page.runs, [*self._accounted, *met]))
+        chains = [each for each in (self.chain, self.chase) if each is not None]
+        accounted = self._accounted
+        identities = {run.identity for run in accounted}
+
+        def is_known(identity: Identity) -> bool:
+            return identity in identities or any(identity in each.rows for each in chains)
+
+        finishes = [Finishes(accounted), *(each.finishes for each in chains)]
+        return replace(page, runs=as_known(page.runs, is_known, finishes))
 
     def _behind(self, page: HistoryPage, chase: Chain) -> list[Run]:
         """The rows that a look behind may account for: known ones, and older than all known.
@@ -289,7 +301,10 @@ class IntegrationLedger:
             self._follow(chain, page)
 
     def _follow(self, chain: Chain, page: HistoryPage) -> None:
-        """Keep the chain while runs under way may stand behind it; give up those that left."""
+        """Keep the chain while runs under way may stand behind it; give up those that left.
+
+        If rows could not be identified, a run that was not met may be among them.
+        """
         hidden = [
             run
             for run in self.under_way
@@ -297,7 +312,7 @@ class IntegrationLedger:
         ]
         newest = max((place(run) for run in page.runs), default=-math.inf)
         gone = [run for run in hidden if chain.cursor is None or newest < place(run)]
-        if gone:
+        if gone and not chain.blind:
             self._give_up(gone)
         more = len(hidden) > len(gone) and chain.pages < MOST_PAGES
         self.chase = chain if more else None
@@ -306,42 +321,44 @@ class IntegrationLedger:
 
     def _settle(self, rows: dict[Identity, list[Run]]) -> list[Run]:
         """Account for rows whose connection to the known runs is proven."""
+        accounted = by_identity(self._accounted)
+        newer: dict[int, Run | None] = {}
+        older: list[Run] = []
         counted: list[Run] = []
         for identity, told in rows.items():
-            known = [run for run in self._accounted if run.identity == identity]
-            for old, new in match(known, told):
+            for old, new in match(accounted.get(identity, ()), told):
                 self._note_start(new)
-                if self._account(old, new):
+                if old is not None:
+                    newer[id(old)] = self._retold(old, new)
+                    if old.finished or not new.finished:
+                        continue
+                elif self._is_older(new):
+                    older.append(new)
+                    continue
+                if new.finished:
                     counted.append(new)
+                elif not self._abandoned(new):
+                    self.under_way.append(new)
+        self.runs = _replaced(self.runs, newer)
+        self.under_way = _replaced(self.under_way, newer)
+        self.older = self.older.note(older)
         counted.sort(key=lambda run: run.order)
-        for run in counted:
-            self.counters = _count(self.counters, run)
+        self.runs += counted
+        self.counters = _count(self.counters, counted)
         self._prune()
         return counted
 
-    def _account(self, old: Run | None, new: Run) -> bool:
-        """Put one row in its place; whether it is to be counted."""
-        if old is not None and old.finished:
-            self._replace(self.runs, old, newer_word(old, new))
-            return False
-        if old is not None and not new.finished:
-            self._replace(self.under_way, old, new)
-            return False
-        if not new.finished:
-            if not self._abandoned(new):
-                self.under_way.append(new)
-            return False
-        if old is None and self._is_older(new):
-            self.older = self.older.note(new)
-            return False
-        if old is not None:
-            self._remove(self.under_way, old)
-        self.runs.append(new)
-        return True
+    @staticmethod
+    def _retold(old: Run, new: Run) -> Run | None:
+        """What is kept in the place of a run that is told again; None if it is no longer there.
+
+        A run under way that has ended moves to the finished ones.
+        """
+        return None if new.finished and not old.finished else newer_word(old, new)
 
     def _is_older(self, run: Run) -> bool:
         """Whether an unknown finished run belongs to what is accounted for long since."""
-        if self.floor is None or place(run) > self.floor:
+        if not run.finished or self.floor is None or place(run) > self.floor:
             return False
         search = self.chase if self.chase is not None and self.chase.first else None
         hidden = search is not None and place(run) <= search.floor
@@ -352,8 +369,8 @@ class IntegrationLedger:
         return [*self.runs, *self.under_way]
 
     def _give_up(self, runs: Sequence[Run]) -> None:
-        for run in runs:
-            self._remove(self.under_way, run)
+        given_up: dict[int, Run | None] = {id(run): None for run in runs}
+        self.under_way = _replaced(self.under_way, given_up)
         self.counters = replace(self.counters, gaps=self.counters.gaps + len(runs))
         self._known = None
 
@@ -363,22 +380,14 @@ class IntegrationLedger:
         under_way = {run.identity for run in self.under_way}
         dropped = self.runs[:-KEPT_RUNS]
         self.runs = [run for run in dropped if run.identity in under_way] + self.runs[-KEPT_RUNS:]
-        for run in dropped:
-            if run.identity not in under_way:
-                self.older = self.older.fold(run)
-                self.floor = max(-math.inf if self.floor is None else self.floor, place(run))
+        folded = [run for run in dropped if run.identity not in under_way]
+        if folded:
+            self.older = self.older.fold(folded)
+            self.floor = max(-math.inf if self.floor is None else self.floor, *map(place, folded))
 
     def _note_start(self, run: Run) -> None:
         if run.start is not None:
             self.history_start = min(self.history_start or run.start, run.start)
-
-    @staticmethod
-    def _replace(runs: list[Run], old: Run, new: Run) -> None:
-        runs[next(i for i, run in enumerate(runs) if run is old)] = new
-
-    @staticmethod
-    def _remove(runs: list[Run], old: Run) -> None:
-        del runs[next(i for i, run in enumerate(runs) if run is old)]
 
     # Telling
 
@@ -406,8 +415,12 @@ class IntegrationLedger:
             return accounted
         met = self.chain.rows
         told = [run for run in accounted if run.identity not in met]
+        by_name = by_identity(run for run in accounted if run.identity in met)
         for identity, rows in met.items():
-            known = [run for run in accounted if run.identity == identity]
+            known = by_name.get(identity)
+            if known is None:
+                told += rows
+                continue
             pairs = match(known, rows)
             retold = {id(old) for old, _ in pairs if old is not None}
             told += [newer_word(old, new) for old, new in pairs]
@@ -415,18 +428,27 @@ class IntegrationLedger:
         return told
 
 
+def _replaced(runs: Sequence[Run], newer: dict[int, Run | None]) -> list[Run]:
+    """The runs with those in whose place, by `id`, another one is to be, or none."""
+    found = (newer.get(id(run), run) for run in runs)
+    return [run for run in found if run is not None]
+
+
 def _finite(time: float | None) -> float | None:
     return time if time is not None and math.isfinite(time) else None
 
 
-def _count(counters: Counters, run: Run) -> Counters:
-    status = run.status.value
-    duration = run.duration
+def _count(counters: Counters, runs: Sequence[Run]) -> Counters:
+    """The counters with these runs, which are added one by one, as if each came alone."""
+    if not runs:
+        return counters
+    statuses = Counter(run.status.value for run in runs)
+    durations = [run.duration for run in runs if run.duration is not None]
     return replace(
         counters,
-        **{status: getattr(counters, status) + 1},
-        rows_synced=counters.rows_synced + (run.rows_synced or 0),
-        rows_failed=counters.rows_failed + (run.rows_failed or 0),
-        duration_sum=counters.duration_sum + (duration or 0.0),
-        duration_count=counters.duration_count + (duration is not None),
+        **{status: getattr(counters, status) + count for status, count in statuses.items()},
+        rows_synced=counters.rows_synced + sum(run.rows_synced or 0 for run in runs),
+        rows_failed=counters.rows_failed + sum(run.rows_failed or 0 for run in runs),
+        duration_sum=reduce(add, durations, counters.duration_sum),
+        duration_count=counters.duration_count + len(durations),
     )

@@ -1,12 +1,13 @@
 """What the runs of an integration say: the newest, the typical, the failures in a row."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 from statistics import median, pstdev
 
-from cdi_exporter.model import FAILURES, Run, Status
+from cdi_exporter.model import DELIVERIES, FAILURES, Run, Status
 
 TYPICAL_RUNS = 20
 FEWEST_TYPICAL_RUNS = 3
@@ -18,9 +19,13 @@ class Known:
 
     last: Run | None = None
     last_success: float | None = None
+    last_delivery: float | None = None
+    """When the newest run with status success or partial finished."""
     history_start: float | None = None
     watermark: float | None = None
+    """That of the newest finished run that has one, even if an older run had a later one."""
     consecutive_failures: int = 0
+    """Failed runs since the last delivery; an unknown status changes nothing."""
     running: tuple[Run, ...] = ()
     """Runs under way, oldest first."""
     undated_running: int = 0
@@ -43,18 +48,37 @@ class Older:
     watermark: float | None = None
     failures: int = 0
     """Failures in a row at the end of what was dropped."""
+    delivery: float | None = None
+    watermark_order: float | None = None
+    """The place (`Run.order`) of the run that the watermark is from."""
 
-    def fold(self, run: Run) -> "Older":
-        """With a run that is dropped; called oldest first."""
-        return replace(self.note(run), failures=self.failures + 1 if run.status in FAILURES else 0)
+    def fold(self, runs: Sequence[Run]) -> "Older":
+        """With runs that are dropped, oldest first."""
+        failures = self.failures
+        for run in runs:
+            if run.status in FAILURES:
+                failures += 1
+            elif run.status in DELIVERIES:
+                failures = 0
+        return replace(self.note(runs), failures=failures)
 
-    def note(self, run: Run) -> "Older":
-        """With what a run says that was never kept."""
-        succeeded = run.finish if run.status is Status.SUCCESS else None
+    def note(self, runs: Sequence[Run]) -> "Older":
+        """With what runs say that were never kept."""
+        success, delivery = self.success, self.delivery
+        watermark, order = self.watermark, self.watermark_order
+        for run in runs:
+            if run.finish is not None and run.status is Status.SUCCESS:
+                success = run.finish if success is None else max(success, run.finish)
+            if run.finish is not None and run.status in DELIVERIES:
+                delivery = run.finish if delivery is None else max(delivery, run.finish)
+            if run.watermark is not None and (order is None or run.order >= order):
+                watermark, order = run.watermark, run.order
         return replace(
             self,
-            success=latest(self.success, succeeded),
-            watermark=latest(self.watermark, run.watermark),
+            success=success,
+            delivery=delivery,
+            watermark=watermark,
+            watermark_order=order,
         )
 
 
@@ -71,46 +95,61 @@ def tell(
     keep: int,
 ) -> Known:
     """What these runs say, with the `older` ones that are no longer kept."""
-    finished = sorted((run for run in runs if run.finished), key=lambda run: run.order)
+    finished = sorted((run for run in runs if run.finished), key=_order)
     recent = finished[-keep:]
     typical = recent[-TYPICAL_RUNS:]
     told = [*finished, undated] if undated else finished
+    starts = [run.start for run in runs if run.start is not None]
     return Known(
         last=told[-1] if told else None,
-        last_success=latest(
-            older.success, *(run.finish for run in finished if run.status is Status.SUCCESS)
-        ),
+        last_success=_newest_finish(finished, {Status.SUCCESS}, older.success),
+        last_delivery=_newest_finish(finished, DELIVERIES, older.delivery),
         history_start=min(
-            (start for start in (history_start, *_starts(runs)) if start is not None),
+            (start for start in (history_start, *starts) if start is not None),
             default=None,
         ),
-        watermark=latest(older.watermark, *(run.watermark for run in finished)),
+        watermark=_watermark(finished, older),
         consecutive_failures=_failures(told, older.failures),
-        running=tuple(sorted((run for run in runs if not run.finished), key=lambda run: run.order)),
+        running=tuple(sorted((run for run in runs if not run.finished), key=_order)),
         undated_running=undated_running,
         typical_interval=_typical_interval(typical),
         typical_duration=_typical(run.duration for run in typical),
         typical_rows=_typical(run.rows_synced for run in typical),
         duration_spread=_spread(run.duration for run in typical),
         recent=tuple(recent),
-        newest_start=max(_starts(runs), default=-math.inf),
+        newest_start=max(starts, default=-math.inf),
     )
 
 
-def latest(*times: float | None) -> float | None:
-    """The latest of the times that are known."""
-    return max((time for time in times if time is not None), default=None)
+_order = attrgetter("order")
 
 
-def _starts(runs: Iterable[Run]) -> list[float]:
-    return [run.start for run in runs if run.start is not None]
+def _newest_finish(
+    finished: Sequence[Run], statuses: Collection[Status], older: float | None
+) -> float | None:
+    """When the newest run with one of the statuses finished."""
+    times = (run.finish for run in reversed(finished) if run.status in statuses)
+    found = next((time for time in times if time is not None), None)
+    return max((time for time in (found, older) if time is not None), default=None)
+
+
+def _watermark(finished: Sequence[Run], older: Older) -> float | None:
+    """The watermark of the newest run that has one."""
+    newest = next((run for run in reversed(finished) if run.watermark is not None), None)
+    if newest is None:
+        return older.watermark
+    order = older.watermark_order
+    return newest.watermark if order is None or order <= newest.order else older.watermark
 
 
 def _failures(told: Sequence[Run], older: int) -> int:
-    for count, run in enumerate(reversed(told)):
-        if run.status not in FAILURES:
+    """Failed runs since the last delivery, `older` being those before all that is told."""
+    count = 0
+    for run in reversed(told):
+        if run.status in DELIVERIES:
             return count
-    return len(told) + older
+        count += run.status in FAILURES
+    return count + older
 
 
 def _typical(values: Iterable[float | None]) -> float | None:
@@ -125,7 +164,7 @@ def _spread(durations: Iterable[float | None]) -> float | None:
 
 def _typical_interval(runs: Sequence[Run]) -> float | None:
     """Median from start to start; the runs must be at least three."""
-    starts = sorted(_starts(runs))
+    starts = sorted(run.start for run in runs if run.start is not None)
     if len(starts) < FEWEST_TYPICAL_RUNS:
         return None
     return round(float(median(later - earlier for earlier, later in pairwise(starts))), 6)

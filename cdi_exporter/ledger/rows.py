@@ -1,7 +1,7 @@
 """Which run a row of the history tells of."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from cdi_exporter.model import Run
@@ -18,19 +18,54 @@ def by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
     return grouped
 
 
-def as_known(told: Sequence[Run], known: Sequence[Run]) -> tuple[Run, ...]:
+class Finishes:
+    """The starts of runs by their finish, for rows whose start comes later or goes."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._starts: dict[float, Counter[float | None]] = {}
+        for run in runs:
+            self.add(run)
+
+    def add(self, run: Run) -> None:
+        """Take in a run."""
+        if run.finish is not None:
+            self._starts.setdefault(run.finish, Counter())[run.start] += 1
+
+    def remove(self, run: Run) -> None:
+        """Take out a run that was taken in before."""
+        if run.finish is None:
+            return
+        starts = self._starts[run.finish]
+        starts[run.start] -= 1
+        if not starts[run.start]:
+            del starts[run.start]
+        if not starts:
+            del self._starts[run.finish]
+
+    def starts(self, finish: float) -> Collection[float | None]:
+        """The different starts of the runs that finish then."""
+        return self._starts.get(finish, {}).keys()
+
+
+def as_known(
+    told: Sequence[Run], is_known: Callable[[Identity], bool], finishes: Sequence[Finishes]
+) -> tuple[Run, ...]:
     """The rows of a page, each under the identity by which its run is known.
 
     A start may come later than its finish, or go: what finishes when a known run does is that
     run, unless the page shows it beside another that does.
     """
-    identities = {run.identity for run in known}
-    finishes = Counter(run.finish for run in told)
+    on_page = Counter(run.finish for run in told)
 
     def named(row: Run) -> Run:
-        if row.finish is None or row.identity in identities or finishes[row.finish] > 1:
+        if row.finish is None or on_page[row.finish] > 1 or is_known(row.identity):
             return row
-        starts = {run.start for run in known if run.finish == row.finish}
+        starts: set[float | None] = set()
+        for each in finishes:
+            found = each.starts(row.finish)
+            if len(found) > 1:
+                return row
+            starts.update(found)
         if len(starts) != 1 or (row.start is None) is (None in starts):
             return row
         return replace(row, start=starts.pop())
@@ -44,36 +79,74 @@ def match(known: Sequence[Run], told: Sequence[Run], room: int = 0) -> list[tupl
     The likeliest pairs are made first: the same finish, both under way, one that ended;
     last any, since a row alone is no second run, unless there is `room` for so many.
     """
-    old, new = list(known), list(told)
+    if not known:
+        return [(None, row) for row in told]
     pairs: list[tuple[Run | None, Run]] = []
-    for alike in (_same_finish, _both_under_way, _ended, _any):
-        for row in list(new):
-            run = next((run for run in old if alike(run, row)), None)
-            if run is not None and not (alike is _any and len(known) + len(new) <= room):
-                pairs.append((run, row))
-                _drop(old, run)
-                _drop(new, row)
-    return [*pairs, *((None, row) for row in new)]
+    old, new = list(known), list(told)
+    for old_key, new_key in _LIKELY:
+        old, new = _pair(old, new, old_key, new_key, pairs)
+    any_pair = min(len(old), max(0, len(known) + len(new) - room))
+    pairs += zip(old, new[:any_pair], strict=False)
+    return [*pairs, *((None, row) for row in new[any_pair:])]
 
 
-def _drop(runs: list[Run], run: Run) -> None:
-    del runs[next(i for i, other in enumerate(runs) if other is run)]
+Key = Callable[[Run], object]
+"""What a known run and a row of the same run have in common; `...` for runs without a pair."""
 
 
-def _same_finish(old: Run, new: Run) -> bool:
-    return old.finished and new.finished and old.finish == new.finish
+def _finish(run: Run) -> object:
+    return run.finish if run.finished else ...
 
 
-def _both_under_way(old: Run, new: Run) -> bool:
-    return not old.finished and not new.finished
+def _under_way(run: Run) -> object:
+    return ... if run.finished else None
 
 
-def _ended(old: Run, new: Run) -> bool:
-    return not old.finished and new.finished
+def _ended(run: Run) -> object:
+    return None if run.finished else ...
 
 
-def _any(old: Run, new: Run) -> bool:
-    return True
+_LIKELY: tuple[tuple[Key, Key], ...] = (
+    (_finish, _finish),
+    (_under_way, _under_way),
+    (_under_way, _ended),
+)
+"""The keys of known runs and of rows by which pairs are made, the likeliest first."""
+
+
+def _pair(
+    old: Sequence[Run],
+    new: Sequence[Run],
+    old_key: Key,
+    new_key: Key,
+    pairs: list[tuple[Run | None, Run]],
+) -> tuple[list[Run], list[Run]]:
+    """Add the pairs with equal keys, first come, first served; the runs and rows left over.
+
+    Linear in both, since a page may show any number of rows with one start.
+    """
+    waiting: dict[object, deque[Run]] = {}
+    for run in old:
+        waiting.setdefault(old_key(run), deque()).append(run)
+    waiting.pop(..., None)
+    met: Counter[object] = Counter()
+    rows = []
+    for row in new:
+        key = new_key(row)
+        same = waiting.get(key)
+        if same:
+            pairs.append((same.popleft(), row))
+            met[key] += 1
+        else:
+            rows.append(row)
+    runs = []
+    for run in old:
+        key = old_key(run)
+        if met[key]:
+            met[key] -= 1
+        else:
+            runs.append(run)
+    return runs, rows
 
 
 def newer_word(old: Run | None, new: Run) -> Run:

@@ -17,6 +17,7 @@ class ChainState:
     wanted: tuple[Identity, ...] = ()
     first: bool = False
     floor: float | None = None
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

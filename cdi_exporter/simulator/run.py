@@ -105,13 +105,15 @@ class SimulatedRun:
         start = self.start / SECOND
         if self.finish is None or self.finish > moment:
             return Run(Status.RUNNING, start=start)
+        status = known_status(self.status)
         return Run(
-            known_status(self.status),
+            status,
             start=start,
             finish=self.finish / SECOND,
             watermark=None if self.watermark is None else self.watermark / SECOND,
             rows_synced=self.rows_synced,
             rows_failed=self.rows_failed,
+            job_status=self.status if status is Status.UNKNOWN else None,
         )
 
 

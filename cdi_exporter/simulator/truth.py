@@ -70,6 +70,7 @@ class Truth:
             last_job_start=None if last is None else last.start / SECOND,
             last_job_status=None if last is None else last.state(now).status,
             next_scheduled_run=None if due is None else due / SECOND,
+            last_job_word=None if last is None else last.state(now).job_status,
         )
 
 

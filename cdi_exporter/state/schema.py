@@ -3,6 +3,7 @@
 A step is never changed once it was released: a new version of the file is a new step.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable
 
@@ -33,5 +34,28 @@ def _tables(connection: sqlite3.Connection) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_tables,)
+def _deliveries_and_watermarks(connection: sqlite3.Connection) -> None:
+    """What records say about the runs that are no longer kept, as format 2 means it.
+
+    The last delivery is new: the last success is the best that is known. The watermark was the
+    greatest of all these runs, and is to be that of the newest one: it is dropped if it was in
+    the future when the history was read, because it may be of any run.
+    """
+    rows = connection.execute("SELECT rowid, record FROM integrations WHERE record IS NOT NULL")
+    for row, text in rows.fetchall():
+        try:
+            record = json.loads(text)
+            older = record["knowledge"]["ledger"]["older"]
+            if "success" in older:
+                older["delivery"] = older["success"]
+            if older.get("watermark", 0.0) > record.get("read_server", 0.0) + 300:
+                del older["watermark"]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            continue  # Without older runs, or unreadable, which is reported when it is loaded.
+        connection.execute(
+            "UPDATE integrations SET record = ? WHERE rowid = ?", (json.dumps(record), row)
+        )
+
+
+STEPS: tuple[Step, ...] = (_tables, _deliveries_and_watermarks)
 """From a file of version N the steps from N on are taken; `PRAGMA user_version` says N."""

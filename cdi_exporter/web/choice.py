@@ -43,7 +43,7 @@ ORDERS: Mapping[str, Order] = {
     "failed": Order("failed", lambda row: row.failed_ratio),
     "duration": Order("duration", lambda row: row.last.duration if row.last else None),
     "next": Order("next run", lambda row: row.facts.next_scheduled, descending=False),
-    "age": Order("age of last success", lambda row: row.staleness),
+    "age": Order("age of last delivery", lambda row: row.staleness),
 }
 DEFAULT_ORDER = "attention"
 

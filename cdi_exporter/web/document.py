@@ -75,11 +75,15 @@ def _integration(row: IntegrationStatus) -> Document:
         "consecutive_failures": facts.consecutive_failures,
         "last_success_timestamp_seconds": facts.last_success,
         "last_success_age_seconds": row.success_age,
+        "last_delivery_timestamp_seconds": facts.last_delivery,
+        "last_delivery_age_seconds": row.delivery_age,
         "stale_after_seconds": facts.stale_after,
         "late": row.late,
         "syncs_running": facts.running,
         "running_sync_start_timestamp_seconds": facts.running_since,
+        "running_sync_job_status": facts.running_job_status,
         "next_scheduled_sync_timestamp_seconds": facts.next_scheduled,
+        "schedule_lost_timestamp_seconds": facts.schedule_lost,
         "typical_sync_interval_seconds": facts.typical_interval,
         "typical_sync_duration_seconds": facts.typical_duration,
         "typical_sync_rows": facts.typical_rows,
@@ -99,6 +103,7 @@ def _last_sync(run: Run) -> Document:
 def _run(run: Run) -> Document:
     return {
         "status": run.status.value,
+        "job_status": run.job_status,
         "start_timestamp_seconds": run.start,
         "finish_timestamp_seconds": run.finish,
         "rows_synced": run.rows_synced,

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from cdi_exporter.braze.traffic import Exchange
-from cdi_exporter.model import FINISHED_STATUSES, Run, Status
+from cdi_exporter.model import FINISHED_STATUSES, Run, Status, in_future
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from cdi_exporter.web import wording
 from cdi_exporter.web.advice import ADVICE
@@ -48,6 +48,8 @@ class Concern(StrEnum):
     ERROR = "error"
     HANGING = "hanging"
     UNREADABLE = "unreadable"
+    WATERMARK = "watermark"
+    UNKNOWN = "unknown"
     PARTIAL = "partial"
 
 
@@ -87,15 +89,22 @@ class IntegrationStatus:
         since = self.facts.history_start if since is None else since
         return None if since is None else self.now - since
 
+    @cached_property
+    def delivery_age(self) -> float | None:
+        """Seconds since the last success or partial run; without any, since the oldest began."""
+        since = self.facts.last_delivery
+        since = self.facts.history_start if since is None else since
+        return None if since is None else self.now - since
+
     @property
     def staleness(self) -> float | None:
-        """The age of the last success against `stale_after`: above 1 it is late."""
-        age, limit = self.success_age, self.facts.stale_after
+        """The age of the last delivery divided by `stale_after`: above 1 it is late."""
+        age, limit = self.delivery_age, self.facts.stale_after
         return None if age is None or not limit else age / limit
 
     @property
     def late(self) -> bool:
-        """Whether the last success is older than `stale_after`."""
+        """Whether the last delivery is older than `stale_after`."""
         ratio = self.staleness
         return ratio is not None and ratio > 1
 
@@ -129,10 +138,15 @@ class IntegrationStatus:
         last = self.facts.last
         if last is not None and last.status in _RUN_CONCERNS:
             found[Concern(last.status.value)] = self._run_words(last)
+        running = self.facts.running_job_status
+        if running is not None and Concern.UNKNOWN not in found:
+            found[Concern.UNKNOWN] = f"A run in progress {_has_unknown(running)}"
         if self.hanging:
             found[Concern.HANGING] = self._hanging_words()
         if self.up is False:
             found[Concern.UNREADABLE] = f"Its history cannot be read: {self.problem or 'unknown'}."
+        if in_future(self.facts.watermark, self.now):
+            found[Concern.WATERMARK] = self._watermark_words()
         return found
 
     @property
@@ -142,11 +156,11 @@ class IntegrationStatus:
         return worst, len(self.concerns), self.staleness or 0.0
 
     def _late_words(self) -> str:
-        age = wording.duration(self.success_age or 0.0)
+        age = wording.duration(self.delivery_age or 0.0)
         limit = wording.duration(self.facts.stale_after or 0.0)
-        if self.facts.last_success is None:
-            return f"No success in the {age} that are known; late after {limit}."
-        return f"No success for {age}; late after {limit}."
+        if self.facts.last_delivery is None:
+            return f"No delivery in the {age} that are known; late after {limit}."
+        return f"No delivery for {age}; late after {limit}."
 
     def _run_words(self, last: Run) -> str:
         if last.status is Status.CONFIG_ERROR:
@@ -156,11 +170,28 @@ class IntegrationStatus:
             if failures > 1:
                 return f"The last {wording.count(failures)} runs failed."
             return "The last run failed: no rows were synced."
+        if last.status is Status.UNKNOWN:
+            return self._unknown_words(last)
         failed = last.rows_failed
         if failed is None:
             return "Some rows of the last run failed."
         rows = wording.things(failed, "row")
         return f"{rows} of the last run failed and {'is' if failed == 1 else 'are'} not in Braze."
+
+    def _unknown_words(self, last: Run) -> str:
+        if last.job_status is None:
+            words = "Braze gives no status for the last run."
+        else:
+            words = f"The last run {_has_unknown(last.job_status)}"
+        failures = self.facts.consecutive_failures
+        if not failures:
+            return words
+        runs = wording.things(failures, "run")
+        return f"{words} {runs} failed since the last delivery."
+
+    def _watermark_words(self) -> str:
+        ahead = wording.duration((self.facts.watermark or 0.0) - self.now)
+        return f"Its watermark is {ahead} in the future: Braze syncs no row that is older."
 
     def _hanging_words(self) -> str:
         took = wording.duration(self.running_for or 0.0)
@@ -169,7 +200,11 @@ class IntegrationStatus:
         return f"A run has been under way for {took}{usual}."
 
 
-_RUN_CONCERNS = frozenset({Status.ERROR, Status.CONFIG_ERROR, Status.PARTIAL})
+def _has_unknown(word: str) -> str:
+    return f"has the status {word}, which this version does not know."
+
+
+_RUN_CONCERNS = frozenset({Status.ERROR, Status.CONFIG_ERROR, Status.UNKNOWN, Status.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True)

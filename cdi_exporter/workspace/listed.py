@@ -18,6 +18,9 @@ SKIPPED_BY = 240.0
 LAG = 120.0
 """Seconds that the list may take to tell of a run."""
 
+EARLY = 60.0
+"""Seconds by which a run may begin before its scheduled time, by clocks that differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -26,11 +29,14 @@ class Said:
     start: float | None
     status: Status | None
     watermark: float | None
+    word: str | None = None
+    """Braze's own word for an unknown status, in lower case: two such words are a change."""
 
     @classmethod
     def by(cls, item: Integration) -> "Said":
         """The part of an item that is compared."""
-        return cls(item.last_job_start, item.last_job_status, item.last_updated)
+        word = item.last_job_word and item.last_job_word.lower()
+        return cls(item.last_job_start, item.last_job_status, item.last_updated, word)
 
 
 class Listed:
@@ -43,6 +49,7 @@ class Listed:
         answered: Said | None = None,
         seen_at: float = -math.inf,
         missed_a_run: bool = False,
+        interval_since: float | None = None,
     ) -> None:
         self.item = item
         self.says = Said.by(item) if item else None
@@ -53,17 +60,47 @@ class Listed:
         """When the item was given."""
         self.missed_a_run = missed_a_run
         """Whether the history held a run that the list was silent about."""
+        self.interval_since = interval_since
+        """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
 
     def see(self, item: Integration, server: float, known: Known) -> bool:
         """Take an item; whether it tells of runs what the one before did not."""
         before, said_before = self.item, self.says
         self.item, self.says, self.seen_at = item, Said.by(item), server
+        if before is not None and before.next_scheduled_run != item.next_scheduled_run:
+            self._note_interval(before.next_scheduled_run, item, server, known)
         if before is None or self.says == said_before:
             return False
         answered = said_before == self.answered
         if answered and (_only_begins(before, item, known) or _was_told(before, item, known)):
             self.answered = self.says
         return True
+
+    def _note_interval(
+        self, before: float | None, item: Integration, server: float, known: Known
+    ) -> None:
+        """Note the last start, or the scheduled time that passed without one, before the next.
+
+        Noted only when the next scheduled run changes: a run that was started through the API
+        meanwhile says nothing about the schedule. If runs are skipped, Braze may move the next
+        one on, so that the last start alone would make the interval grow with the delay.
+        """
+        following = item.next_scheduled_run
+        passed = before if before is not None and before <= server else None
+        start = None if following is None else last_start(item, known)
+        times = [time for time in (start, passed) if time is not None]
+        self.interval_since = max(times, default=None)
+
+    def schedule_interval(self, known: Known) -> float | None:
+        """Seconds from the last start to the next scheduled run; None if that is not known."""
+        if self.item is None or self.item.next_scheduled_run is None:
+            return None
+        since = self.interval_since
+        if since is None:
+            since = last_start(self.item, known)
+        if since is None or since >= self.item.next_scheduled_run:
+            return None
+        return self.item.next_scheduled_run - since
 
     def changed(self, known: Known) -> bool:
         """Whether it tells of something that the history read so far does not hold."""
@@ -86,7 +123,7 @@ class Listed:
         return item.last_job_start > known.newest_start + SAME_START or any(
             run.start is not None
             and abs(run.start - item.last_job_start) <= SAME_START
-            and run.status is not item.last_job_status
+            and not _has_status(run, item)
             for run in known.running
         )
 
@@ -131,6 +168,22 @@ def _was_told(before: Integration, item: Integration, known: Known) -> bool:
     return (
         len(met) == 1
         and item.last_job_start == known.newest_start
-        and item.last_job_status in (Status.RUNNING, met[0].status)
+        and (item.last_job_status is Status.RUNNING or _has_status(met[0], item))
         and item.last_updated in (before.last_updated, known.watermark)
     )
+
+
+def _has_status(run: Run, item: Integration) -> bool:
+    """Whether the list gives the run's status; unknown ones are compared by Braze's words."""
+    words = [word and word.lower() for word in (run.job_status, item.last_job_word)]
+    return run.status is item.last_job_status and words[0] == words[1]
+
+
+def last_start(item: Integration, known: Known) -> float | None:
+    """The last start before the item's next scheduled run, of those that are known.
+
+    A start within `EARLY` of it is the scheduled run itself.
+    """
+    starts = [item.last_job_start, *(run.start for run in (*known.recent, *known.running))]
+    limit = (item.next_scheduled_run or 0.0) - EARLY
+    return max((start for start in starts if start is not None and start <= limit), default=None)

@@ -184,7 +184,7 @@ class Passes:
             await self._page_due()
             page = await self._page(cursor, patient=number > 0)
             self._histories.listless, self._gets_through = False, True
-            invalid += page.invalid
+            invalid += page.invalid - page.damaged
             found = {item.id for item in page.integrations}
             if page.next_cursor is not None and found <= listed:
                 raise InvalidResponse(_LEADS_BACK)

@@ -5,7 +5,7 @@ from functools import partial
 
 import structlog
 
-from cdi_exporter.model import Run
+from cdi_exporter.model import Run, in_future
 from cdi_exporter.state import Change, Memory, StateError
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.roster import News, Roster
@@ -42,6 +42,8 @@ class Persistence:
                 " put a copy back that is sound, or move the file away to begin anew"
             )
             raise StateError(problem) from error
+        for tracked in self._roster:
+            tracked.watermark_ahead = self._is_ahead(tracked)
         self._journal.changed(self)
 
     def note(self, tracked: Tracked) -> None:
@@ -55,12 +57,28 @@ class Persistence:
         self._journal.changed(self)
 
     def finished(self, tracked: Tracked, counted: list[Run]) -> None:
-        """Tell of runs that were counted, as soon as they cannot be counted again."""
+        """A page was read: tell of the runs that it counted, once they cannot count again."""
+        self._watch_watermark(tracked)
         if self._journal.keeps and counted:
             self._counted.setdefault(tracked.id, []).extend(counted)
             return
         for run in counted:
             self._tell(tracked, run)
+
+    def _watch_watermark(self, tracked: Tracked) -> None:
+        """Warn once when the watermark is in the future: Braze syncs nothing older any more."""
+        before, tracked.watermark_ahead = tracked.watermark_ahead, self._is_ahead(tracked)
+        if tracked.watermark_ahead and not before:
+            log.warning(
+                "watermark in the future",
+                workspace=self.name,
+                integration_id=tracked.id,
+                integration_name=tracked.name,
+                watermark=_iso(tracked.ledger.known.watermark),
+            )
+
+    def _is_ahead(self, tracked: Tracked) -> bool:
+        return in_future(tracked.ledger.known.watermark, self._api.server())
 
     def changes(self) -> list[Change]:
         """What the journal has to write; asked for once."""
@@ -99,9 +117,14 @@ class Persistence:
             "integration_id": tracked.id,
             "integration_name": tracked.name,
             "status": run.status.value,
+            "job_status": run.job_status,
             "rows_synced": run.rows_synced,
             "rows_failed": run.rows_failed,
             "duration_seconds": run.duration,
-            "finished_at": run.finish and datetime.fromtimestamp(run.finish, UTC).isoformat(),
+            "finished_at": _iso(run.finish),
         }
         log.info("sync finished", **{key: fact for key, fact in facts.items() if fact is not None})
+
+
+def _iso(time: float | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat()

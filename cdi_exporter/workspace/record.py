@@ -18,6 +18,7 @@ class Knowledge:
     answered: Said | None = None
     zero_served: bool = False
     missed_by_list: bool = False
+    interval_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

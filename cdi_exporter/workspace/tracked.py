@@ -65,6 +65,8 @@ class Tracked:
         """Whether anything changed that may have to be written."""
         self.written: Knowledge | None = None
         """What was last handed over to be written."""
+        self.watermark_ahead = False
+        """Whether the watermark was in the future when the last page was read."""
         self.refreshed: float | None = None
         self.problem: ApiError | None = None
         self._read_server = -math.inf
@@ -238,6 +240,7 @@ class Tracked:
                 answered=self.listed.answered,
                 zero_served=self.zero_served,
                 missed_by_list=self.listed.missed_a_run,
+                interval_since=self.listed.interval_since,
             ),
             read_at=None if self.read_at is None else wall - (now - self.read_at),
             read_server=_finite(self._read_server),
@@ -256,6 +259,7 @@ class Tracked:
             answered=known.answered,
             seen_at=-math.inf if record.seen_server is None else record.seen_server,
             missed_a_run=known.missed_by_list,
+            interval_since=known.interval_since,
         )
         tracked.zero_served = known.zero_served
         tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED
@@ -370,11 +374,13 @@ class Tracked:
             warehouse=item.warehouse if item else None,
             last=known.last,
             last_success=known.last_success,
+            last_delivery=known.last_delivery,
             history_start=known.history_start,
             watermark=known.watermark,
             consecutive_failures=known.consecutive_failures if read else None,
             running=running,
             running_since=since,
+            running_job_status=next((run.job_status for run in known.running), None),
             next_scheduled=item.next_scheduled_run if item else None,
             typical_interval=known.typical_interval,
             typical_duration=known.typical_duration,
@@ -402,14 +408,21 @@ class Tracked:
         return len(starts) + known.undated_running, min(starts, default=None)
 
     def _stale_after_seconds(self, known: Known) -> float | None:
+        """The age of the last delivery at which the integration is late; None if never.
+
+        Two intervals plus two typical durations. The interval is that of the runs so far or
+        that of Braze's schedule, whichever is greater, so that an integration is not late
+        because its schedule became less frequent.
+        """
         if self._stale_after is not None:
             return self._stale_after.after
-        if known.typical_interval is None:
+        if self.item is not None and not self.item.scheduled:
             return None
-        if self.item is not None and self.item.next_scheduled_run is None:
+        intervals = (known.typical_interval, self.listed.schedule_interval(known))
+        interval = max((each for each in intervals if each is not None), default=None)
+        if interval is None:
             return None
-        typical = 2 * known.typical_interval + 2 * (known.typical_duration or 0.0)
-        return max(LEAST_STALE_AFTER, typical)
+        return max(LEAST_STALE_AFTER, 2 * interval + 2 * (known.typical_duration or 0.0))
 
 
 def _finite(time: float) -> float | None:

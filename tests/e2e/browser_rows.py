@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from playwright.sync_api import Page
 
-from cdi_exporter.model import FINISHED_STATUSES, Run
+from cdi_exporter.model import DELIVERIES, FINISHED_STATUSES, Run
 from cdi_exporter.simulator import Truth
 
 GLYPHS = {"success": "✔", "partial": "◐", "error": "✖", "config_error": "⚙", "unknown": "?"}
@@ -71,7 +71,7 @@ class Expected:
     rows: str
     failed: str
     last: str | None
-    success: str | None
+    delivery: str | None
     next: str | None
 
 
@@ -88,13 +88,13 @@ def expected(truth: Truth, identifier: str, now: float, due: float | None) -> Ex
     if not runs:
         return Expected("– no run known", NOTHING, NOTHING, None, None, iso(due))  # noqa: RUF001 -- the same dash
     last = max(runs, key=_finish)
-    successes = [run for run in runs if run.status.value == "success"]
+    deliveries = [run for run in runs if run.status in DELIVERIES]
     return Expected(
         f"{GLYPHS[last.status.value]} {last.status.value.replace('_', ' ')}",
         NOTHING if last.rows_synced is None else f"{last.rows_synced:,}",
         _failed(last),
         iso(last.finish),
-        iso(max(map(_finish, successes), default=None)),
+        iso(max(map(_finish, deliveries), default=None)),
         iso(due),
     )
 
@@ -107,7 +107,7 @@ def shown(row: Row) -> Expected:
         row.cells["Rows"].removesuffix(" not known"),
         row.cells["Failed"].partition(" % ")[0].removesuffix(" %").removesuffix(" not known"),
         row.times["Last run"],
-        row.times["Last success"],
+        row.times["Last delivery"],
         row.times["Next run"],
     )
 

@@ -41,7 +41,7 @@ def one_of_each() -> list[ScriptedIntegration]:
         purchases.run(start, start + 5, "config_error", rows_synced=None, rows_failed=None)
     consent = _hourly("consent")
     consent.run(NOW - 5 * MINUTE, NOW - 4 * MINUTE, "mostly_done", rows_synced=7)
-    catalog = _hourly("catalog", ago=3 * HOUR, next_run=NOW + 30 * MINUTE)
+    catalog = _hourly("catalog", ago=3 * HOUR, next_run=NOW - HOUR)
     catalog.run(NOW - 2 * HOUR)
     tokens = _hourly("tokens")
     tokens.run(NOW - 50)
@@ -100,14 +100,17 @@ def test_each_row_tells_what_happened(world: World, at: Open) -> None:
     assert orders.cells["Failed"] == "10 % 100 rows"
     assert orders.cells["Duration"] == "1 min"
     assert orders.cells["Next run"] == "in 50 min"
-    assert orders.cells["Last success"].startswith("39 min ago late after ")
+    assert orders.cells["Last delivery"].startswith("10 min ago late after ")
     assert orders.why == ["100 rows of the last run failed and are not in Braze."]
     assert orders.drawn.startswith("Last 6 runs: 5 success, 1 partial. Rows synced: 900 to 1,040")
+    assert told["consent"].why == [
+        "The last run has the status mostly_done, which this version does not know."
+    ]
     assert email.cells["Failed"] == "100 % 2,402 rows"
     assert email.cells["Next run"] == "due 5 min ago"
     assert email.why == ["The last 2 runs failed."]
     assert told["tokens"].cells["Next run"] == "none known"
-    assert told["purchases"].cells["Last success"].startswith("none known")
+    assert told["purchases"].cells["Last delivery"].startswith("none known")
     assert told["catalog"].why[-1] == "A run has been under way for 2 h; it usually takes 1 min."
 
 
@@ -115,11 +118,11 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
     """The verdict, the title and the counts agree with the rows."""
     with at(world.url) as one:
         page = one.go()
-        assert plain(page.inner_text("#verdict")) == "! 4 of 8 integrations need attention"
-        assert page.title() == "4 of 8 need attention · cdi-exporter"
+        assert plain(page.inner_text("#verdict")) == "! 5 of 8 integrations need attention"
+        assert page.title() == "5 of 8 need attention · cdi-exporter"
         assert [plain(each) for each in page.locator(".counts a").all_inner_texts()] == [
             "8 all",
-            "! 4 need attention",
+            "! 5 need attention",
             "! 1 late",
             "! 1 hanging",
             "▶ 2 running",
@@ -130,7 +133,7 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
             "? 1 unknown",
             "1 no run known",
         ]
-        assert names(page)[:4] == ["catalog", "purchases", "email", "orders"]
+        assert names(page)[:5] == ["catalog", "purchases", "email", "consent", "orders"]
 
 
 def test_a_thousand_integrations_say_the_truth_and_cost_braze_nothing(at: Open) -> None:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdi_exporter.model import FAILURES, Counters, Run, Status
+from cdi_exporter.model import DELIVERIES, FAILURES, Counters, Run, Status
 from cdi_exporter.simulator import ScriptedIntegration
 from tests.grafana.world import World
 
@@ -84,15 +84,14 @@ class Known:
 
     @property
     def failures(self) -> int:
-        """Failed runs since the last other one."""
-        others = (i for i, run in enumerate(self.finished) if run.status not in FAILURES)
-        return next(others, len(self.finished))
+        """Failed runs since the last delivery."""
+        since = itertools.takewhile(lambda run: run.status not in DELIVERIES, self.finished)
+        return sum(run.status in FAILURES for run in since)
 
     @property
     def watermark(self) -> float | None:
         """The newest row in Braze."""
-        marks = [run.watermark for run in self.finished if run.watermark is not None]
-        return max(marks, default=None)
+        return next((run.watermark for run in self.finished if run.watermark is not None), None)
 
     @property
     def running_since(self) -> float | None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdi_exporter.backfill import Backfill, Options, PlainProgress, Progress, Spool, parse_moment
 from cdi_exporter.config import Settings, WorkspaceConfig
-from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
+from cdi_exporter.model import DELIVERIES, FAILURES, FINISHED_STATUSES, Run, Status
 from cdi_exporter.simulator import HISTORY, LIMITS, LIST, Simulator
 from tests.harness import KEY, LABEL, workspace
 from tests.simulation.direct import DirectTransport
@@ -202,6 +202,24 @@ class Naive:
         """The runs that ended since the first instant."""
         return [run for run in self.finished(instant) if (self.shown(run) or 0) > self.first]
 
+    @staticmethod
+    def newest(finished: Sequence[Run], statuses: Collection[Status]) -> float | None:
+        """When a run with one of these statuses last finished."""
+        return max(
+            (run.finish for run in finished if run.status in statuses and run.finish is not None),
+            default=None,
+        )
+
+    @staticmethod
+    def failures(finished: Sequence[Run]) -> int:
+        """Failed runs since the last delivery."""
+        count = 0
+        for each in reversed(finished):
+            if each.status in DELIVERIES:
+                break
+            count += each.status in FAILURES
+        return count
+
     def values(self, instant: float) -> dict[tuple[str, str], float]:
         """Values by name and status at an instant, less what is typical."""
         finished, counted = self.finished(instant), self.counted(instant)
@@ -214,25 +232,12 @@ class Naive:
             ("sync_duration_seconds_sum", ""): sum(durations),
             ("syncs_running", ""): len(self.running(instant)),
             ("running_sync_start_timestamp_seconds", ""): min(self.running(instant), default=None),
-            ("watermark_timestamp_seconds", ""): max(
-                (run.watermark for run in finished if run.watermark is not None), default=None
+            ("watermark_timestamp_seconds", ""): next(
+                (run.watermark for run in reversed(finished) if run.watermark is not None), None
             ),
-            ("last_success_timestamp_seconds", ""): max(
-                (
-                    run.finish
-                    for run in finished
-                    if run.status is Status.SUCCESS and run.finish is not None
-                ),
-                default=None,
-            ),
-            ("consecutive_failures", ""): next(
-                (
-                    count
-                    for count, run in enumerate(reversed(finished))
-                    if run.status not in FAILURES
-                ),
-                len(finished),
-            ),
+            ("last_success_timestamp_seconds", ""): self.newest(finished, {Status.SUCCESS}),
+            ("last_delivery_timestamp_seconds", ""): self.newest(finished, DELIVERIES),
+            ("consecutive_failures", ""): self.failures(finished),
         }
         for status in FINISHED_STATUSES:
             of_status = [run for run in counted if run.status is status]

@@ -58,7 +58,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
         "2 integrations; the newest page of each tells how much",
         "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
         "about 79 requests to go, 1m58s at half of the budget share",
-        f"about 100 MB of OpenMetrics text in at most 31 files in {tmp_path}",
+        f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",
     ]
     assert told.progress == ["first pages: 2 of 2, 0 left, about 0s to go"]
     assert not files(tmp_path)

@@ -100,7 +100,9 @@ def _check_history(document: Any) -> None:
     except InvalidResponse:
         return
     assert repr(document) == repr(before)
-    assert len(page.runs) + page.undated_running + page.invalid == len(document["results"])
+    left_out = page.invalid - page.damaged
+    assert len(page.runs) + page.undated_running + left_out == len(document["results"])
+    assert 0 <= page.damaged <= page.invalid
     assert page.undated is None or (page.undated.finished and page.invalid)
     for run in page.runs:
         assert run.identity[1] == (run.finish if run.start is None else run.start)
@@ -113,7 +115,8 @@ def _check_integrations(document: Any) -> None:
         page = read_integrations(document, None)
     except InvalidResponse:
         return
-    assert len(page.integrations) + page.invalid <= len(document["results"])
+    assert len(page.integrations) + page.invalid - page.damaged <= len(document["results"])
+    assert 0 <= page.damaged <= page.invalid
     assert len({item.id for item in page.integrations}) == len(page.integrations)
     for item in page.integrations:
         for text in (item.id, item.name, item.type, item.status, item.warehouse):

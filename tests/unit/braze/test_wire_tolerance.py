@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -259,35 +260,142 @@ def test_a_naive_time_is_utc_wherever_this_runs() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "soon",
-        "2026-13-01T00:00:00Z",
-        "2026-02-30T00:00:00Z",
-        "2026-03-25T25:00:00Z",
-        "0000-00-00T00:00:00Z",
         "0001-01-01T00:00:00Z",
         "0001-01-01T00:00:00+14:00",
         "1970-01-01T00:00:00Z",
         "1969-12-31T23:59:59Z",
-        "9999-12-31T23:59:59.999999Z",
-        "9999-12-31T23:59:59-01:00",
-        "12:00:00",
-        "1774440000",
-        "\ud800",
-        "2026-03-25T12:00:00\ud800",
-        "٢٠٢٦-03-25T12:00:00Z",
-        "9" * 10_000,
-        1774440000,
-        1774440000.5,
-        math.nan,
-        True,
-        [],
-        {"time": "2026-03-25T12:00:00Z"},
     ],
-    ids=lambda value: repr(value)[:30],
 )
-def test_what_is_no_time_is_absent(value: object) -> None:
-    """A wrong type, a date that does not exist and the zero time are no time at all."""
+def test_the_zero_times_are_absent(value: str) -> None:
+    """Other programs write them for "no time", so nothing about the item is invalid."""
     assert timestamp(value) is None
+    page = history(changed(FULL_ROW, sync_finish_time=value))
+    assert page == HistoryPage(runs=(replace(FULL_RUN, finish=None),))
+
+
+UNREADABLE: list[object] = [
+    "soon",
+    "2026-13-01T00:00:00Z",
+    "2026-02-30T00:00:00Z",
+    "2026-03-25T24:00:00Z",
+    "2026-03-25 24:00:00",
+    "20260325T240000Z",
+    "2026-03-25T25:00:00Z",
+    "2026-03-25T23:59:60Z",
+    "2026-03-25T12:60:00Z",
+    "Wed, 25 Mar 2026 12:00:00 GMT",
+    "2026-03-25 12:00:00 Etc/UTC",
+    "2026-03-25T12:00:00Z[UTC]",
+    "0000-00-00T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59-01:00",
+    "12:00:00",
+    "1774440000",
+    "\ud800",
+    "2026-03-25T12:00:00\ud800",
+    "٢٠٢٦-03-25T12:00:00Z",
+    "9" * 10_000,
+    1774440000,
+    1774440000.5,
+    math.nan,
+    True,
+    False,
+    0,
+    [],
+    {},
+    {"time": "2026-03-25T12:00:00Z"},
+]
+"""What is given in the place of a time, and cannot be read on any version of Python."""
+
+each_unreadable = pytest.mark.parametrize("value", UNREADABLE, ids=lambda value: repr(value)[:30])
+
+
+@each_unreadable
+@pytest.mark.parametrize("field", ["sync_start_time", "sync_finish_time", "last_timestamp_synced"])
+def test_a_row_with_a_time_that_cannot_be_read_is_invalid(field: str, value: object) -> None:
+    """It is counted; without that time it is the same run, identified by the other one."""
+    page = history(changed(FULL_ROW, **{field: value}), FULL_ROW)
+    expected = replace(FULL_RUN, **{RUN_FIELDS[field]: None})  # type: ignore[arg-type]
+    assert page == HistoryPage(runs=(expected, FULL_RUN), invalid=1, damaged=1)
+
+
+@each_unreadable
+@pytest.mark.parametrize("field", ["last_updated_at", "last_job_start_time", "next_scheduled_run"])
+def test_an_item_with_a_time_that_cannot_be_read_is_invalid(field: str, value: object) -> None:
+    """It is counted and kept; a next run that cannot be read is a schedule all the same."""
+    page = integrations(changed(FULL_ITEM, **{field: value}))
+    assert (page.invalid, page.damaged) == (1, 1)
+    (item,) = page.integrations
+    assert getattr(item, INTEGRATION_FIELDS[field]) is None
+    assert item.scheduled
+    assert item.schedule_unreadable is (field == "next_scheduled_run")
+
+
+def test_an_item_with_several_bad_times_is_one_invalid_item() -> None:
+    """Items are counted, not fields."""
+    times = {"last_updated_at": 1, "last_job_start_time": 2, "next_scheduled_run": 3}
+    assert integrations(changed(FULL_ITEM, **times)).invalid == 1
+    row = changed(FULL_ROW, sync_finish_time=1, last_timestamp_synced=2)
+    assert history(row).invalid == 1
+
+
+BAD = "Wed, 25 Mar 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param(
+            {"job_status": "running", "sync_finish_time": None, "sync_start_time": BAD},
+            HistoryPage((), undated_running=1, invalid=1, damaged=1, unidentified=1),
+            id="in progress, from an unreadable start on",
+        ),
+        pytest.param(
+            {"job_status": "running", "sync_finish_time": BAD},
+            HistoryPage(
+                (Run(Status.RUNNING, NOON, None, NOON - 60, 1500, 3),), invalid=1, damaged=1
+            ),
+            id="in progress, with an unreadable finish",
+        ),
+        pytest.param(
+            {"job_status": "canceled", "sync_start_time": BAD},
+            HistoryPage(
+                (Run(Status.UNKNOWN, None, NOON + 120, NOON - 60, 1500, 3, "canceled"),),
+                invalid=1,
+                damaged=1,
+            ),
+            id="an unknown status, with an unreadable start",
+        ),
+        pytest.param(
+            {"job_status": "canceled", "sync_finish_time": BAD},
+            HistoryPage(
+                (Run(Status.UNKNOWN, NOON, None, NOON - 60, 1500, 3, "canceled"),),
+                invalid=1,
+                damaged=1,
+            ),
+            id="an unknown status, with an unreadable finish: in progress",
+        ),
+        pytest.param(
+            {"job_status": "canceled", "sync_start_time": BAD, "sync_finish_time": None},
+            HistoryPage((), invalid=1, unidentified=1),
+            id="an unknown status without any time",
+        ),
+    ],
+)
+def test_what_is_used_of_a_row_with_a_bad_time(
+    fields: dict[str, object], expected: HistoryPage
+) -> None:
+    """No run is counted twice, or lost for good, because a time cannot be read."""
+    assert history(changed(FULL_ROW, **fields)) == expected
+
+
+def test_a_finished_row_whose_times_cannot_be_read_sets_the_status_in_the_newest_place() -> None:
+    """As a row without any time does; in an older place it is only counted."""
+    row = changed(FULL_ROW, sync_start_time=BAD, sync_finish_time=BAD)
+    page = history(row, row, FULL_ROW)
+    assert page.undated == replace(FULL_RUN, start=None, finish=None)
+    assert page.runs == (FULL_RUN,)
+    assert (page.invalid, page.damaged, page.unidentified) == (2, 0, 2)
 
 
 def test_a_finish_before_its_start_gives_no_duration() -> None:
@@ -316,6 +424,39 @@ def test_a_new_status_is_unknown(value: object) -> None:
     assert run_with(job_status=value).status is Status.UNKNOWN
     (item,) = integrations(changed(FULL_ITEM, last_job_status=value)).integrations
     assert item.last_job_status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("limit_exceeded", "limit_exceeded"),
+        (" Partial_Success ", "Partial_Success"),
+        ("unknown", "unknown"),
+        ("two\nlines\t\x1b[2J", "two\ufffdlines\ufffd\ufffd[2J"),
+        ("\u202eevil", "\ufffdevil"),
+        ("\ud800", "\ufffd"),
+        ("x" * 10_000, "x" * 63 + "…"),
+        (7, "7"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (10**400, None),
+        (math.nan, None),
+        ([], None),
+        ({"a": 1}, None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_an_unknown_status_keeps_brazes_own_word(value: object, word: str | None) -> None:
+    """For people: as it is written, in one printable line that is not endless."""
+    assert run_with(job_status=value).job_status == word
+    (item,) = integrations(changed(FULL_ITEM, last_job_status=value)).integrations
+    assert item.last_job_word == word
+
+
+@pytest.mark.parametrize("value", ["success", "ERROR", "running", None, "", " "])
+def test_a_known_or_absent_status_has_no_word_of_its_own(value: str | None) -> None:
+    """The status says it all."""
+    assert run_with(job_status=value).job_status is None
 
 
 @pytest.mark.parametrize("nothing", ABSENT, ids=repr)

@@ -10,7 +10,7 @@ from cdi_exporter.check import REPORT, Report
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, many
 from tests.harness import KEY, scripted, workspace
-from tests.unit.check.checking import checked, simulated
+from tests.unit.check.checking import checked, simulated, text
 from tests.virtual import EPOCH
 from tools.check_schema import SCHEMA, schema
 
@@ -87,8 +87,11 @@ def test_the_report_in_full() -> None:
                 "duration_seconds": 60.0,
                 "rows_synced": 100,
                 "rows_failed": 0,
+                "job_status": None,
             },
             "running_start_timestamp_seconds": None,
+            "running_job_status": None,
+            "watermark_timestamp_seconds": None,
             "typical_sync_interval_seconds": 3600.0,
             "next_scheduled_sync_timestamp_seconds": EPOCH + 3540,
             "problem": None,
@@ -116,3 +119,40 @@ def test_the_configured_name_is_shown() -> None:
         simulated(scripted("one", runs=1), nameless), workspaces=[workspace(integrations=names)]
     )
     assert [each.integration_name for each in report.workspaces[0].watched] == ["mine", "two"]
+
+
+FAR = 4_070_908_800.0
+"""2099."""
+
+
+def test_a_status_that_braze_adds_stands_in_its_own_word() -> None:
+    """From the history, and from the list alone; a run in progress has its word, too."""
+    over, under_way = scripted("over"), scripted("under-way", runs=3)
+    over.run(EPOCH - 100, EPOCH - 50, "limit_exceeded")
+    under_way.run(EPOCH - 60, overrides={"job_status": "canceling"})
+    for permissions in (["cdi.integration_list"], [*PERMISSIONS.values()]):
+        report = checked(simulated(over, under_way, permissions=permissions))
+        found = {each.integration_id: each for each in report.workspaces[0].watched}
+        last = found["over"].last_run
+        assert last is not None
+        assert (last.status, last.job_status) == ("unknown", "limit_exceeded")
+        assert "? limit_exceeded" in text(report)
+    assert found["under-way"].running_job_status == "canceling"
+    assert "canceling" in text(report)
+    assert next(iter(found)) == "over", "it needs attention"
+
+
+def test_a_watermark_in_the_future_is_a_warning() -> None:
+    """From the history, and from the list alone; the exit status stays 0."""
+    names = {"one": EPOCH - 60, "two": FAR, "three": EPOCH + 200}
+    several = [scripted(each) for each in names]
+    for each, watermark in zip(several, names.values(), strict=True):
+        each.run(EPOCH - 100, EPOCH - 50, watermark=watermark)
+    for permissions in (["cdi.integration_list"], [*PERMISSIONS.values()]):
+        report = checked(simulated(*several, permissions=permissions))
+        (found,) = report.workspaces
+        told = [each for each in found.findings if each.code == "watermark_in_future"]
+        assert [each.text for each in told] == ["the watermark is in the future for sync-two (two)"]
+        watermarks = {each.integration_id: each for each in found.watched}
+        assert watermarks["two"].watermark_timestamp_seconds == FAR
+    assert report.ok

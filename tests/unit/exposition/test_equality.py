@@ -64,6 +64,7 @@ FACTS = st.builds(
     warehouse=optional(TEXTS),
     last=optional(RUNS),
     last_success=optional(FLOATS),
+    last_delivery=optional(FLOATS),
     history_start=optional(FLOATS),
     watermark=optional(FLOATS),
     consecutive_failures=optional(COUNTS),

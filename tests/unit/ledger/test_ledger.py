@@ -6,7 +6,8 @@ import pytest
 
 from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
-from cdi_exporter.model import Run, Status
+from cdi_exporter.model import FINISHED_STATUSES, Run, Status
+from cdi_exporter.workspace.record import Knowledge, Record
 
 NOW = 10_000.0
 
@@ -350,3 +351,178 @@ def test_two_that_one_page_shows_are_two() -> None:
     assert it.counters.total == 2
     it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
     assert it.counters.total == 2
+
+
+# The watermark
+
+
+FAR = 4_070_908_800.0
+"""2099, which some warehouse's UPDATED_AT may say."""
+
+
+def marked(start: float, watermark: float | None, finish: float | None = None) -> Run:
+    return replace(ok(start, finish), watermark=watermark)
+
+
+def restarted(it: IntegrationLedger) -> IntegrationLedger:
+    """What a restart makes of a ledger with a state file."""
+    record = Record.from_json(Record(Knowledge(it.state())).to_json())
+    return IntegrationLedger.restore(record.knowledge.ledger)
+
+
+def test_the_watermark_is_that_of_the_newest_run() -> None:
+    """Not the greatest: one run with a date in 2099 is corrected by the next one."""
+    it = ledger(marked(100, 90))
+    it.read_newest(page(marked(200, FAR), marked(100, 90)), NOW)
+    assert it.known.watermark == FAR
+    it = restarted(it)
+    it.read_newest(page(marked(300, 290), marked(200, FAR)), NOW)
+    assert it.known.watermark == 290
+    assert restarted(it).known.watermark == 290
+
+
+def test_a_run_without_a_watermark_leaves_the_one_before() -> None:
+    """A failed run syncs no row, a run in progress has not finished."""
+    under_way = Run(Status.RUNNING, 300, watermark=299)
+    it = ledger(under_way, failed(200), marked(100, 90), marked(50, FAR))
+    assert it.known.watermark == 90
+
+
+def test_the_newest_run_is_the_one_that_finished_last() -> None:
+    """A long run that started earlier says more."""
+    assert ledger(marked(200, 190, 210), marked(100, 95, 500)).known.watermark == 95
+    startless = replace(marked(100, 80), start=None, finish=900.0)
+    assert ledger(marked(800, 790, 850), startless).known.watermark == 80
+    unfinished = Run(Status.ERROR, 700, watermark=70)
+    assert ledger(unfinished, marked(600, 60, 690)).known.watermark == 70
+
+
+def test_a_run_reported_again_changes_the_watermark() -> None:
+    """The newest numbers are shown."""
+    it = ledger(marked(100, FAR))
+    it.read_newest(page(marked(100, 95)), NOW)
+    assert it.known.watermark == 95
+
+
+def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_comes() -> None:
+    """Hundreds of failures later it is still the last that is known, also across restarts."""
+    it = ledger(marked(2, FAR), marked(1, 0.5))
+    for number in range(1, 80):
+        newest = failed(number * 100)
+        before = failed(number * 100 - 100) if number > 1 else marked(2, FAR)
+        it.read_newest(page(newest, before, cursor="more"), NOW)
+    assert it.known.watermark == FAR
+    it = restarted(it)
+    assert it.known.watermark == FAR
+    it.read_newest(page(marked(9000, 8990), failed(7900), cursor="more"), NOW)
+    assert it.known.watermark == 8990
+    for number in range(91, 160):
+        newest, before = failed(number * 100), failed(number * 100 - 100)
+        it.read_newest(page(newest, before if number > 91 else marked(9000, 8990)), NOW)
+    assert restarted(it).known.watermark == 8990
+
+
+def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
+    """They are read to find runs in progress, the newest first."""
+    it = IntegrationLedger()
+    it.read_newest(page(running(900), running(800), failed(700), cursor="a"), NOW)
+    it.read_older(page(running(600), marked(500, 490), marked(400, FAR), cursor="b"), NOW)
+    it.read_older(page(marked(300, FAR), marked(200, 190)), NOW)
+    assert it.known.watermark == 490
+    assert restarted(it).known.watermark == 490
+
+
+# Deliveries and failures
+
+
+def test_a_partial_run_is_a_delivery() -> None:
+    """Its rows arrived; the last success is older."""
+    it = ledger(failed(300), failed(200, Status.PARTIAL), ok(100))
+    assert it.known.last_delivery == 260
+    assert it.known.last_success == 160
+
+
+def test_the_last_delivery_outlives_the_runs_that_are_kept() -> None:
+    """Also across restarts, and on older pages that are read at the first sight."""
+    it = ledger(failed(1, Status.PARTIAL), ok(0.5))
+    for number in range(1, 60):
+        before = failed(number * 10 - 10) if number > 1 else failed(1, Status.PARTIAL)
+        it.read_newest(page(failed(number * 10), before, cursor="more"), NOW)
+    assert (it.known.last_delivery, it.known.last_success) == (61, 60.5)
+    assert restarted(it).known.last_delivery == 61
+    first = IntegrationLedger()
+    first.read_newest(page(running(900), running(800), cursor="a"), NOW)
+    first.read_older(page(running(600), failed(500, Status.PARTIAL), ok(400), cursor="b"), NOW)
+    assert first.known.last_delivery == 560
+
+
+UNKNOWN = Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failures"),
+    [
+        ("u", 0),
+        ("eu", 1),
+        ("eue", 2),
+        ("euuceu", 3),
+        ("seue", 2),
+        ("epu", 0),
+        ("sue", 1),
+        ("usu", 0),
+    ],
+)
+def test_an_unknown_status_neither_counts_nor_ends_a_series(statuses: str, failures: int) -> None:
+    """The oldest first: success, partial, error, config error, unknown."""
+    by_letter = {each.value[0]: each for each in FINISHED_STATUSES}
+    runs = [failed(100.0 * at, by_letter[each]) for at, each in enumerate(statuses, 1)]
+    it = ledger(*reversed(runs))
+    assert it.known.consecutive_failures == failures
+    assert restarted(it).known.consecutive_failures == failures
+
+
+def test_a_series_of_failures_goes_on_across_what_is_no_longer_kept() -> None:
+    """Each third run has an unknown status, and no run delivers."""
+    it = ledger(ok(0.5))
+    told: list[Run] = [ok(0.5)]
+    for number in range(1, 90):
+        told.insert(0, failed(number * 10, UNKNOWN if number % 3 == 0 else Status.ERROR))
+        it.read_newest(page(*told[:2], cursor="more"), NOW)
+        if number % 20 == 0:
+            it = restarted(it)
+    assert it.known.consecutive_failures == 60
+    it.read_newest(page(failed(1000, Status.PARTIAL), told[0], cursor="more"), NOW)
+    assert it.known.consecutive_failures == 0
+
+
+def test_an_undated_failure_adds_to_a_series_across_an_unknown_status() -> None:
+    """It is in the newest place."""
+    it = ledger(failed(200, UNKNOWN), failed(100))
+    it.read_newest(page(failed(200, UNKNOWN), failed(100), undated=Run(Status.ERROR)), NOW)
+    assert it.known.consecutive_failures == 2
+
+
+# Times that cannot be read
+
+
+def test_a_run_in_progress_is_not_given_up_while_rows_cannot_be_identified() -> None:
+    """One of them may be that run; once it can be read again it counts once."""
+    it = ledger(running(300), ok(200))
+    it.read_newest(page(ok(400), ok(200), unidentified=1), NOW)
+    assert it.counters.gaps == 0
+    assert it.known.running == (running(300),)
+    it = restarted(it)
+    it.read_newest(page(ok(400), ok(300), ok(200)), NOW + 1000)
+    assert (it.counters.total, it.counters.gaps) == (2, 0)
+    assert not it.known.running
+
+
+def test_a_chain_through_unidentified_rows_gives_nothing_up() -> None:
+    """Nor does a restart in the middle of it."""
+    it = ledger(running(50), ok(40))
+    it.read_newest(page(ok(500), ok(400), cursor="a", unidentified=2), NOW)
+    it = restarted(it)
+    it.read_older(page(ok(300), ok(40)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (3, 0)
+    assert it.known.running == (running(50),)
+    assert it.next_cursor is None

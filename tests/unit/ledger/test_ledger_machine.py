@@ -23,6 +23,9 @@ class ModelRun:
     finish: float | None = None
     status: str = "running"
     rows: int = 0
+    watermark: float | None = None
+    unreadable: bool = False
+    """Whether none of its times can be read, as long as it is so."""
     baseline: bool = False
     told: bool = False
     """Whether a page has shown it finished."""
@@ -30,15 +33,20 @@ class ModelRun:
 
     def row(self) -> dict[str, object]:
         """The run as Braze lists it."""
-        start = None if self.startless else iso(self.start)
+        start = None if self.startless else self.time(self.start)
         row: dict[str, object] = {"job_status": self.status, "sync_start_time": start}
         if self.finish is not None:
             row |= {
-                "sync_finish_time": iso(self.finish),
+                "sync_finish_time": self.time(self.finish),
+                "last_timestamp_synced": self.watermark and iso(self.watermark),
                 "rows_synced": self.rows,
                 "rows_failed_with_errors": None,
             }
         return row
+
+    def time(self, seconds: float) -> object:
+        """A time as Braze writes it, or as nobody can read it."""
+        return seconds if self.unreadable else iso(seconds)
 
 
 def iso(seconds: float) -> str:
@@ -89,11 +97,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self.begin()
 
     @precondition(lambda self: self.under_way())
-    @rule(data=st.data(), status=st.sampled_from(STATUSES), rows=st.integers(0, 99))
-    def ends(self, data: st.DataObject, status: str, rows: int) -> None:
+    @rule(
+        data=st.data(),
+        status=st.sampled_from(STATUSES),
+        rows=st.integers(0, 99),
+        watermark=st.none() | st.integers(1, 10**9),
+    )
+    def ends(self, data: st.DataObject, status: str, rows: int, watermark: float | None) -> None:
         self.now += 5
         run = data.draw(st.sampled_from(self.under_way()))
-        run.finish, run.status, run.rows = self.now, status, rows
+        run.finish, run.status, run.rows, run.watermark = self.now, status, rows, watermark
         run.baseline = not self.seen and self.ledger.floor is None
 
     @rule(count=st.integers(1, 45))
@@ -117,6 +130,22 @@ class LedgerMachine(RuleBasedStateMachine):
         run = data.draw(st.sampled_from([run for run in self.runs if run.told][-5:]))
         run.startless = not run.startless
 
+    @precondition(lambda self: self.seen and self.runs)
+    @rule(data=st.data(), restarted=st.booleans(), reads=st.integers(1, 3))
+    def cannot_be_read_for_a_while(self, data: st.DataObject, restarted: bool, reads: int) -> None:
+        """Some of the newest rows come in another form, and then again as documented."""
+        for run in data.draw(st.lists(st.sampled_from(self.runs[-5:]))):
+            run.unreadable = True
+        for _ in range(reads):
+            self.reads_the_newest_page()
+            if self.ledger.next_cursor is not None:
+                self.reads_on()
+        if restarted:
+            self.is_restarted()
+        for run in self.runs:
+            run.unreadable = False
+        self.reads_the_newest_page()
+
     def drop_what_no_first_page_shows(self) -> None:
         """A run that is under way behind a page of younger ones at the first sight is unknown."""
         shown = sorted(self.runs, key=lambda run: -run.start)[:PAGE]
@@ -129,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
         shown = newest_first[skip : skip + PAGE]
         rows = [run.row() for run in shown]
         for run in shown:
-            run.told = run.finish is not None
+            run.told = run.told or (run.finish is not None and not run.unreadable)
         more = skip + PAGE < len(newest_first)
         link = f'</x?cursor={skip + PAGE}>; rel="next"' if more else None
         return read_history({"message": "success", "results": rows}, link)
@@ -184,6 +213,24 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.counters.total == len(truth)
         assert self.ledger.counters.gaps == 0
         assert len(self.ledger.known.running) == len(self.under_way())
+        self.knows_what_the_newest_runs_say()
+
+    def knows_what_the_newest_runs_say(self) -> None:
+        """Of all the runs that were ever shown, in the order in which they finished."""
+        known = self.ledger.known
+        over = sorted(
+            (run for run in self.runs if run.finish is not None and run.told),
+            key=lambda run: run.finish or 0.0,
+        )
+        marked = [run.watermark for run in over if run.watermark is not None]
+        assert known.watermark == (marked[-1] if marked else None)
+        good = [run.finish for run in over if run.status.lower() in ("success", "partial")]
+        assert known.last_delivery == (good[-1] if good else None)
+        failures = 0
+        for run in over:
+            failed = run.status in ("error", "config_error")
+            failures = failures + failed if failed or run.status == "a new one" else 0
+        assert known.consecutive_failures == failures
 
     @invariant()
     def counts_what_it_says_and_never_falls(self) -> None:

@@ -87,13 +87,15 @@ def seconds(text: str | None) -> float | None:
 
 def as_run(item: dict[str, Any]) -> Run:
     word = item["job_status"]
+    known = word in list(Status)
     return Run(
-        Status(word) if word in list(Status) else Status.UNKNOWN,
+        Status(word) if known else Status.UNKNOWN,
         start=seconds(item["sync_start_time"]),
         finish=seconds(item.get("sync_finish_time")),
         watermark=seconds(item.get("last_timestamp_synced")),
         rows_synced=item.get("rows_synced"),
         rows_failed=item.get("rows_failed_with_errors"),
+        job_status=None if known else word,
     )
 
 

@@ -141,7 +141,7 @@ def test_a_refused_file_is_not_kept_open(path: str, monkeypatch: pytest.MonkeyPa
     """It is closed at once, not when the error is forgotten; also if its journal is gone."""
     Store(path, time.time).close()
 
-    def gone(connection: sqlite3.Connection, steps: object) -> None:
+    def gone(connection: sqlite3.Connection, *rest: object) -> None:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         Path(f"{path}-wal").unlink()
 

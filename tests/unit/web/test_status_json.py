@@ -68,10 +68,12 @@ def test_the_schema_names_what_the_code_names() -> None:
 def test_the_facts_of_an_integration() -> None:
     """Timestamps and durations in seconds, rows as counts, judgements as on the page."""
     last = run(Status.PARTIAL, ago=120, took=75, rows=900, failed=100)
-    one = facts("a", "orders", run(ago=3 * HOUR, rows=5), last, stale_after=HOUR)
+    late = {"last_delivery": NOW - 2 * HOUR, "stale_after": HOUR}
+    one = facts("a", "orders", run(ago=3 * HOUR, rows=5), last, **late)
     (shown,) = status(Shown(workspace("w", one)))["workspaces"][0]["integrations"]
     assert shown["last_sync"] == {
         "status": "partial",
+        "job_status": None,
         "start_timestamp_seconds": NOW - 195,
         "finish_timestamp_seconds": NOW - 120,
         "duration_seconds": 75,
@@ -81,6 +83,8 @@ def test_the_facts_of_an_integration() -> None:
     }
     assert shown["last_success_timestamp_seconds"] == NOW - 3 * HOUR
     assert shown["last_success_age_seconds"] == 3 * HOUR
+    assert shown["last_delivery_timestamp_seconds"] == NOW - 2 * HOUR
+    assert shown["last_delivery_age_seconds"] == 2 * HOUR
     assert shown["late"] is True
     assert [each["kind"] for each in shown["concerns"]] == ["late", "partial"]
     assert [each["rows_synced"] for each in shown["recent_syncs"]] == [5, 900]
@@ -103,6 +107,7 @@ def test_it_filters_and_sorts_as_the_page_does() -> None:
     assert [each["name"] for each in production["integrations"]] == [
         "email-subscription",
         "purchases-redshift",
+        "consent-flags",
         "loyalty-tiers",
         "orders-snowflake",
         "catalog-items",

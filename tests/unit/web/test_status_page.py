@@ -73,7 +73,7 @@ def words(text: str) -> str:
 
 def test_the_first_words_tell_whether_it_works() -> None:
     """Trouble is named and counted; without any, that is said too."""
-    assert "1 of 2 workspaces cannot be read, 5 integrations need attention" in words(
+    assert "1 of 2 workspaces cannot be read, 6 integrations need attention" in words(
         page(example())
     )
     assert "All 2 integrations are well" in words(
@@ -163,7 +163,7 @@ def test_a_row_tells_the_last_run_and_the_freshness() -> None:
         "10 %100 rows",
         "1 min 15 s",
         "in 5 min",
-        "3 h agolate after 4 h",
+        "2 min agolate after 4 h",
         "Last 2 runs: 1 success, 1 partial. Rows synced: 5 to 900, newest 900.",
     ):
         assert fact in told

@@ -106,6 +106,7 @@ def test_a_mixed_world_is_told_as_documented(seed: int) -> None:
 moments = st.none() | st.floats(-1e12, 1e12)
 counts = st.none() | st.integers(0, 2**53)
 spans = st.none() | st.floats(0, 1e9)
+words = st.none() | st.text(max_size=64)
 runs = st.builds(
     Run,
     st.sampled_from(FINISHED_STATUSES),
@@ -114,6 +115,7 @@ runs = st.builds(
     watermark=moments,
     rows_synced=counts,
     rows_failed=counts,
+    job_status=words,
 )
 facts = st.builds(
     Facts,
@@ -124,6 +126,7 @@ facts = st.builds(
     warehouse=st.none() | st.text(),
     last=st.none() | runs,
     last_success=moments,
+    last_delivery=moments,
     history_start=moments,
     watermark=moments,
     consecutive_failures=counts,
@@ -134,6 +137,8 @@ facts = st.builds(
     typical_duration=spans,
     typical_rows=spans,
     stale_after=spans,
+    schedule_lost=moments,
+    running_job_status=words,
     recent=st.lists(runs, max_size=3).map(tuple),
 )
 snapshots = st.builds(

@@ -29,22 +29,32 @@ def status(shown: ShownWorkspace) -> WorkspaceStatus:
     return WorkspaceStatus(shown.snapshot(), shown.recent(), NOW)
 
 
-def test_an_integration_is_late_once_its_success_is_older_than_its_limit() -> None:
+def test_an_integration_is_late_once_its_delivery_is_older_than_its_limit() -> None:
     """At the limit it is in time, a second later it is late, and says since when."""
     at_the_limit = judged(facts("a", None, run(ago=HOUR), stale_after=HOUR))
     after = judged(facts("a", None, run(ago=HOUR + 1), stale_after=HOUR))
     assert not at_the_limit.late
     assert after.late
-    assert after.concerns[Concern.LATE] == "No success for 1 h; late after 1 h."
+    assert after.concerns[Concern.LATE] == "No delivery for 1 h; late after 1 h."
 
 
-def test_without_any_success_the_age_is_measured_from_the_oldest_run() -> None:
-    """An integration that never succeeded becomes late all the same."""
+def test_a_partial_run_is_a_delivery() -> None:
+    """Its rows arrived, so the integration is not late."""
+    shown = judged(
+        facts("a", None, run(ago=3 * HOUR), run(Status.PARTIAL, ago=60), stale_after=HOUR)
+    )
+    assert not shown.late
+    assert shown.delivery_age == 60
+    assert shown.success_age == 3 * HOUR
+
+
+def test_without_any_delivery_the_age_is_measured_from_the_oldest_run() -> None:
+    """An integration that never delivered becomes late all the same."""
     never = judged(facts("a", None, run(Status.ERROR, ago=2 * HOUR, took=60), stale_after=HOUR))
-    assert never.success_age == 2 * HOUR + 60
+    assert never.success_age == never.delivery_age == 2 * HOUR + 60
     assert (
         never.concerns[Concern.LATE]
-        == "No success in the 2 h 1 min that are known; late after 1 h."
+        == "No delivery in the 2 h 1 min that are known; late after 1 h."
     )
 
 
@@ -113,10 +123,55 @@ def test_a_run_that_did_not_succeed_is_told_in_words(
     assert shown.concerns == {Concern(last.status.value): words}
 
 
-@pytest.mark.parametrize("fine", [Status.SUCCESS, Status.UNKNOWN])
-def test_success_and_unknown_need_no_attention(fine: Status) -> None:
-    """A status that Braze added is shown, but wakes nobody."""
-    assert not judged(facts("a", None, run(), run(fine))).concerns
+def test_success_needs_no_attention() -> None:
+    """Nothing is to be done."""
+    assert not judged(facts("a", None, run(), run())).concerns
+
+
+@pytest.mark.parametrize(
+    ("last", "failures", "words"),
+    [
+        (
+            run(Status.UNKNOWN, word="limit_exceeded"),
+            0,
+            "The last run has the status limit_exceeded, which this version does not know.",
+        ),
+        (
+            run(Status.UNKNOWN, word="Canceled"),
+            3,
+            (
+                "The last run has the status Canceled, which this version does not know. "
+                "3 runs failed since the last delivery."
+            ),
+        ),
+        (run(Status.UNKNOWN), None, "Braze gives no status for the last run."),
+    ],
+)
+def test_an_unknown_status_needs_attention(last: Run, failures: int | None, words: str) -> None:
+    """People see Braze's own word, and that it ends no series of failures."""
+    shown = judged(facts("a", None, run(), last, consecutive_failures=failures))
+    assert shown.concerns == {Concern.UNKNOWN: words}
+
+
+def test_an_unknown_status_of_a_run_in_progress_needs_attention() -> None:
+    """Nobody knows whether such a run is over."""
+    shown = judged(facts("a", None, run(), running=1, running_job_status="limit_exceeded"))
+    assert shown.concerns == {
+        Concern.UNKNOWN: "A run in progress has the status limit_exceeded, "
+        "which this version does not know."
+    }
+
+
+@pytest.mark.parametrize(("ahead", "concerned"), [(-HOUR, False), (240, False), (HOUR, True)])
+def test_a_watermark_in_the_future_needs_attention(ahead: float, concerned: bool) -> None:
+    """Braze syncs nothing older any more; clocks that differ by minutes are no reason."""
+    shown = judged(facts("a", None, run(), watermark=NOW + ahead))
+    assert (Concern.WATERMARK in shown.concerns) is concerned
+    if concerned:
+        assert (
+            shown.concerns[Concern.WATERMARK]
+            == "Its watermark is 1 h in the future: Braze syncs no row that is older."
+        )
 
 
 def test_an_integration_whose_own_request_failed_says_why() -> None:
@@ -136,14 +191,17 @@ def test_the_failed_ratio_is_none_without_rows() -> None:
 
 
 def test_the_worst_stands_first() -> None:
-    """Late before misconfigured before failed before partial before well."""
+    """Late before misconfigured before failed before unknown before partial before well."""
     late = judged(facts("late", None, run(ago=HOUR), stale_after=60.0))
     config = judged(facts("config", None, run(), run(Status.CONFIG_ERROR)))
     error = judged(facts("error", None, run(), run(Status.ERROR)))
     partial = judged(facts("partial", None, run(), run(Status.PARTIAL)))
+    unknown = judged(facts("unknown", None, run(), run(Status.UNKNOWN, word="new")))
+    ahead = judged(facts("ahead", None, run(), watermark=NOW + 1e9))
     well = judged(facts("well", None, run()))
-    ordered = sorted([well, partial, error, config, late], key=lambda row: row.urgency)
-    assert [row.facts.id for row in ordered] == ["well", "partial", "error", "config", "late"]
+    rows = [well, ahead, partial, error, unknown, config, late]
+    ordered = [row.facts.id for row in sorted(rows, key=lambda row: row.urgency)]
+    assert ordered == ["well", "partial", "unknown", "ahead", "error", "config", "late"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +259,7 @@ def test_each_filter_counts_what_it_shows() -> None:
     counts = status(shown).counts
     assert counts == {
         "all": 7,
-        "attention": 5,
+        "attention": 6,
         "late": 1,
         "hanging": 1,
         "running": 1,

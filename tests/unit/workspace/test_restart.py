@@ -1,6 +1,7 @@
 """An exporter with a state file that ends, in peace or not, and begins again."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from cdi_exporter.simulator import (
     Simulator,
 )
 from cdi_exporter.state import REMEMBERED_FOR, Journal, StateError, Store
+from cdi_exporter.state.schema import APPLICATION_ID, STEPS
 from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
@@ -481,5 +483,95 @@ def test_a_clock_that_was_set_meanwhile_costs_nothing(tmp_path: Path, jump: floa
                 page = await second.scrape()
             assert page("braze_cdi_rows_synced_total") == 42
             assert page("braze_cdi_history_gaps_total") == 0
+
+    run(story())
+
+
+def format_1(path: Path, record: dict[str, object]) -> None:
+    """A state file of the first format, with one integration."""
+    with sqlite3.connect(path) as connection:
+        STEPS[0](connection)
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("INSERT INTO workspaces VALUES ('w', 1, NULL)")
+        values = ("w", "one", 1, None, json.dumps(record))
+        connection.execute("INSERT INTO integrations VALUES (?, ?, ?, ?, ?)", values)
+    connection.close()
+
+
+FAR = 4_070_908_800.0
+"""2099, as the watermark of a run that is no longer kept."""
+
+
+@pytest.mark.parametrize(
+    ("watermark", "shown"),
+    [
+        pytest.param(FAR, None, id="in the future: of any run, so of none"),
+        pytest.param(EPOCH - 90_000, EPOCH - 90_000, id="in the past"),
+    ],
+)
+def test_a_file_of_the_first_format_goes_on_with_right_values(
+    tmp_path: Path, watermark: float, shown: float | None
+) -> None:
+    """Its greatest watermark, its last success and its failures, and then what is read."""
+    one = ScriptedIntegration("one", "sync-one")
+    for number in range(24, 0, -1):
+        start = EPOCH - 3600 * number
+        one.run(start, start + 60, "error", rows_failed=1)
+    runs = [
+        {"status": "error", "start": each.start / 1e6, "finish": (each.finish or 0) / 1e6}
+        for each in one.runs
+    ]
+    older = {"success": EPOCH - 90_060, "watermark": watermark, "failures": 5}
+    ledger = {
+        "seen": True,
+        "counters": {"success": 3, "error": 7},
+        "runs": runs,
+        "floor": EPOCH - 90_000,
+        "first_seen": EPOCH - 200_000,
+        "history_start": EPOCH - 300_000,
+        "older": older,
+    }
+    item = {"id": "one", "name": "sync-one", "last_job_start": EPOCH - 3600}
+    item |= {"last_job_status": "error"}
+    said = {"start": EPOCH - 3600, "status": "error", "watermark": None}
+    knowledge = {"ledger": ledger, "item": item, "answered": said, "zero_served": True}
+    format_1(
+        tmp_path / "state.sqlite",
+        {"knowledge": knowledge, "read_at": EPOCH, "read_server": EPOCH, "seen_server": EPOCH},
+    )
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        for _ in range(2):
+            async with house.exporter() as it:
+                page = await it.scrape()
+                assert page("braze_cdi_watermark_timestamp_seconds") == shown
+                assert page("braze_cdi_last_delivery_timestamp_seconds") == EPOCH - 90_060
+                assert page("braze_cdi_consecutive_failures") == 29
+                assert page("braze_cdi_syncs_total", status="error") == 7
+        await asyncio.sleep(60)
+        now = house.clock.wall()
+        one.run(now - 30, now, "partial", rows_synced=1, watermark=now - 40)
+        async with house.exporter() as it:
+            page = await it.scrape()
+            assert page("braze_cdi_watermark_timestamp_seconds") == now - 40
+            assert page("braze_cdi_last_delivery_timestamp_seconds") == now
+            assert page("braze_cdi_last_success_timestamp_seconds") == EPOCH - 90_060
+            assert page("braze_cdi_consecutive_failures") == 0
+            assert page("braze_cdi_syncs_total", status="partial") == 1
+
+    run(story())
+
+
+def test_a_record_that_cannot_be_read_is_reported_after_an_upgrade_too(tmp_path: Path) -> None:
+    """The upgrade leaves it as it is."""
+    path = tmp_path / "state.sqlite"
+    format_1(path, {"knowledge": {"ledger": {"older": "none"}}})
+
+    async def story() -> None:
+        with pytest.raises(StateError, match="unreadable record in the workspace 'w'"):
+            async with House(tmp_path, scripted(runs=3)).exporter():
+                pass
 
     run(story())

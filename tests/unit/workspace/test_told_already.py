@@ -67,6 +67,42 @@ def test_anything_else_is_a_change(reads: list[Run], item: Integration) -> None:
     assert tracked(*reads, item=item).changed
 
 
+UNKNOWN = replace(ENDED, status=Status.UNKNOWN, job_status="Limit_Exceeded")
+SAID = replace(TOLD, last_job_status=Status.UNKNOWN, last_job_word="limit_exceeded")
+
+
+def test_an_unknown_status_that_was_read_is_not_read_again() -> None:
+    """It is the same word, in any spelling."""
+    assert not tracked(UNKNOWN, item=SAID).changed
+
+
+@pytest.mark.parametrize("word", ["canceled", None])
+def test_another_unknown_status_is_a_change(word: str | None) -> None:
+    """Two words that this version does not know are not the same."""
+    assert tracked(UNKNOWN, item=replace(SAID, last_job_word=word)).changed
+    one = tracked(UNKNOWN, item=SAID)
+    one.see(replace(SAID, last_job_word=word), EPOCH + 20, EPOCH + 20, None)
+    assert one.changed
+
+
+def test_the_same_unknown_status_in_another_spelling_is_no_change() -> None:
+    """Statuses are compared without regard to case."""
+    one = tracked(UNKNOWN, item=SAID)
+    one.see(replace(SAID, last_job_word="LIMIT_EXCEEDED"), EPOCH + 20, EPOCH + 20, None)
+    assert not one.changed
+
+
+def test_an_unknown_status_without_a_finish_is_waited_for_until_the_history_has_it() -> None:
+    """The list says how it ended, the history lags behind with another word."""
+    waiting = Run(Status.UNKNOWN, START, job_status="queued")
+    one = tracked(waiting, item=SAID)
+    one.took(HistoryPage((waiting, OLDER)), one.asking(), 5.0, EPOCH, EPOCH)
+    assert one.changed
+    over = replace(waiting, job_status="limit_exceeded")
+    one.took(HistoryPage((over, OLDER)), one.asking(), 6.0, EPOCH, EPOCH)
+    assert not one.changed
+
+
 def test_twins_are_read() -> None:
     """Of two runs with one start the list cannot tell which one it means."""
     twin = replace(ENDED, finish=EPOCH - 40)

@@ -1,0 +1,341 @@
+"""When an integration is late: the age of its last delivery, against Braze's schedule."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.config import StaleAfter
+from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.snapshot import Facts
+from cdi_exporter.web.status import IntegrationStatus
+from cdi_exporter.workspace.record import Record
+from cdi_exporter.workspace.tracked import Tracked
+from tests.harness import rig, scripted, simulator
+from tests.virtual import EPOCH, run, virtual_clock
+
+MINUTE, HOUR, DAY, WEEK = 60.0, 3_600.0, 86_400.0, 604_800.0
+TOOK = 60.0
+
+
+@dataclass
+class Life:
+    """An integration whose list item and history are read now and then."""
+
+    now: float = EPOCH
+    runs: list[Run] = field(default_factory=list)
+    next_run: float | None = None
+    tracked: Tracked = field(default_factory=lambda: Tracked("one"))
+
+    def ran(self, start: float, status: Status = Status.SUCCESS, took: float = TOOK) -> None:
+        """A run is over."""
+        self.runs.insert(0, Run(status, start, start + took, rows_synced=5))
+
+    def every(self, interval: float, count: int) -> None:
+        """So many runs took place, the last of them just now; the next one is scheduled."""
+        for number in range(count - 1, -1, -1):
+            self.ran(self.now - TOOK - number * interval)
+        self.next_run = self.now - TOOK + interval
+
+    @property
+    def item(self) -> Integration:
+        """The list item as Braze gives it now."""
+        last = self.runs[0] if self.runs else None
+        return Integration(
+            "one",
+            last_job_start=last.start if last else None,
+            last_job_status=last.status if last else None,
+            next_scheduled_run=self.next_run,
+        )
+
+    def look(self, item: Integration | None = None) -> Facts:
+        """Read the list, then the history if the list shows a change."""
+        self.tracked.see(item or self.item, self.now, self.now, None)
+        if self.tracked.read_at is None or self.tracked.changed:
+            self.read()
+        return self.tracked.snapshot().facts
+
+    def read(self) -> None:
+        """Read the newest page of the history."""
+        page = HistoryPage(tuple(self.runs[:10]), next_cursor="older")
+        now = self.now
+        self.tracked.took(page, self.tracked.asking(), now - EPOCH, now, now)
+
+    def restart(self) -> None:
+        """The exporter restarts on its state file."""
+        record = Record.from_json(self.tracked.record(self.now - EPOCH, self.now).to_json())
+        self.tracked = Tracked.restore("one", record, self.now - EPOCH, self.now)
+
+    @property
+    def late(self) -> bool:
+        """Whether it is late by what is known."""
+        return IntegrationStatus(self.tracked.snapshot(), self.now).late
+
+    def pass_time(self, until: float, step: float) -> Iterator[float]:
+        """Let time pass; the list is read at each step."""
+        while self.now < until:
+            self.now = min(until, self.now + step)
+            yield self.now
+
+
+def scheduled(life: Life, interval: float, until: float, step: float, took: float = TOOK) -> None:
+    """Runs come by the schedule; at no time is the integration late."""
+    assert life.next_run is not None
+    under_way: float | None = None
+    for now in life.pass_time(until, step):
+        if under_way is not None and now >= under_way + took:
+            life.runs[0] = Run(Status.SUCCESS, under_way, under_way + took, rows_synced=5)
+            under_way = None
+        if now >= life.next_run:
+            under_way, life.next_run = life.next_run + 2, life.next_run + interval
+            life.runs.insert(0, Run(Status.RUNNING, under_way))
+        life.look()
+        assert not life.late, f"late after {(now - EPOCH) / HOUR:.1f} h"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "days", "step"),
+    [
+        (HOUR, DAY, 10, 10 * MINUTE),
+        (DAY, WEEK, 70, HOUR),
+        (5 * MINUTE, HOUR, 2, MINUTE),
+        (HOUR, 30 * DAY, 100, 2 * HOUR),
+    ],
+)
+def test_a_schedule_that_becomes_less_frequent_is_not_late(
+    before: float, after: float, days: float, step: float, restarts: bool
+) -> None:
+    """Braze reports the new schedule; the runs so far no longer say what is usual."""
+    life = Life()
+    life.every(before, 24)
+    life.look()
+    life.next_run = EPOCH + after
+    for part in range(1, 5):
+        scheduled(life, after, EPOCH + part * days * DAY / 4, step)
+        if restarts:
+            life.restart()
+
+
+def test_the_limit_is_two_intervals_of_the_schedule_and_two_durations() -> None:
+    """Measured from the last start to the next scheduled run, if that is more than is typical."""
+    life = Life()
+    life.every(HOUR, 5)
+    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+    assert life.next_run is not None
+    life.next_run += DAY
+    assert life.look().stale_after == 2 * (HOUR + DAY) + 2 * TOOK
+    life.next_run -= DAY + HOUR / 2
+    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_the_schedule_alone_is_enough(runs: int) -> None:
+    """With fewer than three runs nothing is typical, but Braze says when the next run comes."""
+    life = Life()
+    life.every(DAY, runs)
+    assert life.look().stale_after == 2 * DAY
+
+
+def test_the_limit_is_at_least_15_minutes() -> None:
+    """Also for a schedule of five minutes."""
+    life = Life()
+    life.every(5 * MINUTE, 1)
+    assert life.look().stale_after == 900
+
+
+@pytest.mark.parametrize("typical", [HOUR, DAY])
+def test_runs_that_do_not_come_are_late(typical: float) -> None:
+    """Braze moves the next run on, and none takes place: the interval does not grow with it."""
+    life = Life()
+    life.every(typical, 24)
+    life.look()
+    found = None
+    for now in life.pass_time(EPOCH + 5 * typical, typical / 20):
+        assert life.next_run is not None
+        if now >= life.next_run:
+            life.next_run += typical
+        life.look()
+        if life.late and found is None:
+            found = now
+    assert found is not None
+    assert found - EPOCH <= 2.2 * typical
+    life.restart()
+    assert life.late
+
+
+def test_runs_that_do_not_come_after_a_change_of_the_schedule_are_late() -> None:
+    """24 hourly runs, then a daily schedule of which no run takes place."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    life.next_run = EPOCH + DAY
+    late = []
+    for now in life.pass_time(EPOCH + 4 * DAY, 10 * MINUTE):
+        if now >= life.next_run:
+            life.next_run += DAY
+        life.look()
+        late.append(life.late)
+    assert not any(late[: 2 * 24 * 6])
+    assert all(late[int(2.1 * 24 * 6) :])
+
+
+def test_a_next_run_that_stays_in_the_past_is_late() -> None:
+    """Braze may also leave the run that did not start where it is."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    for _ in life.pass_time(EPOCH + 3 * HOUR, 10 * MINUTE):
+        life.look()
+    assert life.late
+
+
+@pytest.mark.parametrize("after", [24, 12])
+def test_a_schedule_that_becomes_more_frequent_is_late_by_its_own_measure(after: int) -> None:
+    """Daily, then hourly: half of the last 20 runs are enough to say what is typical."""
+    life = Life()
+    life.every(DAY, 24)
+    life.look()
+    life.next_run = EPOCH + HOUR
+    scheduled(life, HOUR, EPOCH + after * HOUR, 5 * MINUTE)
+    stopped = life.now
+    for now in life.pass_time(stopped + 6 * HOUR, 5 * MINUTE):
+        assert life.next_run is not None
+        if now >= life.next_run:
+            life.next_run += HOUR
+        life.look()
+    assert life.late
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.ERROR])
+def test_a_run_that_was_triggered_through_the_api_changes_no_schedule(status: Status) -> None:
+    """Hourly, then daily; an extra run that is in progress, or failed, just before the next."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    life.next_run = EPOCH + DAY
+    scheduled(life, DAY, EPOCH + 2 * DAY - HOUR, 10 * MINUTE)
+    if status is Status.RUNNING:
+        life.runs.insert(0, Run(Status.RUNNING, life.now - MINUTE))
+    else:
+        life.ran(life.now - 2 * MINUTE, status)
+    for _ in range(2):
+        life.look()
+        assert not life.late
+        life.restart()
+
+
+def test_a_run_that_the_list_does_not_show_yet_changes_nothing() -> None:
+    """The history is ahead of the list: the scheduled run has begun, or is seen to begin early."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    life.next_run = EPOCH + DAY
+    before = life.look()
+    stale = life.item
+    for start in (EPOCH + DAY - 1, EPOCH + DAY + 1):
+        ahead = replace(life, runs=[Run(Status.RUNNING, start), *life.runs], now=EPOCH + DAY + 2)
+        ahead.look(stale)
+        ahead.read()
+        assert ahead.tracked.snapshot().facts.stale_after == before.stale_after
+
+
+def test_a_schedule_that_is_resumed_after_months_is_not_late_at_once() -> None:
+    """Until its first run is due there is nothing to be late."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    life.next_run = None
+    for _ in life.pass_time(EPOCH + 90 * DAY, DAY):
+        life.look()
+        assert not life.late
+    life.next_run = life.now + HOUR
+    life.look()
+    assert not life.late
+    for now in life.pass_time(life.now + 3 * HOUR, 10 * MINUTE):
+        if now >= life.next_run:
+            life.next_run += HOUR
+        life.look()
+    assert life.late
+
+
+def test_without_a_schedule_nothing_is_late() -> None:
+    """Event-driven integrations have no next run; neither has a paused one."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.next_run = None
+    assert life.look().stale_after is None
+
+
+def test_a_schedule_that_cannot_be_read_is_still_one() -> None:
+    """The runs so far say what is typical."""
+    life = Life()
+    life.every(HOUR, 24)
+    unreadable = replace(life.item, next_scheduled_run=None, schedule_unreadable=True)
+    assert life.look(unreadable).stale_after == 2 * HOUR + 2 * TOOK
+
+
+def test_without_the_list_the_typical_interval_is_used() -> None:
+    """A key that may not read the list sees no schedule."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.read()
+    assert life.tracked.snapshot().facts.stale_after == 2 * HOUR + 2 * TOOK
+
+
+@pytest.mark.parametrize(("after", "expected"), [(7200.0, 7200.0), (None, None)])
+def test_what_is_configured_comes_first(after: float | None, expected: float | None) -> None:
+    """Also `never`, whatever Braze's schedule says."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    life.tracked.configure(StaleAfter("*", after))
+    assert life.tracked.snapshot().facts.stale_after == expected
+
+
+@pytest.mark.parametrize("given", [EPOCH - 3 * DAY, EPOCH - TOOK, 1.0])
+def test_a_next_run_that_is_not_after_the_last_start_says_nothing(given: float) -> None:
+    """A stale or wrong time in the list makes no interval."""
+    life = Life()
+    life.every(HOUR, 3)
+    life.next_run = given
+    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+
+
+def test_partial_runs_are_deliveries() -> None:
+    """Three of four runs lose rows, and the data is 10 minutes old all day."""
+    life = Life()
+    life.every(HOUR, 24)
+    life.look()
+    assert life.next_run is not None
+    for now in life.pass_time(EPOCH + DAY, 10 * MINUTE):
+        if now >= life.next_run:
+            number = len(life.runs)
+            life.ran(life.next_run, Status.PARTIAL if number % 4 else Status.SUCCESS)
+            life.next_run += HOUR
+        life.look()
+        assert not life.late
+
+
+def test_ten_days_of_scrapes() -> None:
+    """From Braze's JSON to the exposition: 24 hourly runs, then daily ones."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", runs=24, next_run=EPOCH + DAY)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            while clock.wall() < EPOCH + 10 * DAY:
+                assert one.next_run is not None
+                if clock.wall() >= one.next_run:
+                    one.run(one.next_run, one.next_run + 60, rows_synced=1)
+                    one.next_run += DAY
+                page = await it.scrape()
+                delivered = page("braze_cdi_last_delivery_timestamp_seconds")
+                limit = page("braze_cdi_stale_after_seconds")
+                assert delivered is not None
+                assert limit is not None
+                assert clock.wall() - delivered < limit
+                await clock.sleep(30 * MINUTE)
+
+    run(main())
