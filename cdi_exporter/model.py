@@ -93,6 +93,8 @@ class Integration:
     last_job_start: float | None = None
     last_job_status: Status | None = None
     next_scheduled_run: float | None = None
+    schedule_unreadable: bool = False
+    """Whether the list gave a next scheduled run that is not a time."""
 
 
 @dataclass(frozen=True, slots=True)

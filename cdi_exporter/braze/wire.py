@@ -110,6 +110,8 @@ def _integration(row: object) -> Integration | None:
     identifier = _integration_id(row)
     if identifier is None or not isinstance(row, dict):
         return None
+    due = row.get("next_scheduled_run")
+    next_run = timestamp(due)
     return Integration(
         id=identifier,
         name=_text(row.get("integration_name")),
@@ -119,7 +121,8 @@ def _integration(row: object) -> Integration | None:
         last_updated=timestamp(row.get("last_updated_at")),
         last_job_start=timestamp(row.get("last_job_start_time")),
         last_job_status=_status(row.get("last_job_status")),
-        next_scheduled_run=timestamp(row.get("next_scheduled_run")),
+        next_scheduled_run=next_run,
+        schedule_unreadable=next_run is None and _given(due),
     )
 
 
@@ -140,6 +143,11 @@ def _run(row: object) -> Run | None:
 
 def _dated(run: Run) -> bool:
     return run.start is not None or run.finish is not None
+
+
+def _given(value: object) -> bool:
+    """Whether there is a value: null and the empty string mean absent."""
+    return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
 def _text(value: object) -> str | None:
