@@ -8,6 +8,7 @@ Reads go on after the scrape or the pass that asked for them; each page shows at
 import asyncio
 import math
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import structlog
@@ -87,7 +88,8 @@ class Histories:
         """Why no history may be read, while that is so."""
         self.defect: ApiError | None = None
         """A defect of the exporter that was met since the last pass began."""
-        self._defect_logged: str | None = None
+        self._defect_met: tuple[str, int] | None = None
+        """What the last one was, and in which turn."""
         self._all_refused = False
         """Whether it was logged that every integration is refused."""
         self.pages = 0
@@ -147,8 +149,6 @@ class Histories:
     def begin_turn(self) -> None:
         """A pass begins: what failed may be tried again."""
         self._turn += 1
-        if self.defect is None:
-            self._defect_logged = None
         self._failed, self.defect = 0, None
 
     def drop(self) -> None:
@@ -189,11 +189,12 @@ class Histories:
 
     def broke(self, error: Exception) -> None:
         """Note a defect of the exporter: the next pass tries again. Logged once while it lasts."""
-        known, self._defect_logged = self._defect_logged, repr(error)
+        known, self._defect_met = self._defect_met, (repr(error), self._turn)
+        lasts = known is not None and known[0] == repr(error) and self._turn - known[1] <= 2
         self.defect = ApiError(DEFECT)
         self._reads.clear()
         self._pulse.beat()
-        if self._defect_logged != known:
+        if not lasts:
             log.error(
                 "refresh failed by a defect", workspace=self._persistence.name, exc_info=error
             )
@@ -280,7 +281,9 @@ class Histories:
         if not due:
             return False
         first = min(due, key=lambda each: (each.refused_in, each.read_at or -math.inf))
-        error = await self._read(first, Due.TURN, await self._api.turn())
+        with ExitStack() as unused:
+            turn = unused.enter_context(await self._api.turn())
+            error = await self._read(first, Due.TURN, turn, unused)
         its_own = (BadRequest, NotFound) if self.denied else (BadRequest, NotFound, Forbidden)
         if error is not None and not isinstance(error, its_own):
             raise error
@@ -290,9 +293,11 @@ class Histories:
         """Read what is due by now; what was put into the queue may be known meanwhile."""
         tracked = self._roster.get(identifier)
         try:
-            due = self._due_or_forgo(tracked, turn)
-            if tracked is not None and due is not None:
-                await self._read(tracked, due, turn)
+            with ExitStack() as unused:
+                unused.enter_context(turn)
+                due = self._due(tracked) if tracked else None
+                if tracked is not None and due is not None:
+                    await self._read(tracked, due, turn, unused)
         except Exception:
             if tracked is not None:
                 tracked.failed(ApiError(DEFECT), self._api.now(), self._turn)
@@ -304,23 +309,17 @@ class Histories:
         finally:
             self._pulse.beat()
 
-    def _due_or_forgo(self, tracked: Tracked | None, turn: Turn) -> Due | None:
-        """Why the history is to be read now; if it is not, the turn is given back."""
-        due = None
-        try:
-            due = self._due(tracked) if tracked else None
-        finally:
-            if due is None:
-                with turn:
-                    pass
-        return due
+    async def _read(
+        self, tracked: Tracked, due: Due, turn: Turn, unused: ExitStack
+    ) -> ApiError | None:
+        """Read one page of a history; the error where it failed.
 
-    async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
-        """Read one page of a history; the error where it failed."""
+        `unused` gives the turn back unless a request takes it over.
+        """
         older = due in (Due.CATCH_UP, Due.OVERDUE)
         cursor = tracked.ledger.next_cursor if older else None
         try:
-            counted = await self._page(tracked, cursor, turn)
+            counted = await self._page(tracked, cursor, turn, unused)
         except ApiError as error:
             self._read_failed(tracked, error)
             return error
@@ -333,11 +332,14 @@ class Histories:
             self._persistence.finished(tracked, counted)
         return None
 
-    async def _page(self, tracked: Tracked, cursor: str | None, turn: Turn) -> list[Run]:
+    async def _page(
+        self, tracked: Tracked, cursor: str | None, turn: Turn, unused: ExitStack
+    ) -> list[Run]:
         """Read the newest page, or an older one; the runs that it counted."""
         asked = tracked.asking()
         if cursor is None:
             tracked.turn = self._turn
+        unused.pop_all()
         page = await self._api.history(tracked.id, cursor, turn)
         now, server = self._api.now(), self._api.server()
         if cursor is not None:
