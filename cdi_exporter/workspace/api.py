@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import Budget
@@ -25,7 +25,7 @@ class Api:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client, self.clock = client, clock
         self.traffic = Traffic(tuple(Endpoint))
-        self._requests: set[asyncio.Task[object]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
         """Requests in flight; the event loop keeps only weak references."""
 
     def now(self) -> float:
@@ -72,8 +72,13 @@ class Api:
         """
         task = asyncio.create_task(request)
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Page]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, since nobody may wait for it any more
 
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """The figures of each endpoint."""

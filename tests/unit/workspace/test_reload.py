@@ -1,6 +1,7 @@
 """A reload replaces the configuration; what is known stays."""
 
 import asyncio
+import gc
 from dataclasses import replace
 
 import httpx
@@ -10,7 +11,7 @@ from cdi_exporter.app import Exporter
 from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.simulator import HISTORY, PERMISSIONS, Simulator
+from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
@@ -162,16 +163,23 @@ class Outward(DirectTransport):
         return response
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["answered", "refused"])
 @pytest.mark.parametrize("round_robin", [False, True], ids=["list", "round robin"])
-def test_a_request_in_flight_ends_though_its_workspace_is_gone(round_robin: bool) -> None:
+def test_a_request_in_flight_ends_though_its_workspace_is_gone(
+    round_robin: bool, fails: bool
+) -> None:
     """A reload leaves it to its end, ignores the answer, and makes no further request."""
 
     async def main() -> None:
+        unnoticed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, each: unnoticed.append(each))
         clock = virtual_clock()
         several = [scripted(f"{number:02}", 3) for number in range(30)]
         braze = simulator(clock, *several, latency=5)
         if round_robin:
             braze.permissions = {PERMISSIONS[HISTORY]}
+        if fails:
+            braze.faults = [Fault(0, 9e9, FaultKind.SERVER_ERROR, status=404)]
         named = tuple(ConfiguredIntegration(each.id) for each in several) if round_robin else None
         outward = Outward(braze)
         it = Reloaded(braze, workspace("gone", integrations=named), transport=outward)
@@ -184,6 +192,8 @@ def test_a_request_in_flight_ends_though_its_workspace_is_gone(round_robin: bool
         await passes(60)
         assert outward.cut_off == 0
         assert outward.begun == outward.ended == begun
+        gc.collect()
+        assert not unnoticed
         await it.close()
 
     run(main())
