@@ -159,8 +159,8 @@ INTEGRATION_INFO = _gauge(
 
 UP = _gauge(
     "up",
-    "1 when the last pass over the workspace got through, 0 when it failed; a pass that waits for "
-    "the request budget has not failed.",
+    "1 if the last refresh succeeded, 0 if it failed, while the key may read no history, and while "
+    "every configured integration is refused. A refresh that waits for the budget has not failed.",
     WORKSPACE,
 )
 REFRESH_ERROR = _gauge(

@@ -136,10 +136,15 @@ class Client:
         budget = self.budgets[endpoint]
         return not budget.under_way and budget.delay() > seconds
 
-    async def integrations(self, cursor: str | None, traffic: Traffic) -> IntegrationsPage:
-        """One page of the list of integrations; raises ApiError."""
-        with await self.turn(Endpoint.INTEGRATIONS, traffic) as turn:
-            return await self._get(turn, "/cdi/integrations", cursor, read_integrations)
+    async def integrations(
+        self, cursor: str | None, traffic: Traffic, turn: Turn | None = None
+    ) -> IntegrationsPage:
+        """One page of the list of integrations, with a turn that was taken or one of its own.
+
+        Raises ApiError.
+        """
+        with turn or await self.turn(Endpoint.INTEGRATIONS, traffic) as own:
+            return await self._get(own, "/cdi/integrations", cursor, read_integrations)
 
     async def history(self, integration_id: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of an integration's history, with a turn that was taken; raises ApiError."""

@@ -286,7 +286,7 @@ class IntegrationLedger:
         """Whether a chain that reached the end of the history misses nothing."""
         known = self._accounted
         if not known:
-            return self.floor == -math.inf
+            return self.floor == -math.inf or self._first_seen == math.inf
         return any(run.identity in chain.rows for run in known)
 
     def _look_behind(self, chain: Chain, page: HistoryPage, now: float) -> None:

@@ -19,7 +19,7 @@ from cdi_exporter.simulator.app import (
 from cdi_exporter.simulator.demo import DEMO_INTEGRATIONS, DEMO_SPEED, demo_workspace
 from cdi_exporter.simulator.faults import Fault, FaultKind, Unreachable
 from cdi_exporter.simulator.limits import Request, Traffic, WindowKind
-from cdi_exporter.simulator.populations import many, mixed
+from cdi_exporter.simulator.populations import EXCLUDED, many, mixed
 from cdi_exporter.simulator.run import SimulatedRun
 from cdi_exporter.simulator.script import ScriptedIntegration
 from cdi_exporter.simulator.spec import Episode, IntegrationSpec, Profile
@@ -28,6 +28,7 @@ from cdi_exporter.simulator.truth import Truth
 __all__ = [
     "DEMO_INTEGRATIONS",
     "DEMO_SPEED",
+    "EXCLUDED",
     "HISTORY",
     "LIMITS",
     "LIST",

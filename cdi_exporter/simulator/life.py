@@ -61,7 +61,7 @@ class GeneratedIntegration:
 
         Where the schedule is missed, the moment that was missed stays.
         """
-        if self.spec.interval is None:
+        if self.spec.interval is None or self._unscheduled(moment):
             return None
         slot = self._slot(moment)
         if self.spec.profile is Profile.LATE:
@@ -76,7 +76,13 @@ class GeneratedIntegration:
         block = self._block(slot // BLOCK)
         boundary = micros(self._slot_start(slot + 1))
         after = bisect_right(block, moment, key=_start)
-        return min(block[after].start, boundary) if after < len(block) else boundary
+        edges = [micros(edge) for edge in self.spec.unscheduled or ()]
+        later = [edge for edge in (boundary, *edges) if edge > moment]
+        return min([*later, *(run.start for run in block[after : after + 1])])
+
+    def _unscheduled(self, moment: int) -> bool:
+        since, until = self.spec.unscheduled or (math.inf, math.inf)
+        return since * SECOND <= moment < until * SECOND
 
     @property
     def longest(self) -> float:

@@ -4,9 +4,13 @@ import math
 import random
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cdi_exporter.simulator.app import DAY
 from cdi_exporter.simulator.spec import IntegrationSpec, Profile
+
+EXCLUDED = "-excluded"
+"""How names end while a world's configuration is to leave the integration out."""
 
 P95_OF_FIVE_MEDIANS = math.log(5) / 1.645
 """The sigma of durations whose 95th percentile is five medians, as 2 and 10 minutes are."""
@@ -49,10 +53,25 @@ def mixed(number: int, seed: int, start: float, end: float) -> list[IntegrationS
     """A world for simulations from `start` to `end`: anything that may happen, drawn at random.
 
     Schedules from 5 minutes to a day or event-driven, every profile, long runs that end
-    after younger ones; some integrations come, go or are renamed on the way.
+    after younger ones; some integrations come, go or are renamed on the way. Some are for a
+    while without a schedule, or have a name that ends in `EXCLUDED`.
     """
     draw = random.Random(f"mixed/{seed}")  # noqa: S311 - a simulation
-    return [_any(draw, index, start, end) for index in range(number)]
+    several = [_any(draw, index, start, end) for index in range(number)]
+    more = random.Random(f"mixed/{seed}/changes")  # noqa: S311 - a simulation
+    return [_changing(more, spec, start, end) for spec in several]
+
+
+def _changing(
+    draw: random.Random, spec: IntegrationSpec, start: float, end: float
+) -> IntegrationSpec:
+    """The integration, perhaps with a schedule or a name that goes and comes back."""
+    away = sorted(draw.uniform(start, end) for _ in range(4))
+    if draw.random() < 0.1:
+        spec = replace(spec, unscheduled=(away[0], away[2]))
+    if draw.random() < 0.05 and not spec.renames:
+        spec = replace(spec, renames=((away[1], spec.name + EXCLUDED), (away[3], spec.name)))
+    return spec
 
 
 def _any(draw: random.Random, index: int, start: float, end: float) -> IntegrationSpec:

@@ -74,6 +74,8 @@ class IntegrationSpec:
     removed_at: float = math.inf
     renames: tuple[tuple[float, str], ...] = ()
     """From when on the integration has another name, oldest first."""
+    unscheduled: tuple[float, float] | None = None
+    """From when until when the list shows no next scheduled run, though runs go on."""
 
     @property
     def pace(self) -> float:

@@ -59,6 +59,10 @@ class Changing(Protocol):
     def list_read(self) -> bool:
         """Whether the whole list was ever read."""
 
+    @property
+    def forgotten(self) -> float | None:
+        """When the last integration left that is forgotten, in Unix seconds."""
+
 
 Offload = Callable[[Callable[[], None]], Awaitable[None]]
 
@@ -109,9 +113,13 @@ class Journal(Memory):
         self._waiting: dict[tuple[str, str], Change] = {}
         self._complete: set[str] = set()
         self._complete_written: set[str] = set()
+        self._forgotten: dict[str, float] = {}
+        self._forgotten_written: dict[str, float] = {}
         self._retained: tuple[Sequence[str], float] | None = None
         """The configured workspaces, and when they were told, while that is to be written."""
         self._failed_in_a_row = 0
+        self._defects: set[str] = set()
+        """Workspaces whose changes could not be taken over, by a defect."""
         self._not_before = -math.inf
         self._began = math.inf
         """When the commit that is under way began."""
@@ -132,6 +140,7 @@ class Journal(Memory):
         return Stored(
             [*(rows | waiting).values()],
             complete=stored.complete or workspace in self._complete,
+            forgotten=self._forgotten.get(workspace, stored.forgotten),
             durable={key: rows.get(key) for key in waiting},
         )
 
@@ -164,6 +173,8 @@ class Journal(Memory):
         """Forget what left long ago; called at the start and when the configuration changes."""
         self._retained = (workspaces, wall)
         self._complete_written.intersection_update(workspaces)
+        for workspace in self._forgotten_written.keys() - set(workspaces):
+            del self._forgotten_written[workspace]
         self._wake()
 
     async def close(self) -> None:
@@ -192,7 +203,7 @@ class Journal(Memory):
 
     @property
     def _to_write(self) -> bool:
-        return bool(self._waiting or self._complete or self._retained)
+        return bool(self._waiting or self._complete or self._forgotten or self._retained)
 
     def _collect(self) -> None:
         sources, self._sources = self._sources, {}
@@ -200,17 +211,40 @@ class Journal(Memory):
             self._take(source)
 
     def _take(self, source: Changing) -> None:
-        for change in source.changes():
+        """Take over what a workspace has to write; if it fails, when it next has a change."""
+        try:
+            changes = source.changes()
+        except Exception as error:  # noqa: BLE001 -- a defect of one workspace stops no other
+            self._broken(source, error)
+            return
+        self._defects.discard(source.name)
+        for change in changes:
             self._waiting[change.key] = change
         if source.list_read and source.name not in self._complete_written:
             self._complete.add(source.name)
+        forgotten = source.forgotten
+        if forgotten is not None and self._forgotten_written.get(source.name) != forgotten:
+            self._forgotten[source.name] = forgotten
+
+    def _broken(self, source: Changing, error: Exception) -> None:
+        """A defect of the exporter: what the workspace has to write stays with it."""
+        known = source.name in self._defects
+        self._defects.add(source.name)
+        self.failures += 1
+        if not known:
+            log.error(
+                "state not written", path=self._store.path, problem=str(error), exc_info=error
+            )
 
     async def _commit(self) -> None:
         batch, complete, retained = dict(self._waiting), set(self._complete), self._retained
+        forgotten = dict(self._forgotten)
 
         def write() -> None:
             if retained is not None:
                 self._store.retain(*retained)
+            if forgotten:
+                self._store.forget(forgotten)
             if batch or complete:
                 self._store.commit([change.row() for change in batch.values()], complete)
 
@@ -220,34 +254,48 @@ class Journal(Memory):
         except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
             self._failed(error)
         else:
-            self._done(batch, complete)
             if self._retained is retained:
                 self._retained = None
-        self._began = math.inf
-        self._committed.beat()
+            self._forgotten_written |= forgotten
+            for name, until in forgotten.items():
+                if self._forgotten.get(name) == until:
+                    del self._forgotten[name]
+            self._done(batch, complete)
+        finally:
+            self._began = math.inf
+            self._committed.beat()
 
     def _done(self, batch: dict[tuple[str, str], Change], complete: set[str]) -> None:
+        again, self._failed_in_a_row = self._failed_in_a_row, 0
+        self._not_before = self._clock.monotonic() + COMMIT_EVERY
+        self._complete -= complete
+        self._complete_written |= complete
         for key, change in batch.items():
             if self._waiting.get(key) is change:
                 del self._waiting[key]
-            try:
-                change.committed()
-            except Exception:
-                log.exception("committed, but not told by a defect", workspace=change.key[0])
-        self._complete -= complete
-        self._complete_written |= complete
-        if self._failed_in_a_row:
+        defects = [found for change in batch.values() if (found := _defect_of(change))]
+        if again:
             log.info("state written again", path=self._store.path)
-        self._failed_in_a_row = 0
-        self._not_before = self._clock.monotonic() + COMMIT_EVERY
+        for workspace, error in defects:
+            log.error("committed, but not told by a defect", workspace=workspace, exc_info=error)
 
     def _failed(self, error: Exception) -> None:
+        first = not self._failed_in_a_row
+        pause = min(LONGEST_PAUSE, COMMIT_EVERY * 2 ** min(self._failed_in_a_row, 16))
         self.failures += 1
-        if not self._failed_in_a_row:
+        self._failed_in_a_row += 1
+        self._not_before = self._clock.monotonic() + pause
+        if first:
             defect = None if isinstance(error, StateError) else error
             log.error(
                 "state not written", path=self._store.path, problem=str(error), exc_info=defect
             )
-        pause = min(LONGEST_PAUSE, COMMIT_EVERY * 2 ** min(self._failed_in_a_row, 16))
-        self._failed_in_a_row += 1
-        self._not_before = self._clock.monotonic() + pause
+
+
+def _defect_of(change: Change) -> tuple[str, Exception] | None:
+    """Report that a change is committed; the workspace and the error if that fails."""
+    try:
+        change.committed()
+    except Exception as error:  # noqa: BLE001 -- the others are committed all the same
+        return change.key[0], error
+    return None

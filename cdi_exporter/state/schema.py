@@ -57,5 +57,27 @@ def _deliveries_and_watermarks(connection: sqlite3.Connection) -> None:
         )
 
 
-STEPS: tuple[Step, ...] = (_tables, _deliveries_and_watermarks)
+def _forgetting(connection: sqlite3.Connection) -> None:
+    """Integrations can be forgotten whole, and a list that was late is trusted again.
+
+    A record said only that the list had missed a run; now it says when.
+    """
+    connection.execute(
+        "ALTER TABLE workspaces ADD COLUMN"
+        " forgotten_at REAL"  # Unix time at which the last integration left that is forgotten
+    )
+    connection.execute(
+        "UPDATE integrations SET record = json_remove(json_set(record,"
+        " '$.knowledge.list_missed_at', json_extract(record, '$.seen_server')),"
+        " '$.knowledge.missed_by_list')"
+        " WHERE json_valid(record) AND json_extract(record, '$.knowledge.missed_by_list')"
+    )
+
+
+def _second_format(connection: sqlite3.Connection) -> None:
+    _deliveries_and_watermarks(connection)
+    _forgetting(connection)
+
+
+STEPS: tuple[Step, ...] = (_tables, _second_format)
 """From a file of version N the steps from N on are taken; `PRAGMA user_version` says N."""

@@ -46,7 +46,10 @@ class StateError(ExporterError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One integration in the file; without a `record` only that it was listed is known."""
+    """One integration in the file; without a `record` only that it was listed is known.
+
+    One that was not even listed is forgotten: its row is deleted when it is written.
+    """
 
     workspace: str
     id: str
@@ -62,6 +65,8 @@ class Stored:
     rows: Sequence[Row] = ()
     complete: bool = False
     """Whether its whole list was ever read."""
+    forgotten: float | None = None
+    """When the last integration left that is forgotten, in Unix seconds."""
     durable: Mapping[str, Row | None] = field(default_factory=dict)
     """Where a row is not written yet: what the file holds in its place."""
 
@@ -102,7 +107,7 @@ class Store:
         with self._lock:
             try:
                 found = self._connection.execute(
-                    "SELECT complete FROM workspaces WHERE name = ?", (workspace,)
+                    "SELECT complete, forgotten_at FROM workspaces WHERE name = ?", (workspace,)
                 ).fetchone()
                 rows = self._connection.execute(
                     "SELECT id, listed, left_at, record FROM integrations"
@@ -114,6 +119,7 @@ class Store:
         return Stored(
             [Row(workspace, key, bool(listed), *rest) for key, listed, *rest in rows],
             complete=bool(found and found[0]),
+            forgotten=found[1] if found else None,
         )
 
     def commit(self, rows: Iterable[Row], complete: Iterable[str] = ()) -> None:
@@ -121,9 +127,12 @@ class Store:
 
         Raises StateError; the file is then as it was.
         """
-        integrations = [
-            (row.workspace, row.id, row.listed, row.left_at, row.record) for row in rows
-        ]
+        integrations, forgotten = [], []
+        for row in rows:
+            if row.listed or row.record is not None:
+                integrations.append((row.workspace, row.id, row.listed, row.left_at, row.record))
+            else:
+                forgotten.append((row.workspace, row.id))
         workspaces = [(name,) for name in complete]
 
         def write(connection: sqlite3.Connection) -> None:
@@ -138,13 +147,33 @@ class Store:
                 " ON CONFLICT (name) DO UPDATE SET complete = 1",
                 workspaces,
             )
+            connection.executemany(
+                "DELETE FROM integrations WHERE workspace = ? AND id = ?", forgotten
+            )
+
+        self._transact(write)
+
+    def forget(self, until: Mapping[str, float]) -> None:
+        """Write when the last integration of each workspace left that is forgotten.
+
+        To be written before their rows are deleted. Raises StateError.
+        """
+        times = [*until.items()]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO workspaces (name, complete, forgotten_at) VALUES (?, 0, ?)"
+                " ON CONFLICT (name) DO UPDATE SET forgotten_at = excluded.forgotten_at",
+                times,
+            )
 
         self._transact(write)
 
     def retain(self, workspaces: Iterable[str], wall: float) -> None:
-        """Forget what left more than 30 days before `wall` (Unix seconds); raises StateError.
+        """Forget workspaces that left the configuration more than 30 days before `wall`.
 
-        These are integrations, and workspaces that are not among the ones configured.
+        `wall` is in Unix seconds. Integrations of the others are forgotten once a refresh
+        shows that they are gone. Raises StateError.
         """
         names = [(name,) for name in workspaces]
         old = (wall - REMEMBERED_FOR,)
@@ -165,9 +194,6 @@ class Store:
                 old,
             )
             connection.execute("DELETE FROM workspaces WHERE left_at < ?", old)
-            connection.execute(
-                "UPDATE integrations SET record = NULL, left_at = NULL WHERE left_at < ?", old
-            )
 
         self._transact(write)
 

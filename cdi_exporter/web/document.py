@@ -31,6 +31,7 @@ def _workspace(workspace: WorkspaceStatus, choice: Choice) -> Document:
         "name": workspace.name,
         "state": workspace.state.value,
         "problem": _problem(workspace),
+        "list_readable": workspace.list_readable,
         "last_refresh_timestamp_seconds": workspace.last_refresh,
         "refresh_duration_seconds": workspace.refresh_duration,
         "history_reads_pending": workspace.pending_reads,

@@ -226,6 +226,7 @@ class WorkspaceStatus:
         self.now = now
         self.name = snapshot.name
         self.error, self.problem = snapshot.error, snapshot.problem
+        self.list_readable = snapshot.list_readable
         self.last_refresh = snapshot.last_refresh
         self.refresh_duration = snapshot.refresh_duration
         self.pending_reads = snapshot.pending_reads

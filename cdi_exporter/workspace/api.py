@@ -1,5 +1,9 @@
 """The API as one workspace asks it."""
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import Budget
 from cdi_exporter.braze.client import Client
@@ -8,6 +12,8 @@ from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
 from cdi_exporter.snapshot import EndpointSnapshot
+
+Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
 
 class Api:
@@ -19,6 +25,8 @@ class Api:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client, self.clock = client, clock
         self.traffic = Traffic(tuple(Endpoint))
+        self._requests: set[asyncio.Task[Any]] = set()
+        """Requests in flight; the event loop keeps only weak references."""
 
     def now(self) -> float:
         """Seconds of the event loop."""
@@ -41,8 +49,13 @@ class Api:
         return self.traffic.endpoints[endpoint].typical_seconds
 
     async def integrations(self, cursor: str | None) -> IntegrationsPage:
-        """One page of the list; raises ApiError."""
-        return await self.client.integrations(cursor, self.traffic)
+        """One page of the list; raises ApiError.
+
+        If it is cancelled while it waits for the budget, no request is made.
+        """
+        client = self.client
+        turn = await client.turn(Endpoint.INTEGRATIONS, self.traffic)
+        return await self._to_its_end(client.integrations(cursor, self.traffic, turn))
 
     async def turn(self) -> Turn:
         """Wait until one page of a history may be read."""
@@ -50,7 +63,22 @@ class Api:
 
     async def history(self, identifier: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of a history; raises ApiError."""
-        return await self.client.history(identifier, cursor, turn)
+        return await self._to_its_end(self.client.history(identifier, cursor, turn))
+
+    async def _to_its_end(self, request: Coroutine[None, None, Page]) -> Page:
+        """Make a request, and let it end within its timeout if the caller is cancelled.
+
+        A cancelled request would keep its place among the client's connections for good.
+        """
+        task = asyncio.create_task(request)
+        self._requests.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Page]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, since nobody may wait for it any more
 
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """The figures of each endpoint."""

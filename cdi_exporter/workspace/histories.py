@@ -8,6 +8,7 @@ Reads go on after the scrape or the pass that asked for them; each page shows at
 import asyncio
 import math
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import structlog
@@ -51,6 +52,9 @@ AT_ONE_GO, PAUSE = 200, 0.005
 
 MOST_FAILED_READS = 3
 
+REFUSALS = (BadRequest, Unauthorized, Forbidden, NotFound)
+"""Errors that say that a history may not be read, or that there is none."""
+
 NEWEST = (Due.CHANGE, Due.TURN)
 """Reads of newest pages that are due by themselves, not by a guess."""
 
@@ -73,7 +77,7 @@ class Histories:
     ) -> None:
         self._roster, self._api, self._bursts = roster, api, bursts
         self._persistence, self._pulse = persistence, pulse
-        self._reads = Reads(api.turn, self._read_due)
+        self._reads = Reads(api.turn, self._read_due, self.broke)
         self._turn = 0
         """Counts the passes."""
         self.listless = False
@@ -82,6 +86,12 @@ class Histories:
         """What the last pass took, and so how long the list takes to come round."""
         self.denied: ApiError | None = None
         """Why no history may be read, while that is so."""
+        self.defect: ApiError | None = None
+        """A defect of the exporter that was met since the last pass began."""
+        self._defect_met: tuple[str, int] | None = None
+        """What the last one was, and in which turn."""
+        self._all_refused = False
+        """Whether it was logged that every integration is refused."""
         self.pages = 0
         """Pages read since the start."""
         self._failed = 0
@@ -109,7 +119,16 @@ class Histories:
     @property
     def given_up(self) -> ApiError | None:
         """Why nothing more is read before the next pass."""
-        return self._last_error if self._failed >= MOST_FAILED_READS else None
+        return self.defect or (self._last_error if self._failed >= MOST_FAILED_READS else None)
+
+    @property
+    def refused(self) -> ApiError | None:
+        """Why there is nothing to read, while every configured integration is refused."""
+        if not self._roster.configured or not len(self._roster):
+            return None
+        if not all(isinstance(tracked.problem, REFUSALS) for tracked in self._roster):
+            return None
+        return next(iter(self._roster)).problem
 
     def worth_waiting(self, seconds: float) -> bool:
         """Whether a newest page may be read within `seconds`.
@@ -130,7 +149,7 @@ class Histories:
     def begin_turn(self) -> None:
         """A pass begins: what failed may be tried again."""
         self._turn += 1
-        self._failed = 0
+        self._failed, self.defect = 0, None
 
     def drop(self) -> None:
         """Forget what waits; what is under way goes on."""
@@ -159,11 +178,26 @@ class Histories:
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        await self._api.clock.sleep(ANSWERED)
-        several = [*self._roster]
-        for begin in range(0, len(several), AT_ONE_GO):
-            self.consider(several[begin : begin + AT_ONE_GO])
-            await self._api.clock.sleep(PAUSE)
+        try:
+            await self._api.clock.sleep(ANSWERED)
+            several = [*self._roster]
+            for begin in range(0, len(several), AT_ONE_GO):
+                self.consider(several[begin : begin + AT_ONE_GO])
+                await self._api.clock.sleep(PAUSE)
+        except Exception as error:  # noqa: BLE001 -- a defect is reported, whatever it is
+            self.broke(error)
+
+    def broke(self, error: Exception) -> None:
+        """Note a defect of the exporter: the next pass tries again. Logged once while it lasts."""
+        known, self._defect_met = self._defect_met, (repr(error), self._turn)
+        lasts = known is not None and known[0] == repr(error) and self._turn - known[1] <= 2
+        self.defect = ApiError(DEFECT)
+        self._reads.clear()
+        self._pulse.beat()
+        if not lasts:
+            log.error(
+                "refresh failed by a defect", workspace=self._persistence.name, exc_info=error
+            )
 
     def consider(self, several: Iterable[Tracked], *, burst_over: bool = False) -> None:
         """Put into the queue what is due.
@@ -247,7 +281,9 @@ class Histories:
         if not due:
             return False
         first = min(due, key=lambda each: (each.refused_in, each.read_at or -math.inf))
-        error = await self._read(first, Due.TURN, await self._api.turn())
+        with ExitStack() as unused:
+            turn = unused.enter_context(await self._api.turn())
+            error = await self._read(first, Due.TURN, turn, unused)
         its_own = (BadRequest, NotFound) if self.denied else (BadRequest, NotFound, Forbidden)
         if error is not None and not isinstance(error, its_own):
             raise error
@@ -256,42 +292,54 @@ class Histories:
     async def _read_due(self, identifier: str, turn: Turn) -> None:
         """Read what is due by now; what was put into the queue may be known meanwhile."""
         tracked = self._roster.get(identifier)
-        due = self._due(tracked) if tracked else None
-        if tracked is None or due is None:
-            with turn:
-                self._pulse.beat()
-                return
         try:
-            await self._read(tracked, due, turn)
+            with ExitStack() as unused:
+                unused.enter_context(turn)
+                due = self._due(tracked) if tracked else None
+                if tracked is not None and due is not None:
+                    await self._read(tracked, due, turn, unused)
         except Exception:
+            if tracked is not None:
+                tracked.failed(ApiError(DEFECT), self._api.now(), self._turn)
             log.exception(
                 "history not read by a defect",
                 workspace=self._persistence.name,
                 integration_id=identifier,
             )
-            tracked.failed(ApiError(DEFECT), self._api.now(), self._turn)
+        finally:
+            self._pulse.beat()
 
-    async def _read(self, tracked: Tracked, due: Due, turn: Turn) -> ApiError | None:
-        """Read one page of a history; the error where it failed."""
+    async def _read(
+        self, tracked: Tracked, due: Due, turn: Turn, unused: ExitStack
+    ) -> ApiError | None:
+        """Read one page of a history; the error where it failed.
+
+        `unused` gives the turn back unless a request takes it over.
+        """
         older = due in (Due.CATCH_UP, Due.OVERDUE)
         cursor = tracked.ledger.next_cursor if older else None
         try:
-            counted = await self._page(tracked, cursor, turn)
-            self._persistence.finished(tracked, counted)
+            counted = await self._page(tracked, cursor, turn, unused)
         except ApiError as error:
             self._read_failed(tracked, error)
             return error
         finally:
             self._persistence.note(tracked)
             self._pulse.beat()
-        self._read_done(tracked)
+        try:
+            self._read_done(tracked)
+        finally:
+            self._persistence.finished(tracked, counted)
         return None
 
-    async def _page(self, tracked: Tracked, cursor: str | None, turn: Turn) -> list[Run]:
+    async def _page(
+        self, tracked: Tracked, cursor: str | None, turn: Turn, unused: ExitStack
+    ) -> list[Run]:
         """Read the newest page, or an older one; the runs that it counted."""
         asked = tracked.asking()
         if cursor is None:
             tracked.turn = self._turn
+        unused.pop_all()
         page = await self._api.history(tracked.id, cursor, turn)
         now, server = self._api.now(), self._api.server()
         if cursor is not None:
@@ -301,7 +349,7 @@ class Histories:
         return counted
 
     def _read_done(self, tracked: Tracked) -> None:
-        self._failed = 0
+        self._failed, self._all_refused = 0, False
         self._refused.clear()
         self.pages += 1
         if self.denied is not None:
@@ -319,17 +367,18 @@ class Histories:
         if isinstance(error, Unauthorized | Forbidden) and self._refusal(tracked, error):
             return
         tracked.failed(error, self._api.now(), self._turn)
-        log.warning(
-            "history not read",
-            workspace=self._persistence.name,
-            integration_id=tracked.id,
-            problem=str(error),
-        )
         if error.retryable or isinstance(error, InvalidResponse):
             self._failed += 1
             self._last_error = error
         if self._failed >= MOST_FAILED_READS:
             self._reads.clear()
+        known, self._all_refused = self._all_refused, self.refused is not None
+        name = self._persistence.name
+        log.warning(
+            "history not read", workspace=name, integration_id=tracked.id, problem=f"{error}"
+        )
+        if self._all_refused and not known:
+            log.warning("every integration refused", workspace=name, problem=f"{error}")
 
     def _refusal(self, tracked: Tracked, error: ApiError) -> bool:
         """Whether the key may read no history: it never did, or several in a row were refused.
@@ -343,10 +392,10 @@ class Histories:
             self._reads.clear()
         if not several and self.denied is None:
             return False
-        if self.denied is None:
+        known, self.denied = self.denied, error
+        tracked.refused(error, self._turn)
+        if known is None:
             log.warning(
                 "history not readable", workspace=self._persistence.name, problem=str(error)
             )
-        self.denied = error
-        tracked.refused(error, self._turn)
         return True

@@ -18,6 +18,13 @@ SKIPPED_BY = 240.0
 LAG = 120.0
 """Seconds that the list may take to tell of a run."""
 
+DAY = 86_400.0
+
+TRUSTED_AFTER = DAY
+"""Seconds without a late report after which a list that missed a run is trusted again."""
+
+SCHEDULE_REMEMBERED = 7 * DAY
+"""Seconds since the list last showed a schedule, for which its loss is reported."""
 EARLY = 60.0
 """Seconds by which a run may begin before its scheduled time, by clocks that differ."""
 
@@ -48,7 +55,9 @@ class Listed:
         *,
         answered: Said | None = None,
         seen_at: float = -math.inf,
-        missed_a_run: bool = False,
+        missed_at: float | None = None,
+        scheduled_at: float | None = None,
+        schedule_lost: float | None = None,
         interval_since: float | None = None,
     ) -> None:
         self.item = item
@@ -58,8 +67,12 @@ class Listed:
         """What the list said when the history that answers it was asked for."""
         self.seen_at = seen_at
         """When the item was given."""
-        self.missed_a_run = missed_a_run
-        """Whether the history held a run that the list was silent about."""
+        self.missed_at = missed_at
+        """When the list last was silent about a run that the history held; None if trusted."""
+        self.scheduled_at = scheduled_at
+        """When the list last showed a schedule."""
+        self.schedule_lost = schedule_lost
+        """When the list first showed none after it had shown one within the last 7 days."""
         self.interval_since = interval_since
         """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
 
@@ -69,6 +82,8 @@ class Listed:
         self.item, self.says, self.seen_at = item, Said.by(item), server
         if before is not None and before.next_scheduled_run != item.next_scheduled_run:
             self._note_interval(before.next_scheduled_run, item, server, known)
+        self._note_trust(item, server, known)
+        self._note_schedule(before, item, server)
         if before is None or self.says == said_before:
             return False
         answered = said_before == self.answered
@@ -110,7 +125,7 @@ class Listed:
 
     def silent(self, known: Known) -> bool:
         """Whether it does not tell of changes, so that the history is read in turn."""
-        if self.item is None or self.missed_a_run:
+        if self.item is None or self.missed_at is not None:
             return True
         tells = self.item.last_job_start is not None and self.item.last_job_status is not None
         return not tells and known.newest_start > 0
@@ -135,13 +150,52 @@ class Listed:
         told = start is None or start <= known.newest_start + SAME_START
         return None if told else start
 
-    def note_silence(self, before: Known, known: Known) -> None:
+    def note_silence(self, before: Known, known: Known, server: float) -> None:
         """Note whether a read brought a run that the list had been silent about for long."""
         if self.item is None or self.item.last_job_start is None:
             return
         told = max(before.newest_start, self.item.last_job_start) + SAME_START
         if told < known.newest_start < self.seen_at - LAG:
-            self.missed_a_run = True
+            self.missed_at = server
+
+    def _note_trust(self, item: Integration, server: float, known: Known) -> None:
+        """Trust a list again that has not been late for a day.
+
+        It is distrusted for as long as it says nothing of a run that the history has shown.
+        """
+        if self.missed_at is None or item.last_job_start is None:
+            return
+        if item.last_job_start + SAME_START < known.newest_start < server - LAG:
+            self.missed_at = server
+        elif server - self.missed_at >= TRUSTED_AFTER:
+            self.missed_at = None
+
+    def _note_schedule(self, before: Integration | None, item: Integration, server: float) -> None:
+        """Note since when an integration has no schedule that had one a short while ago.
+
+        A schedule that cannot be read is neither lost nor kept: nothing is known of it.
+        """
+        if item.schedule_unreadable:
+            return
+        if item.next_scheduled_run is not None:
+            self.scheduled_at, self.schedule_lost = server, None
+            return
+        if before is not None and before.next_scheduled_run is not None:
+            # After a restart the record may be old: a run that was still to come is known to
+            # have been scheduled until then.
+            until = min(server, before.next_scheduled_run)
+            self.scheduled_at = max(until, self.scheduled_at or until)
+        if self.scheduled_at is None or server >= self.scheduled_at + SCHEDULE_REMEMBERED:
+            self.schedule_lost = None
+        elif self.schedule_lost is None:
+            self.schedule_lost = server
+
+    def expire_schedule(self, server: float) -> bool:
+        """Stop reporting a schedule that was lost long ago; whether that is new."""
+        lost = self.schedule_lost
+        if lost is not None and self.item is not None:
+            self._note_schedule(None, self.item, server)
+        return self.schedule_lost != lost
 
 
 def _only_begins(before: Integration, item: Integration, known: Known) -> bool:

@@ -6,6 +6,7 @@ of the list asks for are read while the next pages are.
 
 import asyncio
 import math
+from collections.abc import Collection, Iterable
 
 import structlog
 
@@ -19,6 +20,7 @@ from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.persistence import Persistence
 from cdi_exporter.workspace.rhythm import Bursts
 from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace.tracked import Tracked
 
 FORBIDDEN_FOR = 900.0
 """Seconds after which a list that was forbidden is asked for again."""
@@ -61,6 +63,12 @@ class Passes:
         """When the last one that got through ended, in Unix seconds."""
         self.duration: float | None = None
         """What it took, in seconds."""
+        self.list_readable: bool | None = None
+        """Whether the list could be read when it was last tried; None if it need not be."""
+        self._list_error: ApiError | None = None
+        """Why it could not be read."""
+        self._list_lost = False
+        """Whether it was logged that the list cannot be read."""
         self._task: asyncio.Task[None] | None = None
         self._began = -math.inf
         self._another = False
@@ -105,7 +113,7 @@ class Passes:
         self._closing = True
 
     async def close(self) -> None:
-        """End what is under way."""
+        """End what is under way; a request that has started ends by itself."""
         self.release()
         if self._task is not None:
             self._task.cancel()
@@ -125,37 +133,58 @@ class Passes:
     async def _pass(self) -> None:
         self._began = self._api.now()
         self._gets_through = False
-        self._histories.begin_turn()
+        before, defect = self.failure, None
         try:
+            self._histories.begin_turn()
             await self._refresh()
+            self._done()
         except ApiError as error:
             self._failed(error)
-        except Exception:
-            log.exception("refresh failed by a defect", workspace=self._name)
+        except Exception as error:  # noqa: BLE001 -- a defect must not end the refreshes
+            defect = error
             self._failed(ApiError(DEFECT))
-        else:
-            self._done()
         finally:
             self.ended += 1
             self._pulse.beat()
+        if defect is not None:
+            self._histories.broke(defect)
+        else:
+            self._log(before)
 
     def _failed(self, error: ApiError) -> None:
-        self._histories.drop()
-        if self.failure is None or self.failure.reason != error.reason:
-            log.warning(
-                "refresh failed", workspace=self._name, reason=error.reason, problem=str(error)
-            )
         self.failure = error
+        self._histories.drop()
 
     def _done(self) -> None:
-        if self.failure is not None:
-            log.info("refresh works again", workspace=self._name)
-        self.failure = None
-        self.completed = self._api.wall()
-        self.duration = self._histories.list_seconds = self._api.now() - self._began
-        self._roster.forget(self.completed)
+        duration = self._histories.list_seconds = self._api.now() - self._began
+        completed = self._api.wall()
+        self._roster.forget(completed, self._api.server())
         self._persistence.note_roster()
         self._histories.consider(self._roster)
+        self.failure, self.completed, self.duration = None, completed, duration
+
+    def _log(self, before: ApiError | None) -> None:
+        """Log what this pass changed; nothing else follows that this could prevent."""
+        lost, self._list_lost = self._list_lost, self._list_is_lost()
+        name, failure, error = self._name, self.failure, self._list_error
+        if failure is None:
+            if before is not None:
+                log.info("refresh works again", workspace=name)
+        elif before is None or before.reason != failure.reason:
+            log.warning(
+                "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"
+            )
+        if self._list_lost and not lost:
+            log.warning("list not readable", workspace=name, problem=f"{error}")
+        elif lost and self.list_readable:
+            log.info("list readable again", workspace=name)
+
+    def _list_is_lost(self) -> bool:
+        """Whether histories are read without a list that should be there.
+
+        While the refresh fails as a whole, that is logged instead.
+        """
+        return self.list_readable is False and (self.failure is None or self._list_lost)
 
     async def _refresh(self) -> None:
         if self._api.now() < self._forbidden_until:
@@ -163,10 +192,14 @@ class Passes:
             return
         try:
             await self._read_list()
-        except (Unauthorized, RateLimited):
-            raise
         except ApiError as error:
+            normal = isinstance(error, Forbidden) and self._roster.configured
+            self.list_readable, self._list_error = None if normal else False, error
+            if isinstance(error, Unauthorized | RateLimited):
+                raise
             await self._without_list(error)
+        else:
+            self.list_readable, self._list_error = True, None
 
     # The list
 
@@ -221,6 +254,9 @@ class Passes:
 
     def _take(self, page: IntegrationsPage, *, first: bool) -> None:
         """See what a page tells of, and what has to be read for that."""
+        ids = [item.id for item in page.integrations]
+        before = [each for each in map(self._roster.get, ids) if each is not None]
+        lost = {each.id for each in before if each.listed.schedule_lost is not None}
         wall, server = self._api.wall(), self._api.server()
         seen = [self._roster.see(item, wall, server) for item in page.integrations]
         tracked = [each for each in seen if each is not None]
@@ -230,6 +266,22 @@ class Passes:
         over = self._bursts.over
         if first or (self._bursts.in_rhythm and over):
             self._histories.consider(self._roster, burst_over=over)
+        self._log_changes(before, lost)
+
+    def _log_changes(self, before: Iterable[Tracked], lost: Collection[str]) -> None:
+        """Log what a page of the list changed about integrations that were followed."""
+        for each in before:
+            facts = {
+                "workspace": self._name,
+                "integration_id": each.id,
+                "integration_name": each.name,
+            }
+            if self._roster.get(each.id) is None:
+                log.info("integration excluded", **facts)
+            elif each.listed.schedule_lost is not None and each.id not in lost:
+                log.warning("schedule lost", **facts)
+            elif each.id in lost and each.item and each.item.next_scheduled_run is not None:
+                log.info("schedule returned", **facts)
 
     def _ends(self, listed: set[str], *, complete: bool) -> None:
         if not complete:
@@ -247,7 +299,6 @@ class Passes:
             return
         if not len(self._roster):
             raise error
-        log.warning("list of integrations not read", workspace=self._name, problem=str(error))
         try:
             read = await self._read_in_turn(until=self._api.now() + LIST_AGAIN_AFTER)
         except ApiError:
@@ -276,4 +327,6 @@ class Passes:
             await self._pulse.wait()
         if histories.given_up is not None:
             raise histories.given_up
+        if histories.refused is not None:
+            raise histories.refused
         return histories.pages > before

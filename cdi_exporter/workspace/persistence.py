@@ -31,6 +31,11 @@ class Persistence:
         """Whether the whole list was ever read."""
         return self._roster.list_read
 
+    @property
+    def forgotten(self) -> float | None:
+        """When the last integration left that is forgotten."""
+        return self._roster.forgotten
+
     def restore(self) -> None:
         """Begin with what the journal knows; raises StateError where that is unreadable."""
         stored = self._journal.load(self.name)
@@ -81,9 +86,9 @@ class Persistence:
         return in_future(tracked.ledger.known.watermark, self._api.server())
 
     def changes(self) -> list[Change]:
-        """What the journal has to write; asked for once."""
-        dirty, self._changed = self._changed, set()
-        news = self._roster.changed(dirty, self._api.now(), self._api.wall())
+        """What the journal has to write; asked for once, and again if it raises."""
+        news = self._roster.changed(self._changed, self._api.now(), self._api.wall())
+        self._changed = set()
         return [self._change(each) for each in news]
 
     async def settle(self, deadline: float) -> None:
@@ -105,9 +110,12 @@ class Persistence:
             if news.tracked is None or news.record is None:
                 return
             news.tracked.committed(news.record)
-            untold = self._counted.get(news.id, [])
-            while untold and any(untold[0] is run for run in counted):
-                self._tell(news.tracked, untold.pop(0))
+            untold = self._counted.pop(news.id, [])
+            told = [run for run in untold if any(run is each for each in counted)]
+            if len(told) < len(untold):
+                self._counted[news.id] = untold[len(told) :]
+            for run in told:
+                self._tell(news.tracked, run)
 
         return Change((self.name, news.id), partial(news.row, self.name), committed)
 

@@ -14,15 +14,17 @@ class Reads:
     """What is to be read, and the tasks that read it.
 
     `turn` waits until a request may start; only then the most urgent read is chosen, so what
-    becomes urgent meanwhile goes first. `read` makes one and never raises.
+    becomes urgent meanwhile goes first. `read` makes one and never raises. `broke` is told
+    of a defect that ended the emptying of the queue: the next read that is put begins it again.
     """
 
     def __init__(
         self,
         turn: Callable[[], Awaitable[Turn]],
         read: Callable[[str, Turn], Awaitable[object]],
+        broke: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._turn, self._read = turn, read
+        self._turn, self._read, self._broke = turn, read, broke
         self._waiting: dict[str, Rank] = {}
         self._under_way: dict[str, Due] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,7 +66,15 @@ class Reads:
 
     def _wake(self) -> None:
         if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._empty())
+            self._pump = asyncio.create_task(self._pumps())
+
+    async def _pumps(self) -> None:
+        try:
+            await self._empty()
+        except Exception as error:
+            if self._broke is None:
+                raise
+            self._broke(error)
 
     async def _empty(self) -> None:
         while self._next() is not None:

@@ -17,7 +17,9 @@ class Knowledge:
     item: Integration | None = None
     answered: Said | None = None
     zero_served: bool = False
-    missed_by_list: bool = False
+    list_missed_at: float | None = None
+    """When the list last was silent about a run, in the API's time; None if it is trusted."""
+    schedule_lost: float | None = None
     interval_since: float | None = None
 
 
@@ -32,6 +34,8 @@ class Record:
     """The same in the API's time."""
     seen_server: float | None = None
     """When the list item was given, in the API's time."""
+    scheduled_at: float | None = None
+    """When the list last showed a schedule, in the API's time."""
     refreshed: float | None = None
 
     def to_json(self) -> str:

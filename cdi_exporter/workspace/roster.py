@@ -20,7 +20,7 @@ LEAVES_AFTER_LISTS = 2
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is to be written of one integration; nothing but its ID where it is forgotten."""
+    """What is to be written of one integration: nothing but its ID if it is forgotten."""
 
     id: str
     listed: bool
@@ -47,13 +47,25 @@ class Roster:
         """With `keeps`, counters are shown once they are committed."""
         self._config, self._keeps = config, keeps
         self._tracked: dict[str, Tracked] = {}
-        self._gone: dict[str, tuple[float, Tracked]] = {}
-        """Those that left, and when: Unix seconds, infinity until the next pass got through."""
+        self._gone: dict[str, tuple[float, Tracked | None]] = {}
+        """Those that left, and when: Unix seconds, infinity until the next pass got through.
+
+        Of one that the list showed and that was never followed, only the ID is known.
+        """
         self._ever_listed: set[str] = set()
+        """IDs that a list showed, and that are not forgotten."""
+        self._present: set[str] = set()
+        """IDs in the last complete list."""
         self.list_read = False
         """Whether the whole list was ever read."""
+        self.forgotten: float | None = None
+        """When the last one left that is forgotten, in Unix seconds of the API's clock.
+
+        An ID that is not known may be one of those. What it ran until then may have been
+        counted already, so it is not counted again.
+        """
         self._touched: set[str] = set()
-        """IDs of which something changed that only the roster knows."""
+        """IDs of which something changed that only the roster knows, if a state is kept."""
         self._unserved: set[str] = set()
         """IDs of those whose counters no scrape has seen yet."""
         self.configure(config)
@@ -68,27 +80,27 @@ class Roster:
                 if config.selects(tracked.id, tracked.name):
                     self._add(tracked)
         for named in config.integrations or ():
-            _, gone = self._gone.pop(named.id, (0.0, None))
-            if gone is not None:
-                self._touched.add(named.id)
-            tracked = before.get(named.id) or gone or self._new(named.id)
+            tracked = before.get(named.id) or self._return(named.id) or self._new(named.id)
             tracked.configured_name = named.name
             self._add(tracked)
-        left = before.keys() - self._tracked.keys()
-        self._gone.update({identifier: (math.inf, before[identifier]) for identifier in left})
+        for tracked in before.values():
+            if tracked.id not in self._tracked:
+                self._leave(tracked, math.inf)
 
     def restore(self, stored: Stored, now: float, wall: float) -> None:
         """Take over what the state file knows; raises ValueError where that is unreadable."""
-        self.list_read = stored.complete
+        self.list_read, self.forgotten = stored.complete, stored.forgotten
         self._ever_listed.update(row.id for row in stored.rows if row.listed)
         for row in stored.rows:
             record = _record(row)
             if record is None:
+                if row.left_at is not None and row.id not in self._tracked:
+                    self._gone[row.id] = (row.left_at, None)
                 continue
             tracked = Tracked.restore(row.id, record, now, wall)
             if row.id in stored.durable:
                 tracked.ahead_of(_record(stored.durable[row.id]))
-                self._touched.add(row.id)
+                self._touch(row.id)
             configured = self._tracked.get(row.id)
             if configured is not None:
                 tracked.configured_name = configured.configured_name
@@ -98,24 +110,28 @@ class Roster:
             if wanted and (row.left_at is None or configured is not None):
                 self._add(tracked)
                 if row.left_at is not None:
-                    self._touched.add(row.id)
+                    self._touch(row.id)
             else:
                 self._gone[row.id] = (math.inf if row.left_at is None else row.left_at, tracked)
 
     def changed(self, dirty: set[str], now: float, wall: float) -> list[News]:
         """What is to be written of the `dirty` ones, and of those that left or came back."""
-        touched, self._touched = self._touched, set()
+        touched = self._touched
+        several = [self._news(identifier, now, wall) for identifier in sorted(dirty | touched)]
+        self._touched = set()
         news = []
-        for identifier in sorted(dirty | touched):
-            left, tracked = self._gone.get(identifier, (math.inf, self._tracked.get(identifier)))
-            record = tracked.record(now, wall) if tracked else None
-            if tracked and record:
-                if identifier not in touched and record.knowledge == tracked.written:
+        for each in several:
+            if each.tracked and each.record:
+                if each.id not in touched and each.record.knowledge == each.tracked.written:
                     continue
-                tracked.written = record.knowledge
-            listed = identifier in self._ever_listed
-            news.append(News(identifier, listed, left, tracked, record))
+                each.tracked.written = each.record.knowledge
+            news.append(each)
         return news
+
+    def _news(self, identifier: str, now: float, wall: float) -> News:
+        left, tracked = self._gone.get(identifier, (math.inf, self._tracked.get(identifier)))
+        record = tracked.record(now, wall) if tracked else None
+        return News(identifier, identifier in self._ever_listed, left, tracked, record)
 
     def __iter__(self) -> Iterator[Tracked]:
         return iter(self._tracked.values())
@@ -145,15 +161,17 @@ class Roster:
 
     def see(self, item: Integration, wall: float, server: float) -> Tracked | None:
         """Take a list item; None where the configuration leaves it out."""
-        new = self.list_read and item.id not in self._ever_listed
-        if item.id not in self._ever_listed:
-            self._ever_listed.add(item.id)
-            self._touched.add(item.id)
+        new = self._note_listed(item.id)
         tracked = self._tracked.get(item.id) or self._admit(item)
         if tracked is None:
             return None
+        if self._excludes(item):
+            self._leave(tracked, wall)
+            return None
         if new and tracked.ledger.floor is None:
             tracked.ledger = IntegrationLedger(everything_counts=True)
+            if self.forgotten is not None:
+                tracked.ledger.floor = self.forgotten
         tracked.absences, tracked.absent_since = 0, None
         name = tracked.configured_name or item.name or item.id
         tracked.see(item, wall, server, self._config.stale_after_for(item.id, name))
@@ -161,7 +179,11 @@ class Roster:
 
     def complete(self, listed: set[str], now: float, wall: float) -> list[Tracked]:
         """Take note of a complete list; return the integrations that left with it."""
-        self.list_read = True
+        self.list_read, self._present = True, listed
+        known = self._tracked.keys() | self._gone.keys()
+        for identifier in self._ever_listed - listed - known:
+            self._gone[identifier] = (wall, None)
+            self._touch(identifier)
         for tracked in self:
             if tracked.id not in listed:
                 tracked.absences += 1
@@ -180,13 +202,46 @@ class Roster:
             self._unserved.add(tracked.id)
         return tracked
 
+    def _note_listed(self, identifier: str) -> bool:
+        """Note that a list shows the ID; whether it is new, and an earlier list was complete."""
+        if identifier in self._ever_listed:
+            _, known = self._gone.get(identifier, (0.0, True))
+            if known is None:
+                self._return(identifier)
+            return False
+        self._ever_listed.add(identifier)
+        self._touch(identifier)
+        return self.list_read
+
+    def _excludes(self, item: Integration) -> bool:
+        """Whether a followed integration now has a name that the configuration leaves out."""
+        if self.configured or item.name is None:
+            return False  # an item without a name does not say that it was renamed
+        return not self._config.selects(item.id, item.name)
+
     def _admit(self, item: Integration) -> Tracked | None:
         if self.configured or not self._config.selects(item.id, item.name or item.id):
             return None
-        _, returned = self._gone.pop(item.id, (0.0, None))
-        if returned is not None:
-            self._touched.add(item.id)
-        return self._add(returned or self._new(item.id))
+        return self._add(self._return(item.id) or self._new(item.id))
+
+    def _return(self, identifier: str) -> Tracked | None:
+        """Take back one that had left, with what is still known of it."""
+        if identifier not in self._gone:
+            return None
+        self._touch(identifier)
+        _, tracked = self._gone.pop(identifier)
+        return tracked
+
+    def _leave(self, tracked: Tracked, wall: float) -> None:
+        """Follow it no more, but keep what is known of it."""
+        self._tracked.pop(tracked.id, None)
+        self._unserved.discard(tracked.id)
+        self._gone[tracked.id] = (wall, tracked)
+        self._touch(tracked.id)
+
+    def _touch(self, identifier: str) -> None:
+        if self._keeps:
+            self._touched.add(identifier)
 
     def _let_go(self, now: float, wall: float) -> list[Tracked]:
         gone = [
@@ -197,20 +252,25 @@ class Roster:
             and now - tracked.absent_since >= LEAVES_AFTER
         ]
         for tracked in gone:
-            del self._tracked[tracked.id]
-            self._gone[tracked.id] = (wall, tracked)
-            self._touched.add(tracked.id)
+            self._leave(tracked, wall)
         return gone
 
-    def forget(self, wall: float) -> None:
-        """Forget what left 30 days before `wall`; called after each pass that got through."""
+    def forget(self, wall: float, server: float) -> None:
+        """Forget what left 30 days before `wall`; called after each pass that got through.
+
+        The ID of one that is still listed, but left out by the configuration, stays known: it
+        is not new if it is followed again.
+        """
         for key, (left, tracked) in [*self._gone.items()]:
             if left > wall:
                 self._gone[key] = (wall, tracked)
-                self._touched.add(key)
+                self._touch(key)
             elif wall - left > REMEMBERED_FOR:
                 del self._gone[key]
-                self._touched.add(key)
+                self._touch(key)
+                if key not in self._present:
+                    self._ever_listed.discard(key)
+                    self.forgotten = max(self.forgotten or 0.0, left + server - wall)
 
 
 def _record(row: Row | None) -> Record | None:

@@ -10,17 +10,19 @@ shows in the snapshot as soon as it is read.
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from cdi_exporter.braze.budget import INSTANT
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import ApiError
 from cdi_exporter.pulse import Pulse
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory
 from cdi_exporter.workspace.api import Api
-from cdi_exporter.workspace.histories import Histories
+from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.passes import Passes
 from cdi_exporter.workspace.persistence import Persistence
 from cdi_exporter.workspace.rhythm import Bursts, Rhythm
@@ -77,6 +79,13 @@ class Workspace:
 
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
         """Refresh, wait for what shows until `deadline` (loop seconds), tell what is known."""
+        try:
+            await self._refresh(deadline)
+        except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
+            self._histories.broke(error)
+        return self.snapshot()
+
+    async def _refresh(self, deadline: float) -> None:
         deadline = min(deadline, self._patience(deadline))
         self._rhythm.note(self._api.now())
         self._passes.begin()
@@ -86,13 +95,12 @@ class Workspace:
         finally:
             self._passes.awaited -= 1
         await self._persistence.settle(deadline)
-        return self.snapshot()
 
     def _patience(self, deadline: float) -> float:
         """Until when it is worth waiting for this workspace at all."""
         now, duration = self._api.now(), self._passes.duration
         known = any(tracked.read_at is not None for tracked in self._roster)
-        if self._passes.failure is not None:
+        if self._error is not None:
             return now if known else now + PATIENCE
         slow = duration is not None and duration > deadline - now
         return now if known and slow else deadline
@@ -110,24 +118,38 @@ class Workspace:
             self._passes.worth_waiting(seconds) or self._histories.worth_waiting(seconds)
         )
 
+    @property
+    def _error(self) -> ApiError | None:
+        """Why the workspace cannot be read."""
+        histories = self._histories
+        return self._passes.failure or histories.denied or histories.defect or histories.refused
+
     def snapshot(self) -> WorkspaceSnapshot:
         """What is known now; the same object while nothing changes."""
-        passes = self._passes
-        error = passes.failure or self._histories.denied
-        snapshot = WorkspaceSnapshot(
+        try:
+            snapshot = self._snapshot()
+        except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
+            self._histories.broke(error)
+            defect = ApiError(DEFECT)
+            snapshot = replace(self._shown, up=False, error=defect.reason, problem=str(defect))
+        if snapshot != self._shown:
+            self._shown = snapshot
+        return self._shown
+
+    def _snapshot(self) -> WorkspaceSnapshot:
+        passes, error = self._passes, self._error
+        return WorkspaceSnapshot(
             name=self.name,
             integrations=tuple(tracked.snapshot() for tracked in self._roster),
             up=None if not passes.ended and error is None else error is None,
             error=error.reason if error else None,
             problem=str(error) if error else None,
+            list_readable=passes.list_readable,
             last_refresh=passes.completed,
             refresh_duration=passes.duration,
             pending_reads=self._histories.pending,
             endpoints=self._api.snapshot(),
         )
-        if snapshot != self._shown:
-            self._shown = snapshot
-        return self._shown
 
     def served(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scrape has seen `snapshot`: its counters may rise from now on."""

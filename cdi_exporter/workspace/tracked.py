@@ -102,14 +102,20 @@ class Tracked:
         self, item: Integration, wall: float, server: float, stale_after: StaleAfter | None
     ) -> None:
         """Take a list item; `stale_after` is what the user configured for it."""
-        before = self.item
+        before = self._from_list
         if self.listed.see(item, server, self.ledger.known):
             self._attempts, self._not_before = 0, -math.inf
         self._stale_after = stale_after
-        if before != item:
+        if before != self._from_list:
             self._changes()
         if self.read_at is not None and not self.in_turn and not self.changed:
             self.confirm(wall)
+
+    @property
+    def _from_list(self) -> tuple[Integration | None, float | None, bool]:
+        """What of the list is shown, or is kept across restarts."""
+        listed = self.listed
+        return listed.item, listed.schedule_lost, listed.missed_at is None
 
     def confirm(self, wall: float) -> None:
         """Note that what is known was true at `wall`."""
@@ -149,7 +155,7 @@ class Tracked:
         else:
             self._attempts, self._not_before = 0, -math.inf
         if not first:
-            self.listed.note_silence(known, self.ledger.known)
+            self.listed.note_silence(known, self.ledger.known, server)
         self._changes()
         self.confirm(wall)
         return counted
@@ -203,10 +209,10 @@ class Tracked:
         self._changes()
 
     def expire(self, server: float) -> None:
-        """Give up runs that are marked as running for too long."""
+        """Give up runs that are marked as running for too long, and forget a lost schedule."""
         gaps = self.ledger.counters.gaps
         self.ledger.expire(server)
-        if self.ledger.counters.gaps != gaps:
+        if self.listed.expire_schedule(server) or self.ledger.counters.gaps != gaps:
             self._changes()
 
     def _back_off(self, now: float) -> None:
@@ -239,12 +245,14 @@ class Tracked:
                 item=self.item,
                 answered=self.listed.answered,
                 zero_served=self.zero_served,
-                missed_by_list=self.listed.missed_a_run,
+                list_missed_at=self.listed.missed_at,
+                schedule_lost=self.listed.schedule_lost,
                 interval_since=self.listed.interval_since,
             ),
             read_at=None if self.read_at is None else wall - (now - self.read_at),
             read_server=_finite(self._read_server),
             seen_server=_finite(self.listed.seen_at),
+            scheduled_at=self.listed.scheduled_at,
             refreshed=self.refreshed,
         )
 
@@ -258,7 +266,9 @@ class Tracked:
             known.item,
             answered=known.answered,
             seen_at=-math.inf if record.seen_server is None else record.seen_server,
-            missed_a_run=known.missed_by_list,
+            missed_at=known.list_missed_at,
+            scheduled_at=record.scheduled_at,
+            schedule_lost=known.schedule_lost,
             interval_since=known.interval_since,
         )
         tracked.zero_served = known.zero_served
@@ -386,6 +396,7 @@ class Tracked:
             typical_duration=known.typical_duration,
             typical_rows=known.typical_rows,
             stale_after=self._stale_after_seconds(known),
+            schedule_lost=self.listed.schedule_lost,
             counters=self._counters,
             recent=known.recent,
         )

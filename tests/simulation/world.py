@@ -28,6 +28,7 @@ from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.ledger import ABANDONED_AFTER
 from cdi_exporter.model import Run
 from cdi_exporter.simulator import (
+    EXCLUDED,
     HISTORY,
     LIST,
     Fault,
@@ -53,6 +54,12 @@ INVALID = re.compile(
 )
 COUNTER = re.compile(
     rb"^(braze_cdi_(?:syncs|rows_synced|rows_failed|history_gaps)_total)\{([^}]*)\} (\S+)$",
+    re.MULTILINE,
+)
+UP = re.compile(rb"^braze_cdi_up\{[^}]*\} (\S+)$", re.MULTILINE)
+READABLE = re.compile(rb"^braze_cdi_list_readable\{[^}]*\} (\S+)$", re.MULTILINE)
+LOST = re.compile(
+    rb'^braze_cdi_schedule_lost_timestamp_seconds\{integration_id="([^"]*)"[^}]*\} (\S+)$',
     re.MULTILINE,
 )
 
@@ -269,6 +276,10 @@ class _Simulation:
         self._invalid = 0.0
         self.rise = asyncio.Event()
         """A scrape has shown a counter that rose."""
+        self.lost: dict[str, set[float]] = defaultdict(set)
+        """When integrations lost their schedule, as it was shown."""
+        self.excluded_since = EPOCH
+        """The last scrape that showed no name that the configuration leaves out."""
         self.weather = random.Random(f"weather/{scenario.seed}")
 
     async def run(self) -> Outcome:
@@ -292,12 +303,17 @@ class _Simulation:
         self.recorder = _Recorder(simulator, lambda: clock.wall() + scenario.ahead)
         structlog.configure(processors=[self._record])
         workspace = WorkspaceConfig(
-            name="w", endpoint="https://braze", key=inline_key(simulator.key), refresh=Refresh()
+            name="w",
+            endpoint="https://braze",
+            key=inline_key(simulator.key),
+            refresh=Refresh(),
+            exclude=(f"*{EXCLUDED}",),
         )
         with tempfile.TemporaryDirectory() as folder:
             self.state = Path(folder) / "state.sqlite"
             await self._live(Settings((workspace,)), simulator)
         self._check_counting(simulator)
+        self._check_schedules()
         self._check_budget(simulator)
         self.outcome.counted = len(self.counted)
         self.outcome.requests = {name: len(t.times) for name, t in simulator.traffic.items()}
@@ -412,6 +428,7 @@ class _Simulation:
                 )
                 self.outcome.check(response.status_code == 200, f"status {response.status_code}")
                 self._check_rise(number, response.content)
+                self._check_list(response.content)
             await asyncio.sleep(max(0.0, began + scraper.interval - self.clock.monotonic()))
 
     def _check_rise(self, number: int, page: bytes) -> None:
@@ -434,6 +451,37 @@ class _Simulation:
                 if new > old:
                     self.rise.set()
             shown[series] = new
+
+    def _check_list(self, page: bytes) -> None:
+        """What is shown of the list fits what it says, and when."""
+        (up,), readable = UP.findall(page), READABLE.findall(page)
+        self.outcome.check(not (float(up) and readable == []), "up, and nothing of the list")
+        if EXCLUDED.encode() not in page or not float(up):
+            self.excluded_since = self.clock.wall()
+        took = self.clock.wall() - self.excluded_since
+        self.outcome.check(
+            took <= 900 or bool(self.scenario.faults), f"an excluded name is shown for {took} s"
+        )
+        for integration_id, value in LOST.findall(page):
+            self.lost[integration_id.decode()].add(float(value))
+
+    def _check_schedules(self) -> None:
+        """A lost schedule is shown of those integrations that lost it, with the right time."""
+        scenario = self.scenario
+        calm = not scenario.faults and not scenario.silences and not scenario.crashes
+        for spec in scenario.integrations:
+            times = self.lost.pop(spec.id, set())
+            since, until = spec.unscheduled or (math.inf, -math.inf)
+            for time in times:
+                self.outcome.check(
+                    since - 2 <= time <= until + 2, f"{spec.name} lost its schedule at {time}"
+                )
+            present = spec.added_at < since and spec.removed_at > until
+            named = not any(name.endswith(EXCLUDED) for _, name in spec.renames)
+            if calm and present and named and spec.interval is not None:
+                shown = until - since < HOUR or len(times) == 1
+                self.outcome.check(shown, f"{spec.name} lost its schedule {len(times)} times")
+        self.outcome.check(not self.lost, f"schedules of nobody: {self.lost}")
 
     def _check_counting(self, simulator: Simulator) -> None:
         scenario = self.scenario

@@ -326,3 +326,14 @@ def test_the_demo_has_a_past_and_the_size_it_is_given() -> None:
     slower = demo_workspace(1, speed=1, clock=lambda: NOW).truth
     name = {integration.id for integration in slower.integrations_at(NOW)}.pop()
     assert len(slower.finished_runs(name, NOW - 10 * DAY, NOW)) < 10 * 24 * 6 + 1
+
+
+def test_a_schedule_can_be_gone_for_a_while() -> None:
+    """The list shows none then, and again one from the moment it is back; runs go on."""
+    spec = replace(many(1, 1)[0], unscheduled=(NOW, NOW + HOUR))
+    truth = Simulator([spec], lambda: NOW).truth
+    due = [
+        truth.integrations_at(NOW + after)[0].next_scheduled_run for after in (-1, 0, 3599, 3600)
+    ]
+    assert [each is None for each in due] == [False, True, True, False]
+    assert truth.finished_runs(spec.id, NOW + 900, NOW + 3000)

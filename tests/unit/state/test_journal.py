@@ -46,6 +46,7 @@ class Source:
 
     name = "w"
     list_read = False
+    forgotten: float | None = None
 
     def __init__(self) -> None:
         self.dirty: list[Change] = []

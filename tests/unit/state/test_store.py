@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.state import REMEMBERED_FOR, Row, StateError, Store
+from cdi_exporter.state import REMEMBERED_FOR, Row, StateError, Store, Stored
 from cdi_exporter.state import store as store_module
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS
+from cdi_exporter.workspace.record import Record
 
 ROW = Row("w", "one", listed=True, record='{"a":1}')
 
@@ -46,12 +47,12 @@ def refused(path: str) -> str:
 def test_what_was_committed_is_there_after_opening_again(path: str, store: Store) -> None:
     """Rows, their order, and that the list was read whole, outlive the process."""
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
-    store.commit([*rows, Row("other", "x", listed=False)], complete=["w"])
+    store.commit([*rows, Row("other", "x", listed=False, record="{}")], complete=["w"])
     store.close()
     again = Store(path, time.time)
     assert again.load("w").rows == rows
     assert again.load("w").complete
-    assert again.load("other").rows == [Row("other", "x", listed=False)]
+    assert again.load("other").rows == [Row("other", "x", listed=False, record="{}")]
     assert not again.load("other").complete
     assert again.load("unknown").rows == []
     again.close()
@@ -281,13 +282,38 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
     assert store.load("w").rows == [ROW, *many]
 
 
-def test_what_left_long_ago_is_forgotten(store: Store) -> None:
-    """After 30 days an integration's record goes; that it was ever listed stays known."""
+def test_a_row_that_says_nothing_is_deleted(path: str, store: Store) -> None:
+    """An integration that is forgotten leaves no row, only the time when the last one left."""
+    store.commit([ROW, Row("w", "old", listed=True, left_at=1000.0)])
+    store.forget({"w": 1000.0, "v": 7.0})
+    store.commit([Row("w", "old", listed=False)], complete=["w"])
+    store.close()
+    again = Store(path)
+    assert again.load("w") == Stored([ROW], complete=True, forgotten=1000.0)
+    assert again.load("v") == Stored([], complete=False, forgotten=7.0)
+    again.close()
+
+
+def test_integrations_outlast_a_restart_after_they_left(store: Store) -> None:
+    """Whether one is gone for good is known once the list was read, not at the start."""
     old = Row("w", "old", listed=True, left_at=1000.0, record="{}")
-    recent = Row("w", "recent", listed=True, left_at=1002.0, record="{}")
-    store.commit([ROW, old, recent])
+    store.commit([ROW, old])
     store.retain(["w"], 1001.0 + REMEMBERED_FOR)
-    assert store.load("w").rows == [ROW, Row("w", "old", listed=True), recent]
+    assert store.load("w").rows == [ROW, old]
+
+
+def test_a_distrusted_list_of_the_first_format_can_be_trusted_again(path: str) -> None:
+    """Its records said only that the list had missed a run, and so for ever."""
+    dump = Path(__file__).with_name("format-1.sql").read_text("utf-8")
+    with sqlite3.connect(path) as connection:
+        connection.executescript(dump.replace('"zero_served":true', '"missed_by_list":true', 1))
+    connection.close()
+    store = Store(path)
+    first, left = (Record.from_json(row.record or "") for row in store.load("production").rows)
+    assert first.knowledge.list_missed_at == first.seen_server == 1790000060.0
+    assert left.knowledge.list_missed_at is None
+    assert "missed_by_list" not in (store.load("production").rows[0].record or "")
+    store.close()
 
 
 def test_a_workspace_that_is_not_configured_is_kept_for_30_days(store: Store) -> None:

@@ -100,6 +100,14 @@ def test_a_problem_comes_with_its_advice() -> None:
     assert [each["code"] for each in sandbox["recent_requests"]] == ["401"] * 4
 
 
+@pytest.mark.parametrize("readable", [True, False, None])
+def test_it_says_whether_the_list_can_be_read(readable: bool | None) -> None:
+    """As the metric does: null if the list is not needed."""
+    (shown,) = status(Shown(workspace("w", list_readable=readable)))["workspaces"]
+    assert shown["list_readable"] is readable
+    assert shown["state"] == "ok"
+
+
 def test_it_filters_and_sorts_as_the_page_does() -> None:
     """The same parameters, the same integrations, the same order; the counts stay whole."""
     document = status(example(), "?workspace=production&status=attention&sort=rows&order=asc")

@@ -105,6 +105,17 @@ def test_a_workspace_that_was_not_asked_yet_says_what_asks() -> None:
     assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in told
 
 
+def test_a_list_that_cannot_be_read_is_a_problem_of_its_own() -> None:
+    """While the workspace itself can be read; else its problem says more."""
+    problem = "the list of integrations cannot be read"
+    assert problem in words(page(Shown(workspace("w", facts("a"), list_readable=False))))
+    for readable in (True, None):
+        shown = Shown(workspace("w", facts("a"), list_readable=readable))
+        assert problem not in words(page(shown))
+    failing = workspace("w", facts("a"), list_readable=False, up=False, error="timeout")
+    assert problem not in words(page(Shown(failing)))
+
+
 def test_a_name_cannot_turn_its_letters_around() -> None:
     """A name that would read as another shows where it would turn."""
     text = page(Shown(workspace("w", facts("a", "\u202egnp.exe\u2066", run()))))

@@ -112,6 +112,30 @@ def test_what_was_refused_is_not_asked_again_within_a_pass(status: int) -> None:
     run(main())
 
 
+def test_a_key_that_reads_no_history_is_not_waited_for() -> None:
+    """The last attempt failed, so a scrape is answered with what is known."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        braze = simulator(clock, one)
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            braze.faults = [refuses(403), Fault(0, 9e9, FaultKind.SLOW, LIST, delay=4)]
+            finish(one, clock, 7)
+            await passes(12)
+            assert (await it.scrape())("braze_cdi_up") == 0
+            for _ in range(3):
+                await passes(12)
+                began = clock.monotonic()
+                page = await it.scrape()
+                assert clock.monotonic() == began
+                assert page("braze_cdi_last_sync_rows_synced") == 100
+                assert page("braze_cdi_up") == 0
+
+    run(main())
+
+
 def test_a_scrape_amid_a_pass_begins_no_other() -> None:
     """It waits for the pass that is under way; the next one waits for the next scrape."""
 

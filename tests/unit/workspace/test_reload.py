@@ -1,5 +1,7 @@
 """A reload replaces the configuration; what is known stays."""
 
+import asyncio
+import gc
 from dataclasses import replace
 
 import httpx
@@ -7,8 +9,9 @@ import pytest
 
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
+from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.simulator import Simulator
+from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
@@ -18,14 +21,19 @@ from tests.virtual import run, virtual_clock
 class Reloaded:
     """An exporter whose configuration a test changes."""
 
-    def __init__(self, braze: Simulator, *configs: WorkspaceConfig) -> None:
+    def __init__(
+        self,
+        braze: Simulator,
+        *configs: WorkspaceConfig,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.settings: Settings | ConfigError = Settings(configs)
         clock = virtual_clock()
         self.exporter = Exporter(
             Settings(configs),
             clock,
             load=self.load,
-            transport=lambda _: DirectTransport(braze),
+            transport=lambda _: transport or DirectTransport(braze),
             offload=inline,
         )
         app = create_app(self.exporter, WebOptions(enable_lifecycle=True))
@@ -134,6 +142,79 @@ def test_a_workspace_that_left_is_not_asked_again(seconds: float) -> None:
         page = await it.rig.scrape()
         assert not page.all("braze_cdi_up", workspace="gone")
         assert page("braze_cdi_up", workspace="w") == 1
+        await it.close()
+
+    run(main())
+
+
+class Outward(DirectTransport):
+    """The way to Braze, which notes the requests that were cut off before their answer."""
+
+    def __init__(self, app: Simulator) -> None:
+        super().__init__(app)
+        self.begun, self.ended, self.cut_off = 0, 0, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.begun += 1
+        try:
+            response = await super().handle_async_request(request)
+        except asyncio.CancelledError:
+            self.cut_off += 1
+            raise
+        self.ended += 1
+        return response
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["answered", "refused"])
+@pytest.mark.parametrize("round_robin", [False, True], ids=["list", "round robin"])
+def test_a_request_in_flight_ends_though_its_workspace_is_gone(
+    round_robin: bool, fails: bool
+) -> None:
+    """A reload leaves it to its end, ignores the answer, and makes no further request."""
+
+    async def main() -> None:
+        unnoticed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, each: unnoticed.append(each))
+        clock = virtual_clock()
+        several = [scripted(f"{number:02}", 3) for number in range(30)]
+        braze = simulator(clock, *several, latency=5)
+        if round_robin:
+            braze.permissions = {PERMISSIONS[HISTORY]}
+        if fails:
+            braze.faults = [Fault(0, 9e9, FaultKind.SERVER_ERROR, status=404)]
+        named = tuple(ConfiguredIntegration(each.id) for each in several) if round_robin else None
+        outward = Outward(braze)
+        it = Reloaded(braze, workspace("gone", integrations=named), transport=outward)
+        await it.rig.scrape(seconds=1)
+        await passes(6 if round_robin else 1)
+        begun = outward.begun
+        assert begun > outward.ended
+        it.settings = Settings((workspace("other"),))
+        await it.reload()
+        await passes(60)
+        assert outward.cut_off == 0
+        assert outward.begun == outward.ended == begun
+        gc.collect()
+        assert not unnoticed
+        await it.close()
+
+    run(main())
+
+
+def test_a_workspace_that_waits_for_the_budget_makes_no_request_after_it_is_gone() -> None:
+    """Nothing is in flight that must end, so that nothing goes on."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, *(scripted(f"{number:02}", 3) for number in range(30)))
+        refresh = Refresh(rate_limits=RateLimits(integrations=2))
+        it = Reloaded(braze, workspace("gone", refresh=refresh))
+        await it.rig.scrape(seconds=5)
+        begun = it.rig.requests()
+        it.settings = Settings((workspace("other"),))
+        await it.reload()
+        await passes(300)
+        assert it.rig.requests() == begun
         await it.close()
 
     run(main())

@@ -1,0 +1,223 @@
+"""A defect of the exporter is reported, and the next refresh tries again."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from cdi_exporter.simulator import HISTORY
+from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
+from tests.unit.workspace.test_restart import House, finish
+from tests.virtual import run, virtual_clock
+
+BOOM = "the disk of the moon is full"
+
+
+class Defect(RuntimeError):
+    """What no code expects."""
+
+
+def breaks(owner: object, name: str) -> Callable[[], None]:
+    """Let a method raise; gives what heals it."""
+
+    def broken(*args: object, **options: object) -> object:
+        raise Defect(BOOM)
+
+    own = vars(owner).get(name)
+    setattr(owner, name, broken)
+    return lambda: delattr(owner, name) if own is None else setattr(owner, name, own)
+
+
+def part(it: Rig, path: str) -> Any:
+    """An object within the workspace `w`, by the names of the attributes that lead to it."""
+    found: Any = it.exporter.workspaces["w"]
+    for name in filter(None, path.split(".")):
+        found = getattr(found, name)
+    return found
+
+
+def defects(logs: list[EventDict]) -> list[str]:
+    """The events that report a defect, each with the error itself."""
+    found = [each for each in logs if each.get("exc_info")]
+    for each in found:
+        assert isinstance(each["exc_info"], Defect), each
+        assert each["workspace"] == "w"
+    return [each["event"] for each in found]
+
+
+@pytest.fixture(autouse=True)
+def no_task_dies_silently() -> Iterator[None]:
+    """Errors of tasks that nobody awaits fail the test."""
+    found: list[object] = []
+    create = asyncio.SelectorEventLoop.call_exception_handler
+
+    def noted(self: asyncio.SelectorEventLoop, context: dict[str, Any]) -> None:
+        found.append(context)
+
+    asyncio.SelectorEventLoop.call_exception_handler = noted  # type: ignore[method-assign, assignment]
+    yield
+    asyncio.SelectorEventLoop.call_exception_handler = create  # type: ignore[method-assign]
+    assert not found
+
+
+async def refreshes(it: Rig, times: int = 2) -> Page:
+    """What is shown after so many refreshes."""
+    for _ in range(times):
+        await passes(12)
+        page = await it.scrape()
+    return page
+
+
+IN_A_REFRESH = [
+    ("_roster", "forget"),
+    ("_roster", "complete"),
+    ("_roster", "see"),
+    ("_persistence", "note_roster"),
+    ("_persistence", "note"),
+    ("_histories", "begin_turn"),
+    ("_histories", "consider"),
+    ("_passes", "_done"),
+    ("_passes", "_page_due"),
+    ("_passes", "_take"),
+    ("_passes._bursts", "at_once"),
+    ("_api", "integrations"),
+    ("_api", "server"),
+    ("_rhythm", "note"),
+    ("_passes", "begin"),
+    ("_persistence", "settle"),
+    ("_histories", "worth_waiting"),
+    ("", "_snapshot"),
+    ("_api", "snapshot"),
+    ("_histories._reads", "_turn"),
+    ("_histories._reads", "_next"),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), IN_A_REFRESH)
+def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> None:
+    """`braze_cdi_up` is 0 with the reason `other`, one log line names it, data stays."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            await it.scrape()
+            finish(one, clock, 5)
+            heal = breaks(part(it, path), name)
+            with structlog.testing.capture_logs() as logs:
+                await refreshes(it, 3)
+                page = await it.scrape()
+                assert page("braze_cdi_up") == 0
+                assert page("braze_cdi_refresh_error", reason="other") == 1
+                assert page("braze_cdi_last_sync_status", status="success") == 1
+                assert BOOM not in page.text
+                assert len(defects(logs)) == 1, "once while it lasts"
+            heal()
+            with structlog.testing.capture_logs() as logs:
+                page = await refreshes(it, 3)
+            assert page("braze_cdi_up") == 1
+            assert page("braze_cdi_refresh_error", reason="other") == 0
+            assert page("braze_cdi_rows_synced_total") == 5
+            assert not defects(logs)
+            finish(one, clock, 7)
+            assert (await refreshes(it))("braze_cdi_rows_synced_total") == 12
+
+    run(main())
+
+
+def test_a_defect_in_a_look_between_refreshes_is_reported() -> None:
+    """What becomes due by time alone is looked for in a task of its own."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
+            await it.scrape()
+            await passes(6)
+            heal = breaks(part(it, "_histories"), "consider")
+            with structlog.testing.capture_logs() as logs:
+                await it.scrape()
+                await passes(2)
+                page = await it.scrape()
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_refresh_error", reason="other") == 1
+            assert defects(logs) == ["refresh failed by a defect"]
+            heal()
+            assert (await refreshes(it))("braze_cdi_up") == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["took", "asking"])
+def test_a_defect_in_one_history_read_holds_up_no_other(name: str) -> None:
+    """That integration is down, and none of the right to make requests is lost."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one, two = scripted("one", 3), scripted("two", 3)
+        async with rig(simulator(clock, one, two), clock=clock) as it:
+            await it.scrape()
+            finish(one, clock, 5)
+            tracked = part(it, "_roster").get("one")
+            heal = breaks(tracked, name)
+            for _ in range(120):
+                finish(two, clock, 1)
+                page = await refreshes(it, 1)
+                await passes(3)
+            assert page("braze_cdi_integration_up", integration_id="one") == 0
+            assert page("braze_cdi_rows_synced_total", integration_id="two") == 120
+            heal()
+            await passes(900)
+            page = await refreshes(it, 3)
+            assert page("braze_cdi_rows_synced_total", integration_id="one") == 5
+            assert part(it, "_api").client.budgets[HISTORY].under_way == 0
+
+    run(main())
+
+
+def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None:
+    """Other workspaces' counters go on; this one's follow once the defect is gone."""
+    one = scripted("one", 3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter() as it:
+            await it.scrape()
+            await passes(5)
+            heal = breaks(part(it, "_roster").get("one"), "record")
+            with structlog.testing.capture_logs() as logs:
+                finish(one, house.clock, 5)
+                page = await refreshes(it, 4)
+                assert page("braze_cdi_last_sync_rows_synced") == 5
+                assert page("braze_cdi_rows_synced_total") == 0
+                failed = page("cdi_exporter_state_writes_failed_total")
+                assert failed is not None
+                assert failed > 0
+            events = [each["event"] for each in logs if each.get("exc_info")]
+            assert events == ["state not written"]
+            heal()
+            finish(one, house.clock, 7)
+            page = await refreshes(it, 3)
+            assert page("braze_cdi_rows_synced_total") == 12
+
+    run(story())
+
+
+def test_a_workspace_that_breaks_hides_no_other() -> None:
+    """On `/metrics` the others' data is as fresh as ever."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        well, ill = simulator(clock, scripted("one", 3)), simulator(clock, scripted("two", 3))
+        configs = [workspace("w0"), workspace("w1")]
+        async with rig(well, ill, workspaces=configs, clock=clock) as it:
+            await it.scrape()
+            breaks(it.exporter.workspaces["w1"]._passes, "begin")
+            page = await refreshes(it)
+            assert page("braze_cdi_up", workspace="w0") == 1
+            assert page("braze_cdi_up", workspace="w1") == 0
+
+    run(main())

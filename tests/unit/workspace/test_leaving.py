@@ -1,0 +1,309 @@
+"""When an integration leaves the exposition, what is kept of it, and for how long."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import structlog
+
+from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
+from cdi_exporter.simulator import LIST, Fault, FaultKind
+from cdi_exporter.state import REMEMBERED_FOR
+from cdi_exporter.workspace import Workspace
+from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
+from tests.unit.workspace.test_restart import House, finish, records
+from tests.virtual import run, virtual_clock
+
+DAY = 86_400.0
+SYNCED = "braze_cdi_rows_synced_total"
+
+
+def shown(page: Page) -> float | None:
+    """The rows that were counted of the integration `one`; None if it is not shown."""
+    return page(SYNCED, integration_id="one")
+
+
+async def refreshes(it: Rig, times: int = 2, every: float = 15.0) -> Page:
+    """What is shown after so many refreshes."""
+    for _ in range(times):
+        await passes(every)
+        page = await it.scrape()
+    return page
+
+
+RENAMES = [
+    pytest.param(workspace(exclude=("*-sandbox",)), "users-sandbox", id="exclude"),
+    pytest.param(workspace(include=("sync-*",)), "users", id="include"),
+]
+
+
+@pytest.mark.parametrize(("config", "name"), RENAMES)
+def test_a_renamed_integration_leaves_if_it_is_no_longer_selected(
+    config: WorkspaceConfig, name: str
+) -> None:
+    """Within two refreshes; if it is renamed back, its counters continue."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one, two = scripted("one", 3), scripted("two", 3)
+        async with rig(simulator(clock, one, two), workspaces=[config], clock=clock) as it:
+            await it.scrape()
+            finish(one, clock, 5)
+            assert shown(await refreshes(it)) == 5
+            one.name = name
+            with structlog.testing.capture_logs() as logs:
+                page = await refreshes(it)
+            assert shown(page) is None
+            assert page("braze_cdi_integrations") == 1
+            assert page("braze_cdi_up") == 1
+            assert [each for each in logs if each["event"] == "integration excluded"] == [
+                {
+                    "event": "integration excluded",
+                    "log_level": "info",
+                    "workspace": "w",
+                    "integration_id": "one",
+                    "integration_name": "sync-one",
+                }
+            ]
+            finish(one, clock, 7)
+            assert shown(await refreshes(it, 60)) is None
+            one.name = "sync-one"
+            assert shown(await refreshes(it)) == 12
+            page = await refreshes(it, 5)
+            assert page("braze_cdi_syncs_total", integration_id="one", status="success") == 2
+            assert page("braze_cdi_history_gaps_total", integration_id="one") == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize(("config", "name"), RENAMES)
+def test_a_renamed_integration_stays_away_across_a_restart(
+    tmp_path: Path, config: WorkspaceConfig, name: str, crash: bool
+) -> None:
+    """With a state file its ledger is kept, and each run is counted once when it is back."""
+    one = scripted("one", 3)
+
+    async def story() -> None:
+        house = House(tmp_path, one, scripted("two", 3))
+        async with house.exporter(config=config, crash=crash) as first:
+            await first.scrape()
+            finish(one, house.clock, 5)
+            await refreshes(first)
+            one.name = name
+            assert shown(await refreshes(first)) is None
+            await asyncio.sleep(5)
+        finish(one, house.clock, 7)
+        async with house.exporter(config=config, crash=crash) as second:
+            assert shown(await refreshes(second)) is None
+            await asyncio.sleep(5)
+        async with house.exporter(config=config) as third:
+            one.name = "sync-one"
+            await refreshes(third)
+            assert shown(await refreshes(third)) == 12
+
+    run(story())
+
+
+def test_an_item_without_a_name_is_not_renamed() -> None:
+    """That the list leaves the name out says nothing about `include` and `exclude`."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        config = workspace(include=("sync-*",))
+        async with rig(simulator(clock, one), workspaces=[config], clock=clock) as it:
+            await it.scrape()
+            for name in (None, "", ...):
+                one.list_fields = {"integration_name": name}
+                assert shown(await refreshes(it)) == 0
+
+    run(main())
+
+
+def test_a_configured_id_stays_whatever_its_name() -> None:
+    """`include` and `exclude` were applied to the IDs of the configuration."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        config = workspace(
+            integrations=(ConfiguredIntegration("one"),), exclude=("*-sandbox",), include=("one",)
+        )
+        braze = simulator(clock, one, scripted("two", 3))
+        async with rig(braze, workspaces=[config], clock=clock) as it:
+            await it.scrape()
+            one.name = "users-sandbox"
+            assert shown(await refreshes(it)) == 0
+            braze.remove("one")
+            assert shown(await refreshes(it, 100)) == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.ITEM_WITHOUT_ID])
+def test_a_list_that_is_not_complete_removes_nothing(kind: FaultKind) -> None:
+    """Neither one that failed, nor one with an item that could not be read."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, *(scripted(each, 3) for each in ("two", "three", "one")))
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            braze.remove("one")
+            braze.faults = [Fault(0, 9e9, kind, endpoint=LIST)]
+            assert shown(await refreshes(it, 80)) == 0
+            braze.faults = []
+            assert shown(await refreshes(it, 30)) == 0
+            assert shown(await refreshes(it, 14)) is None
+
+    run(main())
+
+
+def test_two_lists_far_apart_show_that_one_left() -> None:
+    """Ten minutes and two lists: not one list after a long silence."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted("one", 3), scripted("two", 3))
+        async with rig(braze, clock=clock) as it:
+            await it.scrape()
+            braze.remove("one")
+            assert shown(await refreshes(it, 1, 7200)) == 0
+            assert shown(await refreshes(it, 1, 590)) == 0
+            assert shown(await refreshes(it, 1, 30)) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_ids_that_change_for_ever_are_forgotten(tmp_path: Path, keeps: bool) -> None:
+    """What left more than 30 days ago takes neither memory nor space in the state file."""
+    configs = {"followed": workspace(), "excluded": workspace(exclude=("*",))}
+
+    async def story(config: WorkspaceConfig, folder: Path) -> None:
+        house = House(folder)
+        house.simulator.add(scripted("constant", 3))
+        if not keeps:
+            async with rig(house.simulator, workspaces=[config], clock=house.clock) as it:
+                await days(house, it, range(45))
+            return
+        for first in range(0, 45, 9):  # with restarts
+            async with house.exporter(config=config) as it:
+                await days(house, it, range(first, first + 9))
+        assert len(records(house)) <= 34
+        with sqlite3.connect(house.path) as connection:
+            (many,) = connection.execute("SELECT count(*) FROM workspaces").fetchone()
+        connection.close()
+        assert many == 1
+
+    async def days(house: House, it: Rig, several: Sequence[int]) -> None:
+        for number in several:
+            house.simulator.add(scripted(f"day-{number}", 1))
+            await refreshes(it, 6, 4 * 3600)
+            house.simulator.remove(f"day-{number}")
+        assert len(remembered(it.exporter.workspaces["w"])) <= 34
+
+    for name, config in configs.items():
+        (tmp_path / name).mkdir()
+        run(story(config, tmp_path / name))
+
+
+def remembered(one: Workspace) -> set[str]:
+    """All IDs that a workspace holds anywhere."""
+    roster, persistence = one._roster, one._persistence
+    parts = (
+        roster._tracked,
+        roster._gone,
+        roster._ever_listed,
+        roster._touched,
+        roster._unserved,
+        persistence._counted,
+        persistence._changed,
+    )
+    return set().union(*parts)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_one_that_returns_after_it_was_forgotten_counts_no_run_twice(
+    tmp_path: Path, restart: bool
+) -> None:
+    """Runs up to its leaving may have been counted; those since then are counted once."""
+    one, two = scripted("one"), scripted("two", 3)
+
+    async def story() -> None:
+        house = House(tmp_path)
+        house.simulator = simulator(house.clock, two, retention=400 * DAY)
+        async with house.exporter() as first:
+            await first.scrape()
+            house.simulator.add(one)
+            for _ in range(15):
+                finish(one, house.clock, 5)
+                page = await refreshes(first)
+            assert shown(page) == 75
+            house.simulator.remove("one")
+            await refreshes(first, 60)
+            await refreshes(first, 2, REMEMBERED_FOR)
+            assert remembered(first.exporter.workspaces["w"]) == {"two"}
+            if not restart:
+                await comes_back(house, first)
+        if restart:
+            async with house.exporter() as second:
+                await comes_back(house, second)
+
+    async def comes_back(house: House, it: Rig) -> None:
+        finish(one, house.clock, 7)
+        house.simulator.add(one)
+        assert shown(await refreshes(it, 1)) == 0
+        page = await refreshes(it, 4)
+        assert shown(page) == 7
+        assert page("braze_cdi_history_gaps_total", integration_id="one") == 0
+
+    run(story())
+
+
+def test_a_new_integration_counts_whole_after_others_were_forgotten(tmp_path: Path) -> None:
+    """Its runs all finished after the others had left."""
+    one, new = scripted("one", 3), scripted("new")
+
+    async def story() -> None:
+        house = House(tmp_path, one, scripted("two", 3))
+        async with house.exporter() as it:
+            await it.scrape()
+            house.simulator.remove("one")
+            await refreshes(it, 60)
+            await refreshes(it, 2, REMEMBERED_FOR)
+            for _ in range(25):
+                await asyncio.sleep(600)
+                finish(new, house.clock, 1)
+            house.simulator.add(new)
+            await it.scrape()
+            page = await refreshes(it, 4)
+            assert page(SYNCED, integration_id="new") == 25
+            assert page("braze_cdi_history_gaps_total", integration_id="new") == 0
+
+    run(story())
+
+
+def test_one_that_was_left_out_for_long_is_not_new() -> None:
+    """It was listed all the time: its runs so far are the baseline, none is counted twice."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        config = workspace(exclude=("*-sandbox",))
+        async with rig(simulator(clock, one), workspaces=[config], clock=clock) as it:
+            await it.scrape()
+            finish(one, clock, 5)
+            assert shown(await refreshes(it)) == 5
+            one.name = "one-sandbox"
+            await refreshes(it)
+            await refreshes(it, 62, DAY / 2)
+            one.name = "one"
+            assert shown(await refreshes(it, 4)) == 0
+            finish(one, clock, 7)
+            assert shown(await refreshes(it)) == 7
+
+    run(main())

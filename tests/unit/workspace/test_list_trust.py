@@ -1,0 +1,142 @@
+"""A list that was late once about a run is not trusted, and is trusted again after a day."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.simulator import HISTORY, ScriptedIntegration, many
+from cdi_exporter.simulator.app import Simulator
+from tests.harness import KEY, Rig, rig, scripted, simulator
+from tests.unit.workspace.test_restart import House, finish
+from tests.virtual import run, virtual_clock
+
+HOUR, DAY = 3600.0, 86_400.0
+EVERY = 300.0
+"""Seconds between two scrapes."""
+
+PER_HOUR = 12
+
+
+def stands_still(one: ScriptedIntegration) -> None:
+    """From now on the list shows the newest run of this moment, whatever runs."""
+    newest = max(each.start for each in one.runs) / 1e6
+    one.list_fields = {
+        "last_job_start_time": datetime.fromtimestamp(newest, UTC).isoformat(),
+        "last_job_status": "success",
+    }
+
+
+async def scrapes(it: Rig, seconds: float, *hourly: ScriptedIntegration) -> int:
+    """Scrape for so long, while each of these has a run per hour; the histories read."""
+    before = len(it.simulator.traffic[HISTORY].times)
+    for number in range(int(seconds / EVERY)):
+        if number % 12 == 6:
+            for one in hourly:
+                finish(one, it.clock, 1)
+        await asyncio.sleep(EVERY)
+        await it.scrape()
+    return len(it.simulator.traffic[HISTORY].times) - before
+
+
+async def incident(it: Rig, *several: ScriptedIntegration) -> None:
+    """The list is late about one run of each of these."""
+    await it.scrape()
+    for one in several:
+        stands_still(one)
+    await scrapes(it, 1.5 * HOUR, *several)
+    for one in several:
+        one.list_fields = {}
+
+
+@pytest.mark.parametrize("runs_on", [True, False], ids=["hourly", "no run any more"])
+def test_a_list_that_was_late_once_is_trusted_again_after_a_day(runs_on: bool) -> None:
+    """Until then the history is read in each refresh; then only when something changed."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        one = scripted("one", 3)
+        async with rig(simulator(clock, one), clock=clock) as it:
+            await incident(it, one)
+            running = (one,) if runs_on else ()
+            assert await scrapes(it, 22 * HOUR, *running) >= 22 * PER_HOUR - 1
+            await scrapes(it, 3 * HOUR, *running)
+            assert await scrapes(it, 4 * HOUR, *running) <= 4 * 5
+
+    run(main())
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_restart_changes_nothing_about_that(tmp_path: Path, crash: bool) -> None:
+    """The day goes on from when the list was late, and a trusted list stays trusted."""
+    one = scripted("one", 3)
+
+    async def story() -> None:
+        house = House(tmp_path, one)
+        async with house.exporter(crash=crash) as first:
+            await incident(first, one)
+            await scrapes(first, 12 * HOUR, one)
+            await asyncio.sleep(5)
+        async with house.exporter(crash=crash) as second:
+            assert await scrapes(second, HOUR, one) >= PER_HOUR - 1
+            await scrapes(second, 13 * HOUR, one)
+            await asyncio.sleep(5)
+        async with house.exporter() as third:
+            assert await scrapes(third, 4 * HOUR, one) <= 4 * 5
+
+    run(story())
+
+
+def test_a_list_that_stays_late_stays_distrusted() -> None:
+    """That the history was read in time does not make the list reliable."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        (spec,) = many(1, 3, interval=HOUR, duration_median=60.0, duration_sigma=0.1)
+        braze = Simulator([spec], clock.wall, key=KEY, latency=0.1, list_lag=1200.0)
+        async with rig(braze, clock=clock) as it:
+            await scrapes(it, 6 * HOUR)
+            assert await scrapes(it, 48 * HOUR) >= 48 * PER_HOUR - 1
+
+    run(main())
+
+
+def test_one_incident_of_many_integrations_does_not_use_the_budget_for_ever() -> None:
+    """While the list is not trusted the longest unread is read first; then it is quiet again."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"{number:03}", 3) for number in range(200)]
+        async with rig(simulator(clock, *several), clock=clock) as it:
+            await scrapes(it, HOUR)
+            await incident(it, *several)
+            assert await scrapes(it, HOUR) >= 200 * (PER_HOUR - 1)
+            await asyncio.sleep(DAY)
+            await scrapes(it, HOUR)
+            assert await scrapes(it, HOUR) <= 200 * 5
+            assert it.simulator.too_many == 0
+
+
+def test_histories_that_are_read_round_robin_take_turns() -> None:
+    """The longest unread first, and never more than the budget allows."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"{number:03}", 3) for number in range(200)]
+        braze = simulator(clock, *several, list_has_last_job=False)
+        async with rig(braze, clock=clock) as it:
+            await scrapes(it, HOUR)
+            began = clock.wall()
+            for _ in range(60):
+                await asyncio.sleep(10)
+                await it.scrape()
+            recent = it.simulator.traffic[HISTORY].recent
+            reads = Counter(each.integration_id for each in recent if each.time > began)
+            assert len(reads) == 200
+            assert max(reads.values()) - min(reads.values()) <= 1
+            assert reads.total() <= 80 * 11
+            assert it.simulator.too_many == 0
+
+    run(main())
