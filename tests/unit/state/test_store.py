@@ -288,7 +288,7 @@ def test_a_row_that_says_nothing_is_deleted(path: str, store: Store) -> None:
     store.forget({"w": 1000.0, "v": 7.0})
     store.commit([Row("w", "old", listed=False)], complete=["w"])
     store.close()
-    again = Store(path)
+    again = Store(path, time.time)
     assert again.load("w") == Stored([ROW], complete=True, forgotten=1000.0)
     assert again.load("v") == Stored([], complete=False, forgotten=7.0)
     again.close()
@@ -308,7 +308,7 @@ def test_a_distrusted_list_of_the_first_format_can_be_trusted_again(path: str) -
     with sqlite3.connect(path) as connection:
         connection.executescript(dump.replace('"zero_served":true', '"missed_by_list":true', 1))
     connection.close()
-    store = Store(path)
+    store = Store(path, time.time)
     first, left = (Record.from_json(row.record or "") for row in store.load("production").rows)
     assert first.knowledge.list_missed_at == first.seen_server == 1790000060.0
     assert left.knowledge.list_missed_at is None
