@@ -12,8 +12,7 @@ from prometheus_client.core import Metric as Family
 from starlette.types import ASGIApp
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.client import Client
-from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clients import Clients, TransportFor, over_the_network
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError
@@ -61,7 +60,7 @@ class Exporter:
         journal: Memory = NOTHING_KEPT,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
-        self._clock, self._transport, self._offload = clock, transport, offload
+        self._clock, self._offload = clock, offload
         self._journal = journal
         self._load = load or (lambda: settings)
         self._exposition = Exposition()
@@ -71,7 +70,7 @@ class Exporter:
         self.security: Security | None = None
         self.render_seconds = 0.0
         self.workspaces: Mapping[str, Workspace] = {}
-        self._clients: set[Client] = set()
+        self._clients = Clients(clock, transport)
         self._leaving: set[asyncio.Task[None]] = set()
         self._configure(settings)
 
@@ -109,6 +108,7 @@ class Exporter:
                 state_writes_failed=self._journal.failures,
                 web_reload_successful=security.reload_successful if security else None,
                 web_reloaded=security.reloaded if security else None,
+                file_reloads=self._clients.file_reloads(),
                 collectors=self._collectors,
             )
         ]
@@ -148,15 +148,15 @@ class Exporter:
             await self.reload()
 
     def _configure(self, settings: Settings) -> None:
-        clients = clients_for(
-            settings.workspaces, self._clock, self._transport, living=self._clients
-        )
+        prepared = self._clients.prepare(settings.workspaces)
+        clients = prepared.by_workspace
         before = self.workspaces
         new = {
             config.name: Workspace(config, clients[config.name], self._clock, self._journal)
             for config in settings.workspaces
             if config.name not in before
         }
+        unneeded = self._clients.apply(prepared)
         for config in settings.workspaces:
             if config.name in before:
                 before[config.name].configure(config, clients[config.name])
@@ -167,9 +167,8 @@ class Exporter:
             before[name].release()
             before[name].leave()
             self._leave(before[name].close())
-        for client in self._clients - set(clients.values()):
+        for client in unneeded:
             self._leave(client.retire())
-        self._clients = set(clients.values())
         self._journal.retain(names, self._clock.wall())
 
     def _leave(self, ending: Coroutine[None, None, None]) -> None:
@@ -187,7 +186,7 @@ class Exporter:
         """End what is under way and close the connections."""
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
         await self._journal.close()
-        await asyncio.gather(*(client.aclose() for client in self._clients))
+        await asyncio.gather(*(each.aclose() for each in self._clients.by_workspace.values()))
 
 
 async def serve(

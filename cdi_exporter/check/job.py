@@ -37,7 +37,7 @@ async def check(
             [
                 name
                 for name, client in clients.items()
-                if client is clients[config.name] and name != config.name
+                if client.shared is clients[config.name].shared and name != config.name
             ],
         )
         for config in settings.workspaces

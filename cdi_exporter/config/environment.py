@@ -45,7 +45,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     integrations = quick.attempt(INTEGRATION_IDS, quick.integrations)
     if not any(map(quick.text, (ENDPOINT, KEY, KEY_FILE))):
         quick.mistakes.append(_NOTHING_SET)
-    raise_mistakes(quick.mistakes, {quick.text(KEY), quick.text(KEY_FILE)})
+    raise_mistakes(quick.mistakes, {quick.text(KEY)})
     if endpoint is None or key is None or name is None:  # pragma: no cover -- raised above
         raise ConfigError([_NOTHING_SET])
     return Settings((WorkspaceConfig(name, endpoint, key, integrations=integrations or None),))

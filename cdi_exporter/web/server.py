@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import socket
-import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.web.connections import MOST_CONNECTIONS, Door
+from cdi_exporter.web.connections import MOST_CONNECTIONS, Door, Tls
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
@@ -19,7 +18,6 @@ KEEP_ALIVE_SECONDS = 75
 
 BACKLOG = 1024
 
-Tls = Callable[[], ssl.SSLContext]
 """The way to the context for a new connection."""
 
 

@@ -7,6 +7,7 @@ from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
+from cdi_exporter.errors import ConnectionFailed
 from cdi_exporter.snapshot import EndpointSnapshot
 
 
@@ -42,11 +43,23 @@ class Api:
 
     async def integrations(self, cursor: str | None) -> IntegrationsPage:
         """One page of the list; raises ApiError."""
-        return await self.client.integrations(cursor, self.traffic)
+        while True:
+            client = self.client
+            try:
+                return await client.integrations(cursor, self.traffic)
+            except ConnectionFailed:
+                if client is self.client:  # else the configuration was reloaded meanwhile
+                    raise
 
     async def turn(self) -> Turn:
-        """Wait until one page of a history may be read."""
-        return await self.client.turn(Endpoint.HISTORY, self.traffic)
+        """Wait until one page of a history may be read; raises ApiError."""
+        while True:
+            client = self.client
+            try:
+                return await client.turn(Endpoint.HISTORY, self.traffic)
+            except ConnectionFailed:
+                if client is self.client:
+                    raise
 
     async def history(self, identifier: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of a history; raises ApiError."""

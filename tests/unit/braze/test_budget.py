@@ -25,7 +25,7 @@ SILENT = RateLimitHeaders()
 def make(limit: int = 50, share: float = 0.8, *, ahead: float = 0.0, seed: int = 0) -> Budget:
     """A budget on the virtual clock; `ahead` shifts this machine's wall clock."""
     clock = virtual_clock(seed, ahead)
-    return Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+    return Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
 
 
 def now() -> float:
@@ -51,8 +51,7 @@ async def answered(
     budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False
 ) -> None:
     """A request that is answered at once."""
-    await budget.acquire()
-    budget.release(headers, refused=refused)
+    budget.release(await budget.acquire(), headers, refused=refused)
 
 
 async def starts(
@@ -62,10 +61,10 @@ async def starts(
     found = []
 
     async def request() -> None:
-        await budget.acquire()
+        slot = await budget.acquire()
         found.append(now())
         await asyncio.sleep(seconds)
-        budget.release(answer())
+        budget.release(slot, answer())
 
     await asyncio.gather(*(request() for _ in range(number)))
     return found
@@ -73,8 +72,7 @@ async def starts(
 
 async def next_start(budget: Budget) -> float:
     """When the next request may start."""
-    await budget.acquire()
-    budget.forgo()
+    budget.forgo(await budget.acquire())
     return now()
 
 
@@ -157,8 +155,9 @@ def test_acquire_tells_how_long_it_took() -> None:
     async def main() -> tuple[float, float]:
         budget = make(1, 1.0)
         first = await budget.acquire()
-        budget.release(SILENT)
-        return first, await budget.acquire()
+        budget.release(first, SILENT)
+        second = await budget.acquire()
+        return first.waited, second.waited
 
     assert run(main()) == (0, SPENT_FOR)
 
@@ -231,10 +230,10 @@ def test_an_answer_that_comes_late_does_not_raise_what_remains() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(40, resets_in=20))
-        await budget.acquire()
-        await budget.acquire()
-        budget.release(said(10, resets_in=20))
-        budget.release(said(35, resets_in=20))
+        one = await budget.acquire()
+        two = await budget.acquire()
+        budget.release(one, said(10, resets_in=20))
+        budget.release(two, said(35, resets_in=20))
         return await next_start(budget)
 
     assert seconds_of(main) == 20
@@ -246,9 +245,9 @@ def test_a_new_window_makes_room() -> None:
     async def main() -> tuple[float, float]:
         budget = make()
         await answered(budget, said(5, resets_in=20))
-        await budget.acquire()
+        slot = await budget.acquire()
         began = now()
-        budget.release(said(49, resets_in=60))
+        budget.release(slot, said(49, resets_in=60))
         return began, await next_start(budget)
 
     assert run(main()) == (20, 20)
@@ -260,9 +259,9 @@ def test_a_window_may_begin_before_the_former_one_was_to_end() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(11, resets_in=40))
-        await budget.acquire()
+        slot = await budget.acquire()
         await asyncio.sleep(5)
-        budget.release(said(45, resets_in=60))
+        budget.release(slot, said(45, resets_in=60))
         await budget.acquire()
         return await next_start(budget)
 
@@ -276,10 +275,10 @@ def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(12, resets_in=40))
-        await budget.acquire()
-        await budget.acquire()
-        budget.release(said(10, resets_in=40))
-        budget.release(said(30, resets_in=40 + jitter))
+        one = await budget.acquire()
+        two = await budget.acquire()
+        budget.release(one, said(10, resets_in=40))
+        budget.release(two, said(30, resets_in=40 + jitter))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(40)
@@ -447,10 +446,9 @@ def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
     async def main() -> float:
         budget = make(1000, 1.0)
         await answered(budget)
-        for _ in range(10):
-            await budget.acquire()
-        for _ in range(10):
-            budget.release(SILENT, refused=True)
+        slots = [await budget.acquire() for _ in range(10)]
+        for slot in slots:
+            budget.release(slot, SILENT, refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) <= FIRST_BACKOFF
@@ -461,10 +459,10 @@ def test_a_refusal_holds_back_those_who_wait_already() -> None:
 
     async def main() -> float:
         budget = make(1, 1.0)
-        await budget.acquire()
+        slot = await budget.acquire()
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(1)
-        budget.release(said(None, None, resets_in=None, retry_after=500), refused=True)
+        budget.release(slot, said(None, None, resets_in=None, retry_after=500), refused=True)
         return await waiting
 
     assert seconds_of(main) == 501
@@ -481,10 +479,10 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
         order = []
 
         async def request(number: int) -> None:
-            await budget.acquire()
+            slot = await budget.acquire()
             order.append(number)
             await asyncio.sleep(number % 3)
-            budget.release(SILENT)
+            budget.release(slot, SILENT)
 
         await asyncio.gather(*(request(number) for number in range(9)))
         return order
@@ -502,9 +500,9 @@ def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
         served = []
 
         async def request(number: int) -> None:
-            await budget.acquire()
+            slot = await budget.acquire()
             served.append(number)
-            budget.release(SILENT)
+            budget.release(slot, SILENT)
 
         tasks = [asyncio.create_task(request(number)) for number in range(3)]
         await asyncio.sleep(5)
@@ -541,10 +539,10 @@ def test_a_slot_that_is_not_used_is_free_at_once() -> None:
     async def main() -> tuple[float, int]:
         budget = make(1, 1.0)
         await answered(budget)
-        await budget.acquire()
+        slot = await budget.acquire()
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
-        budget.forgo()
+        budget.forgo(slot)
         return await waiting, budget.under_way
 
     assert run(main()) == (SPENT_FOR + 2, 0)
@@ -556,9 +554,9 @@ def test_the_delay_tells_what_a_start_would_wait_for() -> None:
     async def main() -> list[float]:
         budget = make(1, 1.0)
         delays = [budget.delay()]
-        await budget.acquire()
+        slot = await budget.acquire()
         delays.append(budget.delay())
-        budget.release(SILENT)
+        budget.release(slot, SILENT)
         delays.append(budget.delay())
         await asyncio.sleep(20)
         return [*delays, budget.delay()]

@@ -64,14 +64,14 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     if request.answer == "impatient":
         try:
             async with asyncio.timeout(request.lasts):
-                await budget.acquire()
+                slot = await budget.acquire()
         except TimeoutError:
             return
     else:
-        await budget.acquire()
+        slot = await budget.acquire()
     record.turns.append(number)
     if request.answer in ("forgone", "impatient"):
-        budget.forgo()
+        budget.forgo(slot)
         return
     began = asyncio.get_running_loop().time()
     lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts
@@ -85,12 +85,12 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     except TimeoutError:
         pass
     finally:
-        budget.release(headers, refused=request.answer == "refused")
+        budget.release(slot, headers, refused=request.answer == "refused")
 
 
 async def _live(limit: int, share: float, requests: list[Request]) -> Record:
     clock = virtual_clock(len(requests))
-    budget = Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+    budget = Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
     record = Record(budget=budget)
     tasks = []
     for number, request in enumerate(requests):
@@ -142,9 +142,9 @@ def test_after_all_that_the_whole_budget_is_there_again(
         began = asyncio.get_running_loop().time()
         waits = []
         for _ in range(budget.slots):
-            await budget.acquire()
+            slot = await budget.acquire()
             waits.append(asyncio.get_running_loop().time() - began)
-            budget.release(RateLimitHeaders())
+            budget.release(slot, RateLimitHeaders())
         return waits
 
     assert set(run(main())) == {0.0}
