@@ -17,6 +17,7 @@ from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
+from cdi_exporter.files import in_thread
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
@@ -63,6 +64,7 @@ class Exporter:
         self._clock, self._offload = clock, offload
         self._journal = journal
         self._load = load or (lambda: settings)
+        self._reloading = asyncio.Lock()
         self._exposition = Exposition()
         self._collectors = process_collectors()
         self._reloaded = clock.wall()
@@ -122,9 +124,14 @@ class Exporter:
 
         Nothing that is still configured loses what is known of it.
         """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         await self._journal.idle()
         try:
-            settings = self._load()
+            # Files may be on a mount that hangs, and a large file takes time.
+            settings = await asyncio.wrap_future(in_thread(self._load))
         except ConfigError as error:
             self._reload_successful = False
             for mistake in error.mistakes:

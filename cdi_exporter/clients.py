@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client, Transport
 from cdi_exporter.braze.proxies import Proxies
@@ -12,6 +14,8 @@ from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ConfigError
+
+log = structlog.get_logger()
 
 TransportFor = Callable[[WorkspaceConfig], Transport | None]
 
@@ -61,6 +65,8 @@ class Clients:
         self._clock, self._transport, self._part = clock, transport, part
         self._environ = environ
         self._proxies = Proxies(environ)
+        for variable, entry in self._proxies.ignored:
+            log.warning("proxy exception ignored", variable=variable, entry=entry)
         self._register = Register(clock)
         self._trusts: dict[str | None, Trust] = {}
         self._configs: Mapping[str, WorkspaceConfig] = {}

@@ -5,6 +5,7 @@ for longer than it says. What was read last stays in use until something better 
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -69,11 +70,17 @@ def read_within(read: Callable[[], Result], seconds: float = FIRST_PATIENCE) -> 
 def read_plain(path: str, most: int = MOST_BYTES + 1) -> bytes:
     """The first bytes of a regular file; opening a pipe or a device would wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor, not a path
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            reason = "Not a plain file"
+            raise OSError(0, reason)
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(most)
-    reason = "Not a plain file"
-    raise OSError(0, reason)
+    finally:
+        os.close(descriptor)
 
 
 def reason_of(error: Exception) -> str:

@@ -64,11 +64,13 @@ def is_web_page(body: bytes, content_type: str) -> bool:
     return "html" in content_type.lower() or body.lstrip()[:1] == b"<"
 
 
-def is_documented_error(body: bytes) -> bool:
-    """Whether a body is an error as Braze documents it: JSON with a `message`.
+def is_documented_error(status: int, body: bytes) -> bool:
+    """Whether an answer is an error as Braze documents it: JSON with a `message`.
 
     Anything between the exporter and Braze can answer with any status, but not with that.
     """
+    if status not in _VERDICTS and not 500 <= status <= 599:
+        return False
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -83,11 +85,10 @@ def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type:
     """
     if status == 200:
         return
-    documented = is_documented_error(body)
+    documented = is_documented_error(status, body)
     page = is_web_page(body, content_type)
     if 500 <= status <= 599:
-        who = "Braze" if documented else "Braze, or something on the way to it,"
-        message = f"{status}: {who} has a problem"
+        message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
         raise ServerError(message, code=str(status))
     if status not in _VERDICTS:
         message = f"{status}: {_WEB_PAGE if page else _UNDOCUMENTED}"

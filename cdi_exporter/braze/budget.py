@@ -22,6 +22,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -155,6 +156,20 @@ _order = count()
 """Of all starts and ends; times may be equal."""
 
 
+class _Waiter:
+    """Somebody in the line for a slot."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long at most, or until woken."""
+        self.woken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self.woken.wait()
+
+
 class Budget:
     """The budget of one endpoint of one API key.
 
@@ -184,8 +199,7 @@ class Budget:
         """Of the newest answer, and of those whose requests were under way together with its."""
         self._blocked_until = -math.inf
         self._refusals = 0
-        self._changed = asyncio.Event()
-        self._queue = asyncio.Lock()
+        self._line: list[_Waiter] = []
 
     @property
     def slots(self) -> int:
@@ -218,13 +232,35 @@ class Budget:
 
     async def acquire(self) -> Slot:
         """Wait for a slot, in turn, and take it; `release` or `forgo` gives it back."""
+        slot = await self.acquire_while(lambda: True)
+        assert slot is not None  # noqa: S101 -- it is always wanted
+        return slot
+
+    async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
+        """The same; None if it is not `wanted` any more, which `wake` makes it look at."""
         began = self._monotonic()
-        async with self._queue:
-            while (wait := self.delay()) > INSTANT:
-                self._changed.clear()
-                await _wait(self._changed, wait)
-            slot = Slot(next(_order), self._monotonic() - began)
-            self._running.add(slot)
+        waiter = _Waiter()
+        self._line.append(waiter)
+        try:
+            while wanted():
+                wait = self.delay() if self._line[0] is waiter else math.inf
+                if wait <= INSTANT:
+                    return self._take(self._monotonic() - began)
+                await waiter.wait(wait)
+            return None
+        finally:
+            self._line.remove(waiter)
+            if self._line:
+                self._line[0].woken.set()
+
+    def wake(self) -> None:
+        """Let all who wait look whether they still want to."""
+        for waiter in self._line:
+            waiter.woken.set()
+
+    def _take(self, waited: float) -> Slot:
+        slot = Slot(next(_order), waited)
+        self._running.add(slot)
         return slot
 
     def release(
@@ -253,13 +289,15 @@ class Budget:
             self._refuse(headers or RateLimitHeaders(), now)
         elif headers is not None and not foreign:
             self._refusals = 0
-        self._changed.set()
+        if self._line:
+            self._line[0].woken.set()
 
     def forgo(self, slot: Slot) -> None:
         """Give a slot back that no request was made with."""
         slot.ended = -math.inf
         self._running.discard(slot)
-        self._changed.set()
+        if self._line:
+            self._line[0].woken.set()
 
     def delay(self) -> float:
         """Seconds until a request may start as things stand; infinite: until another ends."""
@@ -340,14 +378,6 @@ def allowed(limit: int, share: float) -> int:
 
 def _end(slot: Slot) -> float:
     return math.inf if slot.ended is None else slot.ended
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 def _number(text: str | None) -> float | None:

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import quote
@@ -27,7 +28,7 @@ from cdi_exporter.braze.answers import (
     is_web_page,
     raise_for_status,
 )
-from cdi_exporter.braze.budget import Budget, RateLimitHeaders, Slot
+from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.proxies import Proxy
 from cdi_exporter.braze.shared import Bounds, KeyAt, Register, Shared
 from cdi_exporter.braze.traffic import Exchange, Traffic
@@ -122,8 +123,6 @@ class Client:
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._moved = asyncio.Event()
-        """Set once the budget that is waited for is another workspace's only."""
         self._retired = self._closed = False
         self._problems: dict[str, str | None] = {}
 
@@ -137,11 +136,11 @@ class Client:
         before = self.shared
         self._register.enter(self, KeyAt(self.base_url, self.key.known))
         if self.shared is not before:
-            self._wake()
+            before.wake()
 
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def _has(self, shared: Shared) -> bool:
+        """Whether that is what this client shares, and it is not retired."""
+        return self.shared is shared and not self._retired
 
     @property
     def budgets(self) -> dict[Endpoint, Budget]:
@@ -173,7 +172,7 @@ class Client:
         """Refuse what still waits, and close the connections once nothing is under way."""
         self._retired = True
         self._register.leave(self)
-        self._wake()
+        self.shared.wake()
         await self._idle.wait()
         await self.aclose()
 
@@ -214,14 +213,15 @@ class Client:
             if self._retired:
                 raise ConnectionFailed(_RETIRED)
             shared = self.shared
-            slot = await self._slot(shared.budgets[turn.endpoint])
+            budget = shared.budgets[turn.endpoint]
+            slot = await budget.acquire_while(partial(self._has, shared))
             if slot is None:
                 continue
             turn.traffic.endpoints[turn.endpoint].budget_wait += slot.waited
             try:
                 await shared.places.acquire()
             except BaseException:
-                shared.budgets[turn.endpoint].forgo(slot)
+                budget.forgo(slot)
                 raise
             turn.take(shared, slot, self.key.known)
             try:
@@ -229,25 +229,10 @@ class Client:
             except BaseException:
                 turn.close()
                 raise
-            if self.shared is shared and not self._retired:
+            if self._has(shared):
                 turn.key = self.key.known
                 return
             turn.close()
-
-    async def _slot(self, budget: Budget) -> Slot | None:
-        """A slot of a budget; None if it is not this workspace's any more."""
-        acquiring = asyncio.ensure_future(budget.acquire())
-        moved = asyncio.ensure_future(self._moved.wait())
-        try:
-            await asyncio.wait({acquiring, moved}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            if acquiring.done() and not acquiring.cancelled():
-                budget.forgo(acquiring.result())
-            raise
-        finally:
-            moved.cancel()
-            acquiring.cancel()
-        return acquiring.result() if acquiring.done() else None
 
     async def _refresh_key(self) -> None:
         await self.key.refresh()
@@ -301,24 +286,26 @@ class Client:
     ) -> Page:
         began = self._clock.monotonic()
         headers: RateLimitHeaders | None = None
-        code, web_page, documented = "cancelled", False, False
+        code, web_page, documented, foreign = "cancelled", False, False, True
         key = turn.key.reveal() if turn.key else ""
         try:
             status, found, body, came = await self._exchange(url, key)
             content_type = found.get("content-type", "")
             web_page = is_web_page(body, content_type)
-            documented = status != 200 and is_documented_error(body)
+            documented = is_documented_error(status, body)
+            # Braze, too, may fail in a way that it does not document.
+            foreign = not documented and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)
             raise_for_status(status, turn.endpoint, body, content_type)
             page = read(document(body, content_type), found.get("link"))
-            code, documented = "200", True
+            code, documented, foreign = "200", True, False
         except ApiError as error:
             code, error.web_page = error.code, web_page
             raise
         finally:
             if documented and headers is not None and headers.date is not None:
                 self.shared.server_clock.note(headers.date - came)
-            turn.release(headers, refused=code == "429", foreign=not documented)
+            turn.release(headers, refused=code == "429", foreign=foreign)
             if code != "cancelled":
                 now = self._clock.monotonic()
                 wall = self._clock.wall()

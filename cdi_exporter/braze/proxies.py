@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-import structlog
-
 from cdi_exporter.config.mistakes import one_line, show_value, stood
 from cdi_exporter.errors import ConfigError
 
@@ -20,8 +18,6 @@ EXPECTED = "expected an HTTP proxy, such as http://proxy.example:3128"
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
-
-log = structlog.get_logger()
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,8 +51,9 @@ class Proxies:
     """The proxies that the environment names."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """An entry of NO_PROXY that means nothing is ignored, and logged."""
         self._environ = environ
+        self.ignored: list[tuple[str, str]] = []
+        """Entries of NO_PROXY that mean nothing, with their variable; as they may be shown."""
         self._everywhere = False
         self._exceptions: list[_Exception] = []
         variable, value = self._value("no_proxy")
@@ -92,9 +89,7 @@ class Proxies:
             try:
                 self._exceptions.append(_exception(entry))
             except ValueError:
-                log.warning(
-                    "proxy exception ignored", variable=variable, entry=show_value(entry) or "…"
-                )
+                self.ignored.append((variable, show_value(entry) or "…"))
 
 
 def _exception(entry: str) -> _Exception:

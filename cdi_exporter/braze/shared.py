@@ -66,6 +66,11 @@ class Shared:
         for endpoint, budget in self.budgets.items():
             budget.remember(other.budgets[endpoint])
 
+    def wake(self) -> None:
+        """Let all who wait look whether they still want to."""
+        for budget in self.budgets.values():
+            budget.wake()
+
     @property
     def spent(self) -> bool:
         """Whether requests of the last minute are to be remembered."""

@@ -32,7 +32,7 @@ async def check(
     asked = [
         Asked(
             config,
-            Place(config.endpoint, options.environ),
+            Place(config.endpoint, options.environ, config.ca_file),
             options.scrape_interval,
             [
                 name

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn, Self
 
 from cdi_exporter.config.mistakes import Unshown, holds_api_key, show_value
 from cdi_exporter.config.secret import Secret
@@ -98,6 +99,13 @@ class FileKey(KeySource):
 
     def __repr__(self) -> str:
         return "FileKey(<file>)"
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a key is not written to anything"
+        raise TypeError(msg)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileKey) and other.file == self.file

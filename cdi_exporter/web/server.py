@@ -37,7 +37,7 @@ class Address:
         elif ":" in host:
             colon = ""
         if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-            msg = f"{text!r} is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
+            msg = "is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
             raise ValueError(msg)
         return cls(host, int(port))
 

@@ -32,12 +32,19 @@ class Given(KeySource):
     """A key that a function gives, which may be another one each time."""
 
     def __init__(self, give: Callable[[], str]) -> None:
-        self._give = give
+        self._give, self._used = give, False
+        self._known = Secret(give())
 
     @property
     def known(self) -> Secret:
-        """What the function gives now."""
-        return Secret(self._give())
+        """What the function gave last."""
+        return self._known
+
+    async def refresh(self) -> None:
+        """Ask the function, but for the first request."""
+        if self._used:
+            self._known = Secret(self._give())
+        self._used = True
 
 
 class Asker:
@@ -95,6 +102,7 @@ async def asker(
         proxy=None if transport else Proxies(environ).proxy_for(base_url),
         transport=transport,
     )
+    client.configure(client.key, client.bounds, timeout)
     try:
         yield Asker(client)
     finally:

@@ -310,7 +310,7 @@ def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
 async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
     """Give the exporter another configuration; all workspaces are the simulated one."""
     rig_.exporter._load = lambda: Settings(configs)
-    rig_.exporter._transport = lambda _: DirectTransport(rig_.simulator)
+    rig_.exporter._clients._transport = lambda _: DirectTransport(rig_.simulator)
     await rig_.exporter.reload()
 
 
