@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -578,3 +579,151 @@ def test_what_is_used_is_a_share_of_the_slots() -> None:
         return shares
 
     assert run(main()) == [0, 0.5, 0.25]
+
+
+# The newest answer
+
+
+def test_a_newer_answer_counts_even_if_its_reset_is_earlier() -> None:
+    """Braze's window is not fixed: the reset can move in either direction."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(12, resets_in=60))
+        await asyncio.sleep(1)
+        await answered(budget, said(10, resets_in=5))
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(6)
+
+
+@pytest.mark.parametrize("resets_in", [5, 60, 300])
+def test_a_newer_answer_counts_even_if_more_remains(resets_in: float) -> None:
+    """A bucket that leaks has more room from answer to answer."""
+
+    async def main() -> float:
+        budget = make()
+        first = await budget.acquire()
+        budget.release(first, said(11, resets_in=60))
+        await answered(budget, said(30, resets_in=resets_in))
+        slots = [await budget.acquire() for _ in range(10)]
+        return now() + len(slots)
+
+    assert seconds_of(main) == 10
+
+
+def test_of_requests_under_way_together_every_answer_counts() -> None:
+    """Which of them the server answered first is not known: the strictest bound holds, until the
+    answer to a request that started after all of them."""
+
+    async def main() -> tuple[float, float]:
+        budget = make()
+        await answered(budget)
+        one, two = await budget.acquire(), await budget.acquire()
+        budget.release(two, said(12, resets_in=40))
+        three = await budget.acquire()
+        budget.release(one, said(30, resets_in=50))
+        await budget.acquire()
+        held = budget.delay()
+        budget.release(three, said(25, resets_in=50))
+        return held, budget.delay()
+
+    assert run(main()) == (40, 0)
+
+
+def test_an_answer_that_overtakes_another_brings_no_room() -> None:
+    """The first request's answer comes last and says what was true before the others."""
+
+    async def main() -> list[float]:
+        budget = make()
+        await answered(budget)
+        slots = [await budget.acquire() for _ in range(5)]
+        for number, slot in reversed([*enumerate(slots)]):
+            budget.release(slot, said(15 - number - 1, resets_in=20))
+        return await starts(budget, 1, lambda: SILENT)
+
+    assert run(main()) == [20]
+
+
+# The server's clock
+
+
+@pytest.mark.parametrize("off", [-30 * 86_400, -7200, 7200, 30 * 86_400])
+def test_a_date_that_is_far_off_does_not_move_the_reset(off: float) -> None:
+    """Neither frees what the reset holds back, nor holds it back for an hour."""
+
+    async def main() -> float:
+        budget = make()
+        headers = replace(said(0, resets_in=25), date=EPOCH + off)
+        await answered(budget, headers)
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(25)
+
+
+def test_if_neither_clock_fits_a_window_is_waited_for() -> None:
+    """The documented window is a minute."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, replace(said(0, resets_in=7000), date=EPOCH + 90_000))
+        return await next_start(budget)
+
+    assert seconds_of(main) == WINDOW
+
+
+# Another key
+
+
+def test_what_another_budget_spent_is_counted_once() -> None:
+    """Under way or ended, whichever budget it was taken from, and however often it is looked at."""
+
+    async def main() -> list[float]:
+        old, new = make(5, 0.8), make(5, 0.8)
+        await answered(old)
+        running = await old.acquire()
+        for _ in range(3):
+            new.remember(old)
+        old.remember(new)
+        await answered(new)
+        await asyncio.sleep(10)
+        old.release(running, SILENT)
+        found = await starts(new, 3, lambda: SILENT)
+        return [*found, old.used]
+
+    assert run(main()) == pytest.approx([10, SPENT_FOR, SPENT_FOR, 0.25])
+
+
+def test_a_budget_that_waits_for_a_request_of_another_one_sees_its_end() -> None:
+    """Its end wakes nobody there."""
+
+    async def main() -> float:
+        old, new = make(1, 1.0), make(1, 1.0)
+        running = await old.acquire()
+        new.remember(old)
+        waiting = asyncio.create_task(next_start(new))
+        await asyncio.sleep(10)
+        old.release(running, SILENT)
+        return await waiting
+
+    assert seconds_of(main) == pytest.approx(10 + SPENT_FOR, abs=1.1)
+
+
+def test_who_does_not_want_a_slot_any_more_leaves_the_line() -> None:
+    """At once when woken, also from the middle of it; the others keep their order."""
+
+    async def main() -> tuple[list[object], float]:
+        budget, wanted = make(1, 1.0), [True]
+        await answered(budget)
+        first = asyncio.create_task(budget.acquire())
+        second = asyncio.create_task(budget.acquire_while(lambda: wanted[0]))
+        third = asyncio.create_task(budget.acquire())
+        await asyncio.sleep(1)
+        wanted[0] = False
+        budget.wake()
+        gone, left = await second, now()
+        budget.forgo(await first)
+        budget.forgo(await third)
+        return [gone, left], now()
+
+    assert run(main()) == ([None, 1], SPENT_FOR)
