@@ -42,10 +42,11 @@ _NOT_FOUND = "404: not found; check the integration ID and the endpoint"
 _RATE_LIMITED = "429: the rate limit of this endpoint is spent"
 _NO_JSON = "the answer is not JSON"
 _CHECK = "check the endpoint, and the proxies and firewalls on the way to it"
+_NO_JSON_PAGE = f"{_NO_JSON} but a web page; {_CHECK}"
 _WEB_PAGE = f"a web page came in place of Braze's answer; {_CHECK}"
 _NOT_BRAZE = f"something other than Braze answered; {_CHECK}"
 
-_UNDOCUMENTED = "not a documented answer of the API; check the endpoint"
+_UNDOCUMENTED = "no documented answer of the API; check the endpoint"
 
 _VERDICTS = frozenset({400, 401, 403, 404, 429})
 """What Braze says of the key or the request, if it is Braze that says it."""
@@ -56,7 +57,7 @@ def document(body: bytes, content_type: str = "") -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(body)
     # Not within the handler: its error holds the body.
-    raise InvalidResponse(_WEB_PAGE if is_web_page(body, content_type) else _NO_JSON)
+    raise InvalidResponse(_NO_JSON_PAGE if is_web_page(body, content_type) else _NO_JSON)
 
 
 def is_web_page(body: bytes, content_type: str) -> bool:

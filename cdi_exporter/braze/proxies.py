@@ -56,8 +56,8 @@ class Proxies:
         """Entries of NO_PROXY that mean nothing, with their variable; as they may be shown."""
         self._everywhere = False
         self._exceptions: list[_Exception] = []
-        variable, value = self._value("no_proxy")
-        for entry in re.split(r"[,\s]+", value):
+        variable = next((each for each in ("no_proxy", "NO_PROXY") if environ.get(each)), "")
+        for entry in re.split(r"[,\s]+", environ.get(variable, "")):
             self._except(variable, entry)
 
     def proxy_for(self, url: str) -> Proxy | None:

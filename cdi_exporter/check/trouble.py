@@ -28,7 +28,7 @@ _NEW_KEY = (
     "The permissions of a key cannot be changed: create a new one in Braze under Settings, APIs "
     "and Identifiers"
 )
-_SET_CA_FILE = "If a proxy of your network opens TLS, name its certificates in ca_file."
+_SET_CA_FILE = "Where a proxy of your network opens TLS, name its certificates in ca_file."
 _CA_FILE_LACKS_IT = "Nothing in ca_file leads to it: add the certificate of the CA that issued it."
 _ALLOWLIST = (
     "Where the key has an IP allowlist, that may leave this machine out; or the plan may lack "
@@ -55,7 +55,9 @@ class Place:
     def proxy(self) -> str:
         """A sentence on the proxy that may be in the way; its URL may hold a password."""
         proxy = Proxies(self.environ).proxy_for(self.endpoint)
-        return f" {proxy.variable} is set, so a proxy was asked: that may be why." if proxy else ""
+        if proxy is None:
+            return ""
+        return f" {proxy.variable} is set: unless NO_PROXY names the host, that may be why."
 
 
 def failed(error: ApiError, place: Place) -> Finding:

@@ -286,7 +286,7 @@ def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
     """A captive portal answers so."""
     error, braze, _ = refused(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
-    assert str(error).startswith("a web page came in place of Braze's answer")
+    assert str(error).startswith("the answer is not JSON but a web page; check")
     assert braze.codes() == {"invalid_response": 1}
 
 

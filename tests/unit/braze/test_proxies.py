@@ -47,6 +47,12 @@ def test_no_proxy_at_all(environ: dict[str, str]) -> None:
     assert used(**environ) is None
 
 
+def test_exceptions_in_small_letters_count_unless_they_are_empty() -> None:
+    """An empty variable hides nothing: who set the other one meant it."""
+    assert used(HTTPS_PROXY=URL, no_proxy="", NO_PROXY="braze.com") is None
+    assert used(HTTPS_PROXY=URL, no_proxy="a.example", NO_PROXY="braze.com") is not None
+
+
 def test_a_local_endpoint_has_the_proxy_of_http() -> None:
     """Whose variable in capitals is somebody's header in a CGI script."""
     local = "http://127.0.0.1:8080"
