@@ -11,8 +11,7 @@ from prometheus_client.core import Metric as Family
 from starlette.types import ASGIApp
 
 from cdi_exporter import __version__, logs, signals
-from cdi_exporter.braze.client import Client
-from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clients import Clients, TransportFor, over_the_network
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError, StartError
@@ -77,7 +76,7 @@ class Exporter:
         journal: Memory = NOTHING_KEPT,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
-        self._clock, self._transport = clock, transport
+        self._clock = clock
         self._offload = offload or Worker("rendering").run
         pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
         self._offload_page = offload or pages.run
@@ -92,7 +91,7 @@ class Exporter:
         self.security: Security | None = None
         self.render_seconds = 0.0
         self.workspaces: Mapping[str, Workspace] = {}
-        self._clients: set[Client] = set()
+        self._clients = Clients(clock, transport)
         self._leaving: set[asyncio.Task[None]] = set()
         self._configure(settings)
 
@@ -131,6 +130,7 @@ class Exporter:
                 log_lines_dropped=logs.dropped(),
                 web_reload_successful=security.reload_successful if security else None,
                 web_reloaded=security.reloaded if security else None,
+                file_reloads=self._clients.file_reloads(),
                 collectors=self._collectors,
             )
         ]
@@ -180,15 +180,15 @@ class Exporter:
             notify(READY)
 
     def _configure(self, settings: Settings) -> None:
-        clients = clients_for(
-            settings.workspaces, self._clock, self._transport, living=self._clients
-        )
+        prepared = self._clients.prepare(settings.workspaces)
+        clients = prepared.by_workspace
         before = self.workspaces
         new = {
             config.name: Workspace(config, clients[config.name], self._clock, self._journal)
             for config in settings.workspaces
             if config.name not in before
         }
+        unneeded = self._clients.apply(prepared)
         for config in settings.workspaces:
             if config.name in before:
                 before[config.name].configure(config, clients[config.name])
@@ -199,9 +199,8 @@ class Exporter:
             before[name].release()
             before[name].leave()
             self._leave(before[name].close())
-        for client in self._clients - set(clients.values()):
+        for client in unneeded:
             self._leave(client.retire())
-        self._clients = set(clients.values())
         self._journal.retain(names, self._clock.wall())
 
     def _leave(self, ending: Coroutine[None, None, None]) -> None:
@@ -220,7 +219,7 @@ class Exporter:
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._journal.close()
-        await asyncio.gather(*(client.aclose() for client in self._clients))
+        await asyncio.gather(*(each.aclose() for each in self._clients.by_workspace.values()))
 
 
 async def serve(

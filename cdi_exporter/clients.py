@@ -1,18 +1,27 @@
-"""The clients of some workspaces: one for each API key and endpoint, and with it one budget."""
+"""The clients of the configured workspaces: one each; those with the same key share one budget."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TypedDict
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
 
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client, Transport
+from cdi_exporter.braze.proxies import Proxies
+from cdi_exporter.braze.shared import Bounds, Register
+from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import ConfigError
+
+log = structlog.get_logger()
 
 TransportFor = Callable[[WorkspaceConfig], Transport | None]
 
 
 def over_the_network(config: WorkspaceConfig) -> Transport | None:
-    """Reach the API as httpx does: proxies from the environment, TLS, keep-alive."""
+    """Reach the API over the network: proxies from the environment, TLS, keep-alive."""
     return None
 
 
@@ -22,63 +31,130 @@ def clients_for(
     transport: TransportFor,
     *,
     part: float = 1.0,
-    living: Collection[Client] = (),
 ) -> dict[str, Client]:
-    """A client for each workspace by its name; those with the same endpoint and key share one.
+    """A client for each workspace by its name, for one command; raises ConfigError."""
+    clients = Clients(clock, transport, part=part)
+    clients.apply(clients.prepare(configs))
+    return dict(clients.by_workspace)
 
-    `part` is how much of the configured share of the limits they allow themselves. Of the
-    `living` clients those that still fit go on, and keep what their budgets know.
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The clients of a configuration that is not in force yet."""
+
+    by_workspace: Mapping[str, Client]
+    """New ones, and those that go on; nothing has changed in the latter."""
+    configs: Mapping[str, WorkspaceConfig]
+
+
+class Clients:
+    """The clients of the configuration in force, by workspace.
+
+    `part` is how much of the configured share of the limits they allow themselves, `environ`
+    where proxies and certificates of the system are looked up.
     """
-    groups: dict[tuple[str, str, str | None], list[WorkspaceConfig]] = {}
-    for config in configs:
-        place = (config.endpoint, config.key.read().reveal(), config.ca_file)
-        groups.setdefault(place, []).append(config)
-    clients = {}
-    for place, group in groups.items():
-        bounds = _bounds(group, part)
-        client = next((known for known in living if known.place == place), None)
-        if client is None:
-            client = _client(group, clock, transport, bounds)
-        else:
-            client.configure(_key_of(group), **bounds)
-        clients.update({config.name: client for config in group})
-    return clients
+
+    def __init__(
+        self,
+        clock: Clock,
+        transport: TransportFor,
+        *,
+        part: float = 1.0,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._clock, self._transport, self._part = clock, transport, part
+        self._environ = environ
+        self._proxies = Proxies(environ)
+        for variable, entry in self._proxies.ignored:
+            log.warning("proxy exception ignored", variable=variable, entry=entry)
+        self._register = Register(clock)
+        self._trusts: dict[str | None, Trust] = {}
+        self._configs: Mapping[str, WorkspaceConfig] = {}
+        self.by_workspace: Mapping[str, Client] = {}
+
+    def prepare(self, configs: Sequence[WorkspaceConfig]) -> Prepared:
+        """The clients that a configuration needs. Changes nothing; raises ConfigError.
+
+        Reads no file: keys were read with the configuration, certificates are before a request.
+        """
+        clients: dict[str, Client] = {}
+        mistakes: list[str] = []
+        for config in configs:
+            try:
+                clients[config.name] = self._living(config) or self._new(config)
+            except ConfigError as error:
+                mistakes += error.mistakes
+        if mistakes:
+            raise ConfigError([*dict.fromkeys(mistakes)])
+        return Prepared(clients, {config.name: config for config in configs})
+
+    def apply(self, prepared: Prepared) -> list[Client]:
+        """Put a configuration in force; the clients that are not needed any more, to be retired.
+
+        A workspace whose key, or whose place in the file, changed keeps what its budget knows.
+        """
+        before, self.by_workspace = self.by_workspace, prepared.by_workspace
+        self._configs = prepared.configs
+        for name, client in self.by_workspace.items():
+            config = self._configs[name]
+            bounds = _bounds(config, self._part)
+            client.configure(config.key, bounds, config.refresh.request_timeout)
+            former = before.get(name)
+            if former is not None and former.base_url == client.base_url:
+                client.shared.remember(former.shared)
+        needed = set(self.by_workspace.values())
+        return [client for client in before.values() if client not in needed]
+
+    def file_reloads(self) -> dict[tuple[str, str], bool]:
+        """By workspace and kind of file, whether its newest content is in use."""
+        return {
+            (name, kind): successful
+            for name, client in self.by_workspace.items()
+            for kind, successful in client.file_reloads().items()
+        }
+
+    def _living(self, config: WorkspaceConfig) -> Client | None:
+        """The client of a workspace, if what cannot be changed in it is the same."""
+        known = self._configs.get(config.name)
+        same = known is not None and (known.endpoint, known.ca_file) == (
+            config.endpoint,
+            config.ca_file,
+        )
+        return self.by_workspace[config.name] if same else None
+
+    def _new(self, config: WorkspaceConfig) -> Client:
+        transport = self._transport(config)
+        direct = transport is not None
+        proxy = None if direct else self._proxies.proxy_for(config.endpoint)
+        secure = config.endpoint.startswith("https:") or (
+            proxy is not None and proxy.url.lower().startswith("https:")
+        )
+        return Client(
+            config.endpoint,
+            config.key,
+            self._clock,
+            bounds=_bounds(config, self._part),
+            timeout=config.refresh.request_timeout,
+            register=self._register,
+            workspace=config.name,
+            trust=self._trust(config.ca_file) if secure and not direct else None,
+            proxy=proxy,
+            transport=transport,
+        )
+
+    def _trust(self, ca_file: str | None) -> Trust:
+        """The certificates of a file, which are read once for all workspaces that name it."""
+        if ca_file not in self._trusts:
+            self._trusts[ca_file] = Trust(ca_file, self._environ)
+        return self._trusts[ca_file]
 
 
-class _Bounds(TypedDict):
-    limits: dict[Endpoint, int]
-    share: float
-    timeout: float
-
-
-def _client(
-    group: Sequence[WorkspaceConfig], clock: Clock, transport: TransportFor, bounds: _Bounds
-) -> Client:
-    first = group[0]
-    return Client(
-        first.endpoint,
-        _key_of(group),
-        clock,
-        ca_file=first.ca_file,
-        transport=transport(first),
-        **bounds,
-    )
-
-
-def _key_of(group: Sequence[WorkspaceConfig]) -> Callable[[], str]:
-    source = group[0].key
-    return lambda: source.read().reveal()
-
-
-def _bounds(group: Sequence[WorkspaceConfig], part: float) -> _Bounds:
-    """What the workspaces of one client allow; the least of it where they differ."""
-    refreshes = [config.refresh for config in group]
-    limits = [refresh.rate_limits for refresh in refreshes]
-    return {
-        "limits": {
-            Endpoint.INTEGRATIONS: min(limit.integrations for limit in limits),
-            Endpoint.HISTORY: min(limit.job_sync_status for limit in limits),
+def _bounds(config: WorkspaceConfig, part: float) -> Bounds:
+    refresh = config.refresh
+    return Bounds(
+        {
+            Endpoint.INTEGRATIONS: refresh.rate_limits.integrations,
+            Endpoint.HISTORY: refresh.rate_limits.job_sync_status,
         },
-        "share": part * min(refresh.rate_limit_share for refresh in refreshes),
-        "timeout": max(refresh.request_timeout for refresh in refreshes),
-    }
+        part * refresh.rate_limit_share,
+    )

@@ -25,11 +25,20 @@ def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(with_lookups())
 
 
+def start(call: Callable[[], Result], name: str = "call") -> "Future[Result]":
+    """Make a call in a thread of its own; it fails with OSError if there are too many threads."""
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()
+    try:
+        threading.Thread(target=_settle, args=(future, call), name=name, daemon=True).start()
+    except RuntimeError as error:
+        future.set_exception(OSError(str(error)))
+    return future
+
+
 async def in_thread(call: Callable[[], Result]) -> Result:
     """The result of a call, made in a thread of its own."""
-    future: Future[Result] = Future()
-    threading.Thread(target=_make, args=(future, call), daemon=True).start()
-    return await asyncio.wrap_future(future)
+    return await asyncio.wrap_future(start(call))
 
 
 class Busy(Exception):

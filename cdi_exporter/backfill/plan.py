@@ -64,11 +64,11 @@ def parse_label(text: str) -> tuple[str, str]:
     if not equals or not _LABEL_NAME.fullmatch(name):
         msg = "expected name=value, such as job=braze-cdi"
     elif name in _OWN_LABELS:
-        msg = f"{name} is a label that the exporter sets itself"
+        msg = "names a label that the exporter sets itself"
     elif name.startswith("__"):
-        msg = f"{name}: names that begin with __ are Prometheus' own"
+        msg = "has a name that begins with __, as only Prometheus' own do"
     elif not value:
-        msg = f"{name} has no value; Prometheus takes that for no label at all"
+        msg = "has no value; Prometheus takes that for no label at all"
     else:
         return name, value
     raise ValueError(msg)

@@ -105,7 +105,7 @@ class Reading:
         for workspace, count in left.items():
             client = self._clients[workspace]
             pace = 60.0 / client.budgets[Endpoint.HISTORY].slots
-            by_client[id(client)] = by_client.get(id(client), 0.0) + count * pace
+            by_client[id(client.shared)] = by_client.get(id(client.shared), 0.0) + count * pace
         return max(by_client.values(), default=0.0)
 
     def estimate(self, chosen: Chosen) -> int:

@@ -41,20 +41,63 @@ _FORBIDDEN = {
 _NOT_FOUND = "404: not found; check the integration ID and the endpoint"
 _RATE_LIMITED = "429: the rate limit of this endpoint is spent"
 _NO_JSON = "the answer is not JSON"
+_CHECK = "check the endpoint, and the proxies and firewalls on the way to it"
+_NO_JSON_PAGE = f"{_NO_JSON} but a web page; {_CHECK}"
+_WEB_PAGE = f"a web page came in place of Braze's answer; {_CHECK}"
+_NOT_BRAZE = f"something other than Braze answered; {_CHECK}"
+
+_UNDOCUMENTED = "no documented answer of the API; check the endpoint"
+
+_VERDICTS = frozenset({400, 401, 403, 404, 429})
+"""What Braze says of the key or the request, if it is Braze that says it."""
 
 
-def document(body: bytes) -> object:
+def document(body: bytes, content_type: str = "") -> object:
     """The JSON of a body; raises InvalidResponse."""
     with suppress(ValueError, RecursionError):
         return json.loads(body)
-    raise InvalidResponse(_NO_JSON)  # not within the handler: its error holds the body
+    # Not within the handler: its error holds the body.
+    raise InvalidResponse(_NO_JSON_PAGE if is_web_page(body, content_type) else _NO_JSON)
 
 
-def raise_for_status(status: int, endpoint: Endpoint) -> None:
-    """Raise what a status other than 200 means; the message says what to do about it."""
+def is_web_page(body: bytes, content_type: str) -> bool:
+    """Whether an answer is a web page, as proxies, firewalls and login pages give it."""
+    return "html" in content_type.lower() or body.lstrip()[:1] == b"<"
+
+
+def is_documented_error(status: int, body: bytes) -> bool:
+    """Whether an answer is an error as Braze documents it: JSON with a `message`.
+
+    Anything between the exporter and Braze can answer with any status, but not with that.
+    """
+    if status not in _VERDICTS and not 500 <= status <= 599:
+        return False
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("message"), str)
+
+
+def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type: str) -> None:
+    """Raise what a status other than 200 means; the message says what to do about it.
+
+    The status is Braze's verdict only with a body that Braze documents.
+    """
+    if status == 200:
+        return
+    documented = is_documented_error(status, body)
+    page = is_web_page(body, content_type)
+    if 500 <= status <= 599:
+        message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
+        raise ServerError(message, code=str(status))
+    if status not in _VERDICTS:
+        message = f"{status}: {_WEB_PAGE if page else _UNDOCUMENTED}"
+        raise UnexpectedStatus(message, code=str(status))
+    if not documented:
+        message = f"{status}: {_WEB_PAGE if page else _NOT_BRAZE}"
+        raise InvalidResponse(message, code=str(status))
     match status:
-        case 200:
-            return
         case 400:
             raise BadRequest(_BAD_REQUEST)
         case 401:
@@ -63,10 +106,5 @@ def raise_for_status(status: int, endpoint: Endpoint) -> None:
             raise Forbidden(_FORBIDDEN[endpoint])
         case 404:
             raise NotFound(_NOT_FOUND)
-        case 429:
+        case _:
             raise RateLimited(_RATE_LIMITED)
-    if 500 <= status <= 599:
-        message = f"{status}: Braze has a problem"
-        raise ServerError(message, code=str(status))
-    message = f"{status}: no documented answer of the API; check the endpoint"
-    raise UnexpectedStatus(message, code=str(status))

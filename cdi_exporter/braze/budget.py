@@ -6,23 +6,27 @@ Three bounds hold at once:
   request's *end*. So at most as many start in any 60 s, and also at most as many reach
   the server in any 60 s, however long a connection takes: a request reaches the server
   between its start and its end.
-- The server's word counts downwards: nothing starts while `X-RateLimit-Remaining`, less
-  the requests under way, is at most `(1 - share) x X-RateLimit-Limit`, until the reset.
+- What the server says can only lower that: nothing starts while `X-RateLimit-Remaining`, less
+  the requests under way, is at most `(1 - share) x X-RateLimit-Limit`, until the reset. The
+  newest answer counts, whether it says more or less than the one before. Of answers to requests
+  that were under way together nobody knows which is the newest: all of them count.
 - After a 429 nothing starts before `Retry-After`, the reset, or a backoff is over.
 
-Until the first answer tells what an earlier process has left of the limit, one request at
+Until the first answer says what an earlier process has left of the limit, one request at
 a time is under way. Clock: a monotonic one, in seconds; the reset, which is a time of the
-server's clock, is compared with the `Date` of the same answer.
+server's clock, is compared with the `Date` of the same answer, unless that is doubtful.
 """
 
 import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import count
 
 WINDOW = 60.0
 """Seconds of the documented rate limits."""
@@ -33,8 +37,23 @@ SPENT_FOR = WINDOW + 0.1
 INSTANT = 1e-6
 """Seconds that are not waited for: a timer cannot tell them from now."""
 
+CLOCKS_AGREE = 30.0
+"""Seconds by which two differences between the clocks may differ and still be the same one: a
+`Date` is in whole seconds, and as old as its answer was under way (10 s by default)."""
+
+JUMP_BELIEVED_AFTER = 3
+"""Answers that must agree on a new difference: one odd gateway, or one answer that was altered
+twice, is not enough, and three answers come within a scrape or two."""
+
+FIRST_BELIEVED = 86_400.0
+"""Seconds of difference that the first answer alone may show: clocks that were never set are
+off by years, those of a wrong time zone by hours."""
+
 LONGEST_WAIT = 3_600.0
 """Seconds after which an announced reset is doubted and one request tried."""
+
+LOOKS_EVERY = 1.0
+"""Seconds between two looks at requests that another budget has under way."""
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
@@ -50,10 +69,14 @@ class RateLimitHeaders:
     retry_after: float | None = None
     """Seconds from the answer on."""
     date: float | None = None
+    """When the server says that it answered."""
 
     @classmethod
     def read(cls, headers: Mapping[str, str], now: float) -> "RateLimitHeaders":
-        """Read them leniently: what is no number is not said. `now` is Unix time here."""
+        """Read them leniently: what is not a number is not said. `now` is the server's time.
+
+        An answer with an `Age` comes from a cache: its `Date` is not the time of now.
+        """
         date = _http_date(headers.get("date"))
         retry = _seconds(headers.get("retry-after"), date or now)
         if retry is None:
@@ -63,21 +86,95 @@ class RateLimitHeaders:
             remaining=_count(headers.get("x-ratelimit-remaining")),
             reset=_number(headers.get("x-ratelimit-reset")),
             retry_after=retry,
-            date=date,
+            date=None if "age" in headers else date,
         )
 
-    def wait(self, now: float) -> float | None:
-        """Seconds from the answer to the reset; None where it names none."""
+    def wait(self, server: float) -> float | None:
+        """Seconds from the answer to the reset; None if it names none.
+
+        `server` is what the server's clock shows as far as is known. If the `Date` of the answer
+        is far from that, one of them is wrong: then what fits a window counts.
+        """
         if self.reset is None:
             return None
-        return min(LONGEST_WAIT, max(0.0, self.reset - (self.date or now)))
+        waits = [self.reset - server]
+        if self.date is not None:
+            waits.append(self.reset - self.date)
+        if abs(waits[0] - waits[-1]) > CLOCKS_AGREE:
+            waits = [wait for wait in waits if 0 < wait <= WINDOW + 1] or [WINDOW]
+            return max(waits)
+        return min(LONGEST_WAIT, max(0.0, waits[-1]))
+
+
+class ServerClock:
+    """How far the server's clock is ahead of this machine's, as its answers show."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        """Seconds; negative if it is behind."""
+        self._known = False
+        self._jumps: list[float] = []
+
+    def note(self, ahead: float) -> None:
+        """An answer shows this difference; a jump counts once several in a row agree on it."""
+        if self._known and abs(ahead - self.ahead) <= CLOCKS_AGREE:
+            self.ahead, self._jumps = ahead, []
+            return
+        if self._jumps and abs(ahead - self._jumps[-1]) > CLOCKS_AGREE:
+            self._jumps = []
+        self._jumps.append(ahead)
+        first = not self._known and abs(ahead) <= FIRST_BELIEVED
+        if first or len(self._jumps) >= JUMP_BELIEVED_AFTER:
+            self.ahead, self._known, self._jumps = ahead, True, []
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """The place of one request in the budget, from its start until a minute after its end."""
+
+    started: int
+    """Its place in the order of all starts and ends."""
+    waited: float = 0.0
+    """Seconds that it took to get."""
+    ended: float | None = None
+    """Loop seconds; None while it is under way."""
+
+
+@dataclass(slots=True)
+class _Said:
+    """What an answer said of the rest of the limit."""
+
+    came: int
+    """Its place in the order of all starts and ends."""
+    remaining: int
+    """Not counting the requests that ended since without saying anything."""
+    reset: float
+    """Loop seconds."""
+
+
+_order = count()
+"""Of all starts and ends; times may be equal."""
+
+
+class _Waiter:
+    """Somebody in the line for a slot."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long at most, or until woken."""
+        self.woken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self.woken.wait()
 
 
 class Budget:
     """The budget of one endpoint of one API key.
 
-    `limit` is in requests per minute, `share` in (0, 1]. `monotonic` and `wall` give
-    seconds; `rng` gives the jitter of the backoff.
+    `limit` is in requests per minute, `share` in (0, 1]. `monotonic` and `server` give
+    seconds, the latter of the server's clock; `rng` gives the jitter of the backoff.
     """
 
     def __init__(
@@ -86,25 +183,23 @@ class Budget:
         share: float,
         *,
         monotonic: Callable[[], float],
-        wall: Callable[[], float],
+        server: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self.share = share
         self.configured = limit
         self.last = RateLimitHeaders()
-        self._monotonic, self._wall, self._rng = monotonic, wall, rng
-        self._ended: deque[float] = deque()
-        self.under_way = 0
-        """Requests that have started and not ended."""
+        self._monotonic, self._server, self._rng = monotonic, server, rng
+        self._running: set[Slot] = set()
+        self._ended: deque[Slot] = deque()
+        self._others: list[Slot] = []
+        """Of another budget, which may have been spent for the same workspace."""
         self._told = False
-        self._remaining: int | None = None
-        """The lowest that the server said in this window, not knowing of those under way."""
-        self._reset = -math.inf
+        self._said: list[_Said] = []
+        """Of the newest answer, and of those whose requests were under way together with its."""
         self._blocked_until = -math.inf
         self._refusals = 0
-        self._dissolved = False
-        self._changed = asyncio.Event()
-        self._queue = asyncio.Lock()
+        self._line: list[_Waiter] = []
 
     @property
     def slots(self) -> int:
@@ -113,86 +208,150 @@ class Budget:
         return max(1, allowed(limit, self.share))
 
     @property
+    def under_way(self) -> int:
+        """Requests that have started and not ended."""
+        return len(self._running)
+
+    @property
     def used(self) -> float:
         """The share of the slots that requests of the last minute hold."""
-        self.delay()
-        return (self.under_way + len(self._ended)) / self.slots
+        return len(self.spent()) / self.slots
 
     def used_since(self, moment: float) -> float:
         """The share of the slots that requests hold which are under way or ended since then."""
-        ended = sum(1 for end in reversed(self._ended) if end >= moment)
-        return (self.under_way + ended) / self.slots
+        held = sum(1 for slot in self.spent() if slot.ended is None or slot.ended >= moment)
+        return held / self.slots
 
-    async def acquire(self) -> float:
-        """Wait for a slot, in turn, and take it; the seconds that it took.
+    def remember(self, other: "Budget") -> None:
+        """Count what another budget has spent, once: it may have been spent for the same workspace.
 
-        Each call is followed by one of `release`.
+        What it has under way goes on to count here when it ends.
         """
-        began = self._monotonic()
-        async with self._queue:
-            while (wait := self.delay()) > INSTANT:
-                self._changed.clear()
-                await _wait(self._changed, wait)
-            self.under_way += 1
-        return self._monotonic() - began
+        known = {id(slot) for slot in self.spent()}
+        self._others += [slot for slot in other.spent() if id(slot) not in known]
 
-    def release(self, headers: RateLimitHeaders | None = None, *, refused: bool = False) -> None:
-        """Give the slot back, with what the answer said; without one it stays unknown."""
+    async def acquire(self) -> Slot:
+        """Wait for a slot, in turn, and take it; `release` or `forgo` gives it back."""
+        slot = await self.acquire_while(lambda: True)
+        assert slot is not None  # noqa: S101 -- it is always wanted
+        return slot
+
+    async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
+        """The same; None if it is not `wanted` any more, which `wake` makes it look at."""
+        began = self._monotonic()
+        waiter = _Waiter()
+        self._line.append(waiter)
+        try:
+            while wanted():
+                wait = self.delay() if self._line[0] is waiter else math.inf
+                if wait <= INSTANT:
+                    return self._take(self._monotonic() - began)
+                await waiter.wait(wait)
+            return None
+        finally:
+            self._line.remove(waiter)
+            if self._line:
+                self._line[0].woken.set()
+
+    def wake(self) -> None:
+        """Let all who wait look whether they still want to."""
+        for waiter in self._line:
+            waiter.woken.set()
+
+    def _take(self, waited: float) -> Slot:
+        slot = Slot(next(_order), waited)
+        self._running.add(slot)
+        return slot
+
+    def release(
+        self,
+        slot: Slot,
+        headers: RateLimitHeaders | None = None,
+        *,
+        refused: bool = False,
+        foreign: bool = False,
+    ) -> None:
+        """Give the slot back, with what the answer said; without one it stays unknown.
+
+        Of an answer that is `foreign`, not Braze's, only a refusal counts.
+        """
         now = self._monotonic()
-        self.under_way -= 1
-        self._ended.append(now)
-        if headers is not None:
+        slot.ended = now
+        self._running.discard(slot)
+        self._ended.append(slot)
+        if headers is not None and not foreign:
             self._told = True
-            self._listen(headers, now)
-        elif self._remaining is not None:
-            self._remaining -= 1
+            self._listen(slot, headers, now)
+        else:
+            for said in self._said:
+                said.remaining -= 1
         if refused:
             self._refuse(headers or RateLimitHeaders(), now)
-        elif headers is not None:
+        elif headers is not None and not foreign:
             self._refusals = 0
-        self._changed.set()
+        if self._line:
+            self._line[0].woken.set()
 
-    def forgo(self) -> None:
+    def forgo(self, slot: Slot) -> None:
         """Give a slot back that no request was made with."""
-        self.under_way -= 1
-        self._changed.set()
-
-    def dissolve(self) -> None:
-        """Let go whoever waits: no request is made with a slot of this budget any more."""
-        self._dissolved = True
-        self._changed.set()
+        slot.ended = -math.inf
+        self._running.discard(slot)
+        if self._line:
+            self._line[0].woken.set()
 
     def delay(self) -> float:
         """Seconds until a request may start as things stand; infinite: until another ends."""
-        if self._dissolved:
-            return 0.0
         now = self._monotonic()
-        while self._ended and self._ended[0] <= now - SPENT_FOR:
-            self._ended.popleft()
-        wait = max(0.0, self._blocked_until - now)
-        taken = self.under_way + len(self._ended)
-        if taken >= self.slots:
-            place = taken - self.slots
-            free = self._ended[place] + SPENT_FOR if place < len(self._ended) else math.inf
-            wait = max(wait, free - now)
-        if now >= self._reset:
-            self._remaining = None
-        if self._remaining is not None and self._remaining - self.under_way <= self._kept():
-            wait = max(wait, self._reset - now)
-        if not self._told and self.under_way:
+        self._expire(now)
+        wait = max(0.0, self._blocked_until - now, self._free_in(now))
+        taken = len(self._running) + sum(1 for slot in self._others if slot.ended is None)
+        for said in self._said:
+            if said.remaining - taken <= self._kept():
+                wait = max(wait, said.reset - now)
+        if not self._told and self._running:
             wait = math.inf
         return wait
 
-    def _listen(self, headers: RateLimitHeaders, now: float) -> None:
+    def spent(self) -> list[Slot]:
+        """The slots that are taken: under way, or ended less than a minute ago."""
+        self._expire(self._monotonic())
+        return [*self._running, *self._ended, *self._others]
+
+    def _expire(self, now: float) -> None:
+        """Forget what is over: slots after their minute, what was said after its reset."""
+        over = now - SPENT_FOR
+        while self._ended and (self._ended[0].ended or 0.0) <= over:
+            self._ended.popleft()
+        if self._others:
+            self._others = [slot for slot in self._others if _end(slot) > over]
+        if self._said:
+            self._said = [said for said in self._said if now < said.reset]
+
+    def _free_in(self, now: float) -> float:
+        """Seconds until a slot is free."""
+        place = len(self._running) + len(self._ended) + len(self._others) - self.slots
+        if place < 0:
+            return 0.0
+        ended: Sequence[Slot] = self._ended
+        if self._others:
+            both = (*self._ended, *self._others)
+            ended = sorted((each for each in both if each.ended is not None), key=_end)
+        if place < len(ended):
+            return _end(ended[place]) + SPENT_FOR - now
+        # The end of a request of another budget wakes nobody here.
+        return LOOKS_EVERY if any(each.ended is None for each in self._others) else math.inf
+
+    def _listen(self, slot: Slot, headers: RateLimitHeaders, now: float) -> None:
         if headers.limit is not None or headers.remaining is not None:
             self.last = headers
         if headers.remaining is None:
             return
-        wait = headers.wait(self._wall())
+        wait = headers.wait(self._server())
         reset = now + (WINDOW if wait is None else wait)
-        if self._remaining is None or reset > self._reset + 1.0:
-            self._remaining, self._reset = headers.remaining, reset
-        self._remaining = min(self._remaining, headers.remaining)
+        # What came before this request started is older. What came while it was under way may
+        # have been said before or after this: requests overtake each other.
+        self._said = [said for said in self._said if said.came > slot.started]
+        self._said.append(_Said(next(_order), headers.remaining, reset))
 
     def _kept(self) -> int:
         """What is left to other tools with the same workspace."""
@@ -205,7 +364,7 @@ class Budget:
             self._refusals += 1
         wait = headers.retry_after
         if wait is None:
-            wait = headers.wait(self._wall())
+            wait = headers.wait(self._server())
         if not wait and not again:
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._refusals - 1, 16))
             wait = backoff * self._rng.uniform(0.5, 1.0)
@@ -217,12 +376,8 @@ def allowed(limit: int, share: float) -> int:
     return math.floor(round(share * limit, 9))
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
+def _end(slot: Slot) -> float:
+    return math.inf if slot.ended is None else slot.ended
 
 
 def _number(text: str | None) -> float | None:

@@ -10,26 +10,41 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
+import structlog
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.answers import Endpoint, document, raise_for_status
+from cdi_exporter.braze.answers import (
+    Endpoint,
+    document,
+    is_documented_error,
+    is_web_page,
+    raise_for_status,
+)
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
+from cdi_exporter.braze.proxies import Proxy
+from cdi_exporter.braze.shared import Bounds, KeyAt, Register, Shared
 from cdi_exporter.braze.traffic import Exchange, Traffic
+from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage, read_history, read_integrations
 from cdi_exporter.clock import Clock
+from cdi_exporter.config import KeySource
 from cdi_exporter.errors import (
     ApiError,
     ConnectionFailed,
     InvalidResponse,
     RequestTimeout,
 )
+from cdi_exporter.files import FIRST_PATIENCE, PATIENCE
+from cdi_exporter.pem import client_context
 
 Transport = httpx.AsyncBaseTransport
 
@@ -37,9 +52,15 @@ TRIES = 3
 FIRST_BACKOFF = 0.5
 """Seconds after the first try; doubled with each, and taken with full jitter."""
 
-MOST_AT_ONCE = 10
+MOST_CONNECTIONS = 10
 MOST_BYTES = 10 * 1024 * 1024
 """The largest answer that is read, decompressed."""
+
+MOST_ERROR_BYTES = 64 * 1024
+"""The largest body of another status than 200 that is looked at: Braze's errors are short."""
+
+ERROR_BODY_WITHIN = 2.0
+"""Seconds to wait for such a body: without it the status says it all."""
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """Compressed once, a part of an answer stays in bounds; compressed twice it need not."""
@@ -47,88 +68,118 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _SENDABLE = re.compile(r"[!-~]+")
 """What a key is made of that a header can carry."""
 
+_KEY_FILE, _CERTIFICATES = "api_key", "ca_file"
+"""Kinds of files, by their label value."""
+
 _BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
-_RETIRED = "no request: the configuration has changed meanwhile"
+_RETIRED = "request cancelled: configuration reloaded"
 _BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
+log = structlog.get_logger()
+
+
+class _Connections:
+    """The HTTP connections that were made with one state of the certificates."""
+
+    def __init__(self, http: httpx.AsyncClient, context: ssl.SSLContext | None) -> None:
+        self.http, self.context = http, context
+        self.requests = 0
+        """Requests under way."""
+
 
 class Client:
-    """The CDI API behind one REST endpoint and one key, within the key's budget.
+    """The CDI API as one workspace asks it, within the budget of its key.
 
-    `key` gives the key anew for each request, since its file may have changed. `limits` are
-    requests per minute by endpoint, `timeout` seconds for one request as a whole.
+    Workspaces with the same endpoint and key share that budget, by `register`. The key and the
+    certificates may be replaced at any time; each request sees the newest ones. `timeout` is
+    the seconds of one request as a whole. `trust` None means that there is no TLS.
     """
 
     def __init__(
         self,
         base_url: str,
-        key: Callable[[], str],
+        key: KeySource,
         clock: Clock,
         *,
-        limits: dict[Endpoint, int],
-        share: float,
+        bounds: Bounds,
         timeout: float,
-        ca_file: str | None = None,
+        register: Register | None = None,
+        workspace: str = "",
+        trust: Trust | None = None,
+        proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._base_url, self._clock, self._ca_file = base_url, clock, ca_file
-        self.budgets: dict[Endpoint, Budget] = {}
-        self.configure(key, limits=limits, share=share, timeout=timeout)
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            verify=ssl.create_default_context(cafile=ca_file) if transport is None else True,
-            timeout=None,  # noqa: S113 -- asyncio.timeout bounds the request as a whole
-            follow_redirects=False,
-            headers={
-                "User-Agent": f"cdi-exporter/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-            },
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
-        )
-        self.skew = 0.0
-        """Seconds by which the server's clock is ahead, as the last Date header told."""
+        """Shares nothing before `configure` is called."""
+        self.workspace, self.base_url = workspace, base_url
+        self.key, self.bounds = key, bounds
+        self.shared = Shared(clock, bounds)
+        self._clock, self._timeout = clock, timeout
+        self._register = register or Register(clock)
+        self._trust, self._proxy, self._transport = trust, proxy, transport
+        self._connections: _Connections | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._retired = self._closed = False
+        self._problems: dict[str, str | None] = {}
 
-    def configure(
-        self, key: Callable[[], str], *, limits: dict[Endpoint, int], share: float, timeout: float
-    ) -> None:
+    def configure(self, key: KeySource, bounds: Bounds, timeout: float) -> None:
         """Set what may change while the client lives; what the budgets know stays."""
-        self._key, self._timeout = key, timeout
-        clock = self._clock
-        for endpoint, limit in limits.items():
-            budget = self.budgets.get(endpoint) or Budget(
-                limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng
-            )
-            budget.configured, budget.share = limit, share
-            self.budgets[endpoint] = budget
+        self.key, self.bounds, self._timeout = key, bounds, timeout
+        self._enter()
+
+    def _enter(self) -> None:
+        """Share with the workspaces that have the same key by now."""
+        before = self.shared
+        self._register.enter(self, KeyAt(self.base_url, self.key.known))
+        if self.shared is not before:
+            before.wake()
+
+    def _has(self, shared: Shared) -> bool:
+        """Whether that is what this client shares, and it is not retired."""
+        return self.shared is shared and not self._retired
 
     @property
-    def place(self) -> tuple[str, str, str | None]:
-        """The endpoint, the key and the certificates: what makes two clients one."""
-        return self._base_url, self._key(), self._ca_file
+    def budgets(self) -> dict[Endpoint, Budget]:
+        """The budgets by endpoint, which other workspaces may share."""
+        return self.shared.budgets
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the server's clock is ahead."""
+        return self.shared.server_clock.ahead
+
+    def file_reloads(self) -> dict[str, bool]:
+        """By kind of file, whether its newest content is in use; only of files that there are."""
+        found = {}
+        if self.key.file is not None:
+            found[_KEY_FILE] = self.key.problem is None
+        if self._trust is not None and self._trust.from_file:
+            found[_CERTIFICATES] = self._trust.problem is None
+        return found
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections; requests that are under way fail."""
+        self._retired = self._closed = True
+        if self._connections is not None:
+            self._drop(self._connections)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def retire(self) -> None:
-        """Close the connections once nothing is under way; who still waits is refused."""
-        for _ in range(MOST_AT_ONCE):
-            await self._places.acquire()
+        """Refuse what still waits, and close the connections once nothing is under way."""
+        self._retired = True
+        self._register.leave(self)
+        self.shared.wake()
+        await self._idle.wait()
         await self.aclose()
-        for _ in range(MOST_AT_ONCE):
-            self._places.release()
-        for budget in self.budgets.values():
-            budget.dissolve()
 
     async def turn(self, endpoint: Endpoint, traffic: Traffic) -> Turn:
-        """Wait until one request to `endpoint` may start, and hold its place."""
-        turn = Turn(endpoint, traffic, self.budgets[endpoint], self._places)
-        await turn.wait()
+        """Wait until one request to `endpoint` may start, and hold its place; raises ApiError."""
+        turn = Turn(self, endpoint, traffic)
+        await self._wait(turn)
         return turn
 
     def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
@@ -149,8 +200,67 @@ class Client:
     async def history(self, integration_id: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of an integration's history, with a turn that was taken; raises ApiError."""
         path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
+        if turn.holder is not self:
+            # The configuration was reloaded since: what was permitted then is not what is now.
+            turn.close()
+            turn = await self.turn(turn.endpoint, turn.traffic)
         with turn:
             return await self._get(turn, path, cursor, read_history, integration_id)
+
+    # The right to a request
+
+    async def _wait(self, turn: Turn) -> None:
+        """Take a slot and a place; if the key was replaced meanwhile, those of the new key.
+
+        Who waits for a slot keeps no place: the other endpoint may need it.
+        """
+        while True:
+            if self._retired:
+                raise ConnectionFailed(_RETIRED)
+            shared = self.shared
+            budget = shared.budgets[turn.endpoint]
+            slot = await budget.acquire_while(partial(self._has, shared))
+            if slot is None:
+                continue
+            turn.traffic.endpoints[turn.endpoint].budget_wait += slot.waited
+            try:
+                await shared.places.acquire()
+            except BaseException:
+                budget.forgo(slot)
+                raise
+            turn.take(shared, slot, self.key.known)
+            try:
+                await self._refresh_key()
+            except BaseException:
+                turn.close()
+                raise
+            if self._has(shared):
+                turn.key = self.key.known
+                return
+            turn.close()
+
+    async def _refresh_key(self) -> None:
+        await self.key.refresh()
+        self._report(_KEY_FILE, self.key.problem)
+        entered = self._register.key_of(self)
+        if entered is not None and entered.key != self.key.known:
+            self._enter()
+
+    def _report(self, what: str, problem: str | None) -> None:
+        """Log once what is wrong with a file, and once that it is right again."""
+        before, self._problems[what] = self._problems.get(what), problem
+        if problem == before:
+            return
+        if what == _KEY_FILE and problem:
+            log.error("key file not usable", workspace=self.workspace, problem=problem)
+        elif what == _KEY_FILE:
+            log.info("key file usable again", workspace=self.workspace)
+        elif problem:
+            log.error("trusted certificates not usable", workspace=self.workspace, problem=problem)
+        else:
+            log.info("trusted certificates usable again", workspace=self.workspace)
+
+    # A request
 
     async def _get(
         self,
@@ -166,10 +276,10 @@ class Client:
             try:
                 return await self._try(turn, url, read, integration_id)
             except ApiError as error:
-                if not error.retryable:
+                if not error.retryable or self._retired:
                     raise
             await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2 ** (attempt - 1)))
-            await turn.wait()
+            await self._wait(turn)
         return await self._try(turn, url, read, integration_id)
 
     async def _try(
@@ -181,21 +291,26 @@ class Client:
     ) -> Page:
         began = self._clock.monotonic()
         headers: RateLimitHeaders | None = None
-        code, web_page = "cancelled", False
+        code, web_page, documented, foreign = "cancelled", False, False, True
+        key = turn.key.reveal() if turn.key else ""
         try:
-            response, body = await self._exchange(url)
-            web_page = "html" in response.headers.get("content-type", "").lower()
-            headers = RateLimitHeaders.read(response.headers, self._clock.wall())
-            if headers.date is not None:
-                self.skew = headers.date - self._clock.wall()
-            raise_for_status(response.status_code, turn.endpoint)
-            page = read(document(body), response.headers.get("link"))
-            code = "200"
+            status, found, body, came = await self._exchange(url, key)
+            content_type = found.get("content-type", "")
+            web_page = is_web_page(body, content_type)
+            documented = is_documented_error(status, body)
+            # Braze, too, may fail in a way that it does not document.
+            foreign = not documented and status < 500
+            headers = RateLimitHeaders.read(found, came + self.skew)
+            raise_for_status(status, turn.endpoint, body, content_type)
+            page = read(document(body, content_type), found.get("link"))
+            code, documented, foreign = "200", True, False
         except ApiError as error:
             code, error.web_page = error.code, web_page
             raise
         finally:
-            turn.release(headers, refused=code == "429")
+            if documented and headers is not None and headers.date is not None:
+                self.shared.server_clock.note(headers.date - came)
+            turn.release(headers, refused=code == "429", foreign=foreign)
             if code != "cancelled":
                 now = self._clock.monotonic()
                 wall = self._clock.wall()
@@ -203,20 +318,26 @@ class Client:
         turn.traffic.endpoints[turn.endpoint].invalid_items += page.invalid
         return page
 
-    async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
-        """Send one GET and read the whole page; foreign errors become ours.
+    async def _exchange(self, url: str, key: str) -> tuple[int, Mapping[str, str], bytes, float]:
+        """Send one GET and read the answer: status, headers, body, and when its head came.
 
-        The body of another status than 200 is not read, since the status says it all.
+        Foreign errors become ours.
         """
-        if self._http.is_closed:
-            raise ConnectionFailed(_RETIRED)
-        headers = {"Authorization": _authorization(self._key())}
+        headers = {"Authorization": _authorization(key)}
+        connections = await self._connected()
+        self._requests += 1
+        connections.requests += 1
+        self._idle.clear()
+        whole = False
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._http.stream("GET", self._base_url + url, headers=headers) as response,
+                connections.http.stream("GET", self.base_url + url, headers=headers) as response,
             ):
-                return response, await _body(response) if response.status_code == 200 else b""
+                came = self._clock.wall()
+                read = _body if response.status_code == 200 else _error_body
+                body = await read(response)
+            whole = True
         except httpx.DecodingError as error:
             raise InvalidResponse(_BAD_ENCODING) from error
         except (TimeoutError, httpx.TimeoutException) as error:
@@ -231,6 +352,76 @@ class Client:
         ) as error:
             message = f"no answer: {_cause(error)}"
             raise ConnectionFailed(message) from error
+        else:
+            return response.status_code, response.headers, body, came
+        finally:
+            self._requests -= 1
+            connections.requests -= 1
+            if not whole and self._transport is None:
+                self._drop(connections)
+            elif connections is not self._connections:
+                self._close_unused(connections)
+            if not self._requests:
+                self._idle.set()
+
+    # Connections
+
+    async def _connected(self) -> _Connections:
+        """The connections to use: new ones if there are newer certificates. Raises ApiError."""
+        if self._retired:
+            raise ConnectionFailed(_RETIRED)
+        context = None
+        if self._trust is not None:
+            known = self._connections is not None
+            context = await self._trust.context(PATIENCE if known else FIRST_PATIENCE)
+            self._report(_CERTIFICATES, self._trust.problem)
+            if context is None:
+                message = f"no request: {self._trust.problem or 'certificates not read yet'}"
+                raise ConnectionFailed(message)
+        connections = self._connections
+        if connections is None or connections.context is not context:
+            if connections is not None:
+                self._drop(connections)
+            connections = self._connections = _Connections(self._http(context), context)
+        return connections
+
+    def _http(self, context: ssl.SSLContext | None) -> httpx.AsyncClient:
+        proxy = None
+        if self._proxy is not None:
+            secure = self._proxy.url.startswith("https:")
+            proxy = httpx.Proxy(self._proxy.url, ssl_context=context if secure else None)
+        return httpx.AsyncClient(
+            transport=self._transport,
+            proxy=proxy,
+            # What the environment says is read by `proxies` and `trust`.
+            trust_env=False,
+            verify=context or client_context(),
+            timeout=None,  # noqa: S113 -- asyncio.timeout bounds the request as a whole
+            follow_redirects=False,
+            headers={
+                "User-Agent": f"cdi-exporter/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=90),
+        )
+
+    def _drop(self, connections: _Connections) -> None:
+        """Use these connections for no other request.
+
+        A request that was broken off may keep its place in httpcore's pool for good.
+        """
+        if self._connections is connections:
+            self._connections = None
+        self._close_unused(connections)
+
+    def _close_unused(self, connections: _Connections) -> None:
+        """Close them once no request uses them, or at once if the client is closed."""
+        if not connections.http.is_closed and (self._closed or not connections.requests):
+            task = asyncio.get_running_loop().create_task(connections.http.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
 
 def _quoted(text: str) -> str:
@@ -244,17 +435,25 @@ def _authorization(key: str) -> str:
     return f"Bearer {key}"
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
     """The body of an answer, decompressed as it comes."""
     if response.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
         raise InvalidResponse(_BAD_ENCODING)
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > MOST_BYTES:
-            message = f"the answer is larger than {MOST_BYTES // 2**20} MiB"
+        if len(body) > most:
+            message = f"the answer is larger than {most // 2**20} MiB"
             raise InvalidResponse(message)
     return bytes(body)
+
+
+async def _error_body(response: httpx.Response) -> bytes:
+    """The body of another status than 200; empty if it is not whole, too large or unreadable."""
+    with suppress(TimeoutError, InvalidResponse, httpx.HTTPError, httpx.StreamError):
+        async with asyncio.timeout(ERROR_BODY_WITHIN):
+            return await _body(response, MOST_ERROR_BYTES)
+    return b""
 
 
 def _cause(error: BaseException) -> str:

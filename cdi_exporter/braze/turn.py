@@ -1,44 +1,49 @@
 """The right to one request."""
 
-import asyncio
 from types import TracebackType
 from typing import Self
 
 from cdi_exporter.braze.answers import Endpoint
-from cdi_exporter.braze.budget import Budget, RateLimitHeaders
+from cdi_exporter.braze.budget import RateLimitHeaders, Slot
+from cdi_exporter.braze.shared import Shared
 from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.config import Secret
 
 
 class Turn:
-    """The right to one request: a slot of the budget, and a place among those at once.
+    """The right to one request with one key: a slot of its budget, and a place among those at once.
 
-    Who waits for a slot keeps no place: the other endpoint may need it. As a context
-    manager it gives back what it still holds.
+    It gives back what it still holds as a context manager, and with `close`.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, traffic: Traffic, budget: Budget, places: asyncio.Semaphore
+    def __init__(self, holder: object, endpoint: Endpoint, traffic: Traffic) -> None:
+        self.holder, self.endpoint, self.traffic = holder, endpoint, traffic
+        self.key: Secret | None = None
+        """The key whose budget the slot is of: no other may be sent with it."""
+        self._shared: Shared | None = None
+        self._slot: Slot | None = None
+
+    def take(self, shared: Shared, slot: Slot, key: Secret) -> None:
+        """Hold a slot, and the place that was acquired with it."""
+        self._shared, self._slot, self.key = shared, slot, key
+
+    def release(
+        self, headers: RateLimitHeaders | None, *, refused: bool = False, foreign: bool = False
     ) -> None:
-        self.endpoint, self.traffic = endpoint, traffic
-        self._budget, self._places = budget, places
-        self._held = False
+        """The request is over; the budget hears what the answer said."""
+        shared, slot = self._shared, self._slot
+        if shared is not None and slot is not None:
+            self._shared = self._slot = None
+            shared.places.release()
+            shared.budgets[self.endpoint].release(slot, headers, refused=refused, foreign=foreign)
 
-    async def wait(self) -> None:
-        """Take a slot of the budget when there is one, then a place."""
-        waited = await self._budget.acquire()
-        self.traffic.endpoints[self.endpoint].budget_wait += waited
-        try:
-            await self._places.acquire()
-        except BaseException:
-            self._budget.forgo()
-            raise
-        self._held = True
-
-    def release(self, headers: RateLimitHeaders | None, *, refused: bool) -> None:
-        """The request is over; tell the budget what the answer said."""
-        self._held = False
-        self._places.release()
-        self._budget.release(headers, refused=refused)
+    def close(self) -> None:
+        """Give back what no request was made with; nothing if a request was made."""
+        shared, slot = self._shared, self._slot
+        if shared is not None and slot is not None:
+            self._shared = self._slot = None
+            shared.places.release()
+            shared.budgets[self.endpoint].forgo(slot)
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +54,4 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._held:
-            self._held = False
-            self._places.release()
-            self._budget.forgo()
+        self.close()

@@ -32,12 +32,12 @@ async def check(
     asked = [
         Asked(
             config,
-            Place(config.endpoint, options.environ),
+            Place(config.endpoint, options.environ, config.ca_file),
             options.scrape_interval,
             [
                 name
                 for name, client in clients.items()
-                if client is clients[config.name] and name != config.name
+                if client.shared is clients[config.name].shared and name != config.name
             ],
         )
         for config in settings.workspaces

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cdi_exporter.braze.client import causes
+from cdi_exporter.braze.proxies import Proxies
 from cdi_exporter.check.clusters import cluster_of, dashboard_of, known
 from cdi_exporter.check.report import HISTORY_PERMISSION, LIST_PERMISSION, Finding, Level
 from cdi_exporter.errors import (
@@ -27,6 +28,8 @@ _NEW_KEY = (
     "The permissions of a key cannot be changed: create a new one in Braze under Settings, APIs "
     "and Identifiers"
 )
+_SET_CA_FILE = "Where a proxy of your network opens TLS, name its certificates in ca_file."
+_CA_FILE_LACKS_IT = "Nothing in ca_file leads to it: add the certificate of the CA that issued it."
 _ALLOWLIST = (
     "Where the key has an IP allowlist, that may leave this machine out; or the plan may lack "
     "Cloud Data Ingestion."
@@ -35,10 +38,11 @@ _ALLOWLIST = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where was asked. `environ` is what httpx takes its proxies from."""
+    """Where was asked, with the certificates of `ca_file` and the proxies of `environ`."""
 
     endpoint: str
     environ: Mapping[str, str]
+    ca_file: str | None = None
 
     @property
     def host(self) -> str:
@@ -50,18 +54,18 @@ class Place:
     @property
     def proxy(self) -> str:
         """A sentence on the proxy that may be in the way; its URL may hold a password."""
-        scheme = urlsplit(self.endpoint).scheme
-        for name in (f"{scheme}_proxy", "all_proxy"):
-            for written in (name.upper(), name):
-                if self.environ.get(written):
-                    return f" {written} is set: unless NO_PROXY names the host, that may be why."
-        return ""
+        proxy = Proxies(self.environ).proxy_for(self.endpoint)
+        if proxy is None:
+            return ""
+        return f" {proxy.variable} is set: unless NO_PROXY names the host, that may be why."
 
 
 def failed(error: ApiError, place: Place) -> Finding:
     """Why nothing, or no more, could be read."""
     if error.web_page and not isinstance(error, ServerError):
         return _web_page(error, place)
+    if error.code == NotFound.code:
+        return _error("not_found", f"404: {place.host} has no such API", _endpoints())
     match error:
         case Unauthorized():
             return _unauthorized(place)
@@ -69,8 +73,6 @@ def failed(error: ApiError, place: Place) -> Finding:
             return _no_connection(error, place)
         case RequestTimeout():
             return _error("timeout", f"{place.host}: {error}", ADVICE["timeout"] + place.proxy)
-        case NotFound():
-            return _error("not_found", f"404: {place.host} has no such API", _endpoints())
     return _error(error.reason, str(error), ADVICE[error.reason])
 
 
@@ -143,8 +145,8 @@ def _no_connection(error: ConnectionFailed, place: Place) -> Finding:
                 return _error(
                     "certificate",
                     f"the certificate of {place.host} is not trusted: {said}",
-                    "Where a proxy of your network opens TLS, name its certificates in ca_file. "
-                    f"Else check the endpoint: it may be somebody else's.{place.proxy}",
+                    (_CA_FILE_LACKS_IT if place.ca_file else _SET_CA_FILE)
+                    + f" Else check the endpoint: it may be somebody else's.{place.proxy}",
                 )
             case ssl.SSLError():
                 return _error(

@@ -21,7 +21,7 @@ from cdi_exporter.backfill import (
     parse_moment,
 )
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, Written, flag, log_flags, switch
-from cdi_exporter.cli.serve import load_settings
+from cdi_exporter.cli.serve import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 
 MOMENT = Written("moment", parse_moment)
@@ -77,6 +77,7 @@ LABEL = Written("label", parse_label)
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
+    warn_of_variables(config_file)
     options = Options(
         output=Path(flags["output"]),
         since=flags["since"],

@@ -12,7 +12,7 @@ from rich.console import Console
 from cdi_exporter import logs
 from cdi_exporter.check import REPORT, Options, Report, check, show
 from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, log_flags, switch
-from cdi_exporter.cli.serve import load_settings
+from cdi_exporter.cli.serve import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 
@@ -43,6 +43,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     Exit status: 0 all well, 1 something does not work, 2 the configuration is wrong.
     """
     logs.configure(flags["log_level"], flags["log_format"])
+    warn_of_variables(config_file)
     options = Options(flags["scrape_interval"], flags["offline"], os.environ)
     report = asyncio.run(_check(load_settings(config_file), options))
     if isinstance(sys.stdout, TextIOWrapper):

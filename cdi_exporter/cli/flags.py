@@ -10,6 +10,7 @@ import click
 
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
+from cdi_exporter.config.mistakes import show_value, stood
 from cdi_exporter.web.app import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
@@ -90,21 +91,21 @@ class Written(click.ParamType[Value]):
         try:
             return self._read(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(stood(show_value(value), str(error)), param, ctx)
 
 
 def _switch(word: str) -> bool:
     try:
         return _SWITCHES[word.strip().lower()]
     except KeyError:
-        msg = f"{word!r} is neither true nor false"
+        msg = "is neither true nor false"
         raise ValueError(msg) from None
 
 
 def _positive(text: str) -> float:
     seconds = parse_duration(text)
     if not seconds:
-        msg = "expected more than no time at all"
+        msg = "is not more than 0; expected a duration such as 1m"
         raise ValueError(msg)
     return seconds
 
@@ -116,17 +117,17 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = math.nan
     if not slowest <= speed <= fastest:
-        msg = f"{text!r} is no number from {slowest:g} to {fastest:g}"
+        msg = f"is not a number from {slowest:g} to {fastest:g}"
         raise ValueError(msg)
     return speed
 
 
 def _path(text: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
-        msg = f"{text!r} is no path; expected one like /metrics"
+        msg = "is no path; expected one like /metrics"
         raise ValueError(msg)
     if text in FIXED_PATHS:
-        msg = f"{text!r} has its own meaning; expected one like /metrics"
+        msg = "has its own meaning; expected one like /metrics"
         raise ValueError(msg)
     return text
 

@@ -5,17 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import structlog
 
 from cdi_exporter import __version__, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
-from cdi_exporter.cli import version_text
+from cdi_exporter.cli import cli, version_text
 from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options, web_flags
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
+from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, StateError, Store
 from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.security import Security
+
+log = structlog.get_logger()
 
 
 @click.command("serve", cls=Flags)
@@ -31,6 +35,7 @@ from cdi_exporter.web.security import Security
 def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     logs.configure(flags["log_level"], flags["log_format"])
+    warn_of_variables(config_file)
     run_loop(_serve(lambda: load_settings(config_file), state_file, options(flags)))
 
 
@@ -61,6 +66,18 @@ def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock
         except ConfigError as another:
             mistakes += another.mistakes
         raise ConfigError(mistakes) from error
+
+
+def warn_of_variables(config_file: str | None) -> None:
+    """Log environment variables that nothing reads and that resemble one that is read."""
+    if not any(name.startswith(PREFIXES) for name in os.environ):
+        return
+    options = [param for each in cli.every_command().values() for param in each.params]
+    known = {str(option.envvar) for option in options if option.envvar}
+    # With a file the variables of the quick start are not read, and a key may have any name.
+    known |= set() if config_file else VARIABLES.keys()
+    for name, likely in misspelt(os.environ, known).items():
+        log.warning("unknown environment variable", variable=name, did_you_mean=likely)
 
 
 def load_settings(config_file: str | None) -> Settings:

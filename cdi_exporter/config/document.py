@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from cdi_exporter.config.mistakes import KeyPath, show_path
+from cdi_exporter.files import read_plain, read_within
 
 MOST_BYTES = 10 * 2**20
 MOST_NODES = 200_000
@@ -35,9 +36,18 @@ class Place:
     written: str | None = None
 
 
+_SECRET_NAME = re.compile(r"key|passw|pwd|token|secret|credential|auth", re.IGNORECASE)
+_NAMES_A_PLACE = ("api_key_file", "api_key_env")
+"""Keys whose value says where a secret is: paths and names of variables are no secrets."""
+
+
 def about_keys(path: KeyPath) -> bool:
-    """Whether what stands at the path may be an API key."""
-    return any("key" in part.casefold() for part in path if isinstance(part, str))
+    """Whether the value at the path may be an API key, or another secret."""
+    return any(
+        _SECRET_NAME.search(part) and part not in _NAMES_A_PLACE
+        for part in path
+        if isinstance(part, str)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +94,7 @@ class Document:
 
 def read_content(path: str) -> bytes:
     """The first bytes of a file, one more than a configuration may have. Raises OSError."""
-    with open(path, "rb") as file:  # noqa: PTH123 -- Path has no bounded read
-        return file.read(MOST_BYTES + 1)
+    return read_within(lambda: read_plain(path, MOST_BYTES + 1))
 
 
 def read_document(

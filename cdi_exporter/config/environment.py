@@ -1,6 +1,8 @@
 """The quick start: one workspace out of environment variables."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import TypeVar
 
 from cdi_exporter.config import values
@@ -27,6 +29,14 @@ VARIABLES = {
 }
 """What is read, in the words of the reference page. An empty variable counts as not set."""
 
+PREFIXES = ("CDI_EXPORTER_", "BRAZE_")
+"""What the names of our variables begin with."""
+
+RESEMBLES = 0.75
+"""How alike two names are that one is taken for the other: ENDPOINT and REST_ENDPOINT just are."""
+
+_OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
+
 _NOTHING_SET = (
     "no configuration: set these variables, or name a YAML file with --config.file; "
     '"cdi-exporter demo" shows everything without either'
@@ -45,10 +55,28 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     integrations = quick.attempt(INTEGRATION_IDS, quick.integrations)
     if not any(map(quick.text, (ENDPOINT, KEY, KEY_FILE))):
         quick.mistakes.append(_NOTHING_SET)
-    raise_mistakes(quick.mistakes, {quick.text(KEY), quick.text(KEY_FILE)})
+    raise_mistakes(quick.mistakes, {quick.text(KEY)})
     if endpoint is None or key is None or name is None:  # pragma: no cover -- raised above
         raise ConfigError([_NOTHING_SET])
     return Settings((WorkspaceConfig(name, endpoint, key, integrations=integrations or None),))
+
+
+def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """Variables that nothing reads, each with the known one that it resembles.
+
+    Only those that begin like a known one, and none that Kubernetes sets for a Service named
+    cdi-exporter.
+    """
+    found = {}
+    for name in environ.keys() - set(known):
+        prefix = next((each for each in PREFIXES if name.startswith(each)), None)
+        if prefix is None or _OF_A_SERVICE.search(name):
+            continue
+        endings = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+        near = get_close_matches(name.removeprefix(prefix), endings, 1, RESEMBLES)
+        if near:
+            found[name] = prefix + near[0]
+    return dict(sorted(found.items()))
 
 
 class _QuickStart:

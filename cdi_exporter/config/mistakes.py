@@ -18,7 +18,12 @@ LONGEST_SHOWN = 100
 SHORTEST_SECRET = 8
 """Shorter texts stand in messages by chance; taking them out would tell what they are."""
 
-_COULD_HOLD_A_SECRET = re.compile(r"[@?#=]|key|secret|token|passw|bearer|authori", re.IGNORECASE)
+_ASSIGNS_A_SECRET = re.compile(
+    r"(key|secret|token|passw\w*|credentials?|authori[sz]ation)[\"']?\s*[=:]|bearer\s",
+    re.IGNORECASE,
+)
+"""A secret with its name, which somebody pasted together: `token=…`, `Authorization: …`."""
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]?")
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
@@ -100,6 +105,17 @@ def _without(secrets: Iterable[str], line: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    if len(text) > LONGEST_SHOWN or not text.isprintable() or _COULD_HOLD_A_SECRET.search(text):
+    """The text in quotes, without the user part of a URL; empty if it may be a key."""
+    if holds_api_key(text) or _ASSIGNS_A_SECRET.search(text):
         return ""
-    return json.dumps(text, ensure_ascii=False)
+    shown = _without_user(text)
+    if len(shown) > LONGEST_SHOWN:
+        shown = shown[:LONGEST_SHOWN] + "…"
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _without_user(text: str) -> str:
+    """The text without what comes before an `@`: in a URL, a user and a password."""
+    before, at, after = text.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}{separator}…@{after}" if separator else f"{'…@' if at else ''}{after}"

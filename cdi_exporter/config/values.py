@@ -7,12 +7,13 @@ that `mistakes` completes (Unshown where the value must not stand in a message).
 import ipaddress
 import math
 import re
-import ssl
 import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from cdi_exporter.config.duration import EXPECTED, parse_duration
-from cdi_exporter.config.mistakes import Unshown, holds_api_key
+from cdi_exporter.config.mistakes import holds_api_key
+from cdi_exporter.files import read_plain, read_within, reason_of
+from cdi_exporter.pem import client_context, trust
 
 MOST_REQUESTS = 1_000_000
 
@@ -22,6 +23,7 @@ EXPECTED_ID = "expected an integration ID as Braze shows it"
 EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
 EXPECTED_SHARE = "expected a number above 0 and at most 1"
 EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
+EXPECTED_CERTIFICATES = "expected a file of certificates as PEM"
 EXPECTED_NEVER = f"expected {EXPECTED}, or never"
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -112,13 +114,14 @@ def limit(value: object) -> int:
 def ca_file(path: str) -> str:
     """The path of a file of certificates, which is read once to see that it is one."""
     try:
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError as error:
-        msg = "holds no certificates; expected a file of certificates as PEM"
+        content = read_within(lambda: read_plain(path))
+    except (OSError, ValueError) as error:
+        msg = f"cannot be read ({reason_of(error)}); {EXPECTED_CERTIFICATES}"
         raise ValueError(msg) from error
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        msg = f"cannot be read ({reason}); expected a file of certificates as PEM"
+    try:
+        trust(client_context(), content)
+    except ValueError as error:
+        msg = f"{error}; {EXPECTED_CERTIFICATES}"
         raise ValueError(msg) from error
     return path
 
@@ -130,8 +133,7 @@ def endpoint(value: object) -> str:
     written = value.strip()
     problem = _endpoint_problem(written)
     if problem is not None:
-        shown = _SHOWABLE.fullmatch(written) and not holds_api_key(written)
-        raise ValueError(problem) if shown else Unshown(problem)
+        raise ValueError(problem)
     return _base_url(urlsplit(_with_scheme(written)))
 
 

@@ -5,7 +5,7 @@ import errno
 import http
 import resource
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import socket
 from typing import Any, Final
@@ -18,6 +18,8 @@ from uvicorn.server import ServerState
 from cdi_exporter.web.delivery import CONNECTION
 from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
 from cdi_exporter.web.security import ServerContext
+
+Tls = Callable[[], Awaitable[ssl.SSLContext]]
 
 log = structlog.get_logger()
 
@@ -195,7 +197,7 @@ class Door:
         self,
         config: Config,
         state: ServerState,
-        tls: Callable[[], ssl.SSLContext] | None,
+        tls: Tls | None,
         most: int,
     ) -> None:
         self._config, self._state, self._tls, self._most = config, state, tls, _fitting(most)
@@ -228,7 +230,7 @@ class Door:
         try:
             if self._tls is not None:
                 limits = {
-                    "ssl": self._tls(),
+                    "ssl": await self._context(self._tls, accepted),
                     "ssl_handshake_timeout": HANDSHAKE_SECONDS,
                     "ssl_shutdown_timeout": GOODBYE_SECONDS,
                 }
@@ -239,6 +241,14 @@ class Door:
             self._forget(connection)
         except asyncio.CancelledError:
             self._forget(connection)
+            raise
+
+    async def _context(self, tls: Tls, accepted: socket) -> ssl.SSLContext:
+        """The context for a connection, which is closed if there is no time for it."""
+        try:
+            return await tls()
+        except BaseException:
+            accepted.close()
             raise
 
     def _forget(self, connection: Connection) -> None:

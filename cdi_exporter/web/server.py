@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import socket
-import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.web.connections import MOST_CONNECTIONS, Door
+from cdi_exporter.web.connections import MOST_CONNECTIONS, Door, Tls
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
@@ -19,7 +18,6 @@ KEEP_ALIVE_SECONDS = 75
 
 BACKLOG = 1024
 
-Tls = Callable[[], ssl.SSLContext]
 """The way to the context for a new connection."""
 
 
@@ -39,7 +37,7 @@ class Address:
         elif ":" in host:
             colon = ""
         if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-            msg = f"{text!r} is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
+            msg = "is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
             raise ValueError(msg)
         return cls(host, int(port))
 

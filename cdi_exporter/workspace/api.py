@@ -11,6 +11,7 @@ from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
+from cdi_exporter.errors import ConnectionFailed
 from cdi_exporter.snapshot import EndpointSnapshot
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
@@ -53,13 +54,24 @@ class Api:
 
         If it is cancelled while it waits for the budget, no request is made.
         """
-        client = self.client
-        turn = await client.turn(Endpoint.INTEGRATIONS, self.traffic)
-        return await self._to_its_end(client.integrations(cursor, self.traffic, turn))
+        while True:
+            client = self.client
+            try:
+                turn = await client.turn(Endpoint.INTEGRATIONS, self.traffic)
+                return await self._to_its_end(client.integrations(cursor, self.traffic, turn))
+            except ConnectionFailed:
+                if client is self.client:  # else the configuration was reloaded meanwhile
+                    raise
 
     async def turn(self) -> Turn:
-        """Wait until one page of a history may be read."""
-        return await self.client.turn(Endpoint.HISTORY, self.traffic)
+        """Wait until one page of a history may be read; raises ApiError."""
+        while True:
+            client = self.client
+            try:
+                return await client.turn(Endpoint.HISTORY, self.traffic)
+            except ConnectionFailed:
+                if client is self.client:
+                    raise
 
     async def history(self, identifier: str, cursor: str | None, turn: Turn) -> HistoryPage:
         """One page of a history; raises ApiError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 
 from cdi_exporter.braze.turn import Turn
@@ -87,7 +88,12 @@ class Reads:
             self._under_way[identifier] = self._last = due
             task = asyncio.create_task(self._make(identifier, turn))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._ended, turn))
+
+    def _ended(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """A task that was cancelled before its first step has not given its turn back."""
+        turn.close()
+        self._tasks.discard(task)
 
     async def _make(self, identifier: str, turn: Turn) -> None:
         try:

@@ -29,7 +29,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the application do it."""
-        policy = self._security.policy()
+        policy = await self._security.policy()
         if not self._security.limiter.take():
             await _TOO_MANY(scope, receive, send)
             return

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from cdi_exporter.pem import as_file
 from cdi_exporter.web.security.names import (
     CIPHER_SUITES,
     CURVES,
@@ -17,7 +18,6 @@ from cdi_exporter.web.security.names import (
     VERIFIED,
     VERSIONS,
 )
-from cdi_exporter.web.security.pem import as_file
 from cdi_exporter.web.security.schema import TlsSection
 
 log = structlog.get_logger()

@@ -140,7 +140,7 @@ class Troubled:
             await self._app(scope, receive, send)
         else:
             await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": b"{}"})
+            await send({"type": "http.response.body", "body": b'{"message": "no"}'})
 
 
 def files(output: Path) -> list[Path]:

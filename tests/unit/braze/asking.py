@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,9 +11,13 @@ import httpx
 
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client
+from cdi_exporter.braze.proxies import Proxies
+from cdi_exporter.braze.shared import Bounds
 from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
+from cdi_exporter.config import KeySource, Secret
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "canary-5d1e7a90"
@@ -21,6 +26,25 @@ EMPTY: dict[str, Any] = {"message": "success", "results": []}
 LIMITS = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 100}
 
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Given(KeySource):
+    """A key that a function gives, which may be another one each time."""
+
+    def __init__(self, give: Callable[[], str]) -> None:
+        self._give, self._used = give, False
+        self._known = Secret(give())
+
+    @property
+    def known(self) -> Secret:
+        """What the function gave last."""
+        return self._known
+
+    async def refresh(self) -> None:
+        """Ask the function, but for the first request."""
+        if self._used:
+            self._known = Secret(self._give())
+        self._used = True
 
 
 class Asker:
@@ -67,16 +91,18 @@ async def asker(
     ca_file: str | None = None,
 ) -> AsyncIterator[Asker]:
     """A client; without a transport httpx's own, which respx may stand in for."""
+    environ = os.environ
     client = Client(
         base_url,
-        key,
+        Given(key),
         clock or virtual_clock(),
-        limits=limits or LIMITS,
-        share=share,
+        bounds=Bounds(limits or LIMITS, share),
         timeout=timeout,
-        ca_file=ca_file,
+        trust=Trust(ca_file, environ) if ca_file else None,
+        proxy=None if transport else Proxies(environ).proxy_for(base_url),
         transport=transport,
     )
+    client.configure(client.key, client.bounds, timeout)
     try:
         yield Asker(client)
     finally:

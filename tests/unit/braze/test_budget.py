@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ SILENT = RateLimitHeaders()
 def make(limit: int = 50, share: float = 0.8, *, ahead: float = 0.0, seed: int = 0) -> Budget:
     """A budget on the virtual clock; `ahead` shifts this machine's wall clock."""
     clock = virtual_clock(seed, ahead)
-    return Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+    return Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
 
 
 def now() -> float:
@@ -51,8 +52,7 @@ async def answered(
     budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False
 ) -> None:
     """A request that is answered at once."""
-    await budget.acquire()
-    budget.release(headers, refused=refused)
+    budget.release(await budget.acquire(), headers, refused=refused)
 
 
 async def starts(
@@ -62,10 +62,10 @@ async def starts(
     found = []
 
     async def request() -> None:
-        await budget.acquire()
+        slot = await budget.acquire()
         found.append(now())
         await asyncio.sleep(seconds)
-        budget.release(answer())
+        budget.release(slot, answer())
 
     await asyncio.gather(*(request() for _ in range(number)))
     return found
@@ -73,8 +73,7 @@ async def starts(
 
 async def next_start(budget: Budget) -> float:
     """When the next request may start."""
-    await budget.acquire()
-    budget.forgo()
+    budget.forgo(await budget.acquire())
     return now()
 
 
@@ -157,8 +156,9 @@ def test_acquire_tells_how_long_it_took() -> None:
     async def main() -> tuple[float, float]:
         budget = make(1, 1.0)
         first = await budget.acquire()
-        budget.release(SILENT)
-        return first, await budget.acquire()
+        budget.release(first, SILENT)
+        second = await budget.acquire()
+        return first.waited, second.waited
 
     assert run(main()) == (0, SPENT_FOR)
 
@@ -231,10 +231,10 @@ def test_an_answer_that_comes_late_does_not_raise_what_remains() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(40, resets_in=20))
-        await budget.acquire()
-        await budget.acquire()
-        budget.release(said(10, resets_in=20))
-        budget.release(said(35, resets_in=20))
+        one = await budget.acquire()
+        two = await budget.acquire()
+        budget.release(one, said(10, resets_in=20))
+        budget.release(two, said(35, resets_in=20))
         return await next_start(budget)
 
     assert seconds_of(main) == 20
@@ -246,9 +246,9 @@ def test_a_new_window_makes_room() -> None:
     async def main() -> tuple[float, float]:
         budget = make()
         await answered(budget, said(5, resets_in=20))
-        await budget.acquire()
+        slot = await budget.acquire()
         began = now()
-        budget.release(said(49, resets_in=60))
+        budget.release(slot, said(49, resets_in=60))
         return began, await next_start(budget)
 
     assert run(main()) == (20, 20)
@@ -260,9 +260,9 @@ def test_a_window_may_begin_before_the_former_one_was_to_end() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(11, resets_in=40))
-        await budget.acquire()
+        slot = await budget.acquire()
         await asyncio.sleep(5)
-        budget.release(said(45, resets_in=60))
+        budget.release(slot, said(45, resets_in=60))
         await budget.acquire()
         return await next_start(budget)
 
@@ -276,10 +276,10 @@ def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(12, resets_in=40))
-        await budget.acquire()
-        await budget.acquire()
-        budget.release(said(10, resets_in=40))
-        budget.release(said(30, resets_in=40 + jitter))
+        one = await budget.acquire()
+        two = await budget.acquire()
+        budget.release(one, said(10, resets_in=40))
+        budget.release(two, said(30, resets_in=40 + jitter))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(40)
@@ -447,10 +447,9 @@ def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
     async def main() -> float:
         budget = make(1000, 1.0)
         await answered(budget)
-        for _ in range(10):
-            await budget.acquire()
-        for _ in range(10):
-            budget.release(SILENT, refused=True)
+        slots = [await budget.acquire() for _ in range(10)]
+        for slot in slots:
+            budget.release(slot, SILENT, refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) <= FIRST_BACKOFF
@@ -461,10 +460,10 @@ def test_a_refusal_holds_back_those_who_wait_already() -> None:
 
     async def main() -> float:
         budget = make(1, 1.0)
-        await budget.acquire()
+        slot = await budget.acquire()
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(1)
-        budget.release(said(None, None, resets_in=None, retry_after=500), refused=True)
+        budget.release(slot, said(None, None, resets_in=None, retry_after=500), refused=True)
         return await waiting
 
     assert seconds_of(main) == 501
@@ -481,10 +480,10 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
         order = []
 
         async def request(number: int) -> None:
-            await budget.acquire()
+            slot = await budget.acquire()
             order.append(number)
             await asyncio.sleep(number % 3)
-            budget.release(SILENT)
+            budget.release(slot, SILENT)
 
         await asyncio.gather(*(request(number) for number in range(9)))
         return order
@@ -502,9 +501,9 @@ def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
         served = []
 
         async def request(number: int) -> None:
-            await budget.acquire()
+            slot = await budget.acquire()
             served.append(number)
-            budget.release(SILENT)
+            budget.release(slot, SILENT)
 
         tasks = [asyncio.create_task(request(number)) for number in range(3)]
         await asyncio.sleep(5)
@@ -541,10 +540,10 @@ def test_a_slot_that_is_not_used_is_free_at_once() -> None:
     async def main() -> tuple[float, int]:
         budget = make(1, 1.0)
         await answered(budget)
-        await budget.acquire()
+        slot = await budget.acquire()
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
-        budget.forgo()
+        budget.forgo(slot)
         return await waiting, budget.under_way
 
     assert run(main()) == (SPENT_FOR + 2, 0)
@@ -556,9 +555,9 @@ def test_the_delay_tells_what_a_start_would_wait_for() -> None:
     async def main() -> list[float]:
         budget = make(1, 1.0)
         delays = [budget.delay()]
-        await budget.acquire()
+        slot = await budget.acquire()
         delays.append(budget.delay())
-        budget.release(SILENT)
+        budget.release(slot, SILENT)
         delays.append(budget.delay())
         await asyncio.sleep(20)
         return [*delays, budget.delay()]
@@ -580,3 +579,151 @@ def test_what_is_used_is_a_share_of_the_slots() -> None:
         return shares
 
     assert run(main()) == [0, 0.5, 0.25]
+
+
+# The newest answer
+
+
+def test_a_newer_answer_counts_even_if_its_reset_is_earlier() -> None:
+    """Braze's window is not fixed: the reset can move in either direction."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(12, resets_in=60))
+        await asyncio.sleep(1)
+        await answered(budget, said(10, resets_in=5))
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(6)
+
+
+@pytest.mark.parametrize("resets_in", [5, 60, 300])
+def test_a_newer_answer_counts_even_if_more_remains(resets_in: float) -> None:
+    """A bucket that leaks has more room from answer to answer."""
+
+    async def main() -> float:
+        budget = make()
+        first = await budget.acquire()
+        budget.release(first, said(11, resets_in=60))
+        await answered(budget, said(30, resets_in=resets_in))
+        slots = [await budget.acquire() for _ in range(10)]
+        return now() + len(slots)
+
+    assert seconds_of(main) == 10
+
+
+def test_of_requests_under_way_together_every_answer_counts() -> None:
+    """Which of them the server answered first is not known: the strictest bound holds, until the
+    answer to a request that started after all of them."""
+
+    async def main() -> tuple[float, float]:
+        budget = make()
+        await answered(budget)
+        one, two = await budget.acquire(), await budget.acquire()
+        budget.release(two, said(12, resets_in=40))
+        three = await budget.acquire()
+        budget.release(one, said(30, resets_in=50))
+        await budget.acquire()
+        held = budget.delay()
+        budget.release(three, said(25, resets_in=50))
+        return held, budget.delay()
+
+    assert run(main()) == (40, 0)
+
+
+def test_an_answer_that_overtakes_another_brings_no_room() -> None:
+    """The first request's answer comes last and says what was true before the others."""
+
+    async def main() -> list[float]:
+        budget = make()
+        await answered(budget)
+        slots = [await budget.acquire() for _ in range(5)]
+        for number, slot in reversed([*enumerate(slots)]):
+            budget.release(slot, said(15 - number - 1, resets_in=20))
+        return await starts(budget, 1, lambda: SILENT)
+
+    assert run(main()) == [20]
+
+
+# The server's clock
+
+
+@pytest.mark.parametrize("off", [-30 * 86_400, -7200, 7200, 30 * 86_400])
+def test_a_date_that_is_far_off_does_not_move_the_reset(off: float) -> None:
+    """Neither frees what the reset holds back, nor holds it back for an hour."""
+
+    async def main() -> float:
+        budget = make()
+        headers = replace(said(0, resets_in=25), date=EPOCH + off)
+        await answered(budget, headers)
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(25)
+
+
+def test_if_neither_clock_fits_a_window_is_waited_for() -> None:
+    """The documented window is a minute."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, replace(said(0, resets_in=7000), date=EPOCH + 90_000))
+        return await next_start(budget)
+
+    assert seconds_of(main) == WINDOW
+
+
+# Another key
+
+
+def test_what_another_budget_spent_is_counted_once() -> None:
+    """Under way or ended, whichever budget it was taken from, and however often it is looked at."""
+
+    async def main() -> list[float]:
+        old, new = make(5, 0.8), make(5, 0.8)
+        await answered(old)
+        running = await old.acquire()
+        for _ in range(3):
+            new.remember(old)
+        old.remember(new)
+        await answered(new)
+        await asyncio.sleep(10)
+        old.release(running, SILENT)
+        found = await starts(new, 3, lambda: SILENT)
+        return [*found, old.used]
+
+    assert run(main()) == pytest.approx([10, SPENT_FOR, SPENT_FOR, 0.25])
+
+
+def test_a_budget_that_waits_for_a_request_of_another_one_sees_its_end() -> None:
+    """Its end wakes nobody there."""
+
+    async def main() -> float:
+        old, new = make(1, 1.0), make(1, 1.0)
+        running = await old.acquire()
+        new.remember(old)
+        waiting = asyncio.create_task(next_start(new))
+        await asyncio.sleep(10)
+        old.release(running, SILENT)
+        return await waiting
+
+    assert seconds_of(main) == pytest.approx(10 + SPENT_FOR, abs=1.1)
+
+
+def test_who_does_not_want_a_slot_any_more_leaves_the_line() -> None:
+    """At once when woken, also from the middle of it; the others keep their order."""
+
+    async def main() -> tuple[list[object], float]:
+        budget, wanted = make(1, 1.0), [True]
+        await answered(budget)
+        first = asyncio.create_task(budget.acquire())
+        second = asyncio.create_task(budget.acquire_while(lambda: wanted[0]))
+        third = asyncio.create_task(budget.acquire())
+        await asyncio.sleep(1)
+        wanted[0] = False
+        budget.wake()
+        gone, left = await second, now()
+        budget.forgo(await first)
+        budget.forgo(await third)
+        return [gone, left], now()
+
+    assert run(main()) == ([None, 1], SPENT_FOR)

@@ -1,6 +1,7 @@
 """Whatever comes, the budget is never exceeded: random requests in virtual time."""
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,14 +65,14 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     if request.answer == "impatient":
         try:
             async with asyncio.timeout(request.lasts):
-                await budget.acquire()
+                slot = await budget.acquire()
         except TimeoutError:
             return
     else:
-        await budget.acquire()
+        slot = await budget.acquire()
     record.turns.append(number)
     if request.answer in ("forgone", "impatient"):
-        budget.forgo()
+        budget.forgo(slot)
         return
     began = asyncio.get_running_loop().time()
     lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts
@@ -85,12 +86,12 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     except TimeoutError:
         pass
     finally:
-        budget.release(headers, refused=request.answer == "refused")
+        budget.release(slot, headers, refused=request.answer == "refused")
 
 
 async def _live(limit: int, share: float, requests: list[Request]) -> Record:
     clock = virtual_clock(len(requests))
-    budget = Budget(limit, share, monotonic=clock.monotonic, wall=clock.wall, rng=clock.rng)
+    budget = Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
     record = Record(budget=budget)
     tasks = []
     for number, request in enumerate(requests):
@@ -142,9 +143,78 @@ def test_after_all_that_the_whole_budget_is_there_again(
         began = asyncio.get_running_loop().time()
         waits = []
         for _ in range(budget.slots):
-            await budget.acquire()
+            slot = await budget.acquire()
             waits.append(asyncio.get_running_loop().time() - began)
-            budget.release(RateLimitHeaders())
+            budget.release(slot, RateLimitHeaders())
         return waits
 
     assert set(run(main())) == {0.0}
+
+
+@dataclass
+class Window:
+    """A server that counts requests in fixed windows, as documented; nobody else uses it."""
+
+    limit: int
+    phase: float
+    """Seconds from the beginning to the first reset."""
+    spent: int
+    """By an earlier process, in the first window."""
+    lowest: list[int] = field(default_factory=list)
+    """What remained after each request."""
+    _number: int = 0
+
+    def count(self) -> RateLimitHeaders:
+        """A request reaches the server; what it says."""
+        now = asyncio.get_running_loop().time()
+        number = int((now - self.phase + WINDOW) // WINDOW)
+        if number != self._number:
+            self._number, self.spent = number, 0
+        self.spent += 1
+        remaining = self.limit - self.spent
+        self.lowest.append(remaining)
+        reset = math.ceil(EPOCH + self.phase + number * WINDOW)
+        return RateLimitHeaders(self.limit, max(0, remaining), reset, None, math.floor(EPOCH + now))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 20),
+    st.sampled_from([0.5, 0.8]),
+    st.integers(0, 20),
+    st.floats(0.5, WINDOW),
+    st.lists(st.tuples(st.floats(0, 5), st.floats(0, 8), st.floats(0, 8)), max_size=40),
+)
+def test_the_part_of_others_is_never_touched(
+    limit: int, share: float, spent: int, phase: float, requests: list[tuple[float, float, float]]
+) -> None:
+    """Whatever an earlier process has spent, and in whatever order answers come.
+
+    Of a request the parts are: seconds since the former one was asked for, seconds until it
+    reaches the server, seconds until its answer comes.
+    """
+    kept = limit - allowed(limit, share)
+    before = min(spent, limit - kept)
+
+    async def main() -> list[int]:
+        clock = virtual_clock()
+        server = Window(limit, phase, before)
+        budget = Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
+
+        async def act(way: float, back: float) -> None:
+            slot = await budget.acquire()
+            await asyncio.sleep(way)
+            headers = server.count()
+            await asyncio.sleep(back)
+            budget.release(slot, headers)
+
+        tasks = []
+        for after, way, back in requests:
+            await asyncio.sleep(after)
+            tasks.append(asyncio.create_task(act(way, back)))
+        await asyncio.gather(*tasks)
+        return server.lowest
+
+    lowest = run(main())
+    # The first request has to be made to learn what is left.
+    assert all(remaining >= kept for remaining in lowest[1:])

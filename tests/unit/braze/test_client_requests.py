@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -12,7 +14,8 @@ import respx
 
 from cdi_exporter import __version__
 from cdi_exporter.braze.answers import Endpoint
-from cdi_exporter.braze.client import MOST_BYTES, TRIES
+from cdi_exporter.braze.client import MOST_BYTES, MOST_ERROR_BYTES, TRIES
+from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
@@ -24,8 +27,8 @@ from cdi_exporter.errors import (
     Unauthorized,
     UnexpectedStatus,
 )
-from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, page
-from tests.virtual import EPOCH, run
+from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, now, page
+from tests.virtual import EPOCH, run, virtual_clock
 
 BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
 LINK = '</cdi/integrationsabc/job_sync_status?cursor=c2tpcDoxMA==>; rel="next"'
@@ -219,41 +222,119 @@ def test_each_status_has_its_error(
 )
 def test_a_403_names_the_permission(endpoint: Endpoint, permission: str) -> None:
     """So that its reader knows what to give the key."""
-    assert permission in str(refused(httpx.Response(403), endpoint)[0])
+    assert permission in str(refused(httpx.Response(403, content=ERROR), endpoint)[0])
 
 
-BAD_BODIES = {
-    "html": ({"content-type": "text/html"}, b"<html>Bad gateway</html>"),
-    "not gzip": ({"content-encoding": "gzip"}, b"<html>not compressed</html>"),
+ERROR = b'{"message": "no", "errors": []}'
+"""An error as Braze documents it."""
+
+GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
+    "a web page": ({"content-type": "text/html"}, b"<html>Please sign in</html>"),
+    "a web page of no type": ({}, b"\r\n<!doctype html><p>Please sign in"),
+    "a web page that says it is JSON": ({"content-type": "application/json"}, b"<html>"),
+    "no body": ({}, b""),
+    "text": ({"content-type": "text/plain"}, b"RBAC: access denied"),
+    "a JSON text": ({"content-type": "application/json"}, b'"forbidden"'),
+    "a JSON list": ({}, b'[{"message": "no"}]'),
+    "JSON of somebody else": ({}, b'{"error": {"code": 403, "status": "PERMISSION_DENIED"}}'),
+    "a message that is no text": ({}, b'{"message": {"en": "no"}}'),
+    "an error cut short": ({}, b'{"message": "n'),
+    "not gzip": ({"content-encoding": "gzip"}, b'{"message": "no"}'),
     "not text": ({}, b"\xff\xfe\xfd" * 100),
-    "too large": ({}, b" " * (MOST_BYTES + 1)),
+    "too large": ({}, b'{"message": "' + b" " * MOST_ERROR_BYTES + b'"}'),
+    "nested too deep": ({}, b"[" * 50_000),
 }
+"""What something between the exporter and Braze may answer with any status."""
 
 
-@pytest.mark.parametrize("body", BAD_BODIES)
-@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (429, RateLimited)])
-def test_a_status_counts_whatever_its_body(body: str, status: int, kind: type[ApiError]) -> None:
-    """A proxy's page, or one that cannot be read, hides no status."""
-    headers, content = BAD_BODIES[body]
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+@pytest.mark.parametrize("answer", GATEWAYS)
+def test_a_status_that_is_not_from_braze_says_nothing_of_the_key(answer: str, status: int) -> None:
+    """It counts under its status, and means that the answer is not valid."""
+    headers, content = GATEWAYS[answer]
     error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
-    assert type(error) is kind
+    assert type(error) is InvalidResponse
+    assert (error.reason, error.code, error.retryable) == ("invalid_response", str(status), False)
     assert made == 1
+    assert braze.codes() == {str(status): 1}
+    assert re.match(
+        f"{status}: (something other than Braze answered|a web page came in place of Braze's "
+        "answer); check the endpoint, and the proxies and firewalls on the way to it",
+        str(error),
+    )
+    assert error.web_page == ("web page" in answer)
+
+
+@pytest.mark.parametrize("answer", GATEWAYS)
+def test_a_server_error_is_one_whatever_its_body(answer: str) -> None:
+    """Braze's own 5xx need not be documented: it is tried again."""
+    headers, content = GATEWAYS[answer]
+    error, _, _ = refused(httpx.Response(503, headers=headers, stream=Body([content])))
+    assert (type(error), error.reason, error.code) == (ServerError, "server_error", "503")
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 206, 302, 304, 407, 451])
+def test_a_status_that_is_not_documented_is_none_of_brazes(status: int) -> None:
+    """Whatever its body says."""
+    error, braze, _ = refused(httpx.Response(status, content=ERROR if status != 204 else b""))
+    assert (type(error), error.reason, error.code) == (UnexpectedStatus, "other", str(status))
     assert braze.codes() == {str(status): 1}
 
 
-def test_a_429_is_obeyed_whatever_its_body() -> None:
-    """A body that never ends does not hide Retry-After from the budget."""
+@pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
+def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
+    """A captive portal answers so."""
+    error, braze, _ = refused(httpx.Response(200, content=content))
+    assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
+    assert str(error).startswith("the answer is not JSON but a web page; check")
+    assert braze.codes() == {"invalid_response": 1}
+
+
+@pytest.mark.parametrize("content", [ERROR, b""])
+def test_a_429_is_obeyed_whoever_sent_it(content: bytes) -> None:
+    """Also by a gateway, whose other headers mean nothing."""
 
     async def main() -> float:
-        async def answer(request: httpx.Request) -> httpx.Response:
-            return httpx.Response(429, headers={"retry-after": "77"}, stream=Body([b"x"] * 99, 1))
-
-        async with asker(Server(answer)) as braze:
-            with pytest.raises(RateLimited):
+        headers = {"retry-after": "77", "x-ratelimit-remaining": "0", "x-ratelimit-limit": "1"}
+        headers["x-ratelimit-reset"] = str(EPOCH + 3000)
+        if content:
+            headers = {"retry-after": "77"}
+        async with asker(Server(httpx.Response(429, headers=headers, content=content))) as braze:
+            with pytest.raises(ApiError):
                 await braze.history()
             return braze.client.budgets[Endpoint.HISTORY].delay()
 
     assert run(main()) == 77
+
+
+def test_a_429_whose_body_never_ends_is_obeyed() -> None:
+    """The status and Retry-After came: the rest is not waited for long."""
+
+    async def main() -> tuple[float, float]:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(429, headers={"retry-after": "77"}, stream=Body([b"x"] * 99, 1))
+
+        async with asker(Server(answer)) as braze:
+            with pytest.raises(InvalidResponse):
+                await braze.history()
+            return braze.client.budgets[Endpoint.HISTORY].delay(), now()
+
+    assert run(main()) == (77, 2)
+
+
+def test_limits_that_a_gateway_names_are_not_brazes() -> None:
+    """They neither hold back requests nor show in the metrics."""
+
+    async def main() -> tuple[float, object]:
+        headers = {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
+        headers["x-ratelimit-reset"] = str(EPOCH + 3000)
+        async with asker(Server(httpx.Response(403, headers=headers))) as braze:
+            with pytest.raises(InvalidResponse):
+                await braze.history()
+            budget = braze.client.budgets[Endpoint.HISTORY]
+            return budget.delay(), budget.last.limit
+
+    assert run(main()) == (0, None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -422,17 +503,82 @@ def test_items_that_cannot_be_read_are_counted() -> None:
 
 
 @pytest.mark.parametrize("ahead", [-3600, -30, 0, 30, 3600])
-def test_the_difference_to_the_servers_clock_is_known(ahead: int) -> None:
-    """The last Date header tells it, whatever the status."""
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_the_difference_to_the_servers_clock_is_known(ahead: int, status: int) -> None:
+    """The Date of the first answer shows it, also of an error that Braze documents."""
+    assert skew((status, page().content, {"date": _http_date(EPOCH + ahead)})) == ahead
+
+
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+def skew(*answers: Answer) -> float:
+    """The difference to the server's clock after some answers, each to one request."""
 
     async def main() -> float:
-        date = httpx.Response(404, headers={"date": _http_date(EPOCH + ahead)})
-        async with asker(Server(date)) as braze:
-            with pytest.raises(NotFound):
-                await braze.history()
+        several = [httpx.Response(s, content=c, headers=h) for s, c, h in answers]
+        clock = virtual_clock()
+        still = Clock(lambda: EPOCH, clock.monotonic, clock.sleep, clock.rng)
+        async with asker(Server(*several), clock=still) as braze:
+            for _ in several:
+                with suppress(ApiError):
+                    await braze.history()
             return braze.client.skew
 
-    assert run(main()) == ahead
+    return run(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (502, b"<html>Bad gateway</html>", {}),
+        (502, b"", {}),
+        (403, b"<html>", {}),
+        (200, b"<html>", {}),
+        (200, b"{}", {}),
+        (302, ERROR, {}),
+        (200, page().content, {"age": "0"}),
+        (200, page().content, {"age": "3600"}),
+        (404, ERROR, {"age": "12"}),
+    ],
+)
+def test_the_date_of_an_answer_that_is_not_brazes_or_not_new_is_not_believed(
+    answer: Answer,
+) -> None:
+    """However often it comes: a gateway has a clock of its own, and a cache keeps old dates."""
+    status, content, headers = answer
+    dated = (status, content, {**headers, "date": _http_date(EPOCH + 30 * 86_400)})
+    assert skew(*[dated] * 5) == 0
+
+
+GOOD = page().content
+
+
+def dated(*seconds: float) -> list[Answer]:
+    return [(200, GOOD, {"date": _http_date(EPOCH + ahead)}) for ahead in seconds]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "believed"),
+    [
+        ([0, 3600], 0),
+        ([0, 3600, 3600], 0),
+        ([0, 3600, 3600, 3600], 3600),
+        ([0, 3600, 3605, 3610], 3610),
+        ([0, 3600, -3600, 3600, -3600, 3600], 0),
+        ([0, 3600, 3600, 0, 3600, 3600, 0], 0),
+        ([2_592_000], 0),
+        ([2_592_000] * 2 + [0], 0),
+        ([2_592_000] * 3, 2_592_000),
+        ([-3600, -3590, -3580], -3580),
+        ([0, 20, 40, 60, 80], 80),
+    ],
+)
+def test_a_jump_of_the_servers_clock_is_believed_once_several_answers_agree(
+    seconds: list[float], believed: float
+) -> None:
+    """A single odd Date changes nothing; a slow drift is followed."""
+    assert skew(*dated(*seconds)) == believed
 
 
 def _http_date(seconds: float) -> str:

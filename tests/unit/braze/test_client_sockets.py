@@ -148,11 +148,11 @@ def test_an_answer_that_is_cut_short_once() -> None:
     assert over_tcp(speak) == ("1", {"connect_error": 2, "200": 1})
 
 
-def test_an_error_that_is_cut_short_is_that_error() -> None:
-    """The status came whole; the rest is not needed."""
+def test_an_error_that_is_cut_short_keeps_its_status() -> None:
+    """The status came whole; that it is Braze's did not."""
     answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"
     result, codes = over_tcp(answering(answer))
-    assert result.startswith("NotFound: 404")
+    assert result.startswith("InvalidResponse: 404: something other than Braze answered")
     assert codes == {"404": 1}
 
 

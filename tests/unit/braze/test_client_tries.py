@@ -8,7 +8,9 @@ import pytest
 
 from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import SPENT_FOR
-from cdi_exporter.braze.client import FIRST_BACKOFF, MOST_AT_ONCE, TRIES
+from cdi_exporter.braze.client import FIRST_BACKOFF, TRIES
+from cdi_exporter.braze.shared import MOST_AT_ONCE, Bounds
+from cdi_exporter.config import inline_key
 from cdi_exporter.errors import (
     ApiError,
     ConnectionFailed,
@@ -388,7 +390,7 @@ def test_settings_may_change_and_what_was_spent_stays() -> None:
         async with asker(server, limits=dict.fromkeys(Endpoint, 10), share=1.0) as braze:
             await asyncio.gather(*(braze.history() for _ in range(3)))
             limits = dict.fromkeys(Endpoint, 8)
-            braze.client.configure(lambda: "another", limits=limits, share=0.5, timeout=5)
+            braze.client.configure(inline_key("another"), Bounds(limits, 0.5), 5)
             await asyncio.gather(*(braze.history() for _ in range(2)))
         return server.times, [request.headers["authorization"] for request in server.requests]
 
@@ -402,7 +404,7 @@ def test_a_new_timeout_holds_for_the_next_request() -> None:
 
     async def main() -> None:
         async with asker(Server(page(), seconds=20), timeout=10) as braze:
-            braze.client.configure(lambda: KEY, limits=LIMITS, share=0.8, timeout=30)
+            braze.client.configure(inline_key(KEY), Bounds(LIMITS, 0.8), 30)
             await braze.history()
 
     run(main())
@@ -462,4 +464,4 @@ def test_a_client_that_has_retired_refuses() -> None:
                 await braze.history()
             return str(caught.value), len(server.times)
 
-    assert run(main()) == ("no request: the configuration has changed meanwhile", 0)
+    assert run(main()) == ("request cancelled: configuration reloaded", 0)

@@ -105,8 +105,10 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_an_endless_file() -> None:
-    """A device that never ends is not read to its end."""
-    assert str(rejection(Path("/dev/zero"))) == ("/dev/zero: is too large; expected at most 10 MiB")
+    """A device that never ends, or a pipe that nobody writes to, is not read."""
+    assert str(rejection(Path("/dev/zero"))) == (
+        "/dev/zero: cannot be read (not a plain file); expected a YAML file"
+    )
 
 
 def test_an_impossible_file_name() -> None:

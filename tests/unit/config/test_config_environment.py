@@ -84,8 +84,8 @@ def test_nothing_is_set() -> None:
         (
             {"BRAZE_REST_ENDPOINT": "https://x:canary@rest.iad-03.braze.com"},
             (
-                "BRAZE_REST_ENDPOINT: holds credentials; expected the REST endpoint alone, such as "
-                "rest.iad-03.braze.com"
+                'BRAZE_REST_ENDPOINT: "https://…@rest.iad-03.braze.com" holds credentials; '
+                "expected the REST endpoint alone, such as rest.iad-03.braze.com"
             ),
         ),
         (
@@ -100,7 +100,14 @@ def test_nothing_is_set() -> None:
             "BRAZE_API_KEY: set together with BRAZE_API_KEY_FILE; expected one of the two",
         ),
         (
-            {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "/canary-5f0c9d7e1a10"},
+            {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "/run/secrets/api-key"},
+            (
+                'BRAZE_API_KEY_FILE: the file "/run/secrets/api-key" cannot be read (no such file '
+                "or directory); expected a file that holds the key"
+            ),
+        ),
+        (
+            {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "11111111-2222-3333-4444-555555555555"},
             (
                 "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected "
                 "a file that holds the key"
@@ -108,11 +115,11 @@ def test_nothing_is_set() -> None:
         ),
         (
             {"BRAZE_WORKSPACE": "a\nb"},
-            "BRAZE_WORKSPACE: holds control characters; expected text",
+            'BRAZE_WORKSPACE: "a\\nb" holds control characters; expected text',
         ),
         (
             {"BRAZE_WORKSPACE": "a\udcffb"},
-            "BRAZE_WORKSPACE: holds control characters; expected text",
+            'BRAZE_WORKSPACE: "a\\udcffb" holds control characters; expected text',
         ),
         (
             {"BRAZE_INTEGRATION_IDS": "a,.."},

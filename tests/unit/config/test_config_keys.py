@@ -110,3 +110,62 @@ def test_a_source_is_known_by_its_file(path: Path) -> None:
     assert hash(source) == hash(same)
     assert source != inline_key("old")
     assert str(path) not in repr(source)
+
+
+MARKED = {
+    "UTF-8": b"\xef\xbb\xbfnew\r\n",
+    "UTF-16, little end first": "\ufeffnew\r\n".encode("utf-16-le"),
+    "UTF-16, big end first": "\ufeffnew\n".encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("form", MARKED)
+def test_a_byte_order_mark_is_no_part_of_a_key(form: str, path: Path) -> None:
+    """Editors on Windows write one, at the start as in a rotation."""
+    source = FileKey(str(path))
+    path.write_bytes(MARKED[form])
+    assert current(source) == "new"
+    assert source.problem is None
+    assert current(FileKey(str(path))) == "new"
+
+
+def test_a_byte_order_mark_in_the_environment_is_no_part_of_a_key() -> None:
+    """Nor in text of any other origin."""
+    assert inline_key("\ufeffkey").read().reveal() == "key"
+
+
+def test_what_is_wrong_with_a_rotated_key_is_known_while_the_old_one_works(path: Path) -> None:
+    """Each problem names the file and shows nothing of what is in it."""
+    source = FileKey(str(path))
+    assert source.problem is None
+    problems = {
+        b"": "is empty",
+        b"canary key": "holds spaces",
+        b"\xff\xfecanary\xd8": "is not text",
+        b"\xef\xbb\xbf": "is empty",
+        b"c" * 5000: "is longer than 4096 characters",
+        b"\xff\xfe": "is empty",
+    }
+    for content, problem in problems.items():
+        path.write_bytes(content)
+        assert current(source) == "old"
+        assert str(path) in str(source.problem)
+        assert problem in str(source.problem)
+        assert "canary" not in str(source.problem)
+    path.unlink()
+    assert current(source) == "old"
+    assert source.problem == (
+        f'the file "{path}" cannot be read (no such file or directory); expected a file that '
+        "holds the key"
+    )
+    path.write_text("new")
+    assert current(source) == "new"
+    assert source.problem is None
+
+
+def test_a_path_in_the_form_of_a_key_is_not_shown() -> None:
+    """The key itself was written where its file belongs."""
+    key = "0f9b1c3e-55aa-4c1e-9d57-0123456789ab"
+    with pytest.raises(KeyMistake) as caught:
+        FileKey(key)
+    assert key not in str(caught.value)

@@ -25,7 +25,8 @@ from cdi_exporter.config.schema import SECTIONS
 from cdi_exporter.errors import ConfigError
 
 KEYS = sorted({key for _, section in SECTIONS for key in section.model_fields})
-CANARY = "canary-5f0c9d7e1a10"
+CANARY = "ca9a81e5-5f0c-4d7e-8a10-5f0c9d7e1a10"
+"""In the form of a key: paths and names of variables that are none are shown."""
 
 SCALARS = (
     st.none()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.web.security.files import Files
+from cdi_exporter.files import Files
 from cdi_exporter.web.security.headers import HEADERS
 from cdi_exporter.web.security.load import load
 from cdi_exporter.web.security.names import CURVES, UNVERIFIED, VERIFIED, VERSIONS

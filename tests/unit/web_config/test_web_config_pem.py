@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter.web.security.pem import as_file
+from cdi_exporter.pem import as_file
 
 
 def test_the_text_is_in_a_file_in_memory() -> None:

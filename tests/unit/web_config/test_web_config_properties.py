@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.web.security.files import Files
+from cdi_exporter.files import Files
 from cdi_exporter.web.security.headers import HEADERS
 from cdi_exporter.web.security.load import load
 from cdi_exporter.web.security.policy import Policy

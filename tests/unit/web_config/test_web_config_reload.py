@@ -1,5 +1,6 @@
 """The files are read again when they change; a broken change keeps what was in force."""
 
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ import structlog
 
 from cdi_exporter import logs
 from cdi_exporter.errors import ConfigError
+from cdi_exporter.files import Files
 from cdi_exporter.web.security import Security
-from cdi_exporter.web.security.files import Files
+from cdi_exporter.web.security.policy import Policy
 
 HEADERS = "http_server_config: {headers: {X-Frame-Options: deny}}\n"
 
@@ -30,6 +32,10 @@ class Watched:
         self.file, self.now = folder / "web.yml", 1000.0
         self.file.write_text(content)
         self.security = Security(str(self.file), lambda: self.now, lambda: self.now)
+
+    def policy(self) -> Policy:
+        """What is in force for a request that comes now."""
+        return asyncio.run(self.security.policy())
 
 
 @pytest.fixture
@@ -52,27 +58,27 @@ def test_a_wrong_file_is_no_start(tmp_path: Path) -> None:
 
 def test_nothing_is_read_twice_for_nothing(tls: Watched) -> None:
     """The same content is the same policy."""
-    first = tls.security.policy()
+    first = tls.policy()
     tls.file.write_bytes(tls.file.read_bytes())
-    assert tls.security.policy() is first
+    assert tls.policy() is first
 
 
 def test_a_broken_change_keeps_what_was_in_force(tmp_path: Path, log: io.StringIO) -> None:
     """It is told once, and the time of the last good file stays."""
     watched = Watched(tmp_path, HEADERS)
-    good = watched.security.policy()
+    good = watched.policy()
     watched.now = 2000.0
     watched.file.write_text("http_server_config: {headers: {X-Frame-Options: never}}\n")
-    assert [watched.security.policy() for _ in range(5)] == [good] * 5
+    assert [watched.policy() for _ in range(5)] == [good] * 5
     assert (watched.security.reload_successful, watched.security.reloaded) == (False, 1000.0)
     (line,) = log.getvalue().splitlines()
     assert "level=error" in line
     assert f"{watched.file}:1: http_server_config.headers.X-Frame-Options" in line
     watched.file.unlink()
-    assert watched.security.policy() is good
+    assert watched.policy() is good
     assert "no such file" in log.getvalue().splitlines()[-1]
     watched.file.write_text(HEADERS)
-    assert watched.security.policy().headers == good.headers
+    assert watched.policy().headers == good.headers
     assert (watched.security.reload_successful, watched.security.reloaded) == (True, 2000.0)
     assert "web configuration loaded" in log.getvalue().splitlines()[-1]
 
@@ -81,13 +87,13 @@ def test_a_new_certificate_is_a_new_context(
     tls: Watched, certificates: Path, tmp_path: Path, log: io.StringIO
 ) -> None:
     """The file itself has not changed; half of a change keeps the old pair."""
-    context = tls.security.policy().tls
+    context = tls.policy().tls
     (tmp_path / "tls.crt").write_bytes((certificates / "renewed.crt").read_bytes())
-    assert tls.security.policy().tls is context
+    assert tls.policy().tls is context
     assert not tls.security.reload_successful
     assert "does not match" in log.getvalue()
     use(certificates, tmp_path, "renewed", "renewed")
-    assert tls.security.policy().tls is not context
+    assert tls.policy().tls is not context
     assert tls.security.reload_successful
 
 
@@ -100,24 +106,24 @@ def test_a_swapped_link_is_a_change(tmp_path: Path, certificates: Path) -> None:
     watched = Watched(
         tmp_path, "tls_server_config: {cert_file: now/tls.crt, key_file: now/tls.key}\n"
     )
-    context = watched.security.policy().tls
+    context = watched.policy().tls
     (tmp_path / "next").symlink_to("renewed")
     (tmp_path / "next").rename(tmp_path / "now")
-    assert watched.security.policy().tls is not context
+    assert watched.policy().tls is not context
     assert watched.security.reload_successful
 
 
 def test_tls_is_switched_by_a_restart_alone(tls: Watched, tmp_path: Path, log: io.StringIO) -> None:
     """A file that would turn it off, or on, is rejected: clients would meet the other protocol."""
-    context = tls.security.policy().tls
+    context = tls.policy().tls
     tls.file.write_text(HEADERS)
-    assert tls.security.policy().tls is context
+    assert tls.policy().tls is context
     assert "TLS is switched off; that takes a restart" in log.getvalue()
     plain = tmp_path / "plain"
     plain.mkdir()
     watched = Watched(plain, HEADERS)
     watched.file.write_text("tls_server_config: {cert_file: ../tls.crt, key_file: ../tls.key}\n")
-    assert watched.security.policy().tls is None
+    assert watched.policy().tls is None
     assert watched.security.tls is None
     assert not watched.security.reload_successful
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cdi_exporter.errors import ConfigError
+from cdi_exporter.files import Files
 from cdi_exporter.web.security import ServerContext
-from cdi_exporter.web.security.files import Files
 from cdi_exporter.web.security.load import load
 
 AES128, AES256 = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"

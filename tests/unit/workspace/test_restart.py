@@ -316,7 +316,7 @@ async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
         return Settings(configs)
 
     rig_.exporter._load = load
-    rig_.exporter._transport = lambda _: DirectTransport(rig_.simulator)
+    rig_.exporter._clients._transport = lambda _: DirectTransport(rig_.simulator)
     await rig_.exporter.reload()
 
 

@@ -1,0 +1,144 @@
+"""What all workspaces with the same API key share: the budgets, the places, the server's clock.
+
+The key is Braze's only name for a workspace, so the budget is that of the key. When a key is
+replaced, what the old one has spent goes on to count: the new one is mostly of the same
+workspace in Braze, whose limit it is.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.budget import Budget, ServerClock
+from cdi_exporter.clock import Clock
+from cdi_exporter.config import Secret
+
+MOST_AT_ONCE = 10
+"""Requests of a workspace that may be under way together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a workspace's configuration allows: requests per minute by endpoint, and the share."""
+
+    limits: dict[Endpoint, int]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAt:
+    """A key, and the base URL that it is sent to."""
+
+    base_url: str
+    key: Secret
+
+
+class Shared:
+    """What the requests with one key share."""
+
+    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+        self.server_clock = ServerClock()
+        self.places = asyncio.Semaphore(MOST_AT_ONCE)
+        self.budgets = {
+            endpoint: Budget(
+                limit,
+                bounds.share,
+                monotonic=clock.monotonic,
+                server=lambda: clock.wall() + self.server_clock.ahead,
+                rng=clock.rng,
+            )
+            for endpoint, limit in bounds.limits.items()
+        }
+
+    def configure(self, several: Iterable[Bounds]) -> None:
+        """Keep to what each of the workspaces allows; what the budgets know stays."""
+        bounds = [*several]
+        for endpoint, budget in self.budgets.items():
+            budget.configured = min(each.limits[endpoint] for each in bounds)
+            budget.share = min(each.share for each in bounds)
+
+    def remember(self, other: "Shared") -> None:
+        """Count what was spent with another key."""
+        if other is self:
+            return
+        for endpoint, budget in self.budgets.items():
+            budget.remember(other.budgets[endpoint])
+
+    def wake(self) -> None:
+        """Let all who wait look whether they still want to."""
+        for budget in self.budgets.values():
+            budget.wake()
+
+    @property
+    def spent(self) -> bool:
+        """Whether requests of the last minute are to be remembered."""
+        return any(budget.spent() for budget in self.budgets.values())
+
+
+class Member(Protocol):
+    """A workspace's client, as far as it shares."""
+
+    bounds: Bounds
+    shared: Shared
+
+
+class Register:
+    """Which workspaces have which key, and so share what."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shared: dict[KeyAt, Shared] = {}
+        self._keys: dict[Member, KeyAt] = {}
+
+    def key_of(self, member: Member) -> KeyAt | None:
+        """The key with which a client was entered last."""
+        return self._keys.get(member)
+
+    def enter(self, member: Member, key_at: KeyAt) -> None:
+        """Give a client what those with its key share; it may have had another key before."""
+        before = self._keys.get(member)
+        if before != key_at:
+            self._move(member, before, key_at)
+        self._configure(key_at)
+
+    def leave(self, member: Member) -> None:
+        """A client is not used any more; what it spent is remembered for a minute."""
+        key_at = self._keys.pop(member, None)
+        if key_at is not None:
+            self._configure(key_at)
+
+    def _move(self, member: Member, before: KeyAt | None, key_at: KeyAt) -> None:
+        self._keys[member] = key_at
+        former = self._shared.get(before) if before else None
+        same_place = before is not None and before.base_url == key_at.base_url
+        replaced = former is not None and same_place and not self._members(before)
+        if before is not None and replaced and key_at not in self._shared:
+            # The usual rotation: the budget goes on under the new key.
+            self._shared[key_at] = self._shared.pop(before)
+            return
+        self._forget_spent()
+        shared = self._shared.get(key_at)
+        if shared is None:
+            shared = self._shared[key_at] = Shared(self._clock, member.bounds)
+        if former is not None and same_place:
+            shared.remember(former)
+        if before is not None:
+            self._configure(before)
+        member.shared = shared
+
+    def _members(self, key_at: KeyAt | None) -> list[Member]:
+        return [member for member, its in self._keys.items() if its == key_at]
+
+    def _configure(self, key_at: KeyAt) -> None:
+        members = self._members(key_at)
+        if members:
+            self._shared[key_at].configure(member.bounds for member in members)
+
+    def _forget_spent(self) -> None:
+        """Forget keys that nobody has and whose requests are more than a minute ago."""
+        held = set(self._keys.values())
+        for key_at in [*self._shared]:
+            if key_at not in held and not self._shared[key_at].spent:
+                del self._shared[key_at]

@@ -1,0 +1,42 @@
+"""The queue of history reads: what it does with the permits that it takes."""
+
+import asyncio
+
+import pytest
+
+from cdi_exporter.braze.answers import Endpoint
+from cdi_exporter.braze.turn import Turn
+from cdi_exporter.workspace.reads import Reads
+from cdi_exporter.workspace.tracked import Due
+from tests.unit.braze.asking import Asker, Server, asker, page
+from tests.virtual import run
+
+
+def reads_of(braze: Asker) -> Reads:
+    async def turn() -> Turn:
+        return await braze.client.turn(Endpoint.HISTORY, braze.traffic)
+
+    async def read(identifier: str, turn: Turn) -> None:
+        await braze.client.history(identifier, None, turn)
+
+    return Reads(turn, read)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_queue_that_is_closed_gives_back_every_permit(steps: int) -> None:
+    """Whenever that is: before a read has taken its first step, and while it is under way."""
+
+    async def main() -> bool:
+        async with asker(Server(page(), seconds=1)) as braze:
+            await braze.history()
+            reads = reads_of(braze)
+            for number in range(20):
+                reads.put(str(number), Due.CHANGE)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await reads.close()
+            await asyncio.sleep(0)
+            await asyncio.gather(*(braze.history() for _ in range(10)))
+            return braze.settled()
+
+    assert run(main())
