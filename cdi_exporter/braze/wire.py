@@ -29,6 +29,7 @@ from cdi_exporter.model import Integration, Run, Status
 _NO_OBJECT = "the answer is not a JSON object"
 _NO_SUCCESS = "the answer's message is not success"
 _NO_RESULTS = "the answer has no list of results"
+_LONG_CURSOR = "the answer's cursor is too long"
 
 _ROW_TIMES = ("sync_start_time", "sync_finish_time", "last_timestamp_synced")
 _ITEM_TIMES = ("last_updated_at", "last_job_start_time", "next_scheduled_run")
@@ -43,6 +44,17 @@ PAGE_SIZE = 10
 
 MOST_ROWS = 2**53
 """More rows than this are no number: a double, which Prometheus stores, counts no further."""
+
+MOST_ITEMS = 100
+"""Items of a page that are read: ten times as many as Braze documents. A page with more is not an
+answer of Braze, and what a page costs must be bounded."""
+
+LONGEST_TEXT = 200
+"""Characters kept of a name, a type or another text, each of which becomes a label value. Braze's
+names have a few dozen. A longer ID is not an ID: cut, it would be another one's."""
+
+LONGEST_CURSOR = 2_048
+"""Characters of a cursor, which is sent back as a part of a URL. Braze's have a dozen."""
 
 LONGEST_WORD = 64
 """Characters kept of a status that is not known here; the documented ones have up to 12."""
@@ -122,12 +134,14 @@ def next_cursor(link: str | None) -> str | None:
     """The decoded cursor of the `rel="next"` link, None where there is none.
 
     The URL around it is never used: Braze writes it relative and without the slash before
-    the integration's ID.
+    the integration's ID. Raises InvalidResponse if the cursor is too long.
     """
     for url, parameters in re.findall(r"<([^<>]*)>([^<]*)", link or ""):
         relation = re.search(r"""\brel\s*=\s*["']?([^"';,]*)""", parameters, re.IGNORECASE)
         cursor = re.search(r"[?&]cursor=([^&#]*)", url)
         if relation and "next" in relation[1].lower().split() and cursor and cursor[1]:
+            if len(cursor[1]) > LONGEST_CURSOR:
+                raise InvalidResponse(_LONG_CURSOR)
             return unquote(cursor[1])
     return None
 
@@ -141,11 +155,19 @@ def _results(document: object) -> list[object]:
     results = document.get("results")
     if not isinstance(results, list):
         raise InvalidResponse(_NO_RESULTS)
+    if len(results) > MOST_ITEMS:
+        message = f"the answer has {len(results)} items on one page; expected at most {MOST_ITEMS}"
+        raise InvalidResponse(message)
     return results
 
 
 def _integration_id(row: object) -> str | None:
-    return _text(row.get("integration_id")) if isinstance(row, dict) else None
+    """The ID; None if there is none, or if it would lead to another path of the API."""
+    identifier = row.get("integration_id") if isinstance(row, dict) else None
+    if not isinstance(identifier, str) or len(identifier) > LONGEST_TEXT:
+        return None
+    # As a segment of a path these stand for others; everything else is percent-encoded.
+    return None if identifier.strip() in (".", "..") else _text(identifier)
 
 
 def _integration(row: object) -> Integration | None:
@@ -202,11 +224,16 @@ def _row(row: object) -> _Row:
 
 
 def _text(value: object) -> str | None:
-    """The text as UTF-8 can carry it; half of a surrogate pair becomes a question mark."""
+    """The text as UTF-8 can carry it; half of a surrogate pair becomes a question mark.
+
+    A text that is too long is cut, and ends with an ellipsis then.
+    """
     if not isinstance(value, str):
         return None
-    text = value if value.isascii() else value.encode(errors="replace").decode()
-    return text.strip() or None
+    text = value.strip()
+    if len(text) > LONGEST_TEXT:
+        text = text[: LONGEST_TEXT - 1] + "…"
+    return (text if text.isascii() else text.encode(errors="replace").decode()) or None
 
 
 def _status(value: object) -> Status | None:

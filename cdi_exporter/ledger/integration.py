@@ -16,9 +16,9 @@ paging, order, repetition and interruption:
    others have overtaken; one that hangs behind whole pages of finished runs is not known.
    A run that is known as under way is remembered until it is seen finished, leaves the
    history, or is `ABANDONED_AFTER` old.
-5. Memory is bounded: `KEPT_RUNS` finished runs, the runs under way, and at most
-   `MOST_PAGES` pages of a chain. `floor` stands for all that is older: runs that started
-   at or before it are accounted for.
+5. Memory is bounded: `KEPT_RUNS` finished runs, `MOST_UNDER_WAY` runs under way, and at most
+   `MOST_PAGES` pages and `MOST_ROWS` rows of a chain. `floor` stands for all that is older: runs
+   that started at or before it are accounted for.
 """
 
 import math
@@ -47,6 +47,15 @@ KEPT_RUNS = 24
 """Finished runs kept: more than two pages, and enough for the typical values."""
 
 MOST_PAGES = 200
+"""Pages of a chain: 2,000 runs, a week of runs every 5 minutes. A longer one is cut, as a gap."""
+
+MOST_ROWS = 10 * MOST_PAGES
+"""Rows of a chain, however many are on a page."""
+
+MOST_UNDER_WAY = 100
+"""Runs under way that are remembered. Braze refuses to start one while another is in progress, so
+that a few, which hang, are usual. The oldest of more are given up, each as a gap."""
+
 ABANDONED_AFTER = 7 * 86_400.0
 """Seconds after which a run that is still marked as running is given up."""
 
@@ -253,12 +262,14 @@ class IntegrationLedger:
     def _search(self, chain: Chain, page: HistoryPage) -> None:
         """At the first sight read on while pages show runs that others have overtaken."""
         overtaken = any(not run.finished for run in page.runs[1 if chain.pages == 1 else 0 :])
-        more = overtaken and chain.cursor is not None and chain.pages < MOST_PAGES
+        room = chain.pages < MOST_PAGES and len(self.under_way) < MOST_UNDER_WAY
+        more = overtaken and chain.cursor is not None and room
         self.chase = chain if more else None
 
     def _advance(self, chain: Chain, page: HistoryPage, now: float) -> list[Run]:
         """Go on with a chain that `page` was just added to."""
-        ended, cut = chain.cursor is None, chain.pages >= MOST_PAGES
+        ended = chain.cursor is None
+        cut = chain.pages >= MOST_PAGES or len(chain.rows) >= MOST_ROWS
         connected = self._connects(page)
         if not (connected or ended or cut):
             self.chain = chain
@@ -283,7 +294,12 @@ class IntegrationLedger:
         )
 
     def _is_whole(self, chain: Chain) -> bool:
-        """Whether a chain that reached the end of the history misses nothing."""
+        """Whether a chain that reached the end of the history misses nothing.
+
+        The known runs may be rows that could not be identified.
+        """
+        if chain.blind:
+            return True
         known = self._accounted
         if not known:
             return self.floor == -math.inf or self._first_seen == math.inf
@@ -376,6 +392,8 @@ class IntegrationLedger:
 
     def _prune(self) -> None:
         """Keep the newest runs, and those that one under way could be taken for."""
+        if len(self.under_way) > MOST_UNDER_WAY:
+            self._give_up(sorted(self.under_way, key=place)[:-MOST_UNDER_WAY])
         self.runs.sort(key=lambda run: run.order)
         under_way = {run.identity for run in self.under_way}
         dropped = self.runs[:-KEPT_RUNS]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 import structlog
 
 from cdi_exporter.braze.answers import Endpoint
-from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.braze.wire import PAGE_SIZE, IntegrationsPage
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, RateLimited, Unauthorized
 from cdi_exporter.pulse import Pulse
@@ -19,7 +19,7 @@ from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.persistence import Persistence
 from cdi_exporter.workspace.rhythm import Bursts
-from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace.roster import MOST_INTEGRATIONS, Roster
 from cdi_exporter.workspace.tracked import Tracked
 
 FORBIDDEN_FOR = 900.0
@@ -28,10 +28,16 @@ FORBIDDEN_FOR = 900.0
 LIST_AGAIN_AFTER = 60.0
 """Seconds of reading in turn after which a list that failed is asked for again."""
 
-MOST_LIST_PAGES = 5_000
+MOST_LIST_PAGES = MOST_INTEGRATIONS // PAGE_SIZE
+"""Pages of the list that are read in one refresh."""
+
 MOST_REFUSALS = 5
 
 _LEADS_BACK = "the pages of the list lead nowhere new"
+_TOO_MANY = (
+    f"the workspace has more than {MOST_INTEGRATIONS} integrations; the first ones are watched: "
+    "leave others out with exclude"
+)
 
 log = structlog.get_logger()
 
@@ -76,6 +82,8 @@ class Passes:
         self._gets_through = False
         """Whether the pass that is under way has got an answer."""
         self._list_pages = 0
+        self._too_many = False
+        """Whether the last list had more integrations than are followed."""
         self._forbidden_until = -math.inf
         self._closing = False
 
@@ -200,6 +208,8 @@ class Passes:
             await self._without_list(error)
         else:
             self.list_readable, self._list_error = True, None
+            if self._too_many:
+                raise InvalidResponse(_TOO_MANY)
 
     # The list
 
@@ -212,6 +222,7 @@ class Passes:
         """Read the list page by page; each item may bring a history read with it."""
         listed: set[str] = set()
         cursor: str | None = None
+        self._roster.refused = 0
         invalid = 0
         for number in range(MOST_LIST_PAGES):
             await self._page_due()
@@ -227,8 +238,8 @@ class Passes:
             if cursor is None:
                 self._list_pages = number + 1
                 self._ends(listed, complete=not invalid)
-                return
-        raise InvalidResponse(_LEADS_BACK)
+                break
+        self._too_many = cursor is not None or self._roster.refused > 0
 
     async def _page_due(self) -> None:
         """Wait until the next page of the list is to be read.

@@ -17,6 +17,13 @@ LEAVES_AFTER = 600.0
 
 LEAVES_AFTER_LISTS = 2
 
+MOST_INTEGRATIONS = 20_000
+"""Integrations of a workspace that are followed: twice as many as the benchmarks measure, in some
+400 MiB. Reading so many histories takes more than four hours of Braze's rate limit."""
+
+MOST_REMEMBERED = 20_000
+"""Integrations that left and are remembered; of more the ones that left first are forgotten."""
+
 
 @dataclass(frozen=True, slots=True)
 class News:
@@ -64,6 +71,8 @@ class Roster:
         An ID that is not known may be one of those. What it ran until then may have been
         counted already, so it is not counted again.
         """
+        self.refused = 0
+        """Items of the list that were not followed since it began, because there are too many."""
         self._touched: set[str] = set()
         """IDs of which something changed that only the roster knows, if a state is kept."""
         self._unserved: set[str] = set()
@@ -160,7 +169,10 @@ class Roster:
         return self._config.integrations is not None
 
     def see(self, item: Integration, wall: float, server: float) -> Tracked | None:
-        """Take a list item; None where the configuration leaves it out."""
+        """Take a list item; None if the configuration leaves it out, or if there are too many."""
+        if item.id not in self._tracked and len(self._tracked) >= MOST_INTEGRATIONS:
+            self.refused += 1
+            return None
         new = self._note_listed(item.id)
         tracked = self._tracked.get(item.id) or self._admit(item)
         if tracked is None:
@@ -261,11 +273,14 @@ class Roster:
         The ID of one that is still listed, but left out by the configuration, stays known: it
         is not new if it is followed again.
         """
+        too_many = len(self._gone) - MOST_REMEMBERED
+        first = sorted(left for left, _ in self._gone.values())[:too_many] if too_many > 0 else []
+        oldest = min(first[-1], wall) if first else -math.inf
         for key, (left, tracked) in [*self._gone.items()]:
             if left > wall:
                 self._gone[key] = (wall, tracked)
                 self._touch(key)
-            elif wall - left > REMEMBERED_FOR:
+            elif wall - left > REMEMBERED_FOR or left <= oldest:
                 del self._gone[key]
                 self._touch(key)
                 if key not in self._present:

@@ -437,20 +437,40 @@ def test_an_answer_may_begin_with_a_byte_order_mark(encoding: str) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("beyond", [0, 1])
-def test_ten_mebibytes_are_the_most(beyond: int, compressed: bool) -> None:
+def test_one_mebibyte_is_the_most(beyond: int, compressed: bool) -> None:
     """Decompressed, to the byte."""
     body = PAGE.rjust(MOST_BYTES + beyond)
     headers = {"content-encoding": "gzip"} if compressed else {}
     coroutine = got(headers=headers, content=gzip.compress(body, 1) if compressed else body)
     if beyond:
-        with pytest.raises(InvalidResponse, match="larger than 10 MiB"):
+        with pytest.raises(InvalidResponse, match="larger than 1 MiB"):
             run(coroutine)
     else:
         assert run(coroutine) == 1
 
 
+@pytest.mark.parametrize("rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)])
+def test_what_follows_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
+    """At once: to keep it would cost memory, and to copy it again and again time."""
+    whole = gzip.compress(PAGE) + rest
+    parts = [whole[at : at + 2**16] for at in range(0, len(whole), 2**16)]
+    for chunks in (parts, [gzip.compress(PAGE), rest]):
+        body = Body(chunks)
+        with pytest.raises(InvalidResponse, match="not in the encoding"):
+            run(got(headers={"content-encoding": "gzip"}, stream=body))
+        assert body.sent <= 2 * 2**20 + len(rest) * (chunks is not parts)
+
+
+def test_a_gzip_trailer_in_a_part_of_its_own_is_read() -> None:
+    """The last bytes of a member hold no text."""
+    whole = gzip.compress(PAGE)
+    assert (
+        run(got(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]]))) == 1
+    )
+
+
 def test_no_more_is_read_than_the_most() -> None:
-    """A body without an end costs ten mebibytes, and is given up."""
+    """A body without an end costs two mebibytes at most, and is given up."""
     body = Body(b" " * 2**20 for _ in range(10_000))
     with pytest.raises(InvalidResponse):
         run(got(stream=body))

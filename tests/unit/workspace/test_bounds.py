@@ -1,0 +1,72 @@
+"""However many integrations a list shows, a workspace follows and remembers only so many."""
+
+import pytest
+
+from cdi_exporter.model import Integration
+from cdi_exporter.workspace import passes as passes_module
+from cdi_exporter.workspace import roster as roster_module
+from cdi_exporter.workspace.roster import Roster
+from tests.harness import passes, rig, scripted, simulator, workspace
+from tests.virtual import EPOCH, run, virtual_clock
+
+MOST = 30
+
+
+@pytest.fixture(autouse=True)
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bounds as they are would take minutes to reach."""
+    monkeypatch.setattr(roster_module, "MOST_INTEGRATIONS", MOST)
+    monkeypatch.setattr(roster_module, "MOST_REMEMBERED", MOST)
+
+
+def test_a_workspace_with_too_many_integrations_says_so_and_watches_the_first() -> None:
+    """`braze_cdi_up` is 0 with a reason, the first integrations are read and counted."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"id-{number:03}", 2) for number in range(MOST + 5)]
+        async with rig(simulator(clock, *several), clock=clock) as it:
+            for _ in range(4):
+                page = await it.scrape()
+                await passes(60)
+            assert page("braze_cdi_integrations") == MOST
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_refresh_error", reason="invalid_response") == 1
+            assert page("braze_cdi_list_readable") == 1
+            assert len(page.all("braze_cdi_last_sync_rows_synced")) == MOST
+            status = (await it.client.get("/api/v1/status")).json()["workspaces"][0]
+            assert "more than" in status["problem"]["text"]
+
+    run(main())
+
+
+def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages are bounded."""
+    monkeypatch.setattr(passes_module, "MOST_LIST_PAGES", 2)
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"id-{number:03}", 1) for number in range(MOST)]
+        async with rig(simulator(clock, *several), clock=clock) as it:
+            page = await it.scrape()
+            assert page("braze_cdi_up") == 0
+            assert page("braze_cdi_integrations") == 20
+            await passes(60)
+
+    run(main())
+
+
+def test_ids_that_change_with_every_list_are_forgotten() -> None:
+    """Neither what is followed nor what is remembered grows without bound."""
+    roster = Roster(workspace())
+    now = 0.0
+    for turn in range(200):
+        now += 60
+        listed = {f"id-{turn}-{number}" for number in range(10)}
+        for identifier in listed:
+            roster.see(Integration(identifier), EPOCH + now, EPOCH + now)
+        roster.complete(listed, now, EPOCH + now)
+        roster.forget(EPOCH + now, EPOCH + now)
+        assert len(roster) <= MOST
+        assert len(roster._gone) <= 2 * MOST
+        assert len(roster._ever_listed) <= 4 * MOST
