@@ -115,20 +115,27 @@ reload such a file is an error. Only regular files are read.
 
 | variable | |
 |---|---|
-| `HTTPS_PROXY` | The proxy for all workspaces, such as `http://proxy.example:3128`; `http://` may be missing. It is asked with CONNECT. A user and a password in the URL are sent to it, and never shown |
+| `HTTPS_PROXY` | The proxy for all workspaces, such as `http://proxy.example:3128`; `http://` \
+may be missing. It is asked with CONNECT. A user and a password in the URL are sent to it, and \
+never shown |
 | `ALL_PROXY` | The same, if `HTTPS_PROXY` is not set |
 | `HTTP_PROXY` | The proxy for endpoints with plain `http://`, which are loopback addresses |
-| `NO_PROXY` | What is reached without a proxy, with commas between: names, which cover all names below them (`braze.com`, `.braze.com`, `*.braze.com`), IP addresses (`10.1.2.3`, `::1`, `[::1]`) and networks (`10.0.0.0/8`, `fd00::/8`); a name or an address with `:PORT` for one port only; or `*`. An address or network covers an endpoint that is written as an IP address. An entry that means nothing is ignored, with the log line `proxy exception ignored` |
-| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The system's trusted certificates, for workspaces without `ca_file`; by default the paths of OpenSSL |
+| `NO_PROXY` | What is reached without a proxy, with commas between: names, which cover all \
+names below them (`braze.com`, `.braze.com`, `*.braze.com`), IP addresses (`10.1.2.3`, `::1`, \
+`[::1]`) and networks (`10.0.0.0/8`, `fd00::/8`); a name or an address with `:PORT` for one port \
+only; or `*`. An address or network covers an endpoint that is written as an IP address. An \
+entry that means nothing is ignored, with the log line `proxy exception ignored` |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The system's trusted certificates, for workspaces without \
+`ca_file`; by default the paths of OpenSSL |
 
 The names of the proxy variables may also be written in small letters, which count first. SOCKS
 proxies are not supported. A proxy that would be used and cannot be is an error of the
 configuration: one line that names the variable, exit status 2. `SSLKEYLOGFILE` and `.netrc` are not
 used.
 
-The certificates are read before the first request and looked at before each other one, those of the
-system too. A CA whose basicConstraints are not critical is accepted, and so is an issuing CA without
-its root, with every version of Python.
+The certificates are read before the first request and looked at before each other one, also those
+of the system. A CA whose basicConstraints are not critical is accepted, and so is an issuing CA
+without its root, with every version of Python.
 
 ## Unknown environment variables
 

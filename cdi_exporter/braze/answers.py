@@ -87,7 +87,7 @@ def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type:
     if status == 200:
         return
     documented = is_documented_error(status, body)
-    page = is_web_page(body, content_type)
+    page = not documented and is_web_page(body, content_type)
     if 500 <= status <= 599:
         message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
         raise ServerError(message, code=str(status))
