@@ -98,10 +98,49 @@ them.
 
 **Paths** that are relative lead from the directory of the configuration file, as in Prometheus.
 
-**API keys**: an ASCII text; spaces and line ends around it are ignored. A key file is read for
-each request, so a new key is used at once; while the file is missing or empty, the key before
-stays. A key in the environment is read at the start and with each reload. Workspaces with the same
-endpoint and key share one client and one budget.
+**API keys**: an ASCII text; spaces, line ends and a byte order mark around it are ignored. A key in
+the environment is read at the start and with each reload. Workspaces with the same endpoint and key
+share one budget. When a key changes, its workspace sends the new one and has the budget of the new
+one: shared with the workspaces that have the same key by then, its own if there are none. What was
+spent with the old key in the last minute counts for the new one too, since the limit is that of the
+workspace in Braze.
+
+**Files** that the configuration names may be replaced at any time, without a reload: key files and
+`ca_file` are looked at before each request. A file that cannot be used (it is missing, empty,
+malformed, or on a mount that does not answer) never stops the exporter: what was read last stays in
+use, the log has one line, and `cdi_exporter_file_reload_successful` is 0. At the start and at a
+reload such a file is an error. Only regular files are read.
+
+## Proxies and certificates
+
+| variable | |
+|---|---|
+| `HTTPS_PROXY` | The proxy for all workspaces, such as `http://proxy.example:3128`; `http://` \
+may be missing. It is asked with CONNECT. A user and a password in the URL are sent to it, and \
+never shown |
+| `ALL_PROXY` | The same, if `HTTPS_PROXY` is not set |
+| `HTTP_PROXY` | The proxy for endpoints with plain `http://`, which are loopback addresses |
+| `NO_PROXY` | What is reached without a proxy, with commas between: names, which cover all \
+names below them (`braze.com`, `.braze.com`, `*.braze.com`), IP addresses (`10.1.2.3`, `::1`, \
+`[::1]`) and networks (`10.0.0.0/8`, `fd00::/8`); a name or an address with `:PORT` for one port \
+only; or `*`. An address or network covers an endpoint that is written as an IP address. An \
+entry that means nothing is ignored, with the log line `proxy exception ignored` |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The system's trusted certificates, for workspaces without \
+`ca_file`; by default the paths of OpenSSL |
+
+The names of the proxy variables may also be written in small letters, which count first. SOCKS
+proxies are not supported. A proxy that would be used and cannot be is an error of the
+configuration: one line that names the variable, exit status 2. `SSLKEYLOGFILE` and `.netrc` are not
+used.
+
+The certificates are read before the first request and looked at before each other one, also those
+of the system. A CA whose basicConstraints are not critical is accepted, and so is an issuing CA
+without its root, with every version of Python.
+
+## Unknown environment variables
+
+A variable that begins with `CDI_EXPORTER_` or `BRAZE_`, that nothing reads and that resembles one
+that is read, is logged as `unknown environment variable` with the likely name.
 """
 
 _FLAGS = """\

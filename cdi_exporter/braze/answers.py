@@ -42,7 +42,7 @@ _NOT_FOUND = "404: not found; check the integration ID and the endpoint"
 _RATE_LIMITED = "429: the rate limit of this endpoint is spent"
 _NO_JSON = "the answer is not JSON"
 _CHECK = "check the endpoint, and the proxies and firewalls on the way to it"
-_NO_JSON_PAGE = f"{_NO_JSON} but a web page; {_CHECK}"
+_NO_JSON_PAGE = f"the answer is not JSON but a web page; {_CHECK}"
 _WEB_PAGE = f"a web page came in place of Braze's answer; {_CHECK}"
 _NOT_BRAZE = f"something other than Braze answered; {_CHECK}"
 
@@ -87,7 +87,7 @@ def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type:
     if status == 200:
         return
     documented = is_documented_error(status, body)
-    page = is_web_page(body, content_type)
+    page = not documented and is_web_page(body, content_type)
     if 500 <= status <= 599:
         message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
         raise ServerError(message, code=str(status))

@@ -298,8 +298,8 @@ class Client:
         try:
             status, found, body, came = await self._exchange(url, key)
             content_type = found.get("content-type", "")
-            web_page = is_web_page(body, content_type)
             documented = is_documented_error(status, body)
+            web_page = not documented and is_web_page(body, content_type)
             # Braze, too, may fail in a way that it does not document.
             foreign = not documented and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)

@@ -7,8 +7,7 @@ to start with some values that they accept: networks and IPv6 addresses in NO_PR
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from cdi_exporter.config.mistakes import one_line, show_value, stood
@@ -22,11 +21,12 @@ _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Proxy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Proxy:
     """A proxy, and the variable that names it."""
 
     variable: str
-    url: str
+    url: str = field(repr=False)
     """May hold a password: not to be shown."""
 
 

@@ -73,8 +73,8 @@ class Trust:
                 _trust_folder(context, files, paths.openssl_capath, "")
         if not context.cert_store_stats()["x509"]:
             msg = (
-                "the system has no certificates to trust; install the package ca-certificates, "
-                "or set ca_file"
+                "the system has no certificates to trust; "
+                "install the package ca-certificates, or set ca_file"
             )
             raise NotTrusted(msg)
         return context

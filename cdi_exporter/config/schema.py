@@ -288,8 +288,8 @@ class WorkspaceSection(Section):
     )
     api_key_file: FileSource = Field(
         default=None,
-        description="The file that holds the REST API key. It is read again for each request; "
-        "while it is missing or empty, the key that was read last stays.",
+        description="The file that holds the REST API key. A new key in it is used by the next "
+        "request; while the file cannot be used, the key that was read last stays.",
     )
     integrations: Annotated[
         list[NamedIntegration] | None,
@@ -317,8 +317,8 @@ class WorkspaceSection(Section):
     )
     ca_file: CaFile | None = Field(
         default=None,
-        description="Certificates to trust, as PEM, instead of the system's. Proxies are taken "
-        "from `HTTPS_PROXY` and `NO_PROXY`.",
+        description="File of the certificates to trust, as PEM, instead of the system's. Replaced "
+        "certificates are used by the next request.",
     )
     refresh: RefreshSection | None = Field(
         default=None,

@@ -265,6 +265,13 @@ def test_a_status_that_is_not_from_braze_says_nothing_of_the_key(answer: str, st
     assert error.web_page == ("web page" in answer)
 
 
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
+def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
+    """Whatever type something on the way gives it, or none."""
+    error, _, _ = refused(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
+    assert (type(error), error.web_page) == (Forbidden, False)
+
+
 @pytest.mark.parametrize("answer", GATEWAYS)
 def test_a_server_error_is_one_whatever_its_body(answer: str) -> None:
     """Braze's own 5xx need not be documented: it is tried again."""

@@ -90,7 +90,7 @@ def test_the_last_failure_is_the_one_that_is_told() -> None:
     """A try that fails for a reason that stays ends the tries."""
 
     async def main() -> dict[str, int]:
-        async with asker(Server(REFUSED, httpx.Response(404))) as braze:
+        async with asker(Server(REFUSED, page(status=404))) as braze:
             with pytest.raises(NotFound):
                 await braze.history()
             return braze.codes()

@@ -53,6 +53,11 @@ def test_exceptions_in_small_letters_count_unless_they_are_empty() -> None:
     assert used(HTTPS_PROXY=URL, no_proxy="a.example", NO_PROXY="braze.com") is not None
 
 
+def test_a_proxy_shows_no_password() -> None:
+    """Not in a log line, nor in a traceback."""
+    assert "canary" not in repr(used(HTTPS_PROXY="http://u:canary@proxy.example"))
+
+
 def test_a_local_endpoint_has_the_proxy_of_http() -> None:
     """Whose variable in capitals is somebody's header in a CGI script."""
     local = "http://127.0.0.1:8080"
