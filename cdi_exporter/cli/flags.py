@@ -91,7 +91,9 @@ class Written(click.ParamType[Value]):
         try:
             return self._read(value)
         except ValueError as error:
-            self.fail(stood(show_value(value), str(error)), param, ctx)
+            shown = show_value(value)
+            shown = f"'{shown[1:-1]}'" if shown else ""  # in quotes as click has them
+            self.fail(stood(shown, str(error)), param, ctx)
 
 
 def _switch(word: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig, from_environment, inline_key
+from cdi_exporter.config.environment import misspelt
 from cdi_exporter.errors import ConfigError
 
 ENDPOINT = {"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"}
@@ -151,3 +152,34 @@ def test_all_mistakes_come_at_once() -> None:
         "BRAZE_API_KEY",
         "BRAZE_INTEGRATION_IDS",
     ]
+
+
+KNOWN = [
+    "BRAZE_REST_ENDPOINT",
+    "BRAZE_API_KEY",
+    "CDI_EXPORTER_LOG_LEVEL",
+    "CDI_EXPORTER_STATE_FILE",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [
+        ("CDI_EXPORTER_LOG_LEVL", "CDI_EXPORTER_LOG_LEVEL"),
+        ("CDI_EXPORTER_LOGLEVEL", "CDI_EXPORTER_LOG_LEVEL"),
+        ("BRAZE_ENDPOINT", "BRAZE_REST_ENDPOINT"),
+        ("BRAZE_APIKEY", "BRAZE_API_KEY"),
+        ("BRAZE_API_KEY", None),
+        ("BRAZE_SDK_COLOUR", None),
+        ("OTHER_LOG_LEVL", None),
+        ("CDI_EXPORTER_SERVICE_HOST", None),
+        ("CDI_EXPORTER_SERVICE_PORT_STATE_FILE", None),
+        ("CDI_EXPORTER_PORT", None),
+        ("CDI_EXPORTER_PORT_10234_TCP_ADDR", None),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_named_with_the_one_it_resembles(
+    name: str, likely: str | None
+) -> None:
+    """None that Kubernetes sets for a Service, and none that is like no other."""
+    assert misspelt({name: "x"}, KNOWN) == ({name: likely} if likely else {})

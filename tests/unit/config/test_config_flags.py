@@ -112,3 +112,26 @@ def test_a_repeatable_flag_takes_several(monkeypatch: pytest.MonkeyPatch) -> Non
     with command.make_context("serve", args) as from_flags:
         assert from_flags.params["web_listen_address"] == several
     assert len(several) == 2
+
+
+WRONG = {
+    "--scrape.timeout-offset": "soon",
+    "--web.listen-address": "host",
+    "--web.telemetry-path": "no path",
+    "--web.enable-lifecycle": "perhaps",
+}
+
+
+@pytest.mark.parametrize("flag", WRONG)
+def test_a_wrong_value_is_shown(flag: str) -> None:
+    """With its flag; unless it looks like a key, of which nothing is shown."""
+
+    def message(given: str) -> str:
+        with pytest.raises(click.UsageError) as caught:
+            COMMANDS["serve"].make_context("serve", [f"{flag}={given}"])
+        return caught.value.format_message()
+
+    assert f"'{flag}'" in message(WRONG[flag])
+    assert f"'{WRONG[flag]}'" in message(WRONG[flag])
+    key = "0f9b1c3e-55aa-4c1e-9d57-0123456789ab"
+    assert key not in message(key)
