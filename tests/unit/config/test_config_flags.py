@@ -87,11 +87,15 @@ def test_one_environment_works_for_every_command() -> None:
     meanings: dict[str, set[tuple[str, str]]] = {}
     for command in COMMANDS.values():
         for option in command.params:
-            if isinstance(option, click.Option) and isinstance(option.envvar, str):
+            # `healthcheck` reads flags of `serve` with types of its own, to start quickly.
+            if (
+                isinstance(option, click.Option)
+                and isinstance(option.envvar, str)
+                and (command.name != "healthcheck")
+            ):
                 meaning = (str(option.name), str(option.type.name))
                 meanings.setdefault(option.envvar, set()).add(meaning)
-    shared = {"CDI_EXPORTER_WEB_LISTEN_ADDRESS", "CDI_EXPORTER_WEB_HEALTH_ADDRESS"}  # healthcheck
-    assert [each for each, found in meanings.items() if len(found) > 1 and each not in shared] == []
+    assert {each: found for each, found in meanings.items() if len(found) > 1} == {}
 
 
 def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
