@@ -79,22 +79,29 @@ def is_documented_error(status: int, body: bytes) -> bool:
     return isinstance(found, dict) and isinstance(found.get("message"), str)
 
 
+def is_verdict(status: int, body: bytes) -> bool:
+    """Whether a status is Braze's own: with a documented error, or with nothing at all.
+
+    What else is between the exporter and Braze explains itself, as a web page or in its own words.
+    """
+    return not body.strip() or is_documented_error(status, body)
+
+
 def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type: str) -> None:
     """Raise what a status other than 200 means; the message says what to do about it.
 
-    The status is Braze's verdict only with a body that Braze documents.
+    The status is Braze's verdict only with a body that Braze documents, or without one.
     """
     if status == 200:
         return
-    documented = is_documented_error(status, body)
-    page = not documented and is_web_page(body, content_type)
+    page = is_web_page(body, content_type) and not is_documented_error(status, body)
     if 500 <= status <= 599:
         message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
         raise ServerError(message, code=str(status))
     if status not in _VERDICTS:
         message = f"{status}: {_WEB_PAGE if page else _UNDOCUMENTED}"
         raise UnexpectedStatus(message, code=str(status))
-    if not documented:
+    if not is_verdict(status, body):
         message = f"{status}: {_WEB_PAGE if page else _NOT_BRAZE}"
         raise InvalidResponse(message, code=str(status))
     match status:

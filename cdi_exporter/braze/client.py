@@ -26,6 +26,7 @@ from cdi_exporter.braze.answers import (
     Endpoint,
     document,
     is_documented_error,
+    is_verdict,
     is_web_page,
     raise_for_status,
 )
@@ -74,6 +75,9 @@ _KEY_FILE, _CERTIFICATES = "api_key", "ca_file"
 """Kinds of files, by their label value."""
 
 _BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
+_UNREADABLE = b"?"
+"""In place of an error's body: not empty, and not what Braze documents."""
+
 _RETIRED = "request cancelled: configuration reloaded"
 _BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
 
@@ -301,7 +305,7 @@ class Client:
             documented = is_documented_error(status, body)
             web_page = not documented and is_web_page(body, content_type)
             # Braze, too, may fail in a way that it does not document.
-            foreign = not documented and status < 500
+            foreign = not is_verdict(status, body) and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)
             raise_for_status(status, turn.endpoint, body, content_type)
             page = read(document(body, content_type), found.get("link"))
@@ -479,11 +483,11 @@ class _Inflater:
 
 
 async def _error_body(response: httpx.Response) -> bytes:
-    """The body of another status than 200; empty if it is not whole, too large or unreadable."""
+    """The body of another status than 200; something else if it is too large or unreadable."""
     with suppress(TimeoutError, InvalidResponse, httpx.HTTPError, httpx.StreamError):
         async with asyncio.timeout(ERROR_BODY_WITHIN):
             return await _body(response, MOST_ERROR_BYTES)
-    return b""
+    return _UNREADABLE
 
 
 def _cause(error: BaseException) -> str:

@@ -232,7 +232,6 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
     "a web page": ({"content-type": "text/html"}, b"<html>Please sign in</html>"),
     "a web page of no type": ({}, b"\r\n<!doctype html><p>Please sign in"),
     "a web page that says it is JSON": ({"content-type": "application/json"}, b"<html>"),
-    "no body": ({}, b""),
     "text": ({"content-type": "text/plain"}, b"RBAC: access denied"),
     "a JSON text": ({"content-type": "application/json"}, b'"forbidden"'),
     "a JSON list": ({}, b'[{"message": "no"}]'),
@@ -263,6 +262,14 @@ def test_a_status_that_is_not_from_braze_says_nothing_of_the_key(answer: str, st
         str(error),
     )
     assert error.web_page == ("web page" in answer)
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n"])
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
+def test_a_status_without_a_body_is_believed(status: int, kind: type, body: bytes) -> None:
+    """Nothing says that it came from somebody else."""
+    error, _, _ = refused(httpx.Response(status, stream=Body([body])))
+    assert type(error) is kind
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
@@ -297,14 +304,14 @@ def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
     assert braze.codes() == {"invalid_response": 1}
 
 
-@pytest.mark.parametrize("content", [ERROR, b""])
+@pytest.mark.parametrize("content", [ERROR, b"slow down"])
 def test_a_429_is_obeyed_whoever_sent_it(content: bytes) -> None:
     """Also by a gateway, whose other headers mean nothing."""
 
     async def main() -> float:
         headers = {"retry-after": "77", "x-ratelimit-remaining": "0", "x-ratelimit-limit": "1"}
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
-        if content:
+        if content == ERROR:
             headers = {"retry-after": "77"}
         async with asker(Server(httpx.Response(429, headers=headers, content=content))) as braze:
             with pytest.raises(ApiError):
@@ -335,7 +342,7 @@ def test_limits_that_a_gateway_names_are_not_brazes() -> None:
     async def main() -> tuple[float, object]:
         headers = {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
-        async with asker(Server(httpx.Response(403, headers=headers))) as braze:
+        async with asker(Server(httpx.Response(403, headers=headers, content=b"denied"))) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
             budget = braze.client.budgets[Endpoint.HISTORY]
@@ -456,7 +463,9 @@ def test_one_mebibyte_is_the_most(beyond: int, compressed: bool) -> None:
         assert run(coroutine) == 1
 
 
-@pytest.mark.parametrize("rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)])
+@pytest.mark.parametrize(
+    "rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)], ids=["a byte", "90 MiB", "a member"]
+)
 def test_what_follows_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
     """At once: to keep it would cost memory, and to copy it again and again time."""
     whole = gzip.compress(PAGE) + rest
