@@ -19,7 +19,11 @@ class Clock:
     rng: random.Random
 
 
+wall_now: Callable[[], float] = time.time
+"""Unix seconds of this machine, for what happens before there is an event loop."""
+
+
 def system_clock() -> Clock:
     """The machine's own time; to be called within the event loop."""
     loop = asyncio.get_running_loop()
-    return Clock(time.time, loop.time, asyncio.sleep, random.SystemRandom())
+    return Clock(wall_now, loop.time, asyncio.sleep, random.SystemRandom())

@@ -22,7 +22,7 @@ from cdi_exporter.backfill import (
 )
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, Written, flag, log_flags, switch
 from cdi_exporter.cli.serve import load_settings, warn_of_variables
-from cdi_exporter.clock import system_clock
+from cdi_exporter.clock import system_clock, wall_now
 
 MOMENT = Written("moment", parse_moment)
 LABEL = Written("label", parse_label)
@@ -87,7 +87,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         include=flags["include"],
         dry_run=flags["dry_run"],
     )
-    options.check(time.time())
+    options.check(wall_now())
     settings = load_settings(config_file)
     try:
         with Spool(options.output) as spool:

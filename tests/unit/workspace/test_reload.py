@@ -8,10 +8,15 @@ import httpx
 import pytest
 
 from cdi_exporter.app import Exporter
-from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
+from cdi_exporter.config import (
+    ConfiguredIntegration,
+    Settings,
+    WorkspaceConfig,
+)
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
+from cdi_exporter.state import Memory, StateError, Stored
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
@@ -216,5 +221,79 @@ def test_a_workspace_that_waits_for_the_budget_makes_no_request_after_it_is_gone
         await passes(300)
         assert it.rig.requests() == begun
         await it.close()
+
+    run(main())
+
+
+class HalfReadable(Memory):
+    """A journal that cannot read what it has kept of one workspace."""
+
+    def load(self, workspace: str) -> Stored:
+        if workspace == "broken":
+            raise StateError("unreadable record")
+        return Stored()
+
+
+def test_a_reload_that_fails_at_the_last_step_changes_nothing() -> None:
+    """A new workspace has an unreadable state: the share of the others stays what it was."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        it = Reloaded(simulator(clock, scripted("one", runs=3)), workspace())
+        it.exporter._journal = HalfReadable()
+        await it.rig.scrape()
+        before = it.exporter._clients.by_workspace["w"]
+        shares = [budget.share for budget in before.budgets.values()]
+        small = Refresh(rate_limit_share=0.1, rate_limits=RateLimits(1, 1))
+        it.settings = Settings((workspace(refresh=small), workspace("broken")))
+        response = await it.reload()
+        assert (response.status_code, response.text) == (400, "unreadable record\n")
+        assert it.exporter._clients.by_workspace["w"] is before
+        assert [budget.share for budget in before.budgets.values()] == shares
+        assert list(it.exporter.workspaces) == ["w"]
+        assert (await it.rig.scrape())("cdi_exporter_config_last_reload_successful") == 0
+        await it.close()
+
+    run(main())
+
+
+def test_a_configuration_that_cannot_be_read_in_time_is_rejected() -> None:
+    """Its file is on a mount that hangs: the answer comes all the same, and the next try works."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        it = Reloaded(simulator(clock, scripted("one", runs=3)), workspace())
+        working = it.exporter._load
+
+        async def hang() -> Settings:
+            await asyncio.sleep(1e6)
+            raise AssertionError
+
+        it.exporter._load = hang
+        response = await it.reload()
+        assert response.status_code == 400
+        assert "could not be read in 10 s" in response.text
+        assert clock.monotonic() == 10
+        it.exporter._load = working
+        assert (await it.reload()).status_code == 200
+        await it.close()
+
+    run(main())
+
+
+def test_closing_waits_for_the_workspaces_that_are_leaving() -> None:
+    """A reload just before the end leaves no task behind."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        braze = simulator(clock, scripted("one", runs=3), latency=3)
+        it = Reloaded(braze, workspace("w"), workspace("gone", endpoint="https://other.test"))
+        await it.rig.scrape(seconds=1)
+        it.settings = Settings((workspace(),))
+        assert (await it.reload()).status_code == 200
+        leaving = [*it.exporter._leaving]
+        assert leaving
+        await it.close()
+        assert all(task.done() for task in leaving)
 
     run(main())

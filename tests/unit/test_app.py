@@ -1,0 +1,41 @@
+"""How the parts of the exporter are started and stopped."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cdi_exporter.app import _at_most, _started
+from cdi_exporter.errors import StartError
+
+
+class Failing:
+    """A listener whose server ends before it answers requests."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    async def started(self) -> None:
+        await asyncio.Event().wait()
+
+    async def serve(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [OSError("broken"), None])
+def test_a_server_that_fails_at_the_start_is_not_waited_for(error: Exception | None) -> None:
+    """Its own error is raised, or one that says that it ended."""
+
+    async def main() -> None:
+        listener: Any = Failing(error)
+        task = asyncio.create_task(listener.serve())
+        with pytest.raises(OSError if error else StartError):
+            await asyncio.wait_for(_started(listener, task), 60)
+
+    asyncio.run(main())
+
+
+def test_an_end_that_hangs_is_bounded() -> None:
+    """It is given up after its time, without an error."""
+    asyncio.run(asyncio.wait_for(_at_most(0.01, asyncio.sleep(3600)), 60))
