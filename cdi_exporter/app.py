@@ -83,6 +83,8 @@ class Exporter:
         self._journal = journal
         self._load = load
         self._reloading = asyncio.Lock()
+        self._signalled = False
+        """Whether a reload waits that a signal asked for."""
         self._settings = settings
         self._exposition = Exposition()
         self._collectors = process_collectors()
@@ -156,6 +158,7 @@ class Exporter:
         log.info("configuration loaded", workspaces=len(self.workspaces))
 
     async def _reload(self) -> None:
+        self._signalled = False
         try:
             async with asyncio.timeout(LOAD_SECONDS):
                 settings = await self._load() if self._load else self._settings
@@ -168,8 +171,13 @@ class Exporter:
             raise ConfigError([str(error)]) from error
 
     def reload_soon(self) -> None:
-        """Reload at a signal; errors are in the log and in a metric."""
-        self._leave(self._reload_quietly())
+        """Reload at a signal; errors are in the log and in a metric.
+
+        Signals that come before that reload has begun share it.
+        """
+        if not self._signalled:
+            self._signalled = True
+            self._leave(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
         notify(reloading())

@@ -297,3 +297,31 @@ def test_closing_waits_for_the_workspaces_that_are_leaving() -> None:
         assert all(task.done() for task in leaving)
 
     run(main())
+
+
+def test_a_flood_of_signals_is_two_reloads() -> None:
+    """One that is under way, and one for all signals that came meanwhile."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        it = Reloaded(simulator(clock, scripted("one", runs=3)), workspace())
+        loads: list[float] = []
+        settings = Settings((workspace(),))
+
+        async def load() -> Settings:
+            loads.append(clock.monotonic())
+            await asyncio.sleep(1)
+            return settings
+
+        it.exporter._load = load
+        for _ in range(1_000):
+            it.exporter.reload_soon()
+        await asyncio.sleep(0.5)
+        for _ in range(1_000):
+            it.exporter.reload_soon()
+        assert len(it.exporter._leaving) == 2
+        await asyncio.sleep(5)
+        assert loads == [0, 1]
+        await it.close()
+
+    run(main())
