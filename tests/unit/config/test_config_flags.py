@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from cdi_exporter.cli import cli
+from cdi_exporter.cli.flags import MOST_REPEATS
 
 COMMANDS = cli.every_command()
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
@@ -112,3 +114,15 @@ def test_a_repeatable_flag_takes_several(monkeypatch: pytest.MonkeyPatch) -> Non
     with command.make_context("serve", args) as from_flags:
         assert from_flags.params["web_listen_address"] == several
     assert len(several) == 2
+
+
+def test_a_flag_is_not_repeated_without_end() -> None:
+    """Each value would be a socket, a label of every sample or a pattern for every name."""
+    for command, flag in (
+        ("serve", "--web.listen-address=:1"),
+        ("backfill", "--include=a"),
+        ("backfill", "--label=a=b"),
+    ):
+        result = CliRunner().invoke(cli, [command, *([flag] * (MOST_REPEATS + 1))])
+        assert result.exit_code == 2
+        assert "given 101 times; expected at most 100" in result.output
