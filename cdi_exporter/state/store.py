@@ -16,6 +16,7 @@ import structlog
 
 from cdi_exporter import __version__
 from cdi_exporter.errors import ExporterError, StartError
+from cdi_exporter.files import FOR_ITS_OWNER
 from cdi_exporter.model import LATEST
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS, Step
 
@@ -29,9 +30,6 @@ LOCK_PATIENCE = 2.0
 
 JOURNAL_BYTES = 4 * 2**20
 """What the journal beside the file shrinks to after a large commit."""
-
-FOR_ITS_OWNER = 0o600
-"""The mode of a new file: it tells the names of integrations and how many rows they have."""
 
 LONGEST_SHOWN = 200
 """Characters of a value that an error message shows: enough for any ID or name that Braze gives."""
