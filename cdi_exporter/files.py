@@ -23,6 +23,9 @@ from cdi_exporter.threads import start
 MOST_BYTES = 10 * 2**20
 """The largest file that is read: configurations and bundles of certificates are far smaller."""
 
+FOR_ITS_OWNER = 0o600
+"""The mode of a new file: it has the names of integrations and how many rows they have."""
+
 READER = "file-reader"
 """The name of the threads that read files."""
 
@@ -52,7 +55,7 @@ def read_within(read: Callable[[], Result], seconds: float = FIRST_PATIENCE) -> 
 
 def read_plain(path: str, most: int = MOST_BYTES + 1) -> bytes:
     """The first bytes of a regular file; opening a pipe or a device would wait."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):

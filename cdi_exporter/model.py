@@ -6,7 +6,21 @@ not give is None, never 0. The field names follow Braze's reference pages
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last second of the calendar: a later time cannot be written as a date."""
+
+Time = Annotated[float, Field(ge=0, le=LATEST)]
+"""Unix seconds; the bounds hold for what is read back from the state file."""
+
+Count = Annotated[int, Field(ge=0, le=2**100)]
+"""A number of things. Rows of many runs may exceed 2**53, up to which a double counts exactly; no
+sum of rows comes near 2**100, which a double can still hold."""
 
 
 class Status(StrEnum):
@@ -50,12 +64,12 @@ class Run:
     """One sync run as one row of the history describes it."""
 
     status: Status
-    start: float | None = None
-    finish: float | None = None
-    watermark: float | None = None
+    start: Time | None = None
+    finish: Time | None = None
+    watermark: Time | None = None
     """`last_timestamp_synced`: the newest UPDATED_AT that the run processed."""
-    rows_synced: int | None = None
-    rows_failed: int | None = None
+    rows_synced: Count | None = None
+    rows_failed: Count | None = None
     job_status: str | None = None
     """Braze's own word for an unknown status, for people to read; None for a known status."""
 
@@ -103,10 +117,10 @@ class Integration:
     type: str | None = None
     status: str | None = None
     warehouse: str | None = None
-    last_updated: float | None = None
-    last_job_start: float | None = None
+    last_updated: Time | None = None
+    last_job_start: Time | None = None
     last_job_status: Status | None = None
-    next_scheduled_run: float | None = None
+    next_scheduled_run: Time | None = None
     last_job_word: str | None = None
     """Braze's own word for an unknown `last_job_status`; None for a known status."""
     schedule_unreadable: bool = False
@@ -122,16 +136,16 @@ class Integration:
 class Counters:
     """What was counted of an integration since it was first seen."""
 
-    success: int = 0
-    partial: int = 0
-    error: int = 0
-    config_error: int = 0
-    unknown: int = 0
-    rows_synced: int = 0
-    rows_failed: int = 0
-    duration_sum: float = 0.0
-    duration_count: int = 0
-    gaps: int = 0
+    success: Count = 0
+    partial: Count = 0
+    error: Count = 0
+    config_error: Count = 0
+    unknown: Count = 0
+    rows_synced: Count = 0
+    rows_failed: Count = 0
+    duration_sum: Annotated[float, Field(ge=0, le=2**100)] = 0.0
+    duration_count: Count = 0
+    gaps: Count = 0
 
     def syncs(self, status: Status) -> int:
         """The finished runs of one status."""

@@ -263,6 +263,8 @@ def _kind_of(annotation: Any) -> str:
     for each in getattr(annotation, "__metadata__", ()):
         if isinstance(each, Form):
             return each.kind
+    if hasattr(annotation, "__metadata__"):
+        return _kind_of(annotation.__origin__)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping"
     inner = [_kind_of(each) for each in get_args(annotation) if each is not type(None)]

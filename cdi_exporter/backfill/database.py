@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cdi_exporter.errors import StartError
+from cdi_exporter.files import FOR_ITS_OWNER
 
 NAME = "backfill.spool"
 VERSION = 1
@@ -50,6 +51,8 @@ class Database:
         self._output, self._path = output, output / NAME
         try:
             output.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists():
+                self._path.touch(FOR_ITS_OWNER)
         except OSError as error:
             msg = f"{output} cannot be used: {error.strerror}"
             raise StartError(msg) from error

@@ -11,6 +11,7 @@ from cdi_exporter.backfill.spool import Piece
 from cdi_exporter.errors import StartError
 from cdi_exporter.exposition.families import OPENMETRICS_END
 from cdi_exporter.exposition.writer import header
+from cdi_exporter.files import FOR_ITS_OWNER
 
 DAY_FILES = "braze-cdi-*.om"
 """The names of the day files."""
@@ -34,7 +35,8 @@ def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
     try:
-        with unfinished.open("wb") as file:
+        unfinished.unlink(missing_ok=True)
+        with open(unfinished, "xb", opener=_for_its_owner) as file:
             samples = _write(file, pieces)
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +50,10 @@ def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
         unfinished.unlink(missing_ok=True)
         raise
     return Written(samples, size)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, FOR_ITS_OWNER)
 
 
 def remove_days(output: Path) -> int:

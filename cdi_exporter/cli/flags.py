@@ -23,6 +23,10 @@ Command = TypeVar("Command", bound=Callable[..., object])
 Value = TypeVar("Value")
 
 
+MOST_REPEATS = 100
+"""Values of one flag: each is a socket, a label of every sample or a pattern for every name."""
+
+
 class Flag(click.Option):
     """A flag whose wrong value is noted, so that the others are looked at too."""
 
@@ -30,6 +34,10 @@ class Flag(click.Option):
         """The value, or each of several, as the type has it."""
         given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
         found: list[Any] = []
+        if len(given) > MOST_REPEATS:
+            problem = f"given {len(given):,} times; expected at most {MOST_REPEATS}"
+            _noted(ctx).append(click.BadParameter(problem, ctx, self).format_message())
+            return ()
         for one in given:
             try:
                 found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))

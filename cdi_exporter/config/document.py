@@ -10,9 +10,15 @@ import yaml
 from cdi_exporter.config.mistakes import KeyPath, show_path
 from cdi_exporter.files import read_plain, read_within
 
-MOST_BYTES = 10 * 2**20
-MOST_NODES = 200_000
-"""Nodes with those that aliases repeat: a file that multiplies itself ends here."""
+MOST_BYTES = 2**20
+"""10,000 integrations that are named with ID and name take less. PyYAML needs seconds for it."""
+
+MOST_NODES = 100_000
+"""Nodes with those that aliases repeat: a file that multiplies itself ends here, as does one of
+many tiny values, which would take long to parse. A configuration of 1 MiB has fewer."""
+
+LONGEST_NUMBER = 100
+"""Characters of a number or a truth value: YAML 1.1 has forms whose conversion takes long."""
 
 DEEPEST = 20
 _TAG = "tag:yaml.org,2002:"
@@ -124,7 +130,7 @@ def read_document(
 def parse_document(text: str, dialect: Dialect = CONFIGURATION) -> Document:
     """Parse YAML text."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = _first_node(loader) if dialect.first_alone else loader.get_single_node()
         return Document() if node is None else _Reader(loader, dialect).read_all(node)
     except yaml.MarkedYAMLError as error:
@@ -138,10 +144,25 @@ def parse_document(text: str, dialect: Dialect = CONFIGURATION) -> Document:
         return _broken(1, _ENDLESS)
 
 
+class _Loader(yaml.SafeLoader):
+    """A loader that makes a bounded number of nodes."""
+
+    _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
 def _first_node(loader: yaml.SafeLoader) -> yaml.Node | None:
     return loader.get_node() if loader.check_node() else None
 
 
+_TOO_MANY = f"too many values, or repeated too often; expected at most {MOST_NODES:,}"
 _ENDLESS = "nested or repeated too often; expected the few levels of a configuration"
 
 
@@ -152,7 +173,7 @@ def _broken(line: int, text: str) -> Document:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     """What is wrong, without the parts of the file that YAML's messages quote."""
     problem = error.problem or "it cannot be read"
-    if problem == _ENDLESS:
+    if problem in (_ENDLESS, _TOO_MANY):
         return problem
     if "another document" in problem:
         return 'a second document begins here ("---"); expected one'
@@ -183,7 +204,9 @@ class _Reader:
 
     def _read(self, node: yaml.Node, path: KeyPath) -> Any:
         self._nodes += 1
-        if self._nodes > MOST_NODES or len(path) > DEEPEST:
+        if self._nodes > MOST_NODES:
+            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
+        if len(path) > DEEPEST:
             raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
         self._document.places.setdefault(path, Place(node.start_mark.line + 1))
         if isinstance(node, yaml.ScalarNode):
@@ -206,6 +229,10 @@ class _Reader:
         self._document.places[path] = Place(line, node.value)
         if node.tag == _DATE:
             return Date()
+        if len(node.value) > LONGEST_NUMBER:
+            text = f"a number of more than {LONGEST_NUMBER} characters; expected a shorter one"
+            self._mistake(node, path, text)
+            return node.value
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, ArithmeticError):
@@ -247,7 +274,7 @@ class _Reader:
             return
         self._nodes += 1
         if self._nodes > MOST_NODES:
-            raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
         rest = [
             (key, value)
             for key, value in node.value

@@ -8,7 +8,12 @@ from typing import TypeVar
 from cdi_exporter.config import values
 from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
 from cdi_exporter.config.mistakes import Unshown, raise_mistakes, show_value, stood
-from cdi_exporter.config.settings import ConfiguredIntegration, Settings, WorkspaceConfig
+from cdi_exporter.config.settings import (
+    MOST_INTEGRATIONS,
+    ConfiguredIntegration,
+    Settings,
+    WorkspaceConfig,
+)
 from cdi_exporter.errors import ConfigError
 
 ENDPOINT = "BRAZE_REST_ENDPOINT"
@@ -137,6 +142,9 @@ class _QuickStart:
         ids = [values.integration_id(part) for part in parts if part]
         if not ids:
             raise ValueError(_EXPECTED_IDS)
+        if len(ids) > MOST_INTEGRATIONS:
+            msg = f"has {len(ids):,} IDs; expected at most {MOST_INTEGRATIONS:,}"
+            raise ValueError(msg)
         if len(set(ids)) < len(ids):
             msg = f"has an ID twice; {_EXPECTED_IDS}, each once"
             raise ValueError(msg)

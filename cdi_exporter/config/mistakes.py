@@ -15,6 +15,13 @@ from cdi_exporter.errors import ConfigError
 KeyPath = tuple[str | int, ...]
 
 LONGEST_SHOWN = 100
+LONGEST_EXAMINED = 1_000
+"""Of longer texts nothing is shown: looking for secrets in them takes long, and cutting a text off
+before its `@` would show a password."""
+
+MOST_SHOWN = 100
+"""Lines in one go: the first ones say what is wrong, and a log is not flooded."""
+
 SHORTEST_SECRET = 8
 """Shorter texts stand in messages by chance; taking them out would tell what they are."""
 
@@ -91,8 +98,14 @@ def one_line(text: str) -> str:
 
 
 def raise_mistakes(lines: Iterable[str], secrets: Iterable[str] = ()) -> None:
-    """Raise ConfigError where there are any lines, each once; `secrets` are taken out of them."""
-    safe = [one_line(_without(secrets, line)) for line in dict.fromkeys(lines)]
+    """Raise ConfigError if there are any lines, each once; `secrets` are taken out of them.
+
+    After the first lines only the number of the others is told.
+    """
+    each = [*dict.fromkeys(lines)]
+    safe = [one_line(_without(secrets, line)) for line in each[:MOST_SHOWN]]
+    if len(each) > MOST_SHOWN:
+        safe.append(f"… and {len(each) - MOST_SHOWN:,} more errors")
     if safe:
         raise ConfigError(safe)
 
@@ -106,7 +119,7 @@ def _without(secrets: Iterable[str], line: str) -> str:
 
 def _quoted(text: str) -> str:
     """The text in quotes, without the user part of a URL; empty if it may be a key."""
-    if holds_api_key(text) or _ASSIGNS_A_SECRET.search(text):
+    if len(text) > LONGEST_EXAMINED or holds_api_key(text) or _ASSIGNS_A_SECRET.search(text):
         return ""
     shown = _without_user(text)
     if len(shown) > LONGEST_SHOWN:

@@ -14,7 +14,12 @@ from pydantic import ValidationError
 from cdi_exporter.config.findings import Findings
 from cdi_exporter.config.mistakes import KeyPath, show_path
 from cdi_exporter.config.schema import RefreshSection
-from cdi_exporter.config.settings import RateLimits, Refresh
+from cdi_exporter.config.settings import (
+    MOST_INTEGRATIONS,
+    MOST_WORKSPACES,
+    RateLimits,
+    Refresh,
+)
 
 KEY_SOURCES = ("api_key", "api_key_env", "api_key_file")
 
@@ -43,14 +48,19 @@ def merge_refresh(own: RefreshSection | None, common: RefreshSection | None) -> 
 
 
 def _mappings(sections: object, place: KeyPath) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    for number, section in enumerate(sections if isinstance(sections, list) else ()):
+    for number, section in enumerate(_entries(sections, MOST_WORKSPACES)):
         if isinstance(section, dict):
             yield (*place, number), section
 
 
+def _entries(value: object, most: int) -> list[object]:
+    """The entries of a list; of one that is too long, which is an error itself, none."""
+    return value if isinstance(value, list) and len(value) <= most else []
+
+
 def _ids(section: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     listed = section.get("integrations")
-    for number, each in enumerate(listed if isinstance(listed, list) else ()):
+    for number, each in enumerate(_entries(listed, MOST_INTEGRATIONS)):
         place = (*path, "integrations", number)
         yield ((*place, "id"), each.get("id")) if isinstance(each, dict) else (place, each)
 

@@ -29,7 +29,12 @@ from cdi_exporter.config.keys import (
     inline_key,
     key_from_environment,
 )
-from cdi_exporter.config.settings import Refresh
+from cdi_exporter.config.settings import (
+    MOST_INTEGRATIONS,
+    MOST_PATTERNS,
+    MOST_WORKSPACES,
+    Refresh,
+)
 
 _DEFAULTS = Refresh()
 _DURATION_PATTERN = "".join(f"([0-9]+{unit})?" for unit in UNITS)
@@ -49,7 +54,8 @@ def _schema(kind: str, **rules: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, **rules})
 
 
-_TEXT_SCHEMA = _schema("string", minLength=1)
+_TEXT_SCHEMA = _schema("string", minLength=1, maxLength=values.LONGEST_TEXT)
+_NAME_SCHEMA = _schema("string", minLength=1, maxLength=values.LONGEST_NAME)
 _DURATION = {"type": "string", "pattern": rf"^(?=.)({_DURATION_PATTERN}|[0-9]+\.[0-9]+s|0)$"}
 
 
@@ -91,7 +97,19 @@ def _listed(value: object) -> object:
         return None
     if value is not None and (not isinstance(value, list) or not value):
         raise ValueError(values.EXPECTED_INTEGRATIONS)
+    return _bounded(value, MOST_INTEGRATIONS)
+
+
+def _bounded(value: object, most: int) -> object:
+    """A list that is not too long: the check of its entries would take long, and so would use."""
+    if isinstance(value, list) and len(value) > most:
+        msg = f"of {len(value):,}; expected at most {most:,}"
+        raise ValueError(msg)
     return value
+
+
+def _few(value: object) -> object:
+    return _bounded(value, MOST_PATTERNS)
 
 
 def _integration(value: object) -> object:
@@ -107,7 +125,7 @@ def _integration(value: object) -> object:
 def _at_least_one(value: object) -> object:
     if not isinstance(value, list) or not value:
         raise ValueError(EXPECTED_WORKSPACES)
-    return value
+    return _bounded(value, MOST_WORKSPACES)
 
 
 EXPECTED_WORKSPACES = "expected a list of at least one workspace"
@@ -116,10 +134,10 @@ Text = Annotated[
     str, BeforeValidator(values.text), _TEXT_SCHEMA, Form("text", values.EXPECTED_TEXT)
 ]
 Pattern = Annotated[
-    str, BeforeValidator(values.text), _TEXT_SCHEMA, Form("pattern", "expected a pattern")
+    str, BeforeValidator(values.pattern), _NAME_SCHEMA, Form("pattern", "expected a pattern")
 ]
 Name = Annotated[
-    str, BeforeValidator(values.name), _TEXT_SCHEMA, Form("text", values.EXPECTED_TEXT)
+    str, BeforeValidator(values.name), _NAME_SCHEMA, Form("text", values.EXPECTED_TEXT)
 ]
 CaFile = Annotated[str, BeforeValidator(_ca_file), _TEXT_SCHEMA, Form("path", "expected a path")]
 Duration = Annotated[
@@ -161,7 +179,7 @@ Endpoint = Annotated[
 IntegrationId = Annotated[
     str,
     BeforeValidator(values.integration_id),
-    _TEXT_SCHEMA,
+    _NAME_SCHEMA,
     Form("text", values.EXPECTED_ID),
 ]
 _NULLABLE_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
@@ -260,6 +278,10 @@ class StaleAfterSection(Section):
     )
 
 
+Patterns = Annotated[list[Pattern], Field(max_length=MOST_PATTERNS), BeforeValidator(_few)]
+StaleAfters = Annotated[
+    list[StaleAfterSection], Field(max_length=MOST_PATTERNS), BeforeValidator(_few)
+]
 NamedIntegration = Annotated[
     IntegrationSection,
     BeforeValidator(_integration),
@@ -296,7 +318,10 @@ class WorkspaceSection(Section):
         BeforeValidator(
             _listed,
             json_schema_input_type=Literal["auto"]
-            | Annotated[list[Name | IntegrationSection], Field(min_length=1)]
+            | Annotated[
+                list[Name | IntegrationSection],
+                Field(min_length=1, max_length=MOST_INTEGRATIONS),
+            ]
             | None,
         ),
         Form("`auto` or list", values.EXPECTED_INTEGRATIONS),
@@ -306,13 +331,13 @@ class WorkspaceSection(Section):
         "`cdi.integration_list`. Or a list of IDs, or of mappings with `id` and `name`.",
         json_schema_extra={"default": "auto"},
     )
-    include: list[Pattern] | None = Field(
+    include: Patterns | None = Field(
         default=None, description="Glob patterns over name or ID: only these integrations."
     )
-    exclude: list[Pattern] | None = Field(
+    exclude: Patterns | None = Field(
         default=None, description="Glob patterns over name or ID: not these integrations."
     )
-    stale_after: list[StaleAfterSection] | None = Field(
+    stale_after: StaleAfters | None = Field(
         default=None, description="When integrations are late; the first match wins."
     )
     ca_file: CaFile | None = Field(
@@ -334,7 +359,9 @@ class File(Section):
         list[WorkspaceSection],
         BeforeValidator(
             _at_least_one,
-            json_schema_input_type=Annotated[list[WorkspaceSection], Field(min_length=1)],
+            json_schema_input_type=Annotated[
+                list[WorkspaceSection], Field(min_length=1, max_length=MOST_WORKSPACES)
+            ],
         ),
         Form("list", EXPECTED_WORKSPACES),
     ] = Field(description="The Braze workspaces to watch, at least one.")

@@ -17,6 +17,12 @@ from cdi_exporter.pem import client_context, trust
 
 MOST_REQUESTS = 1_000_000
 
+LONGEST_TEXT = 4_096
+"""Characters of a path, which Linux limits to so many, or of another text."""
+
+LONGEST_NAME = 200
+"""Characters of a name, an ID or a pattern: it becomes a label, or is compared with all of them."""
+
 EXPECTED_TEXT = "expected text"
 EXPECTED_ENDPOINT = "expected the REST endpoint alone, such as rest.iad-03.braze.com"
 EXPECTED_ID = "expected an integration ID as Braze shows it"
@@ -33,13 +39,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
 
 
-def text(value: object) -> str:
-    """Text that says something and stays on its line."""
+def text(value: object, most: int = LONGEST_TEXT) -> str:
+    """Text that says something and stays on its line, of so many characters at most."""
     if not isinstance(value, str):
         quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
         raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- pydantic reports ValueError
     if not value.strip():
         msg = f"is empty; {EXPECTED_TEXT}"
+        raise ValueError(msg)
+    if len(value) > most:
+        msg = f"has {len(value):,} characters; expected at most {most:,}"
         raise ValueError(msg)
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
         msg = f"holds control characters; {EXPECTED_TEXT}"
@@ -47,9 +56,14 @@ def text(value: object) -> str:
     return value
 
 
+def pattern(value: object) -> str:
+    """A glob pattern."""
+    return text(value, LONGEST_NAME)
+
+
 def name(value: object) -> str:
     """Text for a label: spaces around it would not be seen."""
-    found = text(value)
+    found = text(value, LONGEST_NAME)
     if found != found.strip():
         msg = f"has spaces around it; {EXPECTED_TEXT} without"
         raise ValueError(msg)

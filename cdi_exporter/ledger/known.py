@@ -7,7 +7,7 @@ from itertools import pairwise
 from operator import attrgetter
 from statistics import median, pstdev
 
-from cdi_exporter.model import DELIVERIES, FAILURES, Run, Status
+from cdi_exporter.model import DELIVERIES, FAILURES, Count, Run, Status, Time
 
 TYPICAL_RUNS = 20
 FEWEST_TYPICAL_RUNS = 3
@@ -44,12 +44,12 @@ class Known:
 class Older:
     """What the finished runs said that are no longer kept."""
 
-    success: float | None = None
-    watermark: float | None = None
-    failures: int = 0
+    success: Time | None = None
+    watermark: Time | None = None
+    failures: Count = 0
     """Failures in a row at the end of what was dropped."""
-    delivery: float | None = None
-    watermark_order: float | None = None
+    delivery: Time | None = None
+    watermark_order: Time | None = None
     """The place (`Run.order`) of the run that the watermark is from."""
 
     def fold(self, runs: Sequence[Run]) -> "Older":

@@ -4,9 +4,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from cdi_exporter.model import Run
+from cdi_exporter.model import Run, Time
 
-Identity = tuple[str, float]
+Identity = tuple[str, Time]
 """What tells a run from others; see `Run.identity`."""
 
 

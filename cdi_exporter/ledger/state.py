@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cdi_exporter.ledger.known import NOTHING_OLDER, Older
 from cdi_exporter.ledger.rows import Identity
-from cdi_exporter.model import Counters, Run
+from cdi_exporter.model import Count, Counters, Run, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +12,11 @@ class ChainState:
     """A `Chain`; its rows in the order in which they were met."""
 
     runs: tuple[Run, ...]
-    pages: int
+    pages: Count
     cursor: str | None = None
     wanted: tuple[Identity, ...] = ()
     first: bool = False
-    floor: float | None = None
+    floor: Time | None = None
     blind: bool = False
 
 
@@ -29,11 +29,11 @@ class LedgerState:
     counters: Counters
     runs: tuple[Run, ...] = ()
     under_way: tuple[Run, ...] = ()
-    floor: float | None = None
-    first_seen: float | None = None
-    history_start: float | None = None
+    floor: Time | None = None
+    first_seen: Time | None = None
+    history_start: Time | None = None
     older: Older = NOTHING_OLDER
     chain: ChainState | None = None
     chase: ChainState | None = None
     undated: Run | None = None
-    undated_running: int = 0
+    undated_running: Count = 0

@@ -1,7 +1,15 @@
 """What outlives the process: a SQLite file, and the grouped commits to it."""
 
 from cdi_exporter.state.journal import NOTHING_KEPT, Change, Journal, Memory
-from cdi_exporter.state.store import REMEMBERED_FOR, Row, StateError, Store, Stored
+from cdi_exporter.state.store import (
+    REMEMBERED_FOR,
+    Row,
+    StateError,
+    Store,
+    Stored,
+    show,
+    unreadable,
+)
 
 __all__ = [
     "NOTHING_KEPT",
@@ -13,4 +21,6 @@ __all__ = [
     "StateError",
     "Store",
     "Stored",
+    "show",
+    "unreadable",
 ]

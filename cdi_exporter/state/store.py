@@ -10,10 +10,17 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
+
+import structlog
 
 from cdi_exporter import __version__
 from cdi_exporter.errors import ExporterError, StartError
+from cdi_exporter.files import FOR_ITS_OWNER
+from cdi_exporter.model import LATEST
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS, Step
+
+log = structlog.get_logger()
 
 REMEMBERED_FOR = 30 * 86_400.0
 """Seconds for which what left is kept."""
@@ -24,10 +31,18 @@ LOCK_PATIENCE = 2.0
 JOURNAL_BYTES = 4 * 2**20
 """What the journal beside the file shrinks to after a large commit."""
 
-FOR_ITS_OWNER = 0o600
-"""The mode of a new file: it tells the names of integrations and how many rows they have."""
+LONGEST_SHOWN = 200
+"""Characters of a value that an error message shows: enough for any ID or name that Braze gives."""
 
+_REMEDY = "put a copy back that is sound, or move the file away to begin anew"
 _DIRECTORY = "it is a directory; expected a file"
+_TYPES: dict[type, str] = {
+    str: "text",
+    bytes: "bytes",
+    int: "a whole number",
+    float: "a number",
+    type(None): "nothing",
+}
 _NO_FILE = "it is no regular file"
 _READ_ONLY = "it cannot be written; expected the right to write the file and its directory"
 _SECOND_NAME = "it has a second name (a hard link); expected a file with one name"
@@ -42,6 +57,17 @@ _MOVED = (
 
 class StateError(ExporterError):
     """The state file cannot be read or written."""
+
+
+def show(value: object) -> str:
+    """A value from the file on one line, not too long."""
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
+
+
+def unreadable(workspace: str, problem: str) -> str:
+    """The message about a row that cannot be used; `problem` names the integration."""
+    return f"unreadable record in the workspace {show(workspace)}, {problem}; {_REMEDY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +112,10 @@ class Store:
         self.path = path
         self._lock = threading.Lock()
         try:
+            existed = Path(path).exists()
             place = _place(path)
+            if existed and not place.stat().st_size:
+                log.warning("state file is empty", path=path, problem="starting with no history")
             self._connection = _open(place, steps, patience, wall())
             self._files = self._opened(place)
             """What SQLite writes to, and what stood there when it was opened."""
@@ -116,10 +145,14 @@ class Store:
                 ).fetchall()
             except sqlite3.Error as error:
                 raise StateError(str(error)) from error
+        complete, forgotten = found or (0, None)
+        problem = _wrong_whether("complete", complete) or _wrong_time("forgotten_at", forgotten)
+        if problem:
+            raise StateError(_unreadable_workspace(workspace, problem))
         return Stored(
-            [Row(workspace, key, bool(listed), *rest) for key, listed, *rest in rows],
-            complete=bool(found and found[0]),
-            forgotten=found[1] if found else None,
+            [_row(workspace, *values) for values in rows],
+            complete=bool(complete),
+            forgotten=forgotten,
         )
 
     def commit(self, rows: Iterable[Row], complete: Iterable[str] = ()) -> None:
@@ -213,6 +246,58 @@ class Store:
             raise StateError(_MOVED)
 
 
+def _row(workspace: str, key: object, listed: object, left_at: object, record: object) -> Row:
+    """One row; raises StateError if a column has a type or value that is never written."""
+    problem = (
+        _wrong_type("id", key, str)
+        or _wrong_whether("listed", listed)
+        or _wrong_time("left_at", left_at)
+        or (None if record is None else _wrong_type("record", record, str))
+    )
+    if problem:
+        raise StateError(unreadable(workspace, f"integration {show(key)}: {problem}"))
+    return Row(
+        workspace,
+        cast("str", key),
+        bool(listed),
+        cast("float | None", left_at),
+        cast("str | None", record),
+    )
+
+
+def _wrong_type(column: str, value: object, expected: type) -> str | None:
+    """What is wrong with the type of a column's value; SQLite holds any type in any column."""
+    if type(value) is expected:
+        return None
+    return f"{column} is {_TYPES[type(value)]}; expected {_TYPES[expected]}"
+
+
+def _wrong_whether(column: str, value: object) -> str | None:
+    wrong = None if value in (0, 1) else f"{column} is not 0 or 1"
+    return _wrong_type(column, value, int) or wrong
+
+
+def _wrong_time(column: str, value: object) -> str | None:
+    """What is wrong with Unix seconds, which may be absent."""
+    if value is None:
+        return None
+    in_calendar = isinstance(value, float) and 0 <= value <= LATEST
+    wrong = None if in_calendar else f"{column} is not a time"
+    return _wrong_type(column, value, float) or wrong
+
+
+def _unreadable_workspace(workspace: str, problem: str) -> str:
+    return f"unreadable record of the workspace {show(workspace)}: {problem}; {_REMEDY}"
+
+
+def _text(value: bytes) -> str | bytes:
+    """Text as Python has it; bytes if it is not UTF-8, so that the row can be named."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 def _place(path: str) -> Path:
     """The file itself, which exists from here on; raises StateError or OSError.
 
@@ -238,6 +323,7 @@ def _open(place: Path, steps: Sequence[Step], patience: float, opened: float) ->
     connection = sqlite3.connect(
         place, timeout=patience, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _text
     try:
         _prepare(connection, steps, opened)
     except BaseException:
@@ -257,6 +343,8 @@ def _prepare(connection: sqlite3.Connection, steps: Sequence[Step], opened: floa
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != APPLICATION_ID and not empty:
         raise StateError(_OF_ANOTHER)
+    if version < 0:
+        raise StateError(_DAMAGED)
     if version > len(steps):
         message = (
             f"it was written by a newer cdi-exporter (format {version}, known {len(steps)});"

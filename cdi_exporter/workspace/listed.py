@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from cdi_exporter.ledger import Known
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.model import Integration, Run, Status, Time
 
 SAME_START = 1.0
 """Seconds by which the list's start time may differ from the history's."""
@@ -33,9 +33,9 @@ EARLY = 60.0
 class Said:
     """What of a list item tells that a run began or ended."""
 
-    start: float | None
+    start: Time | None
     status: Status | None
-    watermark: float | None
+    watermark: Time | None
     word: str | None = None
     """Braze's own word for an unknown status, in lower case: two such words are a change."""
 

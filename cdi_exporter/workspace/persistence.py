@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from cdi_exporter.model import Run, in_future
-from cdi_exporter.state import Change, Memory, StateError
+from cdi_exporter.state import Change, Memory, StateError, unreadable
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.roster import News, Roster
 from cdi_exporter.workspace.tracked import Tracked
@@ -39,14 +39,14 @@ class Persistence:
     def restore(self) -> None:
         """Begin with what the journal knows; raises StateError where that is unreadable."""
         stored = self._journal.load(self.name)
+        for row in stored.rows:
+            if not row.id.strip() or row.id in (".", ".."):
+                problem = f"integration {row.id!r}: id is not an integration ID"
+                raise StateError(unreadable(self.name, problem))
         try:
             self._roster.restore(stored, self._api.now(), self._api.wall())
         except ValueError as error:
-            problem = (
-                f"unreadable record in the workspace {self.name!r}, integration {error};"
-                " put a copy back that is sound, or move the file away to begin anew"
-            )
-            raise StateError(problem) from error
+            raise StateError(unreadable(self.name, f"integration {error}")) from error
         for tracked in self._roster:
             tracked.watermark_ahead = self._is_ahead(tracked)
         self._journal.changed(self)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from cdi_exporter.ledger import LedgerState
-from cdi_exporter.model import Integration
+from cdi_exporter.model import Integration, Time
 from cdi_exporter.workspace.listed import Said
 
 
@@ -17,10 +17,10 @@ class Knowledge:
     item: Integration | None = None
     answered: Said | None = None
     zero_served: bool = False
-    list_missed_at: float | None = None
+    list_missed_at: Time | None = None
     """When the list last was silent about a run, in the API's time; None if it is trusted."""
-    schedule_lost: float | None = None
-    interval_since: float | None = None
+    schedule_lost: Time | None = None
+    interval_since: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Record:
     """What must outlive the process; times in Unix seconds."""
 
     knowledge: Knowledge
-    read_at: float | None = None
+    read_at: Time | None = None
     """When the newest page was last read."""
-    read_server: float | None = None
+    read_server: Time | None = None
     """The same in the API's time."""
-    seen_server: float | None = None
+    seen_server: Time | None = None
     """When the list item was given, in the API's time."""
-    scheduled_at: float | None = None
+    scheduled_at: Time | None = None
     """When the list last showed a schedule, in the API's time."""
-    refreshed: float | None = None
+    refreshed: Time | None = None
 
     def to_json(self) -> str:
         """One line; what is as by default is left out."""
@@ -44,13 +44,26 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        """Raises ValueError, with the first mistake in one line, where it is no record."""
+        """Raises ValueError, with the first error in one line, if it is not a record."""
         try:
-            return _RECORD.validate_json(text)
+            record = _RECORD.validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        _check_runs(record.knowledge.ledger)
+        return record
+
+
+def _check_runs(ledger: LedgerState) -> None:
+    """Raise ValueError for a run that nothing identifies; the ledger keeps none of these."""
+    kept = {"runs": ledger.runs, "under_way": ledger.under_way}
+    kept |= {"chain": ledger.chain.runs} if ledger.chain else {}
+    kept |= {"chase": ledger.chase.runs} if ledger.chase else {}
+    for place, runs in kept.items():
+        if any(run.start is None and run.finish is None for run in runs):
+            message = f"knowledge.ledger.{place}: a run without any time"
+            raise ValueError(message)
 
 
 _RECORD = TypeAdapter(Record)

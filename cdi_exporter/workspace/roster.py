@@ -8,7 +8,7 @@ from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.ledger import IntegrationLedger
 from cdi_exporter.model import Integration
 from cdi_exporter.snapshot import NOTHING_COUNTED
-from cdi_exporter.state import REMEMBERED_FOR, Row, Stored
+from cdi_exporter.state import REMEMBERED_FOR, Row, Stored, show
 from cdi_exporter.workspace.record import Record
 from cdi_exporter.workspace.tracked import Tracked
 
@@ -294,5 +294,5 @@ def _record(row: Row | None) -> Record | None:
     try:
         return Record.from_json(row.record)
     except ValueError as error:
-        message = f"{row.id!r}: {error}"
+        message = f"{show(row.id)}: {error}"
         raise ValueError(message) from error

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,32 +132,83 @@ def test_as_process_1_a_signal_ends_it(seconds: float) -> None:
         assert process.wait(GONE_WITHIN) == 0
 
 
-def test_as_process_1_a_check_is_ended_too(tmp_path: Path) -> None:
+def test_as_process_1_a_check_is_ended_too() -> None:
     """Commands that end by themselves can be stopped before that, with the usual status."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*unshare(), *exporter_command("check")],
+            env=clean_environment(BRAZE_REST_ENDPOINT=endpoint, BRAZE_API_KEY="k"),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            child = child_of(process)
+            silent.settimeout(PATIENCE)
+            with silent.accept()[0]:
+                os.kill(child, signal.SIGTERM)
+                assert process.wait(GONE_WITHIN) == 128 + signal.SIGTERM
+        finally:
+            end(process)
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "backfill"])
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+def test_a_configuration_that_is_not_a_file_is_refused_at_once(
+    command: str, kind: str, tmp_path: Path
+) -> None:
+    """Opening a pipe would wait for its writer, and a device never ends."""
     config = tmp_path / "config.yml"
-    os.mkfifo(config)
-    command = exporter_command("check", f"--config.file={config}")
-    process = subprocess.Popen(
-        [*unshare(), *command], env=clean_environment(), stderr=subprocess.DEVNULL
+    if kind == "pipe":
+        os.mkfifo(config)
+    elif kind == "directory":
+        config.mkdir()
+    else:
+        config.symlink_to("/dev/zero")
+    flags = ["--web.listen-address=127.0.0.1:0"] if command == "serve" else []
+    done = subprocess.run(
+        exporter_command(command, f"--config.file={config}", *flags),
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
-    try:
-        child = child_of(process)
-        python_runs(child, signal.SIGTERM)
-        os.kill(child, signal.SIGTERM)
-        assert process.wait(GONE_WITHIN) == 128 + signal.SIGTERM
-    finally:
-        end(process)
+    reason = "is a directory" if kind == "directory" else "not a plain file"
+    assert done.returncode == 2
+    line = f"{config}: cannot be read ({reason}); expected a YAML file"
+    assert line in done.stderr.splitlines()[-1]
 
 
-def test_a_configuration_that_cannot_be_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """Whoever opens a pipe waits for its writer; SIGTERM ends that."""
-    config = tmp_path / "config.yml"
-    os.mkfifo(config)
-    with exporter(f"--config.file={config}") as (process, _):
-        python_runs(process.pid)
-        time.sleep(1)
+@pytest.mark.parametrize("named", ["config", "web", "web.cert"])
+def test_a_file_that_becomes_a_pipe_does_not_stop_a_running_exporter(
+    named: str, tmp_path: Path
+) -> None:
+    """At a reload it is rejected; scrapes go on, and SIGTERM ends the process."""
+    config, web, certificate = (tmp_path / name for name in ("config.yml", "web.yml", "web.crt"))
+    config.write_text(
+        "workspaces: [{name: w, endpoint: 'http://127.0.0.1:9', api_key_env: BRAZE_API_KEY}]"
+    )
+    web.write_text("{}")
+    with exporter(f"--config.file={config}", f"--web.config.file={web}") as (process, url):
+        serves(f"{url}/-/ready")
+        pipe = {"config": config, "web": web, "web.cert": certificate}[named]
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+        if named == "web.cert":
+            names = f"{{cert_file: {certificate}, key_file: {certificate}}}"
+            web.write_text(f"tls_server_config: {names}")
+        process.send_signal(signal.SIGHUP)
+        part = "config" if named == "config" else "web_config"
+
+        def rejected() -> bool:
+            page = httpx.get(f"{url}/-/metrics").text
+            return f"\ncdi_exporter_{part}_last_reload_successful 0" in page
+
+        eventually(rejected, "the pipe is refused")
+        assert httpx.get(f"{url}/metrics", timeout=9.5).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(GONE_WITHIN) in (0, 2)
+        assert process.wait(GONE_WITHIN) == 0
 
 
 HANGING_STATE = """

@@ -1,5 +1,6 @@
 """Day files: whole or not there."""
 
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cdi_exporter import catalog
+from cdi_exporter.backfill.database import NAME
 from cdi_exporter.backfill.files import remove_days, write_day
 from cdi_exporter.backfill.lines import FAMILIES
-from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.backfill.spool import Piece, Spool
 from cdi_exporter.errors import StartError
 
 DAY = "2026-09-24"
@@ -88,3 +90,18 @@ def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None
         path.touch()
     assert remove_days(tmp_path) == 2
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+    """Spool, journal and day files have names and row counts, whatever the umask is."""
+    before = os.umask(0)
+    try:
+        (tmp_path / f"braze-cdi-{DAY}.om.unfinished").touch(0o644)
+        with Spool(tmp_path) as spool:
+            spool.finish()
+            write_day(tmp_path, DAY, [piece()])
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    names = {NAME, f"{NAME}-wal", f"braze-cdi-{DAY}.om"}
+    assert modes == dict.fromkeys(names, 0o600)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from cdi_exporter.cli import cli
+from cdi_exporter.cli.flags import MOST_REPEATS
 
 COMMANDS = cli.every_command()
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
@@ -139,3 +141,15 @@ def test_a_wrong_value_is_shown(flag: str) -> None:
     assert f"'{WRONG[flag]}'" in message(WRONG[flag])
     key = "0f9b1c3e-55aa-4c1e-9d57-0123456789ab"
     assert key not in message(key)
+
+
+def test_a_flag_is_not_repeated_without_end() -> None:
+    """Each value would be a socket, a label of every sample or a pattern for every name."""
+    for command, flag in (
+        ("serve", "--web.listen-address=:1"),
+        ("backfill", "--include=a"),
+        ("backfill", "--label=a=b"),
+    ):
+        result = CliRunner().invoke(cli, [command, *([flag] * (MOST_REPEATS + 1))])
+        assert result.exit_code == 2
+        assert "given 101 times; expected at most 100" in result.output

@@ -30,7 +30,8 @@ def form(kind: type, met: set[type]) -> Iterator[str]:
 
 def _named(hint: Any) -> str:
     """A type as it is written, whichever module holds it."""
-    return re.sub(r"\w+\.", "", str(hint.__name__ if isinstance(hint, type) else hint))
+    written = re.sub(r"\w+\.", "", str(hint.__name__ if isinstance(hint, type) else hint))
+    return re.sub(r"Optional\[(\w+)\]", r"\1 | None", written)
 
 
 def _dataclasses(hint: Any) -> Iterator[type]:
