@@ -38,8 +38,9 @@ PAGE_REST = 1.0
 """The thread that renders status pages rests for as long as it worked, so that people who reload
 them leave half of a core, and of Python's lock, to scrapes."""
 
-LOAD_SECONDS = 10.0
-"""For reading the configuration at a reload: its file may be on a mount that hangs."""
+LOAD_SECONDS = 30.0
+"""For reading the configuration at a reload. A file on a mount that hangs is reported by its name
+after `files.FIRST_PATIENCE`; this is the bound for all files together."""
 
 CLOSE_SECONDS = 3.0
 """For the last commit and for closing connections. With `SHUTDOWN_SECONDS` for the requests under

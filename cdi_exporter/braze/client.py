@@ -314,6 +314,7 @@ class Client:
             code, error.web_page = error.code, web_page
             raise
         finally:
+            body = b""  # see `_body`
             if documented and headers is not None and headers.date is not None:
                 self.shared.server_clock.note(headers.date - came)
             turn.release(headers, refused=code == "429", foreign=foreign)
@@ -449,13 +450,16 @@ async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
     whole = response.is_stream_consumed  # as a transport for tests gives it, decoded already
     decode = _plain if whole or encoding in ("", "identity") else _Inflater().decode
     body, raw = bytearray(), 0
-    async for chunk in response.aiter_bytes() if whole else response.aiter_raw():
-        raw += len(chunk)
-        body += decode(chunk, most + 1 - len(body))
-        if max(raw, len(body)) > most:
-            message = f"the answer is larger than {most // 2**20} MiB"
-            raise InvalidResponse(message)
-    return bytes(body)
+    try:
+        async for chunk in response.aiter_bytes() if whole else response.aiter_raw():
+            raw += len(chunk)
+            body += decode(chunk, most + 1 - len(body))
+            if max(raw, len(body)) > most:
+                message = f"the answer is larger than {most // 2**20} MiB"
+                raise InvalidResponse(message)
+        return bytes(body)
+    finally:
+        body.clear()  # an error keeps this frame, and with it the body, until it is collected
 
 
 def _plain(chunk: bytes, most: int) -> bytes:

@@ -11,7 +11,7 @@ from cdi_exporter.braze.traffic import Traffic
 from cdi_exporter.braze.turn import Turn
 from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
-from cdi_exporter.errors import ConnectionFailed
+from cdi_exporter.errors import ApiError, ConnectionFailed
 from cdi_exporter.snapshot import EndpointSnapshot
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
@@ -80,12 +80,18 @@ class Api:
     async def _to_its_end(self, request: Coroutine[None, None, Page]) -> Page:
         """Make a request, and let it end within its timeout if the caller is cancelled.
 
-        A cancelled request would keep its place among the client's connections for good.
+        A cancelled request would keep its place among the client's connections for good. An error
+        comes without its traceback: it may be kept for long, and with it the body of the answer
+        that the client's frames hold.
         """
         task = asyncio.create_task(request)
         self._requests.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except ApiError as error:
+            error.__context__ = None
+            raise error.with_traceback(None) from None
 
     def _ended(self, task: asyncio.Task[Page]) -> None:
         self._requests.discard(task)

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 
 from cdi_exporter.braze.turn import Turn
+from cdi_exporter.errors import ApiError
 from cdi_exporter.workspace.tracked import Due
 
 Rank = tuple[Due, float, int]
@@ -14,9 +15,10 @@ Rank = tuple[Due, float, int]
 class Reads:
     """What is to be read, and the tasks that read it.
 
-    `turn` waits until a request may start; only then the most urgent read is chosen, so what
-    becomes urgent meanwhile goes first. `read` makes one and never raises. `broke` is told
-    of a defect that ended the emptying of the queue: the next read that is put begins it again.
+    `turn` waits until a request may start, and raises ApiError if none may any more; only then
+    the most urgent read is chosen, so what becomes urgent meanwhile goes first. `read` makes one
+    and never raises. `broke` is given a defect that ended the emptying of the queue: the next
+    read that is put begins it again.
     """
 
     def __init__(
@@ -79,7 +81,11 @@ class Reads:
 
     async def _empty(self) -> None:
         while self._next() is not None:
-            turn = await self._turn()
+            try:
+                turn = await self._turn()
+            except ApiError:  # the workspace was removed while this waited
+                self._waiting.clear()
+                return
             identifier = self._next()
             if identifier is None:
                 with turn:

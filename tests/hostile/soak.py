@@ -121,24 +121,25 @@ def resident(pid: int) -> float:
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
-async def soak(it: Soak, seconds: float) -> list[Samples]:
-    """All attacks, each for its part of the time, with a pause after each."""
-    attacker = Attacker(it.port, PASSWORD, 0)
-    number = len(attacker.attacks()) + len(ATTACKS) + 2
-    part = seconds / number
-    attacker = Attacker(it.port, PASSWORD, part * 0.9)
+async def soak(it: Soak, seconds: float, only: str) -> list[Samples]:
+    """The attacks whose names hold `only`, each for a part of the time, with pauses between."""
+    names = [name for name in Attacker(0, "", 0).attacks() if only in name]
+    answers = [name for name in ATTACKS if only in f"Braze: {name}"]
+    part = seconds / (len(names) + len(answers) + 2)
+    attacks = Attacker(it.port, PASSWORD, part * 0.9).attacks()
     results = [await it.during("nothing", lambda: asyncio.sleep(part))]
-    for name, attack in attacker.attacks().items():
-        results.append(await it.during(name, attack))
+    for name in names:
+        results.append(await it.during(name, attacks[name]))
         await asyncio.sleep(part * 0.1)
-    for name in ATTACKS:
-        results.append(await it.during(f"Braze: {name}", lambda: it.api_attack(name, part * 0.9)))  # noqa: B023 -- awaited here
+    for name in answers:
+        attack = partial(it.api_attack, name, part * 0.9)
+        results.append(await it.during(f"Braze: {name}", attack))
         await asyncio.sleep(part * 0.1)
     results.append(await it.during("nothing, afterwards", lambda: asyncio.sleep(part)))
     return results
 
 
-def run(seconds: float, folder: Path) -> list[Samples]:
+def run(seconds: float, folder: Path, only: str = "") -> list[Samples]:
     """Start both processes and attack."""
     port, braze = free_port(), free_port()
     config, web = folder / "config.yml", folder / "web.yml"
@@ -158,7 +159,9 @@ def run(seconds: float, folder: Path) -> list[Samples]:
         health = f"http://127.0.0.1:{port}/-/healthy"
         healthy = partial(httpx.get, health, auth=("alice", PASSWORD))
         eventually(lambda: healthy().status_code == 200, "the exporter answers")
-        return asyncio.run(soak(Soak(process.pid, port, f"http://127.0.0.1:{braze}"), seconds))
+        return asyncio.run(
+            soak(Soak(process.pid, port, f"http://127.0.0.1:{braze}"), seconds, only)
+        )
 
 
 def table(results: list[Samples]) -> str:
@@ -174,9 +177,11 @@ def main() -> None:
     """Run, print the table, and fail if a bound was exceeded."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--only", default="", help="a part of the names of the attacks to make")
+    wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
-        results = run(parser.parse_args().seconds, folder)
+        results = run(wanted.seconds, folder, wanted.only)
     finally:
         shutil.rmtree(folder)
     sys.stdout.write(table(results) + "\n")

@@ -454,7 +454,10 @@ class _Simulation:
 
     def _check_list(self, page: bytes) -> None:
         """What is shown of the list fits what it says, and when."""
-        (up,), readable = UP.findall(page), READABLE.findall(page)
+        ups, readable = UP.findall(page), READABLE.findall(page)
+        if not ups:
+            return  # the first refresh has not ended yet
+        (up,) = ups
         self.outcome.check(not (float(up) and readable == []), "up, and nothing of the list")
         if EXCLUDED.encode() not in page or not float(up):
             self.excluded_since = self.clock.wall()

@@ -1,8 +1,11 @@
 """However many integrations a list shows, a workspace follows and remembers only so many."""
 
+import traceback
+
 import pytest
 
 from cdi_exporter.model import Integration
+from cdi_exporter.simulator import HISTORY, Fault, FaultKind
 from cdi_exporter.workspace import passes as passes_module
 from cdi_exporter.workspace import roster as roster_module
 from cdi_exporter.workspace.roster import Roster
@@ -70,3 +73,30 @@ def test_ids_that_change_with_every_list_are_forgotten() -> None:
         assert len(roster) <= MOST
         assert len(roster._gone) <= 2 * MOST
         assert len(roster._ever_listed) <= 4 * MOST
+
+
+def test_a_failure_that_is_kept_does_not_keep_the_answer() -> None:
+    """The error of each integration stays until its next read: without the body in its frames."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        several = [scripted(f"id-{number}", 2) for number in range(3)]
+        async with rig(simulator(clock, *several), clock=clock) as it:
+            await it.scrape()
+            await passes(60)
+            braze = it.simulator
+            braze.faults = [Fault(0, 9e9, FaultKind.NOT_JSON, HISTORY)]
+            for each in several:
+                each.run(clock.wall() - 5, clock.wall() - 1)
+            await it.scrape()
+            await passes(1)
+            tracked = [*it.exporter.workspaces["w"]._roster]
+            kept = [each.problem for each in tracked if each.problem is not None]
+            assert kept
+            for error in kept:
+                frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+                assert not {"_body", "_try", "_exchange"}.intersection(frames)
+                assert error.__context__ is None
+                assert error.__cause__ is None
+
+    run(main())

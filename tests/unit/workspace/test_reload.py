@@ -272,8 +272,8 @@ def test_a_configuration_that_cannot_be_read_in_time_is_rejected() -> None:
         it.exporter._load = hang
         response = await it.reload()
         assert response.status_code == 400
-        assert "could not be read in 10 s" in response.text
-        assert clock.monotonic() == 10
+        assert "could not be read in 30 s" in response.text
+        assert clock.monotonic() == 30
         it.exporter._load = working
         assert (await it.reload()).status_code == 200
         await it.close()
