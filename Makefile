@@ -11,11 +11,16 @@ endif
 BIN := $(VENV)/bin
 SEEDS ?= 100
 KILLS ?= 300
+SECONDS ?= 600
 PYTEST_WORKERS ?= 2
+LOWEST := .venv-lowest
+# Tests of what is locked, and of Braze's own models, which are installed apart.
+NOT_OF_LOWEST := --ignore tests/unit/simulator/test_braze_models.py \
+  --deselect tests/unit/test_supply_chain.py::test_the_licences_page_is_fresh
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
 .PHONY: demo test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
-.PHONY: test-deploy manifests lock audit
+.PHONY: test-deploy test-lowest soak-hostile manifests lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -31,6 +36,15 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+test-lowest: $(VENV)/bin/python  ## unit tests with the lowest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-header --python $(LOWEST)/bin/python \
+	  pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt \
+	  --group test --editable .
+	$(LOWEST)/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal tests/unit $(NOT_OF_LOWEST)
 
 coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=term tests/unit
@@ -67,6 +81,9 @@ bench: $(VENV)/.installed-dev  ## measure; BENCH_FLAGS="--quick --only latency -
 soak: $(VENV)/.installed-dev  ## many simulated worlds, many SIGKILLs: make soak SEEDS=1000 KILLS=300
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)
 	$(BIN)/python -m tests.e2e.killing --kills $(KILLS)
+
+soak-hostile: $(VENV)/.installed-dev  ## hostile clients and a hostile API: make soak-hostile SECONDS=600
+	$(BIN)/python -m tests.hostile.soak --seconds $(SECONDS)
 
 dist: $(VENV)/.installed-dev
 	$(BIN)/python -m build

@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[2]
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def would_run(*arguments: str, **environment: str) -> str:
-    """The last command that `make demo` would run."""
+def would_run(*arguments: str, target: str = "demo", **environment: str) -> str:
+    """The last command that `make` would run for a target."""
     dropped = ("PYTHON", "VENV", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
     kept = {key: value for key, value in os.environ.items() if key not in dropped}
     done = subprocess.run(
-        ["make", "--dry-run", "demo", *arguments],
+        ["make", "--dry-run", target, *arguments],
         cwd=ROOT,
         env=kept | environment,
         capture_output=True,
@@ -36,3 +36,17 @@ def test_each_version_of_python_has_its_environment() -> None:
     assert would_run(chosen) == f".venv-{VERSION}/bin/cdi-exporter demo"
     assert would_run(PYTHON=sys.executable) == f".venv-{VERSION}/bin/cdi-exporter demo"
     assert would_run(chosen, "VENV=elsewhere") == "elsewhere/bin/cdi-exporter demo"
+
+
+def test_the_hostile_soak_takes_as_long_as_is_asked() -> None:
+    """Ten minutes, if nothing is said."""
+    command = ".venv/bin/python -m tests.hostile.soak --seconds"
+    assert would_run(target="soak-hostile") == f"{command} 600"
+    assert would_run("SECONDS=5", target="soak-hostile") == f"{command} 5"
+
+
+def test_ci_tries_the_lowest_versions_before_all_tests() -> None:
+    """The last line of CI is the summary of `make test`."""
+    commands = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert commands[-2:] == ["make test-lowest", "make test"]
+    assert "--deselect" in would_run(target="test-lowest")

@@ -10,7 +10,7 @@ import structlog
 
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.simulator import LIST, Fault, FaultKind
-from cdi_exporter.state import REMEMBERED_FOR
+from cdi_exporter.state import REMEMBERED_FOR, Store
 from cdi_exporter.workspace import Workspace
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
 from tests.unit.workspace.test_restart import House, finish, records
@@ -307,3 +307,26 @@ def test_one_that_was_left_out_for_long_is_not_new() -> None:
             assert shown(await refreshes(it)) == 7
 
     run(main())
+
+
+def test_ids_that_change_for_ever_do_not_make_the_state_file_grow(tmp_path: Path) -> None:
+    """Each integration leaves after a day; what left is forgotten after 30 days."""
+
+    async def story() -> None:
+        house = House(tmp_path, scripted("stays", 3))
+        async with house.exporter() as it:
+            sizes = []
+            for day in range(70):
+                for number in range(5):
+                    house.simulator.add(scripted(f"{day}-{number}"))
+                await refreshes(it, 3)
+                for number in range(5):
+                    house.simulator.remove(f"{day}-{number}")
+                await refreshes(it, 4, DAY / 4)
+                sizes.append(house.path.stat().st_size)
+        store = Store(str(house.path), house.clock.wall)
+        assert len(store.load("w").rows) <= 1 + 5 * 32
+        assert sizes[-1] <= 1.1 * max(sizes[:40])
+        store.close()
+
+    run(story())
