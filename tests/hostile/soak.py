@@ -123,13 +123,13 @@ def resident(pid: int) -> float:
 
 async def soak(it: Soak, seconds: float, only: str) -> list[Samples]:
     """The attacks whose names hold `only`, each for a part of the time, with pauses between."""
-    names = [name for name in Attacker(0, "", 0).attacks() if only in name]
+    names = [name for name in Attacker(0, "", 0).attacks() if only in f"clients: {name}"]
     answers = [name for name in ATTACKS if only in f"Braze: {name}"]
     part = seconds / (len(names) + len(answers) + 2)
     attacks = Attacker(it.port, PASSWORD, part * 0.9).attacks()
     results = [await it.during("nothing", lambda: asyncio.sleep(part))]
     for name in names:
-        results.append(await it.during(name, attacks[name]))
+        results.append(await it.during(f"clients: {name}", attacks[name]))
         await asyncio.sleep(part * 0.1)
     for name in answers:
         attack = partial(it.api_attack, name, part * 0.9)
