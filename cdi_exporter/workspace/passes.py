@@ -178,7 +178,7 @@ class Passes:
         if failure is None:
             if before is not None:
                 log.info("refresh works again", workspace=name)
-        elif before is None or before.reason != failure.reason:
+        elif before is None or f"{before}" != f"{failure}":
             log.warning(
                 "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"
             )
