@@ -14,7 +14,7 @@ def would_run(*arguments: str, target: str = "demo", **environment: str) -> str:
     dropped = ("PYTHON", "VENV", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
     kept = {key: value for key, value in os.environ.items() if key not in dropped}
     done = subprocess.run(
-        ["make", "--dry-run", target, *arguments],
+        ["make", "--no-print-directory", "--dry-run", target, *arguments],
         cwd=ROOT,
         env=kept | environment,
         capture_output=True,
