@@ -211,7 +211,7 @@ def test_the_configuration_is_taken_as_rendered(tmp_path: Path) -> None:
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 2
-    assert all("api_key_file: the file cannot be read" in line for line in lines)
+    assert all("api_key_file: the file " in line and " cannot be read" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["quick-start", "workspaces", "demo"])

@@ -20,6 +20,7 @@ from tests.deploy.containers import (
 )
 from tests.e2e.braze_server import KEY
 from tests.e2e.processes import eventually, free_port
+from tests.harness import SCRAPER
 from tools import licences
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,7 +47,7 @@ def demo(containers: Containers) -> Iterator[Served]:
 
 def metric(url: str, start: str) -> float:
     """The sum of the samples whose lines start so."""
-    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    lines = httpx.get(f"{url}/metrics", headers=SCRAPER, timeout=30).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
 
 
