@@ -28,6 +28,7 @@ ATTACKS = (
 
 LIMIT = 1_000_000
 CHUNK = 1 << 20
+BYTES_AFTER_GZIP = gzip.compress(b'{"message":"success","results":[]}') + bytes(90 << 20)
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -112,7 +113,7 @@ def _body(attack: str, salt: int) -> tuple[bytes, bytes]:
                 for number in range(10)
             ]
         case "bytes after gzip":
-            return gzip.compress(b'{"message":"success","results":[]}') + bytes(90 << 20), b"gzip"
+            return BYTES_AFTER_GZIP, b"gzip"
         case "deep JSON":
             return b"[" * 500_000, b""
     return json.dumps({"message": "success", "results": rows}).encode(), b""
@@ -123,7 +124,10 @@ async def _answer(send: Send, body: bytes, encoding: bytes = b"") -> None:
     if encoding:
         headers.append((b"content-encoding", encoding))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    for begin in range(0, len(body), CHUNK):
+        part = body[begin : begin + CHUNK]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _endless(send: Send) -> None:
