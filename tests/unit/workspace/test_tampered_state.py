@@ -175,6 +175,7 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
         with pytest.raises(StateError) as error:
             async with rig(simulator(clock, scripted("one")), clock=clock, journal=journal):
                 pass
+        journal._store.close()
         return str(error.value)
 
     return run(story())
