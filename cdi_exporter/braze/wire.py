@@ -24,7 +24,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from cdi_exporter.errors import InvalidResponse
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.model import LATEST, Integration, Run, Status
 
 _NO_OBJECT = "the answer is not a JSON object"
 _NO_SUCCESS = "the answer's message is not success"
@@ -58,9 +58,6 @@ LONGEST_CURSOR = 2_048
 
 LONGEST_WORD = 64
 """Characters kept of a status that is not known here; the documented ones have up to 12."""
-
-LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""The last second of the calendar: what rounds to a later one cannot be written as a date."""
 
 
 @dataclass(frozen=True, slots=True)
