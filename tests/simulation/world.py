@@ -201,7 +201,7 @@ def _crashes(rng: random.Random, start: float, end: float) -> Sequence[Crash] | 
 
 def simulate(scenario: Scenario) -> Outcome:
     """Run a scenario to its end."""
-    return run(_Simulation(scenario).run())
+    return run(Simulation(scenario).run())
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,8 @@ class _Recorder(DirectTransport):
         super().__init__(app)
         self._now = now
         self.reads: dict[str, list[float]] = defaultdict(list)
+        self.requests: list[tuple[float, str, str]] = []
+        """Seconds since the world began, path and query of each request."""
         self.too_soon: list[str] = []
         self.refusals = 0
         self._not_before: dict[bool, tuple[float, float]] = {}
@@ -231,7 +233,9 @@ class _Recorder(DirectTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked = self._now()
-        parts = request.url.path.split("/")
+        path, query = request.url.path, request.url.query.decode()
+        self.requests.append((asyncio.get_running_loop().time(), path, query))
+        parts = path.split("/")
         history = len(parts) == 5
         refused, again = self._not_before.get(history, (asked, asked))
         if refused < asked < again - 1e-3:
@@ -260,7 +264,9 @@ def _http_date(text: str) -> float:
     return parsedate_to_datetime(text).timestamp()
 
 
-class _Simulation:
+class Simulation:
+    """One scenario as it runs."""
+
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.outcome = Outcome()
@@ -283,6 +289,7 @@ class _Simulation:
         self.weather = random.Random(f"weather/{scenario.seed}")
 
     async def run(self) -> Outcome:
+        """Let the world run to its end, and check what must hold."""
         scenario = self.scenario
         self.clock = clock = virtual_clock(scenario.seed)
         simulator = Simulator(
