@@ -8,7 +8,6 @@ compresses worse than what is real.
 """
 
 import gzip
-import math
 import multiprocessing
 import os
 import random
@@ -26,7 +25,7 @@ from pathlib import Path
 from prometheus_client.core import Metric as Family
 
 from benchmarks.figures import Figures, across, run_alone, table
-from cdi_exporter.catalog import REQUEST_DURATION_BUCKETS
+from cdi_exporter.braze.stats import DURATION_BUCKETS
 from cdi_exporter.exposition import (
     Exposition,
     own_families,
@@ -90,7 +89,7 @@ def random_facts(rng: random.Random, index: int) -> Facts:
 
 def random_workspaces(size: int) -> Workspaces:
     rng = random.Random(size)
-    bounds = (*REQUEST_DURATION_BUCKETS, math.inf)
+    bounds = DURATION_BUCKETS
     buckets = tuple((bound, 10 * index) for index, bound in enumerate(bounds))
     endpoints = tuple(
         EndpointSnapshot(name, {"200": 100, "timeout": 1}, buckets, 12.5, 100, 80, NOW)

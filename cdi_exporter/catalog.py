@@ -13,9 +13,6 @@ WORKSPACE = ("workspace",)
 ENDPOINT = ("workspace", "endpoint")
 INTEGRATION = ("workspace", "integration_id", "integration_name")
 
-REQUEST_DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds in seconds; infinity follows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client, Transport
 from cdi_exporter.braze.proxies import Proxies
 from cdi_exporter.braze.shared import Bounds, Register
@@ -14,6 +13,7 @@ from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ConfigError
+from cdi_exporter.model import Endpoint
 
 log = structlog.get_logger()
 

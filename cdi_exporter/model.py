@@ -155,3 +155,52 @@ class Counters:
     def total(self) -> int:
         """The finished runs of all statuses."""
         return sum(self.syncs(status) for status in FINISHED_STATUSES)
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationsPage:
+    """One page of the list of integrations."""
+
+    integrations: tuple[Integration, ...]
+    invalid: int = 0
+    """Items that could not be read, in whole or in part."""
+    damaged: int = 0
+    """Those of the invalid items that were kept: only a time could not be read."""
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page of an integration's history, in the order in which it was given."""
+
+    runs: tuple[Run, ...]
+    undated: Run | None = None
+    """A finished run without any time in the newest place: it has a status, no identity."""
+    undated_running: int = 0
+    """Runs under way without any time."""
+    invalid: int = 0
+    """Rows that could not be read, in whole or in part, or have no time."""
+    damaged: int = 0
+    """Those of the invalid rows that were kept: only a time could not be read."""
+    unidentified: int = 0
+    """Rows that may be any run, because their times cannot be read."""
+    next_cursor: str | None = None
+
+
+class Endpoint(StrEnum):
+    """The endpoints by their label value."""
+
+    INTEGRATIONS = "integrations"
+    HISTORY = "job_sync_status"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request and how it ended; never its body, never a key."""
+
+    at: float
+    """Unix seconds of its end."""
+    endpoint: str
+    integration_id: str | None
+    code: str
+    seconds: float

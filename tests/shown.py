@@ -13,9 +13,8 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.exposition import Format
-from cdi_exporter.model import DELIVERIES, Run, Status
+from cdi_exporter.model import DELIVERIES, RequestRecord, Run, Status
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from cdi_exporter.web.app import Scraped, WebOptions, create_app
 
@@ -28,7 +27,9 @@ SUCCESS, PARTIAL, ERROR = Status.SUCCESS, Status.PARTIAL, Status.ERROR
 class ShownWorkspace:
     """A workspace that is what it is, and must never be asked."""
 
-    def __init__(self, snapshot: WorkspaceSnapshot, exchanges: Sequence[Exchange] = ()) -> None:
+    def __init__(
+        self, snapshot: WorkspaceSnapshot, exchanges: Sequence[RequestRecord] = ()
+    ) -> None:
         self._snapshot, self._exchanges = snapshot, exchanges
 
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
@@ -40,7 +41,7 @@ class ShownWorkspace:
     def served(self, snapshot: WorkspaceSnapshot) -> None:
         raise AssertionError("the pages are no scrape")
 
-    def recent(self) -> Sequence[Exchange]:
+    def recent(self) -> Sequence[RequestRecord]:
         return self._exchanges
 
 
@@ -140,9 +141,9 @@ def exchange(
     ago: float = 12.0,
     integration_id: str | None = None,
     seconds: float = 0.21,
-) -> Exchange:
+) -> RequestRecord:
     """One request to the API."""
-    return Exchange(NOW - ago, endpoint, integration_id, code, seconds)
+    return RequestRecord(NOW - ago, endpoint, integration_id, code, seconds)
 
 
 def many(number: int, seed: int = 1) -> ShownWorkspace:

@@ -7,14 +7,12 @@ from cdi_exporter.backfill.histories import Histories
 from cdi_exporter.backfill.plan import place_of
 from cdi_exporter.backfill.reading import patiently
 from cdi_exporter.backfill.spool import Chosen
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.traffic import Traffic
-from cdi_exporter.braze.wire import IntegrationsPage
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, StartError
-from cdi_exporter.model import Integration
+from cdi_exporter.model import Endpoint, Integration, IntegrationsPage
 
 MOST_PAGES = 5_000
 
@@ -37,13 +35,13 @@ async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[
 
 
 async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
-    traffic = Traffic(tuple(Endpoint))
+    stats = RequestStats(tuple(Endpoint))
     found: dict[str, Integration] = {}
     cursor: str | None = None
     for _ in range(MOST_PAGES):
 
         async def ask(cursor: str | None = cursor) -> IntegrationsPage:
-            return await client.integrations(cursor, traffic)
+            return await client.integrations(cursor, stats)
 
         page = await patiently(ask, clock)
         known = len(found)

@@ -16,10 +16,9 @@ from cdi_exporter.backfill.histories import Reach, placed
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.progress import Progress
 from cdi_exporter.backfill.spool import Chosen, Spool
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.traffic import Traffic
-from cdi_exporter.braze.wire import PAGE_SIZE, HistoryPage
+from cdi_exporter.braze.stats import RequestStats
+from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
@@ -32,6 +31,7 @@ from cdi_exporter.errors import (
     Unauthorized,
 )
 from cdi_exporter.ledger import KEPT_RUNS
+from cdi_exporter.model import Endpoint, HistoryPage
 
 AT_ONCE = 4
 """Integrations of one workspace that are read at the same time, lest latency bounds the pace."""
@@ -76,7 +76,7 @@ class Reading:
         self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress
         self._histories = spool.histories
         self._chosen, self._clients = chosen, clients
-        self._traffic = {name: Traffic(tuple(Endpoint)) for name in clients}
+        self._stats = {name: RequestStats(tuple(Endpoint)) for name in clients}
         self._left: dict[Chosen, int] = {}
         self._done = 0
         self.skipped: dict[Chosen, str] = {}
@@ -255,8 +255,8 @@ class Reading:
 
     async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
         client = self._clients[chosen.workspace]
-        turn = await client.turn(Endpoint.HISTORY, self._traffic[chosen.workspace])
-        return await client.history(chosen.id, cursor, turn)
+        permit = await client.permit(Endpoint.HISTORY, self._stats[chosen.workspace])
+        return await client.history(chosen.id, cursor, permit)
 
     def _tell(self) -> None:
         """Tell how far it is, with one more request done."""

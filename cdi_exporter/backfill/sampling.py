@@ -15,10 +15,9 @@ from typing import NamedTuple
 from cdi_exporter.backfill.histories import Histories, Placed
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.spool import Chosen
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.ledger import ABANDONED_AFTER
-from cdi_exporter.model import Run, Status
+from cdi_exporter.model import HistoryPage, Run, Status
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.workspace.tracked import Tracked
 

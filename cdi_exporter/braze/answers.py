@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from enum import StrEnum
 
 from cdi_exporter.errors import (
     BadRequest,
@@ -14,14 +13,7 @@ from cdi_exporter.errors import (
     Unauthorized,
     UnexpectedStatus,
 )
-
-
-class Endpoint(StrEnum):
-    """The endpoints by their label value."""
-
-    INTEGRATIONS = "integrations"
-    HISTORY = "job_sync_status"
-
+from cdi_exporter.model import Endpoint
 
 _BAD_REQUEST = "400: Braze does not accept the integration ID or the cursor"
 _UNAUTHORIZED = (

@@ -231,7 +231,7 @@ class Budget:
         self._others += [slot for slot in other.spent() if id(slot) not in known]
 
     async def acquire(self) -> Slot:
-        """Wait for a slot, in turn, and take it; `release` or `forgo` gives it back."""
+        """Wait for a slot, in turn, and take it; `release` or `cancel` gives it back."""
         slot = await self.acquire_while(lambda: True)
         assert slot is not None  # noqa: S101 -- it is always wanted
         return slot
@@ -292,7 +292,7 @@ class Budget:
         if self._line:
             self._line[0].woken.set()
 
-    def forgo(self, slot: Slot) -> None:
+    def cancel(self, slot: Slot) -> None:
         """Give a slot back that no request was made with."""
         slot.ended = -math.inf
         self._running.discard(slot)

@@ -23,7 +23,6 @@ import structlog
 
 from cdi_exporter import __version__
 from cdi_exporter.braze.answers import (
-    Endpoint,
     document,
     is_documented_error,
     is_verdict,
@@ -31,12 +30,12 @@ from cdi_exporter.braze.answers import (
     raise_for_status,
 )
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
+from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.braze.proxies import Proxy
 from cdi_exporter.braze.shared import Bounds, KeyAt, Register, Shared
-from cdi_exporter.braze.traffic import Exchange, Traffic
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
-from cdi_exporter.braze.turn import Turn
-from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage, read_history, read_integrations
+from cdi_exporter.braze.wire import read_history, read_integrations
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import KeySource
 from cdi_exporter.errors import (
@@ -46,6 +45,7 @@ from cdi_exporter.errors import (
     RequestTimeout,
 )
 from cdi_exporter.files import FIRST_PATIENCE, PATIENCE
+from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage, RequestRecord
 from cdi_exporter.pem import client_context
 
 Transport = httpx.AsyncBaseTransport
@@ -182,11 +182,11 @@ class Client:
         await self._idle.wait()
         await self.aclose()
 
-    async def turn(self, endpoint: Endpoint, traffic: Traffic) -> Turn:
+    async def permit(self, endpoint: Endpoint, stats: RequestStats) -> RequestPermit:
         """Wait until one request to `endpoint` may start, and hold its place; raises ApiError."""
-        turn = Turn(self, endpoint, traffic)
-        await self._wait(turn)
-        return turn
+        permit = RequestPermit(self, endpoint, stats)
+        await self._wait(permit)
+        return permit
 
     def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
         """Whether nothing is under way at `endpoint`, nor may start within `seconds`."""
@@ -194,28 +194,30 @@ class Client:
         return not budget.under_way and budget.delay() > seconds
 
     async def integrations(
-        self, cursor: str | None, traffic: Traffic, turn: Turn | None = None
+        self, cursor: str | None, stats: RequestStats, permit: RequestPermit | None = None
     ) -> IntegrationsPage:
-        """One page of the list of integrations, with a turn that was taken or one of its own.
+        """One page of the list of integrations, with a permit that was taken or one of its own.
 
         Raises ApiError.
         """
-        with turn or await self.turn(Endpoint.INTEGRATIONS, traffic) as own:
+        with permit or await self.permit(Endpoint.INTEGRATIONS, stats) as own:
             return await self._get(own, "/cdi/integrations", cursor, read_integrations)
 
-    async def history(self, integration_id: str, cursor: str | None, turn: Turn) -> HistoryPage:
-        """One page of an integration's history, with a turn that was taken; raises ApiError."""
+    async def history(
+        self, integration_id: str, cursor: str | None, permit: RequestPermit
+    ) -> HistoryPage:
+        """One page of an integration's history, with a permit that was taken; raises ApiError."""
         path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
-        if turn.holder is not self:
+        if permit.holder is not self:
             # The configuration was reloaded since: what was permitted then is not what is now.
-            turn.close()
-            turn = await self.turn(turn.endpoint, turn.traffic)
-        with turn:
-            return await self._get(turn, path, cursor, read_history, integration_id)
+            permit.close()
+            permit = await self.permit(permit.endpoint, permit.stats)
+        with permit:
+            return await self._get(permit, path, cursor, read_history, integration_id)
 
     # The right to a request
 
-    async def _wait(self, turn: Turn) -> None:
+    async def _wait(self, permit: RequestPermit) -> None:
         """Take a slot and a place; if the key was replaced meanwhile, those of the new key.
 
         Who waits for a slot keeps no place: the other endpoint may need it.
@@ -224,26 +226,26 @@ class Client:
             if self._retired:
                 raise ConnectionFailed(_RETIRED)
             shared = self.shared
-            budget = shared.budgets[turn.endpoint]
+            budget = shared.budgets[permit.endpoint]
             slot = await budget.acquire_while(partial(self._has, shared))
             if slot is None:
                 continue
-            turn.traffic.endpoints[turn.endpoint].budget_wait += slot.waited
+            permit.stats.endpoints[permit.endpoint].budget_wait += slot.waited
             try:
                 await shared.places.acquire()
             except BaseException:
-                budget.forgo(slot)
+                budget.cancel(slot)
                 raise
-            turn.take(shared, slot, self.key.known)
+            permit.take(shared, slot, self.key.known)
             try:
                 await self._refresh_key()
             except BaseException:
-                turn.close()
+                permit.close()
                 raise
             if self._has(shared):
-                turn.key = self.key.known
+                permit.key = self.key.known
                 return
-            turn.close()
+            permit.close()
 
     async def _refresh_key(self) -> None:
         await self.key.refresh()
@@ -270,7 +272,7 @@ class Client:
 
     async def _get(
         self,
-        turn: Turn,
+        permit: RequestPermit,
         path: str,
         cursor: str | None,
         read: Callable[[object, str | None], Page],
@@ -280,17 +282,17 @@ class Client:
         url = path if cursor is None else f"{path}?cursor={_quoted(cursor)}"
         for attempt in range(1, TRIES):
             try:
-                return await self._try(turn, url, read, integration_id)
+                return await self._try(permit, url, read, integration_id)
             except ApiError as error:
                 if not error.retryable or self._retired:
                     raise
             await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2 ** (attempt - 1)))
-            await self._wait(turn)
-        return await self._try(turn, url, read, integration_id)
+            await self._wait(permit)
+        return await self._try(permit, url, read, integration_id)
 
     async def _try(
         self,
-        turn: Turn,
+        permit: RequestPermit,
         url: str,
         read: Callable[[object, str | None], Page],
         integration_id: str | None,
@@ -298,7 +300,7 @@ class Client:
         began = self._clock.monotonic()
         headers: RateLimitHeaders | None = None
         code, web_page, documented, foreign = "cancelled", False, False, True
-        key = turn.key.reveal() if turn.key else ""
+        key = permit.key.reveal() if permit.key else ""
         try:
             status, found, body, came = await self._exchange(url, key)
             content_type = found.get("content-type", "")
@@ -307,7 +309,7 @@ class Client:
             # Braze, too, may fail in a way that it does not document.
             foreign = not is_verdict(status, body) and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)
-            raise_for_status(status, turn.endpoint, body, content_type)
+            raise_for_status(status, permit.endpoint, body, content_type)
             page = read(document(body, content_type), found.get("link"))
             code, documented, foreign = "200", True, False
         except ApiError as error:
@@ -317,12 +319,14 @@ class Client:
             body = b""  # see `_body`
             if documented and headers is not None and headers.date is not None:
                 self.shared.server_clock.note(headers.date - came)
-            turn.release(headers, refused=code == "429", foreign=foreign)
+            permit.release(headers, refused=code == "429", foreign=foreign)
             if code != "cancelled":
                 now = self._clock.monotonic()
                 wall = self._clock.wall()
-                turn.traffic.count(Exchange(wall, turn.endpoint, integration_id, code, now - began))
-        turn.traffic.endpoints[turn.endpoint].invalid_items += page.invalid
+                permit.stats.count(
+                    RequestRecord(wall, permit.endpoint, integration_id, code, now - began)
+                )
+        permit.stats.endpoints[permit.endpoint].invalid_items += page.invalid
         return page
 
     async def _exchange(self, url: str, key: str) -> tuple[int, Mapping[str, str], bytes, float]:

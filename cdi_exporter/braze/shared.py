@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import Budget, ServerClock
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Secret
+from cdi_exporter.model import Endpoint
 
 MOST_AT_ONCE = 10
 """Requests of a workspace that may be under way together."""

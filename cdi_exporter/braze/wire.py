@@ -18,13 +18,12 @@ the item is used:
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from cdi_exporter.errors import InvalidResponse
-from cdi_exporter.model import LATEST, Integration, Run, Status
+from cdi_exporter.model import LATEST, HistoryPage, Integration, IntegrationsPage, Run, Status
 
 _NO_OBJECT = "the answer is not a JSON object"
 _NO_SUCCESS = "the answer's message is not success"
@@ -58,36 +57,6 @@ LONGEST_CURSOR = 2_048
 
 LONGEST_WORD = 64
 """Characters kept of a status that is not known here; the documented ones have up to 12."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntegrationsPage:
-    """One page of the list of integrations."""
-
-    integrations: tuple[Integration, ...]
-    invalid: int = 0
-    """Items that could not be read, in whole or in part."""
-    damaged: int = 0
-    """Those of the invalid items that were kept: only a time could not be read."""
-    next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryPage:
-    """One page of an integration's history, in the order in which it was given."""
-
-    runs: tuple[Run, ...]
-    undated: Run | None = None
-    """A finished run without any time in the newest place: it has a status, no identity."""
-    undated_running: int = 0
-    """Runs under way without any time."""
-    invalid: int = 0
-    """Rows that could not be read, in whole or in part, or have no time."""
-    damaged: int = 0
-    """Those of the invalid rows that were kept: only a time could not be read."""
-    unidentified: int = 0
-    """Rows that may be any run, because their times cannot be read."""
-    next_cursor: str | None = None
 
 
 def read_integrations(document: object, link: str | None = None) -> IntegrationsPage:

@@ -10,10 +10,8 @@ from typing import TypeVar
 
 import structlog
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.traffic import Traffic
-from cdi_exporter.braze.wire import HistoryPage
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.check.trouble import Place
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
@@ -29,7 +27,7 @@ from cdi_exporter.errors import (
     Unauthorized,
 )
 from cdi_exporter.ledger import IntegrationLedger, Known
-from cdi_exporter.model import FAILURES, Integration
+from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration
 
 SHARE = 0.25
 """Of the exporter's own share of the limits: it may run at the same time."""
@@ -100,7 +98,7 @@ class Asking:
 
     def __init__(self, config: WorkspaceConfig, client: Client, clock: Clock) -> None:
         self._config, self._client, self._clock = config, client, clock
-        self._traffic = Traffic(tuple(Endpoint))
+        self._stats = RequestStats(tuple(Endpoint))
         self._found = Answers()
 
     async def ask(self) -> Answers:
@@ -121,7 +119,7 @@ class Asking:
     async def _list(self) -> None:
         cursor: str | None = None
         for _ in range(MOST_LIST_PAGES):
-            ask = partial(self._client.integrations, cursor, self._traffic)
+            ask = partial(self._client.integrations, cursor, self._stats)
             page = await self._patiently(Endpoint.INTEGRATIONS, ask)
             known = len(self._found.items)
             self._found.items |= {item.id: item for item in page.integrations}
@@ -168,8 +166,8 @@ class Asking:
         return watched[: self._client.budgets[Endpoint.HISTORY].slots] or [one]
 
     async def _history(self, identifier: str) -> HistoryPage:
-        turn = await self._client.turn(Endpoint.HISTORY, self._traffic)
-        return await self._client.history(identifier, None, turn)
+        permit = await self._client.permit(Endpoint.HISTORY, self._stats)
+        return await self._client.history(identifier, None, permit)
 
     async def _patiently(self, endpoint: Endpoint, ask: Callable[[], Awaitable[Page]]) -> Page:
         """What `ask` gives; after a 429 once more. Raises ApiError."""

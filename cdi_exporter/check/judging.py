@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import allowed
 from cdi_exporter.check import remarks
 from cdi_exporter.check.asking import Answers, Asked, named
@@ -23,7 +22,7 @@ from cdi_exporter.check.report import (
 from cdi_exporter.check.trouble import forbidden
 from cdi_exporter.errors import ApiError, BadRequest, NotFound, Unauthorized
 from cdi_exporter.ledger import Known
-from cdi_exporter.model import FAILURES, Integration, Run, Status
+from cdi_exporter.model import FAILURES, Endpoint, Integration, Run, Status
 
 LEAST_INTERVAL = 300.0
 """Seconds between the runs of the most frequent schedule."""

@@ -5,10 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger.rows import Finishes, Identity, by_identity, match, newer_word
 from cdi_exporter.ledger.state import ChainState
-from cdi_exporter.model import Run
+from cdi_exporter.model import HistoryPage, Run
 
 
 @dataclass(slots=True)

@@ -28,7 +28,6 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger.chain import Chain
 from cdi_exporter.ledger.known import NOTHING_OLDER, Known, tell
 from cdi_exporter.ledger.rows import (
@@ -41,7 +40,7 @@ from cdi_exporter.ledger.rows import (
     place,
 )
 from cdi_exporter.ledger.state import LedgerState
-from cdi_exporter.model import Counters, Run
+from cdi_exporter.model import Counters, HistoryPage, Run
 
 KEPT_RUNS = 24
 """Finished runs kept: more than two pages, and enough for the typical values."""

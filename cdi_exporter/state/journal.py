@@ -16,8 +16,8 @@ from typing import Protocol
 
 import structlog
 
+from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.clock import Clock
-from cdi_exporter.pulse import Pulse
 from cdi_exporter.state.store import Row, StateError, Store, Stored
 from cdi_exporter.threads import Worker
 
@@ -124,7 +124,7 @@ class Journal(Memory):
         self._began = math.inf
         """When the commit that is under way began."""
         self._task: asyncio.Task[None] | None = None
-        self._committed = Pulse()
+        self._committed = ChangeSignal()
 
     async def idle(self) -> None:
         """Wait until no commit is under way, so that `load` need not."""
@@ -263,7 +263,7 @@ class Journal(Memory):
             self._done(batch, complete)
         finally:
             self._began = math.inf
-            self._committed.beat()
+            self._committed.notify()
 
     def _done(self, batch: dict[tuple[str, str], Change], complete: set[str]) -> None:
         again, self._failed_in_a_row = self._failed_in_a_row, 0

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import Format, negotiate
+from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone
 from cdi_exporter.web.heads import valid_host
@@ -50,7 +50,7 @@ class Scraped(Protocol):
     def served(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scrape has seen `snapshot`."""
 
-    def recent(self) -> Sequence[Exchange]:
+    def recent(self) -> Sequence[RequestRecord]:
         """The last requests to the API, oldest first."""
 
 

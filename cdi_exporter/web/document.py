@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.traffic import Exchange
-from cdi_exporter.model import Run
+from cdi_exporter.model import RequestRecord, Run
 from cdi_exporter.snapshot import EndpointSnapshot
 from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus, failed_ratio
@@ -112,7 +111,7 @@ def _run(run: Run) -> Document:
     }
 
 
-def _request(exchange: Exchange) -> Document:
+def _request(exchange: RequestRecord) -> Document:
     return {
         "timestamp_seconds": exchange.at,
         "endpoint": exchange.endpoint,

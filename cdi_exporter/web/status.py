@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from cdi_exporter.braze.traffic import Exchange
-from cdi_exporter.model import FINISHED_STATUSES, Run, Status, in_future
+from cdi_exporter.model import FINISHED_STATUSES, RequestRecord, Run, Status, in_future
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from cdi_exporter.web import wording
 from cdi_exporter.web.advice import ADVICE
@@ -221,7 +220,7 @@ class WorkspaceStatus:
     """One workspace at the moment `now` (Unix seconds); `exchanges` is oldest first."""
 
     def __init__(
-        self, snapshot: WorkspaceSnapshot, exchanges: Sequence[Exchange], now: float
+        self, snapshot: WorkspaceSnapshot, exchanges: Sequence[RequestRecord], now: float
     ) -> None:
         self.now = now
         self.name = snapshot.name

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.exposition import negotiate
+from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.threads import Busy
 from cdi_exporter.web.choice import Choice
@@ -38,7 +38,7 @@ class Known(Protocol):
     def snapshot(self) -> WorkspaceSnapshot:
         """What is known now."""
 
-    def recent(self) -> Sequence[Exchange]:
+    def recent(self) -> Sequence[RequestRecord]:
         """The last requests to the API, oldest first."""
 
 

@@ -4,28 +4,27 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import Budget
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.traffic import Traffic
-from cdi_exporter.braze.turn import Turn
-from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
+from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import ApiError, ConnectionFailed
+from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage
 from cdi_exporter.snapshot import EndpointSnapshot
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
 
 class Api:
-    """A client, which other workspaces may share, with this one's traffic and the clock.
+    """A client, which other workspaces may share, with this one's stats and the clock.
 
-    The client may be replaced; what the traffic counted stays.
+    The client may be replaced; what the stats counted stays.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client, self.clock = client, clock
-        self.traffic = Traffic(tuple(Endpoint))
+        self.stats = RequestStats(tuple(Endpoint))
         self._requests: set[asyncio.Task[Any]] = set()
         """Requests in flight; the event loop keeps only weak references."""
 
@@ -47,7 +46,7 @@ class Api:
 
     def typical_seconds(self, endpoint: Endpoint) -> float:
         """What an answer took of late."""
-        return self.traffic.endpoints[endpoint].typical_seconds
+        return self.stats.endpoints[endpoint].typical_seconds
 
     async def integrations(self, cursor: str | None) -> IntegrationsPage:
         """One page of the list; raises ApiError.
@@ -57,25 +56,27 @@ class Api:
         while True:
             client = self.client
             try:
-                turn = await client.turn(Endpoint.INTEGRATIONS, self.traffic)
-                return await self._to_its_end(client.integrations(cursor, self.traffic, turn))
+                permit = await client.permit(Endpoint.INTEGRATIONS, self.stats)
+                return await self._to_its_end(client.integrations(cursor, self.stats, permit))
             except ConnectionFailed:
                 if client is self.client:  # else the configuration was reloaded meanwhile
                     raise
 
-    async def turn(self) -> Turn:
+    async def permit(self) -> RequestPermit:
         """Wait until one page of a history may be read; raises ApiError."""
         while True:
             client = self.client
             try:
-                return await client.turn(Endpoint.HISTORY, self.traffic)
+                return await client.permit(Endpoint.HISTORY, self.stats)
             except ConnectionFailed:
                 if client is self.client:
                     raise
 
-    async def history(self, identifier: str, cursor: str | None, turn: Turn) -> HistoryPage:
+    async def history(
+        self, identifier: str, cursor: str | None, permit: RequestPermit
+    ) -> HistoryPage:
         """One page of a history; raises ApiError."""
-        return await self._to_its_end(self.client.history(identifier, cursor, turn))
+        return await self._to_its_end(self.client.history(identifier, cursor, permit))
 
     async def _to_its_end(self, request: Coroutine[None, None, Page]) -> Page:
         """Make a request, and let it end within its timeout if the caller is cancelled.
@@ -101,6 +102,6 @@ class Api:
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """The figures of each endpoint."""
         return tuple(
-            self.traffic.endpoints[endpoint].snapshot(self.budget(endpoint).last)
+            self.stats.endpoints[endpoint].snapshot(self.budget(endpoint).last)
             for endpoint in Endpoint
         )

@@ -13,9 +13,9 @@ from functools import partial
 
 import structlog
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import WINDOW
-from cdi_exporter.braze.turn import Turn
+from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
@@ -25,8 +25,7 @@ from cdi_exporter.errors import (
     RateLimited,
     Unauthorized,
 )
-from cdi_exporter.model import Run
-from cdi_exporter.pulse import Pulse
+from cdi_exporter.model import Endpoint, Run
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.persistence import Persistence
 from cdi_exporter.workspace.reads import Reads
@@ -73,11 +72,11 @@ class Histories:
         api: Api,
         bursts: Bursts,
         persistence: Persistence,
-        pulse: Pulse,
+        signal: ChangeSignal,
     ) -> None:
         self._roster, self._api, self._bursts = roster, api, bursts
-        self._persistence, self._pulse = persistence, pulse
-        self._reads = Reads(api.turn, self._read_due, self.broke)
+        self._persistence, self._signal = persistence, signal
+        self._reads = Reads(api.permit, self._read_due, self.broke)
         self._turn = 0
         """Counts the passes."""
         self.listless = False
@@ -193,7 +192,7 @@ class Histories:
         lasts = known is not None and known[0] == repr(error) and self._turn - known[1] <= 2
         self.defect = ApiError(DEFECT)
         self._reads.clear()
-        self._pulse.beat()
+        self._signal.notify()
         if not lasts:
             log.error(
                 "refresh failed by a defect", workspace=self._persistence.name, exc_info=error
@@ -282,14 +281,14 @@ class Histories:
             return False
         first = min(due, key=lambda each: (each.refused_in, each.read_at or -math.inf))
         with ExitStack() as unused:
-            turn = unused.enter_context(await self._api.turn())
+            turn = unused.enter_context(await self._api.permit())
             error = await self._read(first, Due.TURN, turn, unused)
         its_own = (BadRequest, NotFound) if self.denied else (BadRequest, NotFound, Forbidden)
         if error is not None and not isinstance(error, its_own):
             raise error
         return True
 
-    async def _read_due(self, identifier: str, turn: Turn) -> None:
+    async def _read_due(self, identifier: str, turn: RequestPermit) -> None:
         """Read what is due by now; what was put into the queue may be known meanwhile."""
         tracked = self._roster.get(identifier)
         try:
@@ -307,10 +306,10 @@ class Histories:
                 integration_id=identifier,
             )
         finally:
-            self._pulse.beat()
+            self._signal.notify()
 
     async def _read(
-        self, tracked: Tracked, due: Due, turn: Turn, unused: ExitStack
+        self, tracked: Tracked, due: Due, turn: RequestPermit, unused: ExitStack
     ) -> ApiError | None:
         """Read one page of a history; the error where it failed.
 
@@ -325,7 +324,7 @@ class Histories:
             return error
         finally:
             self._persistence.note(tracked)
-            self._pulse.beat()
+            self._signal.notify()
         try:
             self._read_done(tracked)
         finally:
@@ -333,7 +332,7 @@ class Histories:
         return None
 
     async def _page(
-        self, tracked: Tracked, cursor: str | None, turn: Turn, unused: ExitStack
+        self, tracked: Tracked, cursor: str | None, turn: RequestPermit, unused: ExitStack
     ) -> list[Run]:
         """Read the newest page, or an older one; the runs that it counted."""
         asked = tracked.asking()

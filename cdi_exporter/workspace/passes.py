@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable
 
 import structlog
 
-from cdi_exporter.braze.answers import Endpoint
-from cdi_exporter.braze.wire import PAGE_SIZE, IntegrationsPage
+from cdi_exporter.braze.wire import PAGE_SIZE
+from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, RateLimited, Unauthorized
-from cdi_exporter.pulse import Pulse
+from cdi_exporter.model import Endpoint, IntegrationsPage
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.persistence import Persistence
@@ -54,11 +54,11 @@ class Passes:
         bursts: Bursts,
         histories: Histories,
         persistence: Persistence,
-        pulse: Pulse,
+        signal: ChangeSignal,
     ) -> None:
         self._name, self._min_interval = config.name, config.refresh.min_interval
         self._roster, self._api, self._bursts = roster, api, bursts
-        self._histories, self._persistence, self._pulse = histories, persistence, pulse
+        self._histories, self._persistence, self._signal = histories, persistence, signal
         self.awaited = 0
         """Scrapes that wait for the pass that is under way."""
         self.ended = 0
@@ -153,7 +153,7 @@ class Passes:
             self._failed(ApiError(DEFECT))
         finally:
             self.ended += 1
-            self._pulse.beat()
+            self._signal.notify()
         if defect is not None:
             self._histories.broke(defect)
         else:
@@ -335,7 +335,7 @@ class Passes:
         while histories.newest_unread:
             if self._another and self._api.now() >= until:
                 break
-            await self._pulse.wait()
+            await self._signal.wait()
         if histories.given_up is not None:
             raise histories.given_up
         if histories.refused is not None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 
-from cdi_exporter.braze.turn import Turn
+from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.errors import ApiError
 from cdi_exporter.workspace.tracked import Due
 
@@ -23,8 +23,8 @@ class Reads:
 
     def __init__(
         self,
-        turn: Callable[[], Awaitable[Turn]],
-        read: Callable[[str, Turn], Awaitable[object]],
+        turn: Callable[[], Awaitable[RequestPermit]],
+        read: Callable[[str, RequestPermit], Awaitable[object]],
         broke: Callable[[Exception], None] | None = None,
     ) -> None:
         self._turn, self._read, self._broke = turn, read, broke
@@ -96,12 +96,12 @@ class Reads:
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, turn))
 
-    def _ended(self, turn: Turn, task: asyncio.Task[None]) -> None:
+    def _ended(self, turn: RequestPermit, task: asyncio.Task[None]) -> None:
         """A task that was cancelled before its first step has not given its turn back."""
         turn.close()
         self._tasks.discard(task)
 
-    async def _make(self, identifier: str, turn: Turn) -> None:
+    async def _make(self, identifier: str, turn: RequestPermit) -> None:
         try:
             await self._read(identifier, turn)
         finally:

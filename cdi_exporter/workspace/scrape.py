@@ -14,11 +14,11 @@ from dataclasses import replace
 
 from cdi_exporter.braze.budget import INSTANT
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.traffic import Exchange
+from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError
-from cdi_exporter.pulse import Pulse
+from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory
 from cdi_exporter.workspace.api import Api
@@ -45,14 +45,14 @@ class Workspace:
         """Begin with what the journal knows; raises StateError where that is unreadable."""
         self._name = config.name
         self._rhythm = Rhythm()
-        self._pulse = pulse = Pulse()
+        self._signal = signal = ChangeSignal()
         self._api = api = Api(client, clock)
         self._roster = roster = Roster(config, keeps=journal.keeps)
         self._persistence = persistence = Persistence(config.name, roster, api, journal)
         persistence.restore()
         bursts = Bursts(self._rhythm)
         self._histories = Histories(
-            roster=roster, api=api, bursts=bursts, persistence=persistence, pulse=pulse
+            roster=roster, api=api, bursts=bursts, persistence=persistence, signal=signal
         )
         self._passes = Passes(
             config,
@@ -61,7 +61,7 @@ class Workspace:
             bursts=bursts,
             histories=self._histories,
             persistence=persistence,
-            pulse=pulse,
+            signal=signal,
         )
         self._shown = WorkspaceSnapshot(config.name)
         self._closing = False
@@ -110,7 +110,7 @@ class Workspace:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not self._closing and self._worth_waiting(deadline - self._api.now()):
-                    await self._pulse.wait()
+                    await self._signal.wait()
 
     def _worth_waiting(self, seconds: float) -> bool:
         """Whether what is under way may show within `seconds`."""
@@ -156,9 +156,9 @@ class Workspace:
         for tracked in self._roster.served(shown.facts.id for shown in snapshot.integrations):
             self._persistence.note(tracked)
 
-    def recent(self) -> tuple[Exchange, ...]:
+    def recent(self) -> tuple[RequestRecord, ...]:
         """The last requests to the API, oldest first."""
-        return tuple(self._api.traffic.recent)
+        return tuple(self._api.stats.recent)
 
     def release(self) -> None:
         """Answer the scrapes that wait with what is known, and begin nothing more."""
@@ -166,7 +166,7 @@ class Workspace:
         self._passes.release()
         self._histories.release()
         self._persistence.close()
-        self._pulse.beat()
+        self._signal.notify()
 
     def leave(self) -> None:
         """Hand over to the journal what is left to be written."""

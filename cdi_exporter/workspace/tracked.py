@@ -8,11 +8,10 @@ import math
 from dataclasses import replace
 from enum import IntEnum
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
 from cdi_exporter.ledger import IntegrationLedger, Known
-from cdi_exporter.model import Counters, Integration, Run
+from cdi_exporter.model import Counters, HistoryPage, Integration, Run
 from cdi_exporter.snapshot import NOTHING_COUNTED, Facts, IntegrationSnapshot
 from cdi_exporter.workspace.durations import Durations
 from cdi_exporter.workspace.listed import Listed, Said

@@ -14,12 +14,12 @@ import structlog
 
 from cdi_exporter import logs
 from cdi_exporter.app import Exporter
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import WINDOW
 from cdi_exporter.clients import Clients, over_the_network
 from cdi_exporter.config import RateLimits, Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.config.keys import FileKey
 from cdi_exporter.errors import ConfigError
+from cdi_exporter.model import Endpoint
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import Page, inline, workspace
 from tests.simulation.direct import DirectTransport

@@ -9,15 +9,14 @@ from typing import Any
 
 import httpx
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.proxies import Proxies
 from cdi_exporter.braze.shared import Bounds
-from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
-from cdi_exporter.braze.wire import HistoryPage, IntegrationsPage
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import KeySource, Secret
+from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "canary-5d1e7a90"
@@ -48,20 +47,20 @@ class Given(KeySource):
 
 
 class Asker:
-    """A client under test, and the traffic of the one workspace that asks it."""
+    """A client under test, and the stats of the one workspace that asks it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.traffic = Traffic(tuple(Endpoint))
+        self.stats = RequestStats(tuple(Endpoint))
 
     async def integrations(self, cursor: str | None = None) -> IntegrationsPage:
         """One page of the list."""
-        return await self.client.integrations(cursor, self.traffic)
+        return await self.client.integrations(cursor, self.stats)
 
     async def history(self, identifier: str = "abc", cursor: str | None = None) -> HistoryPage:
-        """One page of a history, with a turn of its own."""
-        turn = await self.client.turn(Endpoint.HISTORY, self.traffic)
-        return await self.client.history(identifier, cursor, turn)
+        """One page of a history, with a permit of its own."""
+        permit = await self.client.permit(Endpoint.HISTORY, self.stats)
+        return await self.client.history(identifier, cursor, permit)
 
     async def ask(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
         """One page of either endpoint."""
@@ -69,7 +68,7 @@ class Asker:
 
     def codes(self, endpoint: Endpoint = Endpoint.HISTORY) -> dict[str, int]:
         """The requests of an endpoint by their code, less what never happened."""
-        requests = self.traffic.endpoints[endpoint].requests
+        requests = self.stats.endpoints[endpoint].requests
         return {code: number for code, number in requests.items() if number}
 
     def settled(self) -> bool:

@@ -73,7 +73,7 @@ async def starts(
 
 async def next_start(budget: Budget) -> float:
     """When the next request may start."""
-    budget.forgo(await budget.acquire())
+    budget.cancel(await budget.acquire())
     return now()
 
 
@@ -543,7 +543,7 @@ def test_a_slot_that_is_not_used_is_free_at_once() -> None:
         slot = await budget.acquire()
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
-        budget.forgo(slot)
+        budget.cancel(slot)
         return await waiting, budget.under_way
 
     assert run(main()) == (SPENT_FOR + 2, 0)
@@ -722,8 +722,8 @@ def test_who_does_not_want_a_slot_any_more_leaves_the_line() -> None:
         wanted[0] = False
         budget.wake()
         gone, left = await second, now()
-        budget.forgo(await first)
-        budget.forgo(await third)
+        budget.cancel(await first)
+        budget.cancel(await third)
         return [gone, left], now()
 
     assert run(main()) == ([None, 1], SPENT_FOR)

@@ -72,7 +72,7 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
         slot = await budget.acquire()
     record.turns.append(number)
     if request.answer in ("forgone", "impatient"):
-        budget.forgo(slot)
+        budget.cancel(slot)
         return
     began = asyncio.get_running_loop().time()
     lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts

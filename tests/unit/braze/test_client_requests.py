@@ -13,7 +13,6 @@ import pytest
 import respx
 
 from cdi_exporter import __version__
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.client import MOST_BYTES, MOST_ERROR_BYTES, TRIES
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
@@ -27,6 +26,7 @@ from cdi_exporter.errors import (
     Unauthorized,
     UnexpectedStatus,
 )
+from cdi_exporter.model import Endpoint
 from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, now, page
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -517,7 +517,7 @@ def test_an_exchange_is_remembered() -> None:
                 await braze.history("xyz")
         return [
             (each.at, each.endpoint, each.integration_id, each.code, each.seconds)
-            for each in braze.traffic.recent
+            for each in braze.stats.recent
         ]
 
     assert run(main()) == [
@@ -533,7 +533,7 @@ def test_items_that_cannot_be_read_are_counted() -> None:
         async with asker(Server(page(7, None), page(7))) as braze:
             await braze.integrations()
             await braze.history()
-            return [each.invalid_items for each in braze.traffic.endpoints.values()]
+            return [each.invalid_items for each in braze.stats.endpoints.values()]
 
     assert run(main()) == [2, 1]
 

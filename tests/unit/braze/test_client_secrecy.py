@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.errors import ApiError, ConnectionFailed
+from cdi_exporter.model import Endpoint
 from tests.unit.braze.asking import BASE, KEY, Asker, Server, asker, page
 from tests.virtual import run
 
@@ -44,7 +44,7 @@ def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiErro
 
 
 def _everything(error: ApiError, braze: Asker) -> str:
-    traffic = braze.traffic
+    traffic = braze.stats
     endpoint = traffic.endpoints[Endpoint.HISTORY]
     shown = [repr(braze.client), repr(traffic.recent), repr(vars(endpoint))]
     shown.append(repr(endpoint.snapshot(braze.client.budgets[Endpoint.HISTORY].last)))

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import httpx
 import pytest
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import (
     ApiError,
@@ -18,7 +17,7 @@ from cdi_exporter.errors import (
     Unauthorized,
     UnexpectedStatus,
 )
-from cdi_exporter.model import Run
+from cdi_exporter.model import Endpoint, Run
 from cdi_exporter.simulator import (
     HISTORY,
     LIST,
@@ -172,7 +171,7 @@ def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None
         app = simulator(clock, faults=[Fault(*FOR_EVER, fault)])
         async with asker(over(app), clock=clock) as braze:
             page = await braze.history()
-            return len(page.runs) + page.invalid, braze.traffic.endpoints[
+            return len(page.runs) + page.invalid, braze.stats.endpoints[
                 "job_sync_status"
             ].invalid_items
 

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import SPENT_FOR
 from cdi_exporter.braze.client import FIRST_BACKOFF, TRIES
 from cdi_exporter.braze.shared import MOST_AT_ONCE, Bounds
@@ -20,6 +19,7 @@ from cdi_exporter.errors import (
     RequestTimeout,
     ServerError,
 )
+from cdi_exporter.model import Endpoint
 from tests.unit.braze.asking import (
     KEY,
     LIMITS,
@@ -124,7 +124,7 @@ def test_each_try_takes_a_slot() -> None:
         async with asker(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
             with pytest.raises(ServerError):
                 await braze.history()
-            waited = braze.traffic.endpoints[Endpoint.HISTORY].budget_wait
+            waited = braze.stats.endpoints[Endpoint.HISTORY].budget_wait
         return [*server.times, waited]
 
     first, second, third, waited = run(main())
@@ -196,7 +196,7 @@ def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
             with pytest.raises(RequestTimeout, match=f"within {timeout:g} s"):
                 await braze.history()
             assert braze.settled()
-            return [each.seconds for each in braze.traffic.recent], braze.codes()
+            return [each.seconds for each in braze.stats.recent], braze.codes()
 
     seconds, codes = run(main())
     assert seconds == pytest.approx([timeout] * TRIES)
@@ -325,7 +325,7 @@ def test_a_turn_that_is_not_used_is_given_back() -> None:
         async with asker(Server(page()), limits=limits) as braze:
             await braze.history()
             for _ in range(3 * MOST_AT_ONCE):
-                with await braze.client.turn(Endpoint.HISTORY, braze.traffic):
+                with await braze.client.permit(Endpoint.HISTORY, braze.stats):
                     pass
             await asyncio.gather(*(braze.history() for _ in range(MOST_AT_ONCE)))
             assert braze.settled()

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdi_exporter.braze.wire import MOST_ROWS, HistoryPage, read_history, read_integrations
+from cdi_exporter.braze.wire import MOST_ROWS, read_history, read_integrations
 from cdi_exporter.errors import InvalidResponse
-from cdi_exporter.model import Run, Status
+from cdi_exporter.model import HistoryPage, Run, Status
 
 CHARACTERS = " az09-+:.,_%&=\t\n\x00\x7fé٣\u2028\U0001f600\ud83d\udc00"
 """Of each kind one that could matter, halves of a surrogate pair among them."""

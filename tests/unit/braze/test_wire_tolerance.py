@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from cdi_exporter.braze.wire import (
-    MOST_ROWS,
-    HistoryPage,
-    IntegrationsPage,
-    read_history,
-    read_integrations,
-    timestamp,
-)
+from cdi_exporter.braze.wire import MOST_ROWS, read_history, read_integrations, timestamp
 from cdi_exporter.errors import InvalidResponse
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.model import HistoryPage, Integration, IntegrationsPage, Run, Status
 
 NOON = 1774440000.0
 """2026-03-25T12:00:00Z."""

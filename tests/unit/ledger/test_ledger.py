@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
-from cdi_exporter.model import FINISHED_STATUSES, Run, Status
+from cdi_exporter.model import FINISHED_STATUSES, HistoryPage, Run, Status
 from cdi_exporter.workspace.record import Knowledge, Record
 
 NOW = 10_000.0

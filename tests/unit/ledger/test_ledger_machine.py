@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cdi_exporter.braze.wire import HistoryPage, read_history
+from cdi_exporter.braze.wire import read_history
 from cdi_exporter.ledger import KEPT_RUNS, IntegrationLedger
+from cdi_exporter.model import HistoryPage
 from cdi_exporter.workspace.record import Knowledge, Record
 
 PAGE = 10

@@ -9,9 +9,8 @@ from types import FrameType
 
 import pytest
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
-from cdi_exporter.model import Run, Status
+from cdi_exporter.model import HistoryPage, Run, Status
 
 NOW = 10_000_000.0
 GROWTH = 2.5

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import REASONS
-from cdi_exporter.model import FINISHED_STATUSES, Run
+from cdi_exporter.model import FINISHED_STATUSES, RequestRecord, Run
 from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind, Simulator, mixed
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.harness import KEY, rig, scripted, simulator
@@ -166,7 +165,7 @@ snapshots = st.builds(
     ).map(tuple),
 )
 exchanges = st.builds(
-    Exchange,
+    RequestRecord,
     st.floats(-1e12, 1e12),
     st.text(),
     st.none() | st.text(),
@@ -178,7 +177,7 @@ exchanges = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(snapshots, st.lists(exchanges, max_size=3))
 def test_any_snapshot_is_told_as_documented(
-    snapshot: WorkspaceSnapshot, recent: list[Exchange]
+    snapshot: WorkspaceSnapshot, recent: list[RequestRecord]
 ) -> None:
     """Whatever the facts are, and whichever of them are missing; the page shows them too."""
     source = Shown(ShownWorkspace(snapshot, recent))

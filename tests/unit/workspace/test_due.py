@@ -6,9 +6,8 @@ from typing import cast
 
 import pytest
 
-from cdi_exporter.braze.turn import Turn
-from cdi_exporter.braze.wire import HistoryPage
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.model import HistoryPage, Integration, Run, Status
 from cdi_exporter.workspace.reads import Reads
 from cdi_exporter.workspace.tracked import CATCH_UP_WITHIN, Due, Tracked
 from tests.virtual import EPOCH, run
@@ -70,11 +69,11 @@ def test_what_becomes_overdue_while_it_waits_goes_first_every_other_time() -> No
     async def main() -> None:
         made: list[str] = []
 
-        async def turn() -> Turn:
+        async def turn() -> RequestPermit:
             await asyncio.sleep(1)
-            return cast("Turn", contextlib.nullcontext())
+            return cast("RequestPermit", contextlib.nullcontext())
 
-        async def read(identifier: str, turn: Turn) -> None:
+        async def read(identifier: str, turn: RequestPermit) -> None:
             made.append(identifier)
 
         reads = Reads(turn, read)

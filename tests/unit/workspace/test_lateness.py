@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cdi_exporter.braze.wire import HistoryPage
 from cdi_exporter.config import StaleAfter
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.model import HistoryPage, Integration, Run, Status
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.web.status import IntegrationStatus
 from cdi_exporter.workspace.record import Record

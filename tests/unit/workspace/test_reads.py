@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from cdi_exporter.braze.answers import Endpoint
-from cdi_exporter.braze.turn import Turn
+from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.model import Endpoint
 from cdi_exporter.workspace.reads import Reads
 from cdi_exporter.workspace.tracked import Due
 from tests.unit.braze.asking import Asker, Server, asker, page
@@ -13,13 +13,13 @@ from tests.virtual import run
 
 
 def reads_of(braze: Asker) -> Reads:
-    async def turn() -> Turn:
-        return await braze.client.turn(Endpoint.HISTORY, braze.traffic)
+    async def permit() -> RequestPermit:
+        return await braze.client.permit(Endpoint.HISTORY, braze.stats)
 
-    async def read(identifier: str, turn: Turn) -> None:
-        await braze.client.history(identifier, None, turn)
+    async def read(identifier: str, permit: RequestPermit) -> None:
+        await braze.client.history(identifier, None, permit)
 
-    return Reads(turn, read)
+    return Reads(permit, read)
 
 
 @pytest.mark.parametrize("steps", range(8))

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cdi_exporter.braze.wire import HistoryPage
-from cdi_exporter.model import Integration, Run, Status
+from cdi_exporter.model import HistoryPage, Integration, Run, Status
 from cdi_exporter.workspace.tracked import Tracked
 from tests.virtual import EPOCH
 

@@ -2,32 +2,21 @@
 
 from bisect import bisect_left
 from collections import Counter, deque
-from dataclasses import dataclass
 from itertools import accumulate
 
 from cdi_exporter.braze.budget import RateLimitHeaders
-from cdi_exporter.catalog import REQUEST_DURATION_BUCKETS
+from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import EndpointSnapshot
 
-BOUNDS = (*REQUEST_DURATION_BUCKETS, float("inf"))
+DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, float("inf"))
+"""Upper bounds in seconds: from a fast answer to well beyond the default `request_timeout`."""
+
 REMEMBERED = 50
 LEAST_WEIGHT = 0.1
 """Of a new answer in what answers take of late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and how it ended; never its body, never a key."""
-
-    at: float
-    """Unix seconds of its end."""
-    endpoint: str
-    integration_id: str | None
-    code: str
-    seconds: float
-
-
-class EndpointTraffic:
+class EndpointStats:
     """The requests of one workspace to one endpoint."""
 
     def __init__(self, endpoint: str) -> None:
@@ -35,7 +24,7 @@ class EndpointTraffic:
         self.requests: Counter[str] = Counter({"200": 0})
         self.budget_wait = 0.0
         self.invalid_items = 0
-        self._buckets = [0] * len(BOUNDS)
+        self._buckets = [0] * len(DURATION_BUCKETS)
         self._seconds = 0.0
         self.typical_seconds = 0.0
         """What an answer took of late."""
@@ -43,7 +32,7 @@ class EndpointTraffic:
     def count(self, code: str, seconds: float) -> None:
         """One request ended."""
         self.requests[code] += 1
-        self._buckets[bisect_left(BOUNDS, seconds)] += 1
+        self._buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self._seconds += seconds
         if code == "200":
             weight = max(LEAST_WEIGHT, 1 / self.requests[code])
@@ -54,7 +43,7 @@ class EndpointTraffic:
         return EndpointSnapshot(
             endpoint=self.endpoint,
             requests=dict(self.requests),
-            duration_buckets=tuple(zip(BOUNDS, accumulate(self._buckets), strict=True)),
+            duration_buckets=tuple(zip(DURATION_BUCKETS, accumulate(self._buckets), strict=True)),
             duration_sum=self._seconds,
             limit=said.limit,
             remaining=said.remaining,
@@ -64,14 +53,14 @@ class EndpointTraffic:
         )
 
 
-class Traffic:
+class RequestStats:
     """The requests of one workspace: each endpoint's figures, and the last exchanges."""
 
     def __init__(self, endpoints: tuple[str, ...]) -> None:
-        self.endpoints = {endpoint: EndpointTraffic(endpoint) for endpoint in endpoints}
-        self.recent: deque[Exchange] = deque(maxlen=REMEMBERED)
+        self.endpoints = {endpoint: EndpointStats(endpoint) for endpoint in endpoints}
+        self.recent: deque[RequestRecord] = deque(maxlen=REMEMBERED)
 
-    def count(self, exchange: Exchange) -> None:
+    def count(self, exchange: RequestRecord) -> None:
         """One request ended."""
         self.endpoints[exchange.endpoint].count(exchange.code, exchange.seconds)
         self.recent.append(exchange)

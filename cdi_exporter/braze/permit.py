@@ -3,21 +3,21 @@
 from types import TracebackType
 from typing import Self
 
-from cdi_exporter.braze.answers import Endpoint
 from cdi_exporter.braze.budget import RateLimitHeaders, Slot
 from cdi_exporter.braze.shared import Shared
-from cdi_exporter.braze.traffic import Traffic
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.config import Secret
+from cdi_exporter.model import Endpoint
 
 
-class Turn:
+class RequestPermit:
     """The right to one request with one key: a slot of its budget, and a place among those at once.
 
     It gives back what it still holds as a context manager, and with `close`.
     """
 
-    def __init__(self, holder: object, endpoint: Endpoint, traffic: Traffic) -> None:
-        self.holder, self.endpoint, self.traffic = holder, endpoint, traffic
+    def __init__(self, holder: object, endpoint: Endpoint, stats: RequestStats) -> None:
+        self.holder, self.endpoint, self.stats = holder, endpoint, stats
         self.key: Secret | None = None
         """The key whose budget the slot is of: no other may be sent with it."""
         self._shared: Shared | None = None
@@ -43,7 +43,7 @@ class Turn:
         if shared is not None and slot is not None:
             self._shared = self._slot = None
             shared.places.release()
-            shared.budgets[self.endpoint].forgo(slot)
+            shared.budgets[self.endpoint].cancel(slot)
 
     def __enter__(self) -> Self:
         return self
