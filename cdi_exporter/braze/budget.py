@@ -217,11 +217,6 @@ class Budget:
         """The share of the slots that requests of the last minute hold."""
         return len(self.spent()) / self.slots
 
-    def used_since(self, moment: float) -> float:
-        """The share of the slots that requests hold which are under way or ended since then."""
-        held = sum(1 for slot in self.spent() if slot.ended is None or slot.ended >= moment)
-        return held / self.slots
-
     def remember(self, other: "Budget") -> None:
         """Count what another budget has spent, once: it may have been spent for the same workspace.
 

@@ -12,8 +12,6 @@ DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, float("inf"
 """Upper bounds in seconds: from a fast answer to well beyond the default `request_timeout`."""
 
 REMEMBERED = 50
-LEAST_WEIGHT = 0.1
-"""Of a new answer in what answers take of late."""
 
 
 class EndpointStats:
@@ -26,17 +24,12 @@ class EndpointStats:
         self.invalid_items = 0
         self._buckets = [0] * len(DURATION_BUCKETS)
         self._seconds = 0.0
-        self.typical_seconds = 0.0
-        """What an answer took of late."""
 
     def count(self, code: str, seconds: float) -> None:
         """One request ended."""
         self.requests[code] += 1
         self._buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self._seconds += seconds
-        if code == "200":
-            weight = max(LEAST_WEIGHT, 1 / self.requests[code])
-            self.typical_seconds += weight * (seconds - self.typical_seconds)
 
     def snapshot(self, said: RateLimitHeaders) -> EndpointSnapshot:
         """The figures so far, beside what the API last said of its limit."""

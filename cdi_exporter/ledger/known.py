@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
-from statistics import median, pstdev
+from statistics import median
 
 from cdi_exporter.model import DELIVERIES, FAILURES, Count, Run, Status, Time
 
@@ -32,8 +32,6 @@ class Known:
     typical_interval: float | None = None
     typical_duration: float | None = None
     typical_rows: float | None = None
-    duration_spread: float | None = None
-    """Standard deviation of the durations' logarithms; None where no duration is typical."""
     recent: tuple[Run, ...] = ()
     """The last finished runs, oldest first."""
     newest_start: float = -math.inf
@@ -115,7 +113,6 @@ def tell(
         typical_interval=_typical_interval(typical),
         typical_duration=_typical(run.duration for run in typical),
         typical_rows=_typical(run.rows_synced for run in typical),
-        duration_spread=_spread(run.duration for run in typical),
         recent=tuple(recent),
         newest_start=max(starts, default=-math.inf),
     )
@@ -155,11 +152,6 @@ def _failures(told: Sequence[Run], older: int) -> int:
 def _typical(values: Iterable[float | None]) -> float | None:
     given = [value for value in values if value is not None]
     return float(median(given)) if len(given) >= FEWEST_TYPICAL_RUNS else None
-
-
-def _spread(durations: Iterable[float | None]) -> float | None:
-    logarithms = [math.log(max(duration, 1.0)) for duration in durations if duration is not None]
-    return pstdev(logarithms) if len(logarithms) >= FEWEST_TYPICAL_RUNS else None
 
 
 def _typical_interval(runs: Sequence[Run]) -> float | None:

@@ -44,10 +44,6 @@ class Api:
         """The requests that may be made."""
         return self.client.budgets[endpoint]
 
-    def typical_seconds(self, endpoint: Endpoint) -> float:
-        """What an answer took of late."""
-        return self.stats.endpoints[endpoint].typical_seconds
-
     async def integrations(self, cursor: str | None) -> IntegrationsPage:
         """One page of the list; raises ApiError.
 

@@ -9,11 +9,9 @@ import asyncio
 import math
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 
 import structlog
 
-from cdi_exporter.braze.budget import WINDOW
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.errors import (
@@ -29,16 +27,12 @@ from cdi_exporter.model import Endpoint, Run
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.persistence import Persistence
 from cdi_exporter.workspace.reads import Reads
-from cdi_exporter.workspace.rhythm import Bursts
 from cdi_exporter.workspace.roster import Roster
 from cdi_exporter.workspace.tracked import Due, Tracked
 
 AUDIT_EVERY = 900.0
 AUDIT_SHARE = 0.1
 """The part of the history budget that audits may take."""
-
-KEPT_FOR_CHANGES = 0.05
-"""The part of the history budget that reads before the list tells leave to those after it."""
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at what became due, where no pass begins."""
@@ -70,19 +64,16 @@ class Histories:
         *,
         roster: Roster,
         api: Api,
-        bursts: Bursts,
         persistence: Persistence,
         signal: ChangeSignal,
     ) -> None:
-        self._roster, self._api, self._bursts = roster, api, bursts
+        self._roster, self._api = roster, api
         self._persistence, self._signal = persistence, signal
         self._reads = Reads(api.permit, self._read_due, self.broke)
         self._turn = 0
         """Counts the passes."""
         self.listless = False
         """Whether the list cannot be read, so that each history has its turn in each pass."""
-        self.list_seconds = 0.0
-        """What the last pass took, and so how long the list takes to come round."""
         self.denied: ApiError | None = None
         """Why no history may be read, while that is so."""
         self.defect: ApiError | None = None
@@ -198,57 +189,29 @@ class Histories:
                 "refresh failed by a defect", workspace=self._persistence.name, exc_info=error
             )
 
-    def consider(self, several: Iterable[Tracked], *, burst_over: bool = False) -> None:
-        """Put into the queue what is due.
-
-        Where the list is read in bursts, a read that it does not ask for waits until one is
-        over: what it asks for goes first.
-        """
-        guess = burst_over or not self._bursts.in_rhythm
+    def consider(self, several: Iterable[Tracked]) -> None:
+        """Put into the queue what is due."""
         server = self._api.server()
         for tracked in several if self.denied is None else self._probe():
             if self._held_back():
                 return
             tracked.expire(server)
             self._persistence.note(tracked)
-            due = self._due(tracked, guess=guess)
+            due = self._due(tracked)
             if due is not None:
                 self._put(tracked, due)
 
     def _put(self, tracked: Tracked, due: Due) -> None:
-        """Ask for a read, before those of its kind that gain less, or wait for less long."""
+        """Ask for a read, before those of its kind that have waited for less long."""
         since = tracked.read_at
-        if due is Due.EXPECTED:
-            since = -tracked.expected(self._api.server(), self.list_seconds)
-        elif due in (Due.OVERDUE, Due.CATCH_UP):
+        if due in (Due.OVERDUE, Due.CATCH_UP):
             since = tracked.behind_since
         self._reads.put(tracked.id, due, -math.inf if since is None else since)
 
-    def _due(self, tracked: Tracked, *, guess: bool = True) -> Due | None:
-        """Why its history is to be read now; with `guess` also in vain where that is spared."""
-        due = partial(
-            tracked.due,
-            self._api.now(),
-            self._api.server(),
-            self._turn,
-            listless=self.listless,
-            list_seconds=self.list_seconds,
-        )
-        reason = due(guess=guess)
-        if reason is Due.EXPECTED and not self._may_guess():
-            return due(guess=False)
-        return reason
-
-    def _may_guess(self) -> bool:
-        """Whether the budget has so much to spare that a read may turn out to be in vain."""
-        budget, now = self._api.budget(Endpoint.HISTORY), self._api.now()
-        if self._bursts.in_rhythm:
-            share = min(1.0, self._bursts.gap / WINDOW)
-            return (
-                self._bursts.nearly_over(now)
-                and budget.used_since(now - self._bursts.gap / 2) < share
-            )
-        return budget.used <= 1 - KEPT_FOR_CHANGES
+    def _due(self, tracked: Tracked) -> Due | None:
+        """Why its history is to be read now."""
+        now, server = self._api.now(), self._api.server()
+        return tracked.due(now, server, self._turn, listless=self.listless)
 
     def _held_back(self) -> bool:
         """Whether reads wait for the next pass: too many failed, or the key was refused."""
@@ -355,7 +318,7 @@ class Histories:
             self.denied, self._over = None, 0
             self.consider(self._roster)
         elif tracked.ledger.next_cursor is not None:
-            due = self._due(tracked, guess=False)
+            due = self._due(tracked)
             if due is not None:
                 self._put(tracked, due)
 

@@ -18,7 +18,6 @@ from cdi_exporter.model import Endpoint, IntegrationsPage
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.persistence import Persistence
-from cdi_exporter.workspace.rhythm import Bursts
 from cdi_exporter.workspace.roster import MOST_INTEGRATIONS, Roster
 from cdi_exporter.workspace.tracked import Tracked
 
@@ -51,16 +50,13 @@ class Passes:
         *,
         roster: Roster,
         api: Api,
-        bursts: Bursts,
         histories: Histories,
         persistence: Persistence,
         signal: ChangeSignal,
     ) -> None:
         self._name, self._min_interval = config.name, config.refresh.min_interval
-        self._roster, self._api, self._bursts = roster, api, bursts
+        self._roster, self._api = roster, api
         self._histories, self._persistence, self._signal = histories, persistence, signal
-        self.awaited = 0
-        """Scrapes that wait for the pass that is under way."""
         self.ended = 0
         """Passes since the start."""
         self.failure: ApiError | None = None
@@ -164,7 +160,7 @@ class Passes:
         self._histories.drop()
 
     def _done(self) -> None:
-        duration = self._histories.list_seconds = self._api.now() - self._began
+        duration = self._api.now() - self._began
         completed = self._api.wall()
         self._roster.forget(completed, self._api.server())
         self._persistence.note_roster()
@@ -225,7 +221,6 @@ class Passes:
         self._roster.refused = 0
         invalid = 0
         for number in range(MOST_LIST_PAGES):
-            await self._page_due()
             page = await self._page(cursor, patient=number > 0)
             self._histories.listless, self._gets_through = False, True
             invalid += page.invalid - page.damaged
@@ -240,19 +235,6 @@ class Passes:
                 self._ends(listed, complete=not invalid)
                 break
         self._too_many = cursor is not None or self._roster.refused > 0
-
-    async def _page_due(self) -> None:
-        """Wait until the next page of the list is to be read.
-
-        A long list is not read as fast as the budget allows, unless a scrape waits for it.
-        """
-        if not self._long or self.awaited:
-            self._bursts.at_once()
-            return
-        slots = self._api.budget(Endpoint.INTEGRATIONS).slots
-        seconds = self._api.typical_seconds(Endpoint.INTEGRATIONS)
-        due = self._bursts.due(self._api.now(), slots, seconds)
-        await self._api.clock.sleep(max(0.0, due - self._api.now()))
 
     async def _page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
         """One page; a refusal amid the list costs a wait, not what was read before it."""
@@ -274,9 +256,8 @@ class Passes:
         for each in tracked:
             self._persistence.note(each)
         self._histories.consider(tracked)
-        over = self._bursts.over
-        if first or (self._bursts.in_rhythm and over):
-            self._histories.consider(self._roster, burst_over=over)
+        if first:
+            self._histories.consider(self._roster)
         self._log_changes(before, lost)
 
     def _log_changes(self, before: Iterable[Tracked], lost: Collection[str]) -> None:

@@ -30,8 +30,6 @@ class Record:
     knowledge: Knowledge
     read_at: Time | None = None
     """When the newest page was last read."""
-    read_server: Time | None = None
-    """The same in the API's time."""
     seen_server: Time | None = None
     """When the list item was given, in the API's time."""
     scheduled_at: Time | None = None

@@ -25,7 +25,6 @@ from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.histories import DEFECT, Histories
 from cdi_exporter.workspace.passes import Passes
 from cdi_exporter.workspace.persistence import Persistence
-from cdi_exporter.workspace.rhythm import Bursts, Rhythm
 from cdi_exporter.workspace.roster import Roster
 
 PATIENCE = 1.0
@@ -44,21 +43,16 @@ class Workspace:
     ) -> None:
         """Begin with what the journal knows; raises StateError where that is unreadable."""
         self._name = config.name
-        self._rhythm = Rhythm()
         self._signal = signal = ChangeSignal()
         self._api = api = Api(client, clock)
         self._roster = roster = Roster(config, keeps=journal.keeps)
         self._persistence = persistence = Persistence(config.name, roster, api, journal)
         persistence.restore()
-        bursts = Bursts(self._rhythm)
-        self._histories = Histories(
-            roster=roster, api=api, bursts=bursts, persistence=persistence, signal=signal
-        )
+        self._histories = Histories(roster=roster, api=api, persistence=persistence, signal=signal)
         self._passes = Passes(
             config,
             roster=roster,
             api=api,
-            bursts=bursts,
             histories=self._histories,
             persistence=persistence,
             signal=signal,
@@ -87,13 +81,8 @@ class Workspace:
 
     async def _refresh(self, deadline: float) -> None:
         deadline = min(deadline, self._patience(deadline))
-        self._rhythm.note(self._api.now())
         self._passes.begin()
-        self._passes.awaited += 1
-        try:
-            await self._shows(deadline)
-        finally:
-            self._passes.awaited -= 1
+        await self._shows(deadline)
         await self._persistence.settle(deadline)
 
     def _patience(self, deadline: float) -> float:

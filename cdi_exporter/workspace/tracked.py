@@ -13,7 +13,6 @@ from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
 from cdi_exporter.ledger import IntegrationLedger, Known
 from cdi_exporter.model import Counters, HistoryPage, Integration, Run
 from cdi_exporter.snapshot import NOTHING_COUNTED, Facts, IntegrationSnapshot
-from cdi_exporter.workspace.durations import Durations
 from cdi_exporter.workspace.listed import Listed, Said
 from cdi_exporter.workspace.record import Knowledge, Record
 
@@ -30,12 +29,11 @@ class Due(IntEnum):
     """Why a history is read; the lower, the sooner."""
 
     CHANGE = 0
-    EXPECTED = 1
-    TURN = 2
-    OVERDUE = 3
+    TURN = 1
+    OVERDUE = 2
     """To catch up, and put off for long: takes turns with all that is more urgent."""
-    CATCH_UP = 4
-    AUDIT = 5
+    CATCH_UP = 3
+    AUDIT = 4
 
 
 class Tracked:
@@ -68,8 +66,6 @@ class Tracked:
         """Whether the watermark was in the future when the last page was read."""
         self.refreshed: float | None = None
         self.problem: ApiError | None = None
-        self._read_server = -math.inf
-        """When the newest page was last read, in the API's time."""
         self._cursors: set[str] = set()
         """Cursors that the pages since the newest one gave."""
         self._attempts = 0
@@ -148,7 +144,6 @@ class Tracked:
         counted = self.ledger.read_newest(page, server)
         self._reads_on(now)
         self.read_at, self.listed.answered, self.problem = now, asked, None
-        self._read_server = server
         if self.listed.awaits(self.ledger.known):
             self._back_off(now)
         else:
@@ -249,7 +244,6 @@ class Tracked:
                 interval_since=self.listed.interval_since,
             ),
             read_at=None if self.read_at is None else wall - (now - self.read_at),
-            read_server=_finite(self._read_server),
             seen_server=_finite(self.listed.seen_at),
             scheduled_at=self.listed.scheduled_at,
             refreshed=self.refreshed,
@@ -274,7 +268,6 @@ class Tracked:
         tracked.durable = known.ledger.counters if known.zero_served else NOTHING_COUNTED
         if record.read_at is not None:
             tracked.read_at = now - max(0.0, wall - record.read_at)
-        tracked._read_server = -math.inf if record.read_server is None else record.read_server
         tracked.refreshed = None if record.refreshed is None else min(record.refreshed, wall)
         tracked._reads_on(now)
         return tracked
@@ -287,19 +280,11 @@ class Tracked:
     # What is due
 
     def due(  # noqa: PLR0911 -- the reasons, the most urgent first
-        self,
-        now: float,
-        server: float,
-        turn: int,
-        *,
-        listless: bool,
-        list_seconds: float,
-        guess: bool = True,
+        self, now: float, server: float, turn: int, *, listless: bool
     ) -> Due | None:
         """Why the history should be read now, None where it need not be.
 
-        `turn` counts the passes; in a `listless` one each integration has its turn. Without
-        `guess` nothing is read for being expected alone.
+        `turn` counts the passes; in a `listless` one each integration has its turn.
         """
         if now < self._not_before or self.refused_in == turn:
             return None
@@ -308,8 +293,6 @@ class Tracked:
             return Due.OVERDUE
         if self.read_at is None or self.changed or self.ledger.overlooked(server):
             return Due.CHANGE
-        if guess and self.expected(server, list_seconds) > 0:
-            return Due.EXPECTED
         if self.turn < turn and (listless or self.in_turn):
             return Due.TURN
         if overdue:
@@ -317,33 +300,6 @@ class Tracked:
         if self._catches_up:
             return Due.CATCH_UP
         return Due.AUDIT if now >= self._audit_at else None
-
-    def expected(self, server: float, list_seconds: float) -> float:
-        """What a read now is worth that the list does not ask for; 0 where it is nothing.
-
-        `list_seconds` is how long the list takes to come round. That a run has ended is
-        judged by its age, against the durations of the runs before it.
-        """
-        known = self.ledger.known
-        start = self._presumed_start(server, known)
-        if start is None or known.typical_duration is None:
-            return 0.0
-        lives = Durations(known.typical_duration, known.duration_spread or 0.0)
-        looked = max(self.listed.seen_at, self._read_server)
-        ahead = self.listed.seen_at + list_seconds - server
-        return lives.worth_asking(server - start, looked - start, ahead)
-
-    def _presumed_start(self, server: float, known: Known) -> float | None:
-        """When the run began that is under way or should be."""
-        listed = self.listed.running_since(known)
-        if listed is not None:
-            return listed
-        if known.running:
-            return known.running[-1].start
-        scheduled = self.item.next_scheduled_run if self.item else None
-        if scheduled is None or scheduled > server:
-            return None
-        return max(scheduled, self.listed.seen_at)
 
     def audit_at(self, when: float) -> None:
         """Put the next audit off until then, in loop seconds."""

@@ -13,7 +13,6 @@ from cdi_exporter.workspace.tracked import CATCH_UP_WITHIN, Due, Tracked
 from tests.virtual import EPOCH, run
 
 RUNS = [Run(Status.SUCCESS, EPOCH - 3600 * n, EPOCH - 3600 * n + 60) for n in (1, 2, 3)]
-LIST_SECONDS = 120.0
 AUDIT_AT = 900.0
 
 
@@ -26,20 +25,6 @@ def tracked(*runs: Run) -> Tracked:
     one.took(HistoryPage(runs), one.asking(), 0.0, EPOCH, EPOCH)
     one.audit_at(AUDIT_AT)
     return one
-
-
-@pytest.mark.parametrize(("guess", "due"), [(True, Due.EXPECTED), (False, Due.AUDIT)])
-def test_a_guess_that_may_not_be_made_hides_no_other_reason(guess: bool, due: Due) -> None:
-    """A run that should have ended long since is audited, also where nothing may be guessed."""
-    one = tracked(Run(Status.RUNNING, EPOCH - 600), *RUNS)
-    seen = one.item
-    assert seen is not None
-    one.see(seen, EPOCH + AUDIT_AT, EPOCH + AUDIT_AT, None)
-    later = AUDIT_AT + 60.0
-    reason = one.due(
-        later, EPOCH + later, 1, listless=False, list_seconds=LIST_SECONDS, guess=guess
-    )
-    assert reason is due
 
 
 @pytest.mark.parametrize(
@@ -60,7 +45,7 @@ def test_of_one_integration_too_newest_and_older_pages_take_turns(later: float, 
         one.took(page, one.asking(), moment, EPOCH + moment, EPOCH + moment)
     ended = Integration("one", last_job_start=EPOCH + later, last_job_status=Status.SUCCESS)
     one.see(ended, EPOCH + later, EPOCH + later, None)
-    assert one.due(later, EPOCH + later, 1, listless=False, list_seconds=1.0) is due
+    assert one.due(later, EPOCH + later, 1, listless=False) is due
 
 
 def test_what_becomes_overdue_while_it_waits_goes_first_every_other_time() -> None:

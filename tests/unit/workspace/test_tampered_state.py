@@ -65,7 +65,6 @@ WHOLE = Record(
         interval_since=EPOCH - 3000,
     ),
     read_at=EPOCH - 30,
-    read_server=EPOCH - 30,
     seen_server=EPOCH - 30,
     scheduled_at=EPOCH - 30,
     refreshed=EPOCH - 30,
