@@ -117,7 +117,7 @@ async def _exporter(
         if clock.monotonic() >= warm and not asked:
             asked = _requests(simulator)
         snapshot = await space.scrape(clock.monotonic() + min(10.0, interval) - 0.5)
-        space.served(snapshot)
+        space.received(snapshot)
         events.scrapes.append(clock.wall())
         known = [each for each in snapshot.integrations if each.facts.last is not None]
         if cold is None and len(known) == number:

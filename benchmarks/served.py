@@ -83,7 +83,7 @@ class Warm:
         await self.exporter.reload()
         snapshot = await under_way
         assert not snapshot.pending_reads, "a scrape waits for the changes that it saw"
-        self.workspace.served(snapshot)
+        self.workspace.received(snapshot)
         return self.workspace.snapshot()
 
     async def change(self, number: int) -> WorkspaceSnapshot:

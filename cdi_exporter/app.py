@@ -18,12 +18,12 @@ from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
+from cdi_exporter.state import Journal, NullJournal, StateError
 from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.app import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
-from cdi_exporter.workspace import Workspace
+from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 
 log = structlog.get_logger()
 
@@ -74,14 +74,14 @@ class Exporter:
         load: Callable[[], Awaitable[Settings]] | None = None,
         transport: TransportFor = over_the_network,
         offload: Offload | None = None,
-        journal: Memory = NOTHING_KEPT,
+        journal: Journal | None = None,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
         self._clock = clock
         self._offload = offload or Worker("rendering").run
         pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
         self._offload_page = offload or pages.run
-        self._journal = journal
+        self._journal = journal or NullJournal()
         self._load = load
         self._reloading = asyncio.Lock()
         self._signalled = False
@@ -206,11 +206,11 @@ class Exporter:
         self._exposition.retain(self.workspaces)
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
-            before[name].leave()
+            before[name].hand_over()
             self._leave(before[name].close())
         for client in unneeded:
             self._leave(client.retire())
-        self._journal.retain(names, self._clock.wall())
+        self._journal.retain(names, self._clock.wall(), REMEMBERED_FOR)
 
     def _leave(self, ending: Coroutine[None, None, None]) -> None:
         """End something beside the work that goes on."""

@@ -19,6 +19,18 @@ class Clock:
     rng: random.Random
 
 
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment on each clock, so that no two of them are mixed up."""
+
+    monotonic: float
+    """Seconds of the event loop: for waiting, and for how long something took."""
+    wall: float
+    """Unix seconds of this machine: for what is shown and what is kept."""
+    server: float
+    """Unix seconds of the API's clock: for comparison with times that Braze reports."""
+
+
 wall_now: Callable[[], float] = time.time
 """Unix seconds of this machine, for what happens before there is an event loop."""
 

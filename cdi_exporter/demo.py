@@ -69,7 +69,7 @@ async def run(
 async def _scrape_forever(exporter: Exporter) -> None:
     workspace = exporter.workspaces[WORKSPACE]
     while True:
-        workspace.served(await workspace.scrape(asyncio.get_running_loop().time() + SCRAPE_EVERY))
+        workspace.received(await workspace.scrape(asyncio.get_running_loop().time() + SCRAPE_EVERY))
         await asyncio.sleep(SCRAPE_EVERY)
 
 

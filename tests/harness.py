@@ -14,7 +14,7 @@ from cdi_exporter.app import Exporter
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.simulator import ScriptedIntegration, Simulator
-from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, Store
+from cdi_exporter.state import Journal, SqliteJournal, Store
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, virtual_clock
@@ -103,9 +103,9 @@ async def inline(work: Callable[[], Result]) -> Result:
     return work()
 
 
-def journal_on(path: Path, clock: Clock) -> Journal:
+def journal_on(path: Path, clock: Clock) -> SqliteJournal:
     """The journal of a state file, written in virtual time."""
-    return Journal(Store(str(path), clock.wall), clock, offload=inline)
+    return SqliteJournal(Store(str(path), clock.wall), clock, offload=inline)
 
 
 @asynccontextmanager
@@ -114,7 +114,7 @@ async def rig(
     workspaces: Sequence[WorkspaceConfig] | None = None,
     clock: Clock | None = None,
     options: WebOptions | None = None,
-    journal: Memory = NOTHING_KEPT,
+    journal: Journal | None = None,
 ) -> AsyncIterator[Rig]:
     """An exporter of workspaces w0, w1 …, or of one named w, each with its simulator."""
     clock = clock or virtual_clock()

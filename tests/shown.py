@@ -38,7 +38,7 @@ class ShownWorkspace:
     def snapshot(self) -> WorkspaceSnapshot:
         return self._snapshot
 
-    def served(self, snapshot: WorkspaceSnapshot) -> None:
+    def received(self, snapshot: WorkspaceSnapshot) -> None:
         raise AssertionError("the pages are no scrape")
 
     def recent(self) -> Sequence[RequestRecord]:

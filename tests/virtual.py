@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from cdi_exporter.clock import Clock
+from cdi_exporter.clock import Clock, Instant
 from cdi_exporter.files import READER
 
 EPOCH = 1_790_000_000.0
@@ -25,6 +25,12 @@ def files_are_read() -> bool:
     for reader in readers:
         reader.join(READ_WITHIN)
     return bool(readers)
+
+
+def instant(now: float, wall: float | None = None) -> Instant:
+    """The loop second `now`; the clocks of the exporter and the API agree."""
+    wall = EPOCH + now if wall is None else wall
+    return Instant(now, wall, wall)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

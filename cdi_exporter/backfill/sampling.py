@@ -15,11 +15,12 @@ from typing import NamedTuple
 from cdi_exporter.backfill.histories import Histories, Placed
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.spool import Chosen
+from cdi_exporter.clock import Instant
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.ledger import ABANDONED_AFTER
 from cdi_exporter.model import HistoryPage, Run, Status
 from cdi_exporter.snapshot import Facts
-from cdi_exporter.workspace.tracked import Tracked
+from cdi_exporter.workspace.integration import IntegrationState
 
 
 class State(NamedTuple):
@@ -59,11 +60,11 @@ class _Past:
     ) -> None:
         self._source, self._histories, self._grid = chosen.source, histories, grid
         self._under_way: dict[tuple[str, float, int], Run] = {}
-        self._tracked = Tracked(chosen.id, chosen.configured_name)
-        self._tracked.configure(stale_after)
+        self._state = IntegrationState(chosen.id, chosen.configured_name)
+        self._state.configure(stale_after)
         if chosen.item is not None:
-            self._tracked.see(chosen.item, grid.first, grid.first, stale_after)
-        self._tracked.served()
+            self._state.apply_list_item(chosen.item, _at(grid.first), stale_after)
+        self._state.receive()
 
     def states(self) -> Iterator[State]:
         first, source = self._grid.first, self._source
@@ -119,12 +120,17 @@ class _Past:
 
     def _read(self, instant: int, ended: list[Run]) -> State:
         """Read the history as it was at an instant."""
-        tracked, now = self._tracked, float(instant)
-        tracked.expire(now)
-        before = tracked.ledger.known.recent[-1:]
+        state, now = self._state, _at(instant)
+        state.expire(now.server)
+        before = state.ledger.known.recent[-1:]
         runs = (*ended, *self._under_way.values(), *before)
-        tracked.took(HistoryPage(runs), tracked.asking(), now, now, now)
-        return State(instant, tracked.snapshot().facts)
+        state.apply_newest_page(HistoryPage(runs), state.fingerprint, now)
+        return State(instant, state.snapshot().facts)
+
+
+def _at(instant: int) -> Instant:
+    """The Unix second, on all clocks."""
+    return Instant(float(instant), float(instant), float(instant))
 
 
 def _running(row: Placed) -> Run:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.report import Cost, Load
-from cdi_exporter.workspace.histories import AUDIT_EVERY, AUDIT_SHARE
-from cdi_exporter.workspace.passes import FORBIDDEN_FOR
+from cdi_exporter.workspace.refresher import FORBIDDEN_FOR
+from cdi_exporter.workspace.schedule import recheck_interval
 
 ASSUMED_INTERVAL = 3_600.0
 """Seconds between runs where nothing is known of an integration's."""
@@ -67,7 +67,7 @@ def _reads(intervals: Sequence[float | None], refresh: float, budget: int) -> fl
     """Histories read in a minute: one for each run that a refresh shows, and audits between."""
     known = [each for each in intervals if each]
     typical = sum(known) / len(known) if known else ASSUMED_INTERVAL
-    audit = max(AUDIT_EVERY, 60.0 * len(intervals) / (AUDIT_SHARE * budget))
+    audit = recheck_interval(len(intervals), budget)
 
     def reads(interval: float) -> float:
         return 60.0 * (1 + math.floor(interval / audit)) / interval

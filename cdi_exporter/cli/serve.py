@@ -15,7 +15,7 @@ from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
-from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, StateError, Store
+from cdi_exporter.state import Journal, NullJournal, SqliteJournal, StateError, Store
 from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.security import Security
 
@@ -42,10 +42,10 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
 async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
     clock = system_clock()
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
-    journal: Memory = NOTHING_KEPT
+    journal: Journal = NullJournal()
     if state_file:
         store = await in_thread(lambda: Store(state_file, clock.wall))
-        journal = Journal(store, clock)
+        journal = SqliteJournal(store, clock)
     try:
         exporter = Exporter(settings, clock, load=lambda: in_thread(load), journal=journal)
     except StateError as error:

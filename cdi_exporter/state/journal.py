@@ -1,10 +1,10 @@
-"""When the state is written: soon after a change, at most once a second, beside the event loop.
+"""When the state is written: soon after a change, at most once a second, next to the event loop.
 
     workspace ──changed──► journal ──one transaction──► store
         ▲                     │
         └──── committed ◄─────┘      counters are shown from here on
 
-While writes fail, what was to be written waits, and each new word replaces the older one.
+While writes fail, what is to be written waits, and each newer row replaces the older one.
 """
 
 import asyncio
@@ -12,17 +12,18 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
 from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.clock import Clock
-from cdi_exporter.state.store import Row, StateError, Store, Stored
+from cdi_exporter.state.store import Row, StateError, Store, StoredWorkspace, WorkspaceRow
 from cdi_exporter.threads import Worker
 
 COMMIT_EVERY = 1.0
-"""Seconds between two commits, at least."""
+"""Seconds between two commits, at least: each waits for the disk."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two tries while writing fails, at most."""
@@ -32,42 +33,87 @@ SETTLE_PATIENCE = 1.5
 
 log = structlog.get_logger()
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A row to be written, by its workspace and ID.
+class PendingRow:
+    """A row to be written. Without a `record` only that the integration was listed is kept."""
 
-    `row` makes it, in any thread; `committed` is called when it cannot be lost any more.
-    """
+    workspace: str
+    id: str
+    listed: bool
+    left_at: float | None = None
+    """Unix seconds."""
+    record: Callable[[], str] | None = None
+    """Makes the record's JSON; called in any thread."""
+    committed: Callable[[], None] | None = None
+    """Called when the row cannot be lost any more."""
 
-    key: tuple[str, str]
-    row: Callable[[], Row]
-    committed: Callable[[], None]
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a newer row of the same integration replaces."""
+        return self.workspace, self.id
+
+    def row(self) -> Row:
+        """The row as the file holds it."""
+        record = self.record() if self.record else None
+        return Row(self.workspace, self.id, self.listed, self.left_at, record)
 
 
-class Changing(Protocol):
-    """Who has something to write."""
+class ChangeSource(Protocol):
+    """A workspace that has something to write."""
 
     @property
     def name(self) -> str:
         """The workspace's name."""
 
-    def changes(self) -> Sequence[Change]:
+    @property
+    def workspace_row(self) -> WorkspaceRow:
+        """What is to be kept of the workspace itself."""
+
+    def changes(self) -> Sequence[PendingRow]:
         """What changed since the last call."""
-
-    @property
-    def list_read(self) -> bool:
-        """Whether the whole list was ever read."""
-
-    @property
-    def forgotten(self) -> float | None:
-        """When the last integration left that is forgotten, in Unix seconds."""
 
 
 Offload = Callable[[Callable[[], None]], Awaitable[None]]
 
 
-class Memory:
+class Journal(Protocol):
+    """What workspaces hand over to be kept, and when that has been done."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept."""
+
+    @property
+    def failures(self) -> int:
+        """Commits that failed since the start."""
+
+    async def idle(self) -> None:
+        """Wait until no commit is under way, so that `load` need not."""
+
+    def load(self, workspace: str) -> StoredWorkspace:
+        """What is known of a workspace, with what waits to be written; raises StateError."""
+
+    def changed(self, source: ChangeSource) -> None:
+        """Note that `source` has changes; they are asked for when they are written."""
+
+    def hand_over(self, source: ChangeSource) -> None:
+        """Take over what a workspace that ends has to write."""
+
+    async def settle(self, until: float, needed: Callable[[], object]) -> None:
+        """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
+
+    def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
+        """Forget workspaces that left the configuration `remembered_for` seconds ago."""
+
+    async def close(self) -> None:
+        """Write what waits, once, and close the file."""
+
+
+class NullJournal:
     """The journal of an exporter without a state file: nothing is kept, nothing is waited for."""
 
     keeps = False
@@ -76,30 +122,27 @@ class Memory:
     async def idle(self) -> None:
         """Nothing is under way."""
 
-    def load(self, workspace: str) -> Stored:
+    def load(self, workspace: str) -> StoredWorkspace:
         """Nothing is known."""
-        return Stored()
+        return StoredWorkspace()
 
-    def changed(self, source: Changing) -> None:
+    def changed(self, source: ChangeSource) -> None:
+        """Nothing is to be written."""
+
+    def hand_over(self, source: ChangeSource) -> None:
         """Nothing is to be written."""
 
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
         """Nothing is to be waited for."""
 
-    def leave(self, source: Changing) -> None:
-        """Nothing is to be written."""
-
-    def retain(self, workspaces: Sequence[str], wall: float) -> None:
+    def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Nothing is to be forgotten."""
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
-NOTHING_KEPT = Memory()
-
-
-class Journal(Memory):
+class SqliteJournal:
     """The journal of an exporter with a state file."""
 
     keeps = True
@@ -109,17 +152,16 @@ class Journal(Memory):
         self._offload = offload or Worker("state").run
         self.failures = 0
         """Commits that failed since the start."""
-        self._sources: dict[str, Changing] = {}
-        self._waiting: dict[tuple[str, str], Change] = {}
-        self._complete: set[str] = set()
-        self._complete_written: set[str] = set()
-        self._forgotten: dict[str, float] = {}
-        self._forgotten_written: dict[str, float] = {}
-        self._retained: tuple[Sequence[str], float] | None = None
-        """The configured workspaces, and when they were told, while that is to be written."""
+        self._sources: dict[str, ChangeSource] = {}
+        self._waiting: dict[tuple[str, str], PendingRow] = {}
+        self._workspaces: dict[str, WorkspaceRow] = {}
+        """Of workspaces themselves, what waits to be written."""
+        self._workspaces_written: dict[str, WorkspaceRow] = {}
+        self._retain: Callable[[], None] | None = None
+        """Forgets what left long ago, while that is to be done."""
         self._failed_in_a_row = 0
         self._defects: set[str] = set()
-        """Workspaces whose changes could not be taken over, by a defect."""
+        """Workspaces whose changes could not be taken over, because of a defect."""
         self._not_before = -math.inf
         self._began = math.inf
         """When the commit that is under way began."""
@@ -131,25 +173,26 @@ class Journal(Memory):
         while math.isfinite(self._began):
             await self._committed.wait()
 
-    def load(self, workspace: str) -> Stored:
+    def load(self, workspace: str) -> StoredWorkspace:
         """What is known of a workspace, with what waits to be written; raises StateError."""
         stored = self._store.load(workspace)
         rows = {row.id: row for row in stored.rows}
-        changes = [each for each in self._waiting.values() if each.key[0] == workspace]
-        waiting = {each.key[1]: each.row() for each in changes}
-        return Stored(
+        pending = [each for each in self._waiting.values() if each.workspace == workspace]
+        waiting = {each.id: each.row() for each in pending}
+        newer = self._workspaces.get(workspace, WorkspaceRow(workspace))
+        return StoredWorkspace(
             [*(rows | waiting).values()],
-            complete=stored.complete or workspace in self._complete,
-            forgotten=self._forgotten.get(workspace, stored.forgotten),
-            durable={key: rows.get(key) for key in waiting},
+            complete=stored.complete or newer.complete,
+            forgotten=stored.forgotten if newer.forgotten is None else newer.forgotten,
+            committed={key: rows.get(key) for key in waiting},
         )
 
-    def changed(self, source: Changing) -> None:
+    def changed(self, source: ChangeSource) -> None:
         """Note that `source` has changes; they are asked for when they are written."""
         self._sources[source.name] = source
         self._wake()
 
-    def leave(self, source: Changing) -> None:
+    def hand_over(self, source: ChangeSource) -> None:
         """Take over what a workspace that ends has to write."""
         self._take(source)
         if self._sources.get(source.name) is source:
@@ -157,7 +200,7 @@ class Journal(Memory):
         self._wake()
 
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
-        """Wait, at most until then (loop seconds), for the commits that are `needed`.
+        """Wait, until then (loop seconds) at most, for the commits that are `needed`.
 
         A file that cannot be written, or takes long, is not waited for.
         """
@@ -169,12 +212,11 @@ class Journal(Memory):
                 while needed() and not self._failed_in_a_row:
                     await self._committed.wait()
 
-    def retain(self, workspaces: Sequence[str], wall: float) -> None:
-        """Forget what left long ago; called at the start and when the configuration changes."""
-        self._retained = (workspaces, wall)
-        self._complete_written.intersection_update(workspaces)
-        for workspace in self._forgotten_written.keys() - set(workspaces):
-            del self._forgotten_written[workspace]
+    def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
+        """Forget workspaces that left the configuration `remembered_for` seconds ago."""
+        self._retain = partial(self._store.retain, workspaces, wall, remembered_for)
+        for workspace in self._workspaces_written.keys() - set(workspaces):
+            del self._workspaces_written[workspace]
         self._wake()
 
     async def close(self) -> None:
@@ -203,30 +245,27 @@ class Journal(Memory):
 
     @property
     def _to_write(self) -> bool:
-        return bool(self._waiting or self._complete or self._forgotten or self._retained)
+        return bool(self._waiting or self._workspaces or self._retain)
 
     def _collect(self) -> None:
         sources, self._sources = self._sources, {}
         for source in sources.values():
             self._take(source)
 
-    def _take(self, source: Changing) -> None:
+    def _take(self, source: ChangeSource) -> None:
         """Take over what a workspace has to write; if it fails, when it next has a change."""
         try:
-            changes = source.changes()
+            rows = source.changes()
         except Exception as error:  # noqa: BLE001 -- a defect of one workspace stops no other
-            self._broken(source, error)
+            self._defect_met(source, error)
             return
         self._defects.discard(source.name)
-        for change in changes:
-            self._waiting[change.key] = change
-        if source.list_read and source.name not in self._complete_written:
-            self._complete.add(source.name)
-        forgotten = source.forgotten
-        if forgotten is not None and self._forgotten_written.get(source.name) != forgotten:
-            self._forgotten[source.name] = forgotten
+        self._waiting |= {row.key: row for row in rows}
+        row = source.workspace_row
+        if self._workspaces_written.get(source.name, WorkspaceRow(source.name)) != row:
+            self._workspaces[source.name] = row
 
-    def _broken(self, source: Changing, error: Exception) -> None:
+    def _defect_met(self, source: ChangeSource, error: Exception) -> None:
         """A defect of the exporter: what the workspace has to write stays with it."""
         known = source.name in self._defects
         self._defects.add(source.name)
@@ -237,16 +276,13 @@ class Journal(Memory):
             )
 
     async def _commit(self) -> None:
-        batch, complete, retained = dict(self._waiting), set(self._complete), self._retained
-        forgotten = dict(self._forgotten)
+        rows, workspaces, retain = dict(self._waiting), dict(self._workspaces), self._retain
 
         def write() -> None:
-            if retained is not None:
-                self._store.retain(*retained)
-            if forgotten:
-                self._store.forget(forgotten)
-            if batch or complete:
-                self._store.commit([change.row() for change in batch.values()], complete)
+            if retain is not None:
+                retain()
+            if rows or workspaces:
+                self._store.commit([row.row() for row in rows.values()], workspaces.values())
 
         self._began = self._clock.monotonic()
         try:
@@ -254,26 +290,22 @@ class Journal(Memory):
         except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
             self._failed(error)
         else:
-            if self._retained is retained:
-                self._retained = None
-            self._forgotten_written |= forgotten
-            for name, until in forgotten.items():
-                if self._forgotten.get(name) == until:
-                    del self._forgotten[name]
-            self._done(batch, complete)
+            if self._retain is retain:
+                self._retain = None
+            self._done(rows, workspaces)
         finally:
             self._began = math.inf
             self._committed.notify()
 
-    def _done(self, batch: dict[tuple[str, str], Change], complete: set[str]) -> None:
+    def _done(
+        self, rows: dict[tuple[str, str], PendingRow], workspaces: dict[str, WorkspaceRow]
+    ) -> None:
         again, self._failed_in_a_row = self._failed_in_a_row, 0
         self._not_before = self._clock.monotonic() + COMMIT_EVERY
-        self._complete -= complete
-        self._complete_written |= complete
-        for key, change in batch.items():
-            if self._waiting.get(key) is change:
-                del self._waiting[key]
-        defects = [found for change in batch.values() if (found := _defect_of(change))]
+        self._workspaces_written |= workspaces
+        _remove(self._workspaces, workspaces)
+        _remove(self._waiting, rows)
+        defects = [found for row in rows.values() if (found := _defect_after(row))]
         if again:
             log.info("state written again", path=self._store.path)
         for workspace, error in defects:
@@ -292,10 +324,18 @@ class Journal(Memory):
             )
 
 
-def _defect_of(change: Change) -> tuple[str, Exception] | None:
-    """Report that a change is committed; the workspace and the error if that fails."""
+def _remove(waiting: dict[Key, Value], written: dict[Key, Value]) -> None:
+    """Remove what was written, unless something newer waits by now."""
+    for key, value in written.items():
+        if waiting.get(key) == value:
+            del waiting[key]
+
+
+def _defect_after(row: PendingRow) -> tuple[str, Exception] | None:
+    """Report that a row is committed; the workspace and the error if that fails."""
     try:
-        change.committed()
+        if row.committed is not None:
+            row.committed()
     except Exception as error:  # noqa: BLE001 -- the others are committed all the same
-        return change.key[0], error
+        return row.workspace, error
     return None

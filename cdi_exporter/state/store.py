@@ -22,9 +22,6 @@ from cdi_exporter.state.schema import APPLICATION_ID, STEPS, Step
 
 log = structlog.get_logger()
 
-REMEMBERED_FOR = 30 * 86_400.0
-"""Seconds for which what left is kept."""
-
 LOCK_PATIENCE = 2.0
 """Seconds to wait for a lock: another exporter may be about to end."""
 
@@ -85,16 +82,26 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What the file knows of one workspace."""
+class WorkspaceRow:
+    """What the file holds of a workspace itself."""
 
-    rows: Sequence[Row] = ()
+    name: str
     complete: bool = False
     """Whether its whole list was ever read."""
     forgotten: float | None = None
     """When the last integration left that is forgotten, in Unix seconds."""
-    durable: Mapping[str, Row | None] = field(default_factory=dict)
-    """Where a row is not written yet: what the file holds in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorkspace:
+    """What is known of one workspace: in the file, or waiting to be written."""
+
+    rows: Sequence[Row] = ()
+    complete: bool = False
+    forgotten: float | None = None
+    """See `WorkspaceRow`."""
+    committed: Mapping[str, Row | None] = field(default_factory=dict)
+    """For each row that waits: what the file holds in its place."""
 
 
 class Store:
@@ -131,7 +138,7 @@ class Store:
             self._connection.close()
             raise
 
-    def load(self, workspace: str) -> Stored:
+    def load(self, workspace: str) -> StoredWorkspace:
         """What is known of a workspace; raises StateError."""
         with self._lock:
             try:
@@ -149,16 +156,17 @@ class Store:
         problem = _wrong_whether("complete", complete) or _wrong_time("forgotten_at", forgotten)
         if problem:
             raise StateError(_unreadable_workspace(workspace, problem))
-        return Stored(
+        return StoredWorkspace(
             [_row(workspace, *values) for values in rows],
             complete=bool(complete),
             forgotten=forgotten,
         )
 
-    def commit(self, rows: Iterable[Row], complete: Iterable[str] = ()) -> None:
-        """Write rows, and which workspaces' lists were read whole, all or nothing.
+    def commit(self, rows: Iterable[Row], workspaces: Iterable[WorkspaceRow] = ()) -> None:
+        """Write rows, all or nothing. Raises StateError; the file is then as it was.
 
-        Raises StateError; the file is then as it was.
+        What a workspace's row says is added to what the file has: a list that was read whole
+        stays so.
         """
         integrations, forgotten = [], []
         for row in rows:
@@ -166,7 +174,7 @@ class Store:
                 integrations.append((row.workspace, row.id, row.listed, row.left_at, row.record))
             else:
                 forgotten.append((row.workspace, row.id))
-        workspaces = [(name,) for name in complete]
+        names = [(row.name, row.complete, row.forgotten) for row in workspaces]
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(
@@ -176,9 +184,10 @@ class Store:
                 integrations,
             )
             connection.executemany(
-                "INSERT INTO workspaces (name, complete) VALUES (?, 1)"
-                " ON CONFLICT (name) DO UPDATE SET complete = 1",
-                workspaces,
+                "INSERT INTO workspaces (name, complete, forgotten_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET complete = max(complete, excluded.complete),"
+                " forgotten_at = coalesce(excluded.forgotten_at, forgotten_at)",
+                names,
             )
             connection.executemany(
                 "DELETE FROM integrations WHERE workspace = ? AND id = ?", forgotten
@@ -186,30 +195,14 @@ class Store:
 
         self._transact(write)
 
-    def forget(self, until: Mapping[str, float]) -> None:
-        """Write when the last integration of each workspace left that is forgotten.
+    def retain(self, workspaces: Iterable[str], wall: float, remembered_for: float) -> None:
+        """Forget workspaces that left the configuration more than `remembered_for` seconds ago.
 
-        To be written before their rows are deleted. Raises StateError.
-        """
-        times = [*until.items()]
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "INSERT INTO workspaces (name, complete, forgotten_at) VALUES (?, 0, ?)"
-                " ON CONFLICT (name) DO UPDATE SET forgotten_at = excluded.forgotten_at",
-                times,
-            )
-
-        self._transact(write)
-
-    def retain(self, workspaces: Iterable[str], wall: float) -> None:
-        """Forget workspaces that left the configuration more than 30 days before `wall`.
-
-        `wall` is in Unix seconds. Integrations of the others are forgotten once a refresh
+        `wall` is the time in Unix seconds. Integrations of the others are forgotten once a refresh
         shows that they are gone. Raises StateError.
         """
         names = [(name,) for name in workspaces]
-        old = (wall - REMEMBERED_FOR,)
+        old = (wall - remembered_for,)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(

@@ -47,8 +47,8 @@ class Scraped(Protocol):
     def snapshot(self) -> WorkspaceSnapshot:
         """What is known now."""
 
-    def served(self, snapshot: WorkspaceSnapshot) -> None:
-        """Note that a scrape has seen `snapshot`."""
+    def received(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scraper has received `snapshot`."""
 
     def recent(self) -> Sequence[RequestRecord]:
         """The last requests to the API, oldest first."""
@@ -181,7 +181,7 @@ class Pages:
 
         def served() -> None:
             for each, snapshot in zip(scraped, snapshots, strict=True):
-                each.served(snapshot)
+                each.received(snapshot)
 
         after = served if _is_scraper(request) else None
         return LargeResponse(body, headers, self._outstanding, after)

@@ -1,5 +1,6 @@
-"""One workspace: its integrations, what is due to be read, and what a scrape is shown."""
+"""One workspace: its integrations, what is read next, and what a scrape is shown."""
 
-from cdi_exporter.workspace.scrape import Workspace
+from cdi_exporter.workspace.inventory import REMEMBERED_FOR
+from cdi_exporter.workspace.workspace import Workspace
 
-__all__ = ["Workspace"]
+__all__ = ["REMEMBERED_FOR", "Workspace"]

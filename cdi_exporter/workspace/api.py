@@ -8,7 +8,7 @@ from cdi_exporter.braze.budget import Budget
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.braze.stats import RequestStats
-from cdi_exporter.clock import Clock
+from cdi_exporter.clock import Clock, Instant
 from cdi_exporter.errors import ApiError, ConnectionFailed
 from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage
 from cdi_exporter.snapshot import EndpointSnapshot
@@ -32,13 +32,10 @@ class Api:
         """Seconds of the event loop."""
         return self.clock.monotonic()
 
-    def wall(self) -> float:
-        """Unix seconds here."""
-        return self.clock.wall()
-
-    def server(self) -> float:
-        """Unix seconds of the API's clock."""
-        return self.clock.wall() + self.client.skew
+    def instant(self) -> Instant:
+        """The time on all three clocks."""
+        wall = self.clock.wall()
+        return Instant(self.clock.monotonic(), wall, wall + self.client.skew)
 
     def budget(self, endpoint: Endpoint) -> Budget:
         """The requests that may be made."""

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cdi_exporter.ledger import LedgerState
 from cdi_exporter.model import Integration, Time
-from cdi_exporter.workspace.listed import Said
+from cdi_exporter.workspace.list_view import ListFingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Knowledge:
 
     ledger: LedgerState
     item: Integration | None = None
-    answered: Said | None = None
+    answered: ListFingerprint | None = None
     zero_served: bool = False
     list_missed_at: Time | None = None
     """When the list last was silent about a run, in the API's time; None if it is trusted."""

@@ -218,7 +218,7 @@ from cdi_exporter import signals
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import from_environment
-from cdi_exporter.state import Journal, Store
+from cdi_exporter.state import SqliteJournal, Store
 from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.server import Address
 
@@ -227,7 +227,7 @@ async def hang(write):
 
 async def main():
     clock = system_clock()
-    journal = Journal(Store(sys.argv[1], clock.wall), clock, offload=hang)
+    journal = SqliteJournal(Store(sys.argv[1], clock.wall), clock, offload=hang)
     exporter = Exporter(from_environment(dict(BRAZE_REST_ENDPOINT=sys.argv[3], BRAZE_API_KEY="k")),
                         clock, journal=journal)
     await serve(exporter, ServeOptions(listen=[Address("127.0.0.1", int(sys.argv[2]))]))

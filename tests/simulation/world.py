@@ -39,7 +39,7 @@ from cdi_exporter.simulator import (
     WindowKind,
     mixed,
 )
-from cdi_exporter.state import NOTHING_KEPT, Journal, Store
+from cdi_exporter.state import SqliteJournal, Store
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import SCRAPER
 from tests.simulation.direct import DirectTransport
@@ -362,7 +362,7 @@ class Simulation:
             self.clock,
             transport=lambda _: self.recorder,
             offload=_inline,
-            journal=Journal(store, self.clock, offload=self._commit) if store else NOTHING_KEPT,
+            journal=SqliteJournal(store, self.clock, offload=self._commit) if store else None,
         )
         app = create_app(exporter, WebOptions())
         async with httpx.AsyncClient(

@@ -1,15 +1,17 @@
 """When the state is written: soon, seldom, beside the work, and again where it failed."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import structlog
 
 from cdi_exporter.clock import Clock
-from cdi_exporter.state import REMEMBERED_FOR, Change, Journal, Row, StateError, Store
+from cdi_exporter.state import PendingRow, Row, SqliteJournal, StateError, Store, WorkspaceRow
 from tests.virtual import run, virtual_clock
+
+MONTH = 30 * 86_400.0
 
 
 class Disk(Store):
@@ -26,14 +28,14 @@ class Disk(Store):
         self.commits: list[tuple[float, int]] = []
         """When, and how many rows."""
 
-    def commit(self, rows: Sequence[Row], complete: Sequence[str] = ()) -> None:  # type: ignore[override]
+    def commit(self, rows: Sequence[Row], workspaces: Iterable[WorkspaceRow] = ()) -> None:  # type: ignore[override]
         """Raises StateError while the disk is full."""
         if self.full:
             raise StateError("database or disk is full")
         if self.broken:
             raise UnicodeError("nobody has thought of this")
         self.commits.append((self.clock.monotonic(), len(rows)))
-        super().commit(rows, complete)
+        super().commit(rows, workspaces)
 
     async def offload(self, work: Callable[[], None]) -> None:
         self.begun += 1
@@ -45,18 +47,24 @@ class Source:
     """A workspace with things to write."""
 
     name = "w"
-    list_read = False
-    forgotten: float | None = None
 
     def __init__(self) -> None:
-        self.dirty: list[Change] = []
+        self.workspace_row = WorkspaceRow("w")
+        self.dirty: list[PendingRow] = []
         self.committed: list[str] = []
 
     def change(self, key: str, record: str = "{}") -> None:
-        row = Row("w", key, True, None, record)
-        self.dirty.append(Change(("w", key), lambda: row, lambda: self.committed.append(record)))
+        self.dirty.append(
+            PendingRow(
+                "w",
+                key,
+                listed=True,
+                record=lambda: record,
+                committed=lambda: self.committed.append(record),
+            )
+        )
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[PendingRow]:
         found, self.dirty = self.dirty, []
         return found
 
@@ -67,7 +75,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.clock = virtual_clock()
         self.disk = Disk(folder / "state.sqlite", self.clock)
-        self.journal = Journal(self.disk, self.clock, offload=self.disk.offload)
+        self.journal = SqliteJournal(self.disk, self.clock, offload=self.disk.offload)
         self.source = Source()
 
     def write(self, key: str, record: str = "{}") -> None:
@@ -154,10 +162,10 @@ def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         bench.disk.full = True
         bench.source.change("one", "waiting")
-        bench.journal.leave(bench.source)
+        bench.journal.hand_over(bench.source)
         stored = bench.journal.load("w")
         assert [row.record for row in stored.rows] == ["waiting"]
-        assert [row.record for row in stored.durable.values() if row] == ["written"]
+        assert [row.record for row in stored.committed.values() if row] == ["written"]
         bench.disk.full = False
         await bench.journal.close()
         assert [rows for _, rows in bench.disk.commits] == [1, 1]
@@ -212,7 +220,7 @@ def test_who_leaves_does_not_silence_who_came_after(tmp_path: Path) -> None:
     async def story() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "new")
-        bench.journal.leave(Source())
+        bench.journal.hand_over(Source())
         await asyncio.sleep(0.1)
         assert bench.source.committed == ["new"]
         await bench.journal.close()
@@ -228,7 +236,7 @@ def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
         bench.disk.seconds = 50.0
         bench.write("one")
         await asyncio.sleep(1)
-        bench.journal.retain(["w"], bench.clock.wall())
+        bench.journal.retain(["w"], bench.clock.wall(), MONTH)
         assert bench.clock.monotonic() == 1.0
         await bench.journal.idle()
         assert bench.clock.monotonic() == 50.0
@@ -279,12 +287,11 @@ def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "a")
-        row = Row("w", "two", True, None, "{}")
 
         def deaf() -> None:
             raise UnicodeError("nobody has thought of this")
 
-        bench.source.dirty.insert(0, Change(("w", "two"), lambda: row, deaf))
+        bench.source.dirty.insert(0, PendingRow("w", "two", listed=True, committed=deaf))
         with structlog.testing.capture_logs() as logs:
             await asyncio.sleep(1)
         assert [entry["event"] for entry in logs] == ["committed, but not told by a defect"]
@@ -301,10 +308,10 @@ def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path
 
     async def story() -> None:
         bench = Bench(tmp_path)
-        bench.source.list_read = True
-        month = REMEMBERED_FOR + 60
+        bench.source.workspace_row = WorkspaceRow("w", complete=True)
+        month = MONTH + 60
         for names, days in ((["w"], 0.0), ([], 0.0), ([], month), (["w"], month)):
-            bench.journal.retain(names, bench.clock.wall() + days)
+            bench.journal.retain(names, bench.clock.wall() + days, MONTH)
             if names:
                 bench.journal.changed(bench.source)
             await asyncio.sleep(5)

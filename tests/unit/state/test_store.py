@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.state import REMEMBERED_FOR, Row, StateError, Store, Stored
+from cdi_exporter.state import Row, StateError, Store, StoredWorkspace, WorkspaceRow
 from cdi_exporter.state import store as store_module
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS
+from cdi_exporter.workspace import REMEMBERED_FOR
 from cdi_exporter.workspace.record import Record
 
 ROW = Row("w", "one", listed=True, record='{"a":1}')
@@ -47,7 +48,9 @@ def refused(path: str) -> str:
 def test_what_was_committed_is_there_after_opening_again(path: str, store: Store) -> None:
     """Rows, their order, and that the list was read whole, outlive the process."""
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
-    store.commit([*rows, Row("other", "x", listed=False, record="{}")], complete=["w"])
+    store.commit(
+        [*rows, Row("other", "x", listed=False, record="{}")], [WorkspaceRow("w", complete=True)]
+    )
     store.close()
     again = Store(path, time.time)
     assert again.load("w").rows == rows
@@ -285,12 +288,12 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
 def test_a_row_that_says_nothing_is_deleted(path: str, store: Store) -> None:
     """An integration that is forgotten leaves no row, only the time when the last one left."""
     store.commit([ROW, Row("w", "old", listed=True, left_at=1000.0)])
-    store.forget({"w": 1000.0, "v": 7.0})
-    store.commit([Row("w", "old", listed=False)], complete=["w"])
+    several = [WorkspaceRow("w", complete=True, forgotten=1000.0), WorkspaceRow("v", forgotten=7.0)]
+    store.commit([Row("w", "old", listed=False)], several)
     store.close()
     again = Store(path, time.time)
-    assert again.load("w") == Stored([ROW], complete=True, forgotten=1000.0)
-    assert again.load("v") == Stored([], complete=False, forgotten=7.0)
+    assert again.load("w") == StoredWorkspace([ROW], complete=True, forgotten=1000.0)
+    assert again.load("v") == StoredWorkspace([], complete=False, forgotten=7.0)
     again.close()
 
 
@@ -298,7 +301,7 @@ def test_integrations_outlast_a_restart_after_they_left(store: Store) -> None:
     """Whether one is gone for good is known once the list was read, not at the start."""
     old = Row("w", "old", listed=True, left_at=1000.0, record="{}")
     store.commit([ROW, old])
-    store.retain(["w"], 1001.0 + REMEMBERED_FOR)
+    store.retain(["w"], 1001.0 + REMEMBERED_FOR, REMEMBERED_FOR)
     assert store.load("w").rows == [ROW, old]
 
 
@@ -318,16 +321,16 @@ def test_a_distrusted_list_of_the_first_format_can_be_trusted_again(path: str) -
 
 def test_a_workspace_that_is_not_configured_is_kept_for_30_days(store: Store) -> None:
     """A workspace that comes back within 30 days is as it was, later it is new."""
-    store.retain(["w", "v"], 0.0)
-    store.commit([ROW], complete=["w"])
-    store.retain(["v"], 1000.0)
-    store.retain(["v"], 900.0 + REMEMBERED_FOR)
+    store.retain(["w", "v"], 0.0, REMEMBERED_FOR)
+    store.commit([ROW], [WorkspaceRow("w", complete=True)])
+    store.retain(["v"], 1000.0, REMEMBERED_FOR)
+    store.retain(["v"], 900.0 + REMEMBERED_FOR, REMEMBERED_FOR)
     assert store.load("w").rows == [ROW]
-    store.retain(["w", "v"], 900.0 + REMEMBERED_FOR)
-    store.retain(["w", "v"], 5000.0 + REMEMBERED_FOR)
+    store.retain(["w", "v"], 900.0 + REMEMBERED_FOR, REMEMBERED_FOR)
+    store.retain(["w", "v"], 5000.0 + REMEMBERED_FOR, REMEMBERED_FOR)
     assert store.load("w").complete
-    store.retain(["v"], 6000.0 + REMEMBERED_FOR)
-    store.retain(["v"], 6001.0 + 2 * REMEMBERED_FOR)
+    store.retain(["v"], 6000.0 + REMEMBERED_FOR, REMEMBERED_FOR)
+    store.retain(["v"], 6001.0 + 2 * REMEMBERED_FOR, REMEMBERED_FOR)
     assert store.load("w").rows == []
     assert not store.load("w").complete
 

@@ -6,11 +6,11 @@ import pytest
 
 from cdi_exporter.model import Integration
 from cdi_exporter.simulator import HISTORY, Fault, FaultKind
-from cdi_exporter.workspace import passes as passes_module
-from cdi_exporter.workspace import roster as roster_module
-from cdi_exporter.workspace.roster import Roster
+from cdi_exporter.workspace import inventory as inventory_module
+from cdi_exporter.workspace import list_reader as list_reader_module
+from cdi_exporter.workspace.inventory import Inventory
 from tests.harness import passes, rig, scripted, simulator, workspace
-from tests.virtual import EPOCH, run, virtual_clock
+from tests.virtual import instant, run, virtual_clock
 
 MOST = 30
 
@@ -18,8 +18,8 @@ MOST = 30
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds as they are would take minutes to reach."""
-    monkeypatch.setattr(roster_module, "MOST_INTEGRATIONS", MOST)
-    monkeypatch.setattr(roster_module, "MOST_REMEMBERED", MOST)
+    monkeypatch.setattr(inventory_module, "MOST_INTEGRATIONS", MOST)
+    monkeypatch.setattr(inventory_module, "MOST_REMEMBERED", MOST)
 
 
 def test_a_workspace_with_too_many_integrations_says_so_and_watches_the_first() -> None:
@@ -45,7 +45,7 @@ def test_a_workspace_with_too_many_integrations_says_so_and_watches_the_first() 
 
 def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pages are bounded."""
-    monkeypatch.setattr(passes_module, "MOST_LIST_PAGES", 2)
+    monkeypatch.setattr(list_reader_module, "MOST_LIST_PAGES", 2)
 
     async def main() -> None:
         clock = virtual_clock()
@@ -61,18 +61,18 @@ def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_ids_that_change_with_every_list_are_forgotten() -> None:
     """Neither what is followed nor what is remembered grows without bound."""
-    roster = Roster(workspace())
+    inventory = Inventory(workspace())
     now = 0.0
     for turn in range(200):
         now += 60
         listed = {f"id-{turn}-{number}" for number in range(10)}
         for identifier in listed:
-            roster.see(Integration(identifier), EPOCH + now, EPOCH + now)
-        roster.complete(listed, now, EPOCH + now)
-        roster.forget(EPOCH + now, EPOCH + now)
-        assert len(roster) <= MOST
-        assert len(roster._gone) <= 2 * MOST
-        assert len(roster._ever_listed) <= 4 * MOST
+            inventory.apply_list_item(Integration(identifier), instant(now))
+        inventory.complete_list(listed, instant(now))
+        inventory.forget(instant(now))
+        assert len(inventory) <= MOST
+        assert len(inventory._gone) <= 2 * MOST
+        assert len(inventory._ever_listed) <= 4 * MOST
 
 
 def test_a_failure_that_is_kept_does_not_keep_the_answer() -> None:
@@ -90,8 +90,8 @@ def test_a_failure_that_is_kept_does_not_keep_the_answer() -> None:
                 each.run(clock.wall() - 5, clock.wall() - 1)
             await it.scrape()
             await passes(1)
-            tracked = [*it.exporter.workspaces["w"]._roster]
-            kept = [each.problem for each in tracked if each.problem is not None]
+            states = [*it.exporter.workspaces["w"]._inventory]
+            kept = [each.problem for each in states if each.problem is not None]
             assert kept
             for error in kept:
                 frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]

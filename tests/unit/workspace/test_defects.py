@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
 from structlog.typing import EventDict
 
 from cdi_exporter.simulator import HISTORY
+from cdi_exporter.workspace.integration import IntegrationState
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
 from tests.unit.workspace.test_restart import House, finish
 from tests.virtual import run, virtual_clock
@@ -73,25 +74,24 @@ async def refreshes(it: Rig, times: int = 2) -> Page:
 
 
 IN_A_REFRESH = [
-    ("_roster", "forget"),
-    ("_roster", "complete"),
-    ("_roster", "see"),
-    ("_persistence", "note_roster"),
-    ("_persistence", "note"),
-    ("_histories", "begin_turn"),
-    ("_histories", "consider"),
-    ("_passes", "_done"),
-    ("_passes", "_take"),
+    ("_inventory", "forget"),
+    ("_inventory", "complete_list"),
+    ("_inventory", "apply_list_item"),
+    ("_publisher", "note_inventory"),
+    ("_publisher", "note"),
+    ("_histories", "start_refresh"),
+    ("_histories", "queue_due"),
+    ("_refresher", "_succeeded"),
+    ("_refresher._list", "_apply"),
     ("_api", "integrations"),
-    ("_api", "server"),
-    ("_rhythm", "note"),
-    ("_passes", "begin"),
-    ("_persistence", "settle"),
-    ("_histories", "worth_waiting"),
+    ("_api", "instant"),
+    ("_refresher", "start"),
+    ("_publisher", "settle"),
+    ("_histories", "can_progress_within"),
     ("", "_snapshot"),
     ("_api", "snapshot"),
-    ("_histories._reads", "_turn"),
-    ("_histories._reads", "_next"),
+    ("_histories._queue", "_permit"),
+    ("_histories._queue", "_most_urgent"),
 ]
 
 
@@ -135,7 +135,7 @@ def test_a_defect_in_a_look_between_refreshes_is_reported() -> None:
         async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
             await it.scrape()
             await passes(6)
-            heal = breaks(part(it, "_histories"), "consider")
+            heal = breaks(part(it, "_histories"), "queue_due")
             with structlog.testing.capture_logs() as logs:
                 await it.scrape()
                 await passes(2)
@@ -149,8 +149,27 @@ def test_a_defect_in_a_look_between_refreshes_is_reported() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("name", ["took", "asking"])
-def test_a_defect_in_one_history_read_holds_up_no_other(name: str) -> None:
+class BreaksBeforeTheRequest(IntegrationState):
+    """Its read fails before a request is made."""
+
+    @property
+    def fingerprint(self) -> NoReturn:
+        """Raises Defect."""
+        raise Defect(BOOM)
+
+
+class BreaksAfterTheRequest(IntegrationState):
+    """Its read fails after the request."""
+
+    def apply_newest_page(self, *args: object) -> NoReturn:
+        """Raises Defect."""
+        raise Defect(BOOM)
+
+
+@pytest.mark.parametrize("broken", [BreaksBeforeTheRequest, BreaksAfterTheRequest])
+def test_a_defect_in_one_history_read_holds_up_no_other(
+    broken: type[IntegrationState],
+) -> None:
     """That integration is down, and none of the right to make requests is lost."""
 
     async def main() -> None:
@@ -159,15 +178,15 @@ def test_a_defect_in_one_history_read_holds_up_no_other(name: str) -> None:
         async with rig(simulator(clock, one, two), clock=clock) as it:
             await it.scrape()
             finish(one, clock, 5)
-            tracked = part(it, "_roster").get("one")
-            heal = breaks(tracked, name)
+            state = part(it, "_inventory").get("one")
+            state.__class__ = broken
             for _ in range(120):
                 finish(two, clock, 1)
                 page = await refreshes(it, 1)
                 await passes(3)
             assert page("braze_cdi_integration_up", integration_id="one") == 0
             assert page("braze_cdi_rows_synced_total", integration_id="two") == 120
-            heal()
+            state.__class__ = IntegrationState
             await passes(900)
             page = await refreshes(it, 3)
             assert page("braze_cdi_rows_synced_total", integration_id="one") == 5
@@ -185,7 +204,7 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
         async with house.exporter() as it:
             await it.scrape()
             await passes(5)
-            heal = breaks(part(it, "_roster").get("one"), "record")
+            heal = breaks(part(it, "_inventory").get("one"), "record")
             with structlog.testing.capture_logs() as logs:
                 finish(one, house.clock, 5)
                 page = await refreshes(it, 4)
@@ -213,7 +232,7 @@ def test_a_workspace_that_breaks_hides_no_other() -> None:
         configs = [workspace("w0"), workspace("w1")]
         async with rig(well, ill, workspaces=configs, clock=clock) as it:
             await it.scrape()
-            breaks(it.exporter.workspaces["w1"]._passes, "begin")
+            breaks(it.exporter.workspaces["w1"]._refresher, "start")
             page = await refreshes(it)
             assert page("braze_cdi_up", workspace="w0") == 1
             assert page("braze_cdi_up", workspace="w1") == 0

@@ -8,44 +8,47 @@ import pytest
 
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.model import HistoryPage, Integration, Run, Status
-from cdi_exporter.workspace.reads import Reads
-from cdi_exporter.workspace.tracked import CATCH_UP_WITHIN, Due, Tracked
-from tests.virtual import EPOCH, run
+from cdi_exporter.workspace.integration import IntegrationState
+from cdi_exporter.workspace.read_queue import ReadQueue
+from cdi_exporter.workspace.schedule import CATCH_UP_WITHIN, ReadReason, next_read
+from tests.virtual import EPOCH, instant, run
 
 RUNS = [Run(Status.SUCCESS, EPOCH - 3600 * n, EPOCH - 3600 * n + 60) for n in (1, 2, 3)]
-AUDIT_AT = 900.0
+RECHECK_AT = 900.0
 
 
-def tracked(*runs: Run) -> Tracked:
+def state_of(*runs: Run) -> IntegrationState:
     """An integration whose list item and whole history were read at EPOCH, loop second 0."""
-    one = Tracked("one")
+    one = IntegrationState("one")
     newest = max(runs, key=lambda each: each.order)
     item = Integration("one", last_job_start=newest.start, last_job_status=newest.status)
-    one.see(item, EPOCH, EPOCH, None)
-    one.took(HistoryPage(runs), one.asking(), 0.0, EPOCH, EPOCH)
-    one.audit_at(AUDIT_AT)
+    one.apply_list_item(item, instant(0.0), None)
+    one.apply_newest_page(HistoryPage(runs), one.fingerprint, instant(0.0))
+    one.reads.recheck_at = RECHECK_AT
     return one
 
 
 @pytest.mark.parametrize(
     ("later", "due"),
     [
-        pytest.param(10.0, Due.CHANGE, id="not overdue"),
-        pytest.param(CATCH_UP_WITHIN + 10.0, Due.CHANGE, id="overdue, the newest page is old"),
-        pytest.param(CATCH_UP_WITHIN + 30.0, Due.OVERDUE, id="overdue, the newest page is new"),
+        pytest.param(10.0, ReadReason.CHANGE, id="not overdue"),
+        pytest.param(CATCH_UP_WITHIN + 10.0, ReadReason.CHANGE, id="overdue, newest page old"),
+        pytest.param(CATCH_UP_WITHIN + 30.0, ReadReason.OVERDUE, id="overdue, newest page new"),
     ],
 )
-def test_of_one_integration_too_newest_and_older_pages_take_turns(later: float, due: Due) -> None:
+def test_of_one_integration_too_newest_and_older_pages_take_turns(
+    later: float, due: ReadReason
+) -> None:
     """What is overdue gives way to a newest page that was not read for as long."""
-    one = tracked(*RUNS)
+    one = state_of(*RUNS)
     page = HistoryPage((Run(Status.SUCCESS, EPOCH + 1, EPOCH + 2),), next_cursor="older")
-    one.took(page, one.asking(), 0.0, EPOCH, EPOCH)
-    if due is Due.OVERDUE:
+    one.apply_newest_page(page, one.fingerprint, instant(0.0))
+    if due is ReadReason.OVERDUE:
         moment = CATCH_UP_WITHIN + 20.0
-        one.took(page, one.asking(), moment, EPOCH + moment, EPOCH + moment)
+        one.apply_newest_page(page, one.fingerprint, instant(moment))
     ended = Integration("one", last_job_start=EPOCH + later, last_job_status=Status.SUCCESS)
-    one.see(ended, EPOCH + later, EPOCH + later, None)
-    assert one.due(later, EPOCH + later, 1, listless=False) is due
+    one.apply_list_item(ended, instant(later), None)
+    assert next_read(one, instant(later), 1, round_robin=False) is due
 
 
 def test_what_becomes_overdue_while_it_waits_goes_first_every_other_time() -> None:
@@ -54,22 +57,29 @@ def test_what_becomes_overdue_while_it_waits_goes_first_every_other_time() -> No
     async def main() -> None:
         made: list[str] = []
 
-        async def turn() -> RequestPermit:
+        async def permit() -> RequestPermit:
             await asyncio.sleep(1)
             return cast("RequestPermit", contextlib.nullcontext())
 
-        async def read(identifier: str, turn: RequestPermit) -> None:
+        async def read(identifier: str, permit: RequestPermit) -> None:
             made.append(identifier)
 
-        reads = Reads(turn, read)
+        reads = ReadQueue(permit, read)
         for name in ("behind-1", "behind-2"):
-            reads.put(name, Due.CATCH_UP)
+            reads.put(name, ReadReason.CATCH_UP)
         for name in ("changed-1", "changed-2", "changed-3"):
-            reads.put(name, Due.CHANGE)
-        reads.put("turn", Due.TURN)
+            reads.put(name, ReadReason.CHANGE)
+        reads.put("round robin", ReadReason.ROUND_ROBIN)
         for name in ("behind-1", "behind-2"):
-            reads.put(name, Due.OVERDUE)
+            reads.put(name, ReadReason.OVERDUE)
         await asyncio.sleep(10)
-        assert made == ["behind-1", "changed-1", "behind-2", "changed-2", "changed-3", "turn"]
+        assert made == [
+            "behind-1",
+            "changed-1",
+            "behind-2",
+            "changed-2",
+            "changed-3",
+            "round robin",
+        ]
 
     run(main())

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from cdi_exporter.clock import Instant
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.model import HistoryPage, Integration, Run, Status
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.web.status import IntegrationStatus
+from cdi_exporter.workspace.integration import IntegrationState
 from cdi_exporter.workspace.record import Record
-from cdi_exporter.workspace.tracked import Tracked
 from tests.harness import rig, scripted, simulator
-from tests.virtual import EPOCH, run, virtual_clock
+from tests.virtual import EPOCH, instant, run, virtual_clock
 
 MINUTE, HOUR, DAY, WEEK = 60.0, 3_600.0, 86_400.0, 604_800.0
 TOOK = 60.0
@@ -25,7 +26,7 @@ class Life:
     now: float = EPOCH
     runs: list[Run] = field(default_factory=list)
     next_run: float | None = None
-    tracked: Tracked = field(default_factory=lambda: Tracked("one"))
+    state: IntegrationState = field(default_factory=lambda: IntegrationState("one"))
 
     def ran(self, start: float, status: Status = Status.SUCCESS, took: float = TOOK) -> None:
         """A run is over."""
@@ -50,26 +51,30 @@ class Life:
 
     def look(self, item: Integration | None = None) -> Facts:
         """Read the list, then the history if the list shows a change."""
-        self.tracked.see(item or self.item, self.now, self.now, None)
-        if self.tracked.read_at is None or self.tracked.changed:
+        self.state.apply_list_item(item or self.item, self.instant, None)
+        if self.state.reads.read_at is None or self.state.has_change:
             self.read()
-        return self.tracked.snapshot().facts
+        return self.state.snapshot().facts
 
     def read(self) -> None:
         """Read the newest page of the history."""
         page = HistoryPage(tuple(self.runs[:10]), next_cursor="older")
-        now = self.now
-        self.tracked.took(page, self.tracked.asking(), now - EPOCH, now, now)
+        self.state.apply_newest_page(page, self.state.fingerprint, self.instant)
 
     def restart(self) -> None:
         """The exporter restarts on its state file."""
-        record = Record.from_json(self.tracked.record(self.now - EPOCH, self.now).to_json())
-        self.tracked = Tracked.restore("one", record, self.now - EPOCH, self.now)
+        record = Record.from_json(self.state.record(self.instant).to_json())
+        self.state = IntegrationState.restore("one", record, record, self.instant)
+
+    @property
+    def instant(self) -> Instant:
+        """Now."""
+        return instant(self.now - EPOCH)
 
     @property
     def late(self) -> bool:
         """Whether it is late by what is known."""
-        return IntegrationStatus(self.tracked.snapshot(), self.now).late
+        return IntegrationStatus(self.state.snapshot(), self.now).late
 
     def pass_time(self, until: float, step: float) -> Iterator[float]:
         """Let time pass; the list is read at each step."""
@@ -237,7 +242,7 @@ def test_a_run_that_the_list_does_not_show_yet_changes_nothing() -> None:
         ahead = replace(life, runs=[Run(Status.RUNNING, start), *life.runs], now=EPOCH + DAY + 2)
         ahead.look(stale)
         ahead.read()
-        assert ahead.tracked.snapshot().facts.stale_after == before.stale_after
+        assert ahead.state.snapshot().facts.stale_after == before.stale_after
 
 
 def test_a_schedule_that_is_resumed_after_months_is_not_late_at_once() -> None:
@@ -280,7 +285,7 @@ def test_without_the_list_the_typical_interval_is_used() -> None:
     life = Life()
     life.every(HOUR, 24)
     life.read()
-    assert life.tracked.snapshot().facts.stale_after == 2 * HOUR + 2 * TOOK
+    assert life.state.snapshot().facts.stale_after == 2 * HOUR + 2 * TOOK
 
 
 @pytest.mark.parametrize(("after", "expected"), [(7200.0, 7200.0), (None, None)])
@@ -289,8 +294,8 @@ def test_what_is_configured_comes_first(after: float | None, expected: float | N
     life = Life()
     life.every(HOUR, 24)
     life.look()
-    life.tracked.configure(StaleAfter("*", after))
-    assert life.tracked.snapshot().facts.stale_after == expected
+    life.state.configure(StaleAfter("*", after))
+    assert life.state.snapshot().facts.stale_after == expected
 
 
 @pytest.mark.parametrize("given", [EPOCH - 3 * DAY, EPOCH - TOOK, 1.0])

@@ -10,8 +10,8 @@ import structlog
 
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.simulator import LIST, Fault, FaultKind
-from cdi_exporter.state import REMEMBERED_FOR, Store
-from cdi_exporter.workspace import Workspace
+from cdi_exporter.state import Store
+from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
 from tests.unit.workspace.test_restart import House, finish, records
 from tests.virtual import run, virtual_clock
@@ -213,15 +213,15 @@ def test_ids_that_change_for_ever_are_forgotten(tmp_path: Path, keeps: bool) -> 
 
 def remembered(one: Workspace) -> set[str]:
     """All IDs that a workspace holds anywhere."""
-    roster, persistence = one._roster, one._persistence
+    inventory, publisher = one._inventory, one._publisher
     parts = (
-        roster._tracked,
-        roster._gone,
-        roster._ever_listed,
-        roster._touched,
-        roster._unserved,
-        persistence._counted,
-        persistence._changed,
+        inventory._followed,
+        inventory._absent,
+        inventory._gone,
+        inventory._ever_listed,
+        inventory.moved,
+        publisher._changed,
+        publisher._watermarks_ahead,
     )
     return set().union(*parts)
 

@@ -6,20 +6,20 @@ import pytest
 
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.model import Endpoint
-from cdi_exporter.workspace.reads import Reads
-from cdi_exporter.workspace.tracked import Due
+from cdi_exporter.workspace.read_queue import ReadQueue
+from cdi_exporter.workspace.schedule import ReadReason
 from tests.unit.braze.asking import Asker, Server, asker, page
 from tests.virtual import run
 
 
-def reads_of(braze: Asker) -> Reads:
+def reads_of(braze: Asker) -> ReadQueue:
     async def permit() -> RequestPermit:
         return await braze.client.permit(Endpoint.HISTORY, braze.stats)
 
     async def read(identifier: str, permit: RequestPermit) -> None:
         await braze.client.history(identifier, None, permit)
 
-    return Reads(permit, read)
+    return ReadQueue(permit, read)
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -31,7 +31,7 @@ def test_a_queue_that_is_closed_gives_back_every_permit(steps: int) -> None:
             await braze.history()
             reads = reads_of(braze)
             for number in range(20):
-                reads.put(str(number), Due.CHANGE)
+                reads.put(str(number), ReadReason.CHANGE)
             for _ in range(steps):
                 await asyncio.sleep(0)
             await reads.close()

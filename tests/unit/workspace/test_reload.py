@@ -16,7 +16,7 @@ from cdi_exporter.config import (
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
-from cdi_exporter.state import Memory, StateError, Stored
+from cdi_exporter.state import NullJournal, StateError, StoredWorkspace
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
@@ -225,13 +225,13 @@ def test_a_workspace_that_waits_for_the_budget_makes_no_request_after_it_is_gone
     run(main())
 
 
-class HalfReadable(Memory):
+class HalfReadable(NullJournal):
     """A journal that cannot read what it has kept of one workspace."""
 
-    def load(self, workspace: str) -> Stored:
+    def load(self, workspace: str) -> StoredWorkspace:
         if workspace == "broken":
             raise StateError("unreadable record")
-        return Stored()
+        return StoredWorkspace()
 
 
 def test_a_reload_that_fails_at_the_last_step_changes_nothing() -> None:

@@ -23,8 +23,9 @@ from cdi_exporter.simulator import (
     ScriptedIntegration,
     Simulator,
 )
-from cdi_exporter.state import REMEMBERED_FOR, Journal, StateError, Store
+from cdi_exporter.state import SqliteJournal, StateError, Store
 from cdi_exporter.state.schema import APPLICATION_ID, STEPS
+from cdi_exporter.workspace import REMEMBERED_FOR
 from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
@@ -44,7 +45,7 @@ class House:
     ) -> AsyncIterator[Rig]:
         """An exporter on the file; with `crash` it ends without another word."""
         store = Store(str(self.path), self.clock.wall)
-        journal = Journal(store, self.clock, offload=inline)
+        journal = SqliteJournal(store, self.clock, offload=inline)
         workspaces = [config or workspace()]
         async with rig(
             self.simulator, workspaces=workspaces, clock=self.clock, journal=journal
@@ -168,7 +169,7 @@ def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
             await asyncio.sleep(60)
             store = Store.__new__(Store)
             journal = rig_.exporter._journal
-            assert isinstance(journal, Journal)
+            assert isinstance(journal, SqliteJournal)
             good, journal._store = journal._store, store
             store.path = "full"
             store.commit = _full  # type: ignore[method-assign, assignment]
@@ -330,7 +331,7 @@ def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
             await rig_.scrape()
             await asyncio.sleep(60)
             journal = rig_.exporter._journal
-            assert isinstance(journal, Journal)
+            assert isinstance(journal, SqliteJournal)
             commit = journal._store.commit
             journal._store.commit = _full  # type: ignore[method-assign, assignment]
             finish(one, house.clock)
@@ -360,7 +361,7 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
             await rig_.scrape()
             await asyncio.sleep(60)
             journal = rig_.exporter._journal
-            assert isinstance(journal, Journal)
+            assert isinstance(journal, SqliteJournal)
             journal._offload = slow(seconds)
             with structlog.testing.capture_logs() as logs:
                 for rows in (1, 2, 3):
@@ -369,7 +370,7 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
                     await asyncio.sleep(11)
                 finish(one, house.clock, 4)
                 await rig_.scrape(seconds=1)
-                rig_.exporter.workspaces["w"].leave()
+                rig_.exporter.workspaces["w"].hand_over()
                 await asyncio.sleep(60)
         told = [entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"]
         assert told == [1, 2, 3, 4]

@@ -15,12 +15,12 @@ from cdi_exporter.ledger import LedgerState
 from cdi_exporter.ledger.known import Older
 from cdi_exporter.ledger.state import ChainState
 from cdi_exporter.model import Counters, Integration, Run, Status
-from cdi_exporter.state import Row, StateError, Store
-from cdi_exporter.workspace.listed import Said
+from cdi_exporter.state import Row, StateError, Store, WorkspaceRow
+from cdi_exporter.workspace.integration import IntegrationState
+from cdi_exporter.workspace.list_view import ListFingerprint
 from cdi_exporter.workspace.record import Knowledge, Record
-from cdi_exporter.workspace.tracked import Tracked
 from tests.harness import journal_on, rig, scripted, simulator
-from tests.virtual import EPOCH, run, virtual_clock
+from tests.virtual import EPOCH, instant, run, virtual_clock
 
 RUN = Run(
     Status.SUCCESS,
@@ -58,7 +58,7 @@ WHOLE = Record(
             last_job_status=Status.RUNNING,
             next_scheduled_run=EPOCH + 600,
         ),
-        answered=Said(EPOCH - 60, Status.RUNNING, EPOCH - 700),
+        answered=ListFingerprint(EPOCH - 60, Status.RUNNING, EPOCH - 700),
         zero_served=True,
         list_missed_at=EPOCH - 5000,
         schedule_lost=EPOCH - 10,
@@ -123,13 +123,13 @@ def test_a_record_with_anything_anywhere_is_refused_or_can_be_shown(text: str) -
             record = Record.from_json(tampered(path, text))
         except ValueError:
             continue
-        tracked = Tracked.restore("one", record, 1000.0, EPOCH)
-        tracked.ledger.overlooked(EPOCH)
-        shown = tracked.snapshot()
+        state = IntegrationState.restore("one", record, record, instant(1000.0, EPOCH))
+        state.ledger.overlooked(EPOCH)
+        shown = state.snapshot()
         for number in numbers_of(shown.facts):
             assert math.isfinite(number), (path, text)
             assert number >= 0, (path, text)
-        assert Record.from_json(tracked.record(1000.0, EPOCH).to_json()), (path, text)
+        assert Record.from_json(state.record(instant(1000.0, EPOCH)).to_json()), (path, text)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,8 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
     async def story() -> str:
         clock = virtual_clock()
         store = Store(str(path), clock.wall)
-        store.commit([Row("w", "one", listed=True, record=WHOLE.to_json())], complete=["w"])
+        row = Row("w", "one", listed=True, record=WHOLE.to_json())
+        store.commit([row], [WorkspaceRow("w", complete=True)])
         store.close()
         with sqlite3.connect(path) as connection:
             for statement, values in changes:

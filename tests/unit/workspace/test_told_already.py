@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cdi_exporter.model import HistoryPage, Integration, Run, Status
-from cdi_exporter.workspace.tracked import Tracked
-from tests.virtual import EPOCH
+from cdi_exporter.workspace.integration import IntegrationState
+from tests.virtual import EPOCH, instant
 
 START = EPOCH - 100
 OLDER = Run(Status.SUCCESS, EPOCH - 1000, EPOCH - 900, EPOCH - 950, 5, 0)
@@ -23,15 +23,15 @@ ENDED = Run(Status.PARTIAL, START, EPOCH - 50, EPOCH - 60, 7, 1)
 TOLD = replace(BEGUN, last_job_status=ENDED.status, last_updated=ENDED.watermark)
 
 
-def tracked(*reads: Run, item: Integration = BEGUN) -> Tracked:
+def tracked(*reads: Run, item: Integration = BEGUN) -> IntegrationState:
     """An integration whose history was read ahead of the list, which then said `item`."""
-    one = Tracked("one")
-    one.see(ITEM, EPOCH, EPOCH, None)
-    one.took(HistoryPage((OLDER,)), one.asking(), 0.0, EPOCH, EPOCH)
+    one = IntegrationState("one")
+    one.apply_list_item(ITEM, instant(0.0), None)
+    one.apply_newest_page(HistoryPage((OLDER,)), one.fingerprint, instant(0.0))
     for number, newest in enumerate(reads, 1):
         page = HistoryPage((newest, OLDER))
-        one.took(page, one.asking(), float(number), EPOCH + number, EPOCH + number)
-    one.see(item, EPOCH + 10, EPOCH + 10, None)
+        one.apply_newest_page(page, one.fingerprint, instant(float(number)))
+    one.apply_list_item(item, instant(10.0), None)
     return one
 
 
@@ -47,8 +47,8 @@ def tracked(*reads: Run, item: Integration = BEGUN) -> Tracked:
 def test_a_run_that_was_read_is_not_read_again(reads: list[Run], item: Integration) -> None:
     """The list tells of it later, and only the list was asked."""
     one = tracked(*reads, item=item)
-    assert not one.changed
-    assert one.refreshed == EPOCH + 10
+    assert not one.has_change
+    assert one.snapshot().refreshed == EPOCH + 10
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_run_that_was_read_is_not_read_again(reads: list[Run], item: Integrati
 )
 def test_anything_else_is_a_change(reads: list[Run], item: Integration) -> None:
     """What the history has not told is read."""
-    assert tracked(*reads, item=item).changed
+    assert tracked(*reads, item=item).has_change
 
 
 UNKNOWN = replace(ENDED, status=Status.UNKNOWN, job_status="Limit_Exceeded")
@@ -72,43 +72,43 @@ SAID = replace(TOLD, last_job_status=Status.UNKNOWN, last_job_word="limit_exceed
 
 def test_an_unknown_status_that_was_read_is_not_read_again() -> None:
     """It is the same word, in any spelling."""
-    assert not tracked(UNKNOWN, item=SAID).changed
+    assert not tracked(UNKNOWN, item=SAID).has_change
 
 
 @pytest.mark.parametrize("word", ["canceled", None])
 def test_another_unknown_status_is_a_change(word: str | None) -> None:
     """Two words that this version does not know are not the same."""
-    assert tracked(UNKNOWN, item=replace(SAID, last_job_word=word)).changed
+    assert tracked(UNKNOWN, item=replace(SAID, last_job_word=word)).has_change
     one = tracked(UNKNOWN, item=SAID)
-    one.see(replace(SAID, last_job_word=word), EPOCH + 20, EPOCH + 20, None)
-    assert one.changed
+    one.apply_list_item(replace(SAID, last_job_word=word), instant(20.0), None)
+    assert one.has_change
 
 
 def test_the_same_unknown_status_in_another_spelling_is_no_change() -> None:
     """Statuses are compared without regard to case."""
     one = tracked(UNKNOWN, item=SAID)
-    one.see(replace(SAID, last_job_word="LIMIT_EXCEEDED"), EPOCH + 20, EPOCH + 20, None)
-    assert not one.changed
+    one.apply_list_item(replace(SAID, last_job_word="LIMIT_EXCEEDED"), instant(20.0), None)
+    assert not one.has_change
 
 
 def test_an_unknown_status_without_a_finish_is_waited_for_until_the_history_has_it() -> None:
     """The list says how it ended, the history lags behind with another word."""
     waiting = Run(Status.UNKNOWN, START, job_status="queued")
     one = tracked(waiting, item=SAID)
-    one.took(HistoryPage((waiting, OLDER)), one.asking(), 5.0, EPOCH, EPOCH)
-    assert one.changed
+    one.apply_newest_page(HistoryPage((waiting, OLDER)), one.fingerprint, instant(5.0, EPOCH))
+    assert one.has_change
     over = replace(waiting, job_status="limit_exceeded")
-    one.took(HistoryPage((over, OLDER)), one.asking(), 6.0, EPOCH, EPOCH)
-    assert not one.changed
+    one.apply_newest_page(HistoryPage((over, OLDER)), one.fingerprint, instant(6.0, EPOCH))
+    assert not one.has_change
 
 
 def test_twins_are_read() -> None:
     """Of two runs with one start the list cannot tell which one it means."""
     twin = replace(ENDED, finish=EPOCH - 40)
     one = tracked(ENDED)
-    one.took(HistoryPage((ENDED, twin, OLDER)), one.asking(), 5.0, EPOCH, EPOCH)
-    one.see(TOLD, EPOCH + 20, EPOCH + 20, None)
-    assert one.changed
+    one.apply_newest_page(HistoryPage((ENDED, twin, OLDER)), one.fingerprint, instant(5.0, EPOCH))
+    one.apply_list_item(TOLD, instant(20.0), None)
+    assert one.has_change
 
 
 def test_what_is_still_to_be_read_is_not_forgotten() -> None:
@@ -116,8 +116,10 @@ def test_what_is_still_to_be_read_is_not_forgotten() -> None:
     earlier = Run(Status.RUNNING, START - 300)
     ended = replace(ITEM, last_job_start=earlier.start, last_updated=EPOCH)
     one = tracked(item=ITEM)
-    one.took(HistoryPage((RUNNING, earlier, OLDER)), one.asking(), 1.0, EPOCH, EPOCH)
-    one.see(ended, EPOCH + 20, EPOCH + 20, None)
-    assert one.changed
-    one.see(BEGUN, EPOCH + 30, EPOCH + 30, None)
-    assert one.changed
+    one.apply_newest_page(
+        HistoryPage((RUNNING, earlier, OLDER)), one.fingerprint, instant(1.0, EPOCH)
+    )
+    one.apply_list_item(ended, instant(20.0), None)
+    assert one.has_change
+    one.apply_list_item(BEGUN, instant(30.0), None)
+    assert one.has_change

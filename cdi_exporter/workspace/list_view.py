@@ -1,4 +1,4 @@
-"""What the list says of one integration, and how much of it the history has answered. Pure.
+"""What the list shows of one integration, and how much of it the history has confirmed. Pure.
 
 Times are in Unix seconds of the API's clock.
 """
@@ -16,7 +16,7 @@ SKIPPED_BY = 240.0
 """A start so long after the scheduled one is another run's: they are 5 minutes apart at least."""
 
 LAG = 120.0
-"""Seconds that the list may take to tell of a run."""
+"""Seconds that the list may take to show a run."""
 
 DAY = 86_400.0
 
@@ -30,8 +30,8 @@ EARLY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What of a list item tells that a run began or ended."""
+class ListFingerprint:
+    """The parts of a list item that change when a run begins or ends."""
 
     start: Time | None
     status: Status | None
@@ -40,20 +40,20 @@ class Said:
     """Braze's own word for an unknown status, in lower case: two such words are a change."""
 
     @classmethod
-    def by(cls, item: Integration) -> "Said":
+    def of(cls, item: Integration) -> "ListFingerprint":
         """The part of an item that is compared."""
         word = item.last_job_word and item.last_job_word.lower()
         return cls(item.last_job_start, item.last_job_status, item.last_updated, word)
 
 
-class Listed:
+class ListView:
     """The newest list item; `known` is, throughout, what the ledger holds of the runs."""
 
     def __init__(
         self,
         item: Integration | None = None,
         *,
-        answered: Said | None = None,
+        confirmed_fingerprint: ListFingerprint | None = None,
         seen_at: float = -math.inf,
         missed_at: float | None = None,
         scheduled_at: float | None = None,
@@ -61,10 +61,10 @@ class Listed:
         interval_since: float | None = None,
     ) -> None:
         self.item = item
-        self.says = Said.by(item) if item else None
-        """What the item tells of runs."""
-        self.answered = answered
-        """What the list said when the history that answers it was asked for."""
+        self.fingerprint = ListFingerprint.of(item) if item else None
+        """What the item shows of runs."""
+        self.confirmed_fingerprint = confirmed_fingerprint
+        """What the list showed when the newest page of the history was last asked for."""
         self.seen_at = seen_at
         """When the item was given."""
         self.missed_at = missed_at
@@ -76,19 +76,19 @@ class Listed:
         self.interval_since = interval_since
         """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
 
-    def see(self, item: Integration, server: float, known: Known) -> bool:
-        """Take an item; whether it tells of runs what the one before did not."""
-        before, said_before = self.item, self.says
-        self.item, self.says, self.seen_at = item, Said.by(item), server
+    def apply(self, item: Integration, server: float, known: Known) -> bool:
+        """Take an item; whether it shows of runs what the one before did not."""
+        before, fingerprint_before = self.item, self.fingerprint
+        self.item, self.fingerprint, self.seen_at = item, ListFingerprint.of(item), server
         if before is not None and before.next_scheduled_run != item.next_scheduled_run:
             self._note_interval(before.next_scheduled_run, item, server, known)
         self._note_trust(item, server, known)
         self._note_schedule(before, item, server)
-        if before is None or self.says == said_before:
+        if before is None or self.fingerprint == fingerprint_before:
             return False
-        answered = said_before == self.answered
-        if answered and (_only_begins(before, item, known) or _was_told(before, item, known)):
-            self.answered = self.says
+        confirmed = fingerprint_before == self.confirmed_fingerprint
+        if confirmed and (_only_begins(before, item, known) or _is_known(before, item, known)):
+            self.confirmed_fingerprint = self.fingerprint
         return True
 
     def _note_interval(
@@ -117,21 +117,21 @@ class Listed:
             return None
         return self.item.next_scheduled_run - since
 
-    def changed(self, known: Known) -> bool:
-        """Whether it tells of something that the history read so far does not hold."""
-        if self.item is None or self.silent(known):
+    def has_change(self, known: Known) -> bool:
+        """Whether it shows something that the history read so far does not have."""
+        if self.item is None or self.is_unreliable(known):
             return False
-        return self.says != self.answered or self.awaits(known)
+        return self.fingerprint != self.confirmed_fingerprint or self.history_lags(known)
 
-    def silent(self, known: Known) -> bool:
-        """Whether it does not tell of changes, so that the history is read in turn."""
+    def is_unreliable(self, known: Known) -> bool:
+        """Whether it does not show changes, so that the history is read round robin."""
         if self.item is None or self.missed_at is not None:
             return True
-        tells = self.item.last_job_start is not None and self.item.last_job_status is not None
-        return not tells and known.newest_start > 0
+        shows = self.item.last_job_start is not None and self.item.last_job_status is not None
+        return not shows and known.newest_start > 0
 
-    def awaits(self, known: Known) -> bool:
-        """Whether it tells of a run, or of its end, that the history lags behind with."""
+    def history_lags(self, known: Known) -> bool:
+        """Whether it shows a run, or the end of one, that the history does not have yet."""
         item = self.item
         if item is None or item.last_job_start is None or item.last_job_status is Status.RUNNING:
             return False
@@ -143,19 +143,19 @@ class Listed:
         )
 
     def running_since(self, known: Known) -> float | None:
-        """The start of a run under way that only the list tells of."""
+        """The start of a run in progress that only the list shows."""
         if self.item is None or self.item.last_job_status is not Status.RUNNING:
             return None
         start = self.item.last_job_start
-        told = start is None or start <= known.newest_start + SAME_START
-        return None if told else start
+        in_history = start is None or start <= known.newest_start + SAME_START
+        return None if in_history else start
 
-    def note_silence(self, before: Known, known: Known, server: float) -> None:
+    def note_missed_run(self, before: Known, known: Known, server: float) -> None:
         """Note whether a read brought a run that the list had been silent about for long."""
         if self.item is None or self.item.last_job_start is None:
             return
-        told = max(before.newest_start, self.item.last_job_start) + SAME_START
-        if told < known.newest_start < self.seen_at - LAG:
+        shown = max(before.newest_start, self.item.last_job_start) + SAME_START
+        if shown < known.newest_start < self.seen_at - LAG:
             self.missed_at = server
 
     def _note_trust(self, item: Integration, server: float, known: Known) -> None:
@@ -214,7 +214,7 @@ def _only_begins(before: Integration, item: Integration, known: Known) -> bool:
     )
 
 
-def _was_told(before: Integration, item: Integration, known: Known) -> bool:
+def _is_known(before: Integration, item: Integration, known: Known) -> bool:
     """Whether all that is new in `item` was read in the history before."""
     met: list[Run] = [
         run for run in (*known.recent, *known.running) if run.start == item.last_job_start

@@ -1,0 +1,269 @@
+"""Which integrations a workspace has: followed ones, new ones, and those that left. Pure."""
+
+import math
+from collections.abc import Iterator
+
+from cdi_exporter.clock import Instant
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.ledger import IntegrationLedger
+from cdi_exporter.model import Integration
+from cdi_exporter.state import Row, StoredWorkspace, show
+from cdi_exporter.workspace.integration import IntegrationState
+from cdi_exporter.workspace.publication import Publication
+from cdi_exporter.workspace.record import Record
+
+REMEMBERED_FOR = 30 * 86_400.0
+"""Seconds for which what left is remembered: a workspace that is left out of the configuration for
+a holiday, or an integration that is archived and restored, goes on where it was."""
+
+LEAVES_AFTER = 600.0
+"""Seconds of absence from complete lists, and at least `LEAVES_AFTER_LISTS` of them: a list that
+is read while Braze changes it may lack an integration."""
+
+LEAVES_AFTER_LISTS = 2
+
+MOST_INTEGRATIONS = 20_000
+"""Integrations of a workspace that are followed: twice as many as the benchmarks measure, in some
+400 MiB. Reading so many histories takes more than four hours of Braze's rate limit."""
+
+MOST_REMEMBERED = 20_000
+"""Integrations that left and are remembered; of more the ones that left first are forgotten."""
+
+
+class Inventory:
+    """The integrations of one workspace, in the order in which they were first seen."""
+
+    def __init__(self, config: WorkspaceConfig, *, keeps_state: bool = False) -> None:
+        """With `keeps_state`, counters are shown once they are committed."""
+        self._config, self._keeps_state = config, keeps_state
+        self._followed: dict[str, IntegrationState] = {}
+        self._absent: dict[str, tuple[int, float]] = {}
+        """Of those that complete lists lack: how many lists in a row, and since when (loop
+        seconds)."""
+        self._gone: dict[str, tuple[float, IntegrationState | None]] = {}
+        """Those that left, and when: Unix seconds, infinity until the next refresh succeeds.
+
+        Of one that the list showed and that was never followed, only the ID is known.
+        """
+        self._ever_listed: set[str] = set()
+        """IDs that a list showed, and that are not forgotten."""
+        self._present: set[str] = set()
+        """IDs in the last complete list."""
+        self.list_read = False
+        """Whether the whole list was ever read."""
+        self.forgotten: float | None = None
+        """When the last one left that is forgotten, in Unix seconds of the API's clock.
+
+        An ID that is not known may be one of those. What it ran until then may have been
+        counted already, so it is not counted again.
+        """
+        self.refused = 0
+        """Items of the list that were not followed since it began, because there are too many."""
+        self.moved: set[str] = set()
+        """IDs that came, left or were forgotten, which is to be written, if a state is kept."""
+        self.configure(config)
+
+    def configure(self, config: WorkspaceConfig) -> None:
+        """Follow what `config` says; an integration that stays keeps what is known of it."""
+        self._config = config
+        before, self._followed = self._followed, {}
+        if config.integrations is None:
+            for state in before.values():
+                state.configured_name = None
+                if config.selects(state.id, state.name):
+                    self._follow(state)
+        for named in config.integrations or ():
+            state = before.get(named.id) or self._return(named.id) or self._new(named.id)
+            state.configured_name = named.name
+            self._follow(state)
+        for state in before.values():
+            if state.id not in self._followed:
+                self._leave(state, math.inf)
+
+    def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
+        """Take over what the state file has; raises ValueError if that is unreadable."""
+        self.list_read, self.forgotten = stored.complete, stored.forgotten
+        self._ever_listed.update(row.id for row in stored.rows if row.listed)
+        for row in stored.rows:
+            record = _record(row)
+            if record is None:
+                if row.left_at is not None and row.id not in self._followed:
+                    self._gone[row.id] = (row.left_at, None)
+                continue
+            committed: Record | None = record
+            if row.id in stored.committed:
+                committed = _record(stored.committed[row.id])
+                self._note_move(row.id)
+            self._restore(row, IntegrationState.restore(row.id, record, committed, instant))
+
+    def _restore(self, row: Row, state: IntegrationState) -> None:
+        configured = self._followed.get(row.id)
+        if configured is not None:
+            state.configured_name = configured.configured_name
+        wanted = configured is not None or (
+            not self.configured and self._config.selects(state.id, state.name)
+        )
+        if wanted and (row.left_at is None or configured is not None):
+            self._follow(state)
+            if row.left_at is not None:
+                self._note_move(row.id)
+        else:
+            self._gone[row.id] = (math.inf if row.left_at is None else row.left_at, state)
+
+    def __iter__(self) -> Iterator[IntegrationState]:
+        return iter(self._followed.values())
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def get(self, identifier: str) -> IntegrationState | None:
+        """The integration of that ID, if it is followed."""
+        return self._followed.get(identifier)
+
+    def find(self, identifier: str) -> IntegrationState | None:
+        """The integration of that ID, if anything is known of it but the ID."""
+        _, gone = self._gone.get(identifier, (None, None))
+        return gone or self._followed.get(identifier)
+
+    def left_at(self, identifier: str) -> float | None:
+        """When the integration left, in Unix seconds; None if it did not, or just now."""
+        left, _ = self._gone.get(identifier, (math.inf, None))
+        return left if math.isfinite(left) else None
+
+    def was_listed(self, identifier: str) -> bool:
+        """Whether a list showed the ID, and it is not forgotten."""
+        return identifier in self._ever_listed
+
+    @property
+    def configured(self) -> bool:
+        """Whether the user named the integrations, so that none has to be discovered."""
+        return self._config.integrations is not None
+
+    # The list
+
+    def apply_list_item(self, item: Integration, instant: Instant) -> IntegrationState | None:
+        """Take a list item; None if the configuration leaves it out, or if there are too many."""
+        if item.id not in self._followed and len(self._followed) >= MOST_INTEGRATIONS:
+            self.refused += 1
+            return None
+        new = self._note_listed(item.id)
+        state = self._followed.get(item.id) or self._admit(item)
+        if state is None:
+            return None
+        if self._excludes(item):
+            self._leave(state, instant.wall)
+            return None
+        if new and state.ledger.floor is None:
+            state.ledger = IntegrationLedger(everything_counts=True)
+            if self.forgotten is not None:
+                state.ledger.floor = self.forgotten
+        self._absent.pop(item.id, None)
+        name = state.configured_name or item.name or item.id
+        state.apply_list_item(item, instant, self._config.stale_after_for(item.id, name))
+        return state
+
+    def complete_list(self, listed: set[str], instant: Instant) -> list[IntegrationState]:
+        """Take note of a complete list; return the integrations that left with it."""
+        self.list_read, self._present = True, listed
+        known = self._followed.keys() | self._gone.keys()
+        for identifier in self._ever_listed - listed - known:
+            self._gone[identifier] = (instant.wall, None)
+            self._note_move(identifier)
+        for identifier in self._followed.keys() - listed:
+            lists, since = self._absent.get(identifier, (0, instant.monotonic))
+            self._absent[identifier] = lists + 1, since
+        return [] if self.configured else self._let_go(instant)
+
+    def _let_go(self, instant: Instant) -> list[IntegrationState]:
+        gone = [state for state in self if self._has_left(state, instant.monotonic)]
+        for state in gone:
+            self._leave(state, instant.wall)
+        return gone
+
+    def _has_left(self, state: IntegrationState, now: float) -> bool:
+        lists, since = self._absent.get(state.id, (0, now))
+        return lists >= LEAVES_AFTER_LISTS and now - since >= LEAVES_AFTER
+
+    def _note_listed(self, identifier: str) -> bool:
+        """Note that a list shows the ID; whether it is new, and an earlier list was complete."""
+        if identifier in self._ever_listed:
+            _, known = self._gone.get(identifier, (0.0, True))
+            if known is None:
+                self._return(identifier)
+            return False
+        self._ever_listed.add(identifier)
+        self._note_move(identifier)
+        return self.list_read
+
+    def _excludes(self, item: Integration) -> bool:
+        """Whether a followed integration now has a name that the configuration leaves out."""
+        if self.configured or item.name is None:
+            return False  # an item without a name does not say that it was renamed
+        return not self._config.selects(item.id, item.name)
+
+    def _admit(self, item: Integration) -> IntegrationState | None:
+        if self.configured or not self._config.selects(item.id, item.name or item.id):
+            return None
+        return self._follow(self._return(item.id) or self._new(item.id))
+
+    # Coming and going
+
+    def _new(self, identifier: str) -> IntegrationState:
+        publication = Publication(keeps_state=self._keeps_state)
+        return IntegrationState(identifier, publication=publication)
+
+    def _follow(self, state: IntegrationState) -> IntegrationState:
+        state.configure(self._config.stale_after_for(state.id, state.name))
+        self._followed[state.id] = state
+        return state
+
+    def _return(self, identifier: str) -> IntegrationState | None:
+        """Take back one that had left, with what is still known of it."""
+        if identifier not in self._gone:
+            return None
+        self._note_move(identifier)
+        _, state = self._gone.pop(identifier)
+        return state
+
+    def _leave(self, state: IntegrationState, wall: float) -> None:
+        """Follow it no more, but keep what is known of it."""
+        self._followed.pop(state.id, None)
+        self._absent.pop(state.id, None)
+        self._gone[state.id] = (wall, state)
+        self._note_move(state.id)
+
+    def _note_move(self, identifier: str) -> None:
+        if self._keeps_state:
+            self.moved.add(identifier)
+
+    def forget(self, instant: Instant) -> None:
+        """Forget what left more than 30 days ago; called after each refresh that succeeds.
+
+        The ID of one that is still listed, but left out by the configuration, stays known: it
+        is not new if it is followed again.
+        """
+        wall = instant.wall
+        too_many = len(self._gone) - MOST_REMEMBERED
+        first = sorted(left for left, _ in self._gone.values())[:too_many] if too_many > 0 else []
+        oldest = min(first[-1], wall) if first else -math.inf
+        for key, (left, state) in [*self._gone.items()]:
+            if left > wall:
+                self._gone[key] = (wall, state)
+                self._note_move(key)
+            elif wall - left > REMEMBERED_FOR or left <= oldest:
+                del self._gone[key]
+                self._note_move(key)
+                if key not in self._present:
+                    self._ever_listed.discard(key)
+                    self.forgotten = max(self.forgotten or 0.0, left + instant.server - wall)
+
+
+def _record(row: Row | None) -> Record | None:
+    """The record of a row; raises ValueError, with the integration's ID, if it is unreadable."""
+    if row is None or row.record is None:
+        return None
+    try:
+        return Record.from_json(row.record)
+    except ValueError as error:
+        message = f"{show(row.id)}: {error}"
+        raise ValueError(message) from error

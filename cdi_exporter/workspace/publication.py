@@ -1,0 +1,93 @@
+"""What scrapes may show of one integration's counters: where "every run counts once" is kept. Pure.
+
+    read ──► counted ──► committed ──► shown
+                              ▲
+      a scraper received 0 ───┘
+
+A run counts once for everyone who scrapes, because the counters that are shown rise only
+
+1. after a scraper has received them at 0: Prometheus takes no increase from the first sample
+   of a series;
+2. once the state file holds them: otherwise a crash would make them fall, and rise again.
+
+The log reports a run once, too: when condition 2 holds. Without a state file that is at once.
+"""
+
+from collections.abc import Sequence
+
+from cdi_exporter.model import Counters, Run
+from cdi_exporter.snapshot import NOTHING_COUNTED
+from cdi_exporter.workspace.record import Knowledge
+
+
+class Publication:
+    """What is counted, committed and received at 0 of one integration.
+
+    With `keeps_state`, counters are shown once they are committed.
+    """
+
+    def __init__(self, *, keeps_state: bool = False) -> None:
+        self.received_at_zero = False
+        """Whether a scraper has received the counters before they first rose."""
+        self.unsaved = False
+        """Whether anything changed that may have to be written."""
+        self._committed = NOTHING_COUNTED if keeps_state else None
+        self._saved: Knowledge | None = None
+        """What was last handed to the journal."""
+        self._unreported: list[Run] = []
+        """Runs counted that are not committed yet, in the order in which they were counted."""
+        self._reported = 0
+        """Runs counted before these."""
+
+    @classmethod
+    def restore(cls, saved: Knowledge, committed: Knowledge | None) -> "Publication":
+        """The publication of an integration that was `saved`; the file may hold less of it."""
+        publication = cls(keeps_state=True)
+        publication._saved = saved
+        publication.received_at_zero = saved.zero_served
+        if committed is not None:
+            publication.commit(committed)
+        return publication
+
+    def visible(self, counted: Counters) -> Counters:
+        """The counters that may be shown when so much is counted."""
+        if not self.received_at_zero:
+            return NOTHING_COUNTED
+        return counted if self._committed is None else self._committed
+
+    def is_behind(self, counted: Counters) -> bool:
+        """Whether counters wait only for their commit."""
+        return self.received_at_zero and self._committed not in (None, counted)
+
+    def receive(self) -> bool:
+        """Note that a scraper has received the counters; whether that is the first time."""
+        first, self.received_at_zero = not self.received_at_zero, True
+        return first
+
+    def count(self, runs: Sequence[Run]) -> None:
+        """Note runs that were counted."""
+        self._unreported += runs
+
+    @property
+    def counted_runs(self) -> int:
+        """How many runs were counted since the start."""
+        return self._reported + len(self._unreported)
+
+    def report(self, counted_runs: int) -> list[Run]:
+        """The runs to be reported once the first `counted_runs` cannot be lost any more."""
+        number = max(0, counted_runs - self._reported)
+        reported, self._unreported = self._unreported[:number], self._unreported[number:]
+        self._reported += len(reported)
+        return reported
+
+    def save(self, knowledge: Knowledge) -> bool:
+        """Note that this is handed to the journal; whether it differs from what was last."""
+        before, self._saved = self._saved, knowledge
+        return before != knowledge
+
+    def commit(self, knowledge: Knowledge) -> bool:
+        """Note that the state file holds this; whether that may change what is shown."""
+        if not knowledge.zero_served or self._committed is None:
+            return False
+        self._committed = knowledge.ledger.counters
+        return True

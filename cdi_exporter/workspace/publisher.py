@@ -1,0 +1,159 @@
+"""What changed in one workspace: handed to the journal, and reported once it is committed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from cdi_exporter.model import Run, in_future
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.state import Journal, PendingRow, StateError, WorkspaceRow, unreadable
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.integration import IntegrationState
+from cdi_exporter.workspace.inventory import Inventory
+from cdi_exporter.workspace.record import Record
+
+log = structlog.get_logger()
+
+
+class Publisher:
+    """The journal's side of one workspace."""
+
+    def __init__(self, name: str, inventory: Inventory, api: Api, journal: Journal) -> None:
+        self.name = name
+        self._inventory, self._api, self._journal = inventory, api, journal
+        self._changed: set[str] = set()
+        """Integrations that the journal has to write."""
+        self._watermarks_ahead: set[str] = set()
+        """Integrations whose watermark was in the future when their history was last read."""
+        self._closed = False
+
+    @property
+    def workspace_row(self) -> WorkspaceRow:
+        """What is to be kept of the workspace itself."""
+        inventory = self._inventory
+        return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten)
+
+    def restore(self) -> None:
+        """Continue with what the journal has; raises StateError if that is unreadable."""
+        stored = self._journal.load(self.name)
+        for row in stored.rows:
+            if not row.id.strip() or row.id in (".", ".."):
+                problem = f"integration {row.id!r}: id is not an integration ID"
+                raise StateError(unreadable(self.name, problem))
+        try:
+            self._inventory.restore(stored, self._api.instant())
+        except ValueError as error:
+            raise StateError(unreadable(self.name, f"integration {error}")) from error
+        self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
+        self._journal.changed(self)
+
+    def note(self, state: IntegrationState) -> None:
+        """Have the journal write what changed of an integration."""
+        if state.publication.unsaved and self._journal.keeps and not self._closed:
+            self._changed.add(state.id)
+            self._journal.changed(self)
+
+    def note_inventory(self) -> None:
+        """Have the journal write which integrations came and went."""
+        self._journal.changed(self)
+
+    def received(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scraper has received `snapshot`: its counters may rise from now on."""
+        for shown in snapshot.integrations:
+            state = self._inventory.get(shown.facts.id)
+            if state is not None and state.receive():
+                self.note(state)
+
+    def page_read(self, state: IntegrationState, counted: Sequence[Run]) -> None:
+        """Report the runs that a page counted once they cannot count again."""
+        self._warn_of_watermark(state)
+        state.publication.count(counted)
+        if not self._journal.keeps:
+            self._report(state, state.publication.counted_runs)
+
+    async def settle(self, deadline: float) -> None:
+        """Wait until counters are committed, until `deadline` (loop seconds) at most."""
+        await self._journal.settle(
+            deadline, lambda: any(state.is_behind for state in self._inventory)
+        )
+
+    def changes(self) -> list[PendingRow]:
+        """What the journal has to write; asked for once, and again if it raises."""
+        moved, instant = self._inventory.moved, self._api.instant()
+        changed = sorted(self._changed | moved)
+        states = [self._inventory.find(identifier) for identifier in changed]
+        records = [state.record(instant) if state else None for state in states]
+        self._changed, self._inventory.moved = set(), set()
+        rows = []
+        for identifier, state, record in zip(changed, states, records, strict=True):
+            same = state and record and not state.publication.save(record.knowledge)
+            if not same or identifier in moved:
+                rows.append(self._row(identifier, state, record))
+        return rows
+
+    def _row(
+        self, identifier: str, state: IntegrationState | None, record: Record | None
+    ) -> PendingRow:
+        committed = None
+        if state is not None and record is not None:
+            counted_runs = state.publication.counted_runs
+            committed = partial(self._committed, state, record, counted_runs)
+        return PendingRow(
+            self.name,
+            identifier,
+            listed=self._inventory.was_listed(identifier),
+            left_at=self._inventory.left_at(identifier),
+            record=record.to_json if record else None,
+            committed=committed,
+        )
+
+    def _committed(self, state: IntegrationState, record: Record, counted_runs: int) -> None:
+        state.commit(record)
+        self._report(state, counted_runs)
+
+    def _report(self, state: IntegrationState, counted_runs: int) -> None:
+        for run in state.publication.report(counted_runs):
+            facts = {
+                "workspace": self.name,
+                "integration_id": state.id,
+                "integration_name": state.name,
+                "status": run.status.value,
+                "job_status": run.job_status,
+                "rows_synced": run.rows_synced,
+                "rows_failed": run.rows_failed,
+                "duration_seconds": run.duration,
+                "finished_at": _iso(run.finish),
+            }
+            known = {key: fact for key, fact in facts.items() if fact is not None}
+            log.info("sync finished", **known)
+
+    def _warn_of_watermark(self, state: IntegrationState) -> None:
+        """Warn once when the watermark is in the future: Braze syncs nothing older any more."""
+        if not self._is_ahead(state):
+            self._watermarks_ahead.discard(state.id)
+        elif state.id not in self._watermarks_ahead:
+            self._watermarks_ahead.add(state.id)
+            log.warning(
+                "watermark in the future",
+                workspace=self.name,
+                integration_id=state.id,
+                integration_name=state.name,
+                watermark=_iso(state.ledger.known.watermark),
+            )
+
+    def _is_ahead(self, state: IntegrationState) -> bool:
+        return in_future(state.ledger.known.watermark, self._api.instant().server)
+
+    def close(self) -> None:
+        """Note nothing more."""
+        self._closed = True
+
+    def hand_over(self) -> None:
+        """Give the journal what is left to be written."""
+        self._journal.hand_over(self)
+
+
+def _iso(time: float | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat()

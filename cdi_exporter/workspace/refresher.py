@@ -1,0 +1,262 @@
+"""The refreshes of one workspace: the list page by page or, without it, the histories round robin.
+
+A scrape starts a refresh unless one is in progress; it continues after the answer. The
+histories that a page of the list asks for are read while the next pages are.
+"""
+
+import asyncio
+import math
+from dataclasses import dataclass, replace
+
+import structlog
+
+from cdi_exporter.change_signal import ChangeSignal
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, RateLimited, Unauthorized
+from cdi_exporter.model import Endpoint
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.defects import DEFECT, Defects
+from cdi_exporter.workspace.history_reader import HistoryReader
+from cdi_exporter.workspace.inventory import MOST_INTEGRATIONS, Inventory
+from cdi_exporter.workspace.list_reader import ListReader
+from cdi_exporter.workspace.publisher import Publisher
+
+FORBIDDEN_FOR = 900.0
+"""Seconds after which a list that was forbidden is asked for again."""
+
+LIST_AGAIN_AFTER = 60.0
+"""Seconds of round-robin reads after which a list that failed is asked for again."""
+
+EARLY = 0.9
+"""A scrape starts a refresh after this part of `min_interval`: scrapes do not come exactly."""
+
+_TOO_MANY = (
+    f"the workspace has more than {MOST_INTEGRATIONS} integrations; the first ones are watched: "
+    "leave others out with exclude"
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """What the refreshes so far came to."""
+
+    ended: bool = False
+    """Whether there was any."""
+    failure: ApiError | None = None
+    """Why the last one failed."""
+    completed: float | None = None
+    """When the last one that succeeded ended, in Unix seconds."""
+    duration: float | None = None
+    """What that one took, in seconds."""
+
+
+class Refresher:
+    """The refreshes of one workspace."""
+
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        *,
+        inventory: Inventory,
+        api: Api,
+        histories: HistoryReader,
+        publisher: Publisher,
+        defects: Defects,
+        signal: ChangeSignal,
+    ) -> None:
+        self._name, self._min_interval = config.name, config.refresh.min_interval
+        self._inventory, self._api, self._histories = inventory, api, histories
+        self._publisher, self._defects, self._signal = publisher, defects, signal
+        self._list = ListReader(
+            inventory=inventory,
+            api=api,
+            histories=histories,
+            publisher=publisher,
+            answered=self._list_answered,
+        )
+        self.last = RefreshResult()
+        self.list_readable: bool | None = None
+        """Whether the list could be read when it was last tried; None if it need not be."""
+        self._list_error: ApiError | None = None
+        """Why it could not be read."""
+        self._list_lost = False
+        """Whether it was logged that the list cannot be read."""
+        self._forbidden_until = -math.inf
+        self._task: asyncio.Task[None] | None = None
+        self._began = -math.inf
+        self._another = False
+        """Whether a scrape came that needs a newer refresh than the one in progress."""
+        self._got_answer = False
+        """Whether the refresh in progress has got an answer."""
+        self._closing = False
+
+    def configure(self, config: WorkspaceConfig) -> None:
+        """Continue with another configuration."""
+        self._min_interval = config.refresh.min_interval
+        self._forbidden_until = -math.inf
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether a refresh is being made."""
+        return self._task is not None and not self._task.done()
+
+    def can_progress_within(self, seconds: float) -> bool:
+        """Whether a refresh may show something within `seconds`."""
+        endpoint = Endpoint.HISTORY if self._histories.round_robin else Endpoint.INTEGRATIONS
+        return self.in_progress and not self._api.client.stalled(endpoint, seconds)
+
+    def start(self) -> None:
+        """A scrape came: start a refresh if one is due, else queue what became due meanwhile."""
+        if self._closing:
+            return
+        due = self._api.now() - self._began >= EARLY * self._min_interval
+        if self.in_progress:
+            self._another = due
+            if self._got_answer:
+                self._histories.look()
+        elif due:
+            self._task = asyncio.create_task(self._run())
+        elif self.last.failure is None:
+            self._histories.look()
+
+    def release(self) -> None:
+        """Start nothing more."""
+        self._closing = True
+
+    async def close(self) -> None:
+        """End what is in progress; a request that has started ends by itself."""
+        self.release()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Refresh; with a long list at once again if a scrape came meanwhile.
+
+        Else each refresh of a long list would take longer by the time until the next scrape.
+        """
+        self._another = True
+        while self._another and not self._closing:
+            self._another = False
+            await self._refresh()
+            self._another = self._another and self.last.failure is None and self._list.is_long
+
+    async def _refresh(self) -> None:
+        self._began = self._api.now()
+        self._got_answer = False
+        before, defect = self.last.failure, None
+        try:
+            self._histories.start_refresh()
+            self._defects.start_refresh()
+            await self._read()
+            self._succeeded()
+        except ApiError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 -- a defect must not end the refreshes
+            defect = error
+            self._failed(ApiError(DEFECT))
+        finally:
+            self._signal.notify()
+        if defect is not None:
+            self._defects.report(defect)
+        else:
+            self._log(before)
+
+    def _failed(self, error: ApiError) -> None:
+        self.last = replace(self.last, ended=True, failure=error)
+        self._histories.drop()
+
+    def _succeeded(self) -> None:
+        instant = self._api.instant()
+        self._inventory.forget(instant)
+        self._publisher.note_inventory()
+        self._histories.queue_due(self._inventory)
+        duration = instant.monotonic - self._began
+        self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)
+
+    def _log(self, before: ApiError | None) -> None:
+        """Log what this refresh changed; nothing else follows that this could prevent."""
+        lost, self._list_lost = self._list_lost, self._list_is_lost()
+        name, failure, error = self._name, self.last.failure, self._list_error
+        if failure is None:
+            if before is not None:
+                log.info("refresh works again", workspace=name)
+        elif before is None or f"{before}" != f"{failure}":
+            log.warning(
+                "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"
+            )
+        if self._list_lost and not lost:
+            log.warning("list not readable", workspace=name, problem=f"{error}")
+        elif lost and self.list_readable:
+            log.info("list readable again", workspace=name)
+
+    def _list_is_lost(self) -> bool:
+        """Whether histories are read without a list that should be there.
+
+        While the refresh fails as a whole, that is logged instead.
+        """
+        return self.list_readable is False and (self.last.failure is None or self._list_lost)
+
+    async def _read(self) -> None:
+        """Read the list, or the histories without it; raises ApiError."""
+        if self._api.now() < self._forbidden_until:
+            await self._read_round_robin()
+            return
+        try:
+            complete = await self._list.read()
+        except ApiError as error:
+            unneeded = isinstance(error, Forbidden) and self._inventory.configured
+            self.list_readable, self._list_error = None if unneeded else False, error
+            if isinstance(error, Unauthorized | RateLimited):
+                raise
+            await self._read_without_list(error)
+        else:
+            self.list_readable, self._list_error = True, None
+            if not complete:
+                raise InvalidResponse(_TOO_MANY)
+
+    def _list_answered(self) -> None:
+        self._histories.round_robin, self._got_answer = False, True
+
+    # Without the list
+
+    async def _read_without_list(self, error: ApiError) -> None:
+        """Continue without the list if possible; raises its `error` unless that is normal."""
+        if isinstance(error, Forbidden) and self._inventory.configured:
+            self._forbidden_until = self._api.now() + FORBIDDEN_FOR
+            await self._read_round_robin()
+            return
+        if not len(self._inventory):
+            raise error
+        try:
+            read = await self._read_round_robin(until=self._api.now() + LIST_AGAIN_AFTER)
+        except ApiError:
+            raise error from None
+        if not read or isinstance(error, Forbidden):
+            raise error
+
+    async def _read_round_robin(self, until: float = math.inf) -> bool:
+        """Read the history of each integration, the longest unread first; whether any was read.
+
+        If nothing may be read yet, a failure remains one. After `until` (loop seconds) the rest
+        is left to the refresh that a scrape wants next.
+        """
+        histories = self._histories
+        histories.round_robin = True
+        before = histories.access.pages
+        if not await histories.read_one():
+            if self.last.failure is not None:
+                raise self.last.failure
+            return False
+        self._got_answer = True
+        histories.queue_due(self._inventory)
+        while histories.newest_unread:
+            if self._another and self._api.now() >= until:
+                break
+            await self._signal.wait()
+        for problem in (histories.given_up, histories.refused):
+            if problem is not None:
+                raise problem
+        return histories.access.pages > before

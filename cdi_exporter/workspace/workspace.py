@@ -1,0 +1,184 @@
+"""One workspace: what a scrape starts, what it waits for, and what it is shown.
+
+    scrape ──► refresher ──► what changed? ──► history reader ──► ledger
+       ▲                                                            │
+       └────────────────────────── snapshot ◄───────────────────────┘
+
+Only a scrape makes the exporter send requests. What it started continues after the answer, and
+each page shows in the snapshot as soon as it is read.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+from cdi_exporter.braze.budget import INSTANT
+from cdi_exporter.braze.client import Client
+from cdi_exporter.change_signal import ChangeSignal
+from cdi_exporter.clock import Clock
+from cdi_exporter.config import WorkspaceConfig
+from cdi_exporter.errors import ApiError
+from cdi_exporter.model import RequestRecord
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.state import Journal, NullJournal
+from cdi_exporter.workspace.api import Api
+from cdi_exporter.workspace.defects import DEFECT, Defects
+from cdi_exporter.workspace.history_reader import HistoryReader
+from cdi_exporter.workspace.inventory import Inventory
+from cdi_exporter.workspace.publisher import Publisher
+from cdi_exporter.workspace.refresher import Refresher
+
+PATIENCE = 1.0
+"""Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
+
+
+class Workspace:
+    """One workspace, as scrapes and the configuration see it."""
+
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        client: Client,
+        clock: Clock,
+        journal: Journal | None = None,
+    ) -> None:
+        """Continue with what the journal has; raises StateError if that is unreadable."""
+        journal = journal or NullJournal()
+        self._name = config.name
+        self._signal = ChangeSignal()
+        self._api = Api(client, clock)
+        self._defects = Defects(config.name, self._defect_met)
+        self._inventory = Inventory(config, keeps_state=journal.keeps)
+        self._publisher = Publisher(config.name, self._inventory, self._api, journal)
+        self._publisher.restore()
+        self._histories = HistoryReader(
+            inventory=self._inventory,
+            api=self._api,
+            publisher=self._publisher,
+            defects=self._defects,
+            signal=self._signal,
+        )
+        self._refresher = Refresher(
+            config,
+            inventory=self._inventory,
+            api=self._api,
+            histories=self._histories,
+            publisher=self._publisher,
+            defects=self._defects,
+            signal=self._signal,
+        )
+        self._shown = WorkspaceSnapshot(config.name)
+        self._closing = False
+
+    @property
+    def name(self) -> str:
+        """The value of the label `workspace`."""
+        return self._name
+
+    def configure(self, config: WorkspaceConfig, client: Client) -> None:
+        """Continue with another configuration; what is known of an integration stays."""
+        self._api.client = client
+        self._inventory.configure(config)
+        self._refresher.configure(config)
+
+    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
+        """Refresh, wait for what shows until `deadline` (loop seconds), return what is known."""
+        try:
+            deadline = min(deadline, self._patience(deadline))
+            self._refresher.start()
+            await self._wait_for_pages(deadline)
+            await self._publisher.settle(deadline)
+        except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
+            self._defects.report(error)
+        return self.snapshot()
+
+    def _patience(self, deadline: float) -> float:
+        """Until when it is worth waiting for this workspace at all."""
+        now, duration = self._api.now(), self._refresher.last.duration
+        known = any(state.reads.read_at is not None for state in self._inventory)
+        if self._error is not None:
+            return now if known else now + PATIENCE
+        slow = duration is not None and duration > deadline - now
+        return now if known and slow else deadline
+
+    async def _wait_for_pages(self, deadline: float) -> None:
+        """Wait, until then at most, for pages that are being read or may be."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while not self._closing and self._can_progress_until(deadline):
+                    await self._signal.wait()
+
+    def _can_progress_until(self, deadline: float) -> bool:
+        seconds = deadline - self._api.now()
+        return seconds > INSTANT and (
+            self._refresher.can_progress_within(seconds)
+            or self._histories.can_progress_within(seconds)
+        )
+
+    def _defect_met(self) -> None:
+        self._histories.drop()
+        self._signal.notify()
+
+    @property
+    def _error(self) -> ApiError | None:
+        """Why the workspace cannot be read."""
+        return (
+            self._refresher.last.failure
+            or self._histories.access.denied
+            or self._defects.current
+            or self._histories.refused
+        )
+
+    def snapshot(self) -> WorkspaceSnapshot:
+        """What is known now; the same object while nothing changes."""
+        try:
+            snapshot = self._snapshot()
+        except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
+            self._defects.report(error)
+            defect = ApiError(DEFECT)
+            snapshot = replace(self._shown, up=False, error=defect.reason, problem=str(defect))
+        if snapshot != self._shown:
+            self._shown = snapshot
+        return self._shown
+
+    def _snapshot(self) -> WorkspaceSnapshot:
+        last, error = self._refresher.last, self._error
+        return WorkspaceSnapshot(
+            name=self.name,
+            integrations=tuple(state.snapshot() for state in self._inventory),
+            up=None if not last.ended and error is None else error is None,
+            error=error.reason if error else None,
+            problem=str(error) if error else None,
+            list_readable=self._refresher.list_readable,
+            last_refresh=last.completed,
+            refresh_duration=last.duration,
+            pending_reads=self._histories.pending,
+            endpoints=self._api.snapshot(),
+        )
+
+    def received(self, snapshot: WorkspaceSnapshot) -> None:
+        """Note that a scraper has received `snapshot`: its counters may rise from now on."""
+        self._publisher.received(snapshot)
+
+    def recent(self) -> tuple[RequestRecord, ...]:
+        """The last requests to the API, oldest first."""
+        return tuple(self._api.stats.recent)
+
+    def release(self) -> None:
+        """Answer the scrapes that wait with what is known, and start nothing more."""
+        self._closing = True
+        self._refresher.release()
+        self._histories.stop_looking()
+        self._publisher.close()
+        self._signal.notify()
+
+    def hand_over(self) -> None:
+        """Give the journal what is left to be written."""
+        self._publisher.hand_over()
+
+    async def close(self) -> None:
+        """Answer the scrapes that wait, and end what is in progress."""
+        self.release()
+        await self._refresher.close()
+        await self._histories.close()
+        self.hand_over()
