@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from cdi_exporter.backfill.database import Database
 from cdi_exporter.ledger import ABANDONED_AFTER, KEPT_RUNS
-from cdi_exporter.ledger.rows import by_identity, match, newer_word
+from cdi_exporter.ledger.identity import by_identity, match, newer_version
 from cdi_exporter.model import Run, Status
 
 _FIELDS = "status, start, finish, watermark, rows_synced, rows_failed"
@@ -127,7 +127,7 @@ class Histories:
             known.append(_run(row[1:]))
         pairs = match(known, told)
         retold = {id(old) for old, _ in pairs if old is not None}
-        kept = [newer_word(old, new) for old, new in pairs]
+        kept = [newer_version(old, new) for old, new in pairs]
         kept += [run for run in known if id(run) not in retold]
         self._db.write(f"DELETE {_OF_RUN}", where)
         for number, run in enumerate(sorted(kept, key=lambda run: run.order)):

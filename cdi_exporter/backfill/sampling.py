@@ -122,7 +122,7 @@ class _Past:
         """Read the history as it was at an instant."""
         state, now = self._state, _at(instant)
         state.expire(now.server)
-        before = state.ledger.known.recent[-1:]
+        before = state.ledger.summary.recent[-1:]
         runs = (*ended, *self._under_way.values(), *before)
         state.apply_newest_page(HistoryPage(runs), state.fingerprint, now)
         return State(instant, state.snapshot().facts)

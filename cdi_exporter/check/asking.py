@@ -26,7 +26,7 @@ from cdi_exporter.errors import (
     RequestTimeout,
     Unauthorized,
 )
-from cdi_exporter.ledger import IntegrationLedger, Known
+from cdi_exporter.ledger import HistorySummary, IntegrationLedger
 from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration
 
 SHARE = 0.25
@@ -67,7 +67,7 @@ class Answers:
     """The list by ID, as far as it was read."""
     complete: bool = False
     list_error: ApiError | None = None
-    histories: dict[str, Known] = field(default_factory=dict)
+    histories: dict[str, HistorySummary] = field(default_factory=dict)
     """What the newest page of a history says, by the integration's ID."""
     problems: dict[str, ApiError] = field(default_factory=dict)
     """Why a history could not be read, by the integration's ID."""
@@ -150,7 +150,7 @@ class Asking:
             failures = 0
             ledger = IntegrationLedger()
             ledger.read_newest(page, self._clock.wall() + self._client.skew)
-            self._found.histories[identifier] = ledger.known
+            self._found.histories[identifier] = ledger.summary
 
     def _wanted(self) -> list[str]:
         """Whose histories are read: what the list lacks first, then failures, then the newest."""

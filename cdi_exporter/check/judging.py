@@ -21,7 +21,7 @@ from cdi_exporter.check.report import (
 )
 from cdi_exporter.check.trouble import forbidden
 from cdi_exporter.errors import ApiError, BadRequest, NotFound, Unauthorized
-from cdi_exporter.ledger import Known
+from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import FAILURES, Endpoint, Integration, Run, Status
 
 LEAST_INTERVAL = 300.0
@@ -135,7 +135,7 @@ def _integration(identifier: str, name: str, answers: Answers) -> CheckedIntegra
     )
 
 
-def _from_history(known: Known) -> tuple[LastRun | None, float | None]:
+def _from_history(known: HistorySummary) -> tuple[LastRun | None, float | None]:
     running = known.running[0].start if known.running else None
     return (_last(known.last) if known.last else None), running
 

@@ -32,7 +32,7 @@ STATIC = Path(__file__).parent / "static"
 STATUS_JSON = "/api/v1/status"
 
 
-class Known(Protocol):
+class HistorySummary(Protocol):
     """A workspace as the status shows it; it is not asked to refresh."""
 
     def snapshot(self) -> WorkspaceSnapshot:
@@ -46,7 +46,7 @@ class StatusSource(Protocol):
     """What the status shows."""
 
     @property
-    def workspaces(self) -> Mapping[str, Known]:
+    def workspaces(self) -> Mapping[str, HistorySummary]:
         """The workspaces by name, as configured now."""
 
     def wall(self) -> float:
@@ -166,7 +166,7 @@ class StatusRoutes:
         encoding = {"Content-Encoding": "gzip"} if compress else {}
         return LargeResponse(body, {**headers, **encoding}, self._outstanding)
 
-    def _chosen(self, choice: Choice) -> list[Known]:
+    def _chosen(self, choice: Choice) -> list[HistorySummary]:
         """The workspaces that are asked for."""
         known = self._source.workspaces
         if choice.workspace and choice.workspace not in known:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from cdi_exporter.clock import Instant
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ApiError, BadRequest, InvalidResponse
-from cdi_exporter.ledger import IntegrationLedger, Known
+from cdi_exporter.ledger import HistorySummary, IntegrationLedger
 from cdi_exporter.model import HistoryPage, Integration, Run
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot
 from cdi_exporter.workspace.list_view import ListFingerprint, ListView
@@ -117,7 +117,7 @@ class IntegrationState:
     ) -> None:
         """Take an item of the list; `stale_after` is what the user configured for it."""
         before = self._from_list
-        if self.list_view.apply(item, instant.server, self.ledger.known):
+        if self.list_view.apply(item, instant.server, self.ledger.summary):
             self.reads.reset_back_off()
         self._stale_after = stale_after
         if before != self._from_list:
@@ -134,12 +134,12 @@ class IntegrationState:
     @property
     def has_change(self) -> bool:
         """Whether the list shows something that the history read so far does not have."""
-        return self.list_view.has_change(self.ledger.known)
+        return self.list_view.has_change(self.ledger.summary)
 
     @property
     def list_unreliable(self) -> bool:
         """Whether the list does not show changes, so that the history is read round robin."""
-        return self.list_view.is_unreliable(self.ledger.known)
+        return self.list_view.is_unreliable(self.ledger.summary)
 
     @property
     def fingerprint(self) -> ListFingerprint | None:
@@ -152,18 +152,18 @@ class IntegrationState:
         self, page: HistoryPage, fingerprint: ListFingerprint | None, instant: Instant
     ) -> list[Run]:
         """Take the newest page; return the runs that it counted."""
-        before, first = self.ledger.known, self.reads.read_at is None
+        before, first = self.ledger.summary, self.reads.read_at is None
         self.reads.follow(page.next_cursor, first=True)
         counted = self.ledger.read_newest(page, instant.server)
         self.reads.note_catch_up(instant.monotonic, catching_up=self.is_catching_up)
         self.reads.read_at, self.problem = instant.monotonic, None
         self.list_view.confirmed_fingerprint = fingerprint
-        if self.list_view.history_lags(self.ledger.known):
+        if self.list_view.history_lags(self.ledger.summary):
             self.reads.back_off(instant.monotonic)
         else:
             self.reads.reset_back_off()
         if not first:
-            self.list_view.note_missed_run(before, self.ledger.known, instant.server)
+            self.list_view.note_missed_run(before, self.ledger.summary, instant.server)
         self._note_change()
         self._confirm(instant.wall)
         return counted
@@ -300,7 +300,7 @@ class IntegrationState:
         return self._snapshot
 
     def _new_facts(self) -> Facts:
-        known, item = self.ledger.known, self.item
+        known, item = self.ledger.summary, self.item
         read = self.reads.read_at is not None
         running, since = self._running(known)
         return Facts(
@@ -328,7 +328,7 @@ class IntegrationState:
             recent=known.recent,
         )
 
-    def _running(self, known: Known) -> tuple[int | None, float | None]:
+    def _running(self, known: HistorySummary) -> tuple[int | None, float | None]:
         """How many runs are in progress, and since when the oldest one is."""
         starts = [run.start for run in known.running if run.start is not None]
         only_in_list = self.list_view.running_since(known)
@@ -339,7 +339,7 @@ class IntegrationState:
             return (0 if shown else None), None
         return len(starts) + known.undated_running, min(starts, default=None)
 
-    def _stale_after_seconds(self, known: Known) -> float | None:
+    def _stale_after_seconds(self, known: HistorySummary) -> float | None:
         """The age of the last delivery at which the integration is late; None if never.
 
         Two intervals plus two typical durations. The interval is that of the runs so far or

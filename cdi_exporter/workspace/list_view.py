@@ -6,7 +6,7 @@ Times are in Unix seconds of the API's clock.
 import math
 from dataclasses import dataclass
 
-from cdi_exporter.ledger import Known
+from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import Integration, Run, Status, Time
 
 SAME_START = 1.0
@@ -76,7 +76,7 @@ class ListView:
         self.interval_since = interval_since
         """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
 
-    def apply(self, item: Integration, server: float, known: Known) -> bool:
+    def apply(self, item: Integration, server: float, known: HistorySummary) -> bool:
         """Take an item; whether it shows of runs what the one before did not."""
         before, fingerprint_before = self.item, self.fingerprint
         self.item, self.fingerprint, self.seen_at = item, ListFingerprint.of(item), server
@@ -92,7 +92,7 @@ class ListView:
         return True
 
     def _note_interval(
-        self, before: float | None, item: Integration, server: float, known: Known
+        self, before: float | None, item: Integration, server: float, known: HistorySummary
     ) -> None:
         """Note the last start, or the scheduled time that passed without one, before the next.
 
@@ -106,7 +106,7 @@ class ListView:
         times = [time for time in (start, passed) if time is not None]
         self.interval_since = max(times, default=None)
 
-    def schedule_interval(self, known: Known) -> float | None:
+    def schedule_interval(self, known: HistorySummary) -> float | None:
         """Seconds from the last start to the next scheduled run; None if that is not known."""
         if self.item is None or self.item.next_scheduled_run is None:
             return None
@@ -117,20 +117,20 @@ class ListView:
             return None
         return self.item.next_scheduled_run - since
 
-    def has_change(self, known: Known) -> bool:
+    def has_change(self, known: HistorySummary) -> bool:
         """Whether it shows something that the history read so far does not have."""
         if self.item is None or self.is_unreliable(known):
             return False
         return self.fingerprint != self.confirmed_fingerprint or self.history_lags(known)
 
-    def is_unreliable(self, known: Known) -> bool:
+    def is_unreliable(self, known: HistorySummary) -> bool:
         """Whether it does not show changes, so that the history is read round robin."""
         if self.item is None or self.missed_at is not None:
             return True
         shows = self.item.last_job_start is not None and self.item.last_job_status is not None
         return not shows and known.newest_start > 0
 
-    def history_lags(self, known: Known) -> bool:
+    def history_lags(self, known: HistorySummary) -> bool:
         """Whether it shows a run, or the end of one, that the history does not have yet."""
         item = self.item
         if item is None or item.last_job_start is None or item.last_job_status is Status.RUNNING:
@@ -142,7 +142,7 @@ class ListView:
             for run in known.running
         )
 
-    def running_since(self, known: Known) -> float | None:
+    def running_since(self, known: HistorySummary) -> float | None:
         """The start of a run in progress that only the list shows."""
         if self.item is None or self.item.last_job_status is not Status.RUNNING:
             return None
@@ -150,7 +150,7 @@ class ListView:
         in_history = start is None or start <= known.newest_start + SAME_START
         return None if in_history else start
 
-    def note_missed_run(self, before: Known, known: Known, server: float) -> None:
+    def note_missed_run(self, before: HistorySummary, known: HistorySummary, server: float) -> None:
         """Note whether a read brought a run that the list had been silent about for long."""
         if self.item is None or self.item.last_job_start is None:
             return
@@ -158,7 +158,7 @@ class ListView:
         if shown < known.newest_start < self.seen_at - LAG:
             self.missed_at = server
 
-    def _note_trust(self, item: Integration, server: float, known: Known) -> None:
+    def _note_trust(self, item: Integration, server: float, known: HistorySummary) -> None:
         """Trust a list again that has not been late for a day.
 
         It is distrusted for as long as it says nothing of a run that the history has shown.
@@ -198,7 +198,7 @@ class ListView:
         return self.schedule_lost != lost
 
 
-def _only_begins(before: Integration, item: Integration, known: Known) -> bool:
+def _only_begins(before: Integration, item: Integration, known: HistorySummary) -> bool:
     """Whether all that is new in `item` is that a run began after the last one known."""
     if item.last_job_start is None or item.last_job_status is not Status.RUNNING:
         return False
@@ -214,7 +214,7 @@ def _only_begins(before: Integration, item: Integration, known: Known) -> bool:
     )
 
 
-def _is_known(before: Integration, item: Integration, known: Known) -> bool:
+def _is_known(before: Integration, item: Integration, known: HistorySummary) -> bool:
     """Whether all that is new in `item` was read in the history before."""
     met: list[Run] = [
         run for run in (*known.recent, *known.running) if run.start == item.last_job_start
@@ -233,7 +233,7 @@ def _has_status(run: Run, item: Integration) -> bool:
     return run.status is item.last_job_status and words[0] == words[1]
 
 
-def last_start(item: Integration, known: Known) -> float | None:
+def last_start(item: Integration, known: HistorySummary) -> float | None:
     """The last start before the item's next scheduled run, of those that are known.
 
     A start within `EARLY` of it is the scheduled run itself.

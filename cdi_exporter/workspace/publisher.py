@@ -140,11 +140,11 @@ class Publisher:
                 workspace=self.name,
                 integration_id=state.id,
                 integration_name=state.name,
-                watermark=_iso(state.ledger.known.watermark),
+                watermark=_iso(state.ledger.summary.watermark),
             )
 
     def _is_ahead(self, state: IntegrationState) -> bool:
-        return in_future(state.ledger.known.watermark, self._api.instant().server)
+        return in_future(state.ledger.summary.watermark, self._api.instant().server)
 
     def close(self) -> None:
         """Note nothing more."""

@@ -19,7 +19,7 @@ from cdi_exporter.model import FINISHED_STATUSES, Status
 from tests.e2e.processes import eventually
 from tests.grafana.grafana import DASHBOARDS, Chosen, Object, expressions, targets
 from tests.grafana.stack import HOUR_BEFORE, ROWS_WEEK_AGO, Series, Stack, stack
-from tests.grafana.truth import Fact, Known, known
+from tests.grafana.truth import Fact, HistorySummary, known
 from tools.dashboards.promql import READABLE, REASON_CODES
 from tools.dashboards.statuses import CODES, IDLE_CODE, NO_DATA_CODE
 
@@ -90,17 +90,17 @@ class Expected:
     def age(self, moment: Fact) -> Fact:
         """How long ago it was."""
 
-        def fact(each: Known) -> float | None:
+        def fact(each: HistorySummary) -> float | None:
             when = moment(each)
             return None if when is None else self.at - when
 
         return fact
 
-    def number(self, condition: Callable[[Known], bool]) -> dict[str, float]:
+    def number(self, condition: Callable[[HistorySummary], bool]) -> dict[str, float]:
         """How many integrations are so."""
         return {"": sum(map(condition, self.known.values()))}
 
-    def counted(self, fact: Callable[[Known], float]) -> float:
+    def counted(self, fact: Callable[[HistorySummary], float]) -> float:
         """The sum over what was counted."""
         return sum(map(fact, self.known.values()))
 
@@ -145,7 +145,7 @@ class Expected:
         }
 
     @property
-    def all(self) -> list[Known]:
+    def all(self) -> list[HistorySummary]:
         """Each integration."""
         return list(self.known.values())
 
@@ -324,27 +324,27 @@ class Expected:
         }
 
 
-def one(each: Known) -> float:
+def one(each: HistorySummary) -> float:
     """That there is one."""
     return 1.0
 
 
-def nothing(each: Known) -> float | None:
+def nothing(each: HistorySummary) -> float | None:
     """What no integration has."""
     return None
 
 
-def status_code(each: Known) -> float | None:
+def status_code(each: HistorySummary) -> float | None:
     """The number of the last status."""
     return None if each.status is None else CODES[each.status]
 
 
-def rows_synced(each: Known) -> float | None:
+def rows_synced(each: HistorySummary) -> float | None:
     """Rows of the last run."""
     return each.of_last(lambda run: run.rows_synced)
 
 
-def of_typical_rows(each: Known) -> float | None:
+def of_typical_rows(each: HistorySummary) -> float | None:
     """Rows of the last run in terms of what is typical."""
     rows, typical = rows_synced(each), each.typical_rows
     return None if rows is None or not typical else rows / typical
@@ -355,7 +355,7 @@ def duration(run: Any) -> float | None:
     return None if run.duration is None else float(run.duration)
 
 
-def next_run(each: Known) -> float | None:
+def next_run(each: HistorySummary) -> float | None:
     """In milliseconds."""
     return None if each.script.next_run is None else each.script.next_run * 1000
 

@@ -9,11 +9,11 @@ from cdi_exporter.model import DELIVERIES, FAILURES, Counters, Run, Status
 from cdi_exporter.simulator import ScriptedIntegration
 from tests.grafana.world import World
 
-Fact = Callable[["Known"], float | None]
+Fact = Callable[["HistorySummary"], float | None]
 
 
 @dataclass(frozen=True)
-class Known:
+class HistorySummary:
     """One integration at a moment."""
 
     script: ScriptedIntegration
@@ -129,11 +129,11 @@ class Known:
         return statistics.median(known) if len(known) >= 2 else None
 
 
-def known(world: World, finished: float, at: float) -> dict[str, Known]:
+def known(world: World, finished: float, at: float) -> dict[str, HistorySummary]:
     """Each integration by its name; counted is what finished at `finished`."""
     truth = world.simulator().truth
     return {
-        each.name: Known(
+        each.name: HistorySummary(
             each,
             truth.run_states_at(each.id, at),
             truth.totals(each.id, finished - 1, at),

@@ -1,7 +1,7 @@
 """However much Braze lists, a ledger keeps only so much, and says what it gave up."""
 
 from cdi_exporter.ledger import IntegrationLedger
-from cdi_exporter.ledger.integration import KEPT_RUNS, MOST_ROWS, MOST_UNDER_WAY
+from cdi_exporter.ledger.counting import KEPT_RUNS, MOST_ROWS, MOST_UNDER_WAY
 from cdi_exporter.model import HistoryPage, Run, Status
 
 NOW = 1_790_000_000.0

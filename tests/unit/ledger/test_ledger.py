@@ -38,7 +38,7 @@ def test_the_baseline_is_not_counted() -> None:
     """Runs that exist at the first sight are known and not counted."""
     it = ledger(ok(300), ok(200), ok(100))
     assert it.counters.total == 0
-    assert it.known.last == ok(300)
+    assert it.summary.last == ok(300)
 
 
 def test_a_run_under_way_at_the_first_sight_counts_when_it_ends() -> None:
@@ -46,7 +46,7 @@ def test_a_run_under_way_at_the_first_sight_counts_when_it_ends() -> None:
     it = ledger(running(300), ok(200))
     assert it.read_newest(page(ok(300), ok(200)), NOW) == [ok(300)]
     assert it.counters.total == 1
-    assert not it.known.running
+    assert not it.summary.running
 
 
 def test_of_a_new_integration_all_runs_count() -> None:
@@ -70,7 +70,7 @@ def test_counters_wait_until_the_chain_connects() -> None:
     it = ledger(ok(100))
     it.read_newest(page(ok(500), ok(400), cursor="a"), NOW)
     assert it.counters.total == 0
-    assert it.known.last == ok(500)
+    assert it.summary.last == ok(500)
     it.read_older(page(ok(300), ok(200), cursor="b"), NOW)
     assert it.counters.total == 0
     counted = it.read_older(page(ok(100)), NOW)
@@ -143,7 +143,7 @@ def test_a_run_told_with_other_numbers_is_not_counted_again() -> None:
     it.read_newest(page(ok(200, finish=280, rows=9), ok(100)), NOW)
     assert it.counters.total == 1
     assert it.counters.rows_synced == 5
-    assert it.known.last == ok(200, finish=280, rows=9)
+    assert it.summary.last == ok(200, finish=280, rows=9)
 
 
 def test_two_runs_with_one_start_are_two_when_one_page_shows_both() -> None:
@@ -162,7 +162,7 @@ def test_a_long_run_that_ends_after_younger_ones_counts() -> None:
     it.read_newest(page(*younger, running(100), cursor="c"), NOW)
     it.read_older(page(ok(50)), NOW)
     assert it.counters.total == 9
-    assert it.known.running == (running(100),)
+    assert it.summary.running == (running(100),)
     it.read_newest(page(*younger, ok(100, 9999), cursor="c"), NOW)
     assert it.counters.total == 10
 
@@ -191,7 +191,7 @@ def test_runs_overtaken_at_the_first_sight_are_looked_for() -> None:
     it.read_older(page(running(300), ok(200), cursor="b"), NOW)
     it.read_older(page(ok(100), ok(50), cursor="c"), NOW)
     assert it.next_cursor is None
-    assert len(it.known.running) == 3
+    assert len(it.summary.running) == 3
     assert it.counters.total == 0
 
 
@@ -232,7 +232,7 @@ def test_a_run_that_left_the_history_while_under_way_is_a_gap() -> None:
     it = ledger(running(300), ok(200))
     it.read_newest(page(ok(400), ok(200)), NOW)
     assert it.counters.gaps == 1
-    assert not it.known.running
+    assert not it.summary.running
     assert it.counters.total == 1
 
 
@@ -244,7 +244,7 @@ def test_a_run_that_never_ends_is_given_up() -> None:
     it.expire(NOW + ABANDONED_AFTER)
     assert it.counters.gaps == 1
     it.read_newest(page(running(NOW - 10), ok(200)), NOW + ABANDONED_AFTER)
-    assert not it.known.running
+    assert not it.summary.running
     it.expire(NOW + ABANDONED_AFTER + 1)
     assert it.counters.gaps == 1
 
@@ -254,8 +254,8 @@ def test_an_undated_row_in_the_newest_place_shows_and_is_not_counted() -> None:
     it = ledger(ok(100))
     undated = Run(Status.CONFIG_ERROR)
     it.read_newest(page(ok(100), undated=undated), NOW)
-    assert it.known.last == undated
-    assert it.known.consecutive_failures == 1
+    assert it.summary.last == undated
+    assert it.summary.consecutive_failures == 1
     assert it.counters.total == 0
 
 
@@ -265,24 +265,24 @@ def test_failures_in_a_row_are_counted_over_what_was_dropped() -> None:
     for number in range(1, 60):
         rows = [failed(number * 10), failed(number * 10 - 10) if number > 1 else ok(0.5)]
         it.read_newest(page(*rows, cursor="more"), NOW)
-    assert it.known.consecutive_failures == 59
-    assert it.known.last_success == 60.5
+    assert it.summary.consecutive_failures == 59
+    assert it.summary.last_success == 60.5
     it.read_newest(page(ok(1000), failed(590), cursor="more"), NOW)
-    assert it.known.consecutive_failures == 0
+    assert it.summary.consecutive_failures == 0
 
 
 def test_typical_values_are_medians_of_at_least_three() -> None:
     """Two runs say nothing of what is typical."""
-    two = ledger(ok(200), ok(100)).known
+    two = ledger(ok(200), ok(100)).summary
     assert (two.typical_interval, two.typical_duration, two.typical_rows) == (None, None, None)
-    it = ledger(ok(1000, 1100, 7), ok(400, 440, 3), ok(100, 120, 5)).known
+    it = ledger(ok(1000, 1100, 7), ok(400, 440, 3), ok(100, 120, 5)).summary
     assert (it.typical_interval, it.typical_duration, it.typical_rows) == (450, 40, 5)
 
 
 def test_order_is_by_finish() -> None:
     """The last sync is the one that finished last, not the one that started last."""
     it = ledger(ok(200, 210), ok(100, 500))
-    assert it.known.last == ok(100, 500)
+    assert it.summary.last == ok(100, 500)
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.CONFIG_ERROR])
@@ -290,7 +290,7 @@ def test_a_run_without_a_finish_is_ordered_by_its_start(status: Status) -> None:
     """A terminal row with a start alone is a finished run."""
     it = ledger(ok(100))
     it.read_newest(page(Run(status, 300), ok(100)), NOW)
-    assert it.known.last == Run(status, 300)
+    assert it.summary.last == Run(status, 300)
     assert it.counters.total == 1
     assert it.counters.duration_count == 0
 
@@ -309,7 +309,7 @@ def test_an_unknown_status_is_over_once_it_has_a_finish() -> None:
     it = ledger(ok(100))
     it.read_newest(page(Run(Status.UNKNOWN, 200), ok(100)), NOW)
     assert it.counters.total == 0
-    assert len(it.known.running) == 1
+    assert len(it.summary.running) == 1
     it.read_newest(page(Run(Status.UNKNOWN, 200, 300), ok(100)), NOW)
     assert it.counters.unknown == 1
 
@@ -325,7 +325,7 @@ def test_a_start_that_comes_or_goes_makes_no_second_run(words: tuple[Run, Run]) 
     for word in (first, second, first, second):
         counted.read_newest(page(word, ok(100)), NOW)
     assert counted.counters.total == 1
-    assert len(counted.known.recent) == 2
+    assert len(counted.summary.recent) == 2
     baseline = ledger(first, ok(100))
     baseline.read_newest(page(ok(300), second, ok(100)), NOW)
     assert baseline.counters.total == 1
@@ -340,7 +340,7 @@ def test_a_start_is_kept_for_what_was_told_with_it() -> None:
     it = ledger(ok(100))
     it.read_newest(page(WHOLE, ok(100)), NOW)
     it.read_newest(page(replace(STARTLESS, rows_synced=9), ok(100)), NOW)
-    assert it.known.last == replace(WHOLE, rows_synced=9)
+    assert it.summary.last == replace(WHOLE, rows_synced=9)
 
 
 def test_two_that_one_page_shows_are_two() -> None:
@@ -373,34 +373,34 @@ def test_the_watermark_is_that_of_the_newest_run() -> None:
     """Not the greatest: one run with a date in 2099 is corrected by the next one."""
     it = ledger(marked(100, 90))
     it.read_newest(page(marked(200, FAR), marked(100, 90)), NOW)
-    assert it.known.watermark == FAR
+    assert it.summary.watermark == FAR
     it = restarted(it)
     it.read_newest(page(marked(300, 290), marked(200, FAR)), NOW)
-    assert it.known.watermark == 290
-    assert restarted(it).known.watermark == 290
+    assert it.summary.watermark == 290
+    assert restarted(it).summary.watermark == 290
 
 
 def test_a_run_without_a_watermark_leaves_the_one_before() -> None:
     """A failed run syncs no row, a run in progress has not finished."""
     under_way = Run(Status.RUNNING, 300, watermark=299)
     it = ledger(under_way, failed(200), marked(100, 90), marked(50, FAR))
-    assert it.known.watermark == 90
+    assert it.summary.watermark == 90
 
 
 def test_the_newest_run_is_the_one_that_finished_last() -> None:
     """A long run that started earlier says more."""
-    assert ledger(marked(200, 190, 210), marked(100, 95, 500)).known.watermark == 95
+    assert ledger(marked(200, 190, 210), marked(100, 95, 500)).summary.watermark == 95
     startless = replace(marked(100, 80), start=None, finish=900.0)
-    assert ledger(marked(800, 790, 850), startless).known.watermark == 80
+    assert ledger(marked(800, 790, 850), startless).summary.watermark == 80
     unfinished = Run(Status.ERROR, 700, watermark=70)
-    assert ledger(unfinished, marked(600, 60, 690)).known.watermark == 70
+    assert ledger(unfinished, marked(600, 60, 690)).summary.watermark == 70
 
 
 def test_a_run_reported_again_changes_the_watermark() -> None:
     """The newest numbers are shown."""
     it = ledger(marked(100, FAR))
     it.read_newest(page(marked(100, 95)), NOW)
-    assert it.known.watermark == 95
+    assert it.summary.watermark == 95
 
 
 def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_comes() -> None:
@@ -410,15 +410,15 @@ def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_c
         newest = failed(number * 100)
         before = failed(number * 100 - 100) if number > 1 else marked(2, FAR)
         it.read_newest(page(newest, before, cursor="more"), NOW)
-    assert it.known.watermark == FAR
+    assert it.summary.watermark == FAR
     it = restarted(it)
-    assert it.known.watermark == FAR
+    assert it.summary.watermark == FAR
     it.read_newest(page(marked(9000, 8990), failed(7900), cursor="more"), NOW)
-    assert it.known.watermark == 8990
+    assert it.summary.watermark == 8990
     for number in range(91, 160):
         newest, before = failed(number * 100), failed(number * 100 - 100)
         it.read_newest(page(newest, before if number > 91 else marked(9000, 8990)), NOW)
-    assert restarted(it).known.watermark == 8990
+    assert restarted(it).summary.watermark == 8990
 
 
 def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
@@ -427,8 +427,8 @@ def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
     it.read_newest(page(running(900), running(800), failed(700), cursor="a"), NOW)
     it.read_older(page(running(600), marked(500, 490), marked(400, FAR), cursor="b"), NOW)
     it.read_older(page(marked(300, FAR), marked(200, 190)), NOW)
-    assert it.known.watermark == 490
-    assert restarted(it).known.watermark == 490
+    assert it.summary.watermark == 490
+    assert restarted(it).summary.watermark == 490
 
 
 # Deliveries and failures
@@ -437,8 +437,8 @@ def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
 def test_a_partial_run_is_a_delivery() -> None:
     """Its rows arrived; the last success is older."""
     it = ledger(failed(300), failed(200, Status.PARTIAL), ok(100))
-    assert it.known.last_delivery == 260
-    assert it.known.last_success == 160
+    assert it.summary.last_delivery == 260
+    assert it.summary.last_success == 160
 
 
 def test_the_last_delivery_outlives_the_runs_that_are_kept() -> None:
@@ -447,12 +447,12 @@ def test_the_last_delivery_outlives_the_runs_that_are_kept() -> None:
     for number in range(1, 60):
         before = failed(number * 10 - 10) if number > 1 else failed(1, Status.PARTIAL)
         it.read_newest(page(failed(number * 10), before, cursor="more"), NOW)
-    assert (it.known.last_delivery, it.known.last_success) == (61, 60.5)
-    assert restarted(it).known.last_delivery == 61
+    assert (it.summary.last_delivery, it.summary.last_success) == (61, 60.5)
+    assert restarted(it).summary.last_delivery == 61
     first = IntegrationLedger()
     first.read_newest(page(running(900), running(800), cursor="a"), NOW)
     first.read_older(page(running(600), failed(500, Status.PARTIAL), ok(400), cursor="b"), NOW)
-    assert first.known.last_delivery == 560
+    assert first.summary.last_delivery == 560
 
 
 UNKNOWN = Status.UNKNOWN
@@ -476,8 +476,8 @@ def test_an_unknown_status_neither_counts_nor_ends_a_series(statuses: str, failu
     by_letter = {each.value[0]: each for each in FINISHED_STATUSES}
     runs = [failed(100.0 * at, by_letter[each]) for at, each in enumerate(statuses, 1)]
     it = ledger(*reversed(runs))
-    assert it.known.consecutive_failures == failures
-    assert restarted(it).known.consecutive_failures == failures
+    assert it.summary.consecutive_failures == failures
+    assert restarted(it).summary.consecutive_failures == failures
 
 
 def test_a_series_of_failures_goes_on_across_what_is_no_longer_kept() -> None:
@@ -489,16 +489,16 @@ def test_a_series_of_failures_goes_on_across_what_is_no_longer_kept() -> None:
         it.read_newest(page(*told[:2], cursor="more"), NOW)
         if number % 20 == 0:
             it = restarted(it)
-    assert it.known.consecutive_failures == 60
+    assert it.summary.consecutive_failures == 60
     it.read_newest(page(failed(1000, Status.PARTIAL), told[0], cursor="more"), NOW)
-    assert it.known.consecutive_failures == 0
+    assert it.summary.consecutive_failures == 0
 
 
 def test_an_undated_failure_adds_to_a_series_across_an_unknown_status() -> None:
     """It is in the newest place."""
     it = ledger(failed(200, UNKNOWN), failed(100))
     it.read_newest(page(failed(200, UNKNOWN), failed(100), undated=Run(Status.ERROR)), NOW)
-    assert it.known.consecutive_failures == 2
+    assert it.summary.consecutive_failures == 2
 
 
 # Times that cannot be read
@@ -509,11 +509,11 @@ def test_a_run_in_progress_is_not_given_up_while_rows_cannot_be_identified() -> 
     it = ledger(running(300), ok(200))
     it.read_newest(page(ok(400), ok(200), unidentified=1), NOW)
     assert it.counters.gaps == 0
-    assert it.known.running == (running(300),)
+    assert it.summary.running == (running(300),)
     it = restarted(it)
     it.read_newest(page(ok(400), ok(300), ok(200)), NOW + 1000)
     assert (it.counters.total, it.counters.gaps) == (2, 0)
-    assert not it.known.running
+    assert not it.summary.running
 
 
 def test_a_chain_through_unidentified_rows_gives_nothing_up() -> None:
@@ -523,5 +523,5 @@ def test_a_chain_through_unidentified_rows_gives_nothing_up() -> None:
     it = restarted(it)
     it.read_older(page(ok(300), ok(40)), NOW)
     assert (it.counters.total, it.counters.gaps) == (3, 0)
-    assert it.known.running == (running(50),)
+    assert it.summary.running == (running(50),)
     assert it.next_cursor is None

@@ -193,7 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
         record = Record.from_json(Record(Knowledge(self.ledger.state())).to_json())
         restored = IntegrationLedger.restore(record.knowledge.ledger)
         assert restored.state() == self.ledger.state()
-        assert restored.known == self.ledger.known
+        assert restored.summary == self.ledger.summary
         self.ledger = restored
 
     @precondition(lambda self: self.seen)
@@ -213,12 +213,12 @@ class LedgerMachine(RuleBasedStateMachine):
         truth = [run for run in self.runs if run.finish is not None and not run.baseline]
         assert self.ledger.counters.total == len(truth)
         assert self.ledger.counters.gaps == 0
-        assert len(self.ledger.known.running) == len(self.under_way())
+        assert len(self.ledger.summary.running) == len(self.under_way())
         self.knows_what_the_newest_runs_say()
 
     def knows_what_the_newest_runs_say(self) -> None:
         """Of all the runs that were ever shown, in the order in which they finished."""
-        known = self.ledger.known
+        known = self.ledger.summary
         over = sorted(
             (run for run in self.runs if run.finish is not None and run.told),
             key=lambda run: run.finish or 0.0,

@@ -80,7 +80,7 @@ def reading(make: Callable[[int], Run], rows: int, *, connected: bool) -> int:
         for _ in range(3):
             page = HistoryPage((*map(make, range(rows)), *known), next_cursor=cursor)
             it.read_newest(page, NOW)
-            assert it.known.last is not None
+            assert it.summary.last is not None
         it.expire(NOW + 2 * ABANDONED_AFTER)
 
     return work(read)

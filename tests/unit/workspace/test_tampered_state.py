@@ -12,8 +12,8 @@ import structlog
 
 from cdi_exporter.errors import StartError
 from cdi_exporter.ledger import LedgerState
-from cdi_exporter.ledger.known import Older
-from cdi_exporter.ledger.state import ChainState
+from cdi_exporter.ledger.saved import ChainState
+from cdi_exporter.ledger.summary import Older
 from cdi_exporter.model import Counters, Integration, Run, Status
 from cdi_exporter.state import Row, StateError, Store, WorkspaceRow
 from cdi_exporter.workspace.integration import IntegrationState

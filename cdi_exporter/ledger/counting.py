@@ -28,18 +28,18 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
-from cdi_exporter.ledger.chain import Chain
-from cdi_exporter.ledger.known import NOTHING_OLDER, Known, tell
-from cdi_exporter.ledger.rows import (
+from cdi_exporter.ledger.catch_up import Chain
+from cdi_exporter.ledger.identity import (
     Finishes,
     Identity,
     as_known,
     by_identity,
     match,
-    newer_word,
-    place,
+    newer_version,
+    position,
 )
-from cdi_exporter.ledger.state import LedgerState
+from cdi_exporter.ledger.saved import LedgerState
+from cdi_exporter.ledger.summary import NOTHING_OLDER, HistorySummary, summarise
 from cdi_exporter.model import Counters, HistoryPage, Run
 
 KEPT_RUNS = 24
@@ -71,13 +71,13 @@ class IntegrationLedger:
 
     __slots__ = (
         "_first_seen",
-        "_known",
         "_now",
+        "_summary",
         "chain",
-        "chase",
         "counters",
         "floor",
         "history_start",
+        "lookback",
         "looked",
         "older",
         "runs",
@@ -97,13 +97,13 @@ class IntegrationLedger:
         self.older = NOTHING_OLDER
         self.chain: Chain | None = None
         """Collected, but not connected to what is known: to be continued."""
-        self.chase: Chain | None = None
+        self.lookback: Chain | None = None
         """Connected; continued only to find runs under way behind it."""
         self.undated: Run | None = None
         self.undated_running = 0
         self.looked = -math.inf
         """When runs behind younger ones were last looked for."""
-        self._known: Known | None = None
+        self._summary: HistorySummary | None = None
         self._now = -math.inf
         self._first_seen = math.inf
 
@@ -119,7 +119,7 @@ class IntegrationLedger:
             history_start=self.history_start,
             older=self.older,
             chain=self.chain.state() if self.chain else None,
-            chase=self.chase.state() if self.chase else None,
+            chase=self.lookback.state() if self.lookback else None,
             undated=self.undated,
             undated_running=self.undated_running,
         )
@@ -136,7 +136,7 @@ class IntegrationLedger:
         ledger.counters, ledger.history_start = state.counters, state.history_start
         ledger.older = state.older
         ledger.chain = Chain.restore(state.chain) if state.chain else None
-        ledger.chase = Chain.restore(state.chase) if state.chase else None
+        ledger.lookback = Chain.restore(state.chase) if state.chase else None
         ledger.undated, ledger.undated_running = state.undated, state.undated_running
         return ledger
 
@@ -144,7 +144,7 @@ class IntegrationLedger:
 
     def read_newest(self, page: HistoryPage, now: float) -> list[Run]:
         """Take the newest page of the history; return the runs counted by it."""
-        self._known = None
+        self._summary = None
         self._now = now
         self.undated, self.undated_running = page.undated, page.undated_running
         if self.floor is None:
@@ -163,25 +163,25 @@ class IntegrationLedger:
 
     def read_older(self, page: HistoryPage, now: float) -> list[Run]:
         """Take the page that `next_cursor` named; return the runs counted by it."""
-        self._known = None
+        self._summary = None
         self._now = now
         page = self._as_known(page)
         if self.chain is not None:
             self.chain.add(page, self._accounted)
             return self._advance(self.chain, page, now)
-        if self.chase is not None:
-            behind = self._behind(page, self.chase)
-            self.chase.add(page, self._accounted)
+        if self.lookback is not None:
+            behind = self._behind(page, self.lookback)
+            self.lookback.add(page, self._accounted)
             counted = self._settle(by_identity(behind))
-            if self.chase.first:
-                self._search(self.chase, page)
+            if self.lookback.first:
+                self._find_running_at_first_sight(self.lookback, page)
             else:
-                self._follow(self.chase, page)
+                self._find_missing_running(self.lookback, page)
             return counted
         return []
 
     def _as_known(self, page: HistoryPage) -> HistoryPage:
-        chains = [each for each in (self.chain, self.chase) if each is not None]
+        chains = [each for each in (self.chain, self.lookback) if each is not None]
         accounted = self._accounted
         identities = {run.identity for run in accounted}
 
@@ -191,7 +191,7 @@ class IntegrationLedger:
         finishes = [Finishes(accounted), *(each.finishes for each in chains)]
         return replace(page, runs=as_known(page.runs, is_known, finishes))
 
-    def _behind(self, page: HistoryPage, chase: Chain) -> list[Run]:
+    def _behind(self, page: HistoryPage, lookback: Chain) -> list[Run]:
         """The rows that a look behind may account for: known ones, and older than all known.
 
         Where many runs began meanwhile, the page holds some that no chain has reached yet:
@@ -203,18 +203,19 @@ class IntegrationLedger:
         return [
             run
             for run in page.runs
-            if run.identity in known or (place(run) <= floor and run.identity not in chase.rows)
+            if run.identity in known
+            or (position(run) <= floor and run.identity not in lookback.rows)
         ]
 
     @property
     def next_cursor(self) -> str | None:
         """Where reading must go on until known runs, or those under way, are met."""
-        chain = self.chain or self.chase
+        chain = self.chain or self.lookback
         return chain.cursor if chain else None
 
     def restart_chain(self) -> None:
         """Forget the cursor, which Braze no longer accepts; what was collected stays."""
-        self.chase = None
+        self.lookback = None
         if self.chain is not None:
             self.chain.cursor = None
 
@@ -225,10 +226,10 @@ class IntegrationLedger:
 
     def overlooked(self, now: float) -> bool:
         """Whether a run under way behind a younger one should have ended by now."""
-        reading_on = self.chain is not None or self.chase is not None
+        reading_on = self.chain is not None or self.lookback is not None
         if now < self.looked + OVERLOOKED_EVERY or not self.under_way or reading_on:
             return False
-        known = self.known
+        known = self.summary
         ended = now - (known.typical_duration or 0.0)
         return any(
             run.start is not None and run.start < min(ended, known.newest_start)
@@ -246,7 +247,7 @@ class IntegrationLedger:
         return run.order < self._now - ABANDONED_AFTER
 
     def _first_sight(self, page: HistoryPage) -> None:
-        self.floor = min((place(run) for run in page.runs), default=-math.inf)
+        self.floor = min((position(run) for run in page.runs), default=-math.inf)
         self._first_seen = self._now
         for run in page.runs:
             self._note_start(run)
@@ -256,14 +257,14 @@ class IntegrationLedger:
                 self.under_way.append(run)
         self._prune()
         chain = Chain(cursor=page.next_cursor, pages=1, first=True, floor=self.floor)
-        self._search(chain, page)
+        self._find_running_at_first_sight(chain, page)
 
-    def _search(self, chain: Chain, page: HistoryPage) -> None:
+    def _find_running_at_first_sight(self, chain: Chain, page: HistoryPage) -> None:
         """At the first sight read on while pages show runs that others have overtaken."""
         overtaken = any(not run.finished for run in page.runs[1 if chain.pages == 1 else 0 :])
         room = chain.pages < MOST_PAGES and len(self.under_way) < MOST_UNDER_WAY
         more = overtaken and chain.cursor is not None and room
-        self.chase = chain if more else None
+        self.lookback = chain if more else None
 
     def _advance(self, chain: Chain, page: HistoryPage, now: float) -> list[Run]:
         """Go on with a chain that `page` was just added to."""
@@ -279,7 +280,7 @@ class IntegrationLedger:
         if lost:
             self.counters = replace(self.counters, gaps=self.counters.gaps + 1)
         if not cut:
-            self._look_behind(chain, page, now)
+            self._start_lookback(chain, page, now)
         return counted
 
     def _connects(self, page: HistoryPage) -> bool:
@@ -289,7 +290,7 @@ class IntegrationLedger:
         floor = -math.inf if self.floor is None else self.floor
         known = {run.identity for run in self.runs}
         return any(run.identity in known for run in page.runs) or all(
-            place(run) <= floor for run in page.runs
+            position(run) <= floor for run in page.runs
         )
 
     def _is_whole(self, chain: Chain) -> bool:
@@ -304,7 +305,7 @@ class IntegrationLedger:
             return self.floor == -math.inf or self._first_seen == math.inf
         return any(run.identity in chain.rows for run in known)
 
-    def _look_behind(self, chain: Chain, page: HistoryPage, now: float) -> None:
+    def _start_lookback(self, chain: Chain, page: HistoryPage, now: float) -> None:
         """Once a chain is settled, see whether it left runs under way behind."""
         due = self.overlooked(now)
         chain.wanted = frozenset(
@@ -313,9 +314,9 @@ class IntegrationLedger:
         if due or not chain.wanted:
             self.looked = now
         if due or chain.cursor is None:
-            self._follow(chain, page)
+            self._find_missing_running(chain, page)
 
-    def _follow(self, chain: Chain, page: HistoryPage) -> None:
+    def _find_missing_running(self, chain: Chain, page: HistoryPage) -> None:
         """Keep the chain while runs under way may stand behind it; give up those that left.
 
         If rows could not be identified, a run that was not met may be among them.
@@ -325,12 +326,12 @@ class IntegrationLedger:
             for run in self.under_way
             if run.identity in chain.wanted and run.identity not in chain.rows
         ]
-        newest = max((place(run) for run in page.runs), default=-math.inf)
-        gone = [run for run in hidden if chain.cursor is None or newest < place(run)]
+        newest = max((position(run) for run in page.runs), default=-math.inf)
+        gone = [run for run in hidden if chain.cursor is None or newest < position(run)]
         if gone and not chain.blind:
             self._give_up(gone)
         more = len(hidden) > len(gone) and chain.pages < MOST_PAGES
-        self.chase = chain if more else None
+        self.lookback = chain if more else None
 
     # Counting
 
@@ -340,11 +341,11 @@ class IntegrationLedger:
         newer: dict[int, Run | None] = {}
         older: list[Run] = []
         counted: list[Run] = []
-        for identity, told in rows.items():
-            for old, new in match(accounted.get(identity, ()), told):
+        for identity, given in rows.items():
+            for old, new in match(accounted.get(identity, ()), given):
                 self._note_start(new)
                 if old is not None:
-                    newer[id(old)] = self._retold(old, new)
+                    newer[id(old)] = self._updated(old, new)
                     if old.finished or not new.finished:
                         continue
                 elif self._is_older(new):
@@ -364,19 +365,19 @@ class IntegrationLedger:
         return counted
 
     @staticmethod
-    def _retold(old: Run, new: Run) -> Run | None:
-        """What is kept in the place of a run that is told again; None if it is no longer there.
+    def _updated(old: Run, new: Run) -> Run | None:
+        """What replaces a known run after a newer row of it; None if it is removed.
 
         A run under way that has ended moves to the finished ones.
         """
-        return None if new.finished and not old.finished else newer_word(old, new)
+        return None if new.finished and not old.finished else newer_version(old, new)
 
     def _is_older(self, run: Run) -> bool:
         """Whether an unknown finished run belongs to what is accounted for long since."""
-        if not run.finished or self.floor is None or place(run) > self.floor:
+        if not run.finished or self.floor is None or position(run) > self.floor:
             return False
-        search = self.chase if self.chase is not None and self.chase.first else None
-        hidden = search is not None and place(run) <= search.floor
+        search = self.lookback if self.lookback is not None and self.lookback.first else None
+        hidden = search is not None and position(run) <= search.floor
         return not (hidden and run.order > self._first_seen)
 
     @property
@@ -387,12 +388,12 @@ class IntegrationLedger:
         given_up: dict[int, Run | None] = {id(run): None for run in runs}
         self.under_way = _replaced(self.under_way, given_up)
         self.counters = replace(self.counters, gaps=self.counters.gaps + len(runs))
-        self._known = None
+        self._summary = None
 
     def _prune(self) -> None:
         """Keep the newest runs, and those that one under way could be taken for."""
         if len(self.under_way) > MOST_UNDER_WAY:
-            self._give_up(sorted(self.under_way, key=place)[:-MOST_UNDER_WAY])
+            self._give_up(sorted(self.under_way, key=position)[:-MOST_UNDER_WAY])
         self.runs.sort(key=lambda run: run.order)
         under_way = {run.identity for run in self.under_way}
         dropped = self.runs[:-KEPT_RUNS]
@@ -400,7 +401,9 @@ class IntegrationLedger:
         folded = [run for run in dropped if run.identity not in under_way]
         if folded:
             self.older = self.older.fold(folded)
-            self.floor = max(-math.inf if self.floor is None else self.floor, *map(place, folded))
+            self.floor = max(
+                -math.inf if self.floor is None else self.floor, *map(position, folded)
+            )
 
     def _note_start(self, run: Run) -> None:
         if run.start is not None:
@@ -409,15 +412,15 @@ class IntegrationLedger:
     # Telling
 
     @property
-    def known(self) -> Known:
+    def summary(self) -> HistorySummary:
         """What the runs say; what a chain has collected moves it before it counts."""
-        if self._known is None:
-            self._known = self._tell()
-        return self._known
+        if self._summary is None:
+            self._summary = self._summarise()
+        return self._summary
 
-    def _tell(self) -> Known:
-        return tell(
-            self._told(),
+    def _summarise(self) -> HistorySummary:
+        return summarise(
+            self._effective_runs(),
             self.older,
             history_start=self.history_start,
             undated=self.undated,
@@ -425,24 +428,24 @@ class IntegrationLedger:
             keep=KEPT_RUNS,
         )
 
-    def _told(self) -> list[Run]:
+    def _effective_runs(self) -> list[Run]:
         """The runs known, with the newest word of a chain that is not settled yet."""
         accounted = self._accounted
         if self.chain is None:
             return accounted
         met = self.chain.rows
-        told = [run for run in accounted if run.identity not in met]
+        runs = [run for run in accounted if run.identity not in met]
         by_name = by_identity(run for run in accounted if run.identity in met)
         for identity, rows in met.items():
             known = by_name.get(identity)
             if known is None:
-                told += rows
+                runs += rows
                 continue
             pairs = match(known, rows)
-            retold = {id(old) for old, _ in pairs if old is not None}
-            told += [newer_word(old, new) for old, new in pairs]
-            told += [run for run in known if id(run) not in retold]
-        return told
+            updated = {id(old) for old, _ in pairs if old is not None}
+            runs += [newer_version(old, new) for old, new in pairs]
+            runs += [run for run in known if id(run) not in updated]
+        return runs
 
 
 def _replaced(runs: Sequence[Run], newer: dict[int, Run | None]) -> list[Run]:

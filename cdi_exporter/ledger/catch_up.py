@@ -1,12 +1,12 @@
-"""Pages of a history that were read one after the other, from the newest row on."""
+"""The pages of a history that a catch-up reads, from the newest row back to known runs."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cdi_exporter.ledger.rows import Finishes, Identity, by_identity, match, newer_word
-from cdi_exporter.ledger.state import ChainState
+from cdi_exporter.ledger.identity import Finishes, Identity, by_identity, match, newer_version
+from cdi_exporter.ledger.saved import ChainState
 from cdi_exporter.model import HistoryPage, Run
 
 
@@ -30,18 +30,18 @@ class Chain:
     """Of all the rows."""
 
     def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
-        """Collect a page; a run that was met before is told anew.
+        """Collect a page; a newer row of a run replaces the older one.
 
         Of an identity that several `known` runs share, a page may show one and the next
         page another.
         """
         shared = Counter(run.identity for run in known)
-        for identity, told in by_identity(page.runs).items():
+        for identity, given in by_identity(page.runs).items():
             met = self.rows.get(identity, [])
-            pairs = match(met, told, room=shared[identity])
-            retold = {id(old) for old, _ in pairs if old is not None}
-            rows = [newer_word(old, new) for old, new in pairs]
-            rows += [run for run in met if id(run) not in retold]
+            pairs = match(met, given, room=shared[identity])
+            updated = {id(old) for old, _ in pairs if old is not None}
+            rows = [newer_version(old, new) for old, new in pairs]
+            rows += [run for run in met if id(run) not in updated]
             self._replace(identity, rows)
         self.blind = self.blind or page.unidentified > 0
         self.cursor = page.next_cursor

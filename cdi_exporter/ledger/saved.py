@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from cdi_exporter.ledger.known import NOTHING_OLDER, Older
-from cdi_exporter.ledger.rows import Identity
+from cdi_exporter.ledger.identity import Identity
+from cdi_exporter.ledger.summary import NOTHING_OLDER, Older
 from cdi_exporter.model import Count, Counters, Run, Time
 
 
@@ -35,5 +35,6 @@ class LedgerState:
     older: Older = NOTHING_OLDER
     chain: ChainState | None = None
     chase: ChainState | None = None
+    """The lookback, by its name in the state file."""
     undated: Run | None = None
     undated_running: Count = 0

@@ -1,4 +1,4 @@
-"""Which run a row of the history tells of."""
+"""Which run a row of the history describes."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import replace
 from cdi_exporter.model import Run, Time
 
 Identity = tuple[str, Time]
-"""What tells a run from others; see `Run.identity`."""
+"""What distinguishes a run from others; see `Run.identity`."""
 
 
 def by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
@@ -48,14 +48,14 @@ class Finishes:
 
 
 def as_known(
-    told: Sequence[Run], is_known: Callable[[Identity], bool], finishes: Sequence[Finishes]
+    rows: Sequence[Run], is_known: Callable[[Identity], bool], finishes: Sequence[Finishes]
 ) -> tuple[Run, ...]:
     """The rows of a page, each under the identity by which its run is known.
 
     A start may come later than its finish, or go: what finishes when a known run does is that
     run, unless the page shows it beside another that does.
     """
-    on_page = Counter(run.finish for run in told)
+    on_page = Counter(run.finish for run in rows)
 
     def named(row: Run) -> Run:
         if row.finish is None or on_page[row.finish] > 1 or is_known(row.identity):
@@ -70,19 +70,19 @@ def as_known(
             return row
         return replace(row, start=starts.pop())
 
-    return tuple(named(row) for row in told)
+    return tuple(named(row) for row in rows)
 
 
-def match(known: Sequence[Run], told: Sequence[Run], room: int = 0) -> list[tuple[Run | None, Run]]:
-    """Pair rows of one identity with the known runs that they tell of; None: a new run.
+def match(known: Sequence[Run], rows: Sequence[Run], room: int = 0) -> list[tuple[Run | None, Run]]:
+    """Pair rows of one identity with the known runs that they describe; None: a new run.
 
     The likeliest pairs are made first: the same finish, both under way, one that ended;
     last any, since a row alone is no second run, unless there is `room` for so many.
     """
     if not known:
-        return [(None, row) for row in told]
+        return [(None, row) for row in rows]
     pairs: list[tuple[Run | None, Run]] = []
-    old, new = list(known), list(told)
+    old, new = list(known), list(rows)
     for old_key, new_key in _LIKELY:
         old, new = _pair(old, new, old_key, new_key, pairs)
     any_pair = min(len(old), max(0, len(known) + len(new) - room))
@@ -149,11 +149,11 @@ def _pair(
     return runs, rows
 
 
-def newer_word(old: Run | None, new: Run) -> Run:
-    """What holds of a run told twice; one that has finished does not run again."""
+def newer_version(old: Run | None, new: Run) -> Run:
+    """The version of a run to keep; one that has finished does not run again."""
     return old if old is not None and old.finished and not new.finished else new
 
 
-def place(run: Run) -> float:
-    """Where the run stands in the history, which is ordered by start."""
+def position(run: Run) -> float:
+    """The position of a run in the history, which is ordered by start."""
     return run.start if run.start is not None else run.order

@@ -14,7 +14,7 @@ FEWEST_TYPICAL_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class HistorySummary:
     """What the runs of an integration say, as of the newest page read."""
 
     last: Run | None = None
@@ -83,7 +83,7 @@ class Older:
 NOTHING_OLDER = Older()
 
 
-def tell(
+def summarise(
     runs: Sequence[Run],
     older: Older,
     *,
@@ -91,15 +91,15 @@ def tell(
     undated: Run | None,
     undated_running: int,
     keep: int,
-) -> Known:
+) -> HistorySummary:
     """What these runs say, with the `older` ones that are no longer kept."""
     finished = sorted((run for run in runs if run.finished), key=_order)
     recent = finished[-keep:]
     typical = recent[-TYPICAL_RUNS:]
-    told = [*finished, undated] if undated else finished
+    ended = [*finished, undated] if undated else finished
     starts = [run.start for run in runs if run.start is not None]
-    return Known(
-        last=told[-1] if told else None,
+    return HistorySummary(
+        last=ended[-1] if ended else None,
         last_success=_newest_finish(finished, {Status.SUCCESS}, older.success),
         last_delivery=_newest_finish(finished, DELIVERIES, older.delivery),
         history_start=min(
@@ -107,7 +107,7 @@ def tell(
             default=None,
         ),
         watermark=_watermark(finished, older),
-        consecutive_failures=_failures(told, older.failures),
+        consecutive_failures=_failures(ended, older.failures),
         running=tuple(sorted((run for run in runs if not run.finished), key=_order)),
         undated_running=undated_running,
         typical_interval=_typical_interval(typical),
@@ -139,10 +139,10 @@ def _watermark(finished: Sequence[Run], older: Older) -> float | None:
     return newest.watermark if order is None or order <= newest.order else older.watermark
 
 
-def _failures(told: Sequence[Run], older: int) -> int:
-    """Failed runs since the last delivery, `older` being those before all that is told."""
+def _failures(runs: Sequence[Run], older: int) -> int:
+    """Failed runs since the last delivery, `older` being those before all of these."""
     count = 0
-    for run in reversed(told):
+    for run in reversed(runs):
         if run.status in DELIVERIES:
             return count
         count += run.status in FAILURES
