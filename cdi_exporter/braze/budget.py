@@ -73,7 +73,7 @@ class RateLimitHeaders:
 
     @classmethod
     def read(cls, headers: Mapping[str, str], now: float) -> "RateLimitHeaders":
-        """Read them leniently: what is not a number is not said. `now` is the server's time.
+        """Read them leniently: what is not a number counts as absent. `now` is the server's time.
 
         An answer with an `Age` comes from a cache: its `Date` is not the time of now.
         """
@@ -141,8 +141,8 @@ class Slot:
 
 
 @dataclass(slots=True)
-class _Said:
-    """What an answer said of the rest of the limit."""
+class _Remainder:
+    """What an answer says is left of the limit."""
 
     came: int
     """Its place in the order of all starts and ends."""
@@ -154,20 +154,6 @@ class _Said:
 
 _order = count()
 """Of all starts and ends; times may be equal."""
-
-
-class _Waiter:
-    """Somebody in the line for a slot."""
-
-    def __init__(self) -> None:
-        self.woken = asyncio.Event()
-
-    async def wait(self, seconds: float) -> None:
-        """Wait so long at most, or until woken."""
-        self.woken.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self.woken.wait()
 
 
 class Budget:
@@ -194,12 +180,13 @@ class Budget:
         self._ended: deque[Slot] = deque()
         self._others: list[Slot] = []
         """Of another budget, which may have been spent for the same workspace."""
-        self._told = False
-        self._said: list[_Said] = []
+        self._answered = False
+        self._remainders: list[_Remainder] = []
         """Of the newest answer, and of those whose requests were under way together with its."""
         self._blocked_until = -math.inf
         self._refusals = 0
-        self._line: list[_Waiter] = []
+        self._waiters: list[asyncio.Event] = []
+        """One for each request that waits for a slot, in turn; set when things have changed."""
 
     @property
     def slots(self) -> int:
@@ -226,7 +213,7 @@ class Budget:
         self._others += [slot for slot in other.spent() if id(slot) not in known]
 
     async def acquire(self) -> Slot:
-        """Wait for a slot, in turn, and take it; `release` or `cancel` gives it back."""
+        """Wait in line for a slot, and take it; `release` or `cancel` gives it back."""
         slot = await self.acquire_while(lambda: True)
         assert slot is not None  # noqa: S101 -- it is always wanted
         return slot
@@ -234,24 +221,25 @@ class Budget:
     async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
         """The same; None if it is not `wanted` any more, which `wake` makes it look at."""
         began = self._monotonic()
-        waiter = _Waiter()
-        self._line.append(waiter)
+        woken = asyncio.Event()
+        self._waiters.append(woken)
         try:
             while wanted():
-                wait = self.delay() if self._line[0] is waiter else math.inf
+                wait = self.delay() if self._waiters[0] is woken else math.inf
                 if wait <= INSTANT:
                     return self._take(self._monotonic() - began)
-                await waiter.wait(wait)
+                woken.clear()
+                await _set_within(woken, wait)
             return None
         finally:
-            self._line.remove(waiter)
-            if self._line:
-                self._line[0].woken.set()
+            self._waiters.remove(woken)
+            if self._waiters:
+                self._waiters[0].set()
 
     def wake(self) -> None:
-        """Let all who wait look whether they still want to."""
-        for waiter in self._line:
-            waiter.woken.set()
+        """Wake all waiters, so that each checks whether it still wants a slot."""
+        for woken in self._waiters:
+            woken.set()
 
     def _take(self, waited: float) -> Slot:
         slot = Slot(next(_order), waited)
@@ -266,7 +254,7 @@ class Budget:
         refused: bool = False,
         foreign: bool = False,
     ) -> None:
-        """Give the slot back, with what the answer said; without one it stays unknown.
+        """Give the slot back, with the headers of the answer if there was one.
 
         Of an answer that is `foreign`, not Braze's, only a refusal counts.
         """
@@ -275,24 +263,24 @@ class Budget:
         self._running.discard(slot)
         self._ended.append(slot)
         if headers is not None and not foreign:
-            self._told = True
-            self._listen(slot, headers, now)
+            self._answered = True
+            self._note_limit(slot, headers, now)
         else:
-            for said in self._said:
-                said.remaining -= 1
+            for each in self._remainders:
+                each.remaining -= 1
         if refused:
             self._refuse(headers or RateLimitHeaders(), now)
         elif headers is not None and not foreign:
             self._refusals = 0
-        if self._line:
-            self._line[0].woken.set()
+        if self._waiters:
+            self._waiters[0].set()
 
     def cancel(self, slot: Slot) -> None:
         """Give a slot back that no request was made with."""
         slot.ended = -math.inf
         self._running.discard(slot)
-        if self._line:
-            self._line[0].woken.set()
+        if self._waiters:
+            self._waiters[0].set()
 
     def delay(self) -> float:
         """Seconds until a request may start as things stand; infinite: until another ends."""
@@ -300,10 +288,10 @@ class Budget:
         self._expire(now)
         wait = max(0.0, self._blocked_until - now, self._free_in(now))
         taken = len(self._running) + sum(1 for slot in self._others if slot.ended is None)
-        for said in self._said:
-            if said.remaining - taken <= self._kept():
-                wait = max(wait, said.reset - now)
-        if not self._told and self._running:
+        for each in self._remainders:
+            if each.remaining - taken <= self._kept():
+                wait = max(wait, each.reset - now)
+        if not self._answered and self._running:
             wait = math.inf
         return wait
 
@@ -313,14 +301,14 @@ class Budget:
         return [*self._running, *self._ended, *self._others]
 
     def _expire(self, now: float) -> None:
-        """Forget what is over: slots after their minute, what was said after its reset."""
+        """Forget what is over: slots after their minute, remainders after their reset."""
         over = now - SPENT_FOR
         while self._ended and (self._ended[0].ended or 0.0) <= over:
             self._ended.popleft()
         if self._others:
             self._others = [slot for slot in self._others if _end(slot) > over]
-        if self._said:
-            self._said = [said for said in self._said if now < said.reset]
+        if self._remainders:
+            self._remainders = [each for each in self._remainders if now < each.reset]
 
     def _free_in(self, now: float) -> float:
         """Seconds until a slot is free."""
@@ -336,7 +324,7 @@ class Budget:
         # The end of a request of another budget wakes nobody here.
         return LOOKS_EVERY if any(each.ended is None for each in self._others) else math.inf
 
-    def _listen(self, slot: Slot, headers: RateLimitHeaders, now: float) -> None:
+    def _note_limit(self, slot: Slot, headers: RateLimitHeaders, now: float) -> None:
         if headers.limit is not None or headers.remaining is not None:
             self.last = headers
         if headers.remaining is None:
@@ -344,9 +332,9 @@ class Budget:
         wait = headers.wait(self._server())
         reset = now + (WINDOW if wait is None else wait)
         # What came before this request started is older. What came while it was under way may
-        # have been said before or after this: requests overtake each other.
-        self._said = [said for said in self._said if said.came > slot.started]
-        self._said.append(_Said(next(_order), headers.remaining, reset))
+        # have been sent before or after this: requests overtake each other.
+        self._remainders = [each for each in self._remainders if each.came > slot.started]
+        self._remainders.append(_Remainder(next(_order), headers.remaining, reset))
 
     def _kept(self) -> int:
         """What is left to other tools with the same workspace."""
@@ -364,6 +352,13 @@ class Budget:
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._refusals - 1, 16))
             wait = backoff * self._rng.uniform(0.5, 1.0)
         self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait or 0.0))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+            await event.wait()
 
 
 def allowed(limit: int, share: float) -> int:

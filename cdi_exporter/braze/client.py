@@ -500,11 +500,11 @@ async def _error_body(response: httpx.Response) -> bytes:
 
 def _cause(error: BaseException) -> str:
     """Why a connection failed, as the system or the proxy says it; never what was to be sent."""
-    said = str(error) if isinstance(error, httpx.ProxyError) else ""
+    reason = str(error) if isinstance(error, httpx.ProxyError) else ""
     for link in causes(error):
         if isinstance(link, OSError):
-            said = _system(link) or said
-    return said[:200] or type(error).__name__
+            reason = _system(link) or reason
+    return reason[:200] or type(error).__name__
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

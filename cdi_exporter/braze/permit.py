@@ -30,7 +30,7 @@ class RequestPermit:
     def release(
         self, headers: RateLimitHeaders | None, *, refused: bool = False, foreign: bool = False
     ) -> None:
-        """The request is over; the budget hears what the answer said."""
+        """The request is over; the budget takes note of the answer's headers."""
         shared, slot = self._shared, self._slot
         if shared is not None and slot is not None:
             self._shared = self._slot = None

@@ -67,7 +67,7 @@ class Shared:
             budget.remember(other.budgets[endpoint])
 
     def wake(self) -> None:
-        """Let all who wait look whether they still want to."""
+        """Wake all waiters, so that each checks whether it still wants a slot."""
         for budget in self.budgets.values():
             budget.wake()
 

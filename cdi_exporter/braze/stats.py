@@ -1,4 +1,4 @@
-"""What one workspace's requests came to: counted for the metrics, remembered for the page."""
+"""The requests of one workspace: counted for the metrics, remembered for the status page."""
 
 from bisect import bisect_left
 from collections import Counter, deque
@@ -31,16 +31,16 @@ class EndpointStats:
         self._buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self._seconds += seconds
 
-    def snapshot(self, said: RateLimitHeaders) -> EndpointSnapshot:
-        """The figures so far, beside what the API last said of its limit."""
+    def snapshot(self, limits: RateLimitHeaders) -> EndpointSnapshot:
+        """The figures so far, with the last rate limit headers."""
         return EndpointSnapshot(
             endpoint=self.endpoint,
             requests=dict(self.requests),
             duration_buckets=tuple(zip(DURATION_BUCKETS, accumulate(self._buckets), strict=True)),
             duration_sum=self._seconds,
-            limit=said.limit,
-            remaining=said.remaining,
-            reset=said.reset,
+            limit=limits.limit,
+            remaining=limits.remaining,
+            reset=limits.reset,
             budget_wait=self.budget_wait,
             invalid_items=self.invalid_items,
         )
