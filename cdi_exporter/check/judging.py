@@ -10,8 +10,6 @@ from cdi_exporter.check.asking import Answers, Asked, named
 from cdi_exporter.check.clusters import cluster_of
 from cdi_exporter.check.cost import Pace, cost
 from cdi_exporter.check.report import (
-    HISTORY_PERMISSION,
-    LIST_PERMISSION,
     CheckedIntegration,
     CheckedWorkspace,
     Cost,
@@ -24,6 +22,7 @@ from cdi_exporter.check.trouble import forbidden
 from cdi_exporter.errors import ApiError, BadRequest, NotFound, Unauthorized
 from cdi_exporter.ledger import Known
 from cdi_exporter.model import FAILURES, Integration, Run, Status
+from cdi_exporter.problems import HISTORY_PERMISSION, LIST_PERMISSION
 
 LEAST_INTERVAL = 300.0
 """Seconds between the runs of the most frequent schedule."""

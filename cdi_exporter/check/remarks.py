@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from cdi_exporter.check import trouble
+from cdi_exporter import problems as problem
 from cdi_exporter.check.asking import Answers, Asked
 from cdi_exporter.check.clusters import meant
-from cdi_exporter.check.report import LIST_PERMISSION, Cost, Finding, Level
-from cdi_exporter.check.trouble import failed, forbidden
+from cdi_exporter.check.report import Cost, Finding, Level
+from cdi_exporter.check.trouble import failed, forbidden, refused
 from cdi_exporter.errors import BadRequest, NotFound
 from cdi_exporter.model import in_future
 from cdi_exporter.web.wording import duration, things
@@ -24,21 +24,16 @@ def of_requests(asked: Asked, answers: Answers) -> Iterator[Finding]:
     no_list, no_history = map(forbidden, (answers.list_error, answers.history_error))
     configured = asked.config.integrations is not None
     if no_list and no_history and not configured:
-        yield trouble.both_forbidden()
+        yield refused(problem.FORBIDDEN)
         return
     if no_list and configured:
-        yield Finding(
-            Level.NOTE,
-            "list_forbidden",
-            f"the key lacks {LIST_PERMISSION}, which a configuration with IDs does not need",
-            "With it a refresh costs one request for ten integrations, instead of one for each.",
-        )
+        yield refused(problem.LIST_NOT_NEEDED, Level.NOTE)
     elif no_list:
-        yield trouble.list_forbidden()
+        yield refused(problem.LIST_FORBIDDEN)
     elif answers.list_error:
         yield failed(answers.list_error, asked.place)
     if no_history:
-        yield trouble.history_forbidden()
+        yield refused(problem.HISTORY_FORBIDDEN)
     elif answers.history_error:
         yield failed(answers.history_error, asked.place)
 

@@ -10,9 +10,6 @@ from pydantic import ConfigDict, TypeAdapter
 
 from cdi_exporter.model import Status
 
-LIST_PERMISSION = "cdi.integration_list"
-HISTORY_PERMISSION = "cdi.integration_job_status"
-
 _DESCRIBED = ConfigDict(
     use_attribute_docstrings=True,
     extra="forbid",

@@ -16,6 +16,7 @@ LEVELS = {
     "errors": 0,
     "clock": 0,
     "pulse": 0,
+    "problems": 0,
     "threads": 0,
     "signals": 0,
     "files": 1,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from cdi_exporter.check.report import HISTORY_PERMISSION, Granted
+from cdi_exporter.check.report import Granted
 from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.problems import HISTORY_PERMISSION
 from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.harness import scripted
 from tests.unit.check.checking import codes, finding, one, simulated
