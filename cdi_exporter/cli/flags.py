@@ -10,7 +10,7 @@ import click
 
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
-from cdi_exporter.config.mistakes import show_value, stood
+from cdi_exporter.config.mistakes import phrase, show_value
 from cdi_exporter.web.app import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
@@ -101,7 +101,7 @@ class Written(click.ParamType[Value]):
         except ValueError as error:
             shown = show_value(value)
             shown = f"'{shown[1:-1]}'" if shown else ""  # in quotes as click has them
-            self.fail(stood(shown, str(error)), param, ctx)
+            self.fail(phrase(shown, str(error)), param, ctx)
 
 
 def _switch(word: str) -> bool:

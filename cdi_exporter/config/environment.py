@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cdi_exporter.config import values
 from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
-from cdi_exporter.config.mistakes import Unshown, raise_mistakes, show_value, stood
+from cdi_exporter.config.mistakes import RedactedError, phrase, raise_mistakes, show_value
 from cdi_exporter.config.settings import (
     MOST_INTEGRATIONS,
     ConfiguredIntegration,
@@ -97,11 +97,11 @@ class _QuickStart:
     def attempt(self, variable: str, read: Callable[[], Value]) -> Value | None:
         try:
             return read()
-        except Unshown as error:
+        except RedactedError as error:
             self.mistakes.append(f"{variable}: {error}")
         except ValueError as error:
             shown = show_value(self.text(variable) or None)
-            self.mistakes.append(f"{variable}: {stood(shown, str(error))}")
+            self.mistakes.append(f"{variable}: {phrase(shown, str(error))}")
         return None
 
     def endpoint(self) -> str:
@@ -109,7 +109,7 @@ class _QuickStart:
         if not written:
             expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
             msg = f"not set; {expected}"
-            raise Unshown(msg)
+            raise RedactedError(msg)
         return values.endpoint(written)
 
     def key_variable(self) -> str:

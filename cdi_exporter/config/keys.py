@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
-from cdi_exporter.config.mistakes import Unshown, holds_api_key, show_value
+from cdi_exporter.config.mistakes import RedactedError, holds_api_key, show_value
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.pem import without_mark
@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOME_KEY = "expected a REST API key of Braze"
 
 
-class KeyMistake(Unshown):
+class KeyMistake(RedactedError):
     """A key cannot be had or cannot be sent; says why without showing anything of it."""
 
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.config import from_environment, load_file
-from cdi_exporter.config.document import MOST_BYTES, MOST_NODES
 from cdi_exporter.config.mistakes import MOST_SHOWN
 from cdi_exporter.config.settings import MOST_INTEGRATIONS, MOST_PATTERNS, MOST_WORKSPACES
 from cdi_exporter.config.values import LONGEST_NAME
+from cdi_exporter.config.yaml_lines import MOST_BYTES, MOST_NODES
 from cdi_exporter.errors import ConfigError
 from tests.harness import workspace
 

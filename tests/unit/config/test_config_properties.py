@@ -18,13 +18,14 @@ from cdi_exporter.config import (
     load_file,
     parse_duration,
 )
-from cdi_exporter.config.document import parse_document
 from cdi_exporter.config.environment import VARIABLES
+from cdi_exporter.config.forms import keys_of
 from cdi_exporter.config.load import settings_of
-from cdi_exporter.config.schema import SECTIONS
+from cdi_exporter.config.settings import SECTIONS
+from cdi_exporter.config.yaml_lines import parse_yaml
 from cdi_exporter.errors import ConfigError
 
-KEYS = sorted({key for _, section in SECTIONS for key in section.model_fields})
+KEYS = sorted({key for _, section in SECTIONS for key in keys_of(section)})
 CANARY = "ca9a81e5-5f0c-4d7e-8a10-5f0c9d7e1a10"
 """In the form of a key: paths and names of variables that are none are shown."""
 
@@ -73,7 +74,7 @@ def are_clear(lines: tuple[str, ...], file: str = "config.yml") -> bool:
 
 def load(text: str) -> tuple[str, ...]:
     """The mistakes of a text, each of them one clear line."""
-    found = mistakes(lambda: settings_of(parse_document(text), "config.yml", {}))
+    found = mistakes(lambda: settings_of(parse_yaml(text), "config.yml", {}))
     assert are_clear(found)
     return found
 

@@ -10,7 +10,8 @@ import yaml
 
 from cdi_exporter.config import load_file
 from cdi_exporter.config.environment import VARIABLES
-from cdi_exporter.config.schema import SECTIONS
+from cdi_exporter.config.forms import keys_of
+from cdi_exporter.config.settings import SECTIONS
 from tools.configuration_reference import EXAMPLE, PAGE, SCHEMA, json_schema, reference, schema
 
 DATA = Path(__file__).parent / "testdata"
@@ -58,9 +59,9 @@ def test_the_page_names_everything() -> None:
     """Each key stands on the page with a description, and each environment variable."""
     page = PAGE.read_text("utf-8")
     for _, section in SECTIONS:
-        for key, field in section.model_fields.items():
-            assert field.description
-            assert f"| `{key}` | " in page
+        for name, key in keys_of(section).items():
+            assert key.description
+            assert f"| `{name}` | " in page
     assert all(f"| `{name}` |" in page for name in VARIABLES)
 
 
