@@ -19,7 +19,7 @@ from cdi_exporter.check.report import (
 )
 from cdi_exporter.config.mistakes import one_line
 from cdi_exporter.model import FAILURES, Status
-from cdi_exporter.web.wording import GLYPHS, count, duration, things
+from cdi_exporter.wording import GLYPHS, count, duration, things
 
 LONGEST = 100
 """Characters of a name from the API that are shown."""

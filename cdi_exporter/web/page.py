@@ -8,10 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cdi_exporter import __version__
+from cdi_exporter import __version__, wording
 from cdi_exporter.model import Run, Status
 from cdi_exporter.problems import problem_of
-from cdi_exporter.web import wording
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
 from cdi_exporter.web.status import FILTERS, State, WorkspaceStatus

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from cdi_exporter import wording
 from cdi_exporter.braze.traffic import Exchange
 from cdi_exporter.model import FINISHED_STATUSES, Run, Status, in_future
 from cdi_exporter.problems import BY_REASON, OTHER
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
-from cdi_exporter.web import wording
 
 SILENT_AFTER = 600.0
 """Seconds without a refresh or a request after which nobody seems to scrape."""

@@ -22,6 +22,7 @@ LEVELS = {
     "files": 1,
     "pem": 1,
     "snapshot": 1,
+    "wording": 1,
     "typed_json": 1,
     "ledger": 2,
     "braze": 1,
