@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from cdi_exporter import signals
 
@@ -12,10 +13,27 @@ OTHER_COMMANDS = frozenset({"check", "backfill", "metrics", "healthcheck"})
 def main() -> None:
     """Take over the signals, then run the command line, whose modules take a while to import."""
     _open_standard_streams()
-    signals.install(serves=not OTHER_COMMANDS.intersection(sys.argv[1:2]))
+    serves = not OTHER_COMMANDS.intersection(sys.argv[1:2])
+    signals.install(serves=serves)
+    if serves:
+        _import_without_rich()
     from cdi_exporter.cli import main as run  # noqa: PLC0415 -- see above
 
     run()
+
+
+def _import_without_rich() -> None:
+    """Import the libraries that would load rich and pygments, if they are installed, for nothing.
+
+    structlog wants them for a console and httpx for its command line; both do without. A process
+    that serves has neither, and keeps 4.5 MB and a third of a second this way.
+    """
+    hidden = ("rich", "pygments")
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
+    for library in ("structlog", "httpx"):
+        import_module(library)
+    for name in hidden:
+        del sys.modules[name]
 
 
 def _open_standard_streams() -> None:

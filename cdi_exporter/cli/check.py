@@ -23,19 +23,19 @@ SOMETHING_FAILS = 1
     command="check",
     type=POSITIVE_DURATION,
     default="1m",
-    help="Tell what watching takes when Prometheus scrapes this often.",
+    help="Scrape interval for which to estimate the requests.",
 )
-@switch("offline", "Check the configuration alone; ask nothing of Braze.", command="check")
+@switch("offline", "Check only the configuration; send no request to Braze.", command="check")
 @flag(
     "output",
     command="check",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="For people, or for programs.",
+    help="Output format.",
 )
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
-    """Tell whether each workspace's key works, what it may read, and what watching takes.
+    """Check each workspace's key and permissions, and estimate the requests that watching takes.
 
     Exit status: 0 all well, 1 something does not work, 2 the configuration is wrong.
     """

@@ -28,35 +28,35 @@ MOST_REPEATS = 100
 
 
 class Flag(click.Option):
-    """A flag whose wrong value is noted, so that the others are looked at too."""
+    """A flag whose wrong value is collected, so that the others are checked as well."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """The value, or each of several, as the type has it."""
+        """The converted value, or each of several."""
         given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
         found: list[Any] = []
         if len(given) > MOST_REPEATS:
             problem = f"given {len(given):,} times; expected at most {MOST_REPEATS}"
-            _noted(ctx).append(click.BadParameter(problem, ctx, self).format_message())
+            _mistakes(ctx).append(click.BadParameter(problem, ctx, self).format_message())
             return ()
         for one in given:
             try:
                 found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))
             except click.BadParameter as error:
-                _noted(ctx).append(error.format_message())
+                _mistakes(ctx).append(error.format_message())
         if self.multiple:
             return tuple(each for several in found for each in several)
         return found[0] if found else None
 
 
 class Flags(click.Command):
-    """A command that tells all mistakes in its flags at once."""
+    """A command that reports all mistakes in its flags at once."""
 
     ignore_unknown_options = True
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises UsageError, with a line for each mistake."""
-        mistakes = _noted(ctx)
+        mistakes = _mistakes(ctx)
         try:
             extra = super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -68,7 +68,7 @@ class Flags(click.Command):
         return []
 
     def _unknown(self, extra: list[str]) -> list[str]:
-        """A line for each flag that there is not, else one for what is no flag."""
+        """A line for each unknown flag, else one for each argument that is not a flag."""
         known = [name for param in self.params for name in param.opts]
         unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
         lines = []
@@ -78,26 +78,26 @@ class Flags(click.Command):
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 
 
-def _noted(ctx: click.Context) -> list[str]:
-    """The mistakes so far."""
+def _mistakes(ctx: click.Context) -> list[str]:
+    """The mistakes collected so far."""
     lines: list[str] = ctx.meta.setdefault(__name__, [])
     return lines
 
 
-class Written(click.ParamType[Value]):
-    """A value as `read` has it, whose ValueError is the mistake."""
+class ParsedType(click.ParamType[Value]):
+    """A type of flag whose values `parse` converts; its ValueError says what is wrong."""
 
-    def __init__(self, name: str, read: Callable[[str], Value]) -> None:
-        self.name, self._read = name, read
+    def __init__(self, name: str, parse: Callable[[str], Value]) -> None:
+        self.name, self._parse = name, parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Value:
-        """Raises what click shows as a usage error."""
+        """The value; raises a usage error."""
         if not isinstance(value, str):
-            return cast(Value, value)  # a default, or read before
+            return cast(Value, value)  # a default, or parsed before
         try:
-            return self._read(value)
+            return self._parse(value)
         except ValueError as error:
             shown = show_value(value)
             shown = f"'{shown[1:-1]}'" if shown else ""  # in quotes as click has them
@@ -142,12 +142,12 @@ def _path(text: str) -> str:
     return text
 
 
-ADDRESS = Written("address", Address.parse)
-DURATION = Written("duration", parse_duration)
-POSITIVE_DURATION = Written("duration", _positive)
-SPEED = Written("speed", _speed)
-SWITCH = Written("boolean", _switch)
-PATH = Written("path", _path)
+ADDRESS = ParsedType("address", Address.parse)
+DURATION = ParsedType("duration", parse_duration)
+POSITIVE_DURATION = ParsedType("duration", _positive)
+SPEED = ParsedType("speed", _speed)
+SWITCH = ParsedType("boolean", _switch)
+PATH = ParsedType("path", _path)
 
 
 def flag(
@@ -199,13 +199,13 @@ def log_flags(command: Command) -> Command:
         "log.format",
         type=click.Choice(["logfmt", "json"]),
         default="logfmt",
-        help="Format of the log.",
+        help="Log format.",
     )(command)
     return flag(
         "log.level",
         type=click.Choice(["debug", "info", "warn", "error"]),
         default="info",
-        help="Log this and what is graver.",
+        help="Minimum log level.",
     )(command)
 
 

@@ -40,19 +40,19 @@ FIRST_PROCESS = Path("/proc/1/cmdline")
     default=[":10234"],
     envvar="CDI_EXPORTER_WEB_LISTEN_ADDRESS",
     show_default=True,
-    help="Where to listen: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
+    help="Address of the exporter to query: :PORT, HOST:PORT or [::1]:PORT.",
 )
 @click.option(
     "--web.health-address",
     "health",
     envvar="CDI_EXPORTER_WEB_HEALTH_ADDRESS",
-    help="A second, plain listener for /-/healthy and /-/ready alone.",
+    help="Address of its plain listener, which is queried instead.",
 )
 @click.option(
     "--web.config.file",
     "web_config",
     envvar="CDI_EXPORTER_WEB_CONFIG_FILE",
-    help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+    help="The exporter may have TLS, passwords or a rate limit.",
 )
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[FLAGS OF SERVE]")
 @click.pass_context
