@@ -1,8 +1,7 @@
 """How many requests watching takes in a minute, and how soon it shows a change. Pure.
 
-The list is read at each refresh. A history is read when a run has finished, and for safety's
-sake where none has for a while. Left out: older pages after an outage, reads that come a
-little too early, retries.
+The list is read at each refresh. A history is read when a run has finished, and re-checked if
+none has for a while. Not included: older pages after an outage, and retries.
 """
 
 import math
@@ -15,7 +14,7 @@ from cdi_exporter.workspace.histories import AUDIT_EVERY, AUDIT_SHARE
 from cdi_exporter.workspace.passes import FORBIDDEN_FOR
 
 ASSUMED_INTERVAL = 3_600.0
-"""Seconds between runs where nothing is known of an integration's."""
+"""Seconds between the runs of an integration if nothing is known of any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The quick start: one workspace out of environment variables."""
+"""The quick start: one workspace, configured by environment variables."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -32,13 +32,13 @@ VARIABLES = {
     INTEGRATION_IDS: "The integrations' IDs, with commas between them; where it is not set they "
     "are discovered.",
 }
-"""What is read, in the words of the reference page. An empty variable counts as not set."""
+"""The variables with their descriptions for the reference page. An empty one counts as unset."""
 
 PREFIXES = ("CDI_EXPORTER_", "BRAZE_")
-"""What the names of our variables begin with."""
+"""The prefixes of our variables."""
 
 RESEMBLES = 0.75
-"""How alike two names are that one is taken for the other: ENDPOINT and REST_ENDPOINT just are."""
+"""The least similarity of two names for a suggestion: that of ENDPOINT and REST_ENDPOINT."""
 
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
@@ -67,10 +67,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
-    """Variables that nothing reads, each with the known one that it resembles.
+    """Unknown variables that resemble a known one, each with that one.
 
-    Only those that begin like a known one, and none that Kubernetes sets for a Service named
-    cdi-exporter.
+    Only those with a known prefix, and none that Kubernetes sets for a Service named cdi-exporter.
     """
     found = {}
     for name in environ.keys() - set(known):
@@ -134,7 +133,7 @@ class _QuickStart:
         return values.name(self.text(WORKSPACE) or DEFAULT_WORKSPACE)
 
     def integrations(self) -> tuple[ConfiguredIntegration, ...]:
-        """The IDs, none where they are to be discovered; a comma at the end does no harm."""
+        """The IDs, none if they are to be discovered; a comma at the end is allowed."""
         written = self.text(INTEGRATION_IDS)
         if written in ("", "auto"):
             return ()

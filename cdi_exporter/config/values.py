@@ -40,7 +40,7 @@ _SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
 
 
 def text(value: object, most: int = LONGEST_TEXT) -> str:
-    """Text that says something and stays on its line, of so many characters at most."""
+    """Text that is not blank, has no control characters and is not too long."""
     if not isinstance(value, str):
         quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
         raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- a check raises ValueError
@@ -62,7 +62,7 @@ def pattern(value: object) -> str:
 
 
 def name(value: object) -> str:
-    """Text for a label: spaces around it would not be seen."""
+    """Text for a label, without invisible spaces around it."""
     found = text(value, LONGEST_NAME)
     if found != found.strip():
         msg = f"has spaces around it; {EXPECTED_TEXT} without"

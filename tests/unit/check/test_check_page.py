@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "check.md"
 CODE = re.compile(r'Level\.[A-Z]+,\s*"([a-z_]+)"')
 
 
-def test_the_page_names_each_code() -> None:
+def test_the_guide_lists_each_code_of_a_finding() -> None:
     """Each code of a finding is on the page, also those of the table of problems."""
     found = {code for path in ROOM.glob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
     assert len(found) > 8

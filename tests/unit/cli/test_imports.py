@@ -49,7 +49,7 @@ def test_a_health_check_imports_no_library_but_click() -> None:
     """It runs every few seconds."""
     program = """
 import sys
-from cdi_exporter.cli import healthcheck
+from cdi_exporter.cli import healthcheck_command
 print(*{name.partition(".")[0] for name in sys.modules})
 """
     found = subprocess.run(

@@ -12,7 +12,7 @@ import click
 
 from cdi_exporter import logs
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
-from cdi_exporter.cli.serve import load_settings, warn_of_variables
+from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
 
 if TYPE_CHECKING:
