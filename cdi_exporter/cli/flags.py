@@ -172,7 +172,7 @@ def flag(
 
 
 def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Command], Command]:
-    """A flag that is on if it is given without a value, or with one that means true."""
+    """A flag that is on if it has no value, or one that means true."""
     return flag(
         name,
         command=command,
@@ -193,64 +193,70 @@ CONFIG_FILE = flag(
 )
 
 
-def log_flags(command: Command) -> Command:
-    """The flags of every command that logs."""
-    command = flag(
-        "log.format",
-        type=click.Choice(["logfmt", "json"]),
-        default="logfmt",
-        help="Log format.",
-    )(command)
-    return flag(
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several flags as one decorator, in the order of the help."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(decorators):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+log_flags = together(
+    flag(
         "log.level",
         type=click.Choice(["debug", "info", "warn", "error"]),
         default="info",
         help="Minimum log level.",
-    )(command)
+    ),
+    flag(
+        "log.format",
+        type=click.Choice(["logfmt", "json"]),
+        default="logfmt",
+        help="Log format.",
+    ),
+)
+"""The flags of every command that logs."""
 
-
-def web_flags(command: Command) -> Command:
-    """The flags of every command that serves."""
-    for decorate in reversed(
-        [
-            flag(
-                "web.listen-address",
-                type=ADDRESS,
-                multiple=True,
-                default=[":10234"],
-                help="Where to listen: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
-            ),
-            flag(
-                "web.telemetry-path",
-                type=PATH,
-                default="/metrics",
-                help="Path of the metrics.",
-            ),
-            flag(
-                "web.health-address",
-                type=ADDRESS,
-                help="A second, plain listener for /-/healthy and /-/ready alone.",
-            ),
-            flag(
-                "web.config.file",
-                type=click.Path(),
-                help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
-            ),
-            switch("web.enable-lifecycle", "Allow POST /-/reload."),
-            flag(
-                "scrape.timeout-offset",
-                type=DURATION,
-                default="0.5s",
-                help="Subtracted from the time that Prometheus waits for an answer.",
-            ),
-        ]
-    ):
-        command = decorate(command)
-    return command
+web_flags = together(
+    flag(
+        "web.listen-address",
+        type=ADDRESS,
+        multiple=True,
+        default=[":10234"],
+        help="Address to listen on: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
+    ),
+    flag(
+        "web.telemetry-path",
+        type=PATH,
+        default="/metrics",
+        help="Path of the metrics.",
+    ),
+    flag(
+        "web.health-address",
+        type=ADDRESS,
+        help="Address of a second, plain listener that serves only /-/healthy and /-/ready.",
+    ),
+    flag(
+        "web.config.file",
+        type=click.Path(),
+        help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+    ),
+    switch("web.enable-lifecycle", "Allow POST /-/reload."),
+    flag(
+        "scrape.timeout-offset",
+        type=DURATION,
+        default="0.5s",
+        help="Subtracted from the time that Prometheus waits for an answer.",
+    ),
+)
+"""The flags of every command that serves."""
 
 
 def options(flags: dict[str, Any]) -> ServeOptions:
-    """The options of `serve` out of click's values."""
+    """The options of `serve` from the values of its flags."""
     return ServeOptions(
         listen=flags["web_listen_address"],
         health=flags["web_health_address"],

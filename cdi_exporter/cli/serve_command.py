@@ -27,7 +27,7 @@ log = structlog.get_logger()
 @flag(
     "state.file",
     type=click.Path(),
-    help="SQLite file in which counters survive restarts; else they are kept in memory alone.",
+    help="SQLite file in which counters survive restarts; by default they are kept in memory.",
 )
 @web_flags
 @log_flags
