@@ -10,15 +10,22 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
-
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 """The last second of the calendar: a later time cannot be written as a date."""
 
-Time = Annotated[float, Field(ge=0, le=LATEST)]
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The bounds of a number that is read back from the state file."""
+
+    least: float
+    most: float
+
+
+Time = Annotated[float, Within(0, LATEST)]
 """Unix seconds; the bounds hold for what is read back from the state file."""
 
-Count = Annotated[int, Field(ge=0, le=2**100)]
+Count = Annotated[int, Within(0, 2**100)]
 """A number of things. Rows of many runs may exceed 2**53, up to which a double counts exactly; no
 sum of rows comes near 2**100, which a double can still hold."""
 
@@ -143,7 +150,7 @@ class Counters:
     unknown: Count = 0
     rows_synced: Count = 0
     rows_failed: Count = 0
-    duration_sum: Annotated[float, Field(ge=0, le=2**100)] = 0.0
+    duration_sum: Annotated[float, Within(0, 2**100)] = 0.0
     duration_count: Count = 0
     gaps: Count = 0
 

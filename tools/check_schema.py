@@ -6,16 +6,36 @@ To be run as `python -m tools.check_schema`.
 import json
 from pathlib import Path
 
-from cdi_exporter.check.report import REPORT
+from pydantic import ConfigDict, TypeAdapter
+
+from cdi_exporter.check import report
 
 SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "check.schema.json"
 
 
+PARTS = (
+    report.Finding,
+    report.LastRun,
+    report.CheckedIntegration,
+    report.Load,
+    report.Cost,
+    report.CheckedWorkspace,
+    report.Report,
+)
+DESCRIBED = ConfigDict(
+    use_attribute_docstrings=True,
+    extra="forbid",
+    json_schema_serialization_defaults_required=True,
+)
+
+
 def schema() -> str:
     """The schema as it is written to its file."""
+    for part in PARTS:
+        part.__pydantic_config__ = DESCRIBED  # type: ignore[union-attr]  # read by pydantic
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **REPORT.json_schema(mode="serialization"),
+        **TypeAdapter(report.Report).json_schema(mode="serialization"),
         "title": "cdi-exporter check",
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,21 +1,21 @@
 """Writes `docs/configuration.md` and `docs/config.schema.json` from the code.
 
-The keys come from `config.schema`, the defaults through it from `config.settings`, the flags
-from the commands. To be run as `python -m tools.configuration_reference`.
+The keys and defaults come from `config.settings`, the flags from the commands. Run it as
+`python -m tools.configuration_reference`.
 """
 
 import json
 from collections.abc import Iterable, Iterator
+from inspect import getdoc
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from cdi_exporter.cli import cli
 from cdi_exporter.config.environment import VARIABLES
-from cdi_exporter.config.schema import SECTIONS, File, Form, Section
+from cdi_exporter.config.forms import Key, keys_of
+from cdi_exporter.config.settings import SECTIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "configuration.md"
@@ -210,21 +210,34 @@ def _choices(option: click.Option) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The schema of the file, for editors; YAML is read as the JSON that it stands for."""
+    file, *parts = (section for _, section in SECTIONS)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_without_null_defaults(File.model_json_schema()),
+        "$defs": {each.__name__: _object(each) for each in parts},
+        **_object(file),
         "title": "cdi-exporter configuration",
     }
 
 
-def _without_null_defaults(part: Any) -> Any:
-    """Leaves out `"default": null`, which only says that a key is optional."""
-    if isinstance(part, list):
-        return [_without_null_defaults(each) for each in part]
-    if not isinstance(part, dict):
-        return part
-    kept = {key: each for key, each in part.items() if key != "default" or each is not None}
-    return {key: _without_null_defaults(each) for key, each in kept.items()}
+def _object(section: type) -> dict[str, Any]:
+    keys = keys_of(section)
+    one_of = [{"required": [name]} for name, key in keys.items() if key.name]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "description": getdoc(section),
+        "properties": {name: _property(key) for name, key in keys.items()},
+        "required": [name for name, key in keys.items() if key.required],
+        **({"oneOf": one_of} if one_of else {}),
+    }
+
+
+def _property(key: Key) -> dict[str, Any]:
+    optional = not key.required and not key.name
+    form = {"anyOf": [key.form.schema, {"type": "null"}]} if optional else key.form.schema
+    default = {} if key.default is None else {"default": key.default}
+    examples = {"examples": [key.example]} if key.example else {}
+    return {"description": key.description, **form, **default, **examples}
 
 
 def schema() -> str:
@@ -232,7 +245,7 @@ def schema() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _table(place: str, section: type[Section]) -> Iterator[str]:
+def _table(place: str, section: type) -> Iterator[str]:
     yield f"### `{place}`" if place else "### Top of the file"
     yield ""
     if place:
@@ -240,35 +253,11 @@ def _table(place: str, section: type[Section]) -> Iterator[str]:
         yield ""
     yield "| key | value | default | |"
     yield "|---|---|---|---|"
-    for key, field in section.model_fields.items():
-        default = "required" if field.is_required() else _default(field)
-        yield f"| `{key}` | {_kind(field)} | {default} | {field.description} |"
+    for name, key in keys_of(section).items():
+        default = "" if key.default is None else f"`{key.default}`"
+        default = "required" if key.required else default
+        yield f"| `{name}` | {key.form.kind} | {default} | {key.description} |"
     yield ""
-
-
-def _default(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    return f"`{extra['default']}`" if isinstance(extra, dict) and "default" in extra else ""
-
-
-def _kind(field: FieldInfo) -> str:
-    """How the value is written: the form that the field, or a part of its type, has."""
-    for each in field.metadata:
-        if isinstance(each, Form):
-            return each.kind
-    return _kind_of(field.annotation)
-
-
-def _kind_of(annotation: Any) -> str:
-    for each in getattr(annotation, "__metadata__", ()):
-        if isinstance(each, Form):
-            return each.kind
-    if hasattr(annotation, "__metadata__"):
-        return _kind_of(annotation.__origin__)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "mapping"
-    inner = [_kind_of(each) for each in get_args(annotation) if each is not type(None)]
-    return f"list of {inner[0]}s" if getattr(annotation, "__origin__", None) is list else inner[0]
 
 
 def write() -> None:

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 
+from cdi_exporter import problems
 from cdi_exporter.errors import (
     BadRequest,
     Forbidden,
@@ -15,30 +16,10 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.model import Endpoint
 
-_BAD_REQUEST = "400: Braze does not accept the integration ID or the cursor"
-_UNAUTHORIZED = (
-    "401: Braze does not know this API key; check the key, and that the endpoint is the one of "
-    "the key's workspace"
-)
 _FORBIDDEN = {
-    Endpoint.INTEGRATIONS: (
-        "403: the API key lacks the permission cdi.integration_list; create a key with it in "
-        "Braze, or list the integrations' IDs in the configuration"
-    ),
-    Endpoint.HISTORY: (
-        "403: the API key lacks the permission cdi.integration_job_status; create a key with "
-        "it in Braze"
-    ),
+    Endpoint.INTEGRATIONS: problems.LIST_FORBIDDEN,
+    Endpoint.HISTORY: problems.HISTORY_FORBIDDEN,
 }
-_NOT_FOUND = "404: not found; check the integration ID and the endpoint"
-_RATE_LIMITED = "429: the rate limit of this endpoint is spent"
-_NO_JSON = "the answer is not JSON"
-_CHECK = "check the endpoint, and the proxies and firewalls on the way to it"
-_NO_JSON_PAGE = f"the answer is not JSON but a web page; {_CHECK}"
-_WEB_PAGE = f"a web page came in place of Braze's answer; {_CHECK}"
-_NOT_BRAZE = f"something other than Braze answered; {_CHECK}"
-
-_UNDOCUMENTED = "no documented answer of the API; check the endpoint"
 
 _VERDICTS = frozenset({400, 401, 403, 404, 429})
 """What Braze says of the key or the request, if it is Braze that says it."""
@@ -49,7 +30,9 @@ def document(body: bytes, content_type: str = "") -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(body)
     # Not within the handler: its error holds the body.
-    raise InvalidResponse(_NO_JSON_PAGE if is_web_page(body, content_type) else _NO_JSON)
+    page = is_web_page(body, content_type)
+    problem = problems.NOT_JSON_BUT_WEB_PAGE if page else problems.NOT_JSON
+    raise InvalidResponse(problem.message)
 
 
 def is_web_page(body: bytes, content_type: str) -> bool:
@@ -88,22 +71,24 @@ def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type:
         return
     page = is_web_page(body, content_type) and not is_documented_error(status, body)
     if 500 <= status <= 599:
-        message = f"{status}: {_WEB_PAGE if page else 'Braze has a problem'}"
-        raise ServerError(message, code=str(status))
+        raise ServerError(_message(status, page, problems.SERVER_ERROR), code=str(status))
     if status not in _VERDICTS:
-        message = f"{status}: {_WEB_PAGE if page else _UNDOCUMENTED}"
-        raise UnexpectedStatus(message, code=str(status))
+        raise UnexpectedStatus(_message(status, page, problems.OTHER), code=str(status))
     if not is_verdict(status, body):
-        message = f"{status}: {_WEB_PAGE if page else _NOT_BRAZE}"
-        raise InvalidResponse(message, code=str(status))
+        raise InvalidResponse(_message(status, page, problems.NOT_BRAZE), code=str(status))
     match status:
         case 400:
-            raise BadRequest(_BAD_REQUEST)
+            raise BadRequest(problems.BAD_REQUEST.message)
         case 401:
-            raise Unauthorized(_UNAUTHORIZED)
+            raise Unauthorized(problems.UNAUTHORIZED.message)
         case 403:
-            raise Forbidden(_FORBIDDEN[endpoint])
+            raise Forbidden(_FORBIDDEN[endpoint].message)
         case 404:
-            raise NotFound(_NOT_FOUND)
+            raise NotFound(problems.NOT_FOUND.message)
         case _:
-            raise RateLimited(_RATE_LIMITED)
+            raise RateLimited(problems.RATE_LIMITED.message)
+
+
+def _message(status: int, page: bool, problem: problems.Problem) -> str:
+    """The status, and what is wrong with its answer."""
+    return f"{status}: {(problems.WEB_PAGE if page else problem).message}"

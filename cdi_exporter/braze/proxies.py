@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from cdi_exporter.config.mistakes import one_line, show_value, stood
+from cdi_exporter.config.mistakes import one_line, phrase, show_value
 from cdi_exporter.errors import ConfigError
 
 EXPECTED = "expected an HTTP proxy, such as http://proxy.example:3128"
@@ -131,7 +131,7 @@ def _url(variable: str, value: str) -> str:
     url = value if "://" in value else f"http://{value}"
     problem = _problem(url)
     if problem:
-        line = f"{variable}: {stood(show_value(value), problem)}; {EXPECTED}"
+        line = f"{variable}: {phrase(show_value(value), problem)}; {EXPECTED}"
         raise ConfigError([one_line(line)])
     return url
 

@@ -1,7 +1,7 @@
-"""`check`: whether each workspace's key works, what it may read, and what watching it takes."""
+"""`check`: whether each key works, what it may read, and how many requests watching takes."""
 
-from cdi_exporter.check.job import Options, check
-from cdi_exporter.check.report import REPORT, Report
+from cdi_exporter.check.checking import check
+from cdi_exporter.check.report import Report
 from cdi_exporter.check.text import show
 
-__all__ = ["REPORT", "Options", "Report", "check", "show"]
+__all__ = ["Report", "check", "show"]

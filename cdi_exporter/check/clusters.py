@@ -1,4 +1,4 @@
-"""Braze's clusters: which one an endpoint belongs to, and which endpoint was meant.
+"""Braze's clusters: the cluster of an endpoint, and the right endpoint for a wrong one.
 
 Source: Braze's reference page "API overview", section "Endpoints".
 """
@@ -28,7 +28,7 @@ def cluster_of(endpoint: str) -> str | None:
 
 
 def meant(endpoint: str) -> str | None:
-    """The REST endpoint of the cluster whose dashboard or SDK address stands there instead."""
+    """The REST endpoint of a cluster whose dashboard or SDK address is configured instead."""
     host = _host(endpoint)
     if numbered := _NUMBERED.fullmatch(host):
         region = "iad" if numbered[2] == "com" else "fra"

@@ -1,8 +1,7 @@
 """How many requests watching takes in a minute, and how soon it shows a change. Pure.
 
-The list is read at each refresh. A history is read when a run has finished, and for safety's
-sake where none has for a while. Left out: older pages after an outage, reads that come a
-little too early, retries.
+The list is read at each refresh. A history is read when a run has finished, and re-checked if
+none has for a while. Not included: older pages after an outage, and retries.
 """
 
 import math
@@ -15,7 +14,7 @@ from cdi_exporter.workspace.refresher import FORBIDDEN_FOR
 from cdi_exporter.workspace.schedule import recheck_interval
 
 ASSUMED_INTERVAL = 3_600.0
-"""Seconds between runs where nothing is known of an integration's."""
+"""Seconds between the runs of an integration if nothing is known of any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,12 @@ def cost(intervals: Sequence[float | None], pace: Pace, *, listed: int | None) -
 
 
 def _reads(intervals: Sequence[float | None], refresh: float, budget: int) -> float:
-    """Histories read in a minute: one for each run that a refresh shows, and audits between."""
+    """Histories read in a minute: one for each run that a refresh shows, and re-checks between."""
     known = [each for each in intervals if each]
     typical = sum(known) / len(known) if known else ASSUMED_INTERVAL
-    audit = recheck_interval(len(intervals), budget)
+    recheck = recheck_interval(len(intervals), budget)
 
     def reads(interval: float) -> float:
-        return 60.0 * (1 + math.floor(interval / audit)) / interval
+        return 60.0 * (1 + math.floor(interval / recheck)) / interval
 
     return sum(reads(max(refresh, each or typical)) for each in intervals)

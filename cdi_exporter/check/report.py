@@ -1,23 +1,13 @@
-"""What `check` has found, as values; the table and the JSON are made of these alone.
+"""The result of `check` as values, from which the table and the JSON are made.
 
 The docstrings of the fields are the descriptions in `docs/check.schema.json`.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from pydantic import ConfigDict, TypeAdapter
-
 from cdi_exporter.model import Status
-
-LIST_PERMISSION = "cdi.integration_list"
-HISTORY_PERMISSION = "cdi.integration_job_status"
-
-_DESCRIBED = ConfigDict(
-    use_attribute_docstrings=True,
-    extra="forbid",
-    json_schema_serialization_defaults_required=True,
-)
 
 
 class Level(StrEnum):
@@ -31,8 +21,6 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something worth a sentence, and what to do about it."""
-
-    __pydantic_config__ = _DESCRIBED
 
     level: Level
     code: str
@@ -56,8 +44,6 @@ class Granted(StrEnum):
 class LastRun:
     """A run that has finished. A fact that Braze did not give is null."""
 
-    __pydantic_config__ = _DESCRIBED
-
     status: Status
     """Braze's `job_status`; `unknown` is a value that this version does not know."""
     start_timestamp_seconds: float | None = None
@@ -77,8 +63,6 @@ class LastRun:
 @dataclass(frozen=True, slots=True)
 class CheckedIntegration:
     """One integration, as far as it was read."""
-
-    __pydantic_config__ = _DESCRIBED
 
     integration_id: str
     """Braze's ID."""
@@ -109,8 +93,6 @@ class CheckedIntegration:
 class Load:
     """What one endpoint is asked by a running exporter."""
 
-    __pydantic_config__ = _DESCRIBED
-
     requests_per_minute: float
     """About how many requests watching takes."""
     budget_per_minute: int
@@ -120,8 +102,6 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What watching takes of the request budget, and how soon it shows a change."""
-
-    __pydantic_config__ = _DESCRIBED
 
     integrations: Load
     """The list of integrations."""
@@ -138,8 +118,6 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class CheckedWorkspace:
     """One workspace: whether its key works, what it may read, and what there is."""
-
-    __pydantic_config__ = _DESCRIBED
 
     workspace: str
     """Its name in the configuration."""
@@ -172,8 +150,6 @@ class CheckedWorkspace:
 class Report:
     """What `cdi-exporter check --output=json` writes."""
 
-    __pydantic_config__ = _DESCRIBED
-
     version: str
     """The exporter's version."""
     timestamp_seconds: float
@@ -187,6 +163,6 @@ class Report:
     workspaces: tuple[CheckedWorkspace, ...]
     """In the order of the configuration."""
 
-
-REPORT = TypeAdapter(Report)
-"""Writes a report as JSON, and its JSON Schema."""
+    def to_json(self) -> str:
+        """The report for programs."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The report for people: a table, findings, a verdict; colours are never all that tells."""
+"""The report for people: a table, findings, a verdict; it can be read without colours."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from cdi_exporter.check.report import (
 )
 from cdi_exporter.config.mistakes import one_line
 from cdi_exporter.model import FAILURES, Status
-from cdi_exporter.web.wording import GLYPHS, count, duration, things
+from cdi_exporter.wording import GLYPHS, count, duration, things
 
 LONGEST = 100
 """Characters of a name from the API that are shown."""
@@ -82,8 +82,8 @@ def _counted(workspace: CheckedWorkspace) -> str:
     left_out = len(workspace.integrations) - watched
     if not workspace.integrations:
         return "none" if workspace.list_complete else "? not known"
-    told = f"{count(watched)} watched"
-    return f"{told}, {count(left_out)} left out by the configuration" if left_out else told
+    shown = f"{count(watched)} watched"
+    return f"{shown}, {count(left_out)} left out by the configuration" if left_out else shown
 
 
 def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Table:
@@ -106,8 +106,8 @@ def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, 
     """Status, age, duration, rows synced and failed; the age of its start if that is all."""
     last = integration.last_run
     if last is None:
-        told = Text("? unreadable", "red") if integration.problem else "no run known"
-        return told, "", "", "", ""
+        why = Text("? unreadable", "red") if integration.problem else "no run known"
+        return why, "", "", "", ""
     at = last.finish_timestamp_seconds or last.start_timestamp_seconds
     return (
         Text(f"{GLYPHS[last.status]} {_word(last)}", _style(last.status)),
@@ -131,7 +131,7 @@ def _running(integration: CheckedIntegration, now: float) -> str:
 
 
 def _coarse(seconds: float) -> str:
-    """A duration without the seconds that nobody reads in minutes."""
+    """A duration in whole minutes if it is longer than one."""
     return duration(max(0, 60 * round(seconds / 60) if seconds >= 60 else round(seconds)))
 
 
@@ -180,12 +180,14 @@ def _verdict(report: Report) -> Text:
     failing = [each.workspace for each in report.workspaces if not each.ok]
     if failing:
         return Text(f"✖ does not work: {_plain(', '.join(failing))}", "bold red")
-    told = things(len(report.workspaces), "workspace")
+    workspaces = things(len(report.workspaces), "workspace")
     if report.offline:
-        return Text(f"✔ the configuration is right: {told}. Braze was not asked.", "bold green")
-    return Text(f"✔ works: {told}", "bold green")
+        return Text(
+            f"✔ the configuration is right: {workspaces}. Braze was not asked.", "bold green"
+        )
+    return Text(f"✔ works: {workspaces}", "bold green")
 
 
 def _plain(text: str) -> str:
-    """Text from elsewhere that a terminal does not obey, and that is not endless."""
+    """Text from the API or the configuration, without control characters and of bounded length."""
     return one_line(text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…")

@@ -1,7 +1,7 @@
-"""The commands: flags in, exit status out; everything else is somebody else's.
+"""The commands: from flags to an exit status; the work is done by other packages.
 
-Each command is the `command` of a module of its name, imported where it is asked for: what one
-needs costs the others nothing.
+Each command is the `command` of the module `NAME_command`, which is imported only when it is
+needed, and imports what only this command needs when it runs.
 """
 
 import platform
@@ -21,28 +21,28 @@ WRONG_USE = 2
 
 
 class Commands(click.Group):
-    """The commands by their names; a bare invocation, or flags alone, mean `serve`."""
+    """The commands by name; without a name, `serve` runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of the help."""
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None where there is none."""
+        """The command of that name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        found = import_module(f"{__name__}.{cmd_name}").command
+        found = import_module(f"{__name__}.{cmd_name}_command").command
         assert isinstance(found, click.Command)  # noqa: S101 -- a module without one is a defect
         return found
 
     def every_command(self) -> dict[str, click.Command]:
-        """All of them by name, for those who describe them."""
+        """All commands by name, for their documentation."""
         with click.Context(self) as context:
             found = {name: self.get_command(context, name) for name in COMMANDS}
         return {name: command for name, command in found.items() if command}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands, and the flags of the one that needs no name."""
+        """The commands, and the flags of `serve`, which needs no name."""
         super().format_options(ctx, formatter)
         serve = self.get_command(ctx, "serve")
         records = [param.get_help_record(ctx) for param in serve.params] if serve else []
@@ -50,7 +50,7 @@ class Commands(click.Group):
             formatter.write_dl([record for record in records if record])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `serve` in front where no command is named."""
+        """Put `serve` in front if no command is named."""
         own = {"--help", "--version"}
         if not args or (args[0].startswith("-") and args[0] not in own):
             args = ["serve", *args]
@@ -58,7 +58,7 @@ class Commands(click.Group):
 
 
 def version_text() -> str:
-    """What `--version` prints."""
+    """The text that `--version` prints."""
     return f"{PROGRAM} {__version__} (Python {platform.python_version()})"
 
 
@@ -67,12 +67,12 @@ def version_text() -> str:
 def cli() -> None:
     """Watch the sync runs of Braze Cloud Data Ingestion, for Prometheus.
 
-    Without a command, `serve` is meant.
+    Without a command, `serve` runs.
     """
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; every mistake is one line on stderr and an exit status."""
+    """Run the command line; each mistake is one line on stderr, and sets the exit status."""
     try:
         cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -88,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _stop(lines: Sequence[str], status: int) -> None:
-    from cdi_exporter import logs  # noqa: PLC0415 -- a healthcheck that is well needs no log
+    from cdi_exporter import logs  # noqa: PLC0415 -- a successful healthcheck needs no log
 
     for line in lines:
         logs.say(f"{PROGRAM}: {line}")

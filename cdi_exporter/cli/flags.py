@@ -10,7 +10,7 @@ import click
 
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
-from cdi_exporter.config.mistakes import show_value, stood
+from cdi_exporter.config.mistakes import phrase, show_value
 from cdi_exporter.web.app import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
@@ -28,35 +28,35 @@ MOST_REPEATS = 100
 
 
 class Flag(click.Option):
-    """A flag whose wrong value is noted, so that the others are looked at too."""
+    """A flag whose wrong value is collected, so that the others are checked as well."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """The value, or each of several, as the type has it."""
+        """The converted value, or each of several."""
         given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
         found: list[Any] = []
         if len(given) > MOST_REPEATS:
             problem = f"given {len(given):,} times; expected at most {MOST_REPEATS}"
-            _noted(ctx).append(click.BadParameter(problem, ctx, self).format_message())
+            _mistakes(ctx).append(click.BadParameter(problem, ctx, self).format_message())
             return ()
         for one in given:
             try:
                 found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))
             except click.BadParameter as error:
-                _noted(ctx).append(error.format_message())
+                _mistakes(ctx).append(error.format_message())
         if self.multiple:
             return tuple(each for several in found for each in several)
         return found[0] if found else None
 
 
 class Flags(click.Command):
-    """A command that tells all mistakes in its flags at once."""
+    """A command that reports all mistakes in its flags at once."""
 
     ignore_unknown_options = True
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises UsageError, with a line for each mistake."""
-        mistakes = _noted(ctx)
+        mistakes = _mistakes(ctx)
         try:
             extra = super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -68,7 +68,7 @@ class Flags(click.Command):
         return []
 
     def _unknown(self, extra: list[str]) -> list[str]:
-        """A line for each flag that there is not, else one for what is no flag."""
+        """A line for each unknown flag, else one for each argument that is not a flag."""
         known = [name for param in self.params for name in param.opts]
         unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
         lines = []
@@ -78,30 +78,30 @@ class Flags(click.Command):
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 
 
-def _noted(ctx: click.Context) -> list[str]:
-    """The mistakes so far."""
+def _mistakes(ctx: click.Context) -> list[str]:
+    """The mistakes collected so far."""
     lines: list[str] = ctx.meta.setdefault(__name__, [])
     return lines
 
 
-class Written(click.ParamType[Value]):
-    """A value as `read` has it, whose ValueError is the mistake."""
+class ParsedType(click.ParamType[Value]):
+    """A type of flag whose values `parse` converts; its ValueError says what is wrong."""
 
-    def __init__(self, name: str, read: Callable[[str], Value]) -> None:
-        self.name, self._read = name, read
+    def __init__(self, name: str, parse: Callable[[str], Value]) -> None:
+        self.name, self._parse = name, parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Value:
-        """Raises what click shows as a usage error."""
+        """The value; raises a usage error."""
         if not isinstance(value, str):
-            return cast(Value, value)  # a default, or read before
+            return cast(Value, value)  # a default, or parsed before
         try:
-            return self._read(value)
+            return self._parse(value)
         except ValueError as error:
             shown = show_value(value)
             shown = f"'{shown[1:-1]}'" if shown else ""  # in quotes as click has them
-            self.fail(stood(shown, str(error)), param, ctx)
+            self.fail(phrase(shown, str(error)), param, ctx)
 
 
 def _switch(word: str) -> bool:
@@ -142,12 +142,12 @@ def _path(text: str) -> str:
     return text
 
 
-ADDRESS = Written("address", Address.parse)
-DURATION = Written("duration", parse_duration)
-POSITIVE_DURATION = Written("duration", _positive)
-SPEED = Written("speed", _speed)
-SWITCH = Written("boolean", _switch)
-PATH = Written("path", _path)
+ADDRESS = ParsedType("address", Address.parse)
+DURATION = ParsedType("duration", parse_duration)
+POSITIVE_DURATION = ParsedType("duration", _positive)
+SPEED = ParsedType("speed", _speed)
+SWITCH = ParsedType("boolean", _switch)
+PATH = ParsedType("path", _path)
 
 
 def flag(
@@ -172,7 +172,7 @@ def flag(
 
 
 def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Command], Command]:
-    """A flag that is on if it is given without a value, or with one that means true."""
+    """A flag that is on if it has no value, or one that means true."""
     return flag(
         name,
         command=command,
@@ -193,64 +193,70 @@ CONFIG_FILE = flag(
 )
 
 
-def log_flags(command: Command) -> Command:
-    """The flags of every command that logs."""
-    command = flag(
-        "log.format",
-        type=click.Choice(["logfmt", "json"]),
-        default="logfmt",
-        help="Format of the log.",
-    )(command)
-    return flag(
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several flags as one decorator, in the order of the help."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(decorators):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+log_flags = together(
+    flag(
         "log.level",
         type=click.Choice(["debug", "info", "warn", "error"]),
         default="info",
-        help="Log this and what is graver.",
-    )(command)
+        help="Minimum log level.",
+    ),
+    flag(
+        "log.format",
+        type=click.Choice(["logfmt", "json"]),
+        default="logfmt",
+        help="Log format.",
+    ),
+)
+"""The flags of every command that logs."""
 
-
-def web_flags(command: Command) -> Command:
-    """The flags of every command that serves."""
-    for decorate in reversed(
-        [
-            flag(
-                "web.listen-address",
-                type=ADDRESS,
-                multiple=True,
-                default=[":10234"],
-                help="Where to listen: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
-            ),
-            flag(
-                "web.telemetry-path",
-                type=PATH,
-                default="/metrics",
-                help="Path of the metrics.",
-            ),
-            flag(
-                "web.health-address",
-                type=ADDRESS,
-                help="A second, plain listener for /-/healthy and /-/ready alone.",
-            ),
-            flag(
-                "web.config.file",
-                type=click.Path(),
-                help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
-            ),
-            switch("web.enable-lifecycle", "Allow POST /-/reload."),
-            flag(
-                "scrape.timeout-offset",
-                type=DURATION,
-                default="0.5s",
-                help="Subtracted from the time that Prometheus waits for an answer.",
-            ),
-        ]
-    ):
-        command = decorate(command)
-    return command
+web_flags = together(
+    flag(
+        "web.listen-address",
+        type=ADDRESS,
+        multiple=True,
+        default=[":10234"],
+        help="Address to listen on: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
+    ),
+    flag(
+        "web.telemetry-path",
+        type=PATH,
+        default="/metrics",
+        help="Path of the metrics.",
+    ),
+    flag(
+        "web.health-address",
+        type=ADDRESS,
+        help="Address of a second, plain listener that serves only /-/healthy and /-/ready.",
+    ),
+    flag(
+        "web.config.file",
+        type=click.Path(),
+        help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+    ),
+    switch("web.enable-lifecycle", "Allow POST /-/reload."),
+    flag(
+        "scrape.timeout-offset",
+        type=DURATION,
+        default="0.5s",
+        help="Subtracted from the time that Prometheus waits for an answer.",
+    ),
+)
+"""The flags of every command that serves."""
 
 
 def options(flags: dict[str, Any]) -> ServeOptions:
-    """The options of `serve` out of click's values."""
+    """The options of `serve` from the values of its flags."""
     return ServeOptions(
         listen=flags["web_listen_address"],
         health=flags["web_health_address"],

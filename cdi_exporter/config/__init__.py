@@ -1,4 +1,4 @@
-"""What the user wrote, as validated settings; no API key is shown by any of them."""
+"""The configuration of the user as validated settings, none of which shows an API key."""
 
 from cdi_exporter.config.duration import format_duration, parse_duration
 from cdi_exporter.config.environment import from_environment

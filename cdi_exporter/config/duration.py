@@ -16,9 +16,9 @@ EXPECTED = "a duration such as 10s, 1h30m or 500ms"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `1h30m`; decimal seconds (`0.5s`) and `0` are taken too.
+    """Seconds of a duration such as `1h30m`; decimal seconds (`0.5s`) and `0` are allowed.
 
-    As in Prometheus each unit (y, w, d, h, m, s, ms) stands at most once, the larger first.
+    As in Prometheus, each unit (y, w, d, h, m, s, ms) occurs at most once, the larger first.
     Raises ValueError for anything else.
     """
     if not 0 < len(text) <= LONGEST_TEXT:

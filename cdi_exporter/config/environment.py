@@ -1,4 +1,4 @@
-"""The quick start: one workspace out of environment variables."""
+"""The quick start: one workspace, configured by environment variables."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cdi_exporter.config import values
 from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
-from cdi_exporter.config.mistakes import Unshown, raise_mistakes, show_value, stood
+from cdi_exporter.config.mistakes import RedactedError, phrase, raise_mistakes, show_value
 from cdi_exporter.config.settings import (
     MOST_INTEGRATIONS,
     ConfiguredIntegration,
@@ -32,13 +32,13 @@ VARIABLES = {
     INTEGRATION_IDS: "The integrations' IDs, with commas between them; where it is not set they "
     "are discovered.",
 }
-"""What is read, in the words of the reference page. An empty variable counts as not set."""
+"""The variables with their descriptions for the reference page. An empty one counts as unset."""
 
 PREFIXES = ("CDI_EXPORTER_", "BRAZE_")
-"""What the names of our variables begin with."""
+"""The prefixes of our variables."""
 
 RESEMBLES = 0.75
-"""How alike two names are that one is taken for the other: ENDPOINT and REST_ENDPOINT just are."""
+"""The least similarity of two names for a suggestion: that of ENDPOINT and REST_ENDPOINT."""
 
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
@@ -67,10 +67,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
-    """Variables that nothing reads, each with the known one that it resembles.
+    """Unknown variables that resemble a known one, each with that one.
 
-    Only those that begin like a known one, and none that Kubernetes sets for a Service named
-    cdi-exporter.
+    Only those with a known prefix, and none that Kubernetes sets for a Service named cdi-exporter.
     """
     found = {}
     for name in environ.keys() - set(known):
@@ -97,11 +96,11 @@ class _QuickStart:
     def attempt(self, variable: str, read: Callable[[], Value]) -> Value | None:
         try:
             return read()
-        except Unshown as error:
+        except RedactedError as error:
             self.mistakes.append(f"{variable}: {error}")
         except ValueError as error:
             shown = show_value(self.text(variable) or None)
-            self.mistakes.append(f"{variable}: {stood(shown, str(error))}")
+            self.mistakes.append(f"{variable}: {phrase(shown, str(error))}")
         return None
 
     def endpoint(self) -> str:
@@ -109,7 +108,7 @@ class _QuickStart:
         if not written:
             expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
             msg = f"not set; {expected}"
-            raise Unshown(msg)
+            raise RedactedError(msg)
         return values.endpoint(written)
 
     def key_variable(self) -> str:
@@ -134,7 +133,7 @@ class _QuickStart:
         return values.name(self.text(WORKSPACE) or DEFAULT_WORKSPACE)
 
     def integrations(self) -> tuple[ConfiguredIntegration, ...]:
-        """The IDs, none where they are to be discovered; a comma at the end does no harm."""
+        """The IDs, none if they are to be discovered; a comma at the end is allowed."""
         written = self.text(INTEGRATION_IDS)
         if written in ("", "auto"):
             return ()

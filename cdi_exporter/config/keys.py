@@ -1,4 +1,4 @@
-"""Where a workspace's API key comes from: the configuration, the environment or a file."""
+"""The source of a workspace's API key: the configuration, the environment or a file."""
 
 import re
 from abc import ABC, abstractmethod
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
-from cdi_exporter.config.mistakes import Unshown, holds_api_key, show_value
+from cdi_exporter.config.mistakes import RedactedError, holds_api_key, show_value
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.pem import without_mark
 
 LONGEST_KEY = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""The name of a variable. Anything else may be the key itself, in the wrong place."""
+"""The name of a variable. Anything else may be the key itself under the wrong name."""
 
 _SOME_KEY = "expected a REST API key of Braze"
 
 
-class KeyMistake(Unshown):
-    """A key cannot be had or cannot be sent; says why without showing anything of it."""
+class KeyMistake(RedactedError):
+    """A key that cannot be read or sent; the message shows no part of it."""
 
 
 class KeySource(ABC):
-    """Where a key comes from; sources that give the same key from the same place are equal."""
+    """Where a key comes from; sources of the same key in the same place are equal."""
 
     file: str | None = None
     """The file that the key is in."""
@@ -43,18 +43,18 @@ class KeySource(ABC):
         return self.known
 
     async def refresh(self) -> None:  # noqa: B027 -- only a file can change
-        """See whether the file has another key by now, without waiting long for it."""
+        """Check whether the file has a new key, without waiting long for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class InlineKey(KeySource):
-    """A key in the configuration, or in the environment at the start: always the same."""
+    """A key in the configuration, or in the environment at the start; it never changes."""
 
     secret: Secret
 
     @property
     def known(self) -> Secret:
-        """The same key at all times."""
+        """The key."""
         return self.secret
 
 
@@ -94,7 +94,7 @@ class FileKey(KeySource):
         return self.known
 
     async def refresh(self) -> None:
-        """See whether the file has another key by now, without waiting long for it."""
+        """Check whether the file has a new key, without waiting long for it."""
         await self._watched.refresh()
 
     def __repr__(self) -> str:

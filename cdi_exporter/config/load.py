@@ -1,24 +1,27 @@
-"""A configuration file → settings; every mistake in one go, one line each."""
+"""A configuration file → settings; every mistake is reported at once, one line each."""
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
-from pydantic import ValidationError
-
-from cdi_exporter.config import rules
-from cdi_exporter.config.document import Document, read_document
-from cdi_exporter.config.findings import Findings
-from cdi_exporter.config.mistakes import show_kind
-from cdi_exporter.config.schema import File, RefreshSection, WorkspaceSection
+from cdi_exporter.config.forms import Reader, Values, is_valid
+from cdi_exporter.config.mistakes import MistakeCollector, show_kind, show_path
 from cdi_exporter.config.settings import (
+    MOST_INTEGRATIONS,
+    MOST_WORKSPACES,
+    SECTIONS,
     ConfiguredIntegration,
+    RateLimits,
+    Refresh,
     Settings,
     StaleAfter,
     WorkspaceConfig,
 )
-from cdi_exporter.errors import ConfigError
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
+
+KEY_SOURCES = ("api_key", "api_key_env", "api_key_file")
 
 
 def load_file(path: str, environ: Mapping[str, str]) -> Settings:
@@ -26,55 +29,136 @@ def load_file(path: str, environ: Mapping[str, str]) -> Settings:
 
     `environ` is where `api_key_env` is looked up; key files and `ca_file` are read.
     """
-    return settings_of(read_document(path), path, environ)
+    return settings_of(read_yaml(path), path, environ)
 
 
-def settings_of(document: Document, path: str, environ: Mapping[str, str]) -> Settings:
-    """The settings of a document that was read from `path`; raises ConfigError."""
-    found = Findings(path, document)
-    data = document.data
-    if not document.broken and not isinstance(data, dict):
+def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settings:
+    """The settings of a file that was read from `path`; raises ConfigError."""
+    found = MistakeCollector(path, yaml)
+    data = yaml.data
+    values: Values = {}
+    if isinstance(data, dict):
+        directory = os.path.dirname(path)  # noqa: PTH120 -- keeps ""
+        values = Reader(found, SECTIONS, environ, directory).mapping(Settings, data, ())
+        _check_rules(data, values, found)
+    elif not yaml.broken:
         what = "empty" if data is None else show_kind(data)
         found.add((), f'{what}; expected a mapping with the key "workspaces"')
-    file = None
-    context = {"environ": environ, "directory": os.path.dirname(path)}  # noqa: PTH120 -- keeps ""
-    if isinstance(data, dict):
-        try:
-            file = File.model_validate(data, context=context)
-        except ValidationError as error:
-            found.add_invalid(error)
-        rules.check(data, found)
     found.stop()
-    if file is None:  # pragma: no cover -- there are mistakes, so stop() has raised
-        raise ConfigError([f"{path}: not valid"])
-    workspaces = tuple(_workspace(section, file.refresh) for section in file.workspaces)
+    common = values.get("refresh", {})
+    workspaces = tuple(_workspace(each, common) for each in values["workspaces"])
     for number, workspace in enumerate(workspaces):
         if workspace.integrations == ():
             where = ("workspaces", number, "integrations")
             found.add(where, "include and exclude leave none of them; expected at least one")
     found.stop()
-    return Settings(workspaces)
+    return Settings(workspaces, refresh=_refresh(common))
 
 
-def _workspace(section: WorkspaceSection, common: RefreshSection | None) -> WorkspaceConfig:
-    key = section.api_key or section.api_key_env or section.api_key_file
-    if key is None:  # pragma: no cover -- the rules see to it
-        raise ConfigError([f"{section.name}: no key"])
+def _workspace(values: Values, common: Values) -> WorkspaceConfig:
+    """A workspace out of valid values; listed integrations that it leaves out are dropped."""
+    stale_after = tuple(StaleAfter(**each) for each in values.pop("stale_after", ()))
+    listed = values.pop("integrations", None)
+    key = next(values.pop(each) for each in KEY_SOURCES if each in values)
+    refresh = _refresh(common, values.pop("refresh", {}))
+    patterns: Values = {each: tuple(values.pop(each, ())) for each in ("include", "exclude")}
     workspace = WorkspaceConfig(
-        name=section.name,
-        endpoint=section.endpoint,
-        key=key,
-        include=tuple(section.include or ()),
-        exclude=tuple(section.exclude or ()),
-        stale_after=tuple(
-            StaleAfter(rule.match, None if math.isinf(rule.after) else rule.after)
-            for rule in section.stale_after or ()
-        ),
-        ca_file=section.ca_file,
-        refresh=rules.merge_refresh(section.refresh, common),
+        **values, **patterns, key=key, stale_after=stale_after, refresh=refresh
     )
-    if section.integrations is None:
+    if listed is None:
         return workspace
-    listed = (ConfiguredIntegration(each.id, each.name) for each in section.integrations)
-    selected = tuple(each for each in listed if workspace.selects(each.id, each.name))
+    named = (ConfiguredIntegration(**each) for each in listed)
+    selected = tuple(each for each in named if workspace.selects(each.id, each.name))
     return replace(workspace, integrations=selected)
+
+
+def _refresh(*sections: Values) -> Refresh:
+    """The later sections over the earlier ones over the defaults, key by key."""
+    merged: Values = {}
+    limits: Values = {}
+    for section in sections:
+        limits |= section.get("rate_limits", {})
+        merged |= section
+    return Refresh(**merged | {"rate_limits": RateLimits(**limits)})
+
+
+# What must hold between values. These rules look at the file as it is, so that their mistakes are
+# reported together with those of the single values.
+
+
+def _check_rules(data: Values, values: Values, found: MistakeCollector) -> None:
+    names: list[tuple[KeyPath, object]] = []
+    for number, each in enumerate(_entries(data.get("workspaces"), MOST_WORKSPACES)):
+        if isinstance(each, dict):
+            path = ("workspaces", number)
+            names.append(((*path, "name"), each.get("name")))
+            _check_key_sources(path, each, found)
+            _check_unique(list(_ids(each, path)), "the ID", found)
+            own = values["workspaces"][number]
+            _check_budget(path, _budget(own), _budget(values), found)
+    _check_unique(names, "the name", found)
+
+
+def _entries(value: object, most: int) -> list[Any]:
+    """The entries of a list; of one that is too long, which is a mistake itself, none."""
+    return value if isinstance(value, list) and len(value) <= most else []
+
+
+def _ids(section: Values, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+    for number, each in enumerate(_entries(section.get("integrations"), MOST_INTEGRATIONS)):
+        place = (*path, "integrations", number)
+        yield ((*place, "id"), each.get("id")) if isinstance(each, dict) else (place, each)
+
+
+def _check_key_sources(path: KeyPath, section: Values, found: MistakeCollector) -> None:
+    sources = [source for source in KEY_SOURCES if section.get(source) is not None]
+    expected = f"expected one of {', '.join(KEY_SOURCES)}"
+    if not sources:
+        found.add(path, f"no key; {expected}")
+    elif len(sources) > 1:
+        lines = (f"{source} in line {found.line((*path, source))}" for source in sources)
+        found.add(path, f"{' and '.join(lines)}; {expected}")
+
+
+def _check_unique(values: list[tuple[KeyPath, object]], what: str, found: MistakeCollector) -> None:
+    first: dict[str, KeyPath] = {}
+    for path, value in values:
+        if not isinstance(value, str):
+            continue
+        if value in first:
+            other = first[value]
+            place = f"{show_path(other)} in line {found.line(other)}"
+            found.add_value(path, value, f"is {what} at {place} already; expected another")
+        first.setdefault(value, path)
+
+
+def _check_budget(path: KeyPath, own: Values, common: Values, found: MistakeCollector) -> None:
+    """Whether share x limit lets at least one request a minute through."""
+    if not is_valid([own, common]):
+        return
+    refresh = _refresh(common, own)
+    share = refresh.rate_limit_share
+    for endpoint, limit in asdict(refresh.rate_limits).items():
+        if math.floor(round(share * limit, 9)) < 1:
+            found.add(
+                _budget_path(path, own, common, endpoint),
+                f"a share of {share:g} of {limit} requests per minute ({endpoint}) allows "
+                "none; expected share times limit to be at least 1",
+            )
+
+
+def _budget(values: Values) -> Values:
+    """The keys of a `refresh` that make the budget; none of one that is not a mapping."""
+    refresh: Any = values.get("refresh")
+    keys = ("rate_limit_share", "rate_limits") if isinstance(refresh, dict) else ()
+    return {key: refresh[key] for key in keys if key in refresh}
+
+
+def _budget_path(path: KeyPath, own: Values, common: Values, endpoint: str) -> KeyPath:
+    """The key that makes the budget too small: the workspace's own if it has one."""
+    for place, section in (((*path, "refresh"), own), (("refresh",), common)):
+        if "rate_limit_share" in section:
+            return (*place, "rate_limit_share")
+        if endpoint in section.get("rate_limits", {}):
+            return (*place, "rate_limits", endpoint)
+    return path

@@ -1,4 +1,4 @@
-"""Mistakes as lines: where, what stood there, what is expected; never a secret.
+"""Mistakes as lines: where they are, the value that was found, what is expected; never a secret.
 
     config.yml:12: workspaces[1].endpoint: "http://rest.example.com" is plain http; expected …
 
@@ -10,9 +10,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData
 from cdi_exporter.errors import ConfigError
-
-KeyPath = tuple[str | int, ...]
 
 LONGEST_SHOWN = 100
 LONGEST_EXAMINED = 1_000
@@ -35,8 +34,8 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]?")
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Unshown(ValueError):
-    """What is wrong with a value that is a secret, or could hold one."""
+class RedactedError(ValueError):
+    """What is wrong with a value that must not be shown, because it may be a secret."""
 
 
 def is_word(key: str) -> bool:
@@ -61,7 +60,7 @@ def show_path(path: KeyPath) -> str:
 
 
 def show_value(value: object, written: str | None = None) -> str:
-    """What stood there, in a few words; empty where it must not or cannot be shown.
+    """A value in a few words; empty if it must not or cannot be shown.
 
     `written` is how a number or a truth value was spelt.
     """
@@ -79,12 +78,12 @@ def show_value(value: object, written: str | None = None) -> str:
 
 
 def show_kind(value: object) -> str:
-    """What kind of thing stood where a list or a mapping must stand."""
+    """The kind of a value that should be a list or a mapping."""
     return show_value(value) if value is None or isinstance(value, dict | list) else "plain text"
 
 
-def stood(shown: str, text: str) -> str:
-    """What stood there and what is wrong with it, as one phrase."""
+def phrase(shown: str, text: str) -> str:
+    """The value that was found and what is wrong with it."""
     if not shown:
         return text
     return f"{shown}; {text}" if text.startswith("expected") else f"{shown} {text}"
@@ -95,6 +94,45 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class MistakeCollector:
+    """Everything that is wrong with one file, in the order of its lines."""
+
+    def __init__(self, file: str, yaml: YamlData) -> None:
+        self._file, self._yaml = file, yaml
+        self._lines: list[tuple[int, str]] = []
+        for line, path, text in yaml.mistakes:
+            self._add(line, path, text)
+
+    def add(self, path: KeyPath, text: str) -> None:
+        """A mistake at a key, without its value."""
+        self._add(self.line(path), path, text)
+
+    def add_value(self, path: KeyPath, value: object, text: str) -> None:
+        """A mistake in a value, which is shown if it may be."""
+        path = self._yaml.known(path)
+        self.add(path, phrase(show_value(value, self._yaml.position(path).written), text))
+
+    def add_error(self, path: KeyPath, value: object, error: ValueError) -> None:
+        """What a check of `values` says of a value."""
+        if isinstance(error, RedactedError):
+            self.add(self._yaml.known(path), str(error))
+        else:
+            self.add_value(path, value, str(error))
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key."""
+        return self._yaml.position(path).line
+
+    def stop(self) -> None:
+        """Raise ConfigError if there are any."""
+        raise_mistakes((text for _, text in sorted(self._lines)), self._yaml.secrets)
+
+    def _add(self, line: int, path: KeyPath, text: str) -> None:
+        where = f"{self._file}:{line}" if line else self._file
+        key = f"{show_path(path)}: " if path else ""
+        self._lines.append((line, f"{where}: {key}{text}"))
 
 
 def raise_mistakes(lines: Iterable[str], secrets: Iterable[str] = ()) -> None:

@@ -1,11 +1,27 @@
-"""The validated settings, as values; defaults stand here and nowhere else."""
+"""The settings: what each key of the configuration file means, and its default.
 
+The file is read by these dataclasses, and the reference page and the JSON Schema are made from
+them. Rules between several keys are in `load`.
+"""
+
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
+from typing import Annotated, Any
 
-from cdi_exporter.config.keys import KeySource
+from cdi_exporter.config import values
+from cdi_exporter.config.forms import INVALID, Form, Key, Reader, Sections, list_of, mapping_of
+from cdi_exporter.config.keys import (
+    FileKey,
+    KeyMistake,
+    KeySource,
+    inline_key,
+    key_from_environment,
+)
+from cdi_exporter.config.yaml_lines import KeyPath
 
 MOST_WORKSPACES = 500
 """Workspaces of a configuration: far more than a company has. Each has connections of its own."""
@@ -19,55 +35,213 @@ MOST_PATTERNS = 100
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests per minute and workspace, as Braze documents them."""
+    """The documented limits of the workspace, in requests per minute."""
 
-    integrations: int = 50
-    job_sync_status: int = 100
+    integrations: Annotated[
+        int, Key(values.LIMIT, "Requests per minute to the list of integrations.")
+    ] = 50
+    job_sync_status: Annotated[
+        int, Key(values.LIMIT, "Requests per minute to the histories of sync runs.")
+    ] = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """How a workspace is refreshed; times in seconds."""
+    """How a workspace is refreshed.
 
-    min_interval: float = 10.0
-    request_timeout: float = 10.0
-    rate_limit_share: float = 0.8
-    rate_limits: RateLimits = field(default_factory=RateLimits)
+    A key that a workspace does not set itself is taken from the `refresh` at the top of the
+    file, and else has its default.
+    """
+
+    min_interval: Annotated[
+        float, Key(values.DURATION, "Scrapes closer together share one refresh.")
+    ] = 10.0
+    request_timeout: Annotated[
+        float,
+        Key(
+            values.POSITIVE_DURATION,
+            "Time for one API request, from connecting to the last byte.",
+        ),
+    ] = 10.0
+    rate_limit_share: Annotated[
+        float,
+        Key(
+            values.SHARE,
+            "Share of the documented limits that the exporter allows itself, above 0 and at most "
+            "1; the rest stays for other tools with the same workspace. Share times limit must be "
+            "at least one request per minute.",
+        ),
+    ] = 0.8
+    rate_limits: Annotated[
+        RateLimits,
+        Key(
+            mapping_of(RateLimits),
+            "The documented limits; change them when Braze changed yours.",
+        ),
+    ] = field(default_factory=RateLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class StaleAfter:
-    """The user's own word on when an integration is late; `after` None means never."""
+    """The user's own word on when an integration is late."""
 
-    match: str
-    after: float | None
+    match: Annotated[str, Key(values.PATTERN, "Glob pattern over the integration's name or ID.")]
+    after: Annotated[
+        float | None,
+        Key(
+            values.NEVER_OR_DURATION,
+            "The age of the last delivery at which the integration is late; `never` for one that "
+            "is not expected to run.",
+        ),
+    ]
+    """Seconds; None means never."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredIntegration:
-    """An integration that the user named."""
+    """An integration that is named in the configuration."""
 
-    id: str
-    name: str | None = None
+    id: Annotated[
+        str,
+        Key(
+            values.INTEGRATION_ID,
+            "The ID: the last part of the integration's address in the Braze dashboard.",
+        ),
+    ]
+    name: Annotated[str | None, Key(values.NAME, "The name to show, instead of Braze's.")] = None
+
+
+def _read_integration(value: object, path: KeyPath, reader: Reader) -> Any:
+    """An ID by itself means a mapping with only that."""
+    if isinstance(value, str):
+        return {"id": values.INTEGRATION_ID.read(value, path, reader)}
+    if isinstance(value, dict):
+        return reader.mapping(ConfiguredIntegration, value, path)
+    expected = f"{values.EXPECTED_ID} (in quotes), or a mapping with id and name"
+    reader.found.add_value(path, value, expected)
+    return INVALID
+
+
+_INTEGRATION = Form(
+    "text or mapping",
+    values.EXPECTED_ID,
+    {"anyOf": [values.NAME.schema, mapping_of(ConfiguredIntegration).schema]},
+    _read_integration,
+)
+_LISTED = list_of(_INTEGRATION, MOST_INTEGRATIONS, values.EXPECTED_INTEGRATIONS)
+_INTEGRATIONS = Form(
+    "`auto` or list",
+    values.EXPECTED_INTEGRATIONS,
+    {"anyOf": [{"const": "auto"}, _LISTED.schema]},
+    lambda value, path, reader: None if value == "auto" else _LISTED.read(value, path, reader),
+    lambda _: "auto",
+)
+_PATTERNS = list_of(values.PATTERN, MOST_PATTERNS)
+
+
+def _source(kind: str, make: Callable[[str, Reader], KeySource]) -> Form:
+    """The form of text that says where a key is, and is not shown whatever is wrong with it."""
+
+    def read(value: object, path: KeyPath, reader: Reader) -> Any:
+        def source() -> KeySource:
+            if not isinstance(value, str):
+                msg = f"{values.EXPECTED_TEXT} (put it into quotes)"
+                raise KeyMistake(msg)
+            return make(value, reader)
+
+        return reader.attempt(source, value, path)
+
+    return Form(kind, values.EXPECTED_TEXT, {"type": "string", "minLength": 1}, read)
+
+
+def _path(path: str, reader: Reader) -> str:
+    """A path as seen from the directory of the configuration file, as Prometheus does it."""
+    return os.path.join(reader.directory, path)  # noqa: PTH118 -- "" stays ""
+
+
+_CA_FILE = Form(
+    "path",
+    "expected a path",
+    values.TEXT_SCHEMA,
+    lambda value, path, reader: reader.attempt(
+        lambda: values.ca_file(_path(values.text(value), reader)), value, path
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceConfig:
-    """One workspace. `endpoint` is a base URL without a trailing slash.
+    """One Braze workspace. Exactly one of `api_key`, `api_key_env`, `api_key_file` is needed."""
 
-    `integrations` None means that they are discovered; else `include` and `exclude` have been
-    applied to those that the user listed.
-    """
-
-    name: str
-    endpoint: str
-    key: KeySource
-    integrations: tuple[ConfiguredIntegration, ...] | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    stale_after: tuple[StaleAfter, ...] = ()
-    ca_file: str | None = None
-    refresh: Refresh = field(default_factory=Refresh)
+    name: Annotated[str, Key(values.NAME, "The value of the label `workspace`; unique.")]
+    endpoint: Annotated[
+        str,
+        Key(
+            values.ENDPOINT,
+            "The workspace's REST endpoint, with or without `https://` and a trailing slash. "
+            "Plain `http://` is accepted for a loopback address alone.",
+            example="rest.iad-03.braze.com",
+        ),
+    ]
+    """A base URL without a trailing slash."""
+    key: Annotated[
+        KeySource,
+        Key(
+            _source("text", lambda value, _: inline_key(value)),
+            "The REST API key itself.",
+            "api_key",
+        ),
+        Key(
+            _source("text", lambda value, reader: key_from_environment(value, reader.environ)),
+            "The name of the environment variable that holds the REST API key.",
+            "api_key_env",
+        ),
+        Key(
+            _source("path", lambda value, reader: FileKey(_path(value, reader))),
+            "The file that holds the REST API key. A new key in it is used by the next request; "
+            "while the file cannot be used, the key that was read last stays.",
+            "api_key_file",
+        ),
+    ]
+    integrations: Annotated[
+        tuple[ConfiguredIntegration, ...] | None,
+        Key(
+            _INTEGRATIONS,
+            "`auto` discovers the integrations, which takes the permission "
+            "`cdi.integration_list`. Or a list of IDs, or of mappings with `id` and `name`.",
+        ),
+    ] = None
+    """None means that they are discovered; else `include` and `exclude` have been applied."""
+    include: Annotated[
+        tuple[str, ...],
+        Key(_PATTERNS, "Glob patterns over name or ID: only these integrations."),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...],
+        Key(_PATTERNS, "Glob patterns over name or ID: not these integrations."),
+    ] = ()
+    stale_after: Annotated[
+        tuple[StaleAfter, ...],
+        Key(
+            list_of(mapping_of(StaleAfter), MOST_PATTERNS),
+            "When integrations are late; the first match wins.",
+        ),
+    ] = ()
+    ca_file: Annotated[
+        str | None,
+        Key(
+            _CA_FILE,
+            "File of the certificates to trust, as PEM, instead of the system's. Replaced "
+            "certificates are used by the next request.",
+        ),
+    ] = None
+    refresh: Annotated[
+        Refresh,
+        Key(
+            mapping_of(Refresh),
+            "What is different here from the `refresh` at the top of the file.",
+        ),
+    ] = field(default_factory=Refresh)
 
     def selects(self, integration_id: str, name: str | None) -> bool:
         """Whether `include` and `exclude` leave the integration in."""
@@ -83,9 +257,33 @@ class WorkspaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the configuration says."""
+    """The configuration file of cdi-exporter."""
 
-    workspaces: tuple[WorkspaceConfig, ...]
+    refresh: Annotated[Refresh, Key(mapping_of(Refresh), "For all workspaces.")] = field(
+        default_factory=Refresh, kw_only=True
+    )
+    workspaces: Annotated[
+        tuple[WorkspaceConfig, ...],
+        Key(
+            list_of(
+                mapping_of(WorkspaceConfig),
+                MOST_WORKSPACES,
+                "expected a list of at least one workspace",
+            ),
+            "The Braze workspaces to watch, at least one.",
+        ),
+    ]
+
+
+SECTIONS: Sections = (
+    ("", Settings),
+    ("workspaces[]", WorkspaceConfig),
+    ("workspaces[].integrations[]", ConfiguredIntegration),
+    ("workspaces[].stale_after[]", StaleAfter),
+    ("refresh", Refresh),
+    ("refresh.rate_limits", RateLimits),
+)
+"""Every mapping, by the key path under which the reference page shows it."""
 
 
 def _matches(pattern: str, integration_id: str, name: str | None) -> bool:

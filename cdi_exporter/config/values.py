@@ -1,16 +1,16 @@
-"""Single values: how each is written, and what is expected where it is not.
+"""Single values: the check of each, and its form in the configuration file.
 
-Each check takes what YAML gave, returns the value, and raises ValueError with the words
-that `mistakes` completes (Unshown where the value must not stand in a message).
+Each check takes what YAML gave and returns the value, or raises ValueError with words that
+complete a sentence about the value (RedactedError if the value must not be shown).
 """
 
 import ipaddress
-import math
 import re
 import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
-from cdi_exporter.config.duration import EXPECTED, parse_duration
+from cdi_exporter.config.duration import EXPECTED, UNITS, format_duration, parse_duration
+from cdi_exporter.config.forms import scalar
 from cdi_exporter.config.mistakes import holds_api_key
 from cdi_exporter.files import read_plain, read_within, reason_of
 from cdi_exporter.pem import client_context, trust
@@ -40,10 +40,10 @@ _SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
 
 
 def text(value: object, most: int = LONGEST_TEXT) -> str:
-    """Text that says something and stays on its line, of so many characters at most."""
+    """Text that is not blank, has no control characters and is not too long."""
     if not isinstance(value, str):
         quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
-        raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- pydantic reports ValueError
+        raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- a check raises ValueError
     if not value.strip():
         msg = f"is empty; {EXPECTED_TEXT}"
         raise ValueError(msg)
@@ -62,7 +62,7 @@ def pattern(value: object) -> str:
 
 
 def name(value: object) -> str:
-    """Text for a label: spaces around it would not be seen."""
+    """Text for a label, without invisible spaces around it."""
     found = text(value, LONGEST_NAME)
     if found != found.strip():
         msg = f"has spaces around it; {EXPECTED_TEXT} without"
@@ -86,7 +86,7 @@ def duration(value: object) -> float:
     if not isinstance(value, str):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         msg = f"has no unit; expected {EXPECTED}" if number else f"expected {EXPECTED}"
-        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+        raise ValueError(msg)  # noqa: TRY004 -- a check raises ValueError
     return parse_duration(value)
 
 
@@ -99,10 +99,10 @@ def positive_duration(value: object) -> float:
     return seconds
 
 
-def never_or_duration(value: object) -> float:
-    """Seconds above 0, infinite for `never`."""
+def never_or_duration(value: object) -> float | None:
+    """Seconds above 0, None for `never`."""
     if value == "never":
-        return math.inf
+        return None
     try:
         return positive_duration(value)
     except ValueError as error:
@@ -202,3 +202,42 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return any(address in network for network in _LOOPBACK)
+
+
+_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}
+_DURATION_PATTERN = "".join(f"([0-9]+{unit})?" for unit in UNITS)
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": rf"^(?=.)({_DURATION_PATTERN}|[0-9]+\.[0-9]+s|0)$",
+}
+TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
+
+NAME = scalar(name, "text", EXPECTED_TEXT, _NAME_SCHEMA)
+PATTERN = scalar(pattern, "pattern", "expected a pattern", _NAME_SCHEMA)
+INTEGRATION_ID = scalar(integration_id, "text", EXPECTED_ID, _NAME_SCHEMA)
+ENDPOINT = scalar(endpoint, "host or URL", EXPECTED_ENDPOINT, TEXT_SCHEMA)
+DURATION = scalar(
+    duration,
+    "duration",
+    f"expected {EXPECTED}",
+    {"anyOf": [_DURATION_SCHEMA, {"const": 0}]},
+    format_duration,
+)
+POSITIVE_DURATION = scalar(
+    positive_duration, "duration", f"expected {EXPECTED}", _DURATION_SCHEMA, format_duration
+)
+NEVER_OR_DURATION = scalar(
+    never_or_duration,
+    "duration or `never`",
+    EXPECTED_NEVER,
+    {"anyOf": [{"const": "never"}, _DURATION_SCHEMA]},
+)
+LIMIT = scalar(
+    limit,
+    "whole number",
+    EXPECTED_LIMIT,
+    {"type": "integer", "minimum": 1, "maximum": MOST_REQUESTS},
+)
+SHARE = scalar(
+    share, "number", EXPECTED_SHARE, {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+)

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cdi_exporter import __version__
+from cdi_exporter import __version__, wording
 from cdi_exporter.model import Run, Status
-from cdi_exporter.web import advice, wording
+from cdi_exporter.problems import problem_of
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
 from cdi_exporter.web.status import FILTERS, State, WorkspaceStatus
@@ -119,9 +119,7 @@ def _vocabulary() -> dict[str, Any]:
         "sparkline": sparkline,
         "example": _EXAMPLE,
         "things": wording.things,
-        "code_words": advice.words,
-        "code_reason": advice.reason,
-        "advice": advice.ADVICE,
+        "problem_of": problem_of,
     }
 
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
+from cdi_exporter import wording
 from cdi_exporter.model import FINISHED_STATUSES, Run, Status
-from cdi_exporter.web import wording
 
 MOST_RUNS = 24
 STEP = 5

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from cdi_exporter import wording
 from cdi_exporter.model import FINISHED_STATUSES, RequestRecord, Run, Status, in_future
+from cdi_exporter.problems import BY_REASON, OTHER
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
-from cdi_exporter.web import wording
-from cdi_exporter.web.advice import ADVICE
 
 SILENT_AFTER = 600.0
 """Seconds without a refresh or a request after which nobody seems to scrape."""
@@ -260,7 +260,7 @@ class WorkspaceStatus:
     @property
     def advice(self) -> str | None:
         """What to do about the problem."""
-        return None if self.error is None else ADVICE.get(self.error, ADVICE["other"])
+        return None if self.error is None else BY_REASON.get(self.error, OTHER).advice
 
     @cached_property
     def troubles(self) -> tuple[Trouble, ...]:

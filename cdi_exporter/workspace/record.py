@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
 from cdi_exporter.ledger import LedgerState
 from cdi_exporter.model import Integration, Time
+from cdi_exporter.typed_json import from_json, to_json
 from cdi_exporter.workspace.list_view import ListFingerprint
 
 
@@ -38,17 +37,12 @@ class Record:
 
     def to_json(self) -> str:
         """One line; what is as by default is left out."""
-        return _RECORD.dump_json(self, exclude_defaults=True).decode()
+        return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
         """Raises ValueError, with the first error in one line, if it is not a record."""
-        try:
-            record = _RECORD.validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        record = from_json(cls, text)
         _check_runs(record.knowledge.ledger)
         return record
 
@@ -62,6 +56,3 @@ def _check_runs(ledger: LedgerState) -> None:
         if any(run.start is None and run.finish is None for run in runs):
             message = f"knowledge.ledger.{place}: a run without any time"
             raise ValueError(message)
-
-
-_RECORD = TypeAdapter(Record)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter.cli.healthcheck import flags_of
+from cdi_exporter.cli.healthcheck_command import flags_of
 from tests.certificates import all_certificates
 from tests.e2e.processes import (
     clean_environment,

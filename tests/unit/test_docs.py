@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter import catalog
+from cdi_exporter import catalog, problems
 from cdi_exporter.cli import cli
 from cdi_exporter.errors import REASONS
+from cdi_exporter.problems import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -185,13 +186,14 @@ def test_each_message_is_quoted_as_the_code_gives_it() -> None:
         for node in trees()
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    said = "\n".join(constants)
+    messages = [each.message for each in problems.__dict__.values() if isinstance(each, Problem)]
+    said = "\n".join(constants + messages)
     quoted = [re.findall("`([^`]+)`", cells[0]) for cells in rows(TROUBLESHOOTING, "message")]
     assert all(quoted)
     parts = {
         part.strip(" :;")
-        for messages in quoted
-        for message in messages
+        for cell in quoted
+        for message in cell
         for part in re.split("…|; ", message)
     }
     assert [part for part in sorted(parts) if part not in said] == []

@@ -7,7 +7,7 @@ over two instances, or over the integrations of a workspace, shows the worst.
 from dataclasses import dataclass
 
 from cdi_exporter.model import FINISHED_STATUSES, Status
-from cdi_exporter.web.wording import GLYPHS
+from cdi_exporter.wording import GLYPHS
 
 BLUE = "#0072B2"
 LIGHT_BLUE = "#56B4E9"

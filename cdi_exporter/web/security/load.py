@@ -4,21 +4,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from cdi_exporter.config.document import Dialect, Document, read_document
-from cdi_exporter.config.findings import Findings
-from cdi_exporter.config.mistakes import KeyPath, show_kind
-from cdi_exporter.errors import ConfigError
+from cdi_exporter.config.forms import Reader, Values, is_valid
+from cdi_exporter.config.mistakes import MistakeCollector, show_kind
+from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
 from cdi_exporter.web.security import headers
 from cdi_exporter.web.security.policy import Policy, Rate
 from cdi_exporter.web.security.schema import (
     SECTIONS,
     TYPED,
-    File,
     HttpSection,
     RateLimitSection,
     TlsSection,
+    WebConfigFile,
 )
 from cdi_exporter.web.security.tls import Material, ServerContext, TlsMistake, server_context
 
@@ -40,51 +37,35 @@ def load(path: str, read: Read) -> Policy:
 
     `read` gives the content of the file and of those that it names; it raises OSError.
     """
-    document = read_document(path, TOOLKIT, read=read)
-    found = Findings(path, document, SECTIONS)
-    data = _as_written(document, document.data, ()) if document.data is not None else {}
+    yaml = read_yaml(path, TOOLKIT, read=read)
+    found = MistakeCollector(path, yaml)
+    data = _as_written(yaml, yaml.data, ()) if yaml.data is not None else {}
     if not isinstance(data, dict):
         found.add((), f"{show_kind(data)}; expected a mapping")
         data = {}
-    file = _validated(data, found)
+    values = Reader(found, SECTIONS).mapping(WebConfigFile, data, ())
     _check_headers(data, found)
-    tls = _tls_section(data)
-    context = _context(tls, path, read, found) if tls.on else None
+    tls = values.get(TLS, {})
+    # The certificates are looked at even if the rest of the file is wrong.
+    section = TlsSection(**tls) if is_valid(tls) else TlsSection()
+    context = _context(section, path, read, found) if section.on else None
     found.stop()
-    if file is None:  # pragma: no cover -- there are mistakes, so stop() has raised
-        raise ConfigError([f"{path}: not valid"])
-    return _policy(file, context)
+    return _policy(values, context)
 
 
-def _as_written(document: Document, value: Any, path: KeyPath) -> Any:
+def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
     """The data with each plain value as the text that stands in the file, but for `TYPED`."""
     if isinstance(value, dict):
-        return {key: _as_written(document, each, (*path, key)) for key, each in value.items()}
+        return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list):
-        return [_as_written(document, each, (*path, i)) for i, each in enumerate(value)]
-    written = document.places[path].written
+        return [_as_written(yaml, each, (*path, i)) for i, each in enumerate(value)]
+    written = yaml.positions[path].written
     if value is None or written is None or TYPED.intersection(path[-1:]):
         return value
     return written
 
 
-def _validated(data: Mapping[str, Any], found: Findings) -> File | None:
-    try:
-        return File.model_validate(data)
-    except ValidationError as error:
-        found.add_invalid(error)
-        return None
-
-
-def _tls_section(data: Mapping[str, Any]) -> TlsSection:
-    """The section as far as it is valid by itself: the rest of the file may be wrong."""
-    try:
-        return TlsSection.model_validate(data.get(TLS) or {})
-    except ValidationError:
-        return TlsSection()
-
-
-def _check_headers(data: Mapping[str, Any], found: Findings) -> None:
+def _check_headers(data: Mapping[str, Any], found: MistakeCollector) -> None:
     http = data.get("http_server_config")
     written = http.get("headers") if isinstance(http, dict) else None
     for name, value in written.items() if isinstance(written, dict) else ():
@@ -93,8 +74,10 @@ def _check_headers(data: Mapping[str, Any], found: Findings) -> None:
             found.add(("http_server_config", "headers", name), problem)
 
 
-def _context(section: TlsSection, path: str, read: Read, found: Findings) -> ServerContext | None:
-    material = _Reader(section, os.path.dirname(path), read, found).material()  # noqa: PTH120 -- keeps ""
+def _context(
+    section: TlsSection, path: str, read: Read, found: MistakeCollector
+) -> ServerContext | None:
+    material = _MaterialReader(section, os.path.dirname(path), read, found).material()  # noqa: PTH120 -- keeps ""
     if material is None:
         return None
     try:
@@ -104,10 +87,12 @@ def _context(section: TlsSection, path: str, read: Read, found: Findings) -> Ser
         return None
 
 
-class _Reader:
+class _MaterialReader:
     """Reads what a section names, from the directory of the configuration file."""
 
-    def __init__(self, section: TlsSection, directory: str, read: Read, found: Findings) -> None:
+    def __init__(
+        self, section: TlsSection, directory: str, read: Read, found: MistakeCollector
+    ) -> None:
         self._section, self._directory = section, directory
         self._read, self._found = read, found
 
@@ -156,9 +141,9 @@ class _Reader:
             self._found.add((TLS, "client_allowed_sans"), text)
 
 
-def _policy(file: File, tls: ServerContext | None) -> Policy:
-    http = file.http_server_config or HttpSection()
-    rate = file.rate_limit or RateLimitSection()
+def _policy(values: Values, tls: ServerContext | None) -> Policy:
+    http = HttpSection(**values.get("http_server_config", {}))
+    rate = RateLimitSection(**values.get("rate_limit", {}))
     return Policy(
         tls=tls,
         headers=tuple(
@@ -167,7 +152,7 @@ def _policy(file: File, tls: ServerContext | None) -> Policy:
         ),
         users={
             name.encode("utf-8", "surrogatepass"): each
-            for name, each in (file.basic_auth_users or {}).items()
+            for name, each in values.get("basic_auth_users", {}).items()
         },
         rate=Rate(rate.interval or 0.0, rate.burst or 0),
     )

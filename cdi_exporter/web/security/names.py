@@ -1,6 +1,6 @@
 """Go's names of versions, cipher suites, curves and ways to ask for a client's certificate.
 
-Each check returns the name, or raises Unshown with what is expected instead.
+Each check returns the name, or raises RedactedError with what is expected instead.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from cdi_exporter.config.mistakes import Unshown
+from cdi_exporter.config.mistakes import RedactedError
 
 VERSIONS: Final[Mapping[str, ssl.TLSVersion]] = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -93,7 +93,7 @@ def client_auth(value: str) -> str:
             f"{value} asks for a certificate without verifying it, which Python's TLS cannot do; "
             f"expected {UNVERIFIED[value]} with client_ca_file"
         )
-        raise Unshown(msg)
+        raise RedactedError(msg)
     return "" if value == "" else _known(value, VERIFIED, "invalid ClientAuth")
 
 
@@ -105,4 +105,4 @@ def _known(value: str, known: Collection[str], what: str) -> str:
     near = get_close_matches(value.upper(), names, n=1, cutoff=0.8)
     meant = f"did you mean {names[near[0]]}?" if near else f"expected one of {', '.join(known)}"
     msg = f"{shown}; {meant}"
-    raise Unshown(msg)
+    raise RedactedError(msg)

@@ -6,13 +6,14 @@ So all values but those of `TYPED` come here as text.
 
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
-
-from cdi_exporter.config.mistakes import Unshown
-from cdi_exporter.config.schema import Section
+from cdi_exporter.config.forms import Form, Key, Reader, Sections, list_of, mapping_of, scalar
+from cdi_exporter.config.mistakes import RedactedError
 from cdi_exporter.config.secret import Secret
+from cdi_exporter.config.yaml_lines import KeyPath
 from cdi_exporter.web.security import names
 
 TYPED = frozenset({"http2", "prefer_server_cipher_suites", "interval", "burst"})
@@ -33,14 +34,14 @@ _CHEAPEST, _DEAREST = 4, 31
 def _text(value: object) -> str:
     if not isinstance(value, str):
         msg = "expected text"
-        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+        raise ValueError(msg)  # noqa: TRY004 -- a check raises ValueError
     return value
 
 
 def _truth(value: object) -> bool:
     if not isinstance(value, bool):
         msg = "expected true or false, without quotes"
-        raise ValueError(msg)  # noqa: TRY004 -- pydantic reports ValueError
+        raise ValueError(msg)  # noqa: TRY004 -- a check raises ValueError
     return value
 
 
@@ -74,7 +75,7 @@ def _hash(value: object) -> Secret:
     problem = _problem_of_hash(text)
     if problem:
         msg = f"crypto/bcrypt: {problem}; {EXPECTED_HASH}"
-        raise Unshown(msg)
+        raise RedactedError(msg)
     return Secret(text)
 
 
@@ -93,33 +94,52 @@ def _problem_of_hash(text: str) -> str | None:
     return None
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-Interval = Annotated[float, BeforeValidator(_interval)]
-Burst = Annotated[int, BeforeValidator(_burst)]
-Hash = Annotated[Secret, BeforeValidator(_hash)]
-Version = Annotated[Text, AfterValidator(names.version)]
-CipherSuite = Annotated[Text, AfterValidator(names.cipher_suite)]
-Curve = Annotated[Text, AfterValidator(names.curve)]
-ClientAuth = Annotated[Text, AfterValidator(names.client_auth)]
+def _form(check: Callable[[object], object]) -> Form:
+    return scalar(check, "", "", {})
 
 
-class TlsSection(Section):
+def _named(name: Callable[[str], str]) -> Form:
+    return _form(lambda value: name(_text(value)))
+
+
+def _by_name(form: Form) -> Form:
+    """A mapping whose keys the user chooses."""
+
+    def read(value: object, path: KeyPath, reader: Reader) -> Any:
+        if not isinstance(value, dict):
+            return reader.wrong_kind(path, value, "expected a mapping")
+        return {name: form.read(each, (*path, name), reader) for name, each in value.items()}
+
+    return Form("", "", {}, read)
+
+
+_TEXT = _form(_text)
+_TRUTH = _form(_truth)
+_TEXT_OR_NOTHING = _form(lambda value: None if value is None else _text(value))
+
+Text = Annotated[str | None, Key(_TEXT)]
+Truth = Annotated[bool | None, Key(_TRUTH)]
+Version = Annotated[str | None, Key(_named(names.version))]
+Texts = Annotated[list[str] | None, Key(list_of(_TEXT))]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSection:
     """TLS; it is on when a certificate, a key, a client CA or a client_auth_type is named."""
 
-    cert: Text | None = None
-    key: Text | None = None
-    client_ca: Text | None = None
-    cert_file: Text | None = None
-    key_file: Text | None = None
-    client_ca_file: Text | None = None
-    client_auth_type: ClientAuth | None = None
-    client_allowed_sans: list[Text] | None = None
-    cipher_suites: list[CipherSuite] | None = None
-    curve_preferences: list[Curve] | None = None
-    min_version: Version | None = None
-    max_version: Version | None = None
-    prefer_server_cipher_suites: Truth | None = None
+    cert: Text = None
+    key: Text = None
+    client_ca: Text = None
+    cert_file: Text = None
+    key_file: Text = None
+    client_ca_file: Text = None
+    client_auth_type: Annotated[str | None, Key(_named(names.client_auth))] = None
+    client_allowed_sans: Texts = None
+    cipher_suites: Annotated[list[str] | None, Key(list_of(_named(names.cipher_suite)))] = None
+    curve_preferences: Annotated[list[str] | None, Key(list_of(_named(names.curve)))] = None
+    min_version: Version = None
+    max_version: Version = None
+    prefer_server_cipher_suites: Truth = None
 
     @property
     def on(self) -> bool:
@@ -138,31 +158,34 @@ class TlsSection(Section):
         )
 
 
-class HttpSection(Section):
+@dataclass(frozen=True, slots=True)
+class HttpSection:
     """The protocol and the headers of each answer."""
 
-    http2: Truth | None = None
-    headers: dict[str, Text | None] | None = None
+    http2: Truth = None
+    headers: Annotated[Mapping[str, str | None] | None, Key(_by_name(_TEXT_OR_NOTHING))] = None
 
 
-class RateLimitSection(Section):
+@dataclass(frozen=True, slots=True)
+class RateLimitSection:
     """One request per `interval`, and `burst` of them at once."""
 
-    interval: Interval | None = None
-    burst: Burst | None = None
+    interval: Annotated[float | None, Key(_form(_interval))] = None
+    burst: Annotated[int | None, Key(_form(_burst))] = None
 
 
-class File(Section):
+@dataclass(frozen=True, slots=True)
+class WebConfigFile:
     """The file of `--web.config.file`."""
 
-    tls_server_config: TlsSection | None = None
-    http_server_config: HttpSection | None = None
-    basic_auth_users: dict[str, Hash] | None = None
-    rate_limit: RateLimitSection | None = None
+    tls_server_config: Annotated[TlsSection | None, Key(mapping_of(TlsSection))] = None
+    http_server_config: Annotated[HttpSection | None, Key(mapping_of(HttpSection))] = None
+    basic_auth_users: Annotated[Mapping[str, Secret] | None, Key(_by_name(_form(_hash)))] = None
+    rate_limit: Annotated[RateLimitSection | None, Key(mapping_of(RateLimitSection))] = None
 
 
-SECTIONS: tuple[tuple[str, type[Section]], ...] = (
-    ("", File),
+SECTIONS: Sections = (
+    ("", WebConfigFile),
     ("tls_server_config", TlsSection),
     ("http_server_config", HttpSection),
     ("rate_limit", RateLimitSection),

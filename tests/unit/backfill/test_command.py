@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdi_exporter.cli import main
-from cdi_exporter.cli.backfill import Stderr
+from cdi_exporter.cli.backfill_command import Stderr
 
 KEY = "key-of-the-command"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 from rich.console import Console
 
-from cdi_exporter.check import Options, Report, check, show
+from cdi_exporter.check import Report, check, show
 from cdi_exporter.check.report import CheckedWorkspace, Finding
 from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.simulator import Simulator
@@ -47,8 +47,14 @@ def checked(
         return DirectTransport(found) if isinstance(found, Simulator) else found
 
     async def main() -> Report:
-        options = Options(scrape_interval, offline, environ or {})
-        return await check(Settings(tuple(workspaces)), options, virtual_clock(), transport)
+        return await check(
+            Settings(tuple(workspaces)),
+            virtual_clock(),
+            scrape_interval=scrape_interval,
+            offline=offline,
+            environ=environ,
+            transport=transport,
+        )
 
     return run(main())
 

@@ -23,7 +23,7 @@ def test_a_large_workspace_takes_no_more_than_a_quarter() -> None:
     assert sum(each.last_run is not None for each in found.watched) > 200
 
 
-def test_the_histories_that_are_read_are_those_that_matter() -> None:
+def test_unlisted_failed_and_newest_histories_are_read_first() -> None:
     """Configured ones that the list lacks, then failures, then the newest runs."""
     several = [scripted(f"i{each:02}", runs=3) for each in range(30)]
     several[7].run(EPOCH - 500, EPOCH - 400, "error")
@@ -37,7 +37,7 @@ def test_the_histories_that_are_read_are_those_that_matter() -> None:
     assert codes(found) == ["integration_unknown", "histories_not_read"]
 
 
-def test_a_small_share_still_asks() -> None:
+def test_a_small_share_still_allows_requests() -> None:
     """A quarter of a request is one."""
     refresh = Refresh(rate_limit_share=0.02, rate_limits=RateLimits(50, 50))
     simulator = simulated(*(scripted(f"i{each}", runs=3) for each in range(15)))
@@ -48,7 +48,7 @@ def test_a_small_share_still_asks() -> None:
 
 
 @pytest.mark.parametrize("retry_header", ["retry-after", "x-ratelimit-retry-after", "reset"])
-def test_a_limit_that_others_have_spent_is_waited_for(retry_header: RetryHeader) -> None:
+def test_check_waits_for_a_limit_that_others_have_spent(retry_header: RetryHeader) -> None:
     """A 429 says nothing of the key: it is asked again when the limit is free."""
     spent = Fault(EPOCH - 10, EPOCH + 1, FaultKind.OTHER_TOOL, per_minute=600)
     simulator = simulated(
@@ -59,7 +59,7 @@ def test_a_limit_that_others_have_spent_is_waited_for(retry_header: RetryHeader)
     assert simulator.statuses == {429: 1, 200: 2}
 
 
-def test_a_limit_that_stays_spent_is_an_error() -> None:
+def test_a_limit_that_remains_spent_is_an_error() -> None:
     """The check ends, and says who is to blame."""
     others = Fault(EPOCH - 60, EPOCH + 9_999, FaultKind.OTHER_TOOL, per_minute=200)
     found = one(simulated(scripted("one", runs=3), faults=[others]))
@@ -90,7 +90,7 @@ def test_workspaces_do_not_hide_one_another() -> None:
     assert not report.ok
 
 
-def test_offline_asks_nothing() -> None:
+def test_offline_sends_no_request() -> None:
     """The configuration alone: an endpoint that is none is told all the same."""
     simulator = simulated(scripted("one", runs=3))
     config = workspace(endpoint="https://dashboard-03.braze.com")

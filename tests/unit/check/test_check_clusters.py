@@ -17,7 +17,7 @@ from cdi_exporter.check.clusters import CLUSTERS, cluster_of, dashboard_of, know
         ("https://[::1]", None, None),
     ],
 )
-def test_a_cluster_by_its_endpoint(
+def test_the_cluster_of_an_endpoint_is_known(
     endpoint: str, cluster: str | None, dashboard: str | None
 ) -> None:
     """The host alone decides; a host that is not known is of no cluster."""
@@ -39,14 +39,14 @@ def test_a_cluster_by_its_endpoint(
         ("https://dashboard-03.braze.com.example", None),
     ],
 )
-def test_another_address_of_a_cluster_leads_to_its_endpoint(
+def test_dashboard_and_sdk_addresses_lead_to_the_rest_endpoint(
     written: str, right: str | None
 ) -> None:
     """The dashboard's and the SDK's; what is no such address leads nowhere."""
     assert meant(written) == right
 
 
-def test_a_dashboard_and_its_endpoint_lead_to_each_other() -> None:
+def test_each_endpoint_has_its_dashboard_and_back() -> None:
     """For every cluster, which is named among the known ones."""
     for host in CLUSTERS:
         assert meant(f"https://{dashboard_of(f'https://{host}')}") == host

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from cdi_exporter.check.cost import Pace, cost
-from cdi_exporter.check.report import HISTORY_PERMISSION
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
+from cdi_exporter.problems import HISTORY_PERMISSION
 from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
 from tests.harness import KEY, rig, scripted, workspace
 from tests.unit.check.checking import checked, finding, one, simulated
@@ -24,7 +24,7 @@ def pace(scrape_interval: float = 60.0, min_interval: float = 10.0) -> Pace:
 @pytest.mark.parametrize(
     ("scraped", "refreshed"), [(60, 60), (10, 10), (9, 9), (5, 10), (1, 9), (300, 300)]
 )
-def test_scrapes_that_come_soon_share_a_refresh(scraped: float, refreshed: float) -> None:
+def test_scrapes_in_quick_succession_share_a_refresh(scraped: float, refreshed: float) -> None:
     """A refresh begins at the first scrape that is 0.9 minimum intervals after the last one."""
     found = cost([HOUR] * 10, pace(scraped), listed=10)
     assert found.refresh_interval_seconds == refreshed
@@ -32,13 +32,13 @@ def test_scrapes_that_come_soon_share_a_refresh(scraped: float, refreshed: float
     assert found.keeps_up
 
 
-def test_a_history_is_read_for_each_run_and_for_the_audit() -> None:
+def test_a_history_is_read_for_each_run_and_each_recheck() -> None:
     """Each five minutes; each hour and four times between; not more often than refreshed."""
     found = cost([300.0] * 3 + [HOUR] * 3 + [1.0] * 2, pace(), listed=8)
     assert found.job_sync_status.requests_per_minute == pytest.approx(3 / 5 + 3 * 5 / 60 + 2)
 
 
-def test_unknown_intervals_are_taken_for_the_mean_of_the_known() -> None:
+def test_an_unknown_interval_is_assumed_to_be_the_mean_of_the_others() -> None:
     """Where none is known, for an hour."""
     found = cost([300.0, None], pace(), listed=2)
     assert found.intervals_assumed == 1
@@ -48,7 +48,7 @@ def test_unknown_intervals_are_taken_for_the_mean_of_the_known() -> None:
     )
 
 
-def test_a_list_beyond_the_budget_is_read_as_often_as_it_allows() -> None:
+def test_a_list_beyond_the_budget_is_read_as_often_as_the_budget_allows() -> None:
     """100 pages of 40 a minute take two minutes and a half."""
     found = cost([HOUR] * 1000, pace(), listed=1000)
     assert found.refresh_interval_seconds == 150.0
@@ -66,7 +66,7 @@ def test_without_the_list_each_refresh_reads_each_history() -> None:
     assert not found.keeps_up
 
 
-def test_histories_beyond_the_budget_are_told() -> None:
+def test_histories_beyond_the_budget_are_reported() -> None:
     """More runs a minute than may be read: what they say comes late."""
     busy = [scripted(f"i{each}") for each in range(5)]
     for each in busy:
@@ -79,14 +79,14 @@ def test_histories_beyond_the_budget_are_told() -> None:
     assert "comes late" in finding(found, "budget_short").text
 
 
-def test_a_short_budget_is_a_warning() -> None:
+def test_a_budget_that_is_too_small_is_a_warning() -> None:
     """It works, only not at each scrape."""
     found = one(simulated(*many(100, seed=1)), refresh=Refresh(rate_limits=RateLimits(5, 100)))
     assert found.ok
     assert "each 2 min 30 s" in finding(found, "budget_short").text
 
 
-def test_what_braze_says_of_the_limit_counts_where_it_is_lower() -> None:
+def test_a_lower_limit_reported_by_braze_applies() -> None:
     """The configured limit is an upper bound."""
     found = one(simulated(scripted("one", runs=3), limits={LIST: 10, HISTORY: 20}))
     assert found.cost is not None
@@ -129,7 +129,7 @@ def measured(
     ("number", "every", "listless"),
     [(20, 60.0, False), (50, 30.0, False), (20, 60.0, True)],
 )
-def test_the_cost_is_about_what_a_running_exporter_asks(
+def test_the_estimate_matches_the_requests_of_a_running_exporter(
     number: int, every: float, listless: bool
 ) -> None:
     """The prediction from one look is within a quarter of what an hour then takes."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jsonschema
 import pytest
 
-from cdi_exporter.check import REPORT, Report
+from cdi_exporter.check import Report
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, many
 from tests.harness import KEY, scripted, workspace
@@ -22,7 +22,7 @@ def test_the_schema_is_current() -> None:
     assert SCHEMA.read_text("utf-8") == schema(), "python -m tools.check_schema"
 
 
-def test_the_schema_is_one_and_describes_everything() -> None:
+def test_the_schema_is_valid_and_describes_every_property() -> None:
     """It is valid as a schema; each property has a description, its own or its type's."""
     document = json.loads(schema())
     jsonschema.Draft202012Validator.check_schema(document)
@@ -56,17 +56,17 @@ REPORTS: list[Callable[[], Report]] = [
 @pytest.mark.parametrize("report", REPORTS)
 def test_the_report_fits_the_schema(report: Callable[[], Report]) -> None:
     """Whatever was found; and it holds neither key nor e-mail address."""
-    text = REPORT.dump_json(report()).decode()
+    text = report().to_json()
     VALIDATOR.validate(json.loads(text))
     assert KEY not in text
     assert "@" not in text
 
 
-def test_the_report_in_full() -> None:
+def test_the_json_report_has_the_documented_names_and_units() -> None:
     """The names and units that programs rely on."""
     simulator = simulated(scripted("one", runs=3, next_run=EPOCH + 3540))
     report = checked(simulator)
-    (found,) = json.loads(REPORT.dump_json(report))["workspaces"]
+    (found,) = json.loads(report.to_json())["workspaces"]
     assert found["cost"] == {
         "integrations": {"requests_per_minute": 1.0, "budget_per_minute": 40},
         "job_sync_status": {"requests_per_minute": 0.08, "budget_per_minute": 80},
@@ -99,7 +99,7 @@ def test_the_report_in_full() -> None:
     ]
 
 
-def test_a_run_under_way_stands_beside_the_last_one() -> None:
+def test_a_running_sync_is_shown_next_to_the_last_finished_one() -> None:
     """From the history, and from the list alone where that is all."""
     integration = scripted("one", runs=3)
     integration.run(EPOCH - 60)
@@ -110,7 +110,7 @@ def test_a_run_under_way_stands_beside_the_last_one() -> None:
         assert (found.last_run is not None) is (len(permissions) == 2)
 
 
-def test_the_configured_name_is_shown() -> None:
+def test_a_configured_name_overrides_the_name_from_braze() -> None:
     """Else Braze's, else the ID."""
     names = (ConfiguredIntegration("one", "mine"), ConfiguredIntegration("two"))
     nameless = scripted("two", runs=1)
@@ -125,7 +125,7 @@ FAR = 4_070_908_800.0
 """2099."""
 
 
-def test_a_status_that_braze_adds_stands_in_its_own_word() -> None:
+def test_an_unknown_status_is_shown_in_the_words_of_braze() -> None:
     """From the history, and from the list alone; a run in progress has its word, too."""
     over, under_way = scripted("over"), scripted("under-way", runs=3)
     over.run(EPOCH - 100, EPOCH - 50, "limit_exceeded")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cdi_exporter.check.report import HISTORY_PERMISSION, LIST_PERMISSION, Granted, Level
+from cdi_exporter.check.report import Granted, Level
 from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.problems import HISTORY_PERMISSION, LIST_PERMISSION
 from cdi_exporter.simulator import PERMISSIONS
 from tests.harness import scripted
 from tests.unit.check.checking import codes, finding, one, simulated
@@ -11,7 +12,7 @@ from tests.unit.check.checking import codes, finding, one, simulated
 ONE = (ConfiguredIntegration("one"),)
 
 
-def test_all_is_well() -> None:
+def test_a_working_key_gives_no_finding() -> None:
     """A key with both permissions: no finding, and the last run of each integration."""
     found = one(simulated(scripted("one", runs=3), scripted("two", runs=3)))
     assert found.ok
@@ -25,7 +26,7 @@ def test_all_is_well() -> None:
     assert (last.status, last.rows_synced, last.duration_seconds) == ("success", 100, 60.0)
 
 
-def test_a_key_that_braze_does_not_know() -> None:
+def test_an_unknown_key_is_an_error_and_nothing_more_is_requested() -> None:
     """401: neither permission is known, and nothing more is asked."""
     simulator = simulated(scripted("one", runs=3))
     simulator.key = "another"
@@ -40,7 +41,7 @@ def test_a_key_that_braze_does_not_know() -> None:
 
 
 @pytest.mark.parametrize("integrations", [None, ONE])
-def test_a_key_without_permission_for_the_list(
+def test_a_missing_list_permission_is_an_error_only_for_discovery(
     integrations: tuple[ConfiguredIntegration, ...] | None,
 ) -> None:
     """403 on the list is an error where the integrations are to be discovered, else a note."""
@@ -65,7 +66,7 @@ def test_a_key_without_permission_for_the_list(
         assert found.watched[0].last_run is not None
 
 
-def test_a_key_without_permission_for_the_histories() -> None:
+def test_a_missing_history_permission_is_an_error_and_named() -> None:
     """403 on a history: the permission is named, and no other history is asked for."""
     several = [scripted(f"i{each}", runs=3) for each in range(9)]
     simulator = simulated(*several, permissions=[LIST_PERMISSION])
@@ -78,7 +79,7 @@ def test_a_key_without_permission_for_the_histories() -> None:
     assert all(each.last_run is not None for each in found.watched), "as the list has them"
 
 
-def test_a_key_without_any_permission() -> None:
+def test_two_missing_permissions_are_one_finding() -> None:
     """Both at once: one finding names both, since one new key mends both."""
     found = one(simulated(scripted("one"), permissions=[]))
     assert codes(found) == ["forbidden"]
@@ -87,7 +88,9 @@ def test_a_key_without_any_permission() -> None:
 
 
 @pytest.mark.parametrize("permissions", [[LIST_PERMISSION], [*PERMISSIONS.values()]])
-def test_an_empty_workspace_tells_the_permission_all_the_same(permissions: list[str]) -> None:
+def test_the_history_permission_is_found_out_without_any_integration(
+    permissions: list[str],
+) -> None:
     """With an ID that is none Braze says either that the ID, or that the key is wrong."""
     found = one(simulated(permissions=permissions))
     assert found.permissions is not None
@@ -121,7 +124,7 @@ def test_many_unknown_integrations_are_counted() -> None:
     assert finding(found, "integration_unknown").text.endswith("i0, i1, i2, i3, i4 and 3 more")
 
 
-def test_what_the_configuration_leaves_out_is_not_read() -> None:
+def test_excluded_integrations_are_listed_but_not_read() -> None:
     """It is told, but not asked for; where nothing is left, that is a warning."""
     simulator = simulated(scripted("one", runs=3), scripted("two", runs=3))
     found = one(simulator, exclude=("sync-two",))

@@ -90,7 +90,7 @@ CASES: list[Callable[[], Report]] = [
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("case", CASES)
-def test_what_people_read(case: Callable[[], Report], width: int) -> None:
+def test_the_table_is_as_expected(case: Callable[[], Report], width: int) -> None:
     """Each line fits the width, nothing is cut, and the words are as agreed."""
     told = text(case(), width)
     assert all(len(line) <= width for line in told.splitlines())
@@ -107,7 +107,7 @@ def test_no_colour_when_piped_and_colours_on_a_terminal() -> None:
     assert "\x1b[" in out.getvalue()
 
 
-def test_a_name_from_the_api_commands_no_terminal() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     """Control characters are written out, markup is text, and a name of thousands is cut."""
     names = ["\x1b[2J\x07wiped", "[red]bold[/red]", "two\nlines", "x" * 5_000, "\u202eesrever"]
     several = [ScriptedIntegration(f"i{each}", name) for each, name in enumerate(names)]

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from cdi_exporter.check.report import HISTORY_PERMISSION, Granted
+from cdi_exporter.check.report import Granted
 from cdi_exporter.config import ConfiguredIntegration
+from cdi_exporter.problems import HISTORY_PERMISSION
 from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.harness import scripted
 from tests.unit.check.checking import codes, finding, one, simulated
@@ -55,7 +56,7 @@ NO_CONNECTION: dict[str, tuple[BaseException, str]] = {
 
 
 @pytest.mark.parametrize("code", NO_CONNECTION)
-def test_no_connection(code: str) -> None:
+def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
     """Name resolution, certificate, TLS and the rest are told apart."""
     reason, advice = NO_CONNECTION[code]
     found = one(Raises(reason), endpoint=BRAZE)
@@ -76,7 +77,9 @@ def test_no_connection(code: str) -> None:
         ("ALL_PROXY", "http://127.0.0.1:1", True),
     ],
 )
-def test_a_proxy_in_the_way_is_named(name: str, endpoint: str, told: bool) -> None:
+def test_the_variable_of_a_proxy_is_named_without_its_url(
+    name: str, endpoint: str, told: bool
+) -> None:
     """Not its URL, which may hold a password; and only where it may be in the way."""
     url = "http://user:canary-password@proxy.test:3128"
     found = one(
@@ -88,7 +91,7 @@ def test_a_proxy_in_the_way_is_named(name: str, endpoint: str, told: bool) -> No
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
-def test_a_web_page_tells_nothing_of_the_key(status: int) -> None:
+def test_a_web_page_says_nothing_about_the_key(status: int) -> None:
     """A proxy's 401 is not Braze's, nor is its 403; its 200 is no empty list."""
     found = one(web_page(status), endpoint=BRAZE)
     assert "web_page" in codes(found)
@@ -98,7 +101,7 @@ def test_a_web_page_tells_nothing_of_the_key(status: int) -> None:
     assert set(found.permissions.values()) == {Granted.UNKNOWN}
 
 
-def test_a_host_without_this_api() -> None:
+def test_a_404_for_the_list_names_the_endpoints_of_braze() -> None:
     """404 on the list: the endpoint is wrong, and Braze's are named."""
     found = one(answers(404, "{}"), endpoint="https://api.example.com")
     said = finding(found, "not_found")
@@ -119,7 +122,7 @@ FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_list_that_fails(kind: FaultKind) -> None:
+def test_a_failing_list_is_one_error_with_its_cause(kind: FaultKind) -> None:
     """One error with its cause; and the end comes soon, though it is tried again."""
     code, fits = FAULTS[kind]
     fault = Fault(*ALWAYS, kind, endpoint=LIST)
@@ -130,7 +133,7 @@ def test_a_list_that_fails(kind: FaultKind) -> None:
     assert len(simulator.traffic[LIST].times) <= 3
 
 
-def test_a_history_that_fails_is_told_beside_those_that_work() -> None:
+def test_failing_histories_are_reported_next_to_working_ones() -> None:
     """Failures of some integrations: one error names them, the others are shown."""
     several = [scripted(f"i{each}", runs=3) for each in range(6)]
     fault = Fault(*ALWAYS, FaultKind.NOT_JSON, endpoint=HISTORY, rate=0.3)
@@ -143,7 +146,7 @@ def test_a_history_that_fails_is_told_beside_those_that_work() -> None:
     assert found.permissions[HISTORY_PERMISSION] is Granted.YES
 
 
-def test_histories_that_all_fail_are_given_up_soon() -> None:
+def test_no_more_histories_are_read_after_two_failures() -> None:
     """Two are tried, for a hundred the cause is the same."""
     several = [scripted(f"i{each}", runs=3) for each in range(15)]
     simulator = simulated(*several, faults=[Fault(*ALWAYS, FaultKind.HANG, endpoint=HISTORY)])
@@ -152,7 +155,7 @@ def test_histories_that_all_fail_are_given_up_soon() -> None:
     assert len(simulator.traffic[HISTORY].times) == 6
 
 
-def test_without_the_list_the_configured_integrations_are_asked_for() -> None:
+def test_configured_integrations_are_read_without_the_list() -> None:
     """A list that fails for another reason than its permission says nothing of the histories."""
     fault = Fault(*ALWAYS, FaultKind.SERVER_ERROR, endpoint=LIST)
     found = one(
@@ -166,7 +169,7 @@ def test_without_the_list_the_configured_integrations_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "way"), [(90.0, "behind"), (-90.0, "ahead of")])
-def test_a_clock_that_is_wrong(seconds: float, way: str) -> None:
+def test_a_wrong_clock_is_a_warning(seconds: float, way: str) -> None:
     """A minute and more is worth a warning, since every age is wrong by as much."""
     found = one(simulated(scripted("one", runs=3), ahead=seconds))
     assert found.ok

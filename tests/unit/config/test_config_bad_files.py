@@ -27,21 +27,21 @@ def rejection(path: Path) -> ConfigError:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_bad_file_gives_its_message(path: Path) -> None:
+def test_a_bad_file_gives_exactly_its_messages(path: Path) -> None:
     """The mistakes of a file are those beside it, word for word."""
     message = str(rejection(path)).replace(f"{BAD}/", "")
     assert message + "\n" == path.with_suffix(".txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_bad_file_tells_no_key(path: Path) -> None:
+def test_no_message_about_a_bad_file_shows_a_key(path: Path) -> None:
     """No mistake, and no traceback of it, shows anything of a key."""
     error = rejection(path)
     told = "".join(traceback.format_exception(error)) + repr(error) + "".join(error.mistakes)
     assert CANARY not in told.casefold()
 
 
-def test_a_mistake_is_one_line() -> None:
+def test_each_mistake_is_one_line_with_what_is_expected() -> None:
     """Each mistake is a line of its own that begins with the file and says what is expected."""
     for path in FILES:
         for mistake in rejection(path).mistakes:
@@ -50,12 +50,12 @@ def test_a_mistake_is_one_line() -> None:
             assert any(word in mistake for word in ("expected", "did you mean", "not valid YAML"))
 
 
-def test_each_message_has_a_file() -> None:
+def test_each_expected_message_has_its_bad_file() -> None:
     """No message is left behind when its file is renamed."""
     assert {path.stem for path in BAD.glob("*.txt")} == {path.stem for path in FILES}
 
 
-def test_a_file_that_is_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected_in_one_line(tmp_path: Path) -> None:
     """A file that is not there is one line."""
     path = tmp_path / "config.yml"
     assert str(rejection(path)) == (
@@ -63,14 +63,14 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
     )
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_a_directory_is_rejected_in_one_line(tmp_path: Path) -> None:
     """A directory in the place of the file is one line."""
     assert str(rejection(tmp_path)) == (
         f"{tmp_path}: cannot be read (is a directory); expected a YAML file"
     )
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_rejected_with_the_reason(tmp_path: Path) -> None:
     """A file that is there and gives nothing is one line, with the system's reason."""
     path = tmp_path / "config.yml"
     path.symlink_to(path)
@@ -95,7 +95,7 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_rejected(tmp_path: Path) -> None:
     """A file without the right to read it is one line."""
     path = tmp_path / "config.yml"
     path.touch(mode=0)
@@ -104,14 +104,14 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     assert str(rejected) == (f"{path}: cannot be read (permission denied); expected a YAML file")
 
 
-def test_an_endless_file() -> None:
+def test_a_device_is_not_read_as_a_file() -> None:
     """A device that never ends, or a pipe that nobody writes to, is not read."""
     assert str(rejection(Path("/dev/zero"))) == (
         "/dev/zero: cannot be read (not a plain file); expected a YAML file"
     )
 
 
-def test_an_impossible_file_name() -> None:
+def test_an_impossible_file_name_is_escaped_in_the_message() -> None:
     """A name that no file can have is one line, with what cannot be printed escaped."""
     with pytest.raises(ConfigError) as caught:
         load_file("a\0\nb", {})
@@ -120,7 +120,7 @@ def test_an_impossible_file_name() -> None:
     )
 
 
-def test_a_large_bomb_ends_soon(tmp_path: Path) -> None:
+def test_aliases_that_multiply_are_rejected(tmp_path: Path) -> None:
     """Aliases that multiply to more than memory holds end as a mistake."""
     lines = ["a0: &a0 [x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 15)]
@@ -129,7 +129,7 @@ def test_a_large_bomb_ends_soon(tmp_path: Path) -> None:
     assert "repeated too often" in str(rejection(path))
 
 
-def test_merges_that_multiply_end_soon(tmp_path: Path) -> None:
+def test_merge_keys_that_multiply_are_rejected(tmp_path: Path) -> None:
     """Merge keys that multiply end as a mistake too."""
     lines = ["a0: &a0 {}"]
     lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 15)]

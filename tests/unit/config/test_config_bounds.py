@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.config import from_environment, load_file
-from cdi_exporter.config.document import MOST_BYTES, MOST_NODES
 from cdi_exporter.config.mistakes import MOST_SHOWN
 from cdi_exporter.config.settings import MOST_INTEGRATIONS, MOST_PATTERNS, MOST_WORKSPACES
 from cdi_exporter.config.values import LONGEST_NAME
+from cdi_exporter.config.yaml_lines import MOST_BYTES, MOST_NODES
 from cdi_exporter.errors import ConfigError
 from tests.harness import workspace
 
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "config.yml"
 
 
-def test_a_file_that_is_too_large_is_one_line(path: Path) -> None:
+def test_a_file_that_is_too_large_is_rejected_in_one_line(path: Path) -> None:
     """It is not even parsed."""
     assert refused(path, HEAD.ljust(MOST_BYTES + 1, "#")) == [
         " is too large; expected at most 1 MiB"
@@ -60,7 +60,7 @@ def test_a_file_that_is_too_large_is_one_line(path: Path) -> None:
     ],
     ids=["lines", "flow", "merges"],
 )
-def test_a_file_of_too_many_values_is_one_line(path: Path, text: str) -> None:
+def test_a_file_with_too_many_values_is_rejected_in_one_line(path: Path, text: str) -> None:
     """The parser needs long for tiny values, so it stops."""
     (line,) = refused(path, text)
     assert line.endswith(f"repeated too often; expected at most {MOST_NODES:,}")
@@ -74,7 +74,7 @@ def test_a_number_that_takes_long_to_convert_is_not_converted(path: Path, number
     )
 
 
-def test_of_many_errors_the_first_are_told(path: Path) -> None:
+def test_only_the_first_hundred_errors_are_reported(path: Path) -> None:
     """In the order of the lines, and how many there are beyond."""
     entries = "".join(f"unknown{number}: 1\n" for number in range(20_000))
     lines = refused(path, entries)
@@ -93,7 +93,7 @@ def test_of_many_errors_the_first_are_told(path: Path) -> None:
     ],
     ids=["secrets", "workspaces", "the same ID", "numbers", "long text"],
 )
-def test_a_file_in_which_everything_is_wrong_is_refused_soon(path: Path, text: str) -> None:
+def test_a_file_full_of_errors_is_rejected_quickly(path: Path, text: str) -> None:
     """Nothing is quadratic in the number of errors, of secrets or of characters."""
     assert refused(path, text)
 
@@ -117,7 +117,7 @@ def test_a_file_in_which_everything_is_wrong_is_refused_soon(path: Path, text: s
     ],
     ids=["workspaces", "integrations", "include", "exclude", "stale_after"],
 )
-def test_a_list_that_is_too_long_is_one_line(path: Path, text: str, line: str) -> None:
+def test_a_list_that_is_too_long_is_rejected_in_one_line(path: Path, text: str, line: str) -> None:
     """Its entries are not looked at."""
     start, _, end = line.partition("…")
     (told,) = refused(path, text)
@@ -125,7 +125,7 @@ def test_a_list_that_is_too_long_is_one_line(path: Path, text: str, line: str) -
     assert told.endswith(f"expected at most {end or MOST_PATTERNS}")
 
 
-def test_names_ids_and_patterns_have_a_longest(path: Path) -> None:
+def test_names_ids_and_patterns_have_a_maximum_length(path: Path) -> None:
     """Each is a label, or compared with every one of them."""
     long, fits = "x" * (LONGEST_NAME + 1), "x" * LONGEST_NAME
     rest = "  endpoint: rest.iad-03.braze.com\n  api_key_env: BRAZE_KEY\n"
@@ -160,7 +160,7 @@ def test_the_environment_has_the_same_bounds() -> None:
     st.text("abAB.-", max_size=8),
     st.none() | st.text("abAB.-\n", max_size=8),
 )
-def test_patterns_are_those_of_fnmatch(pattern: str, key: str, name: str | None) -> None:
+def test_patterns_match_as_fnmatch_does(pattern: str, key: str, name: str | None) -> None:
     """Compiled once each, they fit what they always did."""
     expected = fnmatch.fnmatchcase(key, pattern) or (
         name is not None and fnmatch.fnmatchcase(name, pattern)

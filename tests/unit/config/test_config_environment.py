@@ -24,14 +24,14 @@ def workspace(environ: dict[str, str]) -> WorkspaceConfig:
     return found
 
 
-def test_two_variables_are_enough() -> None:
+def test_endpoint_and_key_are_enough_for_the_quick_start() -> None:
     """Endpoint and key give a workspace named `default` that discovers its integrations."""
     assert workspace(GOOD) == WorkspaceConfig(
         "default", "https://rest.iad-03.braze.com", inline_key("canary-5f0c9d7e1a10")
     )
 
 
-def test_all_variables(tmp_path: Path) -> None:
+def test_all_environment_variables_are_applied(tmp_path: Path) -> None:
     """Name, key file and integrations are taken over; variables that are empty are not there."""
     (tmp_path / "key").write_text("k\n")
     found = workspace(
@@ -49,12 +49,12 @@ def test_all_variables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["", " ", "auto"])
-def test_integrations_are_discovered(written: str) -> None:
+def test_integrations_are_discovered_without_ids(written: str) -> None:
     """Without IDs the integrations are discovered."""
     assert workspace(GOOD | {"BRAZE_INTEGRATION_IDS": written}).integrations is None
 
 
-def test_nothing_is_set() -> None:
+def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
     """A newcomer is told what to set, and what else there is."""
     assert mistakes({}) == [
         (
@@ -144,7 +144,7 @@ def test_a_mistake_names_its_variable(environ: dict[str, str], message: str) -> 
     assert mistakes(GOOD | environ) == [message]
 
 
-def test_all_mistakes_come_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     """Every variable that is wrong has its line."""
     found = mistakes({"BRAZE_REST_ENDPOINT": "a b", "BRAZE_INTEGRATION_IDS": "."})
     assert [line.split(":")[0] for line in found] == [
@@ -178,7 +178,7 @@ KNOWN = [
         ("CDI_EXPORTER_PORT_10234_TCP_ADDR", None),
     ],
 )
-def test_a_variable_that_nothing_reads_is_named_with_the_one_it_resembles(
+def test_an_unknown_variable_is_reported_with_the_known_one_that_it_resembles(
     name: str, likely: str | None
 ) -> None:
     """None that Kubernetes sets for a Service, and none that is like no other."""

@@ -24,7 +24,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_a_new_key_is_seen_at_once(path: Path) -> None:
+def test_a_rotated_key_is_used_at_once(path: Path) -> None:
     """A key that was written into the same file, of the same size and time, is read."""
     source = FileKey(str(path))
     before = path.stat()
@@ -33,7 +33,7 @@ def test_a_new_key_is_seen_at_once(path: Path) -> None:
     assert current(source) == "new"
 
 
-def test_a_file_that_is_replaced_is_seen(path: Path, tmp_path: Path) -> None:
+def test_a_replaced_key_file_is_noticed(path: Path, tmp_path: Path) -> None:
     """A key that was moved over the old file is read."""
     source = FileKey(str(path))
     (tmp_path / "next").write_text("new")
@@ -41,7 +41,7 @@ def test_a_file_that_is_replaced_is_seen(path: Path, tmp_path: Path) -> None:
     assert current(source) == "new"
 
 
-def test_a_swapped_link_is_followed(tmp_path: Path) -> None:
+def test_a_swapped_symbolic_link_is_followed(tmp_path: Path) -> None:
     """A key in a mounted Kubernetes secret is read after the link of its directory moved."""
     for version in ("v1", "v2"):
         (tmp_path / version).mkdir()
@@ -55,7 +55,7 @@ def test_a_swapped_link_is_followed(tmp_path: Path) -> None:
     assert current(source) == "v2"
 
 
-def test_the_old_key_stays_in_mid_rotation(path: Path) -> None:
+def test_the_old_key_stays_in_use_during_a_rotation(path: Path) -> None:
     """A file that is missing, empty, unusable or no file leaves the old key, until a new one."""
     source = FileKey(str(path))
     path.write_text("")
@@ -73,7 +73,7 @@ def test_the_old_key_stays_in_mid_rotation(path: Path) -> None:
     assert current(source) == "new"
 
 
-def test_a_pipe_is_not_waited_for(path: Path) -> None:
+def test_a_pipe_as_key_file_does_not_block(path: Path) -> None:
     """A named pipe without a writer is a mistake at the start, and leaves the old key later."""
     source = FileKey(str(path))
     path.unlink()
@@ -83,14 +83,14 @@ def test_a_pipe_is_not_waited_for(path: Path) -> None:
         FileKey(str(path))
 
 
-def test_space_around_a_key_is_no_part_of_it(path: Path) -> None:
+def test_whitespace_around_a_key_is_ignored(path: Path) -> None:
     """Line ends and spaces around a key are left out, in a file as in text."""
     path.write_bytes(b" \tkey\r\n\n")
     assert current(FileKey(str(path))) == "key"
     assert inline_key(" key\n").read().reveal() == "key"
 
 
-def test_file_descriptors_are_given_back(path: Path) -> None:
+def test_reading_keys_leaks_no_file_descriptors(path: Path) -> None:
     """Reading a key leaves no file open, whatever came of it."""
     source = FileKey(str(path))
     before = open_files()
@@ -103,7 +103,7 @@ def test_file_descriptors_are_given_back(path: Path) -> None:
     assert open_files() == before
 
 
-def test_a_source_is_known_by_its_file(path: Path) -> None:
+def test_key_files_are_equal_if_their_paths_are(path: Path) -> None:
     """Sources of the same file are equal, others are not, and none shows its path."""
     source, same = FileKey(str(path)), FileKey(str(path))
     assert source == same
@@ -120,7 +120,7 @@ MARKED = {
 
 
 @pytest.mark.parametrize("form", MARKED)
-def test_a_byte_order_mark_is_no_part_of_a_key(form: str, path: Path) -> None:
+def test_a_byte_order_mark_in_a_key_file_is_ignored(form: str, path: Path) -> None:
     """Editors on Windows write one, at the start as in a rotation."""
     source = FileKey(str(path))
     path.write_bytes(MARKED[form])
@@ -129,12 +129,12 @@ def test_a_byte_order_mark_is_no_part_of_a_key(form: str, path: Path) -> None:
     assert current(FileKey(str(path))) == "new"
 
 
-def test_a_byte_order_mark_in_the_environment_is_no_part_of_a_key() -> None:
+def test_a_byte_order_mark_in_the_environment_is_ignored() -> None:
     """Nor in text of any other origin."""
     assert inline_key("\ufeffkey").read().reveal() == "key"
 
 
-def test_what_is_wrong_with_a_rotated_key_is_known_while_the_old_one_works(path: Path) -> None:
+def test_the_problem_of_a_rotated_key_is_reported_while_the_old_one_is_in_use(path: Path) -> None:
     """Each problem names the file and shows nothing of what is in it."""
     source = FileKey(str(path))
     assert source.problem is None
@@ -163,7 +163,7 @@ def test_what_is_wrong_with_a_rotated_key_is_known_while_the_old_one_works(path:
     assert source.problem is None
 
 
-def test_a_path_in_the_form_of_a_key_is_not_shown() -> None:
+def test_a_path_that_looks_like_a_key_is_not_shown() -> None:
     """The key itself was written where its file belongs."""
     key = "0f9b1c3e-55aa-4c1e-9d57-0123456789ab"
     with pytest.raises(KeyMistake) as caught:

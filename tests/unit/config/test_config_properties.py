@@ -18,13 +18,14 @@ from cdi_exporter.config import (
     load_file,
     parse_duration,
 )
-from cdi_exporter.config.document import parse_document
 from cdi_exporter.config.environment import VARIABLES
+from cdi_exporter.config.forms import keys_of
 from cdi_exporter.config.load import settings_of
-from cdi_exporter.config.schema import SECTIONS
+from cdi_exporter.config.settings import SECTIONS
+from cdi_exporter.config.yaml_lines import parse_yaml
 from cdi_exporter.errors import ConfigError
 
-KEYS = sorted({key for _, section in SECTIONS for key in section.model_fields})
+KEYS = sorted({key for _, section in SECTIONS for key in keys_of(section)})
 CANARY = "ca9a81e5-5f0c-4d7e-8a10-5f0c9d7e1a10"
 """In the form of a key: paths and names of variables that are none are shown."""
 
@@ -73,19 +74,19 @@ def are_clear(lines: tuple[str, ...], file: str = "config.yml") -> bool:
 
 def load(text: str) -> tuple[str, ...]:
     """The mistakes of a text, each of them one clear line."""
-    found = mistakes(lambda: settings_of(parse_document(text), "config.yml", {}))
+    found = mistakes(lambda: settings_of(parse_yaml(text), "config.yml", {}))
     assert are_clear(found)
     return found
 
 
 @given(st.text() | YAML_TEXT)
-def test_any_text_is_settings_or_mistakes(text: str) -> None:
+def test_any_text_gives_settings_or_clear_mistakes(text: str) -> None:
     """No text makes anything but settings or a ConfigError with clear lines."""
     load(text)
 
 
 @given(st.binary(max_size=200) | YAML_TEXT.map(str.encode) | YAML_LIKE)
-def test_any_bytes_of_a_file_are_settings_or_mistakes(content: bytes) -> None:
+def test_any_bytes_give_settings_or_clear_mistakes(content: bytes) -> None:
     """No content of a file makes the loader raise anything but a ConfigError."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "config.yml"
@@ -94,13 +95,13 @@ def test_any_bytes_of_a_file_are_settings_or_mistakes(content: bytes) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=4))
-def test_any_tree_is_settings_or_mistakes(tree: dict[str, object]) -> None:
+def test_any_yaml_gives_settings_or_clear_mistakes(tree: dict[str, object]) -> None:
     """The same for files that are YAML, with known keys in all the wrong places."""
     load(json.dumps(tree))
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
-def test_any_workspace_is_settings_or_mistakes(section: dict[str, object]) -> None:
+def test_any_workspace_gives_settings_or_clear_mistakes(section: dict[str, object]) -> None:
     """The same for a workspace that is nearly right."""
     right = {"name": "a", "endpoint": "b.example", "api_key": "c"}
     load(json.dumps({"workspaces": [right | section]}))
@@ -113,7 +114,7 @@ def test_any_workspace_is_settings_or_mistakes(section: dict[str, object]) -> No
     ),
     TREES,
 )
-def test_a_key_in_the_wrong_shape_is_not_told(key: str, shape: str, beside: object) -> None:
+def test_a_key_in_the_wrong_shape_is_never_shown(key: str, shape: str, beside: object) -> None:
     """Whatever is wrong with a key or around it, no mistake tells it."""
     text = f"workspaces:\n- name: a\n  integrations: {json.dumps(beside)}\n  {key}: "
     found = load(text + shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}"))
@@ -121,7 +122,7 @@ def test_a_key_in_the_wrong_shape_is_not_told(key: str, shape: str, beside: obje
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text()))
-def test_any_environment_is_settings_or_mistakes(environ: dict[str, str]) -> None:
+def test_any_environment_gives_settings_or_clear_mistakes(environ: dict[str, str]) -> None:
     """No value of the variables makes anything but settings or a ConfigError."""
     found = mistakes(lambda: from_environment(environ))
     assert all(line.isprintable() for line in found)
@@ -134,7 +135,7 @@ def test_durations_round_trip(milliseconds: int) -> None:
 
 
 @given(st.text() | st.text("0123456789ywdhms.", max_size=12))
-def test_no_text_breaks_durations(text: str) -> None:
+def test_any_text_is_a_duration_or_is_rejected(text: str) -> None:
     """A text is a duration of at least nothing, or a ValueError."""
     seconds = 0.0
     with suppress(ValueError):
@@ -159,7 +160,7 @@ def test_no_text_breaks_durations(text: str) -> None:
         ("90m", 5400),
     ],
 )
-def test_durations_as_prometheus_writes_them(text: str, seconds: float) -> None:
+def test_durations_are_read_as_prometheus_writes_them(text: str, seconds: float) -> None:
     """Each unit means what it means to Prometheus."""
     assert parse_duration(text) == seconds
 
@@ -168,7 +169,7 @@ def test_durations_as_prometheus_writes_them(text: str, seconds: float) -> None:
     "text",
     ["", "1", "10", "s", "1.5h", "-1s", "+1s", "1s1m", "1m1m", " 1s", "1s ", "1S", "1 h", "1e3s"],
 )
-def test_what_is_no_duration(text: str) -> None:
+def test_text_that_is_not_a_duration_is_rejected(text: str) -> None:
     """What Prometheus rejects is rejected: no unit, wrong order, a unit twice, signs, spaces."""
     with pytest.raises(ValueError, match="expected a duration such as"):
         parse_duration(text)

@@ -10,7 +10,8 @@ import yaml
 
 from cdi_exporter.config import load_file
 from cdi_exporter.config.environment import VARIABLES
-from cdi_exporter.config.schema import SECTIONS
+from cdi_exporter.config.forms import keys_of
+from cdi_exporter.config.settings import SECTIONS
 from tools.configuration_reference import EXAMPLE, PAGE, SCHEMA, json_schema, reference, schema
 
 DATA = Path(__file__).parent / "testdata"
@@ -44,7 +45,7 @@ def check(document: Any) -> None:
     jsonschema.Draft202012Validator(json_schema()).validate(document)
 
 
-def test_the_page_is_current() -> None:
+def test_the_reference_page_is_current() -> None:
     """`docs/configuration.md` is what the code makes of its keys and flags."""
     assert PAGE.read_text("utf-8") == reference(), AGAIN
 
@@ -54,22 +55,22 @@ def test_the_schema_is_current() -> None:
     assert SCHEMA.read_text("utf-8") == schema(), AGAIN
 
 
-def test_the_page_names_everything() -> None:
+def test_the_reference_page_describes_every_key_and_variable() -> None:
     """Each key stands on the page with a description, and each environment variable."""
     page = PAGE.read_text("utf-8")
     for _, section in SECTIONS:
-        for key, field in section.model_fields.items():
-            assert field.description
-            assert f"| `{key}` | " in page
+        for name, key in keys_of(section).items():
+            assert key.description
+            assert f"| `{name}` | " in page
     assert all(f"| `{name}` |" in page for name in VARIABLES)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_valid_json_schema() -> None:
     """The schema is valid as a schema."""
     jsonschema.Draft202012Validator.check_schema(json.loads(schema()))
 
 
-def test_the_example_loads(tmp_path: Path) -> None:
+def test_the_example_of_the_reference_page_loads(tmp_path: Path) -> None:
     """The example of the page is accepted by the loader, with its key file in place."""
     (tmp_path / "key").write_text("k")
     path = tmp_path / "config.yml"
@@ -90,7 +91,7 @@ def test_the_schema_accepts_the_example() -> None:
 
 
 @pytest.mark.parametrize("name", SEEN_BY_THE_SCHEMA)
-def test_the_schema_sees_mistakes(name: str) -> None:
+def test_the_schema_rejects_wrong_shapes(name: str) -> None:
     """What has the wrong shape is seen by an editor already."""
     document = yaml.safe_load((DATA / "bad" / f"{name}.yml").read_text("utf-8"))
     with pytest.raises(jsonschema.ValidationError):

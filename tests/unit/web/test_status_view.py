@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import Run, Status
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot
-from cdi_exporter.web import advice
 from cdi_exporter.web.status import (
     FILTERS,
     SILENT_AFTER,
@@ -273,28 +271,3 @@ def test_each_filter_counts_what_it_shows() -> None:
     assert tuple(counts) == FILTERS
     none = judged(replace(facts("none")))
     assert [name for name in FILTERS if shows(name, none)] == ["all", "none"]
-
-
-def test_every_reason_has_advice() -> None:
-    """No failure leaves the reader without a next step."""
-    assert set(advice.ADVICE) == set(REASONS)
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "words"),
-    [
-        ("401", "unauthorized", "key not known"),
-        ("403", "forbidden", "permission missing"),
-        ("429", "rate_limited", "rate limit spent"),
-        ("502", "server_error", "Braze has a problem"),
-        ("timeout", "timeout", "no answer in time"),
-        ("connect_error", "connection", "no connection"),
-        ("invalid_response", "invalid_response", "not the documented answer"),
-        ("302", "other", "unexpected answer"),
-        ("other", "other", "unexpected answer"),
-    ],
-)
-def test_each_code_of_a_request_is_explained(code: str, reason: str, words: str) -> None:
-    """The codes of the metric lead to the reasons that have advice."""
-    assert advice.reason(code) == reason
-    assert advice.words(code) == words

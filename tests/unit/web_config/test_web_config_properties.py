@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdi_exporter.config.forms import keys_of
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
 from cdi_exporter.web.security.headers import HEADERS
@@ -16,7 +17,7 @@ from cdi_exporter.web.security.load import load
 from cdi_exporter.web.security.policy import Policy
 from cdi_exporter.web.security.schema import SECTIONS
 
-NAMES = [key for _, section in SECTIONS for key in section.model_fields]
+NAMES = [key for _, section in SECTIONS for key in keys_of(section)]
 TEXT = st.text(max_size=70) | st.sampled_from([*HEADERS, "TLS12", "CurveP256", "deny", "$2y$10$"])
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.dates()
 ANYTHING = st.recursive(

@@ -189,7 +189,7 @@ SOUND = "; put a copy back that is sound, or move the file away to begin anew"
     [
         ("record = ?", tampered(("read_at",), "NaN"), "integration 'one': read_at: "),
         ("record = ?", WHOLE.to_json().encode(), "integration 'one': record is bytes"),
-        ("record = ?", 5.5, "integration 'one': Input should be an object"),
+        ("record = ?", 5.5, "integration 'one': expected an object"),
         ("id = ?", b"one", "integration b'one': id is bytes"),
         ("id = CAST(? AS TEXT)", b"\xff\n", r"integration b'\xff\n': id is bytes"),
         ("id = ?", "", "integration '': id is not an integration ID"),

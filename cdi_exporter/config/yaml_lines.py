@@ -1,4 +1,4 @@
-"""A YAML file as plain data, with the line on which each key stands."""
+"""A YAML file as plain data, with the line of each key."""
 
 import re
 from collections.abc import Callable
@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
-from cdi_exporter.config.mistakes import KeyPath, show_path
 from cdi_exporter.files import read_plain, read_within
+
+KeyPath = tuple[str | int, ...]
+"""Where a value is: the keys and indices that lead to it."""
 
 MOST_BYTES = 2**20
 """10,000 integrations that are named with ID and name take less. PyYAML needs seconds for it."""
@@ -35,8 +37,8 @@ class Date:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value stands, and how it was written where it is a plain value but no text."""
+class Position:
+    """The line of a value and, if it is plain but not text, how it is written."""
 
     line: int
     written: str | None = None
@@ -67,35 +69,35 @@ class Dialect:
     """Whether a key such as `1` or `yes` counts as the text that it is written with."""
 
     first_alone: bool = False
-    """Whether documents after the first are left unread, and no mistake."""
+    """Whether documents after the first are ignored, instead of being mistakes."""
 
 
 CONFIGURATION = Dialect()
 
 
 @dataclass
-class Document:
-    """What a file holds.
+class YamlData:
+    """The content of a file.
 
-    `mistakes` has (line, text), line 0 for the file as a whole; after one that ends the
+    `mistakes` has (line, path, text), line 0 for the file as a whole; after one that ends the
     reading (`broken`) there is no data. `secrets` has the texts at the dialect's secret paths.
     """
 
     data: Any = None
-    places: dict[KeyPath, Place] = field(default_factory=dict)
-    mistakes: list[tuple[int, str]] = field(default_factory=list)
+    positions: dict[KeyPath, Position] = field(default_factory=dict)
+    mistakes: list[tuple[int, KeyPath, str]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     broken: bool = False
 
     def known(self, path: KeyPath) -> KeyPath:
-        """The path, or the nearest one above it that stands in the file."""
-        while path and path not in self.places:
+        """The path, or the nearest one above it that is in the file."""
+        while path and path not in self.positions:
             path = path[:-1]
         return path
 
-    def place(self, path: KeyPath) -> Place:
-        """Where a path stands, or the nearest one above it."""
-        return self.places.get(self.known(path), Place(1))
+    def position(self, path: KeyPath) -> Position:
+        """Where a path is, or the nearest one above it."""
+        return self.positions.get(self.known(path), Position(1))
 
 
 def read_content(path: str) -> bytes:
@@ -103,13 +105,13 @@ def read_content(path: str) -> bytes:
     return read_within(lambda: read_plain(path, MOST_BYTES + 1))
 
 
-def read_document(
+def read_yaml(
     path: str,
     dialect: Dialect = CONFIGURATION,
     *,
     read: Callable[[str], bytes] = read_content,
-) -> Document:
-    """Read a file; what is wrong with it as YAML stands in `mistakes`."""
+) -> YamlData:
+    """Read a file; what is wrong with it as YAML is in `mistakes`."""
     try:
         content = read(path)
     except OSError as error:
@@ -124,15 +126,15 @@ def read_document(
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return _broken(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
-    return parse_document(text, dialect)
+    return parse_yaml(text, dialect)
 
 
-def parse_document(text: str, dialect: Dialect = CONFIGURATION) -> Document:
+def parse_yaml(text: str, dialect: Dialect = CONFIGURATION) -> YamlData:
     """Parse YAML text."""
     try:
         loader = _Loader(text)
         node = _first_node(loader) if dialect.first_alone else loader.get_single_node()
-        return Document() if node is None else _Reader(loader, dialect).read_all(node)
+        return YamlData() if node is None else _Reader(loader, dialect).read_all(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return _broken(mark.line + 1 if mark else 1, _explain(error))
@@ -166,8 +168,8 @@ _TOO_MANY = f"too many values, or repeated too often; expected at most {MOST_NOD
 _ENDLESS = "nested or repeated too often; expected the few levels of a configuration"
 
 
-def _broken(line: int, text: str) -> Document:
-    return Document(mistakes=[(line, text)], broken=True)
+def _broken(line: int, text: str) -> YamlData:
+    return YamlData(mistakes=[(line, (), text)], broken=True)
 
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
@@ -187,20 +189,19 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Reader:
-    """Walks the nodes of a document; aliases are followed as often as they stand there."""
+    """Walks the nodes of a document; each use of an alias is followed."""
 
     def __init__(self, loader: yaml.SafeLoader, dialect: Dialect) -> None:
         self._loader, self._dialect = loader, dialect
-        self._document = Document()
+        self._yaml = YamlData()
         self._nodes = 0
 
-    def read_all(self, root: yaml.Node) -> Document:
-        self._document.data = self._read(root, ())
-        return self._document
+    def read_all(self, root: yaml.Node) -> YamlData:
+        self._yaml.data = self._read(root, ())
+        return self._yaml
 
     def _mistake(self, node: yaml.Node, path: KeyPath, text: str) -> None:
-        place = f"{show_path(path)}: " if path else ""
-        self._document.mistakes.append((node.start_mark.line + 1, place + text))
+        self._yaml.mistakes.append((node.start_mark.line + 1, path, text))
 
     def _read(self, node: yaml.Node, path: KeyPath) -> Any:
         self._nodes += 1
@@ -208,7 +209,7 @@ class _Reader:
             raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
         if len(path) > DEEPEST:
             raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
-        self._document.places.setdefault(path, Place(node.start_mark.line + 1))
+        self._yaml.positions.setdefault(path, Position(node.start_mark.line + 1))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in (_TAG + "map", _TAG + "seq"):
@@ -219,14 +220,14 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         if self._dialect.secret(path):
-            self._document.secrets.add(node.value)
+            self._yaml.secrets.add(node.value)
         if node.tag in _AS_TEXT:
             return node.value
         if node.tag not in (*_READABLE, _DATE):
             self._unknown_tag(node, path)
             return node.value
-        line = self._document.places[path].line
-        self._document.places[path] = Place(line, node.value)
+        line = self._yaml.positions[path].line
+        self._yaml.positions[path] = Position(line, node.value)
         if node.tag == _DATE:
             return Date()
         if len(node.value) > LONGEST_NUMBER:
@@ -252,11 +253,11 @@ class _Reader:
                 self._mistake(key, path, "a key that is not text; expected text")
             elif key.value in found:
                 where = (*path, key.value)
-                first = self._document.places[where].line
+                first = self._yaml.positions[where].line
                 self._mistake(key, where, f"stands in line {first} already; expected each key once")
             else:
                 where = (*path, key.value)
-                self._document.places[where] = Place(key.start_mark.line + 1)
+                self._yaml.positions[where] = Position(key.start_mark.line + 1)
                 found[key.value] = self._read(value, where)
         for each in merged:
             self._merge(each, path, found)
@@ -268,7 +269,7 @@ class _Reader:
         return self._dialect.plain_keys or key.tag in _AS_TEXT
 
     def _merge(self, node: yaml.Node, path: KeyPath, found: dict[str, Any]) -> None:
-        """Take over the keys of `<<` that do not stand in the mapping itself."""
+        """Add the keys of `<<` that the mapping itself does not have."""
         if not isinstance(node, yaml.MappingNode):
             self._mistake(node, path, '"<<" without a mapping; expected an alias of a mapping')
             return

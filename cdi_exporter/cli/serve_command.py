@@ -27,7 +27,7 @@ log = structlog.get_logger()
 @flag(
     "state.file",
     type=click.Path(),
-    help="SQLite file in which counters survive restarts; else they are kept in memory alone.",
+    help="SQLite file in which counters survive restarts; by default they are kept in memory.",
 )
 @web_flags
 @log_flags
@@ -55,7 +55,7 @@ async def _serve(load: Callable[[], Settings], state_file: str | None, opts: Ser
 
 
 def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:
-    """The configuration; where it is wrong, the mistakes of the web configuration are told, too."""
+    """The configuration; if it is wrong, mistakes of the web configuration are reported as well."""
     try:
         return load()
     except ConfigError as error:
@@ -69,7 +69,7 @@ def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock
 
 
 def warn_of_variables(config_file: str | None) -> None:
-    """Log environment variables that nothing reads and that resemble one that is read."""
+    """Log unknown environment variables that resemble a known one."""
     if not any(name.startswith(PREFIXES) for name in os.environ):
         return
     options = [param for each in cli.every_command().values() for param in each.params]
@@ -81,5 +81,5 @@ def warn_of_variables(config_file: str | None) -> None:
 
 
 def load_settings(config_file: str | None) -> Settings:
-    """The configuration from its file, or from the environment where none is named."""
+    """The configuration from its file, or from the environment if there is none."""
     return load_file(config_file, os.environ) if config_file else from_environment(os.environ)

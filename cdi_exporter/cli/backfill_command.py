@@ -4,28 +4,35 @@ import asyncio
 import io
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.backfill import (
-    Backfill,
-    Options,
-    PlainProgress,
-    Progress,
-    RichProgress,
-    Spool,
-    parse_label,
-    parse_moment,
-)
-from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, Written, flag, log_flags, switch
-from cdi_exporter.cli.serve import load_settings, warn_of_variables
+from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
+from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
 
-MOMENT = Written("moment", parse_moment)
-LABEL = Written("label", parse_label)
+if TYPE_CHECKING:
+    from cdi_exporter.backfill import Backfill, Progress
+
+
+def _parsed_by(name: str) -> Callable[[str], object]:
+    """A parser of `backfill`, which is imported only once there is something to parse."""
+
+    def parse(text: str) -> object:
+        from cdi_exporter import backfill  # noqa: PLC0415
+
+        parser: Callable[[str], object] = getattr(backfill, name)
+        return parser(text)
+
+    return parse
+
+
+MOMENT = ParsedType("moment", _parsed_by("parse_moment"))
+LABEL = ParsedType("label", _parsed_by("parse_label"))
 
 
 @click.command("backfill", cls=Flags)
@@ -72,10 +79,12 @@ LABEL = Written("label", parse_label)
     default="braze-cdi-backfill",
     help="Folder for the files, one per UTC day, and for what resuming needs.",
 )
-@switch("dry-run", "Say how many requests, how long, how large, and stop.", command="backfill")
+@switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
+    from cdi_exporter.backfill import Backfill, Options, Spool  # noqa: PLC0415 -- as above
+
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
     options = Options(
@@ -111,11 +120,13 @@ class Stderr(io.TextIOBase):
         sys.stderr.flush()
 
 
-async def _read(backfill: Backfill) -> bool:
+async def _read(backfill: "Backfill") -> bool:
     return await backfill.read(system_clock())
 
 
-def _progress() -> Progress:
+def _progress() -> "Progress":
+    from cdi_exporter.backfill import PlainProgress, RichProgress  # noqa: PLC0415 -- as above
+
     if sys.stderr.isatty():
         return RichProgress(sys.stderr)
     return PlainProgress(lambda line: click.echo(line, err=True), time.monotonic)

@@ -58,7 +58,7 @@ def value(command: str, option: click.Option, *args: str) -> object:
 
 
 @pytest.mark.parametrize(("command", "option"), FLAGS)
-def test_a_flag_stands_on_the_page(command: str, option: click.Option) -> None:
+def test_each_flag_is_on_the_reference_page(command: str, option: click.Option) -> None:
     """The reference page names each flag of each command with its variable and its help."""
     (flag,) = option.opts
     page = PAGE.read_text("utf-8")
@@ -71,7 +71,7 @@ def test_a_flag_stands_on_the_page(command: str, option: click.Option) -> None:
 
 
 @pytest.mark.parametrize(("command", "option"), FLAGS)
-def test_a_flag_reads_its_variable(
+def test_each_flag_can_be_set_by_its_variable(
     monkeypatch: pytest.MonkeyPatch, command: str, option: click.Option
 ) -> None:
     """A value in CDI_EXPORTER_<FLAG> is the same as one on the command line."""
@@ -100,7 +100,7 @@ def test_one_environment_works_for_every_command() -> None:
     assert {each: found for each, found in meanings.items() if len(found) > 1} == {}
 
 
-def test_the_command_line_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_override_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag on the command line wins over its variable."""
     monkeypatch.setenv("CDI_EXPORTER_WEB_TELEMETRY_PATH", "/from-environment")
     command = COMMANDS["serve"]
@@ -129,7 +129,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("flag", WRONG)
-def test_a_wrong_value_is_shown(flag: str) -> None:
+def test_a_wrong_value_is_shown_in_the_message(flag: str) -> None:
     """With its flag; unless it looks like a key, of which nothing is shown."""
 
     def message(given: str) -> str:
@@ -143,7 +143,7 @@ def test_a_wrong_value_is_shown(flag: str) -> None:
     assert key not in message(key)
 
 
-def test_a_flag_is_not_repeated_without_end() -> None:
+def test_a_flag_may_be_repeated_a_bounded_number_of_times() -> None:
     """Each value would be a socket, a label of every sample or a pattern for every name."""
     for command, flag in (
         ("serve", "--web.listen-address=:1"),

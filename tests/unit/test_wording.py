@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdi_exporter.web import wording
+from cdi_exporter import wording
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """`healthcheck`: whether the exporter with the same flags answers; for containers.
 
-It runs every few seconds, so it imports nothing that serving needs: it declares the flags
-that it reads itself and lets the others of `serve` pass.
+It runs every few seconds, so it imports nothing that serving needs: it declares only the flags
+that it reads, and ignores the other flags of `serve`.
 """
 
 import os
@@ -22,11 +22,11 @@ TIMEOUT = 2.0
 LONGEST_LINE = 1_000
 _REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _TLS_RECORDS = (b"\x15", b"\x16")
-"""The first byte of an alert and of a handshake: what answers speaks TLS."""
+"""The first byte of an alert and of a handshake: the server speaks TLS."""
 
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- not bound to
 _REFUSALS = (b"401", b"429")
-"""Answers of an exporter that wants a password, or has a rate limit: it is alive."""
+"""Answers of an exporter that requires a password or limits requests: it is alive."""
 
 _HINT = "; an exporter with a web configuration needs --web.config.file or --web.health-address"
 FIRST_PROCESS = Path("/proc/1/cmdline")
@@ -40,27 +40,27 @@ FIRST_PROCESS = Path("/proc/1/cmdline")
     default=[":10234"],
     envvar="CDI_EXPORTER_WEB_LISTEN_ADDRESS",
     show_default=True,
-    help="Where to listen: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
+    help="Address of the exporter to query: :PORT, HOST:PORT or [::1]:PORT.",
 )
 @click.option(
     "--web.health-address",
     "health",
     envvar="CDI_EXPORTER_WEB_HEALTH_ADDRESS",
-    help="A second, plain listener for /-/healthy and /-/ready alone.",
+    help="Address of its plain listener, which is queried instead.",
 )
 @click.option(
     "--web.config.file",
     "web_config",
     envvar="CDI_EXPORTER_WEB_CONFIG_FILE",
-    help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+    help="The exporter may have TLS, passwords or a rate limit.",
 )
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[FLAGS OF SERVE]")
 @click.pass_context
 def command(context: click.Context, /, **flags: Any) -> None:
     """Exit with status 0 if the exporter answers, else with 1.
 
-    Without a flag of its own it uses those of the exporter that is the first process: in a
-    container only that one is given flags.
+    Without flags it uses those of process 1 if that is an exporter: in a container only that
+    process has flags.
     """
     sources = {context.get_parameter_source(name) for name in flags}
     if ParameterSource.COMMANDLINE not in sources:
@@ -77,7 +77,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
 
 def flags_of(command_line: bytes) -> list[str]:
-    """The flags in the command line of an exporter, as /proc has it; of other programs none."""
+    """The flags in the command line of an exporter, as in /proc; none for other programs."""
     words = [os.fsdecode(word) for word in command_line.split(b"\0")[:-1]]
     for place, word in enumerate(words):
         if word.rpartition("/")[2] in ("cdi-exporter", "cdi_exporter"):
@@ -120,9 +120,9 @@ def _objection(line: bytes, *, secured: bool) -> str | None:
 
 
 def _first_line(place: tuple[str, int], deadline: float) -> bytes:
-    """The first line of the answer; what never ends is cut off. Raises OSError.
+    """The first line of the answer, of bounded length. Raises OSError.
 
-    A server of TLS closes the connection, or sends an alert, which is no line either.
+    Empty if the server speaks TLS: it closes the connection, or sends an alert.
     """
     answer = b""
     with socket.create_connection(place, deadline - time.monotonic()) as connection:
@@ -137,11 +137,11 @@ def _first_line(place: tuple[str, int], deadline: float) -> bytes:
 
 
 def _speaks_tls(place: tuple[str, int], deadline: float) -> bool:
-    """Whether the answer to a client of TLS is one. Raises OSError.
+    """Whether the server answers a TLS handshake with TLS. Raises OSError.
 
-    The handshake is not completed: that may take a certificate, which a health check has not.
+    The handshake is not completed: it may need a certificate, which a health check does not have.
     """
-    import ssl  # noqa: PLC0415 -- takes longer than all the rest, and few need it
+    import ssl  # noqa: PLC0415 -- takes longer than the rest, and is rarely needed
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -154,7 +154,7 @@ def _speaks_tls(place: tuple[str, int], deadline: float) -> bool:
 
 
 def _received(connection: socket.socket, deadline: float) -> bytes:
-    """What comes next; nothing at the end. Raises TimeoutError after the deadline."""
+    """The next bytes; none at the end. Raises TimeoutError after the deadline."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError

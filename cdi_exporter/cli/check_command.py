@@ -7,14 +7,11 @@ from io import TextIOWrapper
 from typing import Any
 
 import click
-from rich.console import Console
 
 from cdi_exporter import logs
-from cdi_exporter.check import REPORT, Options, Report, check, show
 from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, log_flags, switch
-from cdi_exporter.cli.serve import load_settings, warn_of_variables
+from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
-from cdi_exporter.config import Settings
 
 SOMETHING_FAILS = 1
 
@@ -26,35 +23,43 @@ SOMETHING_FAILS = 1
     command="check",
     type=POSITIVE_DURATION,
     default="1m",
-    help="Tell what watching takes when Prometheus scrapes this often.",
+    help="Scrape interval for which to estimate the requests.",
 )
-@switch("offline", "Check the configuration alone; ask nothing of Braze.", command="check")
+@switch("offline", "Check only the configuration; send no request to Braze.", command="check")
 @flag(
     "output",
     command="check",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="For people, or for programs.",
+    help="Output format.",
 )
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
-    """Tell whether each workspace's key works, what it may read, and what watching takes.
+    """Check each workspace's key and permissions, and estimate the requests that watching takes.
 
     Exit status: 0 all well, 1 something does not work, 2 the configuration is wrong.
     """
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
-    options = Options(flags["scrape_interval"], flags["offline"], os.environ)
-    report = asyncio.run(_check(load_settings(config_file), options))
+    settings = load_settings(config_file)
+    # What only this command needs is not imported by the others, which may run for years.
+    from rich.console import Console  # noqa: PLC0415
+
+    from cdi_exporter.check import Report, check, show  # noqa: PLC0415
+
+    async def run() -> Report:
+        interval, offline = flags["scrape_interval"], flags["offline"]
+        clock = system_clock()
+        return await check(
+            settings, clock, scrape_interval=interval, offline=offline, environ=os.environ
+        )
+
+    report = asyncio.run(run())
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for a terminal that lacks a character
     if flags["output"] == "json":
-        click.echo(REPORT.dump_json(report, indent=2))
+        click.echo(report.to_json().encode("utf-8", "replace"))
     else:
         show(report, Console())
     if not report.ok:
         sys.exit(SOMETHING_FAILS)
-
-
-async def _check(settings: Settings, options: Options) -> Report:
-    return await check(settings, options, system_clock())

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cdi_exporter import demo, logs
+from cdi_exporter import logs
 from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_flags
 
 
@@ -29,6 +29,8 @@ from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_f
 @log_flags
 def command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
     """Run the exporter against a simulated workspace: no key, no network."""
+    from cdi_exporter import demo  # noqa: PLC0415 -- no other command needs the simulator
+
     logs.configure(flags["log_level"], flags["log_format"])
     asyncio.run(
         demo.run(options(flags), integrations=integrations, seed=seed, speed=speed, say=click.echo)

@@ -1,0 +1,59 @@
+"""What a process that serves imports: it may run for years, so it has no module for nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+OTHERS = {
+    *("rich", "pygments", "pydantic"),
+    *("cdi_exporter.check", "cdi_exporter.backfill", "cdi_exporter.demo", "cdi_exporter.simulator"),
+}
+
+PROGRAM = """
+import sys
+from unittest import mock
+from cdi_exporter.__main__ import main
+sys.argv[1:] = {arguments}
+with mock.patch("cdi_exporter.threads.run_loop", lambda coroutine: coroutine.close()):
+    main()
+print(*sys.modules)
+"""
+
+
+def imported(*arguments: str, **environ: str) -> set[str]:
+    """The modules of a process whose command has all but its event loop."""
+    program = PROGRAM.replace("{arguments}", repr([*arguments]))
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return set(found.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("environ", [{}, {"BRAZE_API_KEY": "k", "CDI_EXPORTER_LOG_LEVEL": "warn"}])
+def test_serving_imports_nothing_of_the_other_commands(environ: dict[str, str]) -> None:
+    """Nor does it to find out which environment variables are known."""
+    modules = imported("serve", **environ)
+    assert "cdi_exporter.app" in modules
+    assert "structlog" in modules
+    assert modules.isdisjoint(OTHERS)
+
+
+def test_a_health_check_imports_no_library_but_click() -> None:
+    """It runs every few seconds."""
+    program = """
+import sys
+from cdi_exporter.cli import healthcheck_command
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    libraries = {"httpx", "starlette", "uvicorn", "yaml", "structlog", "jinja2", "rich", "asyncio"}
+    assert libraries.isdisjoint(found.stdout.split())
