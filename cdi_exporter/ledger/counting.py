@@ -71,7 +71,6 @@ class IntegrationLedger:
 
     __slots__ = (
         "_first_seen",
-        "_now",
         "_summary",
         "chain",
         "counters",
@@ -104,7 +103,6 @@ class IntegrationLedger:
         self.looked = -math.inf
         """When runs behind younger ones were last looked for."""
         self._summary: HistorySummary | None = None
-        self._now = -math.inf
         self._first_seen = math.inf
 
     def state(self) -> LedgerState:
@@ -145,10 +143,9 @@ class IntegrationLedger:
     def read_newest(self, page: HistoryPage, now: float) -> list[Run]:
         """Take the newest page of the history; return the runs counted by it."""
         self._summary = None
-        self._now = now
         self.undated, self.undated_running = page.undated, page.undated_running
         if self.floor is None:
-            self._first_sight(page)
+            self._first_sight(page, now)
             return []
         page = self._as_known(page)
         chain = self.chain or Chain()
@@ -164,7 +161,6 @@ class IntegrationLedger:
     def read_older(self, page: HistoryPage, now: float) -> list[Run]:
         """Take the page that `next_cursor` named; return the runs counted by it."""
         self._summary = None
-        self._now = now
         page = self._as_known(page)
         if self.chain is not None:
             self.chain.add(page, self._accounted)
@@ -172,7 +168,7 @@ class IntegrationLedger:
         if self.lookback is not None:
             behind = self._behind(page, self.lookback)
             self.lookback.add(page, self._accounted)
-            counted = self._settle(by_identity(behind))
+            counted = self._settle(by_identity(behind), now)
             if self.lookback.first:
                 self._find_running_at_first_sight(self.lookback, page)
             else:
@@ -238,22 +234,18 @@ class IntegrationLedger:
 
     def expire(self, now: float) -> None:
         """Give up the runs that are marked as running for too long."""
-        self._now = now
-        given_up = [run for run in self.under_way if self._abandoned(run)]
+        given_up = [run for run in self.under_way if _is_abandoned(run, now)]
         if given_up:
             self._give_up(given_up)
 
-    def _abandoned(self, run: Run) -> bool:
-        return run.order < self._now - ABANDONED_AFTER
-
-    def _first_sight(self, page: HistoryPage) -> None:
+    def _first_sight(self, page: HistoryPage, now: float) -> None:
         self.floor = min((position(run) for run in page.runs), default=-math.inf)
-        self._first_seen = self._now
+        self._first_seen = now
         for run in page.runs:
             self._note_start(run)
             if run.finished:
                 self.runs.append(run)
-            elif not self._abandoned(run):
+            elif not _is_abandoned(run, now):
                 self.under_way.append(run)
         self._prune()
         chain = Chain(cursor=page.next_cursor, pages=1, first=True, floor=self.floor)
@@ -276,7 +268,7 @@ class IntegrationLedger:
             return []
         self.chain = None
         lost = not connected and bool(chain.rows) and not (ended and self._is_whole(chain))
-        counted = self._settle(chain.rows)
+        counted = self._settle(chain.rows, now)
         if lost:
             self.counters = replace(self.counters, gaps=self.counters.gaps + 1)
         if not cut:
@@ -335,7 +327,7 @@ class IntegrationLedger:
 
     # Counting
 
-    def _settle(self, rows: dict[Identity, list[Run]]) -> list[Run]:
+    def _settle(self, rows: dict[Identity, list[Run]], now: float) -> list[Run]:
         """Account for rows whose connection to the known runs is proven."""
         accounted = by_identity(self._accounted)
         newer: dict[int, Run | None] = {}
@@ -353,7 +345,7 @@ class IntegrationLedger:
                     continue
                 if new.finished:
                     counted.append(new)
-                elif not self._abandoned(new):
+                elif not _is_abandoned(new, now):
                     self.under_way.append(new)
         self.runs = _replaced(self.runs, newer)
         self.under_way = _replaced(self.under_way, newer)
@@ -446,6 +438,10 @@ class IntegrationLedger:
             runs += [newer_version(old, new) for old, new in pairs]
             runs += [run for run in known if id(run) not in updated]
         return runs
+
+
+def _is_abandoned(run: Run, now: float) -> bool:
+    return run.order < now - ABANDONED_AFTER
 
 
 def _replaced(runs: Sequence[Run], newer: dict[int, Run | None]) -> list[Run]:
