@@ -108,12 +108,7 @@ class Exporter:
         """The exposition of the snapshots, and of the exporter itself where `own`."""
         began = self._clock.monotonic()
         body = await self._offload(
-            lambda: self._exposition.render(
-                snapshots,
-                own=self._own() if own else (),
-                openmetrics=form.openmetrics,
-                gzip=form.gzip,
-            )
+            lambda: self._exposition.render(snapshots, form, own=self._own() if own else ())
         )
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
@@ -203,7 +198,6 @@ class Exporter:
                 before[config.name].configure(config, clients[config.name])
         names = [config.name for config in settings.workspaces]
         self.workspaces = {name: new.get(name) or before[name] for name in names}
-        self._exposition.retain(self.workspaces)
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
             before[name].leave()

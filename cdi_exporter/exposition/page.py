@@ -1,0 +1,73 @@
+"""Pages of the exposition: each is written as one stream, and the last one is kept."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import is_
+
+from prometheus_client.core import Metric as Family
+
+from cdi_exporter.exposition.families import write_families
+from cdi_exporter.exposition.negotiation import Format
+from cdi_exporter.exposition.writer import families_text
+from cdi_exporter.snapshot import WorkspaceSnapshot
+
+LEVEL = 3
+"""Of compression: as fast as level 1, and smaller. From level 4 on zlib takes twice the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What some workspaces' snapshots look like in one format, without the end of the stream."""
+
+    snapshots: tuple[WorkspaceSnapshot, ...]
+    written: bytes
+    compressor: "zlib._Compress | None"
+    """Has compressed what is in `written`; None for plain text."""
+
+    def ended_with(self, tail: bytes) -> bytes:
+        """The whole page; the text `tail` is its end."""
+        if self.compressor is None:
+            return self.written + tail
+        end = self.compressor.copy()
+        return b"".join((self.written, end.compress(tail), end.flush()))
+
+
+def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format) -> _Page:
+    families = families_text(snapshots, openmetrics=form.openmetrics)
+    if not form.gzip:
+        return _Page(snapshots, b"".join(families), None)
+    compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS)
+    return _Page(snapshots, b"".join(map(compressor.compress, families)), compressor)
+
+
+class Exposition:
+    """Writes snapshots as bytes; may be called from several threads.
+
+    The last page of each format is kept, and used while the snapshots are the same objects.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Format, _Page] = {}
+
+    def render(
+        self,
+        workspaces: Sequence[WorkspaceSnapshot],
+        form: Format,
+        *,
+        own: Iterable[Family] = (),
+    ) -> bytes:
+        """The page of these workspaces and, after them, of the families `own`.
+
+        In UTF-8 or as one gzip member. Workspaces have different names. `own` is written by the
+        library at each call.
+        """
+        snapshots = tuple(workspaces)
+        page = self._last.get(form)
+        if page is None or not _same(page.snapshots, snapshots):
+            page = self._last[form] = _page(snapshots, form)
+        return page.ended_with(write_families(own, openmetrics=form.openmetrics))
+
+
+def _same(old: Sequence[object], new: Sequence[object]) -> bool:
+    return len(old) == len(new) and all(map(is_, old, new))
