@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from cdi_exporter import __version__
 from cdi_exporter.model import Run, Status
@@ -14,6 +12,9 @@ from cdi_exporter.web import advice, wording
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
 from cdi_exporter.web.status import FILTERS, State, WorkspaceStatus
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_ROWS = 1_000
 """Integrations of one workspace that are shown at once; filters find the others."""
@@ -86,7 +87,10 @@ def status_page(
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    # Most exporters never show the page, and the import takes 1.5 MB.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("cdi_exporter.web"),
         autoescape=True,
