@@ -20,7 +20,7 @@ from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import NOTHING_KEPT, Memory, StateError
 from cdi_exporter.threads import Worker, in_thread
-from cdi_exporter.web.app import WebOptions, create_app, create_health_app
+from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import Workspace
@@ -267,7 +267,7 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
 
 async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
     """Wait until requests are answered; raises what ended the listener before that."""
-    started = asyncio.ensure_future(listener.started())
+    started = asyncio.ensure_future(listener.wait_started())
     await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
         started.cancel()

@@ -64,10 +64,11 @@ class Exposition:
         """
         snapshots = tuple(workspaces)
         page = self._last.get(form)
-        if page is None or not _same(page.snapshots, snapshots):
+        if page is None or not same_objects(page.snapshots, snapshots):
             page = self._last[form] = _page(snapshots, form)
         return page.ended_with(write_families(own, openmetrics=form.openmetrics))
 
 
-def _same(old: Sequence[object], new: Sequence[object]) -> bool:
+def same_objects(old: Sequence[object], new: Sequence[object]) -> bool:
+    """Whether both hold the same objects, in the same order."""
     return len(old) == len(new) and all(map(is_, old, new))

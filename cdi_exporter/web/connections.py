@@ -135,7 +135,7 @@ class Connection(H11Protocol):
 
     def _begin_next(self) -> None:
         try:
-            head = self._heads.take()
+            head = self._heads.next_head()
         except Refused as refused:
             self._refuse(refused)
             return
@@ -190,7 +190,7 @@ class Connection(H11Protocol):
             self._taking = None
 
 
-class Door:
+class ConnectionAcceptor:
     """Accepts connections: with TLS where `tls` gives the context for each of them."""
 
     def __init__(

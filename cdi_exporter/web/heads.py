@@ -43,7 +43,7 @@ class RequestHeads:
         """Add what has come."""
         self._unread += data
 
-    def take(self) -> bytes | None:
+    def next_head(self) -> bytes | None:
         """The next head, None where it is not complete. Raises Refused."""
         if not self._searched:
             self._skip_empty_lines()

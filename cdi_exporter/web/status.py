@@ -27,7 +27,7 @@ HANGS_AFTER_WITHOUT_TYPICAL = 6 * 3_600.0
 SUCCEEDED = "200"
 
 
-class State(StrEnum):
+class WorkspaceState(StrEnum):
     """How one workspace does."""
 
     WAITING = "waiting"
@@ -237,14 +237,14 @@ class WorkspaceStatus:
         self._up = snapshot.up
 
     @cached_property
-    def state(self) -> State:
+    def state(self) -> WorkspaceState:
         """How the workspace does."""
         if self._up is False:
-            return State.FAILING
+            return WorkspaceState.FAILING
         if self._up is None:
-            return State.STARTING if self.exchanges else State.WAITING
+            return WorkspaceState.STARTING if self.exchanges else WorkspaceState.WAITING
         quiet = self.quiet_for
-        return State.SILENT if quiet is None or quiet > SILENT_AFTER else State.OK
+        return WorkspaceState.SILENT if quiet is None or quiet > SILENT_AFTER else WorkspaceState.OK
 
     @property
     def quiet_for(self) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 
 from cdi_exporter.exposition import Format
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 
 PATIENCE = 60.0
@@ -88,7 +88,7 @@ def served(source: OneWorkspace, story: Any) -> int:
         sock = listen(Address("127.0.0.1", 0))
         listener = Listener(create_app(source, WebOptions()), [sock])  # type: ignore[arg-type]
         task = asyncio.create_task(listener.serve())
-        await listener.started()
+        await listener.wait_started()
         await asyncio.wait_for(story(sock.getsockname()[1]), PATIENCE)
         listener.stop()  # ends the requests under way, and waits for them
         await asyncio.wait_for(task, PATIENCE)
