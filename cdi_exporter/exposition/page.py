@@ -1,19 +1,29 @@
 """Pages of the exposition: each is written as one stream, and the last one is kept."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import is_
 
 from prometheus_client.core import Metric as Family
 
 from cdi_exporter.exposition.families import write_families
 from cdi_exporter.exposition.negotiation import Format
-from cdi_exporter.exposition.writer import families_text
+from cdi_exporter.exposition.writer import (
+    IntegrationLines,
+    families_text,
+    integration_lines,
+    same_objects,
+)
 from cdi_exporter.snapshot import WorkspaceSnapshot
 
 LEVEL = 3
 """Of compression: as fast as level 1, and smaller. From level 4 on zlib takes twice the time."""
+
+MOST_KEPT_LINES = 2_000
+"""Integrations of a page up to which their lines are kept for the next one: about 11 MB. They save
+half of the time of a page on which little changed."""
+
+_Lines = Mapping[str, Sequence[IntegrationLines]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,8 @@ class _Page:
     """What some workspaces' snapshots look like in one format, without the end of the stream."""
 
     snapshots: tuple[WorkspaceSnapshot, ...]
+    lines: _Lines
+    """By workspace, for the next page."""
     written: bytes
     compressor: "zlib._Compress | None"
     """Has compressed what is in `written`; None for plain text."""
@@ -33,12 +45,14 @@ class _Page:
         return b"".join((self.written, end.compress(tail), end.flush()))
 
 
-def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format) -> _Page:
-    families = families_text(snapshots, openmetrics=form.openmetrics)
-    if not form.gzip:
-        return _Page(snapshots, b"".join(families), None)
-    compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS)
-    return _Page(snapshots, b"".join(map(compressor.compress, families)), compressor)
+def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format, kept: _Lines) -> _Page:
+    lines = {each.name: integration_lines(each, kept.get(each.name, ())) for each in snapshots}
+    families = families_text(snapshots, [*lines.values()], openmetrics=form.openmetrics)
+    compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS) if form.gzip else None
+    written = b"".join(map(compressor.compress, families) if compressor else families)
+    if sum(len(each.integrations) for each in snapshots) > MOST_KEPT_LINES:
+        lines = {}
+    return _Page(snapshots, lines, written, compressor)
 
 
 class Exposition:
@@ -65,10 +79,6 @@ class Exposition:
         snapshots = tuple(workspaces)
         page = self._last.get(form)
         if page is None or not same_objects(page.snapshots, snapshots):
-            page = self._last[form] = _page(snapshots, form)
+            page = _page(snapshots, form, page.lines if page else {})
+            self._last[form] = page
         return page.ended_with(write_families(own, openmetrics=form.openmetrics))
-
-
-def same_objects(old: Sequence[object], new: Sequence[object]) -> bool:
-    """Whether both hold the same objects, in the same order."""
-    return len(old) == len(new) and all(map(is_, old, new))

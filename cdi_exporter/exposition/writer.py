@@ -7,6 +7,8 @@ library sorts them, so that the bytes can be compared.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import zip_longest
+from operator import is_
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
@@ -27,22 +29,53 @@ from cdi_exporter.exposition.samples import (
 )
 from cdi_exporter.snapshot import Facts, WorkspaceSnapshot
 
+BLOCK = 16
+"""Integrations whose lines are written together: fewer leave more as it was when one changes."""
+
 LARGE_NUMBERS = 16_384
 """Texts of large numbers that are kept: the timestamps of 2,000 integrations, about 4 MB. To
 write them again is a third of the time that it takes to write a page."""
 
 
-def families_text(workspaces: Sequence[WorkspaceSnapshot], *, openmetrics: bool) -> Iterator[bytes]:
-    """The text of each family that has samples, in the catalog's order."""
-    lines = [IntegrationLines(workspace) for workspace in workspaces]
+def families_text(
+    workspaces: Sequence[WorkspaceSnapshot],
+    lines: Sequence[Sequence["IntegrationLines"]],
+    *,
+    openmetrics: bool,
+) -> Iterator[bytes]:
+    """The text of each family that has samples, in the catalog's order.
+
+    `lines` are those of each workspace, as `integration_lines` gives them.
+    """
     for metric in catalog.PER_INTEGRATION:
-        text = "".join(line for each in lines for line in each.of_family(metric))
+        read = FRESHNESS.get(metric)
+        text = "".join(
+            each.of_freshness(metric, map(read, workspace.integrations[index * BLOCK :]))
+            if read
+            else each.of_facts(metric)
+            for workspace, blocks in zip(workspaces, lines, strict=True)
+            for index, each in enumerate(blocks)
+        )
         if text:
             yield header(metric, openmetrics=openmetrics) + text.encode()
     for metric in catalog.PER_WORKSPACE:
         text = "".join(map(_sample_line, samples(metric, workspaces)))
         if text:
             yield header(metric, openmetrics=openmetrics) + text.encode()
+
+
+def integration_lines(
+    workspace: WorkspaceSnapshot, kept: Sequence["IntegrationLines"] = ()
+) -> list["IntegrationLines"]:
+    """The lines of a workspace's integrations, with those of `kept` that are still right."""
+    facts = [each.facts for each in workspace.integrations]
+    blocks = [facts[start : start + BLOCK] for start in range(0, len(facts), BLOCK)]
+    return [
+        old
+        if old and old.are_of(workspace.name, block)
+        else IntegrationLines(workspace.name, block)
+        for old, block in zip_longest(kept[: len(blocks)], blocks)
+    ]
 
 
 def number(value: float) -> str:
@@ -85,32 +118,43 @@ _STATUS_TEXTS = tuple(map(_between, STATUS_LABELS))
 
 
 class IntegrationLines:
-    """Writes the lines of one workspace's integrations, family by family."""
+    """The lines of a few integrations of one workspace; those about facts are written once."""
 
-    def __init__(self, workspace: WorkspaceSnapshot) -> None:
-        self._integrations = workspace.integrations
-        self._facts = [each.facts for each in workspace.integrations]
+    def __init__(self, workspace: str, facts: Sequence[Facts]) -> None:
+        self._workspace, self._facts = workspace, facts
         self._before = [
             f'{{integration_id="{escaped(each.id)}",integration_name="{escaped(each.name)}"'
-            for each in self._facts
+            for each in facts
         ]
-        self._after = f',workspace="{escaped(workspace.name)}"}} '
+        self._after = f',workspace="{escaped(workspace)}"}} '
         self._labels = [before + self._after for before in self._before]
+        self._written: dict[str, str] = {}
 
-    def of_family(self, metric: Metric) -> Iterable[str]:
-        """The lines of a family of `catalog.PER_INTEGRATION`."""
-        if by_status := BY_STATUS.get(metric):
-            return self._by_status(metric.name, by_status)
-        if several := FACT_SETS.get(metric):
-            return self._several(metric.name, several)
-        if one := FACTS.get(metric):
-            return self._one_each(metric.name, map(one, self._facts))
-        return self._one_each(metric.name, map(FRESHNESS[metric], self._integrations))
+    def are_of(self, workspace: str, facts: Sequence[Facts]) -> bool:
+        """Whether these are the lines of the very same facts."""
+        return workspace == self._workspace and same_objects(facts, self._facts)
+
+    def of_facts(self, metric: Metric) -> str:
+        """The lines of a family that is read from the facts."""
+        name = metric.name
+        if name not in self._written:
+            if by_status := BY_STATUS.get(metric):
+                lines = self._by_status(name, by_status)
+            elif several := FACT_SETS.get(metric):
+                lines = self._several(name, several)
+            else:
+                lines = self._one_each(name, map(FACTS[metric], self._facts))
+            self._written[name] = "".join(lines)
+        return self._written[name]
+
+    def of_freshness(self, metric: Metric, values: Iterable[Value]) -> str:
+        """The lines of a family that may change while the facts stay; `values` may be too many."""
+        return "".join(self._one_each(metric.name, values))
 
     def _one_each(self, name: str, values: Iterable[Value]) -> Iterable[str]:
         return [
             f"{name}{labels}{number(value)}\n"
-            for labels, value in zip(self._labels, values, strict=True)
+            for labels, value in zip(self._labels, values, strict=False)
             if value is not None
         ]
 
@@ -129,3 +173,8 @@ class IntegrationLines:
             for before, facts in zip(self._before, self._facts, strict=True)
             for value, labels, suffix in read(facts)
         ]
+
+
+def same_objects(old: Sequence[object], new: Sequence[object]) -> bool:
+    """Whether both hold the same objects, in the same order."""
+    return len(old) == len(new) and all(map(is_, old, new))

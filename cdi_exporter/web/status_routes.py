@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cdi_exporter.exposition import negotiate
-from cdi_exporter.exposition.page import same_objects
+from cdi_exporter.exposition.writer import same_objects
 from cdi_exporter.threads import Busy
 from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.delivery import LargeResponse, Outstanding

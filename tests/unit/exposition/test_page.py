@@ -23,7 +23,8 @@ from cdi_exporter.exposition import (
     write_families,
 )
 from cdi_exporter.exposition import page as exposition_page
-from cdi_exporter.exposition.writer import families_text
+from cdi_exporter.exposition.page import MOST_KEPT_LINES
+from cdi_exporter.exposition.writer import BLOCK, families_text
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
 
 
@@ -127,6 +128,27 @@ def test_nothing_is_written_again_while_nothing_changes(
     assert pages[0] == pages[1] != pages[2]
     exposition.render([replace(full)], form)
     assert len(written) == 2
+
+
+@pytest.mark.parametrize("count", [BLOCK + 1, MOST_KEPT_LINES + 1])
+def test_page_after_a_change_of_one_integration_is_right(count: int) -> None:
+    """Whether or not the lines of the others are kept, the page shows the new facts."""
+    exposition = Exposition()
+    before = workspace(count)
+    exposition.render([before], Format())
+    for index in (0, count - 1):
+        after = edited(before, index, facts=Facts(id="new", name="new", running=1))
+        assert exposition.render([after], Format()) == library_page([after])
+    kept = exposition._last[Format()].lines
+    assert bool(kept) == (count <= MOST_KEPT_LINES)
+
+
+def test_lines_of_a_workspace_with_another_name_are_not_used(full: WorkspaceSnapshot) -> None:
+    """The same integrations in a renamed workspace have its new name."""
+    exposition = Exposition()
+    for name in ("one", "other", "one"):
+        renamed = replace(full, name=name)
+        assert exposition.render([renamed], Format()) == library_page([renamed])
 
 
 def test_pages_of_a_workspace_alone_and_among_others(full: WorkspaceSnapshot) -> None:
