@@ -46,13 +46,14 @@ class _Page:
 
 
 def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format, kept: _Lines) -> _Page:
-    lines = {each.name: integration_lines(each, kept.get(each.name, ())) for each in snapshots}
+    keep = sum(len(each.integrations) for each in snapshots) <= MOST_KEPT_LINES
+    lines = {
+        each.name: integration_lines(each, kept.get(each.name, ()), keep=keep) for each in snapshots
+    }
     families = families_text(snapshots, [*lines.values()], openmetrics=form.openmetrics)
     compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS) if form.gzip else None
     written = b"".join(map(compressor.compress, families) if compressor else families)
-    if sum(len(each.integrations) for each in snapshots) > MOST_KEPT_LINES:
-        lines = {}
-    return _Page(snapshots, lines, written, compressor)
+    return _Page(snapshots, lines if keep else {}, written, compressor)
 
 
 class Exposition:

@@ -65,15 +65,18 @@ def families_text(
 
 
 def integration_lines(
-    workspace: WorkspaceSnapshot, kept: Sequence["IntegrationLines"] = ()
+    workspace: WorkspaceSnapshot, kept: Sequence["IntegrationLines"], *, keep: bool
 ) -> list["IntegrationLines"]:
-    """The lines of a workspace's integrations, with those of `kept` that are still right."""
+    """The lines of a workspace's integrations, with those of `kept` that are still right.
+
+    `keep` says whether the result will be the next call's `kept`.
+    """
     facts = [each.facts for each in workspace.integrations]
     blocks = [facts[start : start + BLOCK] for start in range(0, len(facts), BLOCK)]
     return [
         old
         if old and old.are_of(workspace.name, block)
-        else IntegrationLines(workspace.name, block)
+        else IntegrationLines(workspace.name, block, keep=keep)
         for old, block in zip_longest(kept[: len(blocks)], blocks)
     ]
 
@@ -118,10 +121,13 @@ _STATUS_TEXTS = tuple(map(_between, STATUS_LABELS))
 
 
 class IntegrationLines:
-    """The lines of a few integrations of one workspace; those about facts are written once."""
+    """The lines of a few integrations of one workspace.
 
-    def __init__(self, workspace: str, facts: Sequence[Facts]) -> None:
-        self._workspace, self._facts = workspace, facts
+    Those about facts are written once if they are to be kept.
+    """
+
+    def __init__(self, workspace: str, facts: Sequence[Facts], *, keep: bool = True) -> None:
+        self._workspace, self._facts, self._keep = workspace, facts, keep
         self._before = [
             f'{{integration_id="{escaped(each.id)}",integration_name="{escaped(each.name)}"'
             for each in facts
@@ -136,16 +142,19 @@ class IntegrationLines:
 
     def of_facts(self, metric: Metric) -> str:
         """The lines of a family that is read from the facts."""
-        name = metric.name
-        if name not in self._written:
-            if by_status := BY_STATUS.get(metric):
-                lines = self._by_status(name, by_status)
-            elif several := FACT_SETS.get(metric):
-                lines = self._several(name, several)
-            else:
-                lines = self._one_each(name, map(FACTS[metric], self._facts))
-            self._written[name] = "".join(lines)
-        return self._written[name]
+        text = self._written.get(metric.name)
+        if text is None:
+            text = "".join(self._lines_of_facts(metric))
+            if self._keep:
+                self._written[metric.name] = text
+        return text
+
+    def _lines_of_facts(self, metric: Metric) -> Iterable[str]:
+        if by_status := BY_STATUS.get(metric):
+            return self._by_status(metric.name, by_status)
+        if several := FACT_SETS.get(metric):
+            return self._several(metric.name, several)
+        return self._one_each(metric.name, map(FACTS[metric], self._facts))
 
     def of_freshness(self, metric: Metric, values: Iterable[Value]) -> str:
         """The lines of a family that may change while the facts stay; `values` may be too many."""
