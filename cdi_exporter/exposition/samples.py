@@ -136,7 +136,7 @@ FRESHNESS: dict[Metric, Callable[[IntegrationSnapshot], Value]] = {
     catalog.INTEGRATION_LAST_REFRESH: attrgetter("refreshed"),
     catalog.INTEGRATION_UP: attrgetter("up"),
 }
-"""Families that a pass confirms anew while the facts stay the same."""
+"""Families that each refresh updates, also while the facts stay the same."""
 
 
 def _optional(value: Value) -> Points:

@@ -62,7 +62,7 @@ class Handlers:
         return await self._exposition(request, self._source.workspaces, own=True)
 
     async def probe(self, request: Request) -> Response:
-        """One workspace alone."""
+        """One workspace only."""
         name = request.query_params.get("workspace")
         known = self._source.workspaces
         if not name:
@@ -72,7 +72,7 @@ class Handlers:
         return await self._exposition(request, {name: known[name]}, own=False)
 
     async def own(self, request: Request) -> Response:
-        """The exporter itself alone."""
+        """The exporter itself only."""
         return await self._exposition(request, {}, own=True)
 
     async def discovery(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Listening sockets, and uvicorn on them until it is told to stop."""
+"""Listening sockets, and uvicorn on them until `stop` is called."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ def _everywhere(port: int) -> socket.socket:
 
 
 class Listener(uvicorn.Server):
-    """uvicorn with one application on its sockets; with TLS where `tls` gives the contexts.
+    """uvicorn with one application on its sockets; with TLS if `tls` gives the contexts.
 
     It accepts connections itself, at most `most` at once, and leaves signals alone.
     """

@@ -59,7 +59,7 @@ class SharedPages:
 
 
 class StatusRoutes:
-    """The handlers of the status page; `telemetry_path` is where the metrics are."""
+    """The handlers of the status page; `telemetry_path` is the path of the metrics."""
 
     def __init__(self, source: Source, telemetry_path: str) -> None:
         self._source, self._telemetry_path = source, telemetry_path
@@ -67,7 +67,7 @@ class StatusRoutes:
         self._outstanding = Outstanding()
 
     def routes(self) -> list[BaseRoute]:
-        """Without the page where the metrics have its path."""
+        """Without the page if the metrics have its path."""
         return [
             Route(STATUS_JSON, self.document),
             Mount("/static", StaticFiles(directory=STATIC)),

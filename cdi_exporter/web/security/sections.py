@@ -99,7 +99,7 @@ SHORTEST_HASH = 59
 """Bytes of a bcrypt hash, as Go counts them."""
 
 _HASH = re.compile(r"\$[\0-2](\$|[^$].)(0[4-9]|[12][0-9]|3[01])", re.DOTALL)
-"""The begin of a hash that Go takes: a version up to 2, perhaps a letter, and the cost."""
+"""The start of a hash that Go accepts: a version up to 2, perhaps a letter, and the cost."""
 
 
 def _text(value: object) -> str:

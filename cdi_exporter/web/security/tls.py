@@ -32,7 +32,7 @@ class ServerContext(ssl.SSLContext):
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether a client with this certificate (as Python parses it) may stay.
 
-        Whether the certificate itself is good, the handshake has seen to.
+        The handshake has checked the certificate itself.
         """
         return not self.allowed_sans or not self.allowed_sans.isdisjoint(_sans(certificate or {}))
 
@@ -76,7 +76,7 @@ def server_context(
 
 
 def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> None:
-    """Naming suites of TLS 1.3 alone leaves nothing for the versions before it, as in Go."""
+    """Naming only suites of TLS 1.3 leaves nothing for the versions before it, as in Go."""
     lowest = VERSIONS[section.min_version or DEFAULT_MINIMUM]
     highest = VERSIONS[section.max_version or DEFAULT_MAXIMUM]
     chosen = section.cipher_suites or DEFAULT_CIPHER_SUITES
