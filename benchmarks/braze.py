@@ -44,7 +44,7 @@ async def serve(port: int, number: int) -> None:
     app = Controlled(World(number))
     listener = Listener(app, [listen(Address("127.0.0.1", port))])
     serving = asyncio.create_task(listener.serve())
-    await listener.started()
+    await listener.wait_started()
     print(json.dumps({"serving": True}), flush=True)
     await serving
 

@@ -28,6 +28,7 @@ from benchmarks.figures import Figures, across, run_alone, table
 from cdi_exporter.braze.stats import DURATION_BUCKETS
 from cdi_exporter.exposition import (
     Exposition,
+    Format,
     own_families,
     process_collectors,
     workspace_families,
@@ -46,6 +47,7 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 
 NOW = 1795514413.0
 WORKSPACES = 5
+TEXT, GZIP = Format(), Format(gzip=True)
 Workspaces = list[WorkspaceSnapshot]
 
 
@@ -144,7 +146,7 @@ class Page:
         self.workspaces = random_workspaces(size)
         self.text = write_families(workspace_families(self.workspaces), openmetrics=False)
         self.warm = Exposition()
-        self.packed = self.warm.render(self.workspaces, gzip=True)
+        self.packed = self.warm.render(self.workspaces, GZIP)
         self.collectors = process_collectors()
 
     def own(self) -> list[Family]:
@@ -163,7 +165,7 @@ class Page:
 
     def changed(self, share: float, *, packed: bool = True) -> float:
         self.workspaces = after_a_pass(self.rng, self.workspaces, share)
-        return cpu_ms(lambda: self.warm.render(self.workspaces, gzip=packed))
+        return cpu_ms(lambda: self.warm.render(self.workspaces, GZIP if packed else TEXT))
 
     def figures(self) -> Iterator[tuple[str, float]]:
         yield "library, text", cpu_ms(self.library)
@@ -174,19 +176,19 @@ class Page:
         )
         yield (
             "ours, nothing kept, gzip",
-            cpu_ms(lambda: Exposition().render(self.workspaces, gzip=True)),
+            cpu_ms(lambda: Exposition().render(self.workspaces, GZIP)),
         )
-        yield "ours, nothing kept, text", cpu_ms(lambda: Exposition().render(self.workspaces))
+        yield "ours, nothing kept, text", cpu_ms(lambda: Exposition().render(self.workspaces, TEXT))
         yield "ours, 10 % changed, gzip", self.changed(0.1)
         yield "ours, 1 % changed, gzip", self.changed(0.01)
         yield "ours, only freshness changed, gzip", self.changed(0)
         yield "ours, 1 % changed, text", self.changed(0.01, packed=False)
-        yield "ours, unchanged, text", cpu_ms(lambda: self.warm.render(self.workspaces))
-        self.warm.render(self.workspaces, gzip=True)
-        yield "ours, unchanged, gzip", cpu_ms(lambda: self.warm.render(self.workspaces, gzip=True))
+        yield "ours, unchanged, text", cpu_ms(lambda: self.warm.render(self.workspaces, TEXT))
+        self.warm.render(self.workspaces, GZIP)
+        yield "ours, unchanged, gzip", cpu_ms(lambda: self.warm.render(self.workspaces, GZIP))
         yield (
-            "ours, unchanged, gzip, own families anew",
-            cpu_ms(lambda: self.warm.render(self.workspaces, own=self.own(), gzip=True)),
+            "ours, unchanged, gzip, new own families",
+            cpu_ms(lambda: self.warm.render(self.workspaces, GZIP, own=self.own())),
         )
         for level in (1, 6, 9):
             yield (
@@ -199,11 +201,9 @@ class Page:
             f"gzip of the whole, level {level}": len(zlib.compress(self.text, level, 31))
             for level in (1, 6, 9)
         }
-        pieces = Exposition(compressed_whole=0).render(self.workspaces, gzip=True)
         return {
             "text": len(self.text),
             "ours, gzip": len(self.packed),
-            "ours, gzip, in pieces": len(pieces),
             **whole,
         }
 
@@ -223,9 +223,9 @@ def memory(size: int, sent: Connection) -> None:
     for name, packed in (("gzip alone", True), ("gzip and text", False)):
         for _ in range(3):
             workspaces = after_a_pass(rng, workspaces, 0.01)
-            exposition.render(workspaces, gzip=True)
+            exposition.render(workspaces, GZIP)
             if not packed:
-                exposition.render(workspaces)
+                exposition.render(workspaces, TEXT)
         grown[name] = resident_mib() - before
     sent.send(grown)
 

@@ -40,7 +40,7 @@ from cdi_exporter.exposition import (
     workspace_families,
 )
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 from cdi_exporter.workspace import Workspace
 from tests.simulation.direct import DirectTransport
@@ -108,7 +108,7 @@ async def ours(port: int, control: int, number: int) -> None:
     routes = [Route("/change", change, methods=["POST"]), Route("/parts", parts)]
     controller = Listener(Starlette(routes=routes), [listen(Address("127.0.0.1", control))])
     beside = asyncio.create_task(controller.serve())
-    await controller.started()
+    await controller.wait_started()
     options = ServeOptions(listen=[Address("127.0.0.1", port)])
     await serve(warm.exporter, options, _say)
     controller.stop()
@@ -197,7 +197,7 @@ async def still(port: int, file: str, page: bytes, kept: dict[str, str]) -> None
     routes = [Route("/metrics", from_disk), Route("/memory", from_memory)]
     listener = Listener(Starlette(routes=routes), [listen(Address("127.0.0.1", port))])
     serving = asyncio.create_task(listener.serve())
-    await listener.started()
+    await listener.wait_started()
     _say()
     await serving
 

@@ -20,7 +20,7 @@ from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import Journal, NullJournal, StateError
 from cdi_exporter.threads import Worker, in_thread
-from cdi_exporter.web.app import WebOptions, create_app, create_health_app
+from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
@@ -108,12 +108,7 @@ class Exporter:
         """The exposition of the snapshots, and of the exporter itself where `own`."""
         began = self._clock.monotonic()
         body = await self._offload(
-            lambda: self._exposition.render(
-                snapshots,
-                own=self._own() if own else (),
-                openmetrics=form.openmetrics,
-                gzip=form.gzip,
-            )
+            lambda: self._exposition.render(snapshots, form, own=self._own() if own else ())
         )
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
@@ -203,7 +198,6 @@ class Exporter:
                 before[config.name].configure(config, clients[config.name])
         names = [config.name for config in settings.workspaces]
         self.workspaces = {name: new.get(name) or before[name] for name in names}
-        self._exposition.retain(self.workspaces)
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
             before[name].hand_over()
@@ -273,7 +267,7 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
 
 async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
     """Wait until requests are answered; raises what ended the listener before that."""
-    started = asyncio.ensure_future(listener.started())
+    started = asyncio.ensure_future(listener.wait_started())
     await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
         started.cancel()

@@ -15,7 +15,7 @@ from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from cdi_exporter.state import Journal, SqliteJournal, Store
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, virtual_clock
 

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp
 from cdi_exporter.exposition import Format
 from cdi_exporter.model import DELIVERIES, RequestRecord, Run, Status
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
-from cdi_exporter.web.app import Scraped, WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
+from cdi_exporter.web.source import ScrapedWorkspace
 
 NOW = 1_790_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -55,7 +56,7 @@ class Shown:
         self._workspaces = {each.snapshot().name: each for each in workspaces}
 
     @property
-    def workspaces(self) -> Mapping[str, Scraped]:
+    def workspaces(self) -> Mapping[str, ScrapedWorkspace]:
         return self._workspaces
 
     async def render(

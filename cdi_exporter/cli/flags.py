@@ -11,7 +11,7 @@ import click
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
 from cdi_exporter.config.mistakes import phrase, show_value
-from cdi_exporter.web.app import FIXED_PATHS, WebOptions
+from cdi_exporter.web.routes import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
 SPEEDS = (0.01, 3600.0)

@@ -1,8 +1,8 @@
 """The exposition: snapshots → metric families → bytes.
 
 `samples` reads the values out of a snapshot; `families` gives them to prometheus_client,
-the reference; `writer` writes the same lines by hand; `deflate` compresses them in pieces;
-`pages` keeps the pieces that did not change; `negotiation` chooses the format.
+the reference; `writer` writes the same lines by hand; `page` compresses them as one stream,
+and keeps it while nothing changes; `negotiation` chooses the format.
 """
 
 from cdi_exporter.exposition.families import (
@@ -12,7 +12,7 @@ from cdi_exporter.exposition.families import (
     write_families,
 )
 from cdi_exporter.exposition.negotiation import Format, negotiate
-from cdi_exporter.exposition.pages import Exposition
+from cdi_exporter.exposition.page import Exposition
 
 __all__ = (
     "Exposition",

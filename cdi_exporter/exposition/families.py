@@ -81,7 +81,7 @@ def own_families(
     """The exporter's own families: those of `catalog.OWN`, then those of the collectors.
 
     `reloaded` is when the configuration was last loaded successfully, in Unix seconds;
-    `web_reloaded` the same of the web configuration, None where there is none. `file_reloads`
+    `web_reloaded` the same of the web configuration, None without one. `file_reloads`
     says by workspace and kind of file whether its newest version is in use.
     """
     build = {"version": version, "python_version": platform.python_version()}

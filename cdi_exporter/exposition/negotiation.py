@@ -1,4 +1,4 @@
-"""Which format a client is answered in, by its `Accept` and `Accept-Encoding` (RFC 9110)."""
+"""The format of an answer, by the client's `Accept` and `Accept-Encoding` (RFC 9110)."""
 
 import re
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ class Format:
 
 
 def negotiate(accept: str | None, accept_encoding: str | None) -> Format:
-    """The format that suits the client best: text where it asks for nothing that we have.
+    """The format that suits the client best: text if it accepts neither.
 
-    Never raises; what cannot be read in a header counts as not written.
+    Never raises; parts of a header that cannot be parsed are ignored.
     """
     return Format(_wants_openmetrics(accept or ""), _wants_gzip(accept_encoding or ""))
 

@@ -14,7 +14,7 @@ from prometheus_client import utils
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
 from cdi_exporter.errors import REASONS
-from cdi_exporter.model import FINISHED_STATUSES, Counters
+from cdi_exporter.model import FINISHED_STATUSES, Counters, Status
 from cdi_exporter.snapshot import (
     EndpointSnapshot,
     Facts,
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 Value = float | None
 Points = Iterable[Point]
 
-_STATUS_LABELS = tuple((status, (("status", status.value),)) for status in FINISHED_STATUSES)
+STATUS_LABELS = tuple((("status", status.value),) for status in FINISHED_STATUSES)
 
 
 def printable(text: str) -> str:
@@ -99,16 +99,14 @@ FACTS: dict[Metric, Callable[[Facts], Value]] = {
 """Families with at most one sample per integration, read from its facts."""
 
 
-def _last_sync_status(facts: Facts) -> Points:
-    if facts.last is None:
-        return ()
-    last = facts.last.status
-    return [Point(float(status is last), labels) for status, labels in _STATUS_LABELS]
+_ONE_HOT = {status: tuple(float(each is status) for each in FINISHED_STATUSES) for status in Status}
+_count_by_status = attrgetter(*(status.value for status in FINISHED_STATUSES))
 
-
-def _syncs(facts: Facts) -> Points:
-    counters = facts.counters
-    return [Point(counters.syncs(status), labels) for status, labels in _STATUS_LABELS]
+BY_STATUS: dict[Metric, Callable[[Facts], Sequence[float]]] = {
+    catalog.LAST_SYNC_STATUS: lambda facts: _ONE_HOT[facts.last.status] if facts.last else (),
+    catalog.SYNCS: lambda facts: _count_by_status(facts.counters),
+}
+"""Families with a sample for each status in `STATUS_LABELS`, or with none."""
 
 
 def _sync_duration(facts: Facts) -> Points:
@@ -129,8 +127,6 @@ def _integration_info(facts: Facts) -> Points:
 
 
 FACT_SETS: dict[Metric, Callable[[Facts], Points]] = {
-    catalog.LAST_SYNC_STATUS: _last_sync_status,
-    catalog.SYNCS: _syncs,
     catalog.SYNC_DURATION: _sync_duration,
     catalog.INTEGRATION_INFO: _integration_info,
 }
@@ -140,7 +136,7 @@ FRESHNESS: dict[Metric, Callable[[IntegrationSnapshot], Value]] = {
     catalog.INTEGRATION_LAST_REFRESH: attrgetter("refreshed"),
     catalog.INTEGRATION_UP: attrgetter("up"),
 }
-"""Families that a pass confirms anew while the facts stay the same."""
+"""Families that each refresh updates, also while the facts stay the same."""
 
 
 def _optional(value: Value) -> Points:
@@ -206,6 +202,9 @@ class Sample(NamedTuple):
 
 def integration_points(metric: Metric, integration: IntegrationSnapshot) -> Points:
     """The points of a family of `catalog.PER_INTEGRATION` for one integration."""
+    if metric in BY_STATUS:
+        values = BY_STATUS[metric](integration.facts)
+        return map(Point, values, STATUS_LABELS)
     if metric in FACT_SETS:
         return FACT_SETS[metric](integration.facts)
     if metric in FACTS:

@@ -22,7 +22,7 @@ LONGEST_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One way to sort; what has no value stands last in both directions."""
+    """One way to sort; rows without a value are last in both directions."""
 
     label: str
     key: Key

@@ -27,7 +27,7 @@ MOST_CONNECTIONS = 500
 """Of one listener, with those in their handshake; a new one takes the place of an idle one."""
 
 USUAL_FILES = 1024
-"""Files that a process may have open; where it is fewer, there are fewer connections too."""
+"""Files that a process may usually have open; if it is fewer, there are fewer connections too."""
 
 HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 10.0
@@ -38,8 +38,8 @@ TAKE_SECONDS = 60.0
 timeout is longer than the scrape interval, which is a minute at most."""
 
 RESET_SECONDS = 0.5
-"""For a client that has gone without reading its answer to show: its system resets the connection
-as soon as the answer arrives."""
+"""To find out whether a client closed its socket without reading the answer: its system then resets
+the connection as soon as the answer arrives."""
 
 GOODBYE_SECONDS = 1.0
 """For a TLS client to say that it has seen the end."""
@@ -135,7 +135,7 @@ class Connection(H11Protocol):
 
     def _begin_next(self) -> None:
         try:
-            head = self._heads.take()
+            head = self._heads.next_head()
         except Refused as refused:
             self._refuse(refused)
             return
@@ -190,8 +190,8 @@ class Connection(H11Protocol):
             self._taking = None
 
 
-class Door:
-    """Accepts connections: with TLS where `tls` gives the context for each of them."""
+class ConnectionAcceptor:
+    """Accepts connections, with TLS if `tls` gives the context for each of them."""
 
     def __init__(
         self,

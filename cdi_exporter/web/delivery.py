@@ -40,7 +40,7 @@ class ClientConnection(Protocol):
 
 
 def connection_of(scope: Scope) -> ClientConnection | None:
-    """The connection of a request; None if the server does not tell."""
+    """The connection of a request; None if the server does not give it."""
     connection: ClientConnection | None = scope.get("state", {}).get(CONNECTION)
     return connection
 

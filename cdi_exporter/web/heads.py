@@ -43,8 +43,8 @@ class RequestHeads:
         """Add what has come."""
         self._unread += data
 
-    def take(self) -> bytes | None:
-        """The next head, None where it is not complete. Raises Refused."""
+    def next_head(self) -> bytes | None:
+        """The next head, None while it is not complete. Raises Refused."""
         if not self._searched:
             self._skip_empty_lines()
         if self._unread == b"\r":
@@ -72,7 +72,7 @@ class RequestHeads:
 
 
 def in_origin_form(head: bytes) -> bytes:
-    """The head with the path alone as its target.
+    """The head with only the path as its target.
 
     Clients that know of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must be
     that of the Host header, so that there is one answer to which host is meant. Raises Refused.

@@ -1,4 +1,4 @@
-"""Listening sockets, and uvicorn on them until it is told to stop."""
+"""Listening sockets, and uvicorn on them until `stop` is called."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.web.connections import MOST_CONNECTIONS, Door, Tls
+from cdi_exporter.web.connections import MOST_CONNECTIONS, ConnectionAcceptor, Tls
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 """Longer than the usual scrape interval, so that Prometheus keeps its connection."""
 
 BACKLOG = 1024
-
-"""The way to the context for a new connection."""
+"""Connections that wait to be accepted: a burst of clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +75,10 @@ def _everywhere(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=BACKLOG)
 
 
-class Server(uvicorn.Server):
-    """uvicorn that has its own door, leaves the signals to whoever runs it, and says it serves."""
+class Listener(uvicorn.Server):
+    """uvicorn with one application on its sockets; with TLS if `tls` gives the contexts.
 
-    def __init__(self, config: uvicorn.Config, tls: Tls | None, most: int) -> None:
-        super().__init__(config)
-        self.servers = []
-        self.serving = asyncio.Event()
-        self._door = Door(config, self.server_state, tls, most)
-        self._accepting: list[asyncio.Task[None]] = []
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer requests."""
-        self._accepting = [asyncio.create_task(self._door.accept(each)) for each in sockets or ()]
-        self.started = True
-        self.serving.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and end the connections."""
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
-        await self._door.close()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-class Listener:
-    """One application on its sockets; with TLS where `tls` gives the contexts.
-
-    At most `most` connections are open at once.
+    It accepts connections itself, at most `most` at once, and leaves signals alone.
     """
 
     def __init__(
@@ -119,8 +88,7 @@ class Listener:
         tls: Tls | None = None,
         most: int = MOST_CONNECTIONS,
     ) -> None:
-        self._sockets = [*sockets]
-        self._server = Server(
+        super().__init__(
             uvicorn.Config(
                 app,
                 http="h11",
@@ -134,19 +102,42 @@ class Listener:
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            ),
-            tls,
-            most,
+            )
         )
+        self.servers = []
+        self._sockets = [*sockets]
+        self._acceptor = ConnectionAcceptor(self.config, self.server_state, tls, most)
+        self._accepting: list[asyncio.Task[None]] = []
+        self._serving = asyncio.Event()
 
-    async def serve(self) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `stop`."""
-        await self._server.serve(self._sockets)
+        await super().serve(sockets or self._sockets)
 
     def stop(self) -> None:
         """Take no more requests; those under way get up to `SHUTDOWN_SECONDS`."""
-        self._server.should_exit = True
+        self.should_exit = True
 
-    async def started(self) -> None:
+    async def wait_started(self) -> None:
         """Wait until requests are answered."""
-        await self._server.serving.wait()
+        await self._serving.wait()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer requests."""
+        for each in sockets or ():
+            self._accepting.append(asyncio.create_task(self._acceptor.accept(each)))
+        self.started = True
+        self._serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and end the connections."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await self._acceptor.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield

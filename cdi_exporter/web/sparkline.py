@@ -1,8 +1,8 @@
 """The rows of an integration's last runs as a small picture, with the same in words.
 
 A bar above the base line is the rows synced, against the most rows of any run shown; a mark
-below it is trouble, so that nothing depends on colour alone: a dot where the status is
-unknown, a short mark where some rows failed, a long one where the run failed.
+below it is trouble, so that nothing depends on colour only: a dot if the status is
+unknown, a short mark if some rows failed, a long one if the run failed.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _MARKS = {Status.UNKNOWN: 2, Status.PARTIAL: 4, Status.ERROR: 7, Status.CONFIG_E
 
 
 def sparkline(runs: Sequence[Run]) -> Markup:
-    """Inline SVG without style or script; empty where no run is known."""
+    """Inline SVG without style or script; empty if no run is known."""
     shown = runs[-MOST_RUNS:]
     if not shown:
         return Markup()
@@ -55,11 +55,11 @@ def _drawn(bars: tuple[tuple[Status, int | None], ...]) -> str:
 
 def in_words(bars: Sequence[tuple[Status, int | None]]) -> str:
     """The picture's text alternative."""
-    told = [status for status, _ in bars]
+    statuses = [status for status, _ in bars]
     parts = [
-        f"{wording.count(told.count(status))} {status.value.replace('_', ' ')}"
+        f"{wording.count(statuses.count(status))} {status.value.replace('_', ' ')}"
         for status in FINISHED_STATUSES
-        if status in told
+        if status in statuses
     ]
     text = f"Last {wording.things(len(bars), 'run')}: {', '.join(parts)}."
     rows = [number for _, number in bars if number is not None]

@@ -26,7 +26,7 @@ HANGS_AFTER_WITHOUT_TYPICAL = 6 * 3_600.0
 SUCCEEDED = "200"
 
 
-class State(StrEnum):
+class WorkspaceState(StrEnum):
     """How one workspace does."""
 
     WAITING = "waiting"
@@ -78,7 +78,7 @@ class IntegrationStatus:
 
     @property
     def failed_ratio(self) -> float | None:
-        """The part of the last run's rows that failed, 0 to 1; None where rows are not known."""
+        """The part of the last run's rows that failed, 0 to 1; None if rows are not known."""
         return failed_ratio(self.facts.last)
 
     @cached_property
@@ -130,7 +130,7 @@ class IntegrationStatus:
 
     @cached_property
     def concerns(self) -> Mapping[Concern, str]:
-        """Why it needs attention, each in a sentence; empty where it needs none."""
+        """Why it needs attention, each in a sentence; empty if it needs none."""
         found: dict[Concern, str] = {}
         if self.late:
             found[Concern.LATE] = self._late_words()
@@ -150,7 +150,7 @@ class IntegrationStatus:
 
     @property
     def urgency(self) -> tuple[int, int, float]:
-        """What stands first where trouble stands first: the greater, the more urgent."""
+        """The key of the order by urgency: the greater, the more urgent."""
         worst = max((_URGENCY[concern] for concern in self.concerns), default=0)
         return worst, len(self.concerns), self.staleness or 0.0
 
@@ -236,18 +236,18 @@ class WorkspaceStatus:
         self._up = snapshot.up
 
     @cached_property
-    def state(self) -> State:
+    def state(self) -> WorkspaceState:
         """How the workspace does."""
         if self._up is False:
-            return State.FAILING
+            return WorkspaceState.FAILING
         if self._up is None:
-            return State.STARTING if self.exchanges else State.WAITING
+            return WorkspaceState.STARTING if self.exchanges else WorkspaceState.WAITING
         quiet = self.quiet_for
-        return State.SILENT if quiet is None or quiet > SILENT_AFTER else State.OK
+        return WorkspaceState.SILENT if quiet is None or quiet > SILENT_AFTER else WorkspaceState.OK
 
     @property
     def quiet_for(self) -> float | None:
-        """Seconds since the last complete refresh or request; None where there was neither."""
+        """Seconds since the last complete refresh or request; None if there was neither."""
         known = [self.last_refresh] if self.last_refresh is not None else []
         newest = max(known + [each.at for each in self.exchanges[:1]], default=None)
         return None if newest is None else max(0.0, self.now - newest)
@@ -312,7 +312,7 @@ def shows(name: str, integration: IntegrationStatus) -> bool:
 
 
 def failed_ratio(run: Run | None) -> float | None:
-    """The part of a run's rows that failed, 0 to 1; None without rows, or where not known."""
+    """The part of a run's rows that failed, 0 to 1; None without rows, or if not known."""
     if run is None or run.rows_failed is None or run.rows_synced is None:
         return None
     rows = run.rows_failed + run.rows_synced

@@ -4,10 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import is_
 from pathlib import Path
-from typing import Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,45 +13,18 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cdi_exporter.exposition import negotiate
-from cdi_exporter.model import RequestRecord
-from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.exposition.writer import same_objects
 from cdi_exporter.threads import Busy
 from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.delivery import LargeResponse, Outstanding
-from cdi_exporter.web.document import status_document
 from cdi_exporter.web.heads import valid_host
-from cdi_exporter.web.page import Place, status_page
+from cdi_exporter.web.source import ScrapedWorkspace, Source, known_names
 from cdi_exporter.web.status import WorkspaceStatus
+from cdi_exporter.web.status_json import status_document
+from cdi_exporter.web.status_page import status_page
 
 STATIC = Path(__file__).parent / "static"
-
-
 STATUS_JSON = "/api/v1/status"
-
-
-class HistorySummary(Protocol):
-    """A workspace as the status shows it; it is not asked to refresh."""
-
-    def snapshot(self) -> WorkspaceSnapshot:
-        """What is known now."""
-
-    def recent(self) -> Sequence[RequestRecord]:
-        """The last requests to the API, oldest first."""
-
-
-class StatusSource(Protocol):
-    """What the status shows."""
-
-    @property
-    def workspaces(self) -> Mapping[str, HistorySummary]:
-        """The workspaces by name, as configured now."""
-
-    def wall(self) -> float:
-        """Unix seconds."""
-
-    def render_page(self, work: Callable[[], bytes]) -> Awaitable[bytes]:
-        """Render a page in another thread; raises Busy if too many wait."""
-
 
 PAGE_SECONDS = 1.0
 """For which a rendered page is good, while the data stays the same: its ages count seconds."""
@@ -63,53 +33,41 @@ MOST_KEPT = 4
 """Rendered pages that are kept for that time: one of 1,000 integrations has about 2 MB."""
 
 
-@dataclass(frozen=True)
-class _Rendered:
-    """A page that is being rendered, or was."""
-
-    data: Sequence[object]
-    at: float
-    body: "asyncio.Future[bytes]"
-
-
 class SharedPages:
     """Renders a page once for all who ask for the same at one time."""
 
     def __init__(self, render: Callable[[Callable[[], bytes]], Awaitable[bytes]]) -> None:
         self._render = render
-        self._recent: dict[Hashable, _Rendered] = {}
+        self._recent: dict[Hashable, tuple[Sequence[object], float, asyncio.Future[bytes]]] = {}
+        """By what was asked for: the data, when that was, and the page, which may be under way."""
 
     async def get(
         self, key: Hashable, data: Sequence[object], now: float, write: Callable[[], bytes]
     ) -> bytes:
         """The page of `write`; shared while `key` is equal and `data` has the same objects."""
         page = self._recent.pop(key, None)
-        if page is None or not _same(page.data, data) or abs(now - page.at) >= PAGE_SECONDS:
-            page = _Rendered(data, now, asyncio.ensure_future(self._render(write)))
+        if page is None or not same_objects(page[0], data) or abs(now - page[1]) >= PAGE_SECONDS:
+            page = (data, now, asyncio.ensure_future(self._render(write)))
         self._recent[key] = page
         while len(self._recent) > MOST_KEPT:
             del self._recent[next(iter(self._recent))]
         try:
-            return await asyncio.shield(page.body)
+            return await asyncio.shield(page[2])
         except Busy:
             self._recent.pop(key, None)
             raise
 
 
-def _same(old: Sequence[object], new: Sequence[object]) -> bool:
-    return len(old) == len(new) and all(map(is_, old, new))
-
-
 class StatusRoutes:
-    """The handlers, over one source; `telemetry_path` is where the metrics are."""
+    """The handlers of the status page; `telemetry_path` is the path of the metrics."""
 
-    def __init__(self, source: StatusSource, telemetry_path: str) -> None:
+    def __init__(self, source: Source, telemetry_path: str) -> None:
         self._source, self._telemetry_path = source, telemetry_path
         self._pages = SharedPages(source.render_page)
         self._outstanding = Outstanding()
 
     def routes(self) -> list[BaseRoute]:
-        """Without the page where the metrics have its path."""
+        """Without the page if the metrics have its path."""
         return [
             Route(STATUS_JSON, self.document),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -120,12 +78,12 @@ class StatusRoutes:
         """The status page."""
         every = [*self._source.workspaces]
         host = valid_host(request.headers.get("host")) or "HOST:PORT"
-        place = Place(self._telemetry_path, host)
+        target = (host, self._telemetry_path)
 
         def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
-            return status_page(chosen, every, choice, place, now)
+            return status_page(chosen, every, choice, target, now)
 
-        return await self._answer(request, (place, *every), _PAGE_HEADERS, write)
+        return await self._answer(request, (host, *every), _PAGE_HEADERS, write)
 
     async def document(self, request: Request) -> Response:
         """The same as JSON."""
@@ -166,12 +124,11 @@ class StatusRoutes:
         encoding = {"Content-Encoding": "gzip"} if compress else {}
         return LargeResponse(body, {**headers, **encoding}, self._outstanding)
 
-    def _chosen(self, choice: Choice) -> list[HistorySummary]:
+    def _chosen(self, choice: Choice) -> list[ScrapedWorkspace]:
         """The workspaces that are asked for."""
         known = self._source.workspaces
         if choice.workspace and choice.workspace not in known:
-            names = ", ".join(json.dumps(name, ensure_ascii=False) for name in known)
-            raise HTTPException(404, f"no such workspace; known: {names}")
+            raise HTTPException(404, "no such workspace; " + known_names(known))
         return [each for name, each in known.items() if choice.workspace in ("", name)]
 
 

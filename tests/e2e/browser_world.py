@@ -20,7 +20,7 @@ from cdi_exporter.simulator import (
     ScriptedIntegration,
     Simulator,
 )
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 from tests.e2e.processes import eventually
 from tests.harness import SCRAPER
@@ -71,7 +71,7 @@ class World:
         self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         listener = Listener(create_app(exporter, WebOptions()), [sock])
         task = asyncio.create_task(listener.serve())
-        await listener.started()
+        await listener.wait_started()
         started.set()
         await stop.wait()
         listener.stop()

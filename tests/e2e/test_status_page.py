@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from cdi_exporter.simulator import Fault, FaultKind, ScriptedIntegration, many
 from cdi_exporter.simulator.spec import Profile
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.e2e.browser import PHONE, WIDE, Theme, Window, chromium, window
 from tests.e2e.browser_rows import expected, names, plain, rows, shown
 from tests.e2e.browser_world import World, living

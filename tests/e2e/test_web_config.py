@@ -200,8 +200,8 @@ def test_a_wrong_file_is_status_2(folder: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
-    assert f"{web}:1: tls_server_config: missing one of key or key_file" in first
-    assert f"{web}:2: basic_auth_users.alice: crypto/bcrypt: hashedSecret too short" in second
+    assert f"{web}:1: tls_server_config: key and key_file are missing" in first
+    assert f"{web}:2: basic_auth_users.alice: not a bcrypt hash" in second
 
 
 def test_no_secret_is_told(closed: Secured) -> None:

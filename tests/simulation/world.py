@@ -40,7 +40,7 @@ from cdi_exporter.simulator import (
     mixed,
 )
 from cdi_exporter.state import SqliteJournal, Store
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER
 from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock

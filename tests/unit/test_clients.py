@@ -20,7 +20,7 @@ from cdi_exporter.config import RateLimits, Refresh, Settings, WorkspaceConfig, 
 from cdi_exporter.config.keys import FileKey
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.model import Endpoint
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import Page, inline, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import run, virtual_clock

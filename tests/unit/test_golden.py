@@ -24,7 +24,7 @@ import pytest
 from cdi_exporter import catalog
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings, load_file
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, inline, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import run, virtual_clock

@@ -1,18 +1,34 @@
-"""What the file asks for, as a value."""
+"""A web configuration file → what it asks for; every error in one go, one line each."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from cdi_exporter.config.forms import Reader, Values, is_valid
+from cdi_exporter.config.mistakes import MistakeCollector, show_kind
 from cdi_exporter.config.secret import Secret
-from cdi_exporter.web.security.tls import ServerContext
+from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
+from cdi_exporter.files import reason_of
+from cdi_exporter.web.security.sections import (
+    HEADERS,
+    SECTIONS,
+    TYPED,
+    HttpSection,
+    RateLimitSection,
+    TlsSection,
+    WebConfigFile,
+    one_of,
+)
+from cdi_exporter.web.security.tls import ServerContext, TlsMistake, server_context
 
+Read = Callable[[str], bytes]
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """One request per `interval` seconds, `burst` of them at once; 0 seconds: no limit."""
-
-    interval: float = 0.0
-    burst: int = 0
+TLS = "tls_server_config"
+_HEADERS = ("http_server_config", "headers")
+_LINE_ENDS = re.compile(r"[\r\n]+")
+_VERIFYING = "expected client_auth_type RequireAndVerifyClientCert or VerifyClientCertIfGiven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +38,137 @@ class Policy:
     tls: ServerContext | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: Mapping[bytes, Secret] = field(default_factory=dict)
-    rate: Rate = field(default_factory=Rate)
+    interval: float = 0.0
+    """Seconds from one request to the next; 0: no limit."""
+    burst: int = 0
+    """Requests at once."""
+
+
+def _secret(path: KeyPath) -> bool:
+    """The key in the file itself, and the users' hashes."""
+    return path == (TLS, "key") or path[:1] == ("basic_auth_users",)
+
+
+TOOLKIT = Dialect(secret=_secret, plain_keys=True, first_alone=True)
+
+
+def load(path: str, read: Read) -> Policy:
+    """The policy of a file; raises ConfigError with a line for each error.
+
+    `read` gives the content of the file and of those that it names; it raises OSError.
+    """
+    yaml = read_yaml(path, TOOLKIT, read=read)
+    found = MistakeCollector(path, yaml)
+    data = _as_written(yaml, yaml.data, ()) if yaml.data is not None else {}
+    if not isinstance(data, dict):
+        found.add((), f"{show_kind(data)}; expected a mapping")
+        data = {}
+    values = Reader(found, SECTIONS).mapping(WebConfigFile, data, ())
+    _check_headers(data, found)
+    section = values.get(TLS, {})
+    # The certificates are examined even if the rest of the file is wrong.
+    tls = TlsSection(**section) if is_valid(section) else TlsSection()
+    directory = os.path.dirname(path)  # noqa: PTH120 -- keeps ""
+    context = _context(tls, directory, read, found) if tls.on else None
+    found.stop()
+    return _policy(values, context)
+
+
+def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
+    """The data with each plain value as the text in the file, except for `TYPED`."""
+    if isinstance(value, dict):
+        return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_written(yaml, each, (*path, i)) for i, each in enumerate(value)]
+    written = yaml.positions[path].written
+    if value is None or written is None or TYPED.intersection(path[-1:]):
+        return value
+    return written
+
+
+def _check_headers(data: Mapping[str, Any], found: MistakeCollector) -> None:
+    http = data.get(_HEADERS[0])
+    written = http.get(_HEADERS[1]) if isinstance(http, dict) else None
+    for name, value in written.items() if isinstance(written, dict) else ():
+        if name not in HEADERS:
+            text = f"a header that cannot be set; expected one of {', '.join(HEADERS)}"
+            found.add((*_HEADERS, name), text)
+        elif value is None or isinstance(value, str):
+            try:
+                _check_header(name, value or "")
+            except ValueError as error:
+                found.add_value((*_HEADERS, name), value or "", str(error))
+
+
+def _check_header(name: str, value: str) -> None:
+    if HEADERS[name]:
+        one_of(value, HEADERS[name])
+    if not all(char.isprintable() and char <= "\xff" for char in _on_one_line(value)):
+        msg = "expected text that a header can hold"
+        raise ValueError(msg)
+
+
+def _on_one_line(value: str) -> str:
+    """The value as it is sent: YAML's line ends are spaces."""
+    return _LINE_ENDS.sub(" ", value).strip()
+
+
+def _context(
+    section: TlsSection, directory: str, read: Read, found: MistakeCollector
+) -> ServerContext | None:
+    def content(name: str) -> bytes | None:
+        """The named file, else the text itself; None if it is missing or unreadable."""
+        key = f"{name}_file"
+        path, inline = getattr(section, key), getattr(section, name)
+        if not path:
+            return inline.encode("utf-8", "replace") if inline else None
+        if "-----BEGIN" in path:
+            found.add((TLS, key), f"PEM text; expected the path of a file, or this text as {name}")
+            return None
+        try:
+            return read(os.path.join(directory, path))  # noqa: PTH118 -- "" stays ""
+        except (OSError, ValueError) as error:
+            text = f"cannot be read ({reason_of(error)}); expected a file with PEM text"
+            found.add_value((TLS, key), path, text)
+            return None
+
+    for name, what in (("cert", "certificate"), ("key", "certificate's key")):
+        if not getattr(section, name) and not getattr(section, f"{name}_file"):
+            found.add((TLS,), f"{name} and {name}_file are missing; expected the {what} as PEM")
+    _check_client_auth(section, found)
+    cert, key, client_ca = content("cert"), content("key"), content("client_ca")
+    if cert is None or key is None:
+        return None
+    try:
+        return server_context(section, cert, key, client_ca)
+    except TlsMistake as mistake:
+        found.add((TLS, *mistake.at), str(mistake))
+        return None
+
+
+def _check_client_auth(section: TlsSection, found: MistakeCollector) -> None:
+    if section.client_auth_type not in (None, "", "NoClientCert"):
+        return
+    if section.client_ca_file or section.client_ca:
+        found.add((TLS,), f"a client CA, but clients are not asked for a certificate; {_VERIFYING}")
+    if section.client_allowed_sans:
+        text = f"clients are not asked for a certificate, so none is checked; {_VERIFYING}"
+        found.add((TLS, "client_allowed_sans"), text)
+
+
+def _policy(values: Values, tls: ServerContext | None) -> Policy:
+    http = HttpSection(**values.get("http_server_config", {}))
+    rate = RateLimitSection(**values.get("rate_limit", {}))
+    return Policy(
+        tls=tls,
+        headers=tuple(
+            (name.encode(), _on_one_line(value or "").encode("latin-1"))
+            for name, value in (http.headers or {}).items()
+        ),
+        users={
+            name.encode("utf-8", "surrogatepass"): each
+            for name, each in values.get("basic_auth_users", {}).items()
+        },
+        interval=rate.interval or 0.0,
+        burst=rate.burst or 0,
+    )

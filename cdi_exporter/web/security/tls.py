@@ -5,24 +5,23 @@ import ssl
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from cdi_exporter.pem import as_file
-from cdi_exporter.web.security.names import (
+from cdi_exporter.web.security.sections import (
     CIPHER_SUITES,
     CURVES,
-    DEFAULT_CIPHER_SUITES,
     VERIFIED,
     VERSIONS,
+    TlsSection,
 )
-from cdi_exporter.web.security.schema import TlsSection
 
 log = structlog.get_logger()
 
 DEFAULT_MINIMUM, DEFAULT_MAXIMUM = "TLS12", "TLS13"
+DEFAULT_CIPHER_SUITES = tuple(name for name in CIPHER_SUITES if "ECDHE" in name)
 
 
 class ServerContext(ssl.SSLContext):
@@ -33,7 +32,7 @@ class ServerContext(ssl.SSLContext):
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether a client with this certificate (as Python parses it) may stay.
 
-        Whether the certificate itself is good, the handshake has seen to.
+        The handshake has checked the certificate itself.
         """
         return not self.allowed_sans or not self.allowed_sans.isdisjoint(_sans(certificate or {}))
 
@@ -51,15 +50,6 @@ def _address(text: str) -> str:
         return text
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Material:
-    """What the section's files hold, or the text in the section itself, as PEM."""
-
-    cert: bytes
-    key: bytes
-    client_ca: bytes | None
-
-
 class TlsMistake(ValueError):
     """What cannot be served: what is wrong, and at which key of the section."""
 
@@ -68,20 +58,25 @@ class TlsMistake(ValueError):
         self.at = at
 
 
-def server_context(section: TlsSection, material: Material) -> ServerContext:
-    """Raises TlsMistake for what does not fit together or cannot be done."""
+def server_context(
+    section: TlsSection, cert: bytes, key: bytes, client_ca: bytes | None
+) -> ServerContext:
+    """The context for a certificate, its key and the client CA, each as PEM.
+
+    Raises TlsMistake for what does not fit together or cannot be done.
+    """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     _set_versions_and_ciphers(context, section)
     _set_curves(context, section.curve_preferences or ())
-    _set_client_auth(context, section, material.client_ca)
-    _load_pair(context, material)
+    _set_client_auth(context, section, client_ca)
+    _load_pair(context, cert, key)
     return context
 
 
 def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> None:
-    """Naming suites of TLS 1.3 alone leaves nothing for the versions before it, as in Go."""
+    """Naming only suites of TLS 1.3 leaves nothing for the versions before it, as in Go."""
     lowest = VERSIONS[section.min_version or DEFAULT_MINIMUM]
     highest = VERSIONS[section.max_version or DEFAULT_MAXIMUM]
     chosen = section.cipher_suites or DEFAULT_CIPHER_SUITES
@@ -142,26 +137,26 @@ def _set_client_auth(context: ServerContext, section: TlsSection, client_ca: byt
         log.warning("the client CA holds no certificate, so no client's certificate is accepted")
 
 
-def _load_pair(context: ssl.SSLContext, material: Material) -> None:
+def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
     try:
-        with as_file(material.cert) as cert, as_file(material.key) as key:
+        with as_file(cert) as cert_path, as_file(key) as key_path:
             # The password keeps OpenSSL from asking for one at the terminal.
-            context.load_cert_chain(cert, key, password=b"")
+            context.load_cert_chain(cert_path, key_path, password=b"")
     except ssl.SSLError as error:
         text = (
-            f"failed to load X509KeyPair: {_pair_problem(material, error)}; expected a "
-            "certificate and the key that belongs to it, not encrypted, as PEM"
+            f"{_pair_problem(cert, key, error)}; expected a certificate and the key that belongs "
+            "to it, not encrypted, as PEM"
         )
         raise TlsMistake(text) from error
 
 
-def _pair_problem(material: Material, error: ssl.SSLError) -> str:
+def _pair_problem(cert: bytes, key: bytes, error: ssl.SSLError) -> str:
     """In words, since OpenSSL mostly says "PEM lib"."""
-    if b"-----BEGIN CERTIFICATE-----" not in material.cert:
+    if b"-----BEGIN CERTIFICATE-----" not in cert:
         return "no certificate where the certificate should be"
-    if b"PRIVATE KEY-----" not in material.key:
+    if b"PRIVATE KEY-----" not in key:
         return "no private key where the key should be"
-    if b"ENCRYPTED" in material.key:
+    if b"ENCRYPTED" in key:
         return "the private key is encrypted"
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the private key does not match the certificate"

@@ -41,7 +41,7 @@ class Authenticator:
         self._rng = rng or random.SystemRandom()
         self._results: dict[bytes, bool] = {}
         self._waiting: dict[bytes, tuple[asyncio.Task[bool], list[Callable[[], bool]]]] = {}
-        """Comparisons that wait or are being made, and for whom: who may be gone by now."""
+        """Comparisons that wait or are under way, with the clients that wait for them."""
         self._next = asyncio.Lock()
 
     async def admits(
@@ -85,7 +85,7 @@ class Authenticator:
             del self._waiting[key]
 
     def _remember(self, key: bytes, result: bool) -> None:
-        """Forget a random tenth where it is full: of the wrong ones, which anybody can make."""
+        """When full, forget a random tenth of the wrong results, which anybody can cause."""
         if len(self._results) >= MOST_RESULTS:
             wrong = [each for each, right in self._results.items() if not right]
             forgotten = wrong or [*self._results]
@@ -95,7 +95,7 @@ class Authenticator:
 
 
 def credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """User and password out of the header `Authorization`; None where it holds none."""
+    """User and password out of the header `Authorization`; None if it has none."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None
@@ -107,7 +107,7 @@ def credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
 
 
 def matches(hashed: str, password: bytes) -> bool:
-    """Whether the password has this hash, whatever letter stands for bcrypt's version.
+    """Whether the password has this hash, whatever letter names bcrypt's version.
 
     Go computes all of them in the same way, the one that is called `2b` now.
     """
@@ -121,7 +121,7 @@ def matches(hashed: str, password: bytes) -> bool:
 
 
 def stand_in(users: Mapping[bytes, Secret]) -> str:
-    """A hash that no password has, as dear as most of the users' hashes."""
+    """A hash that no password has, as costly as most of the users' hashes."""
     costs = [_HASH.fullmatch(each.reveal()) for each in users.values()]
     cost = statistics.mode(sorted(parts[1] for parts in costs if parts) or ["10"])
     return f"$2b${cost}${'.' * 53}"

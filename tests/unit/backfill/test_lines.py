@@ -12,7 +12,7 @@ from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.sampling import State
 from cdi_exporter.exposition.writer import IntegrationLines
 from cdi_exporter.model import Counters, Run, Status
-from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+from cdi_exporter.snapshot import Facts
 
 FACTS = Facts(
     "one",
@@ -41,7 +41,7 @@ def test_a_line_is_that_of_a_scrape_with_more(name: str, workspace: str) -> None
     written = Lines(workspace, {})
     scraped = IntegrationLines(workspace, [facts])
     for metric in FAMILIES:
-        served = scraped.of_family(metric, [IntegrationSnapshot(facts)]).decode()
+        served = scraped.of_facts(metric)
         count, text = written.of_family(metric, [(range(60, 61, 60), facts)])
         assert text == served.replace("\n", " 60\n")
         assert count == served.count("\n")

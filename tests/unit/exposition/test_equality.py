@@ -13,7 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.samples import Sample
 
 from cdi_exporter.errors import REASONS
-from cdi_exporter.exposition import Exposition, workspace_families, write_families
+from cdi_exporter.exposition import Exposition, Format, workspace_families, write_families
 from cdi_exporter.exposition.samples import go_float, printable
 from cdi_exporter.exposition.writer import number
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Run
@@ -132,8 +132,8 @@ def test_writer_gives_the_bytes_of_the_library(workspaces: Workspaces, openmetri
     """For any snapshot our own page is the library's, to the byte, plain and compressed."""
     expected = write_families(workspace_families(workspaces), openmetrics=openmetrics)
     exposition = Exposition()
-    assert exposition.render(workspaces, openmetrics=openmetrics) == expected
-    packed = exposition.render(workspaces, openmetrics=openmetrics, gzip=True)
+    assert exposition.render(workspaces, Format(openmetrics)) == expected
+    packed = exposition.render(workspaces, Format(openmetrics, gzip=True))
     assert gzip.decompress(packed) == expected
 
 
@@ -141,7 +141,7 @@ def test_writer_gives_the_bytes_of_the_library(workspaces: Workspaces, openmetri
 @settings(deadline=None)
 def test_text_page_parses_back(workspaces: Workspaces) -> None:
     """Whatever a label holds, the parser of text 0.0.4 reads the snapshot's samples back."""
-    page = Exposition().render(workspaces).decode()
+    page = Exposition().render(workspaces, Format()).decode()
     read = [
         sample
         for family in text_parser.text_string_to_metric_families(page)
@@ -155,7 +155,7 @@ def test_text_page_parses_back(workspaces: Workspaces) -> None:
 @settings(deadline=None)
 def test_openmetrics_page_parses_back(workspaces: Workspaces) -> None:
     """Whatever a label holds, the parser of OpenMetrics reads the snapshot's samples back."""
-    page = Exposition().render(workspaces, openmetrics=True).decode()
+    page = Exposition().render(workspaces, Format(openmetrics=True)).decode()
     parse: Any = openmetrics_parser.text_string_to_metric_families
     read = [sample for family in parse(page) for sample in family.samples]
     written = [sample for family in workspace_families(workspaces) for sample in family.samples]

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cdi_exporter import catalog
 from cdi_exporter.exposition import (
     Exposition,
+    Format,
     own_families,
     process_collectors,
     workspace_families,
@@ -23,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def samples_of(*workspaces: WorkspaceSnapshot) -> dict[tuple[Any, ...], float]:
     """The samples of a rendered page, by name and the labels that tell them apart."""
-    page = Exposition().render(workspaces).decode()
+    page = Exposition().render(workspaces, Format()).decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(page)
@@ -49,7 +50,7 @@ def test_page_is_the_golden_one(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, openmetrics: bool, golden: str
 ) -> None:
     """The page of a known snapshot is the one that was read through and committed."""
-    page = Exposition().render([full, quiet], openmetrics=openmetrics)
+    page = Exposition().render([full, quiet], Format(openmetrics))
     assert page.decode() == (GOLDEN / golden).read_text("utf-8")
 
 
@@ -58,7 +59,7 @@ def test_page_is_what_the_library_writes(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, openmetrics: bool
 ) -> None:
     """The two ways to write a page give the same bytes."""
-    page = Exposition().render([full, quiet], openmetrics=openmetrics)
+    page = Exposition().render([full, quiet], Format(openmetrics))
     families = workspace_families([full, quiet])
     assert page == write_families(families, openmetrics=openmetrics)
 
@@ -75,7 +76,7 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
         file_reloads={("production", "api_key"): True},
         collectors=process_collectors(),
     )
-    page = Exposition().render([full], own=own).decode()
+    page = Exposition().render([full], Format(), own=own).decode()
     shown = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     ours = [name for name in shown if not name.startswith(("process_", "python_"))]
     assert ours == [metric.name for metric in catalog.CATALOG]
@@ -86,7 +87,7 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
 
 def test_types_and_helps_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
     """The TYPE and HELP lines say what the catalog says."""
-    page = Exposition().render([full]).decode()
+    page = Exposition().render([full], Format()).decode()
     for metric in (*catalog.PER_INTEGRATION, *catalog.PER_WORKSPACE):
         assert f"# HELP {metric.name} {metric.help}\n" in page
         assert f"# TYPE {metric.name} {metric.type}\n" in page
@@ -114,7 +115,7 @@ def test_what_is_not_known_has_no_sample(quiet: WorkspaceSnapshot) -> None:
         "braze_cdi_history_reads_pending",
     }
     assert names_of(quiet) == {"braze_cdi_history_reads_pending"}
-    assert Exposition().render([]) == b""
+    assert Exposition().render([], Format()) == b""
 
 
 def test_last_sync_status_is_one_for_exactly_one_status() -> None:
@@ -161,7 +162,7 @@ def test_refresh_error_is_all_zero_once_a_pass_got_through(quiet: WorkspaceSnaps
 
 def test_families_stay_together_over_workspaces(full: WorkspaceSnapshot) -> None:
     """With several workspaces each family stands on the page once."""
-    page = Exposition().render([full, replace(full, name="other")]).decode()
+    page = Exposition().render([full, replace(full, name="other")], Format()).decode()
     families = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
     order = [

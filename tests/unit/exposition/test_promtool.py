@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from cdi_exporter.exposition import Exposition, own_families, process_collectors
+from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.snapshot import WorkspaceSnapshot
 
 PROMTOOL = shutil.which("promtool")
@@ -24,7 +24,7 @@ def test_promtool_has_no_complaint(
         state_writes_failed=0,
         collectors=process_collectors(),
     )
-    page = Exposition().render([full, quiet], own=families if own else ())
+    page = Exposition().render([full, quiet], Format(), own=families if own else ())
     checked = subprocess.run(
         [str(PROMTOOL), "check", "metrics"],
         input=page,

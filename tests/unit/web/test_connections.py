@@ -283,7 +283,7 @@ def test_the_longest_idle_makes_room() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
             listener = Listener(app, [listening], most=2)
             serving = asyncio.create_task(listener.serve())
-            await listener.started()
+            await listener.wait_started()
 
             async def connected() -> socket.socket:
                 connection = stack.enter_context(socket.socket())

@@ -18,7 +18,7 @@ def taken(*pieces: bytes) -> list[bytes]:
     heads, found = RequestHeads(), []
     for piece in pieces:
         heads.feed(piece)
-        while (head := heads.take()) is not None:
+        while (head := heads.next_head()) is not None:
             found.append(head)
     return found
 

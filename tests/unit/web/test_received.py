@@ -10,7 +10,7 @@ import pytest
 
 from cdi_exporter.exposition import Format
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 
 PATIENCE = 60.0
@@ -24,7 +24,7 @@ class OneWorkspace:
 
     def __init__(self, size: int = 100, seconds: float = 0.0) -> None:
         self.size, self.seconds = size, seconds
-        self.times_served = 0
+        self.times_received = 0
         self.workspaces: Mapping[str, Any] = {"w": self}
         self.render_seconds = 0.0
 
@@ -35,8 +35,8 @@ class OneWorkspace:
     def snapshot(self) -> WorkspaceSnapshot:
         return WorkspaceSnapshot("w")
 
-    def served(self, snapshot: WorkspaceSnapshot) -> None:
-        self.times_served += 1
+    def received(self, snapshot: WorkspaceSnapshot) -> None:
+        self.times_received += 1
 
     async def render_page(self, work: Callable[[], bytes]) -> bytes:
         return work()
@@ -81,20 +81,20 @@ class Client:
         self.socket.close()
 
 
-def served(source: OneWorkspace, story: Any) -> int:
+def times_received(source: OneWorkspace, story: Any) -> int:
     """How often the page counts as served after the story, which gets the port."""
 
     async def main() -> None:
         sock = listen(Address("127.0.0.1", 0))
         listener = Listener(create_app(source, WebOptions()), [sock])  # type: ignore[arg-type]
         task = asyncio.create_task(listener.serve())
-        await listener.started()
+        await listener.wait_started()
         await asyncio.wait_for(story(sock.getsockname()[1]), PATIENCE)
         listener.stop()  # ends the requests under way, and waits for them
         await asyncio.wait_for(task, PATIENCE)
 
     asyncio.run(main())
-    return source.times_served
+    return source.times_received
 
 
 def reads(headers: Mapping[str, str], method: str = "GET") -> Any:
@@ -124,17 +124,17 @@ def reads(headers: Mapping[str, str], method: str = "GET") -> Any:
 )
 def test_only_a_scraper_counts(headers: dict[str, str], counts: int) -> None:
     """What a person reads is in no time series database."""
-    assert served(OneWorkspace(), reads(headers)) == counts
+    assert times_received(OneWorkspace(), reads(headers)) == counts
 
 
 def test_a_head_request_does_not_count() -> None:
     """It carries no values."""
-    assert served(OneWorkspace(), reads(TIMEOUT, "HEAD")) == 0
+    assert times_received(OneWorkspace(), reads(TIMEOUT, "HEAD")) == 0
 
 
 def test_a_large_page_counts_once_it_is_read() -> None:
     """More than the buffers of the connection hold."""
-    assert served(OneWorkspace(size=20_000_000), reads(TIMEOUT)) == 1
+    assert times_received(OneWorkspace(size=20_000_000), reads(TIMEOUT)) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -154,7 +154,7 @@ def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: b
         await asyncio.sleep(1.5)
 
     seconds = 0.5 if moment == "before the answer" else 0.0
-    assert served(OneWorkspace(size, seconds), story) == 0
+    assert times_received(OneWorkspace(size, seconds), story) == 0
 
 
 def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
@@ -168,4 +168,4 @@ def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
         await asyncio.sleep(1)
         client.hang_up()
 
-    assert served(OneWorkspace(), story) == 3
+    assert times_received(OneWorkspace(), story) == 3

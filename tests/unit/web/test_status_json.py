@@ -13,7 +13,7 @@ from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.web.choice import ORDERS
-from cdi_exporter.web.status import FILTERS, Concern, State
+from cdi_exporter.web.status import FILTERS, Concern, WorkspaceState
 from tests.shown import HOUR, NOW, Shown, example, facts, get, many, run, workspace
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -57,7 +57,7 @@ def test_the_schema_names_what_the_code_names() -> None:
     named = SCHEMA["$defs"]
     assert named["status"]["enum"] == [each.value for each in FINISHED_STATUSES]
     of_workspace, of_integration = named["workspace"]["properties"], named["integration"]
-    assert of_workspace["state"]["enum"] == [each.value for each in State]
+    assert of_workspace["state"]["enum"] == [each.value for each in WorkspaceState]
     assert [*of_workspace["counts"]["properties"]] == [*FILTERS]
     problem = of_workspace["problem"]["anyOf"][1]["properties"]
     assert problem["reason"]["enum"] == [*REASONS]

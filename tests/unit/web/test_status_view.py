@@ -11,7 +11,7 @@ from cdi_exporter.web.status import (
     SILENT_AFTER,
     Concern,
     IntegrationStatus,
-    State,
+    WorkspaceState,
     WorkspaceStatus,
     shows,
 )
@@ -205,21 +205,21 @@ def test_the_worst_stands_first() -> None:
 @pytest.mark.parametrize(
     ("fields", "state"),
     [
-        ({"up": None, "last_refresh": None, "exchanges": ()}, State.WAITING),
-        ({"up": None, "last_refresh": None}, State.STARTING),
-        ({}, State.OK),
-        ({"last_refresh": NOW - SILENT_AFTER - 1}, State.OK),
+        ({"up": None, "last_refresh": None, "exchanges": ()}, WorkspaceState.WAITING),
+        ({"up": None, "last_refresh": None}, WorkspaceState.STARTING),
+        ({}, WorkspaceState.OK),
+        ({"last_refresh": NOW - SILENT_AFTER - 1}, WorkspaceState.OK),
         (
             {
                 "last_refresh": NOW - SILENT_AFTER - 1,
                 "exchanges": (exchange(ago=SILENT_AFTER + 1),),
             },
-            State.SILENT,
+            WorkspaceState.SILENT,
         ),
-        ({"up": False, "error": "timeout"}, State.FAILING),
+        ({"up": False, "error": "timeout"}, WorkspaceState.FAILING),
     ],
 )
-def test_the_state_of_a_workspace(fields: dict[str, object], state: State) -> None:
+def test_the_state_of_a_workspace(fields: dict[str, object], state: WorkspaceState) -> None:
     """A long refresh that still asks is not silent; a failure is told whatever its age."""
     assert status(workspace("w", **fields)).state is state
 

@@ -58,7 +58,7 @@ def test_the_methods_that_are_overridden_are_as_expected(method: Callable[..., o
 
 
 def test_the_server_calls_what_is_overridden() -> None:
-    """`serve` starts, waits and shuts down by the methods that `Server` replaces."""
+    """`serve` starts, waits and shuts down by the methods that `Listener` replaces."""
     calls = inspect.getsource(uvicorn.Server)
     for call in ("self.capture_signals()", "self.startup(", "self.shutdown(", "self.should_exit"):
         assert call in calls, CHANGED
@@ -92,7 +92,7 @@ def inherited(module: object, owner: str) -> Iterator[str]:
 
 
 def test_each_inherited_attribute_is_there() -> None:
-    """Whatever `Connection` and `Server` use of their bases, as they are once made."""
+    """Whatever `Connection` and `Listener` use of their bases, as they are once made."""
 
     async def made() -> tuple[H11Protocol, uvicorn.Server]:
         config = uvicorn.Config(lambda: None, http="h11", ws="none", lifespan="off")
@@ -104,7 +104,7 @@ def test_each_inherited_attribute_is_there() -> None:
     assert {"cycle", "flow", "transport", "loop", "_unset_keepalive_if_required"} <= {*used}
     missing = [name for name in used if not hasattr(protocol, name)]
     assert not missing, CHANGED
-    missing = [name for name in inherited(server, "Server") if not hasattr(plain, name)]
+    missing = [name for name in inherited(server, "Listener") if not hasattr(plain, name)]
     assert not missing, CHANGED
     assert hasattr(FlowControl, "resume_writing"), CHANGED
     assert "write_paused" in inspect.getsource(FlowControl), CHANGED

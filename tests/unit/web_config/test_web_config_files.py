@@ -9,11 +9,15 @@ import pytest
 from cdi_exporter.config.forms import keys_of
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.headers import HEADERS
-from cdi_exporter.web.security.load import load
-from cdi_exporter.web.security.names import CURVES, UNVERIFIED, VERIFIED, VERSIONS
-from cdi_exporter.web.security.policy import Policy
-from cdi_exporter.web.security.schema import SECTIONS
+from cdi_exporter.web.security.policy import Policy, load
+from cdi_exporter.web.security.sections import (
+    CURVES,
+    HEADERS,
+    SECTIONS,
+    UNVERIFIED,
+    VERIFIED,
+    VERSIONS,
+)
 from tests.e2e.processes import program
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -144,9 +148,9 @@ def test_an_interval_is_a_duration_of_go(written: str, seconds: float, tmp_path:
     """With Go's units, and in nanoseconds without any."""
     path = tmp_path / "web.yml"
     path.write_text(f"rate_limit: {{interval: {written}, burst: 2}}\n")
-    rate = loaded(path).rate
-    assert rate.interval == pytest.approx(seconds)
-    assert rate.burst == 2
+    policy = loaded(path)
+    assert policy.interval == pytest.approx(seconds)
+    assert policy.burst == 2
 
 
 def test_headers_are_sent_on_one_line(files: Path) -> None:

@@ -12,8 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from cdi_exporter.web.security import Guard, Security
-from cdi_exporter.web.security.limiter import Limiter
-from cdi_exporter.web.security.policy import Rate
+from cdi_exporter.web.security.guard import Limiter
 
 HASH = bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode()
 USERS = f"basic_auth_users: {{alice: '{HASH}'}}\n"
@@ -100,7 +99,7 @@ def test_the_rate_limit_comes_first(tmp_path: Path) -> None:
 def test_tokens_come_one_per_interval_up_to_the_burst() -> None:
     """No burst lets nothing through, no interval everything."""
     clock = Clock()
-    limiter = Limiter(Rate(interval=10, burst=3), clock)
+    limiter = Limiter(10, 3, clock)
     assert [limiter.take() for _ in range(4)] == [True, True, True, False]
     clock.now += 25
     assert [limiter.take() for _ in range(3)] == [True, True, False]
@@ -108,9 +107,9 @@ def test_tokens_come_one_per_interval_up_to_the_burst() -> None:
     assert limiter.take()
     clock.now += 1000
     assert [limiter.take() for _ in range(4)] == [True, True, True, False]
-    assert not Limiter(Rate(interval=1, burst=0), clock).take()
-    assert all(Limiter(Rate(interval=0, burst=0), clock).take() for _ in range(100))
-    assert all(Limiter(Rate(interval=-1, burst=1), clock).take() for _ in range(100))
+    assert not Limiter(1, 0, clock).take()
+    assert all(Limiter(0, 0, clock).take() for _ in range(100))
+    assert all(Limiter(-1, 1, clock).take() for _ in range(100))
 
 
 def test_a_change_is_seen_by_the_next_request(tmp_path: Path) -> None:

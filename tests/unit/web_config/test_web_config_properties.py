@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from cdi_exporter.config.forms import keys_of
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.headers import HEADERS
-from cdi_exporter.web.security.load import load
-from cdi_exporter.web.security.policy import Policy
-from cdi_exporter.web.security.schema import SECTIONS
+from cdi_exporter.web.security.policy import Policy, load
+from cdi_exporter.web.security.sections import HEADERS, SECTIONS
 
 NAMES = [key for _, section in SECTIONS for key in keys_of(section)]
 TEXT = st.text(max_size=70) | st.sampled_from([*HEADERS, "TLS12", "CurveP256", "deny", "$2y$10$"])

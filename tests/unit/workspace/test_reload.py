@@ -17,7 +17,7 @@ from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
 from cdi_exporter.state import NullJournal, StateError, StoredWorkspace
-from cdi_exporter.web.app import WebOptions, create_app
+from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
 from tests.virtual import run, virtual_clock

@@ -1,11 +1,9 @@
 """The routes: what a scrape, a probe, a service discovery and a person get."""
 
 import asyncio
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,11 +14,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.exposition import Format, negotiate
-from cdi_exporter.model import RequestRecord
-from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.exposition import negotiate
 from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone
 from cdi_exporter.web.heads import valid_host
+from cdi_exporter.web.source import ScrapedWorkspace, Source, known_names
 from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
 
 DEFAULT_TIMEOUT = 10.0
@@ -38,48 +35,6 @@ EXPOSITION_TYPES = frozenset(
 """Media types that scrapers ask for."""
 
 
-class Scraped(Protocol):
-    """A workspace as the web sees it."""
-
-    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
-        """Refresh, wait at most until `deadline` in loop seconds, tell what is known."""
-
-    def snapshot(self) -> WorkspaceSnapshot:
-        """What is known now."""
-
-    def received(self, snapshot: WorkspaceSnapshot) -> None:
-        """Note that a scraper has received `snapshot`."""
-
-    def recent(self) -> Sequence[RequestRecord]:
-        """The last requests to the API, oldest first."""
-
-
-class Source(Protocol):
-    """What the web shows; the running exporter."""
-
-    @property
-    def workspaces(self) -> Mapping[str, Scraped]:
-        """The workspaces by name, as configured now."""
-
-    async def render(
-        self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
-    ) -> bytes:
-        """The exposition of the snapshots, and of the exporter itself where `own`."""
-
-    async def render_page(self, work: Callable[[], bytes]) -> bytes:
-        """Render a page for people in another thread; raises Busy if too many wait."""
-
-    @property
-    def render_seconds(self) -> float:
-        """How long rendering takes these days."""
-
-    async def reload(self) -> None:
-        """Load the configuration again; raises ConfigError where it is wrong."""
-
-    def wall(self) -> float:
-        """Unix seconds."""
-
-
 PROBE, OWN, DISCOVERY = "/probe", "/-/metrics", "/sd"
 HEALTHY, READY, RELOAD = "/-/healthy", "/-/ready", "/-/reload"
 FIXED_PATHS = frozenset({PROBE, OWN, DISCOVERY, HEALTHY, READY, RELOAD, STATUS_JSON})
@@ -95,8 +50,8 @@ class WebOptions:
     enable_lifecycle: bool = False
 
 
-class Pages:
-    """The handlers, over one source."""
+class Handlers:
+    """The handlers of everything but the status page."""
 
     def __init__(self, source: Source, options: WebOptions) -> None:
         self._source, self._options = source, options
@@ -107,17 +62,17 @@ class Pages:
         return await self._exposition(request, self._source.workspaces, own=True)
 
     async def probe(self, request: Request) -> Response:
-        """One workspace alone."""
+        """One workspace only."""
         name = request.query_params.get("workspace")
         known = self._source.workspaces
         if not name:
-            raise HTTPException(400, "the parameter workspace is missing; " + _known(known))
+            raise HTTPException(400, "the parameter workspace is missing; " + known_names(known))
         if name not in known:
-            raise HTTPException(404, "no such workspace; " + _known(known))
+            raise HTTPException(404, "no such workspace; " + known_names(known))
         return await self._exposition(request, {name: known[name]}, own=False)
 
     async def own(self, request: Request) -> Response:
-        """The exporter itself alone."""
+        """The exporter itself only."""
         return await self._exposition(request, {}, own=True)
 
     async def discovery(self, request: Request) -> Response:
@@ -160,7 +115,7 @@ class Pages:
         return PlainTextResponse("")
 
     async def _exposition(
-        self, request: Request, workspaces: Mapping[str, Scraped], *, own: bool
+        self, request: Request, workspaces: Mapping[str, ScrapedWorkspace], *, own: bool
     ) -> Response:
         form = negotiate(
             ", ".join(request.headers.getlist("accept")),
@@ -223,15 +178,15 @@ def scrape_timeout(header: str | None) -> float:
 
 def create_app(source: Source, options: WebOptions) -> Starlette:
     """The ASGI application on the exporter's own port."""
-    pages = Pages(source, options)
+    handlers = Handlers(source, options)
     return _application(
         [
-            Route(options.telemetry_path, pages.metrics),
-            Route(PROBE, pages.probe),
-            Route(OWN, pages.own),
-            Route(DISCOVERY, pages.discovery),
-            Route(RELOAD, pages.reload, methods=["POST"]),
-            *_health(pages),
+            Route(options.telemetry_path, handlers.metrics),
+            Route(PROBE, handlers.probe),
+            Route(OWN, handlers.own),
+            Route(DISCOVERY, handlers.discovery),
+            Route(RELOAD, handlers.reload, methods=["POST"]),
+            *_health(handlers),
             *StatusRoutes(source, options.telemetry_path).routes(),
         ]
     )
@@ -239,7 +194,7 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
 
 def create_health_app(source: Source) -> Starlette:
     """The ASGI application of the health address."""
-    return _application(_health(Pages(source, WebOptions())))
+    return _application(_health(Handlers(source, WebOptions())))
 
 
 def _application(routes: Sequence[BaseRoute]) -> Starlette:
@@ -274,8 +229,8 @@ class DefaultHeaders:
         await self._app(scope, receive, send_more)
 
 
-def _health(pages: Pages) -> list[Route]:
-    return [Route(HEALTHY, pages.healthy), Route(READY, pages.ready)]
+def _health(handlers: Handlers) -> list[Route]:
+    return [Route(HEALTHY, handlers.healthy), Route(READY, handlers.ready)]
 
 
 async def _plain_error(request: Request, error: Exception) -> Response:
@@ -283,7 +238,3 @@ async def _plain_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status, detail, headers = error.status_code, error.detail, error.headers
     return PlainTextResponse(f"{detail}\n", status, headers=headers)
-
-
-def _known(workspaces: Mapping[str, object]) -> str:
-    return "known: " + ", ".join(json.dumps(name, ensure_ascii=False) for name in workspaces)

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from cdi_exporter import __version__, wording
 from cdi_exporter.model import Run, Status
 from cdi_exporter.problems import problem_of
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
-from cdi_exporter.web.status import FILTERS, State, WorkspaceStatus
+from cdi_exporter.web.status import FILTERS, WorkspaceState, WorkspaceStatus
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_ROWS = 1_000
 """Integrations of one workspace that are shown at once; filters find the others."""
@@ -46,26 +46,19 @@ FILTER_LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the page is served, as far as it says so itself."""
-
-    telemetry_path: str
-    host: str
-    """What a scrape configuration would name as the target."""
-
-
 def status_page(
     workspaces: Sequence[WorkspaceStatus],
     every: Sequence[str],
     choice: Choice,
-    place: Place,
+    target: tuple[str, str],
     now: float,
 ) -> str:
     """The page as HTML. `every` names all workspaces, also those not chosen.
 
-    Its links are relative, so that it can stand behind a proxy's path prefix.
+    `target` is the host and the path that a scrape configuration would name. The page's links
+    are relative, so that it can be served behind a proxy's path prefix.
     """
+    host, telemetry_path = target
     attention = sum(each.counts["attention"] for each in workspaces)
     return (
         _environment()
@@ -74,19 +67,23 @@ def status_page(
             workspaces=workspaces,
             every=every,
             choice=choice,
-            place=place,
-            metrics=place.telemetry_path.lstrip("/"),
+            host=host,
+            telemetry_path=telemetry_path,
+            metrics=telemetry_path.lstrip("/"),
             attention=attention,
             integrations=sum(len(each.integrations) for each in workspaces),
-            failing=sum(1 for each in workspaces if each.state is State.FAILING),
-            waiting=all(each.state is State.WAITING for each in workspaces),
+            failing=sum(1 for each in workspaces if each.state is WorkspaceState.FAILING),
+            waiting=all(each.state is WorkspaceState.WAITING for each in workspaces),
             now=now,
         )
     )
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    # Most exporters never show the page, and the import takes 1.5 MB.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("cdi_exporter.web"),
         autoescape=True,

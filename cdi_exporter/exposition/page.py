@@ -1,0 +1,85 @@
+"""Pages of the exposition: each is written as one stream, and the last one is kept."""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import Metric as Family
+
+from cdi_exporter.exposition.families import write_families
+from cdi_exporter.exposition.negotiation import Format
+from cdi_exporter.exposition.writer import (
+    IntegrationLines,
+    families_text,
+    integration_lines,
+    same_objects,
+)
+from cdi_exporter.snapshot import WorkspaceSnapshot
+
+LEVEL = 3
+"""Of compression: as fast as level 1, and smaller. From level 4 on zlib takes twice the time."""
+
+MOST_KEPT_LINES = 2_000
+"""Integrations of a page up to which their lines are kept for the next one: about 11 MB. They save
+half of the time of a page on which little changed."""
+
+_Lines = Mapping[str, Sequence[IntegrationLines]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What some workspaces' snapshots look like in one format, without the end of the stream."""
+
+    snapshots: tuple[WorkspaceSnapshot, ...]
+    lines: _Lines
+    """By workspace, for the next page."""
+    written: bytes
+    compressor: "zlib._Compress | None"
+    """Has compressed what is in `written`; None for plain text."""
+
+    def ended_with(self, tail: bytes) -> bytes:
+        """The whole page; the text `tail` is its end."""
+        if self.compressor is None:
+            return self.written + tail
+        end = self.compressor.copy()
+        return b"".join((self.written, end.compress(tail), end.flush()))
+
+
+def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format, kept: _Lines) -> _Page:
+    keep = sum(len(each.integrations) for each in snapshots) <= MOST_KEPT_LINES
+    lines = {
+        each.name: integration_lines(each, kept.get(each.name, ()), keep=keep) for each in snapshots
+    }
+    families = families_text(snapshots, [*lines.values()], openmetrics=form.openmetrics)
+    compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS) if form.gzip else None
+    written = b"".join(map(compressor.compress, families) if compressor else families)
+    return _Page(snapshots, lines if keep else {}, written, compressor)
+
+
+class Exposition:
+    """Writes snapshots as bytes; may be called from several threads.
+
+    The last page of each format is kept, and used while the snapshots are the same objects.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Format, _Page] = {}
+
+    def render(
+        self,
+        workspaces: Sequence[WorkspaceSnapshot],
+        form: Format,
+        *,
+        own: Iterable[Family] = (),
+    ) -> bytes:
+        """The page of these workspaces and, after them, of the families `own`.
+
+        In UTF-8 or as one gzip member. Workspaces have different names. `own` is written by the
+        library at each call.
+        """
+        snapshots = tuple(workspaces)
+        page = self._last.get(form)
+        if page is None or not same_objects(page.snapshots, snapshots):
+            page = _page(snapshots, form, page.lines if page else {})
+            self._last[form] = page
+        return page.ended_with(write_families(own, openmetrics=form.openmetrics))
