@@ -19,9 +19,9 @@ import structlog
 from benchmarks.figures import Figures, run_alone, table
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings
-from cdi_exporter.simulator import HISTORY, LIST, Simulator, many
 from tests.harness import inline, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import HISTORY, LIST, Simulator, many
 from tests.virtual import EPOCH, run, virtual_clock
 
 LATENCY = 0.2

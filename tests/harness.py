@@ -13,10 +13,10 @@ import httpx
 from cdi_exporter.app import Exporter
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from cdi_exporter.state import NOTHING_KEPT, Journal, Memory, Store
 from cdi_exporter.web.app import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
+from tests.simulator import ScriptedIntegration, Simulator
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "simulated-key"

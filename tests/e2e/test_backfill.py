@@ -22,7 +22,6 @@ import yaml
 from cdi_exporter import catalog
 from cdi_exporter.backfill.lines import FAMILIES
 from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import HISTORY, LIST, IntegrationSpec, Profile, Simulator
 from tests.e2e.processes import (
     ROOT,
     clean_environment,
@@ -33,6 +32,7 @@ from tests.e2e.processes import (
     running,
     serves,
 )
+from tests.simulator import HISTORY, LIST, IntegrationSpec, Profile, Simulator
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -10,9 +10,9 @@ from typing import Any
 from cdi_exporter.backfill import Backfill, Options, PlainProgress, Progress, Spool, parse_moment
 from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.model import DELIVERIES, FAILURES, FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import HISTORY, LIMITS, LIST, Simulator
 from tests.harness import KEY, LABEL, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import HISTORY, LIMITS, LIST, Simulator
 from tests.virtual import EPOCH, run, virtual_clock
 
 SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+) (\d+)$", re.MULTILINE)

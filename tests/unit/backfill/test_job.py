@@ -9,8 +9,8 @@ from cdi_exporter.backfill import parse_moment
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.model import Run, Status
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration
 from tests.harness import workspace
+from tests.simulator import HISTORY, LIST, ScriptedIntegration
 from tests.unit.backfill.backfilling import (
     LABELS,
     Told,

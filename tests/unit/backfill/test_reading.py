@@ -7,16 +7,16 @@ import pytest
 from cdi_exporter.backfill import parse_moment
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.errors import StartError
-from cdi_exporter.simulator import (
+from tests.harness import workspace
+from tests.simulator import (
     HISTORY,
     LIST,
     PERMISSIONS,
     Fault,
     FaultKind,
     ScriptedIntegration,
-    SimulatedRun,
+    ScriptedRun,
 )
-from tests.harness import workspace
 from tests.unit.backfill.backfilling import (
     Told,
     Troubled,
@@ -303,7 +303,7 @@ def test_rows_without_any_time_are_told(tmp_path: Path) -> None:
     """They cannot be placed, and are not dropped in silence."""
     integration = hourly("a", days=1)
     integration.runs.append(
-        SimulatedRun(
+        ScriptedRun(
             int((EPOCH - 60) * 1e6), overrides={"sync_start_time": None, "job_status": "error"}
         )
     )

@@ -13,7 +13,7 @@ from cdi_exporter.backfill import Options, parse_moment
 from cdi_exporter.backfill.plan import utc
 from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
-from cdi_exporter.simulator import HISTORY
+from tests.simulator import HISTORY
 from tests.unit.backfill.backfilling import (
     Told,
     Troubled,

@@ -19,7 +19,7 @@ from cdi_exporter.errors import (
     UnexpectedStatus,
 )
 from cdi_exporter.model import Run
-from cdi_exporter.simulator import (
+from tests.simulator import (
     HISTORY,
     LIST,
     Fault,

@@ -8,8 +8,8 @@ import pytest
 from cdi_exporter.check.cost import Pace, cost
 from cdi_exporter.check.report import HISTORY_PERMISSION
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
 from tests.harness import KEY, rig, scripted, workspace
+from tests.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
 from tests.unit.check.checking import checked, finding, one, simulated
 from tests.virtual import EPOCH, run, virtual_clock
 

@@ -4,8 +4,8 @@ import pytest
 
 from cdi_exporter.check.report import HISTORY_PERMISSION, LIST_PERMISSION, Granted, Level
 from cdi_exporter.config import ConfiguredIntegration
-from cdi_exporter.simulator import PERMISSIONS
 from tests.harness import scripted
+from tests.simulator import PERMISSIONS
 from tests.unit.check.checking import codes, finding, one, simulated
 
 ONE = (ConfiguredIntegration("one"),)

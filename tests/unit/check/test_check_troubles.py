@@ -10,8 +10,8 @@ import pytest
 
 from cdi_exporter.check.report import HISTORY_PERMISSION, Granted
 from cdi_exporter.config import ConfiguredIntegration
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.harness import scripted
+from tests.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.unit.check.checking import codes, finding, one, simulated
 from tests.virtual import EPOCH
 

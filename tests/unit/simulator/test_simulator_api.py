@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter.model import Run, Status
-from cdi_exporter.simulator import (
+from tests.simulator import (
     PERMISSIONS,
     IntegrationSpec,
     Profile,
     ScriptedIntegration,
-    SimulatedRun,
+    ScriptedRun,
     Simulator,
     many,
+    run_state,
 )
 
 NOW = 1_780_000_020.0
@@ -552,6 +553,6 @@ def test_it_serves_over_a_socket() -> None:
 
 def test_a_run_without_a_finish_has_none_in_the_truth() -> None:
     """Running in the truth is running, whatever numbers the script has already."""
-    run = SimulatedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
-    assert run.state(4_999_999) == Run(Status.RUNNING, start=1.0)
-    assert run.state(5_000_000).rows_synced == 7
+    run = ScriptedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
+    assert run_state(run, 4_999_999) == Run(Status.RUNNING, start=1.0)
+    assert run_state(run, 5_000_000).rows_synced == 7

@@ -5,11 +5,11 @@ import traceback
 import pytest
 
 from cdi_exporter.model import Integration
-from cdi_exporter.simulator import HISTORY, Fault, FaultKind
 from cdi_exporter.workspace import passes as passes_module
 from cdi_exporter.workspace import roster as roster_module
 from cdi_exporter.workspace.roster import Roster
 from tests.harness import passes, rig, scripted, simulator, workspace
+from tests.simulator import HISTORY, Fault, FaultKind
 from tests.virtual import EPOCH, run, virtual_clock
 
 MOST = 30

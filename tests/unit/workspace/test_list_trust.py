@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter.simulator import HISTORY, ScriptedIntegration, many
-from cdi_exporter.simulator.app import Simulator
 from tests.harness import KEY, Rig, rig, scripted, simulator
+from tests.simulator import HISTORY, ScriptedIntegration, Simulator, many
 from tests.unit.workspace.test_restart import House, finish
 from tests.virtual import run, virtual_clock
 

@@ -4,7 +4,8 @@ import pytest
 
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.config.settings import RateLimits, Refresh
-from cdi_exporter.simulator import (
+from tests.harness import passes, rig, scripted, simulator, workspace
+from tests.simulator import (
     HISTORY,
     LIST,
     PERMISSIONS,
@@ -13,7 +14,6 @@ from cdi_exporter.simulator import (
     Simulator,
     many,
 )
-from tests.harness import passes, rig, scripted, simulator, workspace
 from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdi_exporter.simulator import LIST, Simulator, many
 from cdi_exporter.workspace.rhythm import LONGEST_PATTERN, MINUTE, Bursts, Rhythm
 from tests.harness import passes, rig, workspace
+from tests.simulator import LIST, Simulator, many
 from tests.virtual import run, virtual_clock
 
 
