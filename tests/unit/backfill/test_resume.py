@@ -48,6 +48,7 @@ def cut(chosen: Options, history: Sequence[Run], requests: int, later: float) ->
         backfill(chosen, braze, later=later)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     history=histories(60, odd=False),

@@ -125,6 +125,7 @@ def measured(
     return run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "every", "listless"),
     [(20, 60.0, False), (50, 30.0, False), (20, 60.0, True)],

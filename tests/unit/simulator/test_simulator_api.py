@@ -480,6 +480,7 @@ def test_what_the_pages_show_is_the_truth(profile: Profile, overlap: bool) -> No
     assert seconds(item["last_updated_at"]) == fact.last_updated
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -510,6 +511,7 @@ def test_no_run_is_missed_while_pages_are_read(
     assert there <= shown
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     moments=st.lists(st.floats(-86_400, 86_400), min_size=1, max_size=8), seed=st.integers(0, 99)
