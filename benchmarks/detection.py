@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from benchmarks.figures import Figures, run_alone, table
+from benchmarks.figures import Figures, table
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings
 from tests.harness import inline, workspace
@@ -233,11 +233,3 @@ def show(figures: Figures) -> None:
         for row in figures["detection"]["rows"]
     ]
     print(table([*head, "cold start s", "list pass s"], rows), end="\n\n")
-
-
-def main() -> None:
-    run_alone(__doc__, measure, show)
-
-
-if __name__ == "__main__":
-    main()
