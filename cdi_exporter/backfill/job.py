@@ -7,13 +7,14 @@ from cdi_exporter.backfill.files import DAY_FILES, day_file, remove_days, write_
 from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
-    HEAD,
     LOOKBACK,
+    TOO_NEW,
     Grid,
     Options,
     counted,
     fingerprint,
     grid_of,
+    is_too_new,
     rough_duration,
     rough_size,
     utc,
@@ -103,7 +104,7 @@ class Backfill:
     ) -> list[Chosen]:
         """The integrations: of the job that was begun before, or as the list has them now."""
         if resumed:
-            self._say(f"going on with what was begun at {utc(plan.now)}")
+            self._say(f"resuming what was started at {utc(plan.now)}")
             return [each for each in self._spool.chosen() if each.skipped is None]
         configs = self._settings.workspaces
         self._say(f"listing the integrations of {counted(len(configs), 'workspace')}")
@@ -136,6 +137,8 @@ class Backfill:
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
         for doubt in self._doubts(plan):
             self._say(f"note: {doubt}")
+        if is_too_new(grid, plan.now):
+            self._say(f"WARNING: {TOO_NEW}")
 
     def _doubts(self, plan: Plan) -> Iterator[str]:
         """What the user may not have meant."""
@@ -143,8 +146,6 @@ class Backfill:
         if grid.step > LOOKBACK:
             step = format_duration(grid.step)
             yield f"a step of {step} leaves holes, since Prometheus looks back for 5 minutes"
-        if plan.now - grid.until < HEAD - 1:
-            yield "blocks of the last 3 hours make Prometheus forget, at a restart, these hours"
         for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
             yield f"without --label {name}=... the series are not those that are scraped"
 
@@ -190,8 +191,9 @@ class Backfill:
             self._say(f"left out: {counted(unplaced, 'row')} that cannot be read, or without time")
         if files:
             pattern = f"{shlex.quote(str(output))}/{DAY_FILES}"
-            command = 'promtool tsdb create-blocks-from openmetrics "$file" DATA'
-            self._say(f"next: for file in {pattern}; do {command}; done")
+            make = 'promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit'
+            self._say(f"next: (for file in {pattern}; do {make}; done) && mv BLOCKS/* DATA/")
+            self._say("DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it")
 
     def _sample(self, grid: Grid) -> None:
         todo = self._spool.unsampled()

@@ -28,6 +28,10 @@ LOOKBACK = 300
 HEAD = 3 * 3_600
 """Seconds that Prometheus may hold in memory before they become a block."""
 
+TOO_NEW = (
+    "blocks newer than 3h make Prometheus drop in-memory samples of ALL jobs at its next restart"
+)
+
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _OWN_LABELS = frozenset({label for each in catalog.PER_INTEGRATION for label in each.labels})
 """Of what backfill writes; `endpoint` is none, and the Prometheus operator sets it."""
@@ -85,6 +89,8 @@ class Options:
     labels: tuple[tuple[str, str], ...] = ()
     include: tuple[str, ...] = ()
     dry_run: bool = False
+    force: bool = False
+    """Whether the range may reach into the last 3 hours."""
 
     def check(self, now: float) -> None:
         """Raises ConfigError with a line for each mistake."""
@@ -110,6 +116,8 @@ class Options:
         elif not len(grid):
             step = format_duration(self.step)
             yield f"{since} {until}: no instant lies between, at a step of {step}"
+        elif is_too_new(grid, now) and not self.force:
+            yield f"{until}: {TOO_NEW}; expected 3h or more ago, or --force"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,11 @@ class Grid:
 def grid_of(options: Options, now: float) -> Grid:
     """The range that the options mean at `now`."""
     return Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
+
+
+def is_too_new(grid: Grid, now: float) -> bool:
+    """Whether the range reaches into what Prometheus may still hold in memory."""
+    return now - grid.until < HEAD - 1  # a second passes between two looks at the clock
 
 
 def fingerprint(settings: Settings, options: Options) -> str:

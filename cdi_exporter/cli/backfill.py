@@ -35,14 +35,14 @@ LABEL = Written("label", parse_label)
     command="backfill",
     type=MOMENT,
     default="30d",
-    help="From when on: so long ago, or RFC 3339.",
+    help="Start of the range: a duration ago, or RFC 3339.",
 )
 @flag(
     "until",
     command="backfill",
     type=MOMENT,
     default="3h",
-    help="Until when: so long ago, or RFC 3339; before the exporter's first scrape.",
+    help="End of the range: a duration ago, at least 3h, or RFC 3339.",
 )
 @flag(
     "step",
@@ -72,7 +72,8 @@ LABEL = Written("label", parse_label)
     default="braze-cdi-backfill",
     help="Folder for the files, one per UTC day, and for what resuming needs.",
 )
-@switch("dry-run", "Say how many requests, how long, how large, and stop.", command="backfill")
+@switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
+@switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
@@ -86,6 +87,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         labels=flags["label"],
         include=flags["include"],
         dry_run=flags["dry_run"],
+        force=flags["force"],
     )
     options.check(wall_now())
     settings = load_settings(config_file)
@@ -95,7 +97,7 @@ def command(config_file: str | None, **flags: Any) -> None:
             if asyncio.run(_read(backfill)):
                 backfill.write()
     except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on where it was", err=True)
+        click.echo("interrupted: rerun the same command to resume", err=True)
         raise
 
 

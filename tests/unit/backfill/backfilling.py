@@ -36,6 +36,7 @@ def options(output: Path, **fields: object) -> Options:
         "since": parse_moment("1d"),
         "until": parse_moment("0s"),
         "labels": LABELS,
+        "force": True,
     }
     return Options(output, **(given | fields))  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cdi_exporter.backfill import Options, parse_label, parse_moment
 from cdi_exporter.backfill.plan import (
     DAY,
+    TOO_NEW,
     Grid,
     counted,
     fingerprint,
@@ -99,6 +100,10 @@ def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
             {"since": parse_moment("1h"), "until": parse_moment("2h")},
             ["--since=1h --until=2h: no instant lies between, at a step of 4m"],
         ),
+        (
+            {"until": parse_moment("2h59m")},
+            [f"--until=2h59m: {TOO_NEW}; expected 3h or more ago, or --force"],
+        ),
     ],
 )
 def test_mistakes_in_the_flags_are_one_line_each(
@@ -109,6 +114,11 @@ def test_mistakes_in_the_flags_are_one_line_each(
     with pytest.raises(ConfigError) as caught:
         options.check(EPOCH)
     assert list(caught.value.mistakes) == mistakes
+
+
+def test_the_last_three_hours_can_be_forced() -> None:
+    """As for a Prometheus that is empty."""
+    Options(Path(), until=parse_moment("0s"), force=True).check(EPOCH)
 
 
 def test_the_defaults_are_a_month_up_to_what_prometheus_holds_in_memory() -> None:

@@ -173,7 +173,7 @@ def test_a_workspace_that_does_not_answer_ends_the_job(tmp_path: Path, status: i
     assert not files(tmp_path)
     again = Troubled(simulated(hourly("a"), hourly("b")))
     said = backfill(chosen, again)
-    assert "going on with what was begun at 2026-09-21T14:13:20Z" in said.lines
+    assert "resuming what was started at 2026-09-21T14:13:20Z" in said.lines
     assert len(again.asked) == 2 * 22 - 9
     assert of_integrations(tmp_path) == {"a", "b"}
 

@@ -129,7 +129,7 @@ def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> 
     with pytest.raises(StartError):
         backfill(chosen, braze)
     told = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
-    assert "going on with what was begun at 2026-09-21T14:13:20Z" in told.lines
+    assert "resuming what was started at 2026-09-21T14:13:20Z" in told.lines
     assert (
         "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, a sample each 1h: 48 instants" in told.lines
     )
