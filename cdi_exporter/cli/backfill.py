@@ -12,7 +12,7 @@ import click
 from cdi_exporter import logs
 from cdi_exporter.backfill import (
     Backfill,
-    Options,
+    BackfillOptions,
     PlainProgress,
     Progress,
     RichProgress,
@@ -79,7 +79,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
-    options = Options(
+    options = BackfillOptions(
         output=Path(flags["output"]),
         since=flags["since"],
         until=flags["until"],

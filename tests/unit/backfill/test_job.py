@@ -57,7 +57,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
     told = backfill(chosen, braze)
     assert told.lines == [
         "listing the integrations of 1 workspace",
-        "2 integrations; the newest page of each tells how much",
+        "2 integrations; the newest page of each shows how much",
         "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
         "about 79 requests to go, 1m58s at half of the budget share",
         f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.backfill import Options, parse_moment
+from cdi_exporter.backfill import BackfillOptions, parse_moment
 from cdi_exporter.backfill.plan import utc
 from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
@@ -31,7 +31,7 @@ from tests.virtual import EPOCH
 LATER = 6 * 3600.0
 
 
-def job(output: Path, since: float, until: float) -> Options:
+def job(output: Path, since: float, until: float) -> BackfillOptions:
     """A job for the time between, in seconds before EPOCH."""
     return options(
         output,
@@ -41,7 +41,7 @@ def job(output: Path, since: float, until: float) -> Options:
     )
 
 
-def cut(chosen: Options, history: Sequence[Run], requests: int, later: float) -> None:
+def cut(chosen: BackfillOptions, history: Sequence[Run], requests: int, later: float) -> None:
     """A job that ends after so many requests, if it has not ended before."""
     braze = Troubled(simulated(scripted(history), later=later), after(requests, 401))
     with suppress(StartError):
