@@ -20,7 +20,7 @@ NOT_OF_LOWEST := --ignore tests/unit/simulator/test_braze_models.py \
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
 .PHONY: demo check test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
-.PHONY: test-deploy test-lowest soak-hostile manifests lock audit
+.PHONY: mutants test-deploy test-lowest soak-hostile manifests lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -39,6 +39,9 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+mutants: $(VENV)/.installed-dev  ## would the tests notice a wrong line? MUTANTS="--only ledger --sample 50"
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 test-lowest: $(VENV)/bin/python  ## unit tests with the lowest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv==0.13.9
