@@ -19,13 +19,16 @@ NOT_OF_LOWEST := --ignore tests/unit/simulator/test_braze_models.py \
   --deselect tests/unit/test_supply_chain.py::test_the_licences_page_is_fresh
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
-.PHONY: demo test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
-.PHONY: test-deploy test-lowest soak-hostile manifests lock audit
+.PHONY: demo check test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
+.PHONY: mutants test-deploy test-lowest soak-hostile manifests lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
 
 test: $(VENV)/.installed-dev debian-packages lint types unit  ## all checks and tests
+
+check: $(VENV)/.installed-dev lint types  ## before each commit: all but what takes minutes
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=quick tests/unit
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -36,6 +39,9 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+mutants: $(VENV)/.installed-dev  ## would the tests notice a wrong line? MUTANTS="--only ledger --sample 50"
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 test-lowest: $(VENV)/bin/python  ## unit tests with the lowest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv==0.13.9
@@ -62,7 +68,6 @@ generated: $(VENV)/.installed-dev dashboards  ## build the committed files that 
 	$(BIN)/python -m tools.configuration_reference
 	$(BIN)/python -m tools.check_schema
 	$(BIN)/python -m tools.prometheus_rules
-	$(BIN)/python -m tools.chart_files
 	$(BIN)/python -m tools.licences
 
 manifests:  ## render deploy/kubernetes from the Helm chart

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Send
 
 from benchmarks.world import World
-from cdi_exporter.simulator import HISTORY, LIST
 from cdi_exporter.web.server import Address, Listener, listen
+from tests.simulator import HISTORY, LIST
 
 
 class Controlled:

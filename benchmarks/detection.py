@@ -16,12 +16,12 @@ from typing import Any
 
 import structlog
 
-from benchmarks.figures import Figures, run_alone, table
+from benchmarks.figures import Figures, table
 from cdi_exporter.app import Exporter
 from cdi_exporter.config import Settings
-from cdi_exporter.simulator import HISTORY, LIST, Simulator, many
 from tests.harness import inline, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import HISTORY, LIST, Simulator, many
 from tests.virtual import EPOCH, run, virtual_clock
 
 LATENCY = 0.2
@@ -233,11 +233,3 @@ def show(figures: Figures) -> None:
         for row in figures["detection"]["rows"]
     ]
     print(table([*head, "cold start s", "list pass s"], rows), end="\n\n")
-
-
-def main() -> None:
-    run_alone(__doc__, measure, show)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """What a page costs: the library, our own writer, and the ways to compress it.
 
-    python -m benchmarks.exposition [--quick] [--sizes 10,100,1000,10000] [--json FILE]
+    python -m benchmarks --only exposition [--quick] [--sizes 10,100,1000,10000]
 
 CPU milliseconds of this process, median of the rounds; in each round every variant runs
 once, one after the other. Bytes and resident memory besides. Values are random, which
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from prometheus_client.core import Metric as Family
 
-from benchmarks.figures import Figures, across, run_alone, table
+from benchmarks.figures import Figures, across, table
 from cdi_exporter.braze.stats import DURATION_BUCKETS
 from cdi_exporter.exposition import (
     Exposition,
@@ -267,11 +267,3 @@ def show(figures: Figures) -> None:
     for kind in ("cpu_ms", "bytes", "resident_mib"):
         rows = across(by_size, itemgetter(kind))
         print(table([kind, *head], rows), end="\n\n")
-
-
-def main() -> None:
-    run_alone(__doc__, measure, show)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
 """What every benchmark needs to tell its figures: quantiles, tables, the machine, JSON."""
 
-import argparse
 import json
 import math
 import os
@@ -122,24 +121,3 @@ def write_json(path: str, figures: Figures) -> None:
 def sizes(text: str) -> list[int]:
     """Numbers of integrations, as a flag has them."""
     return [int(size) for size in text.split(",")]
-
-
-def run_alone(
-    description: str | None,
-    measure: Callable[[bool, Sequence[int] | None], Figures],
-    show: Callable[[Figures], None],
-) -> None:
-    """The command line of one benchmark by itself."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
-    parser.add_argument("--quick", action="store_true", help="small sizes, few repetitions")
-    parser.add_argument("--sizes", type=sizes, help="numbers of integrations, such as 10,100")
-    wanted = parser.parse_args()
-    described = machine()
-    print(machine_line(described), end="\n\n")
-    figures = measure(wanted.quick, wanted.sizes)
-    show(figures)
-    if wanted.json:
-        write_json(wanted.json, {"machine": described, **figures})

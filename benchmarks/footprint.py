@@ -1,6 +1,6 @@
-"""What the exporter takes: CPU per 1,000 scrapes, resident memory, time to start, idling.
+"""What the exporter needs: CPU per 1,000 scrapes, resident memory, time to start.
 
-    python -m benchmarks.footprint [--quick] [--sizes 10,100,1000,5000,10000] [--json FILE]
+    python -m benchmarks --only footprint [--quick] [--sizes 10,100,1000,5000,10000]
 
 The command `cdi-exporter serve` in a process of its own, from a configuration file, asks a
 simulated Braze in another process; no state file. The rate limits are lifted, since only
@@ -10,7 +10,6 @@ exporter's process alone, as the kernel counts them.
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.children import Child, Client, child, first_answer, free_port, module
-from benchmarks.figures import Figures, across, run_alone, table
+from benchmarks.figures import Figures, across, table
 from benchmarks.world import KEY, KNOWN_RUNS, NO_LIMIT
 from tests.e2e.processes import exporter_command
 
@@ -38,12 +37,6 @@ refresh:
 workspaces:
   - {{name: production, endpoint: "http://127.0.0.1:{braze}", api_key: {key}}}
 """
-
-BARE = (
-    "import sys, threading; from prometheus_client import start_http_server; "
-    'start_http_server(int(sys.argv[1]), "127.0.0.1"); threading.Event().wait()'
-)
-"""The least exporter that prometheus_client makes: its default metrics alone."""
 
 
 @dataclass
@@ -121,12 +114,7 @@ def measure_one(number: int, quick: bool) -> dict[str, Any]:
     """CPU and memory of one exporter over `number` integrations, from its start on."""
     with rig(number) as found:
         before = found.exporter.resident
-        began, cpu = time.monotonic(), found.exporter.cpu
         found.until_read(number)
-        cold = {
-            "seconds": time.monotonic() - began,
-            "cpu_ms_per_request": (found.exporter.cpu - cpu) / sum(found.requests().values()) * 1e3,
-        }
         warm = found.exporter.resident
         seconds = 1.0 if quick else 10.0
         per_thousand = {"with a whole refresh, nothing changed": _refreshing(found, 0, seconds)}
@@ -138,11 +126,8 @@ def measure_one(number: int, quick: bool) -> dict[str, Any]:
         found.refreshing("1d")
         found.scrape()
         per_thousand["no refresh due"] = _per_thousand(found, found.scrape, seconds)
-        idle = _idle(found, 2.0 if quick else 20.0)
         return {
-            "cold_start": cold,
             "cpu_seconds_per_1000_scrapes": per_thousand,
-            "idle_cpu_ms_per_minute": idle,
             "resident_mib": {
                 "nothing known": before,
                 f"{KNOWN_RUNS} runs known of each": warm,
@@ -170,12 +155,6 @@ def _per_thousand(found: Rig, scrape: Callable[[], None], seconds: float) -> flo
     return (found.exporter.cpu - before) / times * 1e3
 
 
-def _idle(found: Rig, seconds: float) -> float:
-    before = found.exporter.cpu
-    time.sleep(seconds)
-    return (found.exporter.cpu - before) * 1e3 * 60 / seconds
-
-
 def library(number: int, quick: bool) -> float:
     """CPU seconds that prometheus_client's server takes for 1,000 scrapes of the same page."""
     port = free_port()
@@ -191,37 +170,20 @@ def library(number: int, quick: bool) -> float:
         return (server.cpu - before) / times * 1e3
 
 
-def start(runs: int) -> dict[str, dict[str, float]]:
+def start(runs: int) -> dict[str, float]:
     """Seconds to the first answers, and what was used then; medians over so many starts."""
-    taken: dict[str, list[dict[str, float]]] = {}
-    for _ in range(runs):
-        taken.setdefault("cdi-exporter serve, 10 integrations", []).append(_start_ours())
-        taken.setdefault("prometheus_client alone", []).append(_start_bare())
-    return {
-        name: {key: statistics.median(each[key] for each in starts) for key in starts[0]}
-        for name, starts in taken.items()
-    }
+    starts = [_start() for _ in range(runs)]
+    return {key: statistics.median(each[key] for each in starts) for key in starts[0]}
 
 
-def _start_ours() -> dict[str, float]:
+def _start() -> dict[str, float]:
     with rig(10) as found:
-        return _until_metrics(found.exporter, found.scraper.port, found.ready)
-
-
-def _start_bare() -> dict[str, float]:
-    port = free_port()
-    with child([sys.executable, "-c", BARE, str(port)]) as server:
-        return _until_metrics(server, port, None)
-
-
-def _until_metrics(server: Child, port: int, ready: float | None) -> dict[str, float]:
-    metrics = first_answer(server, port, "/metrics")
-    return {
-        "ready_seconds": metrics if ready is None else ready,
-        "metrics_seconds": metrics,
-        "cpu_seconds": server.cpu,
-        "resident_mib": server.resident,
-    }
+        return {
+            "ready_seconds": found.ready,
+            "metrics_seconds": first_answer(found.exporter, found.scraper.port, "/metrics"),
+            "cpu_seconds": found.exporter.cpu,
+            "resident_mib": found.exporter.resident,
+        }
 
 
 def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
@@ -238,22 +200,8 @@ def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
             "command": "cdi-exporter serve --config.file=… --web.listen-address=127.0.0.1:…",
             "start": starts,
             "by_integrations": by_size,
-            "resident_kib_per_integration": _per_integration(by_size),
         }
     }
-
-
-def _per_integration(by_size: dict[str, Any]) -> dict[str, float]:
-    """KiB that each integration adds, from the smallest size to the others."""
-    (base, least), *others = by_size.items()
-    return {
-        number: (_later(one) - _later(least)) * 1024 / (int(number) - int(base))
-        for number, one in others
-    }
-
-
-def _later(one: dict[str, Any]) -> float:
-    return float(one["resident_mib"][f"{2 * KNOWN_RUNS - 1} runs known of each"])
 
 
 def show(figures: Figures) -> None:
@@ -261,26 +209,12 @@ def show(figures: Figures) -> None:
     found = figures["footprint"]
     by_size = found["by_integrations"]
     head = [f"N={number}" for number in by_size]
-    start_head = ["start (medians)", "s to /-/ready", "s to /metrics", "CPU s", "MiB"]
-    print(table(start_head, [[name, *each.values()] for name, each in found["start"].items()]))
+    start_head = ["start", "s to /-/ready", "s to /metrics", "CPU s", "MiB"]
+    print(table(start_head, [["median", *found["start"].values()]]))
     for title, key in (
         ("CPU s per 1,000 scrapes", "cpu_seconds_per_1000_scrapes"),
         ("resident MiB", "resident_mib"),
-        ("cold start, limits lifted", "cold_start"),
     ):
         rows = across(by_size, itemgetter(key))
         print("", table([title, *head], rows), sep="\n")
-    per_integration = found["resident_kib_per_integration"]
-    rows = [
-        ["resident KiB per integration", *(per_integration.get(number) for number in by_size)],
-        ["idle: CPU ms a minute", *(one["idle_cpu_ms_per_minute"] for one in by_size.values())],
-    ]
-    print("", table(["", *head], rows), sep="\n", end="\n\n")
-
-
-def main() -> None:
-    run_alone(__doc__, measure, show)
-
-
-if __name__ == "__main__":
-    main()
+    print()

@@ -1,46 +1,37 @@
 """The servers that are compared, each in a process of its own.
 
     python -m benchmarks.served ours --port 1 --control 2 --integrations 1000
-    python -m benchmarks.served still --port 1 --file page.gz --headers headers.json
     python -m benchmarks.served library --port 1 --integrations 1000
 
 `ours` is `serve` over a simulated Braze in the same process; its control port changes that
-world. `still` gives one file, on /metrics from the disk and on /memory from memory, by the
-same server as `ours`. `library` is prometheus_client's own server, which renders the same
+world. `library` is prometheus_client's own server, which renders the same
 families at each scrape. Each prints a line of JSON as soon as it serves.
 """
 
 import argparse
 import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from benchmarks.children import ACCEPT
-from benchmarks.figures import Spread
 from benchmarks.world import STILL, World, config
 from cdi_exporter import logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 from cdi_exporter.exposition import (
-    Format,
     own_families,
     process_collectors,
     workspace_families,
 )
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 from cdi_exporter.workspace import Workspace
 from tests.simulation.direct import DirectTransport
@@ -102,10 +93,7 @@ async def ours(port: int, control: int, number: int) -> None:
         await warm.change(int(request.query_params["number"]))
         return Response()
 
-    async def parts(request: Request) -> Response:
-        return JSONResponse(await _parts(warm.exporter, int(request.query_params["rounds"])))
-
-    routes = [Route("/change", change, methods=["POST"]), Route("/parts", parts)]
+    routes = [Route("/change", change, methods=["POST"])]
     controller = Listener(Starlette(routes=routes), [listen(Address("127.0.0.1", control))])
     beside = asyncio.create_task(controller.serve())
     await controller.wait_started()
@@ -113,93 +101,6 @@ async def ours(port: int, control: int, number: int) -> None:
     await serve(warm.exporter, options, _say)
     controller.stop()
     await beside
-
-
-async def _parts(exporter: Exporter, rounds: int) -> dict[str, dict[str, float]]:
-    """Where the time of an unchanged scrape goes, layer within layer."""
-    (workspace,) = exporter.workspaces.values()
-    app = create_app(exporter, WebOptions())
-    form = Format(openmetrics=True, gzip=True)
-    loop = asyncio.get_running_loop()
-
-    async def scrape() -> None:
-        await workspace.scrape(loop.time() + 9.5)
-
-    async def render() -> None:
-        await exporter.render([workspace.snapshot()], form, own=True)
-
-    async def thread() -> None:
-        await exporter.render_page(bytes)
-
-    async def snapshot() -> None:
-        workspace.snapshot()
-
-    async def application() -> None:
-        await app(_scope(), _nothing, _nowhere)
-
-    works = {
-        "the ASGI application in all": application,
-        "Workspace.scrape": scrape,
-        "Workspace.snapshot alone": snapshot,
-        "Exporter.render, with a snapshot": render,
-        "a thread, there and back": thread,
-    }
-    return {name: asdict(await _timed(work, rounds)) for name, work in works.items()}
-
-
-async def _timed(work: Callable[[], Awaitable[None]], rounds: int) -> Spread:
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        await work()
-        taken.append((time.perf_counter() - began) * 1e3)
-    return Spread.of(taken)
-
-
-def _scope() -> dict[str, object]:
-    return {
-        "type": "http",
-        "method": "GET",
-        "path": "/metrics",
-        "raw_path": b"/metrics",
-        "query_string": b"",
-        "headers": [
-            (b"accept", ACCEPT.encode()),
-            (b"accept-encoding", b"gzip"),
-            (b"x-prometheus-scrape-timeout-seconds", b"10"),
-        ],
-        "scheme": "http",
-        "http_version": "1.1",
-        "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 1),
-        "root_path": "",
-    }
-
-
-async def _nothing() -> dict[str, object]:
-    await asyncio.Event().wait()
-    return {}
-
-
-async def _nowhere(message: object) -> None:
-    return
-
-
-async def still(port: int, file: str, page: bytes, kept: dict[str, str]) -> None:
-    """The page as a file and as bytes in memory, with the headers that `ours` gave it."""
-
-    async def from_disk(request: Request) -> Response:
-        return FileResponse(file, headers=kept)
-
-    async def from_memory(request: Request) -> Response:
-        return Response(page, headers=kept)
-
-    routes = [Route("/metrics", from_disk), Route("/memory", from_memory)]
-    listener = Listener(Starlette(routes=routes), [listen(Address("127.0.0.1", port))])
-    serving = asyncio.create_task(listener.serve())
-    await listener.wait_started()
-    _say()
-    await serving
 
 
 class Rendering(Collector):
@@ -242,21 +143,15 @@ def _say() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("ours", "still", "library"))
+    parser.add_argument("kind", choices=("ours", "library"))
     parser.add_argument("--port", type=int)
     parser.add_argument("--control", type=int)
     parser.add_argument("--integrations", type=int)
-    parser.add_argument("--file")
-    parser.add_argument("--headers")
     wanted = parser.parse_args()
-    match wanted.kind:
-        case "ours":
-            asyncio.run(ours(wanted.port, wanted.control, wanted.integrations))
-        case "still":
-            page, kept = Path(wanted.file).read_bytes(), Path(wanted.headers).read_text()
-            asyncio.run(still(wanted.port, wanted.file, page, json.loads(kept)))
-        case "library":
-            library(wanted.port, wanted.integrations)
+    if wanted.kind == "ours":
+        asyncio.run(ours(wanted.port, wanted.control, wanted.integrations))
+    else:
+        library(wanted.port, wanted.integrations)
 
 
 if __name__ == "__main__":

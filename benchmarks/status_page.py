@@ -1,6 +1,6 @@
 """What the status page and its JSON cost, by the number of integrations.
 
-    python -m benchmarks.status_page [--quick] [--sizes 10,100,1000] [--json FILE]
+    python -m benchmarks --only status_page [--quick] [--sizes 10,100,1000]
 
 CPU milliseconds of this process from the request to the compressed answer, and its bytes. Each
 integration has 24 runs of its own; more than 1,000 are on no page.
@@ -9,7 +9,7 @@ integration has 24 runs of its own; more than 1,000 are on no page.
 from collections.abc import Sequence
 
 from benchmarks.exposition import cpu_ms
-from benchmarks.figures import Figures, Spread, across, run_alone, table
+from benchmarks.figures import Figures, Spread, across, table
 from tests.shown import Shown, get, many
 
 SIZES, QUICK_SIZES = (10, 100, 1000), (10, 100)
@@ -47,11 +47,3 @@ def show(figures: Figures) -> None:
     by_size = figures["status_page"]
     head = [f"N={size}" for size in by_size]
     print(table(["status page", *head], across(by_size, dict)), end="\n\n")
-
-
-def main() -> None:
-    run_alone(__doc__, measure, show)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from cdi_exporter.config import Refresh, WorkspaceConfig, inline_key
 from cdi_exporter.config.settings import RateLimits
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
-from cdi_exporter.simulator.populations import new_id
+from cdi_exporter.simulator.showcase import new_id
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "benchmark-key"
 NO_LIMIT = 1_000_000

@@ -8,37 +8,25 @@ import httpx
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
-from cdi_exporter.simulator import Unreachable, demo_workspace
+from cdi_exporter.simulator import demo_workspace
 from cdi_exporter.web.server import Address
 
 WORKSPACE = "demo"
 SCRAPE_EVERY = 5.0
-"""Seconds between the scrapes that stand in for Prometheus, so that the page has life."""
-
-
-class SimulatedTransport(httpx.ASGITransport):
-    """Requests to the simulator; one that it cannot be reached for fails as on a network."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises httpx.ConnectError where the simulator plays dead."""
-        try:
-            return await super().handle_async_request(request)
-        except Unreachable as error:
-            message = "the simulated workspace is down"
-            raise httpx.ConnectError(message, request=request) from error
+"""Seconds between the scrapes that the demo makes itself, since no Prometheus need run."""
 
 
 def demo_exporter(clock: Clock, *, integrations: int, seed: int, speed: float) -> Exporter:
     """An exporter of one simulated workspace; `speed` divides schedules and durations."""
-    simulator = demo_workspace(seed, integrations, speed, clock=clock.wall)
+    simulated = demo_workspace(seed, integrations, speed, clock=clock.wall)
     workspace = WorkspaceConfig(
         name=WORKSPACE,
         endpoint="https://demo.invalid",
-        key=inline_key(simulator.key),
+        key=inline_key(simulated.key),
         refresh=Refresh(min_interval=2.0),
     )
     return Exporter(
-        Settings((workspace,)), clock, transport=lambda _: SimulatedTransport(simulator)
+        Settings((workspace,)), clock, transport=lambda _: httpx.ASGITransport(simulated)
     )
 
 
@@ -50,7 +38,7 @@ async def run(
     speed: float,
     say: Callable[[str], object],
 ) -> None:
-    """Serve the demo until it is stopped; `say` prints what to open."""
+    """Serve the demo until it is stopped; `say` prints the URLs."""
     exporter = demo_exporter(system_clock(), integrations=integrations, seed=seed, speed=speed)
 
     def serving() -> None:

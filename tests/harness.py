@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,10 +14,10 @@ import httpx
 from cdi_exporter.app import Exporter
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from cdi_exporter.state import Journal, SqliteJournal, Store
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.simulation.direct import DirectTransport
+from tests.simulator import ScriptedIntegration, Simulator
 from tests.virtual import EPOCH, virtual_clock
 
 KEY = "simulated-key"
@@ -28,32 +29,32 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Page:
-    """A scraped page, to be asked for samples."""
+    """A scraped page, to be asked for samples. It is parsed when it is first asked."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._samples = [
-            (name, dict(LABEL.findall(labels)), float(value))
-            for name, labels, value in SAMPLE.findall(text)
-        ]
+
+    @cached_property
+    def _samples(self) -> dict[str, list[tuple[dict[str, str], float]]]:
+        found: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for name, labels, value in SAMPLE.findall(self.text):
+            found.setdefault(name, []).append((dict(LABEL.findall(labels)), float(value)))
+        return found
 
     def all(self, name: str, **labels: str) -> list[float]:
         """The values of the samples that carry these labels."""
-        return [
-            value
-            for sample, carried, value in self._samples
-            if sample == name and labels.items() <= carried.items()
-        ]
+        several = self._samples.get(name, ())
+        return [value for carried, value in several if labels.items() <= carried.items()]
 
     def __call__(self, name: str, **labels: str) -> float | None:
-        """The value of the one sample that carries these labels; None where there is none."""
+        """The value of the one sample that carries these labels; None if there is none."""
         found = self.all(name, **labels)
         assert len(found) <= 1, f"{name} {labels}: {found}"
         return found[0] if found else None
 
     def names(self) -> set[str]:
         """The names of the samples."""
-        return {name for name, _, _ in self._samples}
+        return {*self._samples}
 
 
 def workspace(name: str = "w", **settings: object) -> WorkspaceConfig:

@@ -2,20 +2,20 @@
 
     list ──► pages ──► spool (SQLite in the output folder) ──► states ──► lines ──► day files
 
-`plan` says what is wanted, `spool` keeps what was read and made, `reading` asks Braze,
-`sampling` lets the runs happen once more to the exporter's own bookkeeping, `lines` writes
-its samples, `files` puts the days together; `job` runs them in this order.
+`plan` has the range and the options, `spool` keeps what was read and made so far, `reading` reads
+from Braze, `sampling` replays the runs to the exporter's own bookkeeping, `lines` writes its
+samples, `day_files` assembles the days; `stages` runs them in this order.
 """
 
-from cdi_exporter.backfill.job import Backfill
-from cdi_exporter.backfill.plan import Moment, Options, parse_label, parse_moment
+from cdi_exporter.backfill.plan import BackfillOptions, Moment, parse_label, parse_moment
 from cdi_exporter.backfill.progress import PlainProgress, Progress, RichProgress
 from cdi_exporter.backfill.spool import Spool
+from cdi_exporter.backfill.stages import Backfill
 
 __all__ = [
     "Backfill",
+    "BackfillOptions",
     "Moment",
-    "Options",
     "PlainProgress",
     "Progress",
     "RichProgress",

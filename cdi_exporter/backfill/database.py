@@ -1,6 +1,6 @@
 """The spool's file: SQLite in the output folder, for one process at a time.
 
-What is in it stands in `spool` and `histories`. Errors of SQLite become one line.
+`spool` and `run_store` say what is in it. Errors of SQLite become one line.
 """
 
 import sqlite3
@@ -45,7 +45,7 @@ CREATE TABLE files (day TEXT PRIMARY KEY, samples INTEGER, bytes INTEGER) WITHOU
 
 
 class Database:
-    """The file. Raises StartError where it is no spool, in use, or cannot be written."""
+    """The file. Raises StartError if it is not a spool, in use, or cannot be written."""
 
     def __init__(self, output: Path) -> None:
         self._output, self._path = output, output / NAME
@@ -79,14 +79,14 @@ class Database:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION}")
             marks = self.one("PRAGMA user_version") + self.one("PRAGMA application_id")
             if marks != (VERSION, APPLICATION):
-                msg = f"{self._path} is of another version: delete it, or name another --output"
+                msg = f"{self._path} is of another version: delete it, or choose another --output"
                 raise StartError(msg)
 
     def _why(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
             return f"{self._output} is in use by another backfill"
         if "not a database" in str(error) or "malformed" in str(error):
-            return f"{self._path} is damaged: delete it, and what was read is read again"
+            return f"{self._path} is damaged: delete it; everything is then read again"
         return f"{self._path} cannot be used: {error}"
 
     def close(self) -> None:
@@ -109,15 +109,15 @@ class Database:
             raise StartError(self._why(error)) from error
 
     def write(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Change something; to be called within a transaction."""
+        """Change something, within a transaction."""
         self._db.execute(sql, values)
 
     def write_all(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Change something for each of the rows; to be called within a transaction."""
+        """Change something for each of the rows, within a transaction."""
         self._db.executemany(sql, rows)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """What is found, row by row; only what is asked for is held in memory."""
+        """The result, row by row; only rows that are asked for are held in memory."""
         try:
             return self._db.execute(sql, values)
         except sqlite3.Error as error:

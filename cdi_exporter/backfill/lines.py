@@ -1,7 +1,7 @@
 """The states of one integration → its lines in each family of each day.
 
-Values, labels and their spelling are the exposition's own; what comes to them here is the
-labels that Prometheus would have added, and a timestamp in seconds on every line.
+Values, labels and their spelling are those of the exposition. Added here are the labels that
+Prometheus would have added, and a timestamp in seconds on every line.
 """
 
 import zlib
@@ -10,8 +10,8 @@ from itertools import groupby
 
 from cdi_exporter import catalog
 from cdi_exporter.backfill.plan import Day
-from cdi_exporter.backfill.sampling import State
-from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.backfill.sampling import PastState
+from cdi_exporter.backfill.spool import DayPart
 from cdi_exporter.catalog import Metric
 from cdi_exporter.exposition.samples import Point, integration_points, printable
 from cdi_exporter.exposition.writer import escaped, number
@@ -26,7 +26,7 @@ NOT_FROM_RUNS = frozenset(
         catalog.INTEGRATION_INFO,
     }
 )
-"""What nobody can tell of the past: the history has runs alone."""
+"""What is not known of the past: the history only has runs."""
 
 FAMILIES = tuple(each for each in catalog.PER_INTEGRATION if each not in NOT_FROM_RUNS)
 """The families of the day files, in their order."""
@@ -48,7 +48,7 @@ class Lines:
     def of_family(self, metric: Metric, segments: Iterable[Segment]) -> tuple[int, str]:
         """How many samples the family has at these instants, and their lines.
 
-        The lines of one metric stand together, in the order of their times.
+        The lines of one metric are together, in the order of their times.
         """
         metrics: dict[tuple[tuple[str, str], ...], list[str]] = {}
         count = 0
@@ -83,16 +83,18 @@ def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
     return "".join(f"{start}{instant}\n" for instant in instants for start in starts)
 
 
-def pieces(lines: Lines, past: Iterable[State], days: Iterable[Day]) -> Iterator[Piece]:
+def pieces(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> Iterator[DayPart]:
     """The compressed lines of one integration, day by day and family by family."""
     for day, segments in segments_of(past, days):
         for family, metric in enumerate(FAMILIES):
             count, text = lines.of_family(metric, segments)
             if count:
-                yield Piece(day.name, family, count, zlib.compress(text.encode(), LEVEL))
+                yield DayPart(day.name, family, count, zlib.compress(text.encode(), LEVEL))
 
 
-def segments_of(past: Iterable[State], days: Iterable[Day]) -> Iterator[tuple[Day, list[Segment]]]:
+def segments_of(
+    past: Iterable[PastState], days: Iterable[Day]
+) -> Iterator[tuple[Day, list[Segment]]]:
     """For each day what holds at its instants; nothing before the first state."""
     states = iter(past)
     coming = next(states, None)

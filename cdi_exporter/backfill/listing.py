@@ -1,11 +1,11 @@
-"""Which integrations: what the configuration names or the list has, less what is not wanted."""
+"""The chosen integrations: those of the configuration or the list that are wanted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cdi_exporter.backfill.histories import Histories
 from cdi_exporter.backfill.plan import place_of
 from cdi_exporter.backfill.reading import patiently
+from cdi_exporter.backfill.run_store import RunStore
 from cdi_exporter.backfill.spool import Chosen
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
@@ -18,9 +18,9 @@ MOST_PAGES = 5_000
 
 
 async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
-    """The list of integrations by ID; empty where the key may not read it and need not.
+    """The list of integrations by ID; empty if the key may not read it and need not.
 
-    Raises StartError with the reason where it cannot be read.
+    Raises StartError with the reason if it cannot be read.
     """
     try:
         return await _pages(client, clock)
@@ -59,7 +59,7 @@ def choose(
     configs: Sequence[WorkspaceConfig],
     lists: Mapping[str, Mapping[str, Integration]],
     include: Sequence[str],
-    histories: Histories,
+    histories: RunStore,
 ) -> list[Chosen]:
     """The integrations of all workspaces that are wanted, numbered; by ID within each."""
     found: list[Chosen] = []
@@ -82,7 +82,7 @@ def choose(
 
 
 def _lasting(item: Integration) -> Integration:
-    """The item less what it says of the present, which is no part of the past.
+    """The item without what it says about the present.
 
     When the next run was scheduled in the past is not known, only that there is a schedule.
     """

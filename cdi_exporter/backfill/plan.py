@@ -1,7 +1,7 @@
-"""What is wanted: the range, its instants and days, the labels. Pure.
+"""The range, its instants and days, the labels. Pure.
 
 Instants are whole Unix seconds, multiples of the step since 1970, so that the same range
-gives the same instants whenever it is asked for.
+always has the same instants.
 """
 
 import hashlib
@@ -18,15 +18,19 @@ from cdi_exporter.config import Settings, WorkspaceConfig, format_duration, pars
 from cdi_exporter.errors import ConfigError
 
 FORMAT = 2
-"""Of the day files; another one makes them anew."""
+"""The format of the day files; if it changes they are made again."""
 
 DAY = 86_400
 LONGEST_STEP = 3_600
 LOOKBACK = 300
-"""Seconds for which Prometheus by default takes a sample for the present."""
+"""Seconds for which Prometheus by default uses a sample as the present value."""
 
 HEAD = 3 * 3_600
 """Seconds that Prometheus may hold in memory before they become a block."""
+
+TOO_NEW = (
+    "blocks newer than 3h make Prometheus drop in-memory samples of ALL jobs at its next restart"
+)
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _OWN_LABELS = frozenset({label for each in catalog.PER_INTEGRATION for label in each.labels})
@@ -75,8 +79,8 @@ def parse_label(text: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What the flags of `backfill` say, apart from the configuration. `step` in seconds."""
+class BackfillOptions:
+    """The flags of `backfill`, without those of the configuration. `step` in seconds."""
 
     output: Path
     since: Moment = field(default_factory=lambda: parse_moment("30d"))
@@ -85,6 +89,8 @@ class Options:
     labels: tuple[tuple[str, str], ...] = ()
     include: tuple[str, ...] = ()
     dry_run: bool = False
+    force: bool = False
+    """Whether the range may reach into the last 3 hours."""
 
     def check(self, now: float) -> None:
         """Raises ConfigError with a line for each mistake."""
@@ -104,12 +110,14 @@ class Options:
         grid = grid_of(self, now)
         since, until = f"--since={self.since.text}", f"--until={self.until.text}"
         if grid.until > now:
-            yield f"{until} lies in the future; expected a time that is past"
+            yield f"{until} is in the future; expected a time in the past"
         elif grid.since < 0:
             yield f"{since} is too long ago"
         elif not len(grid):
             step = format_duration(self.step)
             yield f"{since} {until}: no instant lies between, at a step of {step}"
+        elif is_too_new(grid, now) and not self.force:
+            yield f"{until}: {TOO_NEW}; expected 3h or more ago, or --force"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ class Grid:
 
     @property
     def last(self) -> int:
-        """The last instant; before the first where the range holds none."""
+        """The last instant; before the first if the range holds none."""
         return int(self.until // self.step) * self.step
 
     def __len__(self) -> int:
@@ -163,13 +171,18 @@ class Grid:
                 yield Day(datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d"), instants)
 
 
-def grid_of(options: Options, now: float) -> Grid:
-    """The range that the options mean at `now`."""
+def grid_of(options: BackfillOptions, now: float) -> Grid:
+    """The range of the options, if the time is `now`."""
     return Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
 
 
-def fingerprint(settings: Settings, options: Options) -> str:
-    """What tells one job from another: the same for the same arguments; holds no secret."""
+def is_too_new(grid: Grid, now: float) -> bool:
+    """Whether the range reaches into what Prometheus may still hold in memory."""
+    return now - grid.until < HEAD - 1  # a second passes between two looks at the clock
+
+
+def fingerprint(settings: Settings, options: BackfillOptions) -> str:
+    """Identifies a job: the same for the same arguments, without any secret."""
     job = {
         "format": FORMAT,
         "since": options.since.text,
@@ -183,7 +196,7 @@ def fingerprint(settings: Settings, options: Options) -> str:
 
 
 def place_of(config: WorkspaceConfig) -> str:
-    """What tells the API that a workspace is read from; an endpoint may hold what is secret."""
+    """Identifies the API that a workspace is read from; an endpoint may contain a secret."""
     return hashlib.sha256(config.endpoint.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""How far it is, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar on a terminal, else a line every ten seconds."""
 
 from collections.abc import Callable
 from typing import Protocol, TextIO
@@ -14,10 +14,10 @@ LINE_EVERY = 10.0
 
 
 class Progress(Protocol):
-    """Is told how far it is."""
+    """Receives the progress."""
 
     def begin(self, stage: str, total: int) -> None:
-        """Something begins that takes `total` steps."""
+        """A stage of `total` steps starts."""
 
     def at(self, done: int, total: int, seconds: float | None = None) -> None:
         """So many steps are done, of a total that may have changed; seconds to go if known."""
@@ -62,7 +62,7 @@ class RichProgress:
 
 
 class PlainProgress:
-    """Lines: for a log, or where nobody looks. `monotonic` gives seconds."""
+    """Lines, for a log. `monotonic` gives seconds."""
 
     def __init__(self, write: Callable[[str], object], monotonic: Callable[[], float]) -> None:
         self._write, self._monotonic = write, monotonic
@@ -70,17 +70,17 @@ class PlainProgress:
         self._told = 0.0
 
     def begin(self, stage: str, total: int) -> None:
-        """Nothing is said before there is something to say."""
+        """The first line comes with the first step."""
         self._stage, self._told = stage, self._monotonic()
 
     def at(self, done: int, total: int, seconds: float | None = None) -> None:
-        """Say how far it is, when the last time is long enough ago."""
+        """Write a line, if the last one is long enough ago."""
         if self._monotonic() >= self._told + LINE_EVERY or done == total:
             self._told = self._monotonic()
             self._write(f"{self._stage}: {done} of {total}, {_left(done, total, seconds)}")
 
     def end(self) -> None:
-        """Nothing is left to be said."""
+        """Nothing is open."""
 
 
 def _left(done: int, total: int, seconds: float | None) -> str:

@@ -1,7 +1,7 @@
 """Reads the histories from Braze, newest page first, within half of the budget share.
 
-Each page is kept as soon as it is read. A failure that may pass is waited out for some
-minutes; one of the workspace ends the job, one of an integration leaves that integration out.
+Each page is kept as soon as it is read. A temporary failure is retried for some minutes; one of
+the workspace ends the job, one of an integration leaves that integration out.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import structlog
 
-from cdi_exporter.backfill.histories import Reach, placed
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.progress import Progress
+from cdi_exporter.backfill.run_store import Reach, placed
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
@@ -34,13 +34,13 @@ from cdi_exporter.ledger import KEPT_RUNS
 from cdi_exporter.model import Endpoint, HistoryPage
 
 AT_ONCE = 4
-"""Integrations of one workspace that are read at the same time, lest latency bounds the pace."""
+"""Integrations of a workspace that are read at the same time: latency must not limit the pace."""
 
 WAITS = (5.0, 15.0, 60.0, 180.0)
-"""Seconds before asking again after a failure that may pass; each time the client tries thrice."""
+"""Seconds to wait before a retry; the client tries three times in each."""
 
 MOST_VAIN_PAGES = 200
-"""Pages without a new run in one read, after which the history is taken to lead nowhere."""
+"""Pages without a new run in one read, after which the history is considered endless."""
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class Reading:
 
     @property
     def readable(self) -> list[Chosen]:
-        """The integrations less those that are left out."""
+        """The integrations, without those that are left out."""
         return [each for each in self._chosen if each not in self.skipped]
 
     async def first_pages(self) -> None:
@@ -187,7 +187,7 @@ class Reading:
             self._left[chosen] = 0
 
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
-        """Leave an integration out whose trouble is its own; else raise StartError."""
+        """Leave out an integration whose failure is its own; otherwise raise StartError."""
         shared = isinstance(error, OF_THE_KEY)
         if shared or not (isinstance(error, ITS_OWN) or await self._others_answer(chosen)):
             msg = f"workspace {chosen.workspace}: {error}"
@@ -232,14 +232,14 @@ class Reading:
                 page, reached = await self._page(chosen, reach)
             except BadRequest:
                 if reach.cursor is None or not resumed:
-                    raise  # it is not an old cursor that Braze does not accept any more
+                    raise  # it is not an old cursor that Braze no longer accepts
                 self._histories.restart(chosen.source, reach)
                 continue
             resumed = False
             unplaced = page.invalid - page.damaged + page.undated_running
             news = self._histories.take(chosen.source, reached, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
-            self._tell()
+            self._report()
             vain = 0 if news else vain + 1
             if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
                 msg = "the pages of its history lead nowhere new"
@@ -258,8 +258,8 @@ class Reading:
         permit = await client.permit(Endpoint.HISTORY, self._stats[chosen.workspace])
         return await client.history(chosen.id, cursor, permit)
 
-    def _tell(self) -> None:
-        """Tell how far it is, with one more request done."""
+    def _report(self) -> None:
+        """Report the progress, with one more request done."""
         self._done += 1
         left = _by_workspace(self._left)
         self._progress.at(self._done, self._done + sum(left.values()), self.seconds(left))

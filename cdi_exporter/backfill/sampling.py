@@ -1,4 +1,4 @@
-"""The runs of one integration, happening once more to the exporter's own bookkeeping.
+"""Replays the runs of one integration to the exporter's own bookkeeping.
 
 At each instant at which something has changed, the integration reads a page as Braze would
 have given it then: what has ended since the last instant, what is under way, and the last
@@ -12,8 +12,8 @@ from enum import IntEnum
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from cdi_exporter.backfill.histories import Histories, Placed
 from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.run_store import Placed, RunStore
 from cdi_exporter.backfill.spool import Chosen
 from cdi_exporter.clock import Instant
 from cdi_exporter.config import StaleAfter
@@ -23,14 +23,14 @@ from cdi_exporter.snapshot import Facts
 from cdi_exporter.workspace.integration import IntegrationState
 
 
-class State(NamedTuple):
+class PastState(NamedTuple):
     """What holds from one instant on, up to the next state's."""
 
     instant: int
     facts: Facts
 
 
-class _Kind(IntEnum):
+class _EventKind(IntEnum):
     BEGINS = 0
     ENDS = 1
     GIVEN_UP = 2
@@ -39,13 +39,13 @@ class _Kind(IntEnum):
 class _Event(NamedTuple):
     instant: int
     time: float
-    kind: _Kind
+    kind: _EventKind
     row: Placed
 
 
 def states(
-    chosen: Chosen, histories: Histories, grid: Grid, stale_after: StaleAfter | None
-) -> Iterator[State]:
+    chosen: Chosen, histories: RunStore, grid: Grid, stale_after: StaleAfter | None
+) -> Iterator[PastState]:
     """What the exporter would have known at the instants of the grid; nothing without runs."""
     return _Past(chosen, histories, grid, stale_after).states()
 
@@ -54,7 +54,7 @@ class _Past:
     def __init__(
         self,
         chosen: Chosen,
-        histories: Histories,
+        histories: RunStore,
         grid: Grid,
         stale_after: StaleAfter | None,
     ) -> None:
@@ -66,7 +66,7 @@ class _Past:
             self._state.apply_list_item(chosen.item, _at(grid.first), stale_after)
         self._state.receive()
 
-    def states(self) -> Iterator[State]:
+    def states(self) -> Iterator[PastState]:
         first, source = self._grid.first, self._source
         finished = self._histories.newest_before(source, first)
         under_way = self._histories.under_way(source, first)
@@ -90,15 +90,17 @@ class _Past:
         begun = (moment - ABANDONED_AFTER for moment in until)
         return heapq.merge(
             (
-                _Event(grid.at_or_after(row.begins or 0.0), row.begins or 0.0, _Kind.BEGINS, row)
+                _Event(
+                    grid.at_or_after(row.begins or 0.0), row.begins or 0.0, _EventKind.BEGINS, row
+                )
                 for row in self._histories.beginning(source, *until)
             ),
             (
-                _Event(grid.at_or_after(row.ends or 0.0), row.ends or 0.0, _Kind.ENDS, row)
+                _Event(grid.at_or_after(row.ends or 0.0), row.ends or 0.0, _EventKind.ENDS, row)
                 for row in self._histories.ending(source, *until)
             ),
             (
-                _Event(grid.after(when), when, _Kind.GIVEN_UP, row)
+                _Event(grid.after(when), when, _EventKind.GIVEN_UP, row)
                 for row in self._histories.beginning(source, *begun)
                 for when in [(row.begins or 0.0) + ABANDONED_AFTER]
                 if grid.after(when) <= grid.last
@@ -110,22 +112,22 @@ class _Past:
         """Let runs begin and end; those that have ended."""
         ended = []
         for event in events:
-            if event.kind is _Kind.BEGINS:
+            if event.kind is _EventKind.BEGINS:
                 self._under_way[event.row.key] = _running(event.row)
                 continue
             self._under_way.pop(event.row.key, None)
-            if event.kind is _Kind.ENDS:
+            if event.kind is _EventKind.ENDS:
                 ended.append(event.row.run)
         return ended
 
-    def _read(self, instant: int, ended: list[Run]) -> State:
+    def _read(self, instant: int, ended: list[Run]) -> PastState:
         """Read the history as it was at an instant."""
         state, now = self._state, _at(instant)
         state.expire(now.server)
         before = state.ledger.summary.recent[-1:]
         runs = (*ended, *self._under_way.values(), *before)
         state.apply_newest_page(HistoryPage(runs), state.fingerprint, now)
-        return State(instant, state.snapshot().facts)
+        return PastState(instant, state.snapshot().facts)
 
 
 def _at(instant: int) -> Instant:

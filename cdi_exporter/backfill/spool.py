@@ -1,7 +1,7 @@
-"""What was read and made so far: what resuming goes on with.
+"""What was read and made so far, for resuming.
 
-The plan, its integrations, the pieces of the day files and the files' names belong to one
-job; the histories outlive it. No key, no endpoint and no contact data is in the spool.
+The plan, its integrations, the parts of the day files and the files' names belong to one job;
+the runs are kept for later jobs. No key, no endpoint and no contact data is in the spool.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cdi_exporter.backfill.database import Database
-from cdi_exporter.backfill.histories import Histories
 from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.run_store import RunStore
 from cdi_exporter.model import Integration
 
 
@@ -21,7 +21,7 @@ class Plan:
 
     fingerprint: str
     now: float
-    """When it was begun, in Unix seconds: what "ago" is counted from."""
+    """When it was started, in Unix seconds: "ago" is relative to it."""
     grid: Grid
     done: bool = False
 
@@ -38,7 +38,7 @@ class Chosen:
     id: str
     configured_name: str | None = None
     item: Integration | None = None
-    """What the list says of it; None where no list can be read."""
+    """Its item in the list; None if the list cannot be read."""
     skipped: str | None = None
     """Why its history cannot be read."""
 
@@ -48,7 +48,7 @@ class Chosen:
         return self.configured_name or (self.item.name if self.item else None) or self.id
 
 
-class Piece(NamedTuple):
+class DayPart(NamedTuple):
     """The lines of one integration in one family of one day's file."""
 
     day: str
@@ -59,12 +59,12 @@ class Piece(NamedTuple):
 
 
 class Spool:
-    """The spool of an output folder. Raises StartError where it cannot be used."""
+    """The spool of an output folder. Raises StartError if it cannot be used."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self._db = Database(output)
-        self.histories = Histories(self._db)
+        self.histories = RunStore(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -75,13 +75,13 @@ class Spool:
     # The job
 
     def plan(self) -> Plan | None:
-        """The job that was begun last."""
+        """The job that was started last."""
         sql = "SELECT fingerprint, now, since, until, step, done FROM plan"
         row = self._db.rows(sql).fetchone()
         return row and Plan(row[0], row[1], Grid(*row[2:5]), done=bool(row[5]))
 
     def begin(self, plan: Plan, chosen: Iterable[Chosen]) -> None:
-        """Begin a job; the histories stay."""
+        """Start a job; the runs stay."""
         grid = plan.grid
         values = (plan.fingerprint, plan.now, grid.since, grid.until, grid.step)
         with self._db.transaction():
@@ -104,7 +104,7 @@ class Spool:
         return [_chosen(row) for row in self._db.rows(sql)]
 
     def unsampled(self) -> list[Chosen]:
-        """Those whose pieces are not made yet."""
+        """Those whose parts are not made yet."""
         sql = "SELECT * FROM chosen WHERE NOT sampled AND skipped IS NULL ORDER BY number"
         return [_chosen(row) for row in self._db.rows(sql)]
 
@@ -121,8 +121,8 @@ class Spool:
 
     # The files
 
-    def keep_pieces(self, chosen: Chosen, pieces: Iterable[Piece]) -> None:
-        """Keep the pieces of one integration, all or none."""
+    def keep_pieces(self, chosen: Chosen, pieces: Iterable[DayPart]) -> None:
+        """Keep the parts of one integration, all or none."""
         with self._db.transaction():
             self._db.write_all(
                 "INSERT INTO pieces VALUES (?, ?, ?, ?, ?)",
@@ -134,16 +134,16 @@ class Spool:
             self._db.write("UPDATE chosen SET sampled = 1 WHERE number = ?", (chosen.number,))
 
     def unwritten(self) -> list[str]:
-        """The days of which there are pieces, and no file."""
+        """The days with parts and without a file."""
         return [day for (day,) in self._db.rows("SELECT DISTINCT day FROM pieces ORDER BY day")]
 
-    def pieces(self, day: str) -> Iterator[Piece]:
-        """The pieces of a day, family by family."""
+    def pieces(self, day: str) -> Iterator[DayPart]:
+        """The parts of a day, family by family."""
         sql = "SELECT day, family, samples, text FROM pieces WHERE day = ? ORDER BY family, number"
-        return map(Piece._make, self._db.rows(sql, (day,)))
+        return map(DayPart._make, self._db.rows(sql, (day,)))
 
     def keep_file(self, day: str, samples: int, size: int) -> None:
-        """A day's file of `size` bytes is written; its pieces are needed no more."""
+        """A day's file of `size` bytes is written; its parts are no longer needed."""
         with self._db.transaction():
             self._db.write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (day, samples, size))
             self._db.write("DELETE FROM pieces WHERE day = ?", (day,))

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdi_exporter import logs
+from cdi_exporter.backfill import (
+    Backfill,
+    BackfillOptions,
+    PlainProgress,
+    Progress,
+    RichProgress,
+    Spool,
+)
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
@@ -42,14 +50,14 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
     command="backfill",
     type=MOMENT,
     default="30d",
-    help="From when on: so long ago, or RFC 3339.",
+    help="Start of the range: a duration ago, or RFC 3339.",
 )
 @flag(
     "until",
     command="backfill",
     type=MOMENT,
     default="3h",
-    help="Until when: so long ago, or RFC 3339; before the exporter's first scrape.",
+    help="End of the range: a duration ago, at least 3h, or RFC 3339.",
 )
 @flag(
     "step",
@@ -80,14 +88,15 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
     help="Folder for the files, one per UTC day, and for what resuming needs.",
 )
 @switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
+@switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
-    from cdi_exporter.backfill import Backfill, Options, Spool  # noqa: PLC0415 -- as above
+    from cdi_exporter.backfill import Backfill  # noqa: PLC0415 -- as above
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
-    options = Options(
+    options = BackfillOptions(
         output=Path(flags["output"]),
         since=flags["since"],
         until=flags["until"],
@@ -95,6 +104,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         labels=flags["label"],
         include=flags["include"],
         dry_run=flags["dry_run"],
+        force=flags["force"],
     )
     options.check(wall_now())
     settings = load_settings(config_file)
@@ -104,7 +114,7 @@ def command(config_file: str | None, **flags: Any) -> None:
             if asyncio.run(_read(backfill)):
                 backfill.write()
     except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on where it was", err=True)
+        click.echo("interrupted: rerun the same command to resume", err=True)
         raise
 
 
@@ -125,7 +135,6 @@ async def _read(backfill: "Backfill") -> bool:
 
 
 def _progress() -> "Progress":
-    from cdi_exporter.backfill import PlainProgress, RichProgress  # noqa: PLC0415 -- as above
 
     if sys.stderr.isatty():
         return RichProgress(sys.stderr)

@@ -1,4 +1,4 @@
-"""What a generated integration is like: a frozen description that, with a seed, is its life."""
+"""The description of a generated integration; with a seed, it determines all of its runs."""
 
 import math
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """When trouble is: `length` seconds from `first` on, and again `every` so many seconds."""
+    """Trouble of `length` seconds from `first` on, and again `every` so many seconds."""
 
     first: float
     length: float
     every: float | None = None
 
     def end(self, moment: float) -> float | None:
-        """When the trouble that reigns at this moment ends; None where there is none."""
+        """When the trouble at this moment ends; None if there is none."""
         since = moment - self.first
         if self.every is not None:
             since %= self.every
@@ -49,10 +49,10 @@ class IntegrationSpec:
     """One generated integration. Times are Unix seconds, durations seconds.
 
     `interval` None means event-driven: runs come about every `mean_gap` seconds, at any
-    moment, and there is no next scheduled run. Where `overlap` is False, a run waits for
-    the former one's end, and a schedule is skipped when the next one comes before that.
-    Without `episode` the trouble of a profile comes and goes at random.
-    `profile` tells what the runs are like; rows are log-normal with a daily rhythm.
+    moment, and there is no next scheduled run. If `overlap` is False, a run waits for the end
+    of the previous one, and a schedule is skipped if the next one comes before that.
+    Without `episode` the trouble of a profile comes and goes at random. Rows are log-normal
+    with a daily rhythm.
     """
 
     id: str
@@ -70,12 +70,6 @@ class IntegrationSpec:
     profile: Profile = Profile.HEALTHY
     episode: Episode | None = None
     overlap: bool = False
-    added_at: float = -math.inf
-    removed_at: float = math.inf
-    renames: tuple[tuple[float, str], ...] = ()
-    """From when on the integration has another name, oldest first."""
-    unscheduled: tuple[float, float] | None = None
-    """From when until when the list shows no next scheduled run, though runs go on."""
 
     @property
     def pace(self) -> float:

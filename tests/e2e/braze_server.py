@@ -5,7 +5,7 @@ import time
 
 import uvicorn
 
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
+from tests.simulator import ScriptedIntegration, Simulator
 
 KEY = "canary-key-4f1d"
 NAMES = {"good": "users-hourly", "lossy": "orders", "broken": "purchases"}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from playwright.sync_api import Page
 
 from cdi_exporter.model import DELIVERIES, FINISHED_STATUSES, Run
-from cdi_exporter.simulator import Truth
+from tests.simulator import Truth
 
 GLYPHS = {"success": "✔", "partial": "◐", "error": "✖", "config_error": "⚙", "unknown": "?"}
 _READ = """

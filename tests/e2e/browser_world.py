@@ -12,19 +12,19 @@ from cdi_exporter.app import Exporter
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, WorkspaceConfig, inline_key
 from cdi_exporter.config.settings import RateLimits, Refresh
-from cdi_exporter.demo import SimulatedTransport
-from cdi_exporter.simulator import (
-    HISTORY,
-    LIST,
-    IntegrationSpec,
-    ScriptedIntegration,
-    Simulator,
-)
 from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.server import Address, Listener, listen
 from tests.e2e.processes import eventually
 from tests.harness import SCRAPER
 from tests.shown import NOW
+from tests.simulator import (
+    HISTORY,
+    LIST,
+    IntegrationSpec,
+    ScriptedIntegration,
+    SimulatedTransport,
+    Simulator,
+)
 
 WORKSPACE = "production"
 LIMIT = 100_000

@@ -21,9 +21,9 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 from tests.e2e.processes import clean_environment, eventually, exporter_command, free_port, running
 from tests.harness import SCRAPER
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "key-of-the-killing"
 STATUSES = ("success", "partial", "error", "config_error")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "canary-key-3c5e8a71d2"
 PERSON = "canary.person@example.com"

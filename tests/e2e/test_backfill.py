@@ -22,7 +22,6 @@ import yaml
 from cdi_exporter import catalog
 from cdi_exporter.backfill.lines import FAMILIES
 from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import HISTORY, LIST, IntegrationSpec, Profile, Simulator
 from tests.e2e.processes import (
     ROOT,
     clean_environment,
@@ -33,6 +32,7 @@ from tests.e2e.processes import (
     running,
     serves,
 )
+from tests.simulator import HISTORY, LIST, IntegrationSpec, Profile, Simulator
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -390,12 +390,12 @@ def test_interrupted_while_reading_it_goes_on_where_it_was(tmp_path: Path) -> No
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
         log = (tmp_path / "log").read_text()
-        assert "interrupted: the same command goes on where it was" in log
+        assert "interrupted: rerun the same command to resume" in log
         assert "Traceback" not in log
         assert [path.name for path in (tmp_path / "a").iterdir()] == ["backfill.spool"]
         assert len(asked) == 40
         said = backfill(f"--config.file={fast}", *flags)
-        assert "going on with what was begun" in said
+        assert "resuming what was started at" in said
         interrupted = len(asked)
         backfill(f"--config.file={fast}", f"--output={tmp_path / 'b'}", *span)
         at_once = len(asked) - interrupted

@@ -10,10 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from tests.e2e.processes import ROOT, clean_environment, closed_port, exporter_command
 from tests.e2e.tls_proxy import certificate, proxy
 from tests.shown import serving
+from tests.simulator import ScriptedIntegration, Simulator
 
 KEY = "canary-key-5b0e"
 GOLDEN = Path(__file__).parent / "check"

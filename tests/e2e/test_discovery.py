@@ -13,7 +13,6 @@ import httpx
 import pytest
 import yaml
 
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 from tests.e2e.processes import (
     PATIENCE,
     ROOT,
@@ -27,6 +26,7 @@ from tests.e2e.processes import (
     serves,
 )
 from tests.shown import serving
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "canary-key-90c2"
 NAMES = ["production", "staging", "europe", "asia", "Größe & co/1", 'odd "name"; 100%']

@@ -19,7 +19,6 @@ from typing import Any
 import httpx
 import pytest
 
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from tests.certificates import certificate, openssl
 from tests.e2e.processes import (
     clean_environment,
@@ -31,6 +30,7 @@ from tests.e2e.processes import (
 )
 from tests.harness import Page
 from tests.shown import serving
+from tests.simulator import ScriptedIntegration, Simulator
 
 KEY = "canary-key-77ab"
 PASSWORD = "canary-password"

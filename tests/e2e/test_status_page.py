@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from cdi_exporter.simulator import Fault, FaultKind, ScriptedIntegration, many
-from cdi_exporter.simulator.spec import Profile
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.e2e.browser import PHONE, WIDE, Theme, Window, chromium, window
 from tests.e2e.browser_rows import expected, names, plain, rows, shown
 from tests.e2e.browser_world import World, living
 from tests.shown import DAY, HOUR, MINUTE, NOW, example, serving
+from tests.simulator import Fault, FaultKind, Profile, ScriptedIntegration, many
 
 TWO_VIEWS: list[tuple[int, Theme]] = [(WIDE, "light"), (PHONE, "dark")]
 EVERY_VIEW: list[tuple[int, Theme]] = [*TWO_VIEWS, (WIDE, "dark"), (PHONE, "light")]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdi_exporter.model import DELIVERIES, FAILURES, Counters, Run, Status
-from cdi_exporter.simulator import ScriptedIntegration
 from tests.grafana.world import World
+from tests.simulator import ScriptedIntegration
 
 Fact = Callable[["HistorySummary"], float | None]
 

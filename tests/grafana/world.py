@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from cdi_exporter.simulator import ScriptedIntegration, Simulator
 from tests.e2e.braze_server import KEY
+from tests.simulator import ScriptedIntegration, Simulator
 
 HOUR = 3600.0
 MINUTE = 60.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "hostile-key-4f1d"
 INTEGRATIONS = 100

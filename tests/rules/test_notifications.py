@@ -13,7 +13,6 @@ from typing import Self
 import httpx
 import yaml
 
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration, Simulator
 from tests.e2e.processes import (
     clean_environment,
     eventually,
@@ -26,6 +25,7 @@ from tests.e2e.processes import (
 from tests.rules.alertmanager import Inbox, alertmanager, inbox
 from tests.rules.scenarios import RULE_FILE, minute
 from tests.shown import serving
+from tests.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration, Simulator
 
 PER_MINUTE = 600
 """Milliseconds here for a minute of the rules' waits."""

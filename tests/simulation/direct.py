@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from cdi_exporter.simulator import Unreachable
+from tests.simulator import Unreachable
 
 
 class DirectTransport(httpx.AsyncBaseTransport):

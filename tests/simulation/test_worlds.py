@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from cdi_exporter.simulator import Fault, FaultKind, RetryHeader
 from tests.simulation.world import HOUR, draw, simulate
+from tests.simulator import Fault, FaultKind, RetryHeader
 from tests.virtual import EPOCH
 
 WORLDS = [(100, 1000), *((seed, None) for seed in range(24))]

@@ -27,22 +27,22 @@ from cdi_exporter.braze.budget import FIRST_BACKOFF
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.ledger import ABANDONED_AFTER
 from cdi_exporter.model import Run
-from cdi_exporter.simulator import (
+from cdi_exporter.state import SqliteJournal, Store
+from cdi_exporter.web.routes import WebOptions, create_app
+from tests.harness import SCRAPER
+from tests.simulation.direct import DirectTransport
+from tests.simulator import (
     EXCLUDED,
     HISTORY,
     LIST,
+    ChangingSpec,
     Fault,
     FaultKind,
-    IntegrationSpec,
     RetryHeader,
     Simulator,
     WindowKind,
     mixed,
 )
-from cdi_exporter.state import SqliteJournal, Store
-from cdi_exporter.web.routes import WebOptions, create_app
-from tests.harness import SCRAPER
-from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0
@@ -91,7 +91,7 @@ class Scenario:
 
     seed: int
     hours: float
-    integrations: Sequence[IntegrationSpec]
+    integrations: Sequence[ChangingSpec]
     scrapers: Sequence[Scraper]
     faults: Sequence[Fault] = ()
     latency: float = 0.2
@@ -516,7 +516,7 @@ class Simulation:
                 self._check_each(spec, truth, seen, gaps, spoiled=spoiled)
         self.outcome.check(not counted, f"runs of nobody: {counted}")
 
-    def _given_up(self, simulator: Simulator, spec: IntegrationSpec) -> int:
+    def _given_up(self, simulator: Simulator, spec: ChangingSpec) -> int:
         """How many runs have been under way for so long that the exporter gives them up."""
         now = self.end + self.scenario.ahead
         runs = simulator.truth.run_states_at(spec.id, now)
@@ -524,7 +524,7 @@ class Simulation:
 
     def _check_each(
         self,
-        spec: IntegrationSpec,
+        spec: ChangingSpec,
         truth: Sequence[Run],
         seen: Counter[Any],
         gaps: float,
@@ -543,7 +543,7 @@ class Simulation:
         told = gaps > 0 or (spoiled and self.unreadable >= 0)
         self.outcome.check(not missing or told, f"{spec.name} ({spec.profile}) missed {missing}")
 
-    def _check_counters(self, spec: IntegrationSpec, truth: Sequence[Run], gaps: float) -> None:
+    def _check_counters(self, spec: ChangingSpec, truth: Sequence[Run], gaps: float) -> None:
         """Each run was counted once, by the counters: a crash may swallow a line of the log."""
         due = len(self._due(spec, truth))
         reads = self.recorder.reads[spec.id]
@@ -555,7 +555,7 @@ class Simulation:
             shown >= due or gaps > 0, f"{spec.name} counted {shown} runs of {due} at least"
         )
 
-    def _shown(self, what: str, spec: IntegrationSpec) -> float:
+    def _shown(self, what: str, spec: ChangingSpec) -> float:
         """The last value of a counter."""
         return sum(
             value
@@ -563,7 +563,7 @@ class Simulation:
             if series.startswith(f"braze_cdi_{what}_total".encode()) and spec.id.encode() in series
         )
 
-    def _due(self, spec: IntegrationSpec, truth: Sequence[Run]) -> list[Run]:
+    def _due(self, spec: ChangingSpec, truth: Sequence[Run]) -> list[Run]:
         """The runs that must be counted: from the first sight that no crash undid."""
         ahead = self.scenario.ahead
         crashes = [crash + ahead for crash in self.crashed]
@@ -578,7 +578,7 @@ class Simulation:
         until = min(self._until(spec), self.end + ahead - HOUR)
         return [run for run in truth if run.finish is not None and since < run.finish <= until]
 
-    def _until(self, spec: IntegrationSpec) -> float:
+    def _until(self, spec: ChangingSpec) -> float:
         """Until when: what finished before it was removed could still be read."""
         for silence in self.scenario.silences:
             begin, end = (moment + self.scenario.ahead for moment in silence)

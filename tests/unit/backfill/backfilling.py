@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cdi_exporter.backfill import Backfill, Options, PlainProgress, Progress, Spool, parse_moment
+from cdi_exporter.backfill import (
+    Backfill,
+    BackfillOptions,
+    PlainProgress,
+    Progress,
+    Spool,
+    parse_moment,
+)
 from cdi_exporter.config import Settings, WorkspaceConfig
 from cdi_exporter.model import DELIVERIES, FAILURES, FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import HISTORY, LIMITS, LIST, Simulator
 from tests.harness import KEY, LABEL, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import HISTORY, LIMITS, LIST, Simulator
 from tests.virtual import EPOCH, run, virtual_clock
 
 SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+) (\d+)$", re.MULTILINE)
@@ -30,18 +37,19 @@ class Told:
     progress: list[str] = field(default_factory=list)
 
 
-def options(output: Path, **fields: object) -> Options:
-    """Options for a day of history up to EPOCH, unless told otherwise."""
+def options(output: Path, **fields: object) -> BackfillOptions:
+    """BackfillOptions for a day of history up to EPOCH, unless told otherwise."""
     given: dict[str, object] = {
         "since": parse_moment("1d"),
         "until": parse_moment("0s"),
         "labels": LABELS,
+        "force": True,
     }
-    return Options(output, **(given | fields))  # type: ignore[arg-type]
+    return BackfillOptions(output, **(given | fields))  # type: ignore[arg-type]
 
 
 def backfill(
-    chosen: Options,
+    chosen: BackfillOptions,
     *apps: Any,
     workspaces: Sequence[WorkspaceConfig] | None = None,
     later: float = 0.0,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cdi_exporter.backfill import parse_moment
 from cdi_exporter.model import FINISHED_STATUSES, Run, Status
-from cdi_exporter.simulator import ScriptedIntegration
+from tests.simulator import ScriptedIntegration
 from tests.unit.backfill.backfilling import (
     Naive,
     Samples,

@@ -26,7 +26,7 @@ def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
 def test_a_damaged_spool_says_what_to_do(tmp_path: Path) -> None:
     """It is left alone: what it holds may have taken hours."""
     (tmp_path / NAME).write_bytes(b"no database at all" * 500)
-    with pytest.raises(StartError, match="is damaged: delete it, and what was read is read again"):
+    with pytest.raises(StartError, match="is damaged: delete it; everything is then read again"):
         Spool(tmp_path)
     assert (tmp_path / NAME).read_bytes().startswith(b"no database")
 
@@ -38,7 +38,7 @@ def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str
     with sqlite3.connect(tmp_path / NAME) as database:
         database.execute(statement)
     database.close()
-    with pytest.raises(StartError, match="is of another version: delete it, or name another"):
+    with pytest.raises(StartError, match="is of another version: delete it, or choose another"):
         Spool(tmp_path)
 
 

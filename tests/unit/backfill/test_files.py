@@ -10,18 +10,18 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cdi_exporter import catalog
 from cdi_exporter.backfill.database import NAME
-from cdi_exporter.backfill.files import remove_days, write_day
+from cdi_exporter.backfill.day_files import remove_days, write_day
 from cdi_exporter.backfill.lines import FAMILIES
-from cdi_exporter.backfill.spool import Piece, Spool
+from cdi_exporter.backfill.spool import DayPart, Spool
 from cdi_exporter.errors import StartError
 
 DAY = "2026-09-24"
 LINES = b'braze_cdi_syncs_running{workspace="w"} 1.0 1790208000\n'
 
 
-def piece(family: int = FAMILIES.index(catalog.SYNCS_RUNNING), text: bytes = LINES) -> Piece:
+def piece(family: int = FAMILIES.index(catalog.SYNCS_RUNNING), text: bytes = LINES) -> DayPart:
     """A piece of a day's file."""
-    return Piece(DAY, family, text.count(b"\n"), zlib.compress(text))
+    return DayPart(DAY, family, text.count(b"\n"), zlib.compress(text))
 
 
 def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
 def test_what_breaks_off_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
     """Neither half a file nor its beginnings."""
 
-    def broken() -> Iterator[Piece]:
+    def broken() -> Iterator[DayPart]:
         yield piece()
         raise trouble
 
@@ -66,7 +66,7 @@ def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> Non
     (path,) = tmp_path.iterdir()
     before = path.read_bytes()
 
-    def broken() -> Iterator[Piece]:
+    def broken() -> Iterator[DayPart]:
         yield piece(12)
         raise KeyboardInterrupt
 

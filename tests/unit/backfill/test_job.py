@@ -1,6 +1,8 @@
 """One job as its user sees it: what is said, what is written, what a second one does."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,8 @@ from cdi_exporter.backfill import parse_moment
 from cdi_exporter.config import StaleAfter
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.model import Run, Status
-from cdi_exporter.simulator import HISTORY, LIST, ScriptedIntegration
 from tests.harness import workspace
+from tests.simulator import HISTORY, LIST, ScriptedIntegration
 from tests.unit.backfill.backfilling import (
     LABELS,
     Told,
@@ -55,7 +57,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
     told = backfill(chosen, braze)
     assert told.lines == [
         "listing the integrations of 1 workspace",
-        "2 integrations; the newest page of each tells how much",
+        "2 integrations; the newest page of each shows how much",
         "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
         "about 79 requests to go, 1m58s at half of the budget share",
         f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",
@@ -86,10 +88,14 @@ def test_at_the_end_it_says_what_was_written_and_what_comes_next(tmp_path: Path)
     output = tmp_path / "a folder"
     told = backfill(options(output, step=3600.0), simulated(every(3600.0)))
     written = sum(map(len, samples(output).values()))
-    assert told.lines[-2] == f"{written} samples, {_size(output)} kB, in 2 files in {output}"
+    assert told.lines[-3] == f"{written} samples, {_size(output)} kB, in 2 files in {output}"
+    assert told.lines[-2] == (
+        f"next: (for file in '{output}'/braze-cdi-*.om; do"
+        ' promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit; done)'
+        " && mv BLOCKS/* DATA/"
+    )
     assert told.lines[-1] == (
-        f"next: for file in '{output}'/braze-cdi-*.om; do"
-        ' promtool tsdb create-blocks-from openmetrics "$file" DATA; done'
+        "DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it"
     )
     assert [path.name for path in files(output)] == [
         "braze-cdi-2026-09-20.om",
@@ -106,10 +112,6 @@ def _size(output: Path) -> int:
     [
         ({"step": 600.0}, "a step of 10m leaves holes, since Prometheus looks back for 5 minutes"),
         (
-            {"until": parse_moment("2h")},
-            "blocks of the last 3 hours make Prometheus forget, at a restart, these hours",
-        ),
-        (
             {"labels": LABELS[:1]},
             "without --label instance=... the series are not those that are scraped",
         ),
@@ -122,6 +124,37 @@ def test_what_may_not_be_meant_is_noted(
     given: dict[str, object] = {"until": parse_moment("3h"), "dry_run": True}
     told = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
     assert told.lines[5:] == [f"note: {note}"]
+
+
+def test_a_range_of_the_last_three_hours_is_warned_of(tmp_path: Path) -> None:
+    """It is allowed with --force only, and harms what else Prometheus scrapes."""
+    chosen = options(tmp_path, until=parse_moment("2h"), dry_run=True)
+    told = backfill(chosen, simulated(every(3600.0)))
+    assert told.lines[-1] == (
+        "WARNING: blocks newer than 3h make Prometheus drop in-memory samples of ALL jobs"
+        " at its next restart"
+    )
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_next_command_moves_blocks_only_after_all_are_written(
+    tmp_path: Path, failing: bool
+) -> None:
+    """A block that is half written never shows up in Prometheus' folder."""
+    told = backfill(options(tmp_path / "out", step=3600.0), simulated(every(3600.0)))
+    data, tools = tmp_path / "DATA", tmp_path / "bin"
+    data.mkdir()
+    tools.mkdir()
+    promtool = tools / "promtool"
+    last = f"[ {int(failing)} = 0 ] || case $4 in *-21.om) exit 3;; esac"
+    promtool.write_text(f'#!/bin/sh\n{last}\nmkdir -p "$5" && echo made > "$5/$(basename "$4")"\n')
+    promtool.chmod(0o755)
+    command = told.lines[-2].removeprefix("next: ")
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == (3 if failing else 0)
+    moved = {path.name for path in data.iterdir()}
+    assert moved == (set() if failing else {path.name for path in files(tmp_path / "out")})
 
 
 def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:

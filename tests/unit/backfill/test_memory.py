@@ -52,6 +52,7 @@ def weighed(output: Path, days: int) -> Weighing:
     return weighing
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tracing")
 def test_thirty_days_weigh_what_five_days_do(tmp_path: Path) -> None:
     """Neither the runs read nor the lines written are held."""

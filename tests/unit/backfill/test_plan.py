@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.backfill import Options, parse_label, parse_moment
+from cdi_exporter.backfill import BackfillOptions, parse_label, parse_moment
 from cdi_exporter.backfill.plan import (
     DAY,
+    TOO_NEW,
     Grid,
     counted,
     fingerprint,
@@ -92,12 +93,16 @@ def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
         ),
         (
             {"until": parse_moment("2126-01-01T00:00:00Z")},
-            ["--until=2126-01-01T00:00:00Z lies in the future; expected a time that is past"],
+            ["--until=2126-01-01T00:00:00Z is in the future; expected a time in the past"],
         ),
         ({"since": parse_moment("100y")}, ["--since=100y is too long ago"]),
         (
             {"since": parse_moment("1h"), "until": parse_moment("2h")},
             ["--since=1h --until=2h: no instant lies between, at a step of 4m"],
+        ),
+        (
+            {"until": parse_moment("2h59m")},
+            [f"--until=2h59m: {TOO_NEW}; expected 3h or more ago, or --force"],
         ),
     ],
 )
@@ -105,16 +110,21 @@ def test_mistakes_in_the_flags_are_one_line_each(
     fields: dict[str, object], mistakes: list[str]
 ) -> None:
     """Which flag, what stood there, what is expected."""
-    options = Options(Path(), **fields)  # type: ignore[arg-type]
+    options = BackfillOptions(Path(), **fields)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
         options.check(EPOCH)
     assert list(caught.value.mistakes) == mistakes
 
 
+def test_the_last_three_hours_can_be_forced() -> None:
+    """As for a Prometheus that is empty."""
+    BackfillOptions(Path(), until=parse_moment("0s"), force=True).check(EPOCH)
+
+
 def test_the_defaults_are_a_month_up_to_what_prometheus_holds_in_memory() -> None:
     """30 days ago to 3 hours ago, each 4 minutes."""
-    Options(Path()).check(EPOCH)
-    grid = grid_of(Options(Path()), EPOCH)
+    BackfillOptions(Path()).check(EPOCH)
+    grid = grid_of(BackfillOptions(Path()), EPOCH)
     assert (grid.since, grid.until, grid.step) == (EPOCH - 30 * DAY, EPOCH - 3 * 3600, 240)
     assert (utc(grid.first), utc(grid.last)) == ("2026-08-22T14:16:00Z", "2026-09-21T11:12:00Z")
 
@@ -152,18 +162,18 @@ def test_the_instants_around_a_moment(grid: Grid, moment: float) -> None:
 
 def test_a_job_is_known_by_its_arguments_and_not_by_its_key_or_limits() -> None:
     """A rotated key goes on with what was begun; another label is another job."""
-    options = Options(Path(), labels=(("job", "a"), ("instance", "b")))
+    options = BackfillOptions(Path(), labels=(("job", "a"), ("instance", "b")))
 
-    def mark(chosen: Options = options, **fields: object) -> str:
+    def mark(chosen: BackfillOptions = options, **fields: object) -> str:
         return fingerprint(Settings((workspace(**fields),)), chosen)  # type: ignore[arg-type]
 
     assert mark() == mark(key=inline_key("another"))
-    assert mark() == mark(Options(Path("elsewhere"), labels=options.labels[::-1]))
+    assert mark() == mark(BackfillOptions(Path("elsewhere"), labels=options.labels[::-1]))
     others = [
-        mark(Options(Path(), labels=(("job", "c"), ("instance", "b")))),
-        mark(Options(Path(), labels=options.labels, step=60.0)),
-        mark(Options(Path(), labels=options.labels, include=("a",))),
-        mark(Options(Path(), labels=options.labels, since=parse_moment("31d"))),
+        mark(BackfillOptions(Path(), labels=(("job", "c"), ("instance", "b")))),
+        mark(BackfillOptions(Path(), labels=options.labels, step=60.0)),
+        mark(BackfillOptions(Path(), labels=options.labels, include=("a",))),
+        mark(BackfillOptions(Path(), labels=options.labels, since=parse_moment("31d"))),
         mark(endpoint="https://other.test"),
         mark(exclude=("a",)),
     ]

@@ -7,16 +7,16 @@ import pytest
 from cdi_exporter.backfill import parse_moment
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.errors import StartError
-from cdi_exporter.simulator import (
+from tests.harness import workspace
+from tests.simulator import (
     HISTORY,
     LIST,
     PERMISSIONS,
     Fault,
     FaultKind,
     ScriptedIntegration,
-    SimulatedRun,
+    ScriptedRun,
 )
-from tests.harness import workspace
 from tests.unit.backfill.backfilling import (
     Told,
     Troubled,
@@ -173,7 +173,7 @@ def test_a_workspace_that_does_not_answer_ends_the_job(tmp_path: Path, status: i
     assert not files(tmp_path)
     again = Troubled(simulated(hourly("a"), hourly("b")))
     said = backfill(chosen, again)
-    assert "going on with what was begun at 2026-09-21T14:13:20Z" in said.lines
+    assert "resuming what was started at 2026-09-21T14:13:20Z" in said.lines
     assert len(again.asked) == 2 * 22 - 9
     assert of_integrations(tmp_path) == {"a", "b"}
 
@@ -303,7 +303,7 @@ def test_rows_without_any_time_are_told(tmp_path: Path) -> None:
     """They cannot be placed, and are not dropped in silence."""
     integration = hourly("a", days=1)
     integration.runs.append(
-        SimulatedRun(
+        ScriptedRun(
             int((EPOCH - 60) * 1e6), overrides={"sync_start_time": None, "job_status": "error"}
         )
     )

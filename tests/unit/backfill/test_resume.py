@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.backfill import Options, parse_moment
+from cdi_exporter.backfill import BackfillOptions, parse_moment
 from cdi_exporter.backfill.plan import utc
 from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
-from cdi_exporter.simulator import HISTORY
+from tests.simulator import HISTORY
 from tests.unit.backfill.backfilling import (
     Told,
     Troubled,
@@ -31,7 +31,7 @@ from tests.virtual import EPOCH
 LATER = 6 * 3600.0
 
 
-def job(output: Path, since: float, until: float) -> Options:
+def job(output: Path, since: float, until: float) -> BackfillOptions:
     """A job for the time between, in seconds before EPOCH."""
     return options(
         output,
@@ -41,13 +41,14 @@ def job(output: Path, since: float, until: float) -> Options:
     )
 
 
-def cut(chosen: Options, history: Sequence[Run], requests: int, later: float) -> None:
+def cut(chosen: BackfillOptions, history: Sequence[Run], requests: int, later: float) -> None:
     """A job that ends after so many requests, if it has not ended before."""
     braze = Troubled(simulated(scripted(history), later=later), after(requests, 401))
     with suppress(StartError):
         backfill(chosen, braze, later=later)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     history=histories(60, odd=False),
@@ -128,7 +129,7 @@ def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> 
     with pytest.raises(StartError):
         backfill(chosen, braze)
     told = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
-    assert "going on with what was begun at 2026-09-21T14:13:20Z" in told.lines
+    assert "resuming what was started at 2026-09-21T14:13:20Z" in told.lines
     assert (
         "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, a sample each 1h: 48 instants" in told.lines
     )

@@ -18,7 +18,7 @@ from cdi_exporter.errors import (
     UnexpectedStatus,
 )
 from cdi_exporter.model import Endpoint, Run
-from cdi_exporter.simulator import (
+from tests.simulator import (
     HISTORY,
     LIST,
     Fault,

@@ -10,9 +10,9 @@ from rich.console import Console
 from cdi_exporter.check import Report, check, show
 from cdi_exporter.check.report import CheckedWorkspace, Finding
 from cdi_exporter.config import Settings, WorkspaceConfig
-from cdi_exporter.simulator import Simulator
 from tests.harness import KEY, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import Simulator
 from tests.virtual import EPOCH, run, virtual_clock
 
 Answering = Simulator | httpx.AsyncBaseTransport

@@ -3,8 +3,8 @@
 import pytest
 
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind, RetryHeader, many
 from tests.harness import scripted, workspace
+from tests.simulator import HISTORY, LIST, Fault, FaultKind, RetryHeader, many
 from tests.unit.check.checking import checked, codes, finding, one, simulated
 from tests.virtual import EPOCH
 

@@ -8,8 +8,8 @@ import pytest
 from cdi_exporter.check.cost import Pace, cost
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
 from cdi_exporter.problems import HISTORY_PERMISSION
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
 from tests.harness import KEY, rig, scripted, workspace
+from tests.simulator import HISTORY, LIST, PERMISSIONS, IntegrationSpec, Simulator, many
 from tests.unit.check.checking import checked, finding, one, simulated
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -125,6 +125,7 @@ def measured(
     return run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "every", "listless"),
     [(20, 60.0, False), (50, 30.0, False), (20, 60.0, True)],

@@ -8,8 +8,8 @@ import pytest
 
 from cdi_exporter.check import Report
 from cdi_exporter.config import ConfiguredIntegration
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, many
 from tests.harness import KEY, scripted, workspace
+from tests.simulator import HISTORY, LIST, PERMISSIONS, many
 from tests.unit.check.checking import checked, simulated, text
 from tests.virtual import EPOCH
 from tools.check_schema import SCHEMA, schema

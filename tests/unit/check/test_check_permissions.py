@@ -5,8 +5,8 @@ import pytest
 from cdi_exporter.check.report import Granted, Level
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.problems import HISTORY_PERMISSION, LIST_PERMISSION
-from cdi_exporter.simulator import PERMISSIONS
 from tests.harness import scripted
+from tests.simulator import PERMISSIONS
 from tests.unit.check.checking import codes, finding, one, simulated
 
 ONE = (ConfiguredIntegration("one"),)

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from cdi_exporter.check import Report, show
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh
-from cdi_exporter.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, many
 from tests.harness import scripted, workspace
+from tests.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, many
 from tests.unit.check.checking import checked, simulated, text
 from tests.virtual import EPOCH
 

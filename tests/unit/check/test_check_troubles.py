@@ -11,8 +11,8 @@ import pytest
 from cdi_exporter.check.report import Granted
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.problems import HISTORY_PERMISSION
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.harness import scripted
+from tests.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.unit.check.checking import codes, finding, one, simulated
 from tests.virtual import EPOCH
 

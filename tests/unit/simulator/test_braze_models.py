@@ -17,8 +17,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from cdi_exporter.simulator import Profile, ScriptedIntegration, Simulator, demo_workspace, many
-from cdi_exporter.simulator.populations import mixed
+from tests.simulator import Profile, ScriptedIntegration, Simulator, demo_workspace, many, mixed
 from tests.unit.simulator.test_simulator_api import (
     LIFTED,
     LIST,

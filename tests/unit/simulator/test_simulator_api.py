@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter.model import Run, Status
-from cdi_exporter.simulator import (
+from tests.simulator import (
     PERMISSIONS,
     IntegrationSpec,
     Profile,
     ScriptedIntegration,
-    SimulatedRun,
+    ScriptedRun,
     Simulator,
     many,
+    run_state,
 )
 
 NOW = 1_780_000_020.0
@@ -479,6 +480,7 @@ def test_what_the_pages_show_is_the_truth(profile: Profile, overlap: bool) -> No
     assert seconds(item["last_updated_at"]) == fact.last_updated
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -509,6 +511,7 @@ def test_no_run_is_missed_while_pages_are_read(
     assert there <= shown
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     moments=st.lists(st.floats(-86_400, 86_400), min_size=1, max_size=8), seed=st.integers(0, 99)
@@ -552,6 +555,6 @@ def test_it_serves_over_a_socket() -> None:
 
 def test_a_run_without_a_finish_has_none_in_the_truth() -> None:
     """Running in the truth is running, whatever numbers the script has already."""
-    run = SimulatedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
-    assert run.state(4_999_999) == Run(Status.RUNNING, start=1.0)
-    assert run.state(5_000_000).rows_synced == 7
+    run = ScriptedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
+    assert run_state(run, 4_999_999) == Run(Status.RUNNING, start=1.0)
+    assert run_state(run, 5_000_000).rows_synced == 7

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cdi_exporter.simulator import Fault, FaultKind, Simulator, Unreachable, many
+from tests.simulator import Fault, FaultKind, Simulator, Unreachable, many
 
 NOW = 1_780_000_020.0
 LIST = "/cdi/integrations"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter.model import Counters, Run, Status
-from cdi_exporter.simulator import (
+from tests.simulator import (
     DEMO_INTEGRATIONS,
     Episode,
     IntegrationSpec,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, RequestRecord, Run
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind, Simulator, mixed
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.harness import KEY, rig, scripted, simulator
 from tests.shown import Shown, ShownWorkspace, get
+from tests.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind, Simulator, mixed
 from tests.virtual import EPOCH, run, virtual_clock
 
 SCHEMA: dict[str, Any] = json.loads(

@@ -5,11 +5,11 @@ import traceback
 import pytest
 
 from cdi_exporter.model import Integration
-from cdi_exporter.simulator import HISTORY, Fault, FaultKind
 from cdi_exporter.workspace import inventory as inventory_module
 from cdi_exporter.workspace import list_reader as list_reader_module
 from cdi_exporter.workspace.inventory import Inventory
 from tests.harness import passes, rig, scripted, simulator, workspace
+from tests.simulator import HISTORY, Fault, FaultKind
 from tests.virtual import instant, run, virtual_clock
 
 MOST = 30

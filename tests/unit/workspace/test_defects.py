@@ -9,9 +9,9 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from cdi_exporter.simulator import HISTORY
 from cdi_exporter.workspace.integration import IntegrationState
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
+from tests.simulator import HISTORY
 from tests.unit.workspace.test_restart import House, finish
 from tests.virtual import run, virtual_clock
 

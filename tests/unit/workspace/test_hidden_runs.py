@@ -3,8 +3,8 @@
 import pytest
 
 from cdi_exporter.ledger import ABANDONED_AFTER
-from cdi_exporter.simulator import HISTORY
 from tests.harness import Page, Rig, passes, rig, scripted, simulator
+from tests.simulator import HISTORY
 from tests.unit.workspace.test_restart import finish
 from tests.virtual import run, virtual_clock
 

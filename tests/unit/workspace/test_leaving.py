@@ -9,10 +9,10 @@ import pytest
 import structlog
 
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
-from cdi_exporter.simulator import LIST, Fault, FaultKind
 from cdi_exporter.state import Store
 from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
+from tests.simulator import LIST, Fault, FaultKind
 from tests.unit.workspace.test_restart import House, finish, records
 from tests.virtual import run, virtual_clock
 

@@ -7,8 +7,8 @@ import structlog
 from structlog.typing import EventDict
 
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
-from cdi_exporter.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind
 from tests.harness import Rig, passes, rig, scripted, simulator, workspace
+from tests.simulator import HISTORY, LIST, PERMISSIONS, Fault, FaultKind
 from tests.unit.workspace.test_restart import finish, reload
 from tests.virtual import run, virtual_clock
 

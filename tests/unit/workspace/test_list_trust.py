@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter.simulator import HISTORY, ScriptedIntegration, many
-from cdi_exporter.simulator.app import Simulator
 from tests.harness import KEY, Rig, rig, scripted, simulator
+from tests.simulator import HISTORY, ScriptedIntegration, Simulator, many
 from tests.unit.workspace.test_restart import House, finish
 from tests.virtual import run, virtual_clock
 
@@ -89,6 +88,7 @@ def test_a_restart_changes_nothing_about_that(tmp_path: Path, crash: bool) -> No
     run(story())
 
 
+@pytest.mark.slow
 def test_a_list_that_stays_late_stays_distrusted() -> None:
     """That the history was read in time does not make the list reliable."""
 
@@ -119,6 +119,7 @@ def test_one_incident_of_many_integrations_does_not_use_the_budget_for_ever() ->
             assert it.simulator.too_many == 0
 
 
+@pytest.mark.slow
 def test_histories_that_are_read_round_robin_take_turns() -> None:
     """The longest unread first, and never more than the budget allows."""
 

@@ -4,7 +4,8 @@ import pytest
 
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.config.settings import RateLimits, Refresh
-from cdi_exporter.simulator import (
+from tests.harness import passes, rig, scripted, simulator, workspace
+from tests.simulator import (
     HISTORY,
     LIST,
     PERMISSIONS,
@@ -13,13 +14,13 @@ from cdi_exporter.simulator import (
     Simulator,
     many,
 )
-from tests.harness import passes, rig, scripted, simulator, workspace
 from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0
 REFRESHED = "braze_cdi_integration_last_refresh_timestamp_seconds"
 
 
+@pytest.mark.slow
 def test_catching_up_is_not_put_off_for_ever() -> None:
     """After hours that nobody watched, older pages are read although newer runs keep coming."""
 
@@ -63,6 +64,7 @@ def test_catching_up_is_not_put_off_for_ever() -> None:
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [True, False])
 def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> None:
     """After hours that nobody watched, no gauge stands still until all older pages are read."""

@@ -2,9 +2,8 @@
 
 import pytest
 
-from cdi_exporter.simulator import Fault, FaultKind
-from cdi_exporter.simulator.app import HISTORY, LIST
 from tests.harness import Rig, passes, rig, scripted, simulator
+from tests.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.unit.workspace.test_restart import finish
 from tests.virtual import EPOCH, run, virtual_clock
 

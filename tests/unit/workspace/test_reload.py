@@ -15,11 +15,11 @@ from cdi_exporter.config import (
 )
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
 from cdi_exporter.state import NullJournal, StateError, StoredWorkspace
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
+from tests.simulator import HISTORY, PERMISSIONS, Fault, FaultKind, Simulator
 from tests.virtual import run, virtual_clock
 
 

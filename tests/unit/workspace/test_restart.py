@@ -14,7 +14,12 @@ import structlog
 from cdi_exporter.app import Exporter
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import ConfiguredIntegration, Settings, WorkspaceConfig
-from cdi_exporter.simulator import (
+from cdi_exporter.state import SqliteJournal, StateError, Store
+from cdi_exporter.state.schema import APPLICATION_ID, STEPS
+from cdi_exporter.workspace import REMEMBERED_FOR
+from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
+from tests.simulation.direct import DirectTransport
+from tests.simulator import (
     HISTORY,
     LIST,
     PERMISSIONS,
@@ -23,11 +28,6 @@ from cdi_exporter.simulator import (
     ScriptedIntegration,
     Simulator,
 )
-from cdi_exporter.state import SqliteJournal, StateError, Store
-from cdi_exporter.state.schema import APPLICATION_ID, STEPS
-from cdi_exporter.workspace import REMEMBERED_FOR
-from tests.harness import Rig, inline, journal_on, rig, scripted, simulator, workspace
-from tests.simulation.direct import DirectTransport
 from tests.virtual import EPOCH, run, virtual_clock
 
 

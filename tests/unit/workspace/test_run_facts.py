@@ -7,8 +7,8 @@ from typing import Any
 
 import structlog
 
-from cdi_exporter.simulator import HISTORY, ScriptedIntegration
 from tests.harness import Rig, journal_on, rig, scripted, simulator
+from tests.simulator import HISTORY, ScriptedIntegration
 from tests.virtual import EPOCH, run, virtual_clock
 
 FAR = 4_070_908_800.0

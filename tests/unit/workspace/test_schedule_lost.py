@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration
 from tests.harness import Page, Rig, passes, rig, scripted, simulator
+from tests.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration
 from tests.unit.workspace.test_restart import House
 from tests.virtual import EPOCH, run, virtual_clock
 

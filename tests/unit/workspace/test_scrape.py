@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from cdi_exporter.config import ConfiguredIntegration
-from cdi_exporter.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.harness import Rig, passes, rig, scripted, simulator, workspace
+from tests.simulator import HISTORY, LIST, Fault, FaultKind
 from tests.virtual import EPOCH, run, virtual_clock
 
 FOREVER = EPOCH + 1e9

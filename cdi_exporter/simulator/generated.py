@@ -1,8 +1,8 @@
-"""The runs of a generated integration, at random access.
+"""The runs of a generated integration, for any span of time.
 
 Time is cut into slots of one interval (or one mean gap), and slots into blocks. All runs of
 a block are drawn at once from (seed, integration, block), so any moment's history costs one
-or two blocks, however far it lies from another. Run k starts within slot k, hence runs are
+or two blocks, however far it is from another. Run k starts within slot k, hence runs are
 in the order of their starts. A run that must not overlap its successor ends within its
 block: that is what makes blocks independent of each other.
 """
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from cdi_exporter.simulator.run import SECOND, SimulatedRun, micros
+from cdi_exporter.simulator.simulated_run import SECOND, SimulatedRun, micros
 from cdi_exporter.simulator.spec import IntegrationSpec, Profile
 
 BLOCK = 32
 """Slots in a block."""
 BLOCKS_KEPT = 4
-"""Blocks that an integration remembers: what is asked for again and again is at the end."""
+"""Blocks that an integration remembers: most requests are about the newest ones."""
 SLOWNESS = 5
 UNDOCUMENTED_STATUS = "throttled"
 
@@ -29,7 +29,7 @@ _start = attrgetter("start")
 
 @dataclass(slots=True, eq=False)
 class GeneratedIntegration:
-    """The life that a spec leads under a seed."""
+    """The runs of a spec and a seed."""
 
     spec: IntegrationSpec
     seed: int
@@ -38,8 +38,6 @@ class GeneratedIntegration:
 
     def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
         """Runs that start after `since` and no later than `until`, newest start first."""
-        until = min(until, _bounded_micros(self.spec.removed_at))
-        since = max(since, _bounded_micros(self.spec.added_at) - 1)
         number = self._slot(until) // BLOCK
         end = bisect_right(self._block(number), until, key=_start)
         while True:
@@ -57,11 +55,11 @@ class GeneratedIntegration:
             end = self._count(number)
 
     def next_scheduled(self, moment: int) -> int | None:
-        """When the schedule says that the next run begins; None without a schedule.
+        """The scheduled start of the next run; None without a schedule.
 
-        Where the schedule is missed, the moment that was missed stays.
+        If the schedule is missed, the moment that was missed stays.
         """
-        if self.spec.interval is None or self._unscheduled(moment):
+        if self.spec.interval is None:
             return None
         slot = self._slot(moment)
         if self.spec.profile is Profile.LATE:
@@ -76,25 +74,11 @@ class GeneratedIntegration:
         block = self._block(slot // BLOCK)
         boundary = micros(self._slot_start(slot + 1))
         after = bisect_right(block, moment, key=_start)
-        edges = [micros(edge) for edge in self.spec.unscheduled or ()]
-        later = [edge for edge in (boundary, *edges) if edge > moment]
+        later = [boundary] if boundary > moment else []
         return min([*later, *(run.start for run in block[after : after + 1])])
 
-    def _unscheduled(self, moment: int) -> bool:
-        since, until = self.spec.unscheduled or (math.inf, math.inf)
-        return since * SECOND <= moment < until * SECOND
-
-    @property
-    def longest(self) -> float:
-        """No run of this integration takes longer than so many seconds."""
-        spec = self.spec
-        if spec.profile is Profile.HANGING:
-            trouble = BLOCK * spec.pace if spec.episode is None else spec.episode.length
-            return max(spec.longest, trouble)
-        return spec.longest * (SLOWNESS if spec.profile is Profile.SLOW else 1)
-
     def _slot(self, moment: int) -> int:
-        # Half a microsecond lets a moment that was rounded belong to the slot it stands for.
+        # Half a microsecond puts a moment that was rounded into its own slot.
         return math.floor((moment / SECOND - self.spec.phase + 5e-7) / self.spec.pace)
 
     def _slot_start(self, slot: int) -> float:
@@ -110,7 +94,7 @@ class GeneratedIntegration:
     def _block(self, number: int) -> list[SimulatedRun]:
         block = self._blocks.pop(number, None)
         if block is None:
-            block = _Draw(self.spec, self.seed, number).runs()
+            block = _BlockDraw(self.spec, self.seed, number).runs()
             self._counts[number] = len(block)
             if len(self._blocks) >= BLOCKS_KEPT:
                 del self._blocks[next(iter(self._blocks))]
@@ -118,7 +102,7 @@ class GeneratedIntegration:
         return block
 
 
-class _Draw:
+class _BlockDraw:
     """The runs of one block, drawn from its own source of randomness."""
 
     def __init__(self, spec: IntegrationSpec, seed: int, number: int) -> None:
@@ -171,7 +155,7 @@ class _Draw:
         spec = self._spec
         if trouble_end is None or spec.overlap or spec.episode is None:
             return trouble_end is not None and spec.profile is Profile.LATE
-        # A run that hangs from an earlier block on cannot be seen from here, but its trouble can.
+        # A hanging run of an earlier block is not visible from here, but its trouble is.
         hung = self._hangs(trouble_end) and spec.episode.end(slot - spec.pace) == trouble_end
         return hung or spec.profile is Profile.LATE
 
@@ -211,10 +195,5 @@ class _Draw:
 
 
 def _rhythm(moment: float) -> float:
-    """The day's tide: most rows at 14:00 UTC, a quarter of that at 02:00."""
+    """The daily rhythm of rows: most at 14:00 UTC, a quarter of that at 02:00."""
     return 1 + 0.6 * math.cos(2 * math.pi * (moment / 86_400 - 14 / 24))
-
-
-def _bounded_micros(moment: float) -> int:
-    """Microseconds, where the moment may be infinite."""
-    return micros(max(-1e12, min(1e12, moment)))

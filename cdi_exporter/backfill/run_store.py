@@ -1,8 +1,8 @@
-"""The runs that were read, and how far; they outlive a change of range or labels.
+"""The runs that were read, and how far; they are kept for other ranges and labels.
 
 Of one integration, what was read is a stretch of its history without holes (`Reach`). When
-newer runs are wanted than it holds, a second stretch is begun at the newest row, and joined
-to the first where the two meet; every row knows the stretch that told of it last.
+newer runs are wanted than it holds, a second stretch starts at the newest row, and is joined
+to the first when the two meet. Every row has the stretch that showed it last.
 """
 
 import math
@@ -35,7 +35,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many runs are known, and between which times they stand."""
+    """How many runs are known, and from when to when."""
 
     runs: int
     oldest: float
@@ -44,7 +44,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A run and when it shows: as under way from `begins`, as finished from `ends` on."""
+    """A run and when it is shown: as under way from `begins`, as finished from `ends` on."""
 
     key: tuple[str, float, int]
     run: Run
@@ -53,7 +53,7 @@ class Placed:
 
 
 def placed(run: Run, number: int = 0) -> Placed:
-    """Where a run stands in time; one that ended before its start shows from its start on.
+    """A run with its times; one that ended before its start is shown from its start on.
 
     `number` tells runs of one identity apart.
     """
@@ -66,7 +66,7 @@ def placed(run: Run, number: int = 0) -> Placed:
     return Placed(key, run, run.start if under_way else None, ends)
 
 
-class Histories:
+class RunStore:
     """The histories of integrations, each under the number of its source."""
 
     def __init__(self, database: Database) -> None:
@@ -176,7 +176,7 @@ class Histories:
         return int(str(self._db.one(sql, (source, moment))[0]))
 
     def extent(self, source: int) -> Extent | None:
-        """What is known; None where no run is."""
+        """What is known; None if there is no run."""
         sql = (
             "SELECT count(*), min(coalesce(begins, ends)), max(coalesce(begins, ends))"
             " FROM runs WHERE source = ?"

@@ -2,15 +2,16 @@
 
 import math
 import random
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cdi_exporter.simulator.app import DAY
-from cdi_exporter.simulator.spec import IntegrationSpec, Profile
+from cdi_exporter.simulator import Profile
+from cdi_exporter.simulator.server import DAY
+from cdi_exporter.simulator.showcase import new_id
+from tests.simulator.changing import ChangingSpec
 
 EXCLUDED = "-excluded"
-"""How names end while a world's configuration is to leave the integration out."""
+"""The end of a name while a world's configuration excludes the integration."""
 
 P95_OF_FIVE_MEDIANS = math.log(5) / 1.645
 """The sigma of durations whose 95th percentile is five medians, as 2 and 10 minutes are."""
@@ -26,14 +27,14 @@ def many(
     duration_sigma: float = P95_OF_FIVE_MEDIANS,
     profiles: Sequence[Profile] = (Profile.HEALTHY,),
     overlap: bool = False,
-) -> list[IntegrationSpec]:
+) -> list[ChangingSpec]:
     """The benchmark's population: the same schedule for all, with random phases.
 
     Profiles are dealt out in turn.
     """
-    draw = random.Random(f"many/{seed}")  # noqa: S311 - a simulation
+    draw = random.Random(f"many/{seed}")
     return [
-        IntegrationSpec(
+        ChangingSpec(
             id=new_id(draw),
             name=f"sync-{index:05d}",
             interval=interval,
@@ -49,22 +50,20 @@ def many(
     ]
 
 
-def mixed(number: int, seed: int, start: float, end: float) -> list[IntegrationSpec]:
+def mixed(number: int, seed: int, start: float, end: float) -> list[ChangingSpec]:
     """A world for simulations from `start` to `end`: anything that may happen, drawn at random.
 
     Schedules from 5 minutes to a day or event-driven, every profile, long runs that end
     after younger ones; some integrations come, go or are renamed on the way. Some are for a
     while without a schedule, or have a name that ends in `EXCLUDED`.
     """
-    draw = random.Random(f"mixed/{seed}")  # noqa: S311 - a simulation
+    draw = random.Random(f"mixed/{seed}")
     several = [_any(draw, index, start, end) for index in range(number)]
-    more = random.Random(f"mixed/{seed}/changes")  # noqa: S311 - a simulation
+    more = random.Random(f"mixed/{seed}/changes")
     return [_changing(more, spec, start, end) for spec in several]
 
 
-def _changing(
-    draw: random.Random, spec: IntegrationSpec, start: float, end: float
-) -> IntegrationSpec:
+def _changing(draw: random.Random, spec: ChangingSpec, start: float, end: float) -> ChangingSpec:
     """The integration, perhaps with a schedule or a name that goes and comes back."""
     away = sorted(draw.uniform(start, end) for _ in range(4))
     if draw.random() < 0.1:
@@ -74,7 +73,7 @@ def _changing(
     return spec
 
 
-def _any(draw: random.Random, index: int, start: float, end: float) -> IntegrationSpec:
+def _any(draw: random.Random, index: int, start: float, end: float) -> ChangingSpec:
     pace = draw.choice([300.0, 300.0, 900.0, 900.0, 900.0, 3600.0, 6 * 3600.0, DAY])
     name = f"world-{index:05d}"
 
@@ -84,7 +83,7 @@ def _any(draw: random.Random, index: int, start: float, end: float) -> Integrati
     added = sometimes(0.1, -math.inf)
     removed = sometimes(0.05, math.inf)
     renamed = sometimes(0.1, math.inf)
-    return IntegrationSpec(
+    return ChangingSpec(
         id=new_id(draw),
         name=name,
         interval=None if draw.random() < 0.15 else pace,
@@ -99,8 +98,3 @@ def _any(draw: random.Random, index: int, start: float, end: float) -> Integrati
         removed_at=removed if removed > added else math.inf,
         renames=((renamed, f"{name}-renamed"),) if renamed < end else (),
     )
-
-
-def new_id(draw: random.Random) -> str:
-    """An ID as Braze has them."""
-    return str(uuid.UUID(int=draw.getrandbits(128), version=4))

@@ -1,18 +1,52 @@
 """An integration whose runs a test writes down itself, and may go on writing."""
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from cdi_exporter.simulator.run import SimulatedRun, micros
+from cdi_exporter.simulator.simulated_run import SimulatedRun, micros
+
+
+@dataclass(slots=True, eq=False)
+class ScriptedRun(SimulatedRun):
+    """A run that a test writes down.
+
+    `overrides` replaces fields of the JSON item, for what Braze may get wrong; a value of
+    `...` leaves the field out. The truth does not follow them.
+    """
+
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    def end(
+        self,
+        finish: float,
+        status: str = "success",
+        *,
+        rows_synced: int | None = 0,
+        rows_failed: int | None = 0,
+        watermark: float | None = None,
+    ) -> None:
+        """Let the run end at `finish` (Unix seconds), or report it again with other numbers."""
+        self.finish = micros(finish)
+        self.status = status
+        self.rows_synced = rows_synced
+        self.rows_failed = rows_failed
+        self.watermark = None if watermark is None else micros(watermark)
+        self._item = None
+
+    def _dump(self, item: Mapping[str, object]) -> bytes:
+        merged = {**item, **self.overrides}
+        kept = {name: value for name, value in merged.items() if value is not ...}
+        return json.dumps(kept).encode()
 
 
 @dataclass(slots=True, eq=False)
 class ScriptedIntegration:
     """One integration with an explicit list of runs, which may be changed at any time.
 
-    `next_run` (Unix seconds) is the next scheduled run that the list shows, None where there
+    `next_run` (Unix seconds) is the next scheduled run that the list shows, None if there
     is no schedule. `list_fields` replaces fields of the JSON item in the list of
     integrations; a value of `...` leaves the field out. Runs with the same start are listed
     the last added first.
@@ -24,7 +58,7 @@ class ScriptedIntegration:
     warehouse: str = "snowflake"
     status: str = "active"
     next_run: float | None = None
-    runs: list[SimulatedRun] = field(default_factory=list)
+    runs: list[ScriptedRun] = field(default_factory=list)
     list_fields: Mapping[str, object] = field(default_factory=dict)
 
     def run(
@@ -37,9 +71,9 @@ class ScriptedIntegration:
         rows_failed: int | None = 0,
         watermark: float | None = None,
         overrides: Mapping[str, object] | None = None,
-    ) -> SimulatedRun:
+    ) -> ScriptedRun:
         """Add a run (times in Unix seconds); without a finish it runs until its `end()`."""
-        added = SimulatedRun(micros(start), overrides=overrides or {})
+        added = ScriptedRun(micros(start), overrides=overrides or {})
         if finish is not None:
             added.end(
                 finish,
@@ -58,14 +92,9 @@ class ScriptedIntegration:
         return itertools.islice(shown, skip, None)
 
     def next_scheduled(self, moment: int) -> int | None:
-        """What the script says, whatever the moment."""
+        """As in the script, at any moment."""
         return None if self.next_run is None else micros(self.next_run)
 
     def next_event(self, moment: int) -> int:
         """A test may change its script at any time, so nothing of it is kept."""
         return moment
-
-    @property
-    def longest(self) -> float:
-        """No run of this integration takes longer than so many seconds."""
-        return 1e12

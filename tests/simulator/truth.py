@@ -3,16 +3,57 @@
 import itertools
 from dataclasses import dataclass, field
 
-from cdi_exporter.model import Counters, Integration, Run
-from cdi_exporter.simulator.roster import Member, Roster
-from cdi_exporter.simulator.run import (
+from cdi_exporter.model import Counters, Integration, Run, Status
+from cdi_exporter.simulator import IntegrationSpec, Profile
+from cdi_exporter.simulator.generated import BLOCK, SLOWNESS, GeneratedIntegration
+from cdi_exporter.simulator.json_pages import Life
+from cdi_exporter.simulator.simulated_run import (
     SECOND,
     WATERMARK_SEARCH,
     SimulatedRun,
-    known_status,
     micros,
     newest_watermark,
 )
+from tests.simulator.members import ChangingMember, Members
+
+UNBOUNDED = 1e12
+"""The longest that a run takes which a test writes down: no limit."""
+
+
+def known_status(text: str) -> Status:
+    """The status for this word of the API."""
+    try:
+        return Status(text.lower())
+    except ValueError:
+        return Status.UNKNOWN
+
+
+def run_state(run: SimulatedRun, moment: int) -> Run:
+    """The truth of a run at this moment."""
+    start = run.start / SECOND
+    if run.finish is None or run.finish > moment:
+        return Run(Status.RUNNING, start=start)
+    status = known_status(run.status)
+    return Run(
+        status,
+        start=start,
+        finish=run.finish / SECOND,
+        watermark=None if run.watermark is None else run.watermark / SECOND,
+        rows_synced=run.rows_synced,
+        rows_failed=run.rows_failed,
+        job_status=run.status if status is Status.UNKNOWN else None,
+    )
+
+
+def longest_run(life: Life) -> float:
+    """No run takes longer than so many seconds."""
+    if not isinstance(life, GeneratedIntegration):
+        return UNBOUNDED
+    spec: IntegrationSpec = life.spec
+    if spec.profile is Profile.HANGING:
+        trouble = BLOCK * spec.pace if spec.episode is None else spec.episode.length
+        return max(spec.longest, trouble)
+    return spec.longest * (SLOWNESS if spec.profile is Profile.SLOW else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +63,25 @@ class Truth:
     Times are Unix seconds. Lags, faults and `overrides` change nothing here.
     """
 
-    roster: Roster
+    members: Members
     retention: float
 
     def integrations_at(self, moment: float) -> tuple[Integration, ...]:
         """The integrations of the workspace, in the order of the list."""
-        return tuple(self._integration(member, moment) for member in self.roster.at(moment))
+        return tuple(
+            self._integration(member, moment) for member in self.members.at(moment).values()
+        )
 
     def finished_runs(self, integration_id: str, since: float, until: float) -> tuple[Run, ...]:
         """The runs that finish in (since, until], in the order of their finish."""
         found = self._finished(integration_id, since, until)
-        return tuple(run.state(micros(until)) for run in found)
+        return tuple(run_state(run, micros(until)) for run in found)
 
     def run_states_at(self, integration_id: str, moment: float) -> tuple[Run, ...]:
         """All runs within the retention as they are at this moment, newest start first."""
-        life = self.roster.known(integration_id).life
+        life = self.members.known(integration_id).life
         runs = life.history(micros(moment), micros(moment - self.retention))
-        return tuple(run.state(micros(moment)) for run in runs)
+        return tuple(run_state(run, micros(moment)) for run in runs)
 
     def totals(self, integration_id: str, since: float, until: float) -> Counters:
         """Runs by status, rows and durations of the runs that finish in (since, until]."""
@@ -48,13 +91,13 @@ class Truth:
         return tally.counters()
 
     def _finished(self, integration_id: str, since: float, until: float) -> list[SimulatedRun]:
-        life = self.roster.known(integration_id).life
+        life = self.members.known(integration_id).life
         first, last = micros(since), micros(until)
-        runs = life.history(last, micros(since - life.longest))
+        runs = life.history(last, micros(since - longest_run(life)))
         found = [run for run in runs if run.finish is not None and first < run.finish <= last]
         return sorted(found, key=lambda run: (run.finish or 0, run.start))
 
-    def _integration(self, member: Member, moment: float) -> Integration:
+    def _integration(self, member: ChangingMember, moment: float) -> Integration:
         now, spec = micros(moment), member.spec
         runs = member.life.history(now, micros(moment - self.retention))
         recent = list(itertools.islice(runs, WATERMARK_SEARCH))
@@ -68,9 +111,9 @@ class Truth:
             warehouse=spec.warehouse,
             last_updated=None if left is None else left / SECOND,
             last_job_start=None if last is None else last.start / SECOND,
-            last_job_status=None if last is None else last.state(now).status,
+            last_job_status=None if last is None else run_state(last, now).status,
             next_scheduled_run=None if due is None else due / SECOND,
-            last_job_word=None if last is None else last.state(now).job_status,
+            last_job_word=None if last is None else run_state(last, now).job_status,
         )
 
 

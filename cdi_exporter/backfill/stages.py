@@ -1,19 +1,20 @@
-"""One backfill, from the list to the day files; what it says on the way."""
+"""One backfill, from the list to the day files, and what it prints."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 
-from cdi_exporter.backfill.files import DAY_FILES, day_file, remove_days, write_day
+from cdi_exporter.backfill.day_files import DAY_FILES, day_file, remove_days, write_day
 from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
-    HEAD,
     LOOKBACK,
+    TOO_NEW,
+    BackfillOptions,
     Grid,
-    Options,
     counted,
     fingerprint,
     grid_of,
+    is_too_new,
     rough_duration,
     rough_size,
     utc,
@@ -29,7 +30,7 @@ from cdi_exporter.config import Settings, StaleAfter, format_duration
 from cdi_exporter.errors import StartError
 
 SHARE = 0.5
-"""Of the exporter's own share of the limits, so that both may run at the same time."""
+"""Of the exporter's own share of the limits, so that both can run at the same time."""
 
 Say = Callable[[str], object]
 
@@ -40,7 +41,7 @@ class Backfill:
     def __init__(
         self,
         settings: Settings,
-        options: Options,
+        options: BackfillOptions,
         spool: Spool,
         *,
         say: Say,
@@ -51,9 +52,9 @@ class Backfill:
         self._configs = {config.name: config for config in settings.workspaces}
 
     async def read(self, clock: Clock, transport: TransportFor = over_the_network) -> bool:
-        """Read what is missing; False where nothing is to be written after it.
+        """Read what is missing; False if nothing is to be written after it.
 
-        Raises ConfigError for a range that is none, StartError with the reason for the rest.
+        Raises ConfigError for an empty range, StartError for anything else.
         """
         plan, resumed = self._plan(clock.wall())
         if plan.done:
@@ -84,7 +85,7 @@ class Backfill:
         return True
 
     def _plan(self, now: float) -> tuple[Plan, bool]:
-        """The job to do, and whether it was begun before."""
+        """The job to do, and whether it was started before."""
         self._options.check(now)
         mark = fingerprint(self._settings, self._options)
         begun = self._spool.plan()
@@ -101,9 +102,9 @@ class Backfill:
     async def _chosen(
         self, plan: Plan, clients: Mapping[str, Client], clock: Clock, *, resumed: bool
     ) -> list[Chosen]:
-        """The integrations: of the job that was begun before, or as the list has them now."""
+        """The integrations: of the job that was started before, or of the list now."""
         if resumed:
-            self._say(f"going on with what was begun at {utc(plan.now)}")
+            self._say(f"resuming what was started at {utc(plan.now)}")
             return [each for each in self._spool.chosen() if each.skipped is None]
         configs = self._settings.workspaces
         self._say(f"listing the integrations of {counted(len(configs), 'workspace')}")
@@ -112,7 +113,7 @@ class Backfill:
         if not chosen:
             msg = "there is no integration to read"
             raise StartError(msg)
-        self._say(f"{counted(len(chosen), 'integration')}; the newest page of each tells how much")
+        self._say(f"{counted(len(chosen), 'integration')}; the newest page of each shows how much")
         if not self._options.dry_run:
             removed = remove_days(self._spool.output)
             if removed:
@@ -120,7 +121,7 @@ class Backfill:
             self._spool.begin(plan, chosen)
         return chosen
 
-    # What it comes to
+    # The estimate
 
     def _tell(self, plan: Plan, reading: Reading) -> None:
         grid, left = plan.grid, reading.left()
@@ -136,20 +137,20 @@ class Backfill:
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
         for doubt in self._doubts(plan):
             self._say(f"note: {doubt}")
+        if is_too_new(grid, plan.now):
+            self._say(f"WARNING: {TOO_NEW}")
 
     def _doubts(self, plan: Plan) -> Iterator[str]:
-        """What the user may not have meant."""
+        """What is probably not intended."""
         grid = plan.grid
         if grid.step > LOOKBACK:
             step = format_duration(grid.step)
             yield f"a step of {step} leaves holes, since Prometheus looks back for 5 minutes"
-        if plan.now - grid.until < HEAD - 1:
-            yield "blocks of the last 3 hours make Prometheus forget, at a restart, these hours"
         for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
             yield f"without --label {name}=... the series are not those that are scraped"
 
     def _size(self, plan: Plan, chosen: Chosen) -> float:
-        """About how many bytes the lines of one integration take, were all like the newest."""
+        """About how many bytes the lines of one integration take, if all are like the newest."""
         grid = plan.grid
         histories = self._spool.histories
         extent = histories.extent(chosen.source)
@@ -170,7 +171,7 @@ class Backfill:
     # Writing
 
     def write(self) -> None:
-        """Make the pieces, then the day files. Raises StartError where some are left out."""
+        """Make the parts, then the day files. Raises StartError if integrations are left out."""
         plan = self._spool.plan()
         if plan is None:
             return
@@ -190,8 +191,9 @@ class Backfill:
             self._say(f"left out: {counted(unplaced, 'row')} that cannot be read, or without time")
         if files:
             pattern = f"{shlex.quote(str(output))}/{DAY_FILES}"
-            command = 'promtool tsdb create-blocks-from openmetrics "$file" DATA'
-            self._say(f"next: for file in {pattern}; do {command}; done")
+            make = 'promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit'
+            self._say(f"next: (for file in {pattern}; do {make}; done) && mv BLOCKS/* DATA/")
+            self._say("DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it")
 
     def _sample(self, grid: Grid) -> None:
         todo = self._spool.unsampled()

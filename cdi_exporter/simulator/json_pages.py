@@ -9,10 +9,11 @@ import binascii
 import itertools
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from cdi_exporter.simulator.roster import Member, Roster
-from cdi_exporter.simulator.run import (
+from cdi_exporter.simulator.simulated_run import (
     SECOND,
     WATERMARK_SEARCH,
     SimulatedRun,
@@ -20,7 +21,6 @@ from cdi_exporter.simulator.run import (
     micros,
     newest_watermark,
 )
-from cdi_exporter.simulator.script import ScriptedIntegration
 
 PAGE = 10
 """Items on a page."""
@@ -32,14 +32,77 @@ class InvalidCursor(ValueError):
     """The cursor is not one that this API gave."""
 
 
+class Description(Protocol):
+    """What the list says of an integration at any time."""
+
+    @property
+    def id(self) -> str:
+        """Its ID."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name, unless it is renamed."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Its type."""
+        ...
+
+    @property
+    def warehouse(self) -> str:
+        """The type of its warehouse."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """`active`, or what else Braze reports."""
+        ...
+
+
+class Life(Protocol):
+    """The runs of one integration, all times in microseconds."""
+
+    def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
+        """Runs that start after `since` and no later than `until`, newest start first."""
+        ...
+
+    def next_scheduled(self, moment: int) -> int | None:
+        """When the next run is due; None without a schedule."""
+        ...
+
+    def next_event(self, moment: int) -> int:
+        """Nothing starts, and no schedule passes, after `moment` and before this."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class WorkspaceMember:
+    """An integration of the workspace. Times are Unix seconds."""
+
+    spec: Description
+    life: Life
+    item: tuple[float, float, bytes] = (math.inf, -math.inf, b"")
+    """The list item that holds from one moment up to another one."""
+
+    def name_at(self, moment: float) -> str:
+        """Its name at this moment."""
+        return self.spec.name
+
+    def next_change(self, moment: float) -> float:
+        """When its name changes, or it leaves the workspace, after this moment."""
+        return math.inf
+
+
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A page of items, and where it stands among the others."""
+class JsonPage:
+    """A page of items, and its place among the others."""
 
     path: str
     items: list[bytes]
     skip: int | None
-    """None for the page that is asked for without a cursor."""
+    """None for the page that is requested without a cursor."""
     more: bool
 
     def body(self) -> bytes:
@@ -47,10 +110,10 @@ class Page:
         return b'{"results": [' + b", ".join(self.items) + b'], "message": "success"}'
 
     def links(self, next_skip: int | None = None) -> bytes | None:
-        """The Link header; None where there is neither a page before nor one after.
+        """The Link header; None if there is neither a page before nor one after.
 
         As documented, the URLs are relative, and in the history's `next` the slash between
-        `integrations` and the ID is missing. `next_skip` stands in for the true next page.
+        `integrations` and the ID is missing. `next_skip` replaces the true next page.
         """
         found = []
         if self.skip is not None:
@@ -80,51 +143,49 @@ def skipped(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class PageMaker:
     """Makes the pages of a workspace.
 
-    Lags are the seconds by which the history and the list's last job are behind the truth,
-    `retention` how far back the history goes.
+    The history goes back `retention` seconds. The history and the list's last job are so many
+    seconds behind what really happened.
     """
 
-    roster: Roster
     retention: float
-    history_lag: float
-    list_lag: float
-    list_has_last_job: bool
+    history_lag: float = 0.0
+    list_lag: float = 0.0
 
-    def integrations(self, now: float, skip: int | None) -> Page:
+    def integrations(
+        self, members: Sequence[WorkspaceMember], now: float, skip: int | None
+    ) -> JsonPage:
         """A page of the list of integrations."""
-        members = self.roster.at(now)
         first = skip or 0
         shown = members[first : first + PAGE]
         items = [self._item(member, now) for member in shown]
-        return Page("/cdi/integrations", items, skip, len(members) > first + PAGE)
+        return JsonPage("/cdi/integrations", items, skip, len(members) > first + PAGE)
 
-    def history(self, member: Member, now: float, skip: int | None) -> Page:
+    def history(self, member: WorkspaceMember, now: float, skip: int | None) -> JsonPage:
         """A page of one integration's history."""
         seen = micros(now - self.history_lag)
-        since = micros(now - self.retention)
-        runs = member.life.history(seen, since, skip or 0)
+        runs = member.life.history(seen, micros(now - self.retention), skip or 0)
         found = list(itertools.islice(runs, PAGE + 1))
-        items = [run.item(seen) for run in found[:PAGE]]
         path = f"/cdi/integrations/{member.spec.id}/job_sync_status"
-        return Page(path, items, skip, len(found) > PAGE)
+        items = [run.item(seen) for run in found[:PAGE]]
+        return JsonPage(path, items, skip, len(found) > PAGE)
 
-    def _item(self, member: Member, now: float) -> bytes:
+    def _item(self, member: WorkspaceMember, now: float) -> bytes:
         since, until, item = member.item
         if not since <= now < until:
-            item, until = self._new_item(member, now)
+            fields, until = self._fields(member, now)
+            item = json.dumps(fields).encode()
             member.item = (now, until, item)
         return item
 
-    def _new_item(self, member: Member, now: float) -> tuple[bytes, float]:
+    def _fields(self, member: WorkspaceMember, now: float) -> tuple[dict[str, object], float]:
         """An item of the list, and the moment up to which it holds."""
         seen, spec = micros(now - self.list_lag), member.spec
         runs = member.life.history(seen, micros(now - self.retention))
         recent = list(itertools.islice(runs, WATERMARK_SEARCH))
-        last = recent[0] if recent and self.list_has_last_job else None
-        due = member.life.next_scheduled(micros(now))
+        last = recent[0] if recent else None
         item: dict[str, object] = {
             "integration_id": spec.id,
             "app_group_id": APP_GROUP,
@@ -136,16 +197,12 @@ class Library:
             "warehouse_type": spec.warehouse,
             "last_job_start_time": iso_or_none(None if last is None else last.start),
             "last_job_status": _status(last, seen),
-            "next_scheduled_run": iso_or_none(due),
+            "next_scheduled_run": iso_or_none(member.life.next_scheduled(micros(now))),
         }
-        if isinstance(spec, ScriptedIntegration) and spec.list_fields:
-            merged = {**item, **spec.list_fields}
-            item = {name: value for name, value in merged.items() if value is not ...}
         ends = (run.finish for run in recent if run.finish is not None and run.finish > seen)
         seen_change = min(member.life.next_event(seen), *ends, math.inf) / SECOND + self.list_lag
         due_change = member.life.next_event(micros(now)) / SECOND
-        until = min(seen_change, due_change, member.next_change(now))
-        return json.dumps(item).encode(), until
+        return item, min(seen_change, due_change, member.next_change(now))
 
 
 def _status(run: SimulatedRun | None, seen: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What may go wrong with the API, by the clock and reproducible from the seed."""
+"""Faults of the API, by the clock and reproducible from the seed."""
 
 import json
 import zlib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Unreachable(Exception):
-    """No answer at all: a transport maps this to its own connection error."""
+    """No answer at all: a transport turns this into its own connection error."""
 
 
 class FaultKind(StrEnum):
@@ -20,7 +20,7 @@ class FaultKind(StrEnum):
     HANG = "hang"
     """No answer for `delay` seconds, then Unreachable."""
     SLOW = "slow"
-    """The answer is what was right when the request came, and `delay` seconds late."""
+    """The answer is `delay` seconds late, and as it was right when the request came."""
     SERVER_ERROR = "server_error"
     """`status`, 503 unless said otherwise."""
     OTHER_TOOL = "other_tool"
@@ -47,7 +47,7 @@ class FaultKind(StrEnum):
     REPEATING_CURSOR = "repeating_cursor"
     """Each page names itself as the next one."""
     ENDLESS = "endless"
-    """There is always a next page; past the end the items begin anew."""
+    """There is always a next page; past the end the items start again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Fault:
     integration_id: str | None = None
 
     def covers(self, now: float, endpoint: str, integration_id: str | None = None) -> bool:
-        """Whether the fault reigns at this moment for this endpoint and integration."""
+        """Whether the fault is active at this moment for this endpoint and integration."""
         reigns = self.start <= now < self.end and self.endpoint in (None, endpoint)
         return reigns and self.integration_id in (None, integration_id)
 

@@ -1,4 +1,4 @@
-"""The day files: header and pieces family by family, under another name until they are whole."""
+"""The day files: header and parts, family by family; renamed when they are complete."""
 
 import os
 import zlib
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from cdi_exporter.backfill.lines import FAMILIES
-from cdi_exporter.backfill.spool import Piece
+from cdi_exporter.backfill.spool import DayPart
 from cdi_exporter.errors import StartError
 from cdi_exporter.exposition.families import OPENMETRICS_END
 from cdi_exporter.exposition.writer import header
@@ -17,8 +17,8 @@ DAY_FILES = "braze-cdi-*.om"
 """The names of the day files."""
 
 
-class Written(NamedTuple):
-    """What a file came to."""
+class DayFileTotals(NamedTuple):
+    """The size of a file."""
 
     samples: int
     size: int
@@ -30,8 +30,8 @@ def day_file(output: Path, day: str) -> Path:
     return output / DAY_FILES.replace("*", day)
 
 
-def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
-    """Write a day's file. Raises StartError where that fails; then there is none."""
+def write_day(output: Path, day: str, pieces: Iterable[DayPart]) -> DayFileTotals:
+    """Write a day's file. Raises StartError if that fails; then there is none."""
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
     try:
@@ -49,7 +49,7 @@ def write_day(output: Path, day: str, pieces: Iterable[Piece]) -> Written:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    return Written(samples, size)
+    return DayFileTotals(samples, size)
 
 
 def _for_its_owner(path: str, flags: int) -> int:
@@ -64,7 +64,7 @@ def remove_days(output: Path) -> int:
     return len(found)
 
 
-def _write(file: BinaryIO, pieces: Iterable[Piece]) -> int:
+def _write(file: BinaryIO, pieces: Iterable[DayPart]) -> int:
     samples = 0
     for count, text in _texts(pieces):
         samples += count
@@ -73,7 +73,7 @@ def _write(file: BinaryIO, pieces: Iterable[Piece]) -> int:
     return samples
 
 
-def _texts(pieces: Iterable[Piece]) -> Iterator[tuple[int, bytes]]:
+def _texts(pieces: Iterable[DayPart]) -> Iterator[tuple[int, bytes]]:
     family = -1
     for piece in pieces:
         if piece.family != family:

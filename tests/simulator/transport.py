@@ -1,0 +1,15 @@
+"""Requests to the simulator without a network."""
+
+import httpx
+
+from tests.simulator.faults import Unreachable
+
+
+class SimulatedTransport(httpx.ASGITransport):
+    """Requests to the simulator; under an outage they fail as on a network."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except Unreachable as error:
+            raise httpx.ConnectError("the simulated workspace is down", request=request) from error

@@ -1,0 +1,206 @@
+"""The simulated workspace with faults, scripted runs, lags and a record of what happened."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from cdi_exporter.simulator import (
+    DEMO_INTEGRATIONS,
+    DEMO_SPEED,
+    HISTORY,
+    LIMITS,
+    LIST,
+    PERMISSIONS,
+    IntegrationSpec,
+    SimulatedWorkspace,
+    demo_integrations,
+    demo_retention,
+)
+from cdi_exporter.simulator.json_pages import JsonPage, PageMaker, WorkspaceMember
+from cdi_exporter.simulator.server import DAY, Answer, Call, Send, error, page_answer
+from tests.simulator.faults import ELSEWHERE, PROXY_PAGE, SPOILERS, Fault, FaultKind, Unreachable
+from tests.simulator.members import Members
+from tests.simulator.requests import Request, Traffic
+from tests.simulator.script import ScriptedIntegration
+from tests.simulator.shared_window import SharedWindow, WindowKind
+from tests.simulator.truth import Truth
+
+Sleep = Callable[[float], Awaitable[object]]
+RetryHeader = Literal["retry-after", "x-ratelimit-retry-after", "reset", "none"]
+"""The header of a 429 with the time to wait; with `none` it has no rate limit header at all."""
+
+
+class Simulator(SimulatedWorkspace):
+    """One Braze workspace for tests. The instance is the ASGI application.
+
+    `clock` gives Unix seconds; `sleep` waits if an answer is to be late. `key`,
+    `permissions`, `faults` and `retry_header` may be changed at any time. A clock that
+    differs from the client's simulates a server whose clock does.
+
+    `history_lag` and `list_lag` are the seconds by which the history and the list's last job
+    are behind, `retention` the seconds that the history goes back, `latency` what each
+    answer takes. `list_has_last_job` False leaves the list's `last_job_*` fields null.
+    """
+
+    def __init__(
+        self,
+        integrations: Iterable[IntegrationSpec | ScriptedIntegration],
+        clock: Callable[[], float],
+        *,
+        key: str = "simulated-key",
+        permissions: Iterable[str] = tuple(PERMISSIONS.values()),
+        limits: Mapping[str, int] = LIMITS,
+        limit_window: WindowKind = "fixed",
+        retry_header: RetryHeader = "retry-after",
+        faults: Iterable[Fault] = (),
+        seed: int = 0,
+        sleep: Sleep = asyncio.sleep,
+        latency: float = 0.0,
+        history_lag: float = 0.0,
+        list_lag: float = 0.0,
+        list_has_last_job: bool = True,
+        retention: float = 30 * DAY,
+    ) -> None:
+        super().__init__((), clock, key=key)
+        self.permissions = set(permissions)
+        self.faults = list(faults)
+        self.retry_header: RetryHeader = retry_header
+        self.traffic = {LIST: Traffic(), HISTORY: Traffic()}
+        self._seed = seed
+        self._sleep = sleep
+        self._latency = latency
+        self._windows = {
+            name: SharedWindow(limit, limit_window, partial(self._foreign, name))
+            for name, limit in limits.items()
+        }
+        self._roster = Members(seed)
+        self._roster.add(integrations, at=-math.inf)
+        self._pages = ScriptedPages(retention, history_lag, list_lag, list_has_last_job)
+        self.truth = Truth(self._roster, retention)
+        self._met: tuple[Fault, ...] = ()
+
+    def add(self, *integrations: IntegrationSpec | ScriptedIntegration) -> None:
+        """Add integrations now, or let one that was removed return.
+
+        Raises ValueError for an ID that the workspace has.
+        """
+        self._roster.add(integrations, at=self._clock())
+
+    def remove(self, integration_id: str) -> None:
+        """Take an integration out of the workspace now."""
+        self._roster.remove(integration_id, at=self._clock())
+
+    def rename(self, integration_id: str, name: str) -> None:
+        """Give an integration another name from now on."""
+        self._roster.rename(integration_id, name, at=self._clock())
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """The answers of both endpoints by status; 0 counts those that never came."""
+        return sum((each.statuses for each in self.traffic.values()), Counter[int]())
+
+    @property
+    def too_many(self) -> int:
+        """The 429s given so far."""
+        return self.statuses[429]
+
+    async def _respond(self, call: Call, send: Send) -> None:
+        """Answer one request. Raises Unreachable under an outage."""
+        met = self._met = self._faults_of(call)
+        answer = None if self._fault(FaultKind.OUTAGE, FaultKind.HANG) else self._answer(call)
+        status = 0 if answer is None else answer.status
+        request = Request(call.now, status, call.integration_id, call.cursor)
+        self.traffic[call.endpoint].note(request)
+        late = next((f for f in met if f.kind in (FaultKind.HANG, FaultKind.SLOW)), None)
+        seconds = self._latency + (late.delay if late is not None else 0)
+        if seconds > 0:
+            await self._sleep(seconds)
+        if answer is None:
+            raise Unreachable(call.endpoint)
+        await self._send(answer, send)
+
+    def _faults_of(self, call: Call) -> tuple[Fault, ...]:
+        number = len(self.traffic[call.endpoint].times)
+        where = (call.now, call.endpoint, call.integration_id)
+        reigning = (fault for fault in self.faults if fault.covers(*where))
+        return tuple(fault for fault in reigning if fault.meets(self._seed, number))
+
+    def _fault(self, *kinds: FaultKind) -> Fault | None:
+        """The first fault of these kinds that meets the request at hand."""
+        return next((fault for fault in self._met if fault.kind in kinds), None)
+
+    def _foreign(self, endpoint: str, since: float, now: float) -> int:
+        return sum(fault.spent(since, now, endpoint) for fault in self.faults)
+
+    def _answer(self, call: Call) -> Answer:
+        if self._fault(FaultKind.HTML):
+            return Answer(502, PROXY_PAGE, content_type=b"text/html")
+        if self._fault(FaultKind.REDIRECT):
+            return Answer(302, b"", [(b"location", ELSEWHERE)])
+        return super()._answer(call)
+
+    def _refusal(self, call: Call) -> Answer | None:
+        failure = self._fault(FaultKind.SERVER_ERROR)
+        refusal = super()._refusal(call)
+        if refusal is None and failure is not None:
+            return error(failure.status, "The request failed")
+        return refusal
+
+    def _page_answer(self, call: Call, page: JsonPage, skip: int | None) -> Answer:
+        endless = self._fault(FaultKind.ENDLESS)
+        if endless and not page.items:
+            page = self._read(call, 0) or page
+        next_skip = (skip or 0) + 10 if endless else None
+        if self._fault(FaultKind.REPEATING_CURSOR):
+            next_skip = skip or 0
+        answer = page_answer(page, next_skip)
+        for fault in self._met:
+            if spoil := SPOILERS.get(fault.kind):
+                answer.body = spoil(answer.body)
+        return answer
+
+    def _members_at(self, now: float) -> Mapping[str, WorkspaceMember]:
+        return self._roster.at(now)
+
+    def _too_many(self, call: Call) -> Answer:
+        answer = super()._too_many(call)
+        (_, seconds), *others = answer.headers
+        named = (self.retry_header.encode(), seconds)
+        answer.headers = others if self.retry_header in ("reset", "none") else [named, *others]
+        return answer
+
+    def _limit_headers(self, call: Call, status: int) -> list[tuple[bytes, bytes]]:
+        if status == 429 and self.retry_header == "none":
+            return []
+        return super()._limit_headers(call, status)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedPages(PageMaker):
+    """Pages with what a script says, and perhaps without a last job."""
+
+    list_has_last_job: bool = True
+
+    def _fields(self, member: WorkspaceMember, now: float) -> tuple[dict[str, object], float]:
+        item, until = PageMaker._fields(self, member, now)
+        if not self.list_has_last_job:
+            item |= {"last_job_start_time": None, "last_job_status": None}
+        if isinstance(member.spec, ScriptedIntegration):
+            item |= member.spec.list_fields
+        return {name: value for name, value in item.items() if value is not ...}, until
+
+
+def demo_workspace(
+    seed: int,
+    integrations: int = DEMO_INTEGRATIONS,
+    speed: float = DEMO_SPEED,
+    *,
+    clock: Callable[[], float],
+) -> Simulator:
+    """The demo's workspace, with what tests need to know of it."""
+    specs = demo_integrations(seed, integrations, speed, clock())
+    return Simulator(specs, clock, seed=seed, retention=demo_retention(speed))

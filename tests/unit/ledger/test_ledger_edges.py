@@ -1,0 +1,255 @@
+"""The ledger's decisions at their edges: one row, one second or one page more or less."""
+
+from itertools import pairwise
+
+from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
+from cdi_exporter.model import Run, Status
+from tests.unit.ledger.test_ledger import NOW, failed, ledger, ok, page, restarted, running
+
+
+def partial(start: float) -> Run:
+    """A delivery that is no success."""
+    return failed(start, Status.PARTIAL)
+
+
+# Gaps
+
+
+def test_a_history_that_ends_at_a_known_run_in_progress_has_no_gap() -> None:
+    """No finished run is known, but the one in progress shows that nothing is missing between."""
+    it = ledger(running(300))
+    it.read_newest(page(ok(500), ok(300)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (2, 0)
+
+
+def test_one_known_run_is_enough_to_show_that_nothing_is_missing() -> None:
+    """Of two runs in progress one has left the history: that one is the only gap."""
+    it = ledger(running(300), running(200))
+    it.read_newest(page(ok(500), running(300)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (1, 1)
+
+
+def test_after_an_empty_history_nothing_is_missing() -> None:
+    """All runs that are listed later have started since."""
+    it = ledger()
+    it.read_newest(page(ok(100)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (1, 0)
+    assert restarted(ledger()).read_newest(page(ok(100)), NOW) == [ok(100)]
+
+
+def test_after_a_history_without_a_known_run_something_may_be_missing() -> None:
+    """The only run at the first sight was given up at once, so nothing connects to it."""
+    it = ledger(running(NOW - ABANDONED_AFTER - 10))
+    assert not it.under_way
+    it.read_newest(page(ok(NOW)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (1, 1)
+
+
+def test_of_a_new_integration_no_run_is_missing_after_a_restart() -> None:
+    """Everything counts, as before the restart."""
+    it = restarted(IntegrationLedger(everything_counts=True))
+    it.read_newest(page(ok(300), ok(200)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (2, 0)
+
+
+# Pages
+
+
+def test_a_page_without_rows_connects_to_nothing() -> None:
+    """Its rows could not be read; the next page may hold older runs that count."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(500), cursor="a"), NOW)
+    it.read_older(page(cursor="b"), NOW)
+    assert it.counters.total == 0
+    assert it.next_cursor == "b"
+    it.read_older(page(ok(300), ok(100)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (2, 0)
+
+
+def test_a_page_that_is_older_than_all_that_is_kept_connects() -> None:
+    """Each run on it started no later than runs that were counted and forgotten."""
+    it = ledger(*(ok(100.0 + each) for each in range(40, 0, -1)))
+    it.read_newest(page(ok(500), cursor="a"), NOW)
+    it.read_older(page(ok(116), ok(115), cursor="b"), NOW)
+    assert (it.counters.total, it.counters.gaps) == (1, 0)
+    assert it.next_cursor is None
+
+
+def test_a_page_with_one_younger_row_does_not_connect() -> None:
+    """That row may be followed by others that count."""
+    it = ledger(*(ok(100.0 + each) for each in range(40, 0, -1)))
+    it.read_newest(page(ok(500), cursor="a"), NOW)
+    it.read_older(page(ok(400), ok(116), cursor="b"), NOW)
+    assert it.counters.total == 0
+    assert it.next_cursor == "b"
+
+
+def test_the_search_at_the_first_sight_ends_after_the_most_pages() -> None:
+    """A run in progress that each page shows does not make it endless."""
+    it = IntegrationLedger()
+    it.read_newest(page(running(500), running(300), cursor="1"), NOW)
+    for number in range(2, MOST_PAGES + 1):
+        assert it.next_cursor == str(number - 1)
+        it.read_older(page(running(300), cursor=str(number)), NOW)
+    assert it.next_cursor is None
+    assert it.counters.gaps == 0
+
+
+def test_the_newest_run_in_progress_is_no_reason_to_search() -> None:
+    """Only a run that others have overtaken may hide more behind it."""
+    it = ledger(running(300), ok(200), cursor="a")
+    assert it.next_cursor is None
+    assert ledger(ok(300), running(200), cursor="a").next_cursor == "a"
+    assert ledger(ok(300), running(200)).next_cursor is None
+
+
+def test_the_search_at_the_first_sight_goes_on_from_any_row_of_later_pages() -> None:
+    """On these also the first row has been overtaken."""
+    it = ledger(ok(500), running(400), cursor="a")
+    it.read_older(page(running(300), ok(200), cursor="b"), NOW)
+    assert it.next_cursor == "b"
+
+
+def test_a_refused_cursor_restarts_at_the_newest_page() -> None:
+    """What was collected stays, and counts once."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(500), ok(400), cursor="a"), NOW)
+    it.read_older(page(ok(300), cursor="b"), NOW)
+    it.restart_chain()
+    assert it.next_cursor is None
+    it.read_newest(page(ok(500), ok(400), cursor="x"), NOW)
+    assert it.next_cursor == "x"
+    it.read_older(page(ok(300), ok(100)), NOW)
+    assert (it.counters.total, it.counters.gaps) == (3, 0)
+
+
+def test_a_refused_cursor_ends_the_search_for_runs_in_progress() -> None:
+    """The next look starts at the newest page."""
+    it = ledger(running(500), running(400), cursor="a")
+    it.restart_chain()
+    assert it.next_cursor is None
+    assert it.read_older(page(ok(50)), NOW) == []
+
+
+# Runs in progress
+
+
+def test_a_run_is_given_up_after_a_week_and_not_before() -> None:
+    """Exactly a week is not too long."""
+    it = ledger(running(NOW - 10), ok(200))
+    it.expire(NOW - 10 + ABANDONED_AFTER)
+    assert it.counters.gaps == 0
+    assert len(it.under_way) == 1
+    it.expire(NOW - 9 + ABANDONED_AFTER)
+    assert it.counters.gaps == 1
+    assert not it.under_way
+
+
+def test_a_run_that_is_given_up_shows_no_longer() -> None:
+    """What was summarised before is not kept."""
+    it = ledger(running(NOW - 10), ok(200))
+    assert it.summary.running
+    it.expire(NOW + ABANDONED_AFTER)
+    assert not it.summary.running
+
+
+def test_a_run_in_progress_is_overlooked_only_behind_a_younger_one() -> None:
+    """The youngest run may simply take longer than usual."""
+    it = ledger(running(300), ok(200), ok(100), ok(50))
+    assert not it.overlooked(NOW)
+    assert ledger(ok(400), running(300), ok(200), ok(100)).overlooked(NOW)
+    assert not ledger(ok(300), running(300), ok(200), ok(100)).overlooked(NOW)
+
+
+def test_a_run_in_progress_is_overlooked_only_after_its_usual_duration() -> None:
+    """Before that it may well be in progress."""
+    it = ledger(ok(400, 500), running(300), ok(200, 300), ok(100, 200))
+    assert not it.overlooked(400)
+    assert it.overlooked(401)
+
+
+def test_nothing_is_overlooked_without_a_run_in_progress_or_while_older_pages_are_read() -> None:
+    """There is nothing to look for, or it is being looked for."""
+    assert not ledger(ok(400), ok(300)).overlooked(NOW)
+    it = ledger(ok(400), running(300), cursor="a")
+    assert it.next_cursor == "a"
+    assert not it.overlooked(NOW)
+    chain = ledger(ok(400), running(300))
+    chain.read_newest(page(ok(600), cursor="a"), NOW)
+    assert chain.catching_up
+    assert not chain.overlooked(NOW)
+
+
+def test_a_run_that_the_next_page_may_hold_is_not_given_up() -> None:
+    """It started when the newest row of the last page did, or before it."""
+    it = ledger(ok(400), running(300), ok(200))
+    younger = [ok(1000.0 + each) for each in range(3)]
+    it.read_newest(page(*reversed(younger), ok(400), cursor="a"), NOW)
+    assert it.next_cursor == "a"
+    it.read_older(page(ok(300), cursor="b"), NOW)
+    assert it.counters.gaps == 0
+    assert it.under_way == []
+
+
+def test_a_run_that_pages_before_its_start_do_not_show_is_given_up() -> None:
+    """The history is ordered by start, so it has left it."""
+    it = ledger(ok(400), running(300), ok(200))
+    younger = [ok(1000.0 + each) for each in range(3)]
+    it.read_newest(page(*reversed(younger), ok(400), cursor="a"), NOW)
+    it.read_older(page(ok(200), cursor="b"), NOW)
+    assert it.counters.gaps == 1
+    assert it.next_cursor is None
+
+
+# What runs say
+
+
+def test_the_history_starts_with_the_oldest_run_of_all_pages() -> None:
+    """Also if that run is no longer kept."""
+    it = ledger(ok(300), ok(100), ok(200))
+    assert it.summary.history_start == 100
+    for number in range(1, 60):
+        it.read_newest(page(ok(1000.0 * number), ok(1000.0 * (number - 1) or 300)), NOW)
+    assert it.summary.history_start == 100
+    assert restarted(it).summary.history_start == 100
+
+
+def test_a_history_without_starts_has_no_start() -> None:
+    """A run may only have a finish."""
+    assert ledger(Run(Status.SUCCESS, finish=200.0)).summary.history_start is None
+    assert ledger().summary.history_start is None
+
+
+def test_the_newest_of_several_deliveries_on_older_pages_is_known() -> None:
+    """In whatever order they finished."""
+    it = IntegrationLedger()
+    it.read_newest(page(running(900), running(800), cursor="a"), NOW)
+    rows = (running(700), ok(600), ok(500, 950), partial(400), partial(300))
+    it.read_older(page(*rows, cursor="b"), NOW)
+    assert (it.summary.last_success, it.summary.last_delivery) == (950, 950)
+    other = IntegrationLedger()
+    other.read_newest(page(running(900), running(800), cursor="a"), NOW)
+    other.read_older(page(running(700), partial(600), partial(500), ok(400), cursor="b"), NOW)
+    assert (other.summary.last_success, other.summary.last_delivery) == (460, 660)
+
+
+def test_runs_that_are_collected_show_before_they_count() -> None:
+    """A known run shows as the newest page has it, each run once."""
+    it = ledger(running(300), ok(200))
+    it.read_newest(page(ok(500), failed(400), failed(300), cursor="a"), NOW)
+    assert it.counters.total == 0
+    shown = it.summary
+    assert shown.last == ok(500)
+    assert not shown.running
+    assert [run.start for run in shown.recent] == [200, 300, 400, 500]
+    starts = [run.start or 0 for run in shown.recent]
+    assert all(earlier < later for earlier, later in pairwise(starts))
+
+
+def test_of_two_known_runs_with_one_start_a_chain_shows_both() -> None:
+    """One is shown again with other numbers, the other one stays as it is known."""
+    it = ledger(ok(300, 360, rows=1), failed(300), ok(200))
+    it.read_newest(page(ok(500), ok(300, 360, rows=9), cursor="a"), NOW)
+    assert sum(run.start == 300 for run in it.summary.recent) == 2
+    assert ok(300, 360, rows=9) in it.summary.recent
+    assert failed(300) in it.summary.recent

@@ -1,0 +1,71 @@
+"""The mutation tester: what it changes, and that it tells survivors from others."""
+
+from pathlib import Path
+
+import pytest
+
+from tools import mutants
+
+SOURCE = """
+def clamp(value: int | None, most: int = 3) -> int:
+    if value is None or value > most:
+        return most
+    return max(value, 0)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    path = tmp_path / "clamping.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_each_change_has_a_name_of_its_own(module: Path) -> None:
+    """Conditions, constants, returned values and names; never an annotation."""
+    assert [each.name for each in mutants.mutants(module)] == [
+        "clamp: 3 → 4",
+        "clamp: if value is None or value > most: → if not (value is None or value > most):",
+        "clamp: value is None or value > most → value is None and value > most",
+        "clamp: value is None → value is not None",
+        "clamp: value > most → value >= most",
+        "clamp: return most → return None",
+        "clamp: return max(value, 0) → return None",
+        "clamp: max → min",
+        "clamp: 0 → 1",
+    ]
+
+
+def test_the_code_of_a_mutant_has_its_change_and_no_other(module: Path) -> None:
+    """The next one starts from the module as it is."""
+    clamped = []
+    for each in mutants.mutants(module):
+        space: dict[str, object] = {}
+        exec(each.code, space)
+        clamped.append(space["clamp"](0))  # type: ignore[operator]
+    assert clamped == [0, 3, 0, 3, 0, 0, None, 0, 1]
+
+
+def test_a_change_that_no_test_notices_survives(module: Path) -> None:
+    """The others fail a test, in a process of their own."""
+    test = module.with_name("test_clamping.py")
+    test.write_text(
+        "import importlib.util\n"
+        f"spec = importlib.util.spec_from_file_location('clamping', {str(module)!r})\n"
+        "clamping = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(clamping)\n"
+        "def test_clamp():\n"
+        "    values = [clamping.clamp(each) for each in (None, 9, 2, -1)]\n"
+        "    assert values == [3, 3, 2, 0]\n"
+    )
+    alive = [*mutants.survivors([*mutants.mutants(module)], [str(test)], jobs=2)]
+    assert [each.name for each in alive] == ["clamp: value > most → value >= most"]
+    assert module.read_text() == SOURCE
+
+
+def test_each_reason_belongs_to_a_change_that_exists() -> None:
+    """A reason for a line that is gone is removed with it."""
+    for module, reasons in mutants.equivalent().items():
+        names = {each.name for each in mutants.mutants(mutants.ROOT / module)}
+        assert reasons.keys() <= names, module
+        assert all(reasons.values()), module

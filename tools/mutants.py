@@ -1,0 +1,177 @@
+"""Mutation tests of the pure modules: change one thing, and see whether a test fails.
+
+    python -m tools.mutants [--only ledger] [--sample 100] [--jobs 2]
+
+Each mutant runs in a forked process that imports the changed module instead of the file, so
+the working tree is never touched. A mutant that passes all tests survives; the exit status is
+then 1. Mutants that no test can fail are listed with the reason in `equivalent_mutants.toml`.
+"""
+
+import argparse
+import ast
+import copy
+import os
+import random
+import signal
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+BRAZE = "tests/unit/braze/test_"
+TARGETS = {
+    "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py"],
+    "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py"],
+    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit_headers.py"],
+}
+"""The modules, and the tests that must notice a change of them."""
+
+LONGEST = 180
+"""Seconds after which a mutant counts as noticed, because it hangs; all tests take about 20."""
+
+FLAGS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=steady"]
+
+PAIRS: list[tuple[Any, Any]] = [
+    *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)),
+    *((ast.In, ast.NotIn), (ast.And, ast.Or), (ast.Add, ast.Sub), (ast.Mult, ast.Div)),
+]
+SWAPS = dict(PAIRS) | {other: one for one, other in PAIRS}
+NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+NOT_RUN = {"annotation", "returns", "decorator_list"}
+
+
+class Mutant(NamedTuple):
+    """A module with one change."""
+
+    path: Path
+    name: str
+    """The function and the change."""
+    code: CodeType
+
+
+def nodes(tree: ast.AST, where: str = "") -> Iterator[tuple[ast.AST, str]]:
+    """The nodes that may be changed, and the function that each is in."""
+    for field, value in ast.iter_fields(tree):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and field not in NOT_RUN:
+                inside = f"{where}.{getattr(child, 'name', '')}".strip(".")
+                yield child, inside
+                yield from nodes(child, inside)
+
+
+def changed(node: Any) -> Any:
+    """Something else instead of an expression or a statement; None for what stays."""
+    match node:
+        case ast.Compare(ops=[op]) if type(op) in SWAPS:
+            node.ops = [SWAPS[type(op)]()]
+        case ast.BoolOp(op=op) | ast.BinOp(op=op) if type(op) in SWAPS:
+            node.op = SWAPS[type(op)]()
+        case ast.UnaryOp(op=ast.Not()):
+            return node.operand
+        case ast.Constant(value=bool() | int() | float() as value):
+            return ast.Constant(not value if isinstance(value, bool) else value + 1)
+        case ast.Name(id=name) if name in NAMES:
+            node.id = NAMES[name]
+        case ast.If() | ast.IfExp() | ast.While():
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+            node.value = ast.Constant(None)
+        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
+            return ast.Pass()
+        case _:
+            return None
+    return node
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All changes of a module, which have different names."""
+    tree = ast.parse(path.read_text("utf-8"))
+    seen: dict[str, int] = {}
+    for node, where in nodes(tree):
+        other = changed(copy.deepcopy(node))
+        if other is None:
+            continue
+        before, after = (ast.unparse(each).split("\n")[0] for each in (node, other))
+        name = f"{where}: {before} → {after}"
+        seen[name] = seen.get(name, 0) + 1
+        kept = node.__class__, node.__dict__
+        node.__class__, node.__dict__ = other.__class__, other.__dict__
+        code = compile(ast.fix_missing_locations(tree), str(path), "exec")
+        node.__class__, node.__dict__ = kept
+        yield Mutant(path, name + f" ({seen[name]})" * (seen[name] > 1), code)
+
+
+def start(mutant: Mutant, tests: Sequence[str]) -> int:
+    """Run the tests with a mutant in a process of its own; its ID."""
+    if child := os.fork():
+        return child
+    signal.alarm(LONGEST)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    read = SourceFileLoader.get_code
+
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        return mutant.code if loader.path == str(mutant.path) else read(loader, name)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[assignment, method-assign]
+    os._exit(pytest.main([*FLAGS, *tests]))
+
+
+def survivors(waiting: list[Mutant], tests: Sequence[str], jobs: int) -> Iterator[Mutant]:
+    """The mutants that pass all tests."""
+    running: dict[int, Mutant] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop(0)
+            running[start(mutant, tests)] = mutant
+        child, status = os.wait()
+        mutant = running.pop(child)
+        if status == 0:
+            yield mutant
+
+
+def equivalent() -> dict[str, dict[str, str]]:
+    """By module and change: why no test can notice it."""
+    return tomllib.loads(EQUIVALENT.read_text("utf-8"))
+
+
+def judge(path: Path, tests: Sequence[str], wanted: argparse.Namespace) -> int:
+    """Print the survivors of a module; how many they are."""
+    module = path.relative_to(ROOT).as_posix()
+    reasons = equivalent().get(module, {})
+    several = [each for each in mutants(path) if each.name not in reasons]
+    drawn = random.sample(several, min(wanted.sample, len(several)))
+    unchanged = Mutant(path, "nothing", compile(path.read_text("utf-8"), str(path), "exec"))
+    if not [*survivors([unchanged], tests, 1)]:
+        sys.exit(f"the tests fail without a change: {' '.join(tests)}")
+    alive = [each.name for each in survivors([*drawn], tests, wanted.jobs)]
+    print(f"{module}: {len(alive)} of {len(drawn)} survive", *alive, sep="\n  ", flush=True)
+    return len(alive)
+
+
+def main() -> int:
+    """Judge each module; 1 if a mutant survives."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="modules whose path contains this")
+    parser.add_argument("--sample", type=int, default=10**6, help="so many mutants of each module")
+    parser.add_argument("--jobs", type=int, default=2)
+    wanted = parser.parse_args()
+    alive = 0
+    for pattern, globs in TARGETS.items():
+        tests = [str(path) for each in globs for path in sorted(ROOT.glob(each))]
+        paths = sorted(ROOT.glob(pattern))
+        if not (tests and paths):
+            sys.exit(f"TARGETS names files that are not there: {pattern}: {globs}")
+        alive += sum(judge(path, tests, wanted) for path in paths if wanted.only in str(path))
+    return min(alive, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
