@@ -8,13 +8,19 @@ Nothing that `serve` needs imports it.
     httpx.AsyncClient(transport=httpx.ASGITransport(workspace), base_url="https://braze")
 """
 
-from cdi_exporter.simulator.server import HISTORY, LIMITS, LIST, PERMISSIONS, SimulatedWorkspace
 from cdi_exporter.simulator.showcase import (
     DEMO_INTEGRATIONS,
     DEMO_SPEED,
     demo_integrations,
     demo_retention,
     demo_workspace,
+)
+from cdi_exporter.simulator.simulated_workspace import (
+    HISTORY,
+    LIMITS,
+    LIST,
+    PERMISSIONS,
+    SimulatedWorkspace,
 )
 from cdi_exporter.simulator.spec import Episode, IntegrationSpec, Profile
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cdi_exporter.simulator.server import DAY, SimulatedWorkspace
+from cdi_exporter.simulator.simulated_workspace import DAY, SimulatedWorkspace
 from cdi_exporter.simulator.spec import Episode, IntegrationSpec, Profile
 
 DEMO_SPEED = 60.0

@@ -21,7 +21,7 @@ from cdi_exporter.simulator import (
     demo_retention,
 )
 from cdi_exporter.simulator.json_pages import JsonPage, PageMaker, WorkspaceMember
-from cdi_exporter.simulator.server import DAY, Answer, Call, Send, error, page_answer
+from cdi_exporter.simulator.simulated_workspace import DAY, Answer, Call, Send, error, page_answer
 from tests.simulator.faults import ELSEWHERE, PROXY_PAGE, SPOILERS, Fault, FaultKind, Unreachable
 from tests.simulator.members import Members
 from tests.simulator.requests import Request, Traffic

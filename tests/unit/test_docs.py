@@ -30,7 +30,7 @@ FLAGS = {
 
 FLAGS_OF_OTHERS = {
     "our own, in general": {"--flag"},
-    "make bench": {"--quick", "--only", "--json", "--sizes"},
+    "make bench, make mutants": {"--quick", "--only", "--json", "--sizes", "--sample"},
     "Docker": {
         *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
         *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
