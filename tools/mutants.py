@@ -26,10 +26,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 BRAZE = "tests/unit/braze/test_"
+WORKSPACE = "tests/unit/workspace/test_"
 TARGETS = {
     "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py"],
     "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py"],
     "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit_headers.py"],
+    "cdi_exporter/workspace/publication.py": [f"{WORKSPACE}publication.py"],
+    "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}due.py"],
 }
 """The modules, and the tests that must notice a change of them."""
 
