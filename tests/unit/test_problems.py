@@ -14,7 +14,8 @@ from cdi_exporter.problems import BY_REASON, HISTORY_PERMISSION, LIST_PERMISSION
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "prometheus" / "rules" / "braze-cdi.yml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-ERRORS = ApiError.__subclasses__()
+ERRORS = [each for each in ApiError.__subclasses__() if each.__module__ == ApiError.__module__]
+"""The error tree itself: other modules may have errors of their own."""
 EVERY = [each for each in vars(problems).values() if isinstance(each, problems.Problem)]
 
 
