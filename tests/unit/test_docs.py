@@ -31,6 +31,7 @@ FLAGS = {
 FLAGS_OF_OTHERS = {
     "our own, in general": {"--flag"},
     "make bench, make mutants": {"--quick", "--only", "--json", "--sizes", "--sample"},
+    "tests.simulation.trace": {"--write", "--compare"},
     "Docker": {
         *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
         *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
