@@ -14,6 +14,7 @@ LEVELS = {
     "model": 0,
     "catalog": 0,
     "errors": 0,
+    "allocator": 0,
     "clock": 0,
     "pulse": 0,
     "threads": 0,
