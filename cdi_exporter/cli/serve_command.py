@@ -7,7 +7,7 @@ from typing import Any
 import click
 import structlog
 
-from cdi_exporter import __version__, logs
+from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.cli import cli, version_text
 from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options, web_flags
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 @click.version_option(__version__, message=version_text())
 def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
+    allocator.return_large_buffers()
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
     run_loop(_serve(lambda: load_settings(config_file), state_file, options(flags)))

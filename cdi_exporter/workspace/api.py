@@ -86,6 +86,10 @@ class Api:
         except ApiError as error:
             error.__context__ = None
             raise error.with_traceback(None) from None
+        finally:
+            # The task keeps its error with the traceback, and the error this frame: together
+            # they would keep the body until the garbage collector looks for cycles.
+            del task
 
     def _ended(self, task: asyncio.Task[Page]) -> None:
         self._requests.discard(task)

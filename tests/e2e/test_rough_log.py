@@ -91,7 +91,7 @@ def exporter(tmp_path: Path, stderr: IO[bytes] | int | None, *flags: str) -> Ite
                     *flags,
                 ),
             ],
-            env=clean_environment(),
+            env=clean_environment(PYTHONUNBUFFERED=""),  # as users run it
             stdout=subprocess.DEVNULL,
             stderr=stderr,
         )
@@ -185,18 +185,21 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
-    """Another process made the shared pipe non-blocking, and reads slowly: lines stay whole."""
-    reader, writer = os.pipe()
+    """Another process made the shared pipe non-blocking, and reads late: lines stay whole."""
+    reader, writer = full_pipe()
     os.set_blocking(writer, False)
     with exporter(tmp_path, writer) as it, open(reader, "rb", buffering=0) as log:  # noqa: PTH123
         os.close(writer)
         it.becomes(1, None)
         it.braze.trouble = "500"
         it.becomes(0, "server_error")
+        assert set(log.read(1 << 20)) == {ord("x")}
+        it.braze.trouble = ""
+        it.becomes(1, None)
         it.stops()
         lines = log.read(1 << 20).decode().splitlines()
     assert all(line.startswith("ts=") for line in lines)
-    assert any("refresh failed" in line for line in lines)
+    assert any("refresh works again" in line for line in lines)
 
 
 def test_errors_at_the_start_do_not_wait_for_a_reader(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ ROOT = Path(cdi_exporter.__file__).parent
 
 LEVELS = {
     "__init__": 0,
+    "allocator": 0,
     "catalog": 0,
     "change_signal": 0,
     "clock": 0,

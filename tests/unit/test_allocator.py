@@ -1,0 +1,31 @@
+"""Memory that large buffers used goes back to the system, whatever was allocated between them."""
+
+import subprocess
+import sys
+
+KEPT = """
+from pathlib import Path
+from cdi_exporter.allocator import return_large_buffers
+
+def resident():
+    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
+
+return_large_buffers()
+bytearray(30 << 20)  # its end would raise glibc's limit
+before = resident()
+buffers, between = [], []
+for _ in range(60):
+    buffers.append(b"x" * (1 << 20))
+    between.append(b"x" * 10_000)
+used = resident() - before
+buffers.clear()
+print(used, resident() - before)
+"""
+
+
+def test_memory_of_large_buffers_goes_back_to_the_system() -> None:
+    """Buffers of 60 MiB together leave less than 4 MiB."""
+    command = [sys.executable, "-c", KEPT]
+    used, kept = map(int, subprocess.run(command, check=True, capture_output=True).stdout.split())
+    assert used > 55 * 1024
+    assert kept < 4 * 1024

@@ -1,0 +1,55 @@
+"""An answer that is refused leaves memory at once, not when the garbage collector runs."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from cdi_exporter.errors import ApiError
+from cdi_exporter.workspace.api import Api
+from tests.unit.braze.asking import Server, asker, page
+from tests.virtual import run, virtual_clock
+
+ANSWERS = 20
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """Memory is traced, and nothing collects cycles of garbage."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"[" * 500_000),
+        (200, b"no JSON " * 60_000),
+        (200, page(*[{"job_status": "running"}] * 20_000).content),
+        (200, b" " * 2_000_000),
+        (400, b" " * 60_000),
+    ],
+    ids=["too deep", "no JSON", "too many rows", "too large", "an error"],
+)
+def test_a_refused_answer_is_not_kept(status: int, body: bytes) -> None:
+    """However many are refused one after the other, no body of them remains."""
+
+    async def kept() -> int:
+        clock = virtual_clock()
+        async with asker(Server(httpx.Response(status, content=body)), clock=clock) as braze:
+            api = Api(braze.client, clock)
+            before = 0
+            for number in range(ANSWERS + 1):
+                with pytest.raises(ApiError):
+                    await api.history("abc", None, await api.turn())
+                if not number:  # what is allocated once
+                    before = tracemalloc.get_traced_memory()[0]
+            return tracemalloc.get_traced_memory()[0] - before
+
+    assert run(kept()) < 2 * len(body)
