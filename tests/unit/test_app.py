@@ -15,7 +15,7 @@ class Failing:
     def __init__(self, error: Exception | None) -> None:
         self._error = error
 
-    async def started(self) -> None:
+    async def wait_started(self) -> None:
         await asyncio.Event().wait()
 
     async def serve(self) -> None:
