@@ -4,12 +4,14 @@ The server puts the connection of a request into the request's state; without on
 under another server) every answer is believed to arrive.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 CONNECTION: Final = "connection"
 """The name of a request's connection in the request's state."""
@@ -49,6 +51,24 @@ def gone(scope: Scope) -> Callable[[], bool]:
     """A function that says whether the client of a request has hung up."""
     connection = connection_of(scope)
     return lambda: connection is not None and connection.gone
+
+
+def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]], *, replace: bool) -> Send:
+    """Sends with these headers; if a response has one of them, `replace` says which one counts."""
+    names = {name.lower() for name, _ in headers}
+
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given: Headers = message["headers"]
+            own = {name.lower() for name, _ in given}
+            if replace:
+                both = [*(each for each in given if each[0].lower() not in names), *headers]
+            else:
+                both = [*given, *(each for each in headers if each[0].lower() not in own)]
+            message = {**message, "headers": both}
+        await send(message)
+
+    return send_more if headers else send
 
 
 class Outstanding:

@@ -11,11 +11,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import negotiate
-from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone
+from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone, with_headers
 from cdi_exporter.web.heads import valid_host
 from cdi_exporter.web.source import ScrapedWorkspace, Source, known_names
 from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
@@ -34,6 +34,9 @@ EXPOSITION_TYPES = frozenset(
 )
 """Media types that scrapers ask for."""
 
+
+DEFAULT_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
+"""So that browsers guess no types and show no old copies."""
 
 PROBE, OWN, DISCOVERY = "/probe", "/-/metrics", "/sd"
 HEALTHY, READY, RELOAD = "/-/healthy", "/-/ready", "/-/reload"
@@ -202,31 +205,19 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _plain_error},
-        middleware=[Middleware(DefaultHeaders)],
+        middleware=[Middleware(default_headers)],
     )
     app.router.redirect_slashes = False
     return app
 
 
-class DefaultHeaders:
-    """Headers of every response that does not set them: no guessing of types, no stale copies."""
+def default_headers(app: ASGIApp) -> ASGIApp:
+    """The application with `DEFAULT_HEADERS` on each response that does not set them."""
 
-    HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, with_headers(send, DEFAULT_HEADERS, replace=False))
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request with the headers added."""
-
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                more = [each for each in self.HEADERS if each[0] not in given]
-                message = {**message, "headers": [*message["headers"], *more]}
-            await send(message)
-
-        await self._app(scope, receive, send_more)
+    return answer
 
 
 def _health(handlers: Handlers) -> list[Route]:

@@ -1,22 +1,20 @@
 """What a request must pass, and the web configuration that says so, read again when it changes."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.threads import Busy
-from cdi_exporter.web.delivery import gone
+from cdi_exporter.web.delivery import Headers, gone, with_headers
 from cdi_exporter.web.security.policy import Policy, load
 from cdi_exporter.web.security.tls import ServerContext
 from cdi_exporter.web.security.users import Authenticator
 
 log = structlog.get_logger()
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 _TOO_MANY = PlainTextResponse(
     "Too Many Requests\n", 429, headers={"X-Content-Type-Options": "nosniff"}
@@ -142,7 +140,7 @@ class Guard:
         if not self._security.limiter.take():
             await _TOO_MANY(scope, receive, send)
             return
-        send = _with_headers(send, policy.headers)
+        send = with_headers(send, policy.headers, replace=True)
         users = policy.users
         try:
             admitted = not users or await self._security.users.admits(
@@ -157,16 +155,3 @@ class Guard:
 def _authorization(scope: Scope) -> bytes | None:
     headers: Headers = scope["headers"]
     return next((value for name, value in headers if name == b"authorization"), None)
-
-
-def _with_headers(send: Send, headers: Headers) -> Send:
-    """Sends with these headers, in the place of those of the same name."""
-    ours = {name.lower() for name, _ in headers}
-
-    async def send_more(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [each for each in message["headers"] if each[0].lower() not in ours]
-            message = {**message, "headers": [*others, *headers]}
-        await send(message)
-
-    return send_more if ours else send
