@@ -79,8 +79,11 @@ def changed(node: Any) -> Any:
             return ast.Constant(not value if isinstance(value, bool) else value + 1)
         case ast.Name(id=name) if name in NAMES:
             node.id = NAMES[name]
-        case ast.If() | ast.IfExp() | ast.While():
-            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) if not isinstance(
+            test,
+            ast.Compare | ast.UnaryOp,  # which are changed themselves
+        ):
+            node.test = ast.UnaryOp(ast.Not(), test)
         case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             node.value = ast.Constant(None)
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
