@@ -25,11 +25,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
-BRAZE = "tests/unit/braze/test_"
+BRAZE, LIMITS = "tests/unit/braze/test_", "tests/unit/test_limits.py"
 TARGETS = {
-    "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py"],
-    "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py"],
-    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit_headers.py"],
+    "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py", LIMITS],
+    "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py", LIMITS],
+    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit*.py", LIMITS],
 }
 """The modules, and the tests that must notice a change of them."""
 
