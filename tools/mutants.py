@@ -154,9 +154,12 @@ def judge(path: Path, tests: Sequence[str], wanted: argparse.Namespace) -> int:
     unchanged = Mutant(path, "nothing", compile(path.read_text("utf-8"), str(path), "exec"))
     if not [*survivors([unchanged], tests, 1)]:
         sys.exit(f"the tests fail without a change: {' '.join(tests)}")
-    alive = [each.name for each in survivors([*drawn], tests, wanted.jobs)]
-    print(f"{module}: {len(alive)} of {len(drawn)} survive", *alive, sep="\n  ", flush=True)
-    return len(alive)
+    alive = 0
+    for mutant in survivors([*drawn], tests, wanted.jobs):
+        print(f"{module}: {mutant.name}", flush=True)
+        alive += 1
+    print(f"{module}: {alive} of {len(drawn)} survive", flush=True)
+    return alive
 
 
 def main() -> int:
