@@ -25,12 +25,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
-BRAZE = "tests/unit/braze/test_"
-WORKSPACE = "tests/unit/workspace/test_"
+BRAZE, WORKSPACE = "tests/unit/braze/test_", "tests/unit/workspace/test_"
+LIMITS = "tests/unit/test_limits.py"
 TARGETS = {
-    "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py"],
-    "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py"],
-    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit_headers.py"],
+    "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py", LIMITS],
+    "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py", LIMITS],
+    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit*.py", LIMITS],
     "cdi_exporter/workspace/publication.py": [f"{WORKSPACE}publication.py"],
     "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}due.py"],
 }
@@ -82,8 +82,11 @@ def changed(node: Any) -> Any:
             return ast.Constant(not value if isinstance(value, bool) else value + 1)
         case ast.Name(id=name) if name in NAMES:
             node.id = NAMES[name]
-        case ast.If() | ast.IfExp() | ast.While():
-            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) if not isinstance(
+            test,
+            ast.Compare | ast.UnaryOp,  # which are changed themselves
+        ):
+            node.test = ast.UnaryOp(ast.Not(), test)
         case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             node.value = ast.Constant(None)
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
@@ -154,9 +157,12 @@ def judge(path: Path, tests: Sequence[str], wanted: argparse.Namespace) -> int:
     unchanged = Mutant(path, "nothing", compile(path.read_text("utf-8"), str(path), "exec"))
     if not [*survivors([unchanged], tests, 1)]:
         sys.exit(f"the tests fail without a change: {' '.join(tests)}")
-    alive = [each.name for each in survivors([*drawn], tests, wanted.jobs)]
-    print(f"{module}: {len(alive)} of {len(drawn)} survive", *alive, sep="\n  ", flush=True)
-    return len(alive)
+    alive = 0
+    for mutant in survivors([*drawn], tests, wanted.jobs):
+        print(f"{module}: {mutant.name}", flush=True)
+        alive += 1
+    print(f"{module}: {alive} of {len(drawn)} survive", flush=True)
+    return alive
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ def test_a_refused_answer_is_not_kept(status: int, body: bytes) -> None:
             before = 0
             for number in range(ANSWERS + 1):
                 with pytest.raises(ApiError):
-                    await api.history("abc", None, await api.turn())
+                    await api.history("abc", None, await api.permit())
                 if not number:  # what is allocated once
                     before = tracemalloc.get_traced_memory()[0]
             return tracemalloc.get_traced_memory()[0] - before

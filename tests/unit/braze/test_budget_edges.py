@@ -1,0 +1,220 @@
+"""The budget's bounds in plain numbers, and the server's clock, answer by answer."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from cdi_exporter.braze.budget import Budget, RateLimitHeaders, ServerClock
+from tests.unit.braze.test_budget import SILENT, answered, make, next_start, said, seconds_of
+from tests.virtual import EPOCH, run, virtual_clock
+
+
+class Longest(random.Random):
+    """Draws the longest wait of each backoff."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class Shortest(random.Random):
+    """Draws the shortest wait of each backoff."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+@pytest.mark.parametrize(
+    ("rng", "waits"),
+    [
+        (Longest(), [5, 10, 20, 40, 80, 160, 300, 300]),
+        (Shortest(), [2.5, 5, 10, 20, 40, 80, 150, 150]),
+    ],
+)
+def test_the_backoff_doubles_from_five_seconds_to_five_minutes(
+    rng: random.Random, waits: list[float]
+) -> None:
+    """At least half of it, so that several exporters do not come back together."""
+
+    async def main() -> list[float]:
+        clock = virtual_clock()
+        budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=rng)
+        found = []
+        for _ in waits:
+            await answered(budget, SILENT, refused=True)
+            found.append(budget.delay())
+        return found
+
+    assert run(main()) == pytest.approx(waits)
+
+
+def test_half_a_second_is_waited_for() -> None:
+    """Only what a timer cannot tell from now is not."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(40, retry_after=0.5), refused=True)
+        return await next_start(budget)
+
+    assert seconds_of(main) == 0.5
+
+
+def test_no_announced_wait_is_longer_than_an_hour() -> None:
+    """Neither that of a reset nor that of a refusal."""
+
+    async def main() -> list[float]:
+        reset, refused = make(), make()
+        await answered(reset, said(0, resets_in=5000))
+        await answered(refused, said(40, retry_after=5000), refused=True)
+        return [reset.delay(), refused.delay()]
+
+    assert run(main()) == pytest.approx([3600, 3600])
+
+
+@pytest.mark.parametrize(
+    ("off", "wait"), [(30.0, 10.0), (31.0, 40.0), (-30.0, 70.0), (-31.0, 40.0)]
+)
+def test_a_date_within_half_a_minute_of_the_clock_is_believed(off: float, wait: float) -> None:
+    """Beyond that, the difference that fits a window counts."""
+    headers = RateLimitHeaders(50, 0, EPOCH + 40, date=EPOCH + off)
+    assert headers.wait(EPOCH) == wait
+
+
+@pytest.mark.parametrize(
+    ("reset", "wait"), [(0.0, 60.0), (0.5, 0.5), (61.0, 61.0), (61.5, 60.0), (-5.0, 60.0)]
+)
+def test_a_wait_fits_a_window_if_it_is_positive_and_about_a_minute(
+    reset: float, wait: float
+) -> None:
+    """One second more is the rounding of the reset."""
+    headers = RateLimitHeaders(50, 0, EPOCH + reset, date=EPOCH - 86_400.0)
+    assert headers.wait(EPOCH) == wait
+
+
+def test_if_both_differences_fit_a_window_the_longer_one_counts() -> None:
+    """To wait too long costs less than to ask too early."""
+    assert RateLimitHeaders(50, 0, EPOCH + 50, date=EPOCH + 40).wait(EPOCH) == 50
+    assert RateLimitHeaders(50, 0, EPOCH + 10, date=EPOCH - 40).wait(EPOCH) == 50
+
+
+def test_a_remainder_is_forgotten_at_its_reset() -> None:
+    """Not before, and not later."""
+
+    async def main() -> list[float]:
+        budget = make()
+        await answered(budget, said(0, resets_in=20))
+        found = [budget.delay()]
+        for seconds in (19.5, 0.5):
+            await asyncio.sleep(seconds)
+            found.append(budget.delay())
+        return found
+
+    assert run(main()) == pytest.approx([20, 0.5, 0])
+
+
+def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
+    """Its request was under way before; one that comes later doubles the backoff."""
+
+    async def main() -> list[float]:
+        clock = virtual_clock()
+        budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=Longest())
+        await answered(budget)
+        first, second, third = [await budget.acquire() for _ in range(3)]
+        budget.release(first, SILENT, refused=True)
+        budget.release(second, SILENT, refused=True)
+        found = [budget.delay()]
+        await asyncio.sleep(5)
+        budget.release(third, SILENT, refused=True)
+        return [*found, budget.delay()]
+
+    assert run(main()) == pytest.approx([5, 10])
+
+
+@pytest.mark.parametrize(("remaining", "waits"), [(10, True), (11, False)])
+def test_the_part_of_other_tools_is_not_touched(remaining: int, waits: bool) -> None:
+    """With a share of 0.8 of 50, ten requests are left to them."""
+
+    async def main() -> float:
+        budget = make()
+        await answered(budget, said(remaining, resets_in=20))
+        return budget.delay()
+
+    assert (seconds_of(main) > 0) is waits
+
+
+def test_an_answer_without_a_count_leaves_the_last_one() -> None:
+    """Of limit and remainder one is enough to be the newest word."""
+
+    async def main() -> list[int | None]:
+        budget = make()
+        await answered(budget, said(30, limit=45))
+        await answered(budget, SILENT)
+        found = [budget.last.limit]
+        await answered(budget, said(None, limit=44))
+        found.append(budget.last.limit)
+        await answered(budget, said(30, limit=None))
+        return [*found, budget.last.limit, budget.last.remaining]
+
+    assert run(main()) == [45, 44, None, 30]
+
+
+def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
+    """It may have reached the server; its slot stays taken, too."""
+
+    async def main() -> list[float]:
+        budget = make()
+        await answered(budget, said(12, resets_in=20))
+        found = []
+        for _ in range(2):
+            budget.release(await budget.acquire())
+            found.append(budget.delay())
+        return [*found, budget.used * budget.slots]
+
+    assert run(main()) == pytest.approx([0, 20, 3])
+
+
+# The server's clock
+
+
+@pytest.mark.parametrize(
+    ("answers", "ahead"),
+    [
+        ((), 0),
+        ((100,), 100),
+        ((86_400,), 86_400),
+        ((-86_400,), -86_400),
+        ((86_401,), 0),
+        ((86_401, 86_401), 0),
+        ((86_401, 86_401, 86_401), 86_401),
+        ((100, 130), 130),
+        ((100, 70), 70),
+        ((100, 131), 100),
+        ((-100, 100), -100),
+        ((100, 131, 131), 100),
+        ((100, 131, 131, 131), 131),
+        ((100, 500, 500, 110, 500, 500), 110),
+        ((100, 500, 500, 900, 500, 500), 100),
+        ((100, 500, 530, 560), 560),
+        ((100, 500, 531, 562), 100),
+        ((100, 500, -500, 500), 100),
+        ((100, 500, 500, 500, 510), 510),
+        ((100, 500, 500, 500, 100, 100), 500),
+    ],
+)
+def test_the_clock_follows_small_steps_and_jumps_that_three_answers_agree_on(
+    answers: Sequence[float], ahead: float
+) -> None:
+    """A first answer is believed up to a day; one odd answer changes nothing."""
+    clock = ServerClock()
+    for each in answers:
+        clock.note(each)
+    assert clock.ahead == ahead
+
+
+def test_a_wait_without_a_reset_is_unknown() -> None:
+    """Whatever the date is."""
+    headers = RateLimitHeaders(50, 10, date=EPOCH)
+    assert headers.wait(EPOCH) is None
+    assert replace(headers, reset=EPOCH + 7).wait(EPOCH) == 7
