@@ -61,7 +61,7 @@ generated: $(VENV)/.installed-dev dashboards  ## build the committed files that 
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
 	$(BIN)/python -m tools.check_schema
-	$(BIN)/python -m tools.prometheus_rules
+	$(BIN)/python -m tools.rules
 	$(BIN)/python -m tools.chart_files
 	$(BIN)/python -m tools.licences
 
