@@ -19,7 +19,7 @@ PROMETHEUS_RULE = ROOT / "prometheus" / "kubernetes" / "prometheusrule.yml"
 ALERTS_PAGE = ROOT / "docs" / "alerts.md"
 
 TITLES = {
-    "braze-cdi-exporter": "The exporter",
+    "braze-cdi-exporter": "The exporter itself",
     "braze-cdi-absent": "The scrape job (a file of its own, `braze-cdi-absent.yml`)",
     "braze-cdi-workspaces": "Workspaces and the Braze API",
     "braze-cdi-runs": "Sync runs",

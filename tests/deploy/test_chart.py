@@ -99,6 +99,26 @@ def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
     assert "example.com" not in text
 
 
+def _rules(*values: str) -> dict[str, Any]:
+    rendered = yaml.safe_load_all(render("--set=demo=true,prometheusRule.enabled=true", *values))
+    (found,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
+    return {group["name"]: group for group in found["spec"]["groups"]}
+
+
+def test_links_are_left_out_without_an_address() -> None:
+    """No alert has an annotation that leads nowhere."""
+    alerts = [rule for group in _rules().values() for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 20
+    for rule in alerts:
+        assert set(rule["annotations"]) == {"summary", "description", "action"}
+
+
+def test_the_alert_on_a_missing_target_can_be_left_out() -> None:
+    """For a Prometheus whose shards do not all scrape the exporter."""
+    with_it, without = _rules(), _rules("--set=prometheusRule.exporterAbsent=false")
+    assert set(with_it) - set(without) == {"braze-cdi-absent"}
+
+
 def test_the_copies_are_those_of_the_sources() -> None:
     """What the chart carries is what `make generated` copies: the rules, and each dashboard."""
     copies = chart_files.copies()

@@ -65,7 +65,7 @@ def closed_port() -> Iterator[int]:
 
 def program(name: str) -> str:
     """The path of an installed program, or of the one that TEST_<NAME> names instead."""
-    path = os.environ.get(f"TEST_{name.upper()}") or shutil.which(name)
+    path = os.environ.get("TEST_" + name.upper().replace("-", "_")) or shutil.which(name)
     assert path, f"{name} is missing: run make debian-packages"
     return path
 

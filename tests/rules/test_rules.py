@@ -111,12 +111,13 @@ def test_the_dashboards_mean_the_same_as_the_alerts() -> None:
     """Late, stuck and missed have the conditions and limits of the rules."""
     by_name = {_named(rule): rule["expr"] for rule in RULES}
     conditions, limits = Conditions(Thresholds()), Thresholds()
-    assert _same(conditions.delivery_age, by_name["integration:braze_cdi_delivery_age:seconds"])
     assert _same(conditions.stuck, by_name["BrazeCDISyncStuck"])
     missed, _, _ = by_name["BrazeCDIScheduledSyncMissed"].partition("# The schedule comes from")
     assert _same(conditions.missed, missed)
-    late = f"integration:braze_cdi_delivery_age:seconds > {conditions.stale_after}"
-    assert _same(late, by_name["BrazeCDISyncLate"].partition("unless")[0])
+    late, _, _ = by_name["BrazeCDISyncLate"].rpartition("unless on (workspace, integration_id)")
+    assert _same(f"{conditions.delivery_age} > {conditions.stale_after}", late)
+    fresh, _, _ = by_name["integration:braze_cdi_fresh:bool"].rpartition("unless on (workspace, ")
+    assert _same(f"{conditions.delivery_age} <= bool {conditions.stale_after}", fresh)
     assert f">= {limits.failures_in_a_row}\n" in by_name["BrazeCDISyncFailing"]
     assert by_name["BrazeCDIRowsFailing"].count(f"> {limits.failed_share}\n") == 2
     assert f"/ {limits.rows_factor}\n" in by_name["BrazeCDISyncRowsUnusual"]
