@@ -205,15 +205,15 @@ def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
 def _thresholds() -> dict[str, tuple[str, int, str]]:
     """Each commented threshold: its alert, its line, and that line a little nearer to normal."""
     found: dict[str, tuple[str, int, str]] = {}
-    lines, alert, waits = all_rules().splitlines(), "", False
-    for number, line in enumerate(lines):
+    alert = comment = ""
+    for number, line in enumerate(all_rules().splitlines()):
         alert = line.partition("- alert: ")[2] or alert
         if line.strip().startswith("#"):
-            waits = waits or line.strip().startswith("# Threshold: ")
-        elif waits:
-            waits = False
+            comment = comment or line.partition("# Threshold: ")[2]
+        elif comment:
             if "[" not in line and "for:" not in line:
-                found[f"{alert} {line.strip()}"] = (alert, number, _nearer(line))
+                found[f"{alert}: {comment}"] = (alert, number, _nearer(line))
+            comment = ""
     return found
 
 
