@@ -20,7 +20,7 @@ NOT_OF_LOWEST := --ignore tests/unit/simulator/test_braze_models.py \
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
 .PHONY: demo check test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
-.PHONY: mutants test-deploy test-lowest soak-hostile manifests lock audit
+.PHONY: mutants test-deploy test-lowest test-compat soak-hostile manifests links lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
@@ -63,16 +63,34 @@ test-deploy: $(VENV)/.installed-dev  ## image, Compose file, Helm chart, systemd
 	./scripts/go-tool helm >/dev/null
 	$(BIN)/pytest tests/deploy
 
+# What runs on both versions of Prometheus: the rules' tests, the scrape, the dashboards' queries.
+ON_PROMETHEUS := tests/e2e/test_prometheus.py tests/grafana/test_queries.py \
+  tests/grafana/test_expressions.py tests/rules/test_rules.py
+PROMETHEUS_3 = TEST_PROMTOOL=$$(./scripts/go-tool promtool) \
+  TEST_PROMETHEUS=$$(./scripts/go-tool prometheus) TEST_VMALERT_TOOL=$$(./scripts/go-tool vmalert-tool)
+
+test-compat: $(VENV)/.installed-dev  ## Prometheus 2.42 and 3, VictoriaMetrics: rules, scrape, dashboards
+	./scripts/debian-packages prometheus
+	for tool in promtool prometheus vmalert-tool; do ./scripts/go-tool $$tool >/dev/null || exit 1; done
+	$(BIN)/pytest -n $(PYTEST_WORKERS) $(ON_PROMETHEUS) tests/rules/test_promtool.py::test_what_is_written_holds
+	$(PROMETHEUS_3) $(BIN)/pytest -n $(PYTEST_WORKERS) $(ON_PROMETHEUS) tests/compat tests/rules/test_promtool.py \
+	  -k "not threshold and not left_open"
+
 generated: $(VENV)/.installed-dev dashboards  ## build the committed files that are made from code
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.configuration_reference
 	$(BIN)/python -m tools.check_schema
-	$(BIN)/python -m tools.prometheus_rules
+	$(BIN)/python -m tools.rules
 	$(BIN)/python -m tools.licences
 
 manifests:  ## render deploy/kubernetes from the Helm chart
 	$$(./scripts/go-tool helm) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \
 	  --namespace=monitoring --values=deploy/kubernetes/values.yaml > deploy/kubernetes/cdi-exporter.yaml
+
+links:  ## set the links of the alerts: make links RUNBOOK_URL=https://… GRAFANA_URL=https://…
+	sed -i -E $(if $(RUNBOOK_URL),-e 's|(# )?runbook_url: ([^ ]*/)?|runbook_url: $(RUNBOOK_URL)/|') \
+	  $(if $(GRAFANA_URL),-e 's|(# )?dashboard_url: [^ ]*/d/|dashboard_url: $(GRAFANA_URL)/d/|') -e '' \
+	  prometheus/rules/braze-cdi.yml prometheus/rules/braze-cdi-absent.yml
 
 dashboards: $(VENV)/.installed-dev  ## build the JSON of the Grafana dashboards
 	$(BIN)/python -m tools.dashboards

@@ -118,6 +118,26 @@ def test_the_packaged_chart_contains_the_rules_and_dashboards(tmp_path: Path) ->
     assert found == {path.name: path.read_bytes() for path in sources}
 
 
+def _rules(*values: str) -> dict[str, Any]:
+    rendered = yaml.safe_load_all(render("--set=demo=true,prometheusRule.enabled=true", *values))
+    (found,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
+    return {group["name"]: group for group in found["spec"]["groups"]}
+
+
+def test_links_are_left_out_without_an_address() -> None:
+    """No alert has an annotation that leads nowhere."""
+    alerts = [rule for group in _rules().values() for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 20
+    for rule in alerts:
+        assert set(rule["annotations"]) == {"summary", "description", "action"}
+
+
+def test_the_alert_on_a_missing_target_can_be_left_out() -> None:
+    """For a Prometheus whose shards do not all scrape the exporter."""
+    with_it, without = _rules(), _rules("--set=prometheusRule.exporterAbsent=false")
+    assert set(with_it) - set(without) == {"braze-cdi-absent"}
+
+
 def test_each_dashboard_becomes_a_config_map() -> None:
     """Grafana's sidecar finds it by its label, with the dashboard as it is."""
     rendered = yaml.safe_load_all(render(f"--values={CHART / 'ci' / 'everything-values.yaml'}"))

@@ -64,8 +64,8 @@ def closed_port() -> Iterator[int]:
 
 
 def program(name: str) -> str:
-    """The path of an installed program."""
-    path = shutil.which(name)
+    """The path of an installed program, or of the one that TEST_<NAME> names instead."""
+    path = os.environ.get("TEST_" + name.upper().replace("-", "_")) or shutil.which(name)
     assert path, f"{name} is missing: run make debian-packages"
     return path
 

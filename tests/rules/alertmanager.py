@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from tests.e2e.processes import free_port, program, running, serves
-from tests.rules.scenarios import ROOT, minute
+from tests.rules.scenarios import minute
+from tools.rules import ROOT
 
 CONFIGURATION = ROOT / "prometheus" / "alertmanager.yml"
 Message = dict[str, Any]

@@ -1,14 +1,13 @@
 """The rules' promtool tests, and what happens to scrapes between Braze and a rule.
 
-`prometheus/tests/*.yml` says what must fire and when, as one exporter would tell it. The
-changes here tell the same story in another way: twice, by an instance that is replaced,
-with missed scrapes, across a restart. What is expected stays the same. Others tell what would
-have been if Braze had been down, or without a schedule: then nothing is expected.
+`prometheus/tests/*.yml` says what must fire and when, with the series of one exporter. The changes
+here give the same series in another way: twice, by an instance that is replaced, with missed
+scrapes, across a restart. What is expected stays the same. Others give the series as if Braze had
+been down, or without a schedule: then nothing is expected.
 """
 
 import copy
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-RULE_FILE = ROOT / "prometheus" / "rules" / "braze-cdi.yml"
+from tests.e2e.processes import program
+from tools.rules import ROOT, RULE_FILES
+
 TEST_FILES = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
 STORIES = [path for path in TEST_FILES if path.stem != "silence"]
 
@@ -28,13 +28,6 @@ Change = Callable[[Story], Story]
 _STEP = re.compile(r"(?P<start>-?[\d.]+)(?P<by>[+-][\d.]+)?x(?P<times>\d+)")
 _UNITS = {"h": 60, "m": 1}
 _MILLISECONDS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def program(name: str) -> str:
-    """The path of an installed program."""
-    path = shutil.which(name)
-    assert path, f"{name} is missing: run make debian-packages"
-    return path
 
 
 def stories(path: Path) -> list[Story]:
@@ -77,18 +70,23 @@ def left_open(rules: str) -> str:
     return re.sub(r"\[(\d+)([mhd])\]", shorter, rules)
 
 
-def judged(tests: list[Story], folder: Path, rules: Path = RULE_FILE) -> str:
-    """What promtool has to complain of, nothing where the tests hold."""
-    file = folder / "tests.yml"
-    asked = folder / "asked.yml"
-    asked.write_text(_only_asked(rules, tests), "utf-8")
+def all_rules() -> str:
+    """The rules of all files, as the text of one."""
+    texts = [file.read_text("utf-8").partition("\ngroups:\n")[2] for file in RULE_FILES]
+    return "groups:\n" + "\n".join(texts)
+
+
+def judged(tests: list[Story], folder: Path, rules: str | None = None) -> str:
+    """What promtool reports; nothing if the tests pass."""
+    file, asked = folder / "tests.yml", folder / "asked.yml"
+    asked.write_text(_only_asked(rules or all_rules(), tests), "utf-8")
     content = {"rule_files": [str(asked)], "evaluation_interval": "1m", "tests": tests}
     file.write_text(yaml.safe_dump(content), "utf-8")
     return complaint(file)
 
 
 def complaint(file: Path) -> str:
-    """What promtool has to complain of in a file of tests."""
+    """What promtool reports about a file of tests; nothing if they pass."""
     done = subprocess.run(
         [program("promtool"), "test", "rules", str(file)],
         capture_output=True,
@@ -99,16 +97,14 @@ def complaint(file: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def _only_asked(rules: Path, tests: list[Story]) -> str:
+def _only_asked(rules: str, tests: list[Story]) -> str:
     """The rules that the tests ask for, which takes a third of the time; all for `ALERTS`."""
     text = yaml.safe_dump([{**test, "input_series": []} for test in tests])
-    content = yaml.safe_load(rules.read_text("utf-8"))
+    content = yaml.safe_load(rules)
     if "ALERTS{alertstate" not in text:
         for group in content["groups"]:
             group["rules"] = [
-                rule
-                for rule in group["rules"]
-                if rule.get("alert", rule.get("record")) in text or group is content["groups"][0]
+                rule for rule in group["rules"] if "record" in rule or rule["alert"] in text
             ]
     return yaml.safe_dump(content)
 

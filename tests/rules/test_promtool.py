@@ -1,19 +1,16 @@
 """What fires, when, and with which words: judged by promtool."""
 
 import re
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.rules.scenarios import (
-    RULE_FILE,
     STORIES,
     TEST_FILES,
     Change,
     Story,
+    all_rules,
     began,
     braze_down,
     check,
@@ -32,14 +29,9 @@ from tests.rules.scenarios import (
     two_instances,
     without_schedule,
 )
-from tools.prometheus_rules.pages import rule_file
-from tools.prometheus_rules.thresholds import Thresholds
+from tools.rules import read_rules
 
-RULES = [
-    rule
-    for group in yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
-    for rule in group["rules"]
-]
+RULES = [rule for group in read_rules() for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDINGS = [rule["record"] for rule in RULES if "record" in rule]
 TOLD = [story for path in STORIES for story in stories(path)]
@@ -96,9 +88,8 @@ def test_what_is_written_holds(path: Path) -> None:
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
 def test_the_same_holds_with_left_open_ranges(path: Path, tmp_path: Path) -> None:
     """Prometheus 3, whose ranges do not include their start, fires the same at the same times."""
-    rules = tmp_path / "rules.yml"
-    rules.write_text(left_open(RULE_FILE.read_text("utf-8")), "utf-8")
-    assert "[299999ms]" in rules.read_text("utf-8")
+    rules = left_open(all_rules())
+    assert "[299999ms]" in rules
     found = judged(stories(path), tmp_path, rules)
     assert not found, found
 
@@ -211,34 +202,54 @@ def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
     )
 
 
-def _limits() -> dict[str, Any]:
-    """The limits that are numbers, each a little nearer to what is normal."""
-    limits = Thresholds()
-    # The next below two failures is one; of a rate limit it is what is left that counts.
-    nearer = {"failures_in_a_row": 0.5, "failed_writes": 0.6, "rate_limit_share": 1.1}
-    values = {each.name: getattr(limits, each.name) for each in fields(limits)}
-    return {
-        name: value * nearer.get(name, 0.9)
-        for name, value in values.items()
-        if not isinstance(value, str)
-    }
+def _thresholds() -> dict[str, tuple[str, int, str]]:
+    """Each commented threshold: its alert, its line, and that line a little nearer to normal."""
+    found: dict[str, tuple[str, int, str]] = {}
+    alert = comment = ""
+    for number, line in enumerate(all_rules().splitlines()):
+        alert = line.partition("- alert: ")[2] or alert
+        if line.strip().startswith("#"):
+            comment = comment or line.partition("# Threshold: ")[2]
+        elif comment:
+            if "[" not in line and "for:" not in line:
+                found[f"{alert}: {comment}"] = (alert, number, _nearer(line))
+            comment = ""
+    return found
 
 
-@pytest.mark.parametrize(("limit", "value"), _limits().items())
-def test_just_below_a_limit_nothing_fires(limit: str, value: Any, tmp_path: Path) -> None:
-    """A limit that is a little lower makes an alert fire where a test says that it must not."""
-    means = next(each for each in fields(Thresholds) if each.name == limit).metadata["means"]
-    about = {f"BrazeCDI{name}" for name in re.findall(r"(\w+):", means)}
-    assert about <= set(ALERTS)
+def _nearer(line: str) -> str:
+    # The next below two failures is one; of a rate limit, what is left counts.
+    factors = {">= 2": 0.5, ">= 3": 0.6, "< 0.1": 1.1}
+    factor = next((by for text, by in factors.items() if line.strip() == text), 0.9)
+    changed, count = re.subn(
+        r"(?<![\w.])\d+(?:\.\d+)?", lambda found: f"{float(found[0]) * factor:g}", line
+    )
+    assert count == 1, line
+    return changed
+
+
+THRESHOLDS = _thresholds()
+
+
+def test_the_thresholds_are_found() -> None:
+    """Each number that users change has its comment."""
+    assert len(THRESHOLDS) >= 24
+    assert all(alert in ALERTS for alert, _, _ in THRESHOLDS.values())
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_just_below_a_threshold_nothing_fires(threshold: str, tmp_path: Path) -> None:
+    """A limit that is a little nearer makes an alert fire that a test expects to be silent."""
+    alert, number, nearer = THRESHOLDS[threshold]
     told = [
         story
         for story in TOLD
-        if about & {test["alertname"] for test in story.get("alert_rule_test", [])}
+        if alert in {test["alertname"] for test in story.get("alert_rule_test", [])}
     ]
-    rules = tmp_path / "rules.yml"
-    rules.write_text(rule_file(replace(Thresholds(), **{limit: value})), "utf-8")
-    found = judged(told, tmp_path, rules)
-    assert all(f"alertname: {alert}" in found for alert in about), found
+    lines = all_rules().splitlines()
+    lines[number] = nearer
+    found = judged(told, tmp_path, "\n".join(lines))
+    assert f"alertname: {alert}" in found, found
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)

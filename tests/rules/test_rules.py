@@ -1,21 +1,22 @@
-"""The rule files: clean, up to date, of the exporter's own metrics, each with its page."""
+"""The rule files, what is made from them, and the runbooks."""
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
 from cdi_exporter.catalog import CATALOG
 from cdi_exporter.errors import REASONS
-from tests.rules.scenarios import ROOT, RULE_FILE, program
-from tools.prometheus_rules import facts
-from tools.prometheus_rules.pages import FILES, PROMETHEUS_RULE, rule_file
-from tools.prometheus_rules.thresholds import Thresholds
+from tests.e2e.processes import program
+from tools.dashboards.rules import Conditions, Thresholds
+from tools.rules import FILES, PROMETHEUS_RULE, ROOT, RULE_FILES, meanings, read_rules
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
-GROUPS = yaml.safe_load(RULE_FILE.read_text("utf-8"))["groups"]
+GROUPS = read_rules()
 RULES = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
@@ -25,16 +26,24 @@ TARGET = {"job", "instance"}
 """Labels that Prometheus adds to what it scrapes."""
 
 SECTIONS = (
-    "## What it means",
-    "## Confirm",
+    "## Impact",
+    "## First three steps",
     "## Likely causes",
-    "## In Braze",
-    "## In the warehouse",
-    "## Silence",
+    "## Verify the fix",
+    "## When to silence",
+)
+COMMANDS = (
+    "kubectl",
+    "journalctl",
+    "systemctl",
+    "docker",
+    "cdi-exporter check",
+    "curl",
+    "promtool",
 )
 
 _SELECTOR = re.compile(r"(?<![\w:])((?:braze_cdi|cdi_exporter)_\w+|up)\b(?:\{([^}]*)\})?")
-_RECORDED = re.compile(r"integration:\w+:\w+")
+_RECORDED = re.compile(r"integration(?:_status)?:\w+:\w+")
 _MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 _LABEL = re.compile(r"\$labels\.(\w+)")
@@ -49,25 +58,33 @@ def _named(rule: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_file_is_what_the_tool_writes(path: Any) -> None:
-    """Rule file, PrometheusRule and page are up to date: else run `make generated`."""
+def test_the_file_is_what_the_tool_writes(path: Path) -> None:
+    """The PrometheusRule and the tables of the page are up to date: else run `make generated`."""
     assert path.read_text("utf-8") == FILES[path]()
 
 
+def _checked(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [program("promtool"), "check", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_promtool_has_no_complaint() -> None:
-    """The oldest Prometheus that we know of reads the rules, and finds nothing to lint."""
-    command = [program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(RULE_FILE)]
-    checked = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert f"{len(RULES)} rules found" in checked.stdout
+    """Prometheus reads the rules, and its linter finds nothing."""
+    found = _checked("rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+    assert sum(int(count) for count in re.findall(r"(\d+) rules found", found)) == len(RULES)
 
 
 def test_the_example_configuration_loads_the_rules() -> None:
-    """promtool finds the rules by the example of Prometheus, and nothing wrong in either."""
-    command = [program("promtool"), "check", "config", str(ROOT / "prometheus" / "prometheus.yml")]
-    checked = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert f"{len(RULES)} rules found" in checked.stdout
+    """promtool finds both rule files through the example of Prometheus, and no errors."""
+    found = _checked("config", ROOT / "prometheus" / "prometheus.yml")
+    assert sum(int(count) for count in re.findall(r"(\d+) rules found", found)) == len(RULES)
 
 
 def test_the_prometheus_rule_is_the_same() -> None:
@@ -75,6 +92,46 @@ def test_the_prometheus_rule_is_the_same() -> None:
     made = yaml.safe_load(PROMETHEUS_RULE.read_text("utf-8"))
     assert (made["apiVersion"], made["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
     assert made["spec"] == {"groups": GROUPS}
+
+
+def _meaning(expr: Any) -> Any:
+    """An expression without brackets that change nothing."""
+    if isinstance(expr, promql_parser.ParenExpr):
+        return _meaning(expr.expr)
+    if isinstance(expr, promql_parser.BinaryExpr):
+        return str(expr.op), str(expr.modifier), _meaning(expr.lhs), _meaning(expr.rhs)
+    return str(expr)
+
+
+def _same(one: str, other: str) -> bool:
+    return bool(_meaning(promql_parser.parse(one)) == _meaning(promql_parser.parse(other)))
+
+
+def test_the_dashboards_mean_the_same_as_the_alerts() -> None:
+    """Late, stuck and missed have the conditions and limits of the rules."""
+    by_name = {_named(rule): rule["expr"] for rule in RULES}
+    conditions, limits = Conditions(Thresholds()), Thresholds()
+    assert _same(conditions.stuck, by_name["BrazeCDISyncStuck"])
+    missed, _, _ = by_name["BrazeCDIScheduledSyncMissed"].partition("# The schedule comes from")
+    assert _same(conditions.missed, missed)
+    late, _, _ = by_name["BrazeCDISyncLate"].rpartition("unless on (workspace, integration_id)")
+    assert _same(f"{conditions.delivery_age} > {conditions.stale_after}", late)
+    fresh, _, _ = by_name["integration:braze_cdi_fresh:bool"].rpartition("unless on (workspace, ")
+    assert _same(f"{conditions.delivery_age} <= bool {conditions.stale_after}", fresh)
+    assert f">= {limits.failures_in_a_row}\n" in by_name["BrazeCDISyncFailing"]
+    assert by_name["BrazeCDIRowsFailing"].count(f"> {limits.failed_share}\n") == 2
+    assert f"/ {limits.rows_factor}\n" in by_name["BrazeCDISyncRowsUnusual"]
+    assert f"> {limits.unrefreshed_after}\n" in by_name["BrazeCDIDataNotRefreshed"]
+
+
+def test_a_rare_sync_is_the_same_in_both_rules() -> None:
+    """What SyncFailed reports is what SyncFailing leaves out."""
+    failed, failing = (
+        next(rule["expr"] for rule in ALERTS if rule["alert"] == f"BrazeCDI{name}")
+        for name in ("SyncFailed", "SyncFailing")
+    )
+    limit = r"next_attempt_wait:seconds\s+#.*\s+> (\d+)"
+    assert re.findall(limit, failed) == re.findall(limit, failing) != []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_named)
@@ -96,7 +153,7 @@ def test_each_metric_and_label_exists(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=_named)
 def test_no_vector_is_matched_as_it_was_scraped(rule: dict[str, Any]) -> None:
-    """Each selector stands within an aggregation: two exporters make no many-to-many error."""
+    """Each selector is within an aggregation: two exporters make no many-to-many error."""
     aggregated = re.sub(
         r"\b(?:max|sum)(?: by \([^)]*\))? \((?:[^()]|\([^()]*\))*\)", "", rule["expr"]
     )
@@ -106,42 +163,85 @@ def test_no_vector_is_matched_as_it_was_scraped(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
 def test_each_alert_follows_the_conventions(rule: dict[str, Any]) -> None:
-    """Name, severity, all annotations; one summary for what is grouped; addresses set once."""
-    limits = Thresholds()
+    """Name, severity, annotations, a comment above it; it ends when its condition does.
+
+    A mail that waited would otherwise say what is over (`keep_firing_for`).
+    """
     assert rule["alert"].startswith("BrazeCDI")
     assert list(rule["labels"]) == ["severity"]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     notes = rule["annotations"]
-    assert set(notes) == {"summary", "description", "action", "runbook_url", "dashboard_url"}
-    assert set(_LABEL.findall(notes["summary"])) <= {"workspace"}
-    assert "$value" not in notes["summary"] + notes["action"]
-    assert "$labels" not in notes["action"]
-    assert notes["runbook_url"] == f"{limits.runbook_url}/{rule['alert']}.md"
-    assert notes["dashboard_url"].startswith(f"{limits.grafana_url}/d/braze-cdi-")
-    assert rule["labels"]["severity"] == "info" or rule.get("for") or "increase" in rule["expr"]
+    assert set(notes) == {"summary", "description", "action"}
+    assert "$labels" not in notes["action"] + "".join(rule["labels"].values())
+    assert "$value" not in notes["action"]
+    assert "keep_firing_for" not in rule
+    assert rule["labels"]["severity"] == "info" or rule.get("for") or "history_gaps" in rule["expr"]
+    assert meanings()[rule["alert"]].endswith((".", "`."))
 
 
-def test_addresses_and_limits_are_set_once() -> None:
-    """Other addresses and limits replace the placeholders everywhere."""
-    limits = Thresholds(
-        grafana_url="https://graphs.invalid",
-        runbook_url="https://books.invalid",
-        job="cdi",
-        failed_rows=123,
-    )
-    text = rule_file(limits)
-    assert "example.com" not in text
-    assert (
-        text.count("https://graphs.invalid") == text.count("https://books.invalid/") == len(ALERTS)
-    )
-    assert 'job="cdi"' in text
-    assert 'job="braze-cdi"' not in text
-    assert ">= 123" in text
+@pytest.mark.parametrize("rule", ALERTS, ids=_named)
+def test_each_summary_names_what_is_affected(rule: dict[str, Any]) -> None:
+    """The default template of any receiver shows the integration, workspace or instance."""
+    summary = rule["annotations"]["summary"]
+    if "integration_id" in rule["expr"]:
+        assert "{{ $labels.integration_name }} → Braze {{ $labels.workspace }}: " in summary
+    elif "workspace" in rule["expr"]:
+        assert "Braze {{ $labels.workspace }}" in summary
+    elif rule["alert"] != "BrazeCDIExporterAbsent":
+        assert "{{ $labels.instance }}" in summary
+
+
+def _linked(folder: Path) -> list[dict[str, Any]]:
+    """The alerts after the command of docs/alerts.md has set the addresses."""
+    page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    (command,) = re.findall(r"```sh\n(sed .*?)```", page, re.DOTALL)
+    for file in RULE_FILES:
+        (folder / file.name).write_text(file.read_text("utf-8"), "utf-8")
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=60)
+    _checked("rules", *(folder / file.name for file in RULE_FILES))
+    groups = [
+        group
+        for file in RULE_FILES
+        for group in yaml.safe_load((folder / file.name).read_text("utf-8"))["groups"]
+    ]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def test_links_are_set_by_one_command(tmp_path: Path) -> None:
+    """Each alert then has its runbook and its dashboard, with the variables filled."""
+    found = _linked(tmp_path)
+    assert [rule["alert"] for rule in found] == [rule["alert"] for rule in ALERTS]
+    variables = {
+        "workspace": "?var-workspace={{ $labels.workspace | urlquery }}",
+        "integration_name": "&var-integration={{ $labels.integration_name | urlquery }}",
+    }
+    for rule in found:
+        notes = rule["annotations"]
+        assert notes["runbook_url"] == f"https://wiki.example.com/runbooks/{rule['alert']}.md"
+        address, _, filled = notes["dashboard_url"].partition("?")
+        assert address in (
+            "https://grafana.example.com/d/braze-cdi-overview",
+            "https://grafana.example.com/d/braze-cdi-integration",
+        )
+        wanted = [variables[label] for label in ("workspace", "integration_name")]
+        assert filled in ("", wanted[0][1:], "".join(wanted)[1:])
+        assert ("var-integration=" in filled) == address.endswith("braze-cdi-integration")
+
+
+@pytest.mark.parametrize("name", ["rules", "kubernetes", "alertmanager.yml", "templates"])
+def test_no_file_that_is_loaded_has_an_example_address(name: str) -> None:
+    """Links are left out until they lead somewhere."""
+    path = ROOT / "prometheus" / name
+    for file in [path] if path.is_file() else path.iterdir():
+        assert "example.com" not in file.read_text("utf-8"), file
 
 
 def test_every_reason_has_words() -> None:
     """Why a workspace cannot be read is said in words, for each reason of the exporter."""
-    assert tuple(facts.REASONS) == REASONS
+    text = "".join(file.read_text("utf-8") for file in RULE_FILES)
+    for reason in set(REASONS) - {"unauthorized"}:
+        assert f'"{reason}"' in text, reason
+    assert "does not accept the key (401)" in text
 
 
 def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
@@ -153,14 +253,20 @@ def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
 def test_each_runbook_answers_the_questions(rule: dict[str, Any]) -> None:
-    """Meaning, confirmation, causes, what to do in Braze and the warehouse, when to silence."""
+    """Impact, three steps with commands, causes, how to verify the fix, when to silence."""
     text = (RUNBOOKS / f"{rule['alert']}.md").read_text("utf-8")
     assert text.startswith(f"# {rule['alert']}\n")
     assert f"**{rule['labels']['severity']}**" in text
     sections = re.findall(r"^## .*$", text, re.MULTILINE)
     assert tuple(sections) == SECTIONS
-    for body in re.split(r"^## .*$", text, flags=re.MULTILINE)[1:]:
-        assert len(body.split()) >= 5
+    bodies = dict(zip(sections, re.split(r"^## .*$", text, flags=re.MULTILINE)[1:], strict=True))
+    assert all(len(body.split()) >= 5 for body in bodies.values())
+    assert "Nothing to do" not in text
+    steps = re.findall(r"^(\d)\. ", bodies["## First three steps"], re.MULTILINE)
+    assert steps == ["1", "2", "3"]
+    assert any(command in bodies["## First three steps"] for command in COMMANDS)
+    assert re.search(r"^1\. .*\n(?:.*\n)*2\. ", bodies["## Likely causes"], re.MULTILINE)
+    assert "](../" in text, "no link to the other pages"
     for name, _ in _SELECTOR.findall(" ".join(re.findall(r"```promql\n(.*?)```", text, re.DOTALL))):
         assert name in METRICS, name
     other = set(re.findall(r"BrazeCDI\w+", text))

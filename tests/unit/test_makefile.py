@@ -50,3 +50,31 @@ def test_ci_tries_the_lowest_versions_before_all_tests() -> None:
     commands = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     assert commands[-2:] == ["make test-lowest", "make test"]
     assert "--deselect" in would_run(target="test-lowest")
+
+
+def test_links_are_set_in_the_rule_files(tmp_path: Path) -> None:
+    """`make links` sets either address, or both, and sets another one afterwards."""
+    rules = tmp_path / "prometheus" / "rules"
+    rules.mkdir(parents=True)
+    for file in (ROOT / "prometheus" / "rules").iterdir():
+        (rules / file.name).write_text(file.read_text("utf-8"), "utf-8")
+
+    def links(*arguments: str) -> set[str]:
+        subprocess.run(
+            ["make", "--silent", f"--makefile={ROOT / 'Makefile'}", "links", *arguments],
+            cwd=tmp_path,
+            check=True,
+            timeout=60,
+        )
+        text = "".join(file.read_text("utf-8") for file in rules.iterdir())
+        return {line.strip().partition("?")[0] for line in text.splitlines() if "_url: " in line}
+
+    before = links()
+    one = links("RUNBOOK_URL=https://wiki.test/old")
+    assert "runbook_url: https://wiki.test/old/BrazeCDISyncLate.md" in one
+    assert "# dashboard_url: /d/braze-cdi-integration" in one
+    both = links("RUNBOOK_URL=https://wiki.test/new", "GRAFANA_URL=https://grafana.test")
+    assert "runbook_url: https://wiki.test/new/BrazeCDISyncLate.md" in both
+    assert "dashboard_url: https://grafana.test/d/braze-cdi-integration" in both
+    assert len(before) == len(one) == len(both)
+    assert all(line.split(": ")[1].startswith("https://") for line in both)

@@ -2,9 +2,8 @@
 
 from tools.dashboards.layout import Section, line
 from tools.dashboards.panels import About, words
+from tools.dashboards.rules import RUNBOOK_URL, alerts
 from tools.dashboards.statuses import LOOKS, NO_DATA, WORDS
-from tools.prometheus_rules.pages import alerts, groups
-from tools.prometheus_rules.thresholds import Thresholds
 
 _FIND = """\
 ### In Braze
@@ -48,9 +47,9 @@ def _statuses() -> str:
 
 
 def _runbooks() -> str:
-    base = Thresholds().runbook_url
-    urgent = [alert for alert in alerts(groups()) if alert.severity != "info"]
-    return "\n".join(
-        [f"- [{alert.name}]({base}/{alert.full_name}.md), {alert.severity}" for alert in urgent]
-        + [""]
-    )
+    lines = [
+        f"- [{name}]({RUNBOOK_URL}/BrazeCDI{name}.md), {severity}"
+        for name, severity in alerts()
+        if severity != "info"
+    ]
+    return "\n".join([*lines, ""])

@@ -14,9 +14,9 @@ from tools.dashboards.promql import (
     count,
     rise,
 )
+from tools.dashboards.rules import both, by, number, selector
 from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
-from tools.prometheus_rules.promql import both, by, number, selector
 
 OWN = f"and on (job, instance) {catalog.BUILD_INFO.name}"
 WARN: tuple[Step, ...] = ((None, BLUE), (1, YELLOW))

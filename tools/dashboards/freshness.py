@@ -6,9 +6,9 @@ from tools.dashboards.frame import INTEGRATION_PAGE
 from tools.dashboards.layout import Section, line
 from tools.dashboards.panels import NONE, About, Panel, coded, tile
 from tools.dashboards.promql import KNOWN, NOW, column, count, last_status, share_failed
+from tools.dashboards.rules import both
 from tools.dashboards.statuses import BLUE, LOOKS, TEXTS, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
-from tools.prometheus_rules.promql import both
 
 
 def freshness() -> Section:

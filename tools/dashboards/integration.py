@@ -23,6 +23,7 @@ from tools.dashboards.promql import (
     running_over_time,
     status_over_time,
 )
+from tools.dashboards.rules import HOUR, MINUTE, both, by, newest
 from tools.dashboards.statuses import (
     BLUE,
     FINISHED,
@@ -33,8 +34,6 @@ from tools.dashboards.statuses import (
     YELLOW,
 )
 from tools.dashboards.tables import Column, Label, Rows, table_of
-from tools.prometheus_rules.promql import both, by, newest
-from tools.prometheus_rules.thresholds import HOUR, MINUTE
 
 NAME = "{{integration_name}}"
 

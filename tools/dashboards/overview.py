@@ -20,10 +20,10 @@ from tools.dashboards.promql import (
     status_over_time,
     with_most_trouble,
 )
+from tools.dashboards.rules import both
 from tools.dashboards.schedule import schedule
 from tools.dashboards.statuses import BLUE, TEXTS_OVER_TIME, VERMILION, YELLOW
 from tools.dashboards.trust import trust
-from tools.prometheus_rules.promql import both
 
 
 def overview() -> Dashboard:

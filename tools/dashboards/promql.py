@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import INTEGRATION, Metric
+from cdi_exporter.errors import REASONS
 from cdi_exporter.model import Status
-from tools.dashboards.statuses import CODES, FINISHED, IDLE_CODE, NO_DATA_CODE
-from tools.prometheus_rules.conditions import Conditions
-from tools.prometheus_rules.facts import REASONS
-from tools.prometheus_rules.promql import (
+from tools.dashboards.rules import (
     PRESENCE,
+    Conditions,
+    Thresholds,
     both,
     bracketed,
     by,
@@ -23,7 +23,7 @@ from tools.prometheus_rules.promql import (
     newest,
     selector,
 )
-from tools.prometheus_rules.thresholds import Thresholds
+from tools.dashboards.statuses import CODES, FINISHED, IDLE_CODE, NO_DATA_CODE
 
 WORKSPACE = 'workspace=~"$workspace"'
 CHOSEN = WORKSPACE + ',integration_name=~"$integration"'

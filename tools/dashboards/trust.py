@@ -18,10 +18,9 @@ from tools.dashboards.promql import (
     workspace_column,
     workspace_state,
 )
+from tools.dashboards.rules import MINUTE, both, bracketed, indented, newest, selector
 from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
 from tools.dashboards.tables import Column, Label, Rows, table_of
-from tools.prometheus_rules.promql import both, bracketed, indented, newest, selector
-from tools.prometheus_rules.thresholds import MINUTE
 
 AGES = ((None, BLUE), (5 * MINUTE, YELLOW), (15 * MINUTE, VERMILION))
 """Of a refresh; scrapes are seconds to two minutes apart."""
