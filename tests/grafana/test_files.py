@@ -160,7 +160,7 @@ def test_the_questions_are_answered_in_their_order() -> None:
     assert [row["title"] for row in rows(OVERVIEW)] == [
         "How many rows did not reach Braze?",
         "Are volume and duration normal?",
-        "Is the API limit near? Is the exporter well?",
+        "Is Braze's API limit near? Is anything unread?",
         "What do I do?",
     ]
     assert [row["title"] for row in rows(INTEGRATION)] == [

@@ -1,4 +1,4 @@
-"""Whether Braze's API limit is near, and whether the exporter is well."""
+"""Whether the workspaces are read completely, and how near Braze's API limit is."""
 
 from tools.dashboards.board import Section, line
 from tools.dashboards.panels import STACKED, Json, Query, coloured, lines
@@ -48,7 +48,7 @@ def exporter() -> Section:
     """Collapsed, since nothing here is about the data."""
     graphs = line(7, _limit(), _requests(), _refresh())
     return Section(
-        "Is the API limit near? Is the exporter well?",
+        "Is Braze's API limit near? Is anything unread?",
         [line(5, _workspaces()), graphs],
         collapsed=True,
     )

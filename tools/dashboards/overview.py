@@ -68,7 +68,7 @@ def _trust() -> Json:
         """Whether the data of each workspace is current: the exporter answers Prometheus, and its
         last refresh succeeded. Workspaces with a problem come first; at most six are shown.
         Bad: anything but *data is current*: what this page shows of that workspace is old.
-        First: open the section on the exporter below, then the exporter's status page.""",
+        First: open the section on Braze's API below, then the exporter's status page.""",
         Query(f"sort_desc(topk(6,\n{trust()}\n))", "{{workspace}}"),
         unit="none",
         looks=TRUST,
