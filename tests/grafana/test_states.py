@@ -140,7 +140,7 @@ def test_nothing_becomes_late_or_missed_while_braze_cannot_be_read(tmp_path: Pat
 
 def test_the_worst_lane_comes_first(tmp_path: Path) -> None:
     """The label that sorts before all others is lowest for the most urgent state."""
-    ranks = {"a-well": 899, "c-late-config": 149, "g-partial": 749, "f-runs-late": 899}
+    ranks = {"a-well": 889, "c-late-config": 119, "g-partial": 779, "f-runs-late": 889}
     lane = {
         labels(each, _rank=str(rank)): float(CODES[STATES[each]]) for each, rank in ranks.items()
     }
@@ -154,7 +154,7 @@ def test_a_lane_without_samples_says_no_data(tmp_path: Path) -> None:
     """An exporter that was scraped until ten minutes ago."""
     series = {key: f"{values.split()[0]} stale" for key, values in integration("gone").items()}
     series = {key: values.replace("x180", "x170") for key, values in series.items()}
-    expected = {labels("gone", _rank="899"): float(NO_DATA_CODE)}
+    expected = {labels("gone", _rank="889"): float(NO_DATA_CODE)}
     check(tmp_path, series, "3h", {lanes(): expected})
 
 

@@ -109,7 +109,7 @@ def _limit() -> Json:
         "API limit left, lowest workspace",
         """What Braze reported as left of the rate limit of each endpoint, in the workspace that has
         the least.
-        Bad: below 20 %: the exporter stops there by default, so something else uses the rest.
+        Bad: below 20 %, because the exporter stops there by default: something else uses the rest.
         First: find what else uses this workspace's API; or lower `rate_limit_share`.""",
         "percentunit",
         Query(left("integrations"), "integrations", LIGHT_BLUE),
@@ -122,7 +122,7 @@ def _requests() -> Json:
     return lines(
         "API requests by answer",
         """Requests to Braze of all instances of the exporter, by HTTP status or failure.
-        Bad: anything but 200: 401 and 403 come from the API key, 429 from the limit, 5xx from
+        Bad: anything but 200; 401 and 403 come from the API key, 429 from the limit, 5xx from
         Braze.
         First: see the state of the workspaces above.""",
         "reqpm",
@@ -138,7 +138,7 @@ def _refresh() -> Json:
         "Duration of refreshes and requests",
         """How long the last refresh of the slowest workspace took, including time that requests
         waited for the budget; and how long 95 % of the requests to Braze took at most.
-        Bad: refreshes longer than the scrape timeout: scrapes are answered with older data.
+        Bad: refreshes longer than the scrape timeout, because scrapes are answered with older data.
         First: if requests are slow, check Braze's status page and the network; else the budget
         makes them wait: scrape less often, or raise `rate_limit_share`.""",
         "s",

@@ -87,7 +87,7 @@ def _tiles() -> list[Json]:
             "Last delivery",
             """How long ago a run last delivered rows (success or partial), and the age at which the
             integration is late.
-            Bad: an age above the limit: campaigns use old data.
+            Bad: an age above the limit, because campaigns use old data.
             First: see why runs fail or do not start; inform the campaign team.""",
             Query(f"time() - max({NOW.value('last_delivery_timestamp_seconds')})", "ago"),
             Query(f"max({NOW.limit})", "late after"),
@@ -97,7 +97,7 @@ def _tiles() -> list[Json]:
         tile(
             "Failed in a row",
             """Failed runs since the last delivery.
-            Bad: two or more: it does not recover by itself.
+            Bad: two or more, because it rarely recovers by itself then.
             First: read the error of the last run in Braze.""",
             Query(f"max({NOW.value('consecutive_failures')})"),
             steps=((None, FAINT), (1, YELLOW), (2, VERMILION)),
@@ -188,7 +188,7 @@ def _rows() -> Json:
         "Rows of the last run",
         """Rows that the last finished run wrote; dashed, the median of the last 20 runs and the
         same time a week earlier.
-        Bad: far from the dashed lines. Zero: the run succeeded and found no rows.
+        Bad: far from the dashed lines, or zero, because the run succeeded and found no rows.
         First: check in the warehouse whether the source table was filled.""",
         "short",
         Query(THEN.value("last_sync_rows_synced"), "last run", BLUE),
@@ -220,9 +220,10 @@ def _ages() -> Json:
         """The age of the newest row in Braze (the watermark), of the last delivery (success or
         partial) and of the last success; dashed, the age at which the integration is late. Below
         zero, the newest row is in the future.
-        Bad: only the newest row ages: the source table is not refreshed, Braze is fine. All age:
-        runs fail or do not start. Only the last success ages: every run loses rows.
-        First: the newest row: ask who fills the table. All: see the state above.""",
+        Bad: only the newest row ages, because the source table is not refreshed and Braze is fine;
+        all age, because runs fail or do not start; or only the last success ages, because every
+        run loses rows.
+        First: if it is the newest row, ask who fills the table; otherwise see the state above.""",
         "s",
         Query(watermark, "newest row", LIGHT_BLUE),
         Query(delivery, "last delivery", BLUE),

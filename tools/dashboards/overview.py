@@ -67,7 +67,7 @@ def _trust() -> Json:
         "Can this page be trusted?",
         """Whether the data of each workspace is current: the exporter answers Prometheus, and its
         last refresh succeeded. Workspaces with a problem come first; at most six are shown.
-        Bad: anything but *data is current*: what this page shows of that workspace is old.
+        Bad: anything but *data is current*, because what this page shows of that workspace is old.
         First: open the section on Braze's API below, then the exporter's status page.""",
         Query(f"sort_desc(topk(6,\n{trust()}\n))", "{{workspace}}"),
         unit="none",
@@ -79,19 +79,19 @@ def _trust() -> Json:
 _TILES = {
     "late": """Integrations whose last delivery (success or partial) is older than their limit:
         `stale_after` in the configuration, else derived from schedule and durations.
-        Bad: any: campaigns use old data.""",
+        Bad: any, because campaigns use old data.""",
     "error": """Integrations whose last finished run ended with `error`.
-        Bad: one that stays: a single failed run often succeeds at the next attempt.""",
+        Bad: one that stays; after a single failed run the next attempt often succeeds.""",
     "config_error": """Integrations whose last finished run ended with `config_error`.
-        Bad: any: no later run can succeed until somebody fixes the configuration.""",
+        Bad: any, because no later run can succeed until somebody fixes the configuration.""",
     "partial": """Integrations whose last finished run delivered, but lost some rows.
-        Bad: any that stays: rows are lost run after run.""",
+        Bad: any that stays, because rows are lost run after run.""",
     "stuck": """Integrations with a run that has been in progress for more than 3 times its typical
         duration and at least an hour; 6 hours if no typical duration is known.
-        Bad: any: later runs may not start before it ends.""",
+        Bad: any, because later runs may not start before it ends.""",
     "missed": """Integrations whose scheduled time passed at least 20 minutes ago, with no run
         started since then and none in progress.
-        Bad: any: nothing fails, and no data arrives.""",
+        Bad: any, because nothing fails, and yet no data arrives.""",
 }
 _TITLES = {"error": "Failing", "config_error": "Config errors"}
 
@@ -154,8 +154,8 @@ def _timeline() -> Json:
         most trouble now come first, then those that were in the time range. Faint: nothing was
         known, as during an outage of the exporter.
         Bad: the same colour at the same hour each day; several lanes that change together.
-        First: several: look at the warehouse, or at what changed then. One: click its name above.
-        """,
+        First: if it is several, look at the warehouse, or at what changed then; if it is one, click
+        its name above.""",
         LANES,
         Query(lanes(), NAME),
     )
@@ -178,7 +178,7 @@ def _failed_share() -> Json:
     made = bars(
         "Share of rows that failed, top 10",
         """Rows that Braze refused, of all rows of the integration's runs in the time range.
-        Bad: 100 %: nothing arrives, although runs may end as *partial*.
+        Bad: 100 %, because nothing arrives, although runs may end as *partial*.
         First: read the errors in Braze; a changed column type fails every row.""",
         Query(f"topk(10, ({lost}) > 0)", NAME),
         (None, YELLOW),
@@ -210,7 +210,7 @@ def _small() -> Json:
         "Fewest rows, of the typical number",
         """Rows of the last finished run, if it succeeded, as a share of the median of the last 20
         runs: the ten lowest.
-        Bad: 0 %: the run succeeded and found no rows, because nobody filled the table.
+        Bad: 0 %, because the run succeeded and found no rows: nobody filled the table.
         First: check in the warehouse whether the source table was filled.""",
         Query(
             f"bottomk(10, {rows} / ({typical} > 0) and {SAME} {NOW.status('success')})",
@@ -228,8 +228,9 @@ def _slow() -> Json:
         "Longest runs, of the typical duration",
         """Duration of the last finished run as a share of the median of the last 20 runs: the
         ten highest.
-        Bad: several far above 100 %: Braze or the warehouse is slow for all.
-        First: several: check the warehouse's load and Braze's status page. One: open it above.""",
+        Bad: several far above 100 %, because Braze or the warehouse is slow for all.
+        First: if it is several, check the warehouse's load and Braze's status page; if it is one,
+        open its dashboard from the table above.""",
         Query(f"topk(10, {took} / ({typical} > 0))", NAME),
         (None, BLUE),
         (2, YELLOW),

@@ -195,17 +195,16 @@ def lanes() -> str:
     """The state of the integrations in most trouble, at each step.
 
     Prometheus sorts series by their labels: the label `_rank` comes before all others, and its
-    three digits are lowest for the state that is worst now, then for the most trouble before.
+    three digits are lowest for the state that is worst now, then for the worst in the time range.
     """
-    history = f"(\n{THEN.state()}\n)"
-    window = f"[{RANGE}:{INTERVAL}] @ end()"
+    states = f"(\n{THEN.state()}\n)"
     trouble = (
-        f"100 * last_over_time({history}{window})\n"
-        f"+ 50 * avg_over_time(({history} > bool {CODES['success']}){window})"
+        f"100 * last_over_time({states}[1h:] @ end())\n"
+        f"+ 10 * max_over_time({states}[{RANGE}:{INTERVAL}] @ end())"
     )
     return (
-        f"({history}\nor {no_data()}\n)\n* on ({EACH}) group_left (_rank)\n"
-        f'count_values by ({EACH}) ("_rank", 999 - round(topk({SHOWN},\n{trouble}\n)))'
+        f"({states}\nor {no_data()}\n)\n* on ({EACH}) group_left (_rank)\n"
+        f'count_values by ({EACH}) ("_rank", 999 - topk({SHOWN},\n{trouble}\n))'
     )
 
 

@@ -89,6 +89,7 @@ def table(
     }
     return panel(
         *("table", title, about, ""),
+        interval="2m",
         targets=[
             _target("rows", rows.expr),
             *(_target(column.ref, column.expr) for column in values),
