@@ -110,7 +110,7 @@ def _tiles() -> list[Json]:
             Query(f"time() - min({NOW.running}) or 0 * max({NOW.known}) - 1", "now"),
             Query(f"max({NOW.value('typical_sync_duration_seconds')})", "typical"),
             unit="s",
-            absent="not running",
+            absent="idle",
         ),
         tile(
             "Next run",
@@ -163,12 +163,13 @@ def _states() -> Json:
         RUN_LANES,
         Query(f"{THEN.state()}\nor {no_data()}", "state"),
         Query(run_lane(), "run"),
+        points=1500,
     )
 
 
 def _runs() -> Json:
     statuses = ("success", "partial", "unknown", "error", "config_error")
-    finished = rise("syncs_total", "1h", step="", by=f"{EACH}, status")
+    finished = rise("syncs_total", "1h", step="1m", by=f"{EACH}, status")
     return lines(
         "Finished runs per hour",
         """Runs that finished within the hour that ends at each bar, by status.

@@ -220,12 +220,11 @@ def coloured(colours: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def timeline(title: str, about: str, looks: Looks, *queries: Query) -> Json:
+def timeline(title: str, about: str, looks: Looks, *queries: Query, points: int) -> Json:
     """States over time; the queries have a state, or the code of no data, at every step.
 
     `insertNulls` is for a Prometheus that lost even that. It must exceed the widest step, or each
-    state would be cut short: 8 hours in milliseconds are enough for a range of 90 days. More points
-    would cost Prometheus seconds of CPU with 200 integrations.
+    state would be cut short: 8 hours in milliseconds are enough for a range of 90 days.
     """
     defaults = {
         "unit": "none",
@@ -245,7 +244,7 @@ def timeline(title: str, about: str, looks: Looks, *queries: Query) -> Json:
     return panel(
         *("state-timeline", title, about, "none"),
         interval="1m",
-        maxDataPoints=300,
+        maxDataPoints=points,
         targets=targets(queries, over_time=True),
         fieldConfig={"defaults": defaults, "overrides": []},
         options=options,

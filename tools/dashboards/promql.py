@@ -199,7 +199,7 @@ def lanes() -> str:
     """
     states = f"(\n{THEN.state()}\n)"
     trouble = (
-        f"100 * last_over_time({states}[1h:] @ end())\n"
+        f"100 * last_over_time({states}[1h:1m] @ end())\n"
         f"+ 10 * max_over_time({states}[{RANGE}:{INTERVAL}] @ end())"
     )
     return (
@@ -230,8 +230,7 @@ def rise(
 ) -> str:
     """By how much a counter rose.
 
-    The instances become one series first, which continues where a pod is replaced. Without a step
-    Prometheus evaluates it as often as its rules.
+    The instances become one series first, which continues where a pod is replaced.
     """
     merged = f"max by ({by}) ({series(name, CHOSEN)})"
     return f"increase({merged}[{window}:{step}]{offset})"
