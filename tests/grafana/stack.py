@@ -21,11 +21,11 @@ from tests.e2e.processes import (
     exporter_command,
     free_port,
     moment_when,
-    program,
     running,
     serves,
     settled,
 )
+from tests.grafana.promtool import binary
 from tests.grafana.world import World
 
 WEEK = 7 * 86_400.0
@@ -34,6 +34,7 @@ ROWS_WEEK_AGO = 777
 
 SAMPLES = 12
 """Scrapes, after which `increase` estimates well enough."""
+
 
 Series = list[tuple[dict[str, str], float]]
 
@@ -81,16 +82,17 @@ def _configurations(folder: Path, braze: int, exporters: list[int]) -> None:
     ]
     settings = {"refresh": {"min_interval": "2s"}, "workspaces": workspaces}
     (folder / "config.yml").write_text(yaml.safe_dump(settings), "utf-8")
-    rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "braze-cdi.yml").read_text("utf-8"))
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            rule.pop("for", None)
-    (folder / "rules.yml").write_text(yaml.safe_dump(rules), "utf-8")
+    for path in (ROOT / "prometheus" / "rules").glob("*.yml"):
+        rules = yaml.safe_load(path.read_text("utf-8"))
+        for group in rules["groups"]:
+            for rule in group["rules"]:
+                rule.pop("for", None)
+        (folder / f"rules-{path.name}").write_text(yaml.safe_dump(rules), "utf-8")
     second = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
     targets = [f"127.0.0.1:{port}" for port in exporters]
     prometheus = {
         "global": second,
-        "rule_files": ["rules.yml"],
+        "rule_files": ["rules-*.yml"],
         "scrape_configs": [{"job_name": "braze-cdi", "static_configs": [{"targets": targets}]}],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(prometheus), "utf-8")
@@ -113,7 +115,7 @@ def _week_ago(folder: Path, world: World) -> None:
     ]
     (folder / "old.txt").write_text("\n".join([*lines, "# EOF", ""]), "utf-8")
     command = ["tsdb", "create-blocks-from", "openmetrics", "old.txt", "tsdb"]
-    subprocess.run([program("promtool"), *command], cwd=folder, check=True, capture_output=True)
+    subprocess.run([binary("promtool"), *command], cwd=folder, check=True, capture_output=True)
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def stack(folder: Path) -> Iterator[Stack]:
         for port in exporters:
             serves(f"http://127.0.0.1:{port}/-/ready")
         command = [
-            program("prometheus"),
+            binary("prometheus"),
             f"--config.file={folder}/prometheus.yml",
             f"--storage.tsdb.path={folder}/tsdb",
             f"--web.listen-address=127.0.0.1:{prometheus}",

@@ -1,27 +1,19 @@
 """The PromQL of the dashboards: of metrics that exist, of what is chosen, of two instances."""
 
+import math
 import re
-from pathlib import Path
 
 import pytest
-from promql_parser import AggregateExpr, BinaryExpr, Call
+from promql_parser import AggregateExpr, BinaryExpr, Call, NumberLiteral, ParenExpr
 
 from cdi_exporter.catalog import CATALOG, OWN
 from cdi_exporter.exposition.families import own_families, workspace_families, write_families
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.grafana.expressions import PARTS, matchers, parsed, selectors, shown, unmerged, walk
-from tests.grafana.grafana import DASHBOARDS, Chosen, expressions
+from tests.grafana.grafana import DASHBOARDS, expressions
 from tests.grafana.world import World
 from tests.harness import KEY, rig
-from tests.rules.scenarios import check
 from tests.virtual import EPOCH, run, virtual_clock
-from tools.dashboards.promql import (
-    LIST_UNREADABLE,
-    READABLE,
-    REASON_CODES,
-    UNREADABLE,
-    workspace_state,
-)
 
 EXPRESSIONS = {
     f"{name}-{place}": expr
@@ -35,16 +27,29 @@ OF_PANELS = pytest.mark.parametrize(
     ids=[place for place in EXPRESSIONS if "-variable " not in place],
 )
 
+OF_ALERTS = "has an alert, which names the instance"
+OF_PROCESS = "for developers, or shown by the dashboards of the platform"
 UNUSED = {
     "braze_cdi_api_rate_limit_reset_timestamp_seconds": "a time to the minute, for the alerts",
+    "braze_cdi_api_budget_wait_seconds_total": "the duration of refreshes contains it",
+    "braze_cdi_sync_duration_seconds": "the last run's duration is shown over time",
+    "braze_cdi_last_sync_finish_timestamp_seconds": "the last delivery says more",
+    "cdi_exporter_config_last_reload_successful": OF_ALERTS,
+    "cdi_exporter_config_last_reload_success_timestamp_seconds": "that it succeeded is enough",
+    "cdi_exporter_web_config_last_reload_successful": OF_ALERTS,
     "cdi_exporter_web_config_last_reload_success_timestamp_seconds": "that it succeeded is enough",
-    "process_max_fds": "the exporter opens a handful of files",
-    "process_open_fds": "the same",
-    "process_virtual_memory_bytes": "says nothing beside the resident memory",
-    "python_gc_collections_total": "for developers",
-    "python_gc_objects_collected_total": "for developers",
-    "python_gc_objects_uncollectable_total": "for developers",
-    "python_info": "the version stands in cdi_exporter_build_info",
+    "cdi_exporter_file_reload_successful": OF_ALERTS,
+    "cdi_exporter_state_writes_failed_total": OF_ALERTS,
+    "cdi_exporter_log_lines_dropped_total": OF_ALERTS,
+    "process_cpu_seconds_total": OF_PROCESS,
+    "process_max_fds": OF_PROCESS,
+    "process_open_fds": OF_PROCESS,
+    "process_resident_memory_bytes": OF_PROCESS,
+    "process_virtual_memory_bytes": OF_PROCESS,
+    "python_gc_collections_total": OF_PROCESS,
+    "python_gc_objects_collected_total": OF_PROCESS,
+    "python_gc_objects_uncollectable_total": OF_PROCESS,
+    "python_info": OF_PROCESS,
 }
 """What the exporter shows and no dashboard does, and why."""
 
@@ -58,12 +63,11 @@ TARGET = {"job", "instance"}
 COUNTERS = {each.name for each in CATALOG if each.type == "counter"} | {
     f"{each.name}_{part}" for each in CATALOG for part in PARTS.get(each.type, ())
 }
-CPU = "process_cpu_seconds_total"
+RUNNING_START = "braze_cdi_running_sync_start_timestamp_seconds"
 
 SUMMED = {
     "braze_cdi_api_requests_total",
     "braze_cdi_api_request_duration_seconds_bucket",
-    "braze_cdi_api_budget_wait_seconds_total",
 }
 """Each instance asks Braze by itself: what is asked is the sum."""
 
@@ -138,8 +142,7 @@ def test_counters_and_only_counters_are_counted(expr: str) -> None:
         if isinstance(node, Call) and node.func.name in ("rate", "increase")
         for selector in selectors(node)
     ]
-    counters = COUNTERS | {CPU}
-    assert counted == [name for each in selectors(tree) if (name := str(each.name)) in counters]
+    assert counted == [name for each in selectors(tree) if (name := str(each.name)) in COUNTERS]
 
 
 @OF_PANELS
@@ -164,46 +167,29 @@ def test_every_metric_is_used_or_knowingly_not(exported: dict[str, set[str]]) ->
     assert not asked & set(UNUSED)
 
 
-def test_the_state_of_a_workspace_tells_an_unreadable_list(tmp_path: Path) -> None:
-    """Readable, only the list unreadable, neither; of two instances the one that reads counts."""
-    series = {
-        'braze_cdi_up{workspace="well"}': 1,
-        'braze_cdi_list_readable{workspace="well"}': 1,
-        'braze_cdi_up{workspace="by ID"}': 1,
-        'braze_cdi_up{workspace="no list"}': 1,
-        'braze_cdi_list_readable{workspace="no list"}': 0,
-        'braze_cdi_up{workspace="one of two",instance="a"}': 1,
-        'braze_cdi_list_readable{workspace="one of two",instance="a"}': 0,
-        'braze_cdi_up{workspace="one of two",instance="b"}': 1,
-        'braze_cdi_list_readable{workspace="one of two",instance="b"}': 1,
-        'braze_cdi_up{workspace="down"}': 0,
-        'braze_cdi_list_readable{workspace="down"}': 0,
-        'braze_cdi_refresh_error{workspace="down",reason="timeout"}': 1,
-        'braze_cdi_up{workspace="silent"}': 0,
-        'braze_cdi_refresh_error{workspace="silent",reason="timeout"}': 0,
-    }
-    states = {
-        "well": READABLE,
-        "by ID": READABLE,
-        "no list": LIST_UNREADABLE,
-        "one of two": READABLE,
-        "down": REASON_CODES["timeout"],
-        "silent": UNREADABLE,
-    }
-    story = {
-        "interval": "1m",
-        "input_series": [
-            {"series": each, "values": f"{value}x5"} for each, value in series.items()
-        ],
-        "promql_expr_test": [
-            {
-                "expr": Chosen().filled(workspace_state()),
-                "eval_time": "3m",
-                "exp_samples": [
-                    {"labels": f'{{workspace="{name}"}}', "value": state}
-                    for name, state in states.items()
-                ],
-            }
-        ],
-    }
-    check([story], tmp_path)
+def test_no_division_by_zero_gives_nan() -> None:
+    """A column with NaN cannot be sorted: each divisor is above zero."""
+    found = 0
+    for place, expr in EXPRESSIONS.items():
+        for node in walk(parsed(expr)):
+            assert not (isinstance(node, NumberLiteral) and math.isnan(node.val)), place
+            if isinstance(node, BinaryExpr) and str(node.op) == "/":
+                divisor = node.rhs.expr if isinstance(node.rhs, ParenExpr) else node.rhs
+                assert isinstance(divisor, BinaryExpr), place
+                assert str(divisor.op) == ">", place
+                found += 1
+    assert found > 3
+
+
+@OF_PANELS
+def test_a_run_that_ended_is_not_shown_as_running(expr: str) -> None:
+    """Its start remains within the lookback: it counts only while a run is in progress."""
+    tree = parsed(expr)
+    guarded = [
+        [str(each.name) for each in selectors(node.lhs)]
+        for node in walk(tree)
+        if isinstance(node, BinaryExpr) and str(node.op) == "and"
+        if [str(each.name) for each in selectors(node.rhs)] == ["braze_cdi_syncs_running"]
+    ]
+    starts = [name for each in selectors(tree) if (name := str(each.name)) == RUNNING_START]
+    assert guarded == [[start] for start in starts]

@@ -10,6 +10,7 @@ import yaml
 
 from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.wording import GLYPHS
 from tests.grafana.grafana import (
     DASHBOARDS,
     ROOT,
@@ -20,8 +21,9 @@ from tests.grafana.grafana import (
     panels,
     rows,
 )
-from tools.dashboards import files, promql, statuses, trust
-from tools.dashboards.frame import INTEGRATION_UID, OVERVIEW_UID
+from tools.dashboards import __main__ as files
+from tools.dashboards import exporter, promql, states
+from tools.dashboards.board import ADVICE_ID, INTEGRATION_UID, OVERVIEW_UID
 
 OVERVIEW = DASHBOARDS["braze-cdi-overview"]
 INTEGRATION = DASHBOARDS["braze-cdi-integration"]
@@ -57,7 +59,7 @@ def test_the_dashboard_behaves(dashboard: Object) -> None:
 
 @BOTH
 def test_the_variables_are_those_of_the_convention(dashboard: Object) -> None:
-    """Data source, then workspace, then the integrations of that workspace; several, or all."""
+    """Data source, then workspace, then its integrations; *Integration* opens with one."""
     source, *queried = dashboard["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == (
         "datasource",
@@ -69,7 +71,7 @@ def test_the_variables_are_those_of_the_convention(dashboard: Object) -> None:
     for variable in queried:
         assert variable["type"] == "query"
         assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        assert variable["multi"] is variable["includeAll"] is True
+        assert variable["multi"] is variable["includeAll"] is (dashboard is OVERVIEW)
         assert variable["allValue"] == ".+"
         assert variable["refresh"] == 2, "on time range change"
         assert variable["sort"] > 0
@@ -96,7 +98,7 @@ def test_a_row_leads_to_its_integration() -> None:
         if each["id"] == "links"
         for link in each["value"]
     ]
-    assert len(urls) == 2
+    assert len(urls) == 1
     for url in urls:
         assert url.startswith(f"/d/{INTEGRATION_UID}?")
         for part in (
@@ -110,9 +112,13 @@ def test_a_row_leads_to_its_integration() -> None:
 
 def test_the_alerts_lead_here() -> None:
     """The addresses in the rules are those of the dashboards and their variables."""
-    rules = (ROOT / "prometheus" / "rules" / "braze-cdi.yml").read_text("utf-8")
-    addresses = re.findall(r"# dashboard_url: (.+)", rules)
-    assert addresses
+    addresses = [
+        rule["annotations"]["dashboard_url"]
+        for path in (ROOT / "prometheus" / "rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+        if "dashboard_url" in rule.get("annotations", {})
+    ]
     known = {each["uid"] for each in DASHBOARDS.values()}
     names = {variable["name"] for variable in OVERVIEW["templating"]["list"]}
     for address in addresses:
@@ -121,59 +127,97 @@ def test_the_alerts_lead_here() -> None:
 
 
 @BOTH
-def test_alerts_and_restarts_are_marked(dashboard: Object) -> None:
-    """Firing alerts of the chosen and of the exporter itself; each start of the exporter."""
+def test_marks_are_off_until_somebody_wants_them(dashboard: Object) -> None:
+    """Critical alerts of what is chosen and of the exporter itself; starts of the exporter."""
     alerts, restarts = dashboard["annotations"]["list"]
-    assert 'alertname=~"BrazeCDI.+",alertstate="firing"' in alerts["expr"]
+    assert 'alertname=~"BrazeCDI.+",alertstate="firing",severity="critical"' in alerts["expr"]
     assert 'workspace=~"$workspace|"' in alerts["expr"]
     assert "process_start_time_seconds" in restarts["expr"]
     assert restarts["useValueForTime"] is True
     for annotation in (alerts, restarts):
-        assert annotation["enable"] is True
+        assert annotation["enable"] is False
         assert annotation["titleFormat"]
+
+
+def test_the_first_screen_says_what_is_broken_since_when_and_what_to_do() -> None:
+    """One line of trust, six tiles in one row, the table, the timeline: 22 lines of 38 pixels."""
+    first = [panel for panel in OVERVIEW["panels"] if panel["gridPos"]["y"] < 22]
+    assert [panel["title"] for panel in first] == [
+        "Can this page be trusted?",
+        *("Late", "Failing", "Config errors", "Partial", "Stuck", "Missed"),
+        "Integrations, the most urgent first",
+        "State over time, the 12 in most trouble",
+    ]
+    tiles = [panel for panel in first if panel["gridPos"]["w"] == 4]
+    assert len(tiles) == 6
+    assert len({panel["gridPos"]["y"] for panel in tiles}) == 1
+    columns = [each["matcher"]["options"] for each in first[-2]["fieldConfig"]["overrides"]]
+    assert {"state", "since", "what to do", "running"} <= set(columns)
 
 
 def test_the_questions_are_answered_in_their_order() -> None:
     """Of the on-call engineer, the most urgent first."""
     assert [row["title"] for row in rows(OVERVIEW)] == [
-        "Can I believe this page?",
-        "Is any audience data stale? What failed, and is it mine to fix?",
         "How many rows did not reach Braze?",
-        "Does a run hang, or did one never start?",
-        "When did it start, is it a pattern?",
-        "Is the volume normal?",
-        "Are we near Braze's API limit? Is the exporter well?",
+        "Are volume and duration normal?",
+        "Is Braze's API limit near? Is anything unread?",
         "What do I do?",
     ]
     assert [row["title"] for row in rows(INTEGRATION)] == [
-        "Which integration, and how is it now?",
-        "When did it start, is it a pattern?",
-        "Is the volume normal?",
-        "Is the watermark moving?",
-        "Is it getting slower?",
-        "Are we near Braze's API limit? Is the exporter well?",
+        "Is it a pattern? Is the volume normal?",
+        "Is the watermark moving? Is it getting slower?",
         "What do I do?",
     ]
 
 
-def test_the_statuses_are_the_exporters() -> None:
-    """One list: each status has a look and a number, the worst the highest."""
-    assert set(statuses.LOOKS) == set(Status)
-    assert set(statuses.FINISHED) == set(FINISHED_STATUSES)
-    assert statuses.NO_DATA_CODE not in statuses.CODES.values()
-    assert max(statuses.CODES, key=lambda status: statuses.CODES[status]) is Status.CONFIG_ERROR
-    assert tuple(promql.REASON_CODES) == tuple(trust.WORDS) == REASONS
-    advice = json.dumps(OVERVIEW, ensure_ascii=False)
-    for words in statuses.WORDS.values():
-        assert f"| {words} |" in advice
+def test_each_tile_leads_to_its_runbook() -> None:
+    """By default to the advice on the same dashboard; `sed` replaces its address, as documented."""
+    links = [
+        link["url"]
+        for panel in panels(OVERVIEW)
+        for link in panel.get("fieldConfig", {}).get("defaults", {}).get("links", ())
+    ]
+    assert len(links) == 6
+    replaced = f"/d/{OVERVIEW_UID}?viewPanel={ADVICE_ID}#"
+    for link in links:
+        assert link.startswith(replaced)
+        assert (ROOT / "docs" / "runbooks" / link.removeprefix(replaced)).is_file()
+    assert ADVICE_ID in {panel["id"] for panel in panels(OVERVIEW)}
+    assert f"sed -i 's|{replaced}|" in (ROOT / "grafana" / "README.md").read_text("utf-8")
+
+
+def test_the_states_are_the_exporters() -> None:
+    """One list: each has a text and a number, the worst the highest, and a line of advice."""
+    known = {*FINISHED_STATUSES, "late", "stuck", "missed"}
+    assert {state.name for state in states.STATES} == known
+    reserved = {states.NO_DATA_CODE, states.UNKNOWN_CODE, states.RUNNING_CODE, states.IDLE_CODE}
+    assert len(reserved | set(states.CODES.values())) == len(reserved) + len(known)
+    assert max(states.CODES, key=lambda name: states.CODES[name]) == Status.CONFIG_ERROR
+    assert promql.REASONS == tuple(exporter.REASONS) == REASONS
+    for status in FINISHED_STATUSES:
+        assert states.BY_NAME[status].glyph == GLYPHS[Status(status)], "as on the status page"
+    for dashboard in DASHBOARDS.values():
+        (advice,) = (panel for panel in panels(dashboard) if panel["type"] == "text")
+        for state in states.STATES:
+            assert f"| {state.text} | " in advice["options"]["content"]
 
 
 def test_the_colours_are_those_that_everybody_can_tell_apart() -> None:
-    """Neither red nor green is used alone, by name or by accident."""
+    """Neither red nor green is used, and no palette that Grafana assigns by order."""
     text = json.dumps(list(DASHBOARDS.values()))
     assert not re.search(r'"(?:dark-|light-|semi-dark-|super-light-)?(?:red|green)"', text)
+    assert "palette-classic" not in text
     used = set(re.findall(r"#[0-9A-Fa-f]{6}\b", text))
-    assert used == {look.colour for look in statuses.LOOKS.values()} | {statuses.GREY}
+    assert used == {state.colour for state in states.STATES} | {states.LIGHT_BLUE}
+
+
+def test_no_data_and_an_unknown_status_look_different() -> None:
+    """One is faint, the other solid."""
+    text, colour = states.LANES[states.NO_DATA_CODE]
+    assert colour.startswith("rgba")
+    unknown = states.BY_NAME["unknown"]
+    assert (text, colour) != (unknown.text, unknown.colour)
+    assert unknown.colour.startswith("#")
 
 
 def test_the_provisioning_finds_the_dashboards() -> None:

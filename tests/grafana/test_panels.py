@@ -1,13 +1,15 @@
 """The panels: laid out well, each with its title, words, unit and look without data."""
 
 import itertools
+import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from tests.grafana.expressions import labels_of, parsed
 from tests.grafana.grafana import DASHBOARDS, Object, panels, rows
-from tools.dashboards import statuses
+from tools.dashboards import states
 
 BOTH = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 PANELS = {
@@ -18,9 +20,36 @@ PANELS = {
 EACH_PANEL = pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
 TABLES = {name: panel for name, panel in PANELS.items() if panel["type"] == "table"}
 
-UNITS = {"none", "short", "s", "dateTimeFromNow", "percentunit", "reqpm", "bytes"}
-PANEL_TYPES = {"stat", "table", "bargauge", "state-timeline", "timeseries", "heatmap", "text"}
-"""Those that Grafana 9.4 has, too."""
+UNITS = {"none", "short", "s", "percentunit", "reqpm"} | {
+    "dateTimeFromNow",
+    "dateTimeAsIsoNoDateIfToday",
+}
+OPTIONS = {
+    "stat": {
+        *("colorMode", "graphMode", "justifyMode", "orientation", "reduceOptions", "text"),
+        *("textMode",),
+    },
+    "table": {"cellHeight", "showHeader", "sortBy"},
+    "bargauge": {
+        *("displayMode", "minVizHeight", "orientation", "reduceOptions", "showUnfilled", "text"),
+        *("valueMode",),
+    },
+    "state-timeline": {
+        *("alignValue", "legend", "mergeValues", "rowHeight", "showValue", "tooltip"),
+    },
+    "timeseries": {"legend", "tooltip"},
+    "text": {"content", "mode"},
+}
+"""Types of panels and their options that Grafana 10 to 13 have: others are ignored."""
+CUSTOM = {
+    "table": {"align", "cellOptions", "width"},
+    "state-timeline": {"fillOpacity", "insertNulls", "lineWidth"},
+    "timeseries": {
+        *("axisSoftMin", "drawStyle", "fillOpacity", "lineInterpolation", "lineStyle", "lineWidth"),
+        *("showPoints", "spanNulls", "stacking"),
+    },
+}
+"""The same of fields."""
 
 
 def cells(*shown: Object) -> list[tuple[int, int]]:
@@ -42,29 +71,32 @@ def test_nothing_overlaps_or_sticks_out(dashboard: Object) -> None:
     assert sorted(taken) == list(itertools.product(range(24), range(bottom + 1)))
 
 
-@BOTH
-def test_a_collapsed_row_is_laid_out_too(dashboard: Object) -> None:
+def test_a_collapsed_row_is_laid_out_too() -> None:
     """Its panels fill 24 columns below it; the other rows hold none, as Grafana wants it."""
-    (row,) = (each for each in rows(dashboard) if each["collapsed"])
+    every = [row for dashboard in DASHBOARDS.values() for row in rows(dashboard)]
+    (row,) = (each for each in every if each["collapsed"])
     taken, top = cells(*row["panels"]), row["gridPos"]["y"] + 1
     bottom = max(line for _, line in taken)
     assert sorted(taken) == list(itertools.product(range(24), range(top, bottom + 1)))
-    assert all(not each["panels"] for each in rows(dashboard) if not each["collapsed"])
+    assert all(not each["panels"] for each in every if not each["collapsed"])
 
 
 @BOTH
 def test_panels_have_ids_of_their_own(dashboard: Object) -> None:
-    """Counted from 1, rows and folded panels too."""
+    """Rows and folded panels too."""
     identities = [panel["id"] for panel in (*rows(dashboard), *panels(dashboard))]
-    assert sorted(identities) == list(range(1, len(identities) + 1))
+    assert len(set(identities)) == len(identities)
+    assert all(identity > 0 for identity in identities)
 
 
 @EACH_PANEL
 def test_each_panel_says_what_it_is(panel: Object) -> None:
     """Title; what, unit, what is bad, the first thing to do."""
-    assert panel["type"] in PANEL_TYPES
     assert 3 < len(panel["title"]) <= 50
-    parts = re.split(r"\n\n\*\*(?:Unit|Bad|First):\*\* ", panel["description"])
+    if panel["type"] == "text":
+        assert panel["description"].startswith("What each state means")
+        return
+    parts = re.split(r"\n\n\*\*(?:Unit|Bad|Do first):\*\* ", panel["description"])
     assert len(parts) == 4
     assert all(part.endswith(".") for part in parts)
 
@@ -77,7 +109,7 @@ def test_each_panel_has_a_unit_and_a_look_without_data(panel: Object) -> None:
         return
     defaults = panel["fieldConfig"]["defaults"]
     assert defaults["unit"] in UNITS
-    assert "data" in defaults["noValue"]
+    assert defaults["noValue"]
     for override in panel["fieldConfig"]["overrides"]:
         for each in override["properties"]:
             if each["id"] == "unit":
@@ -85,8 +117,31 @@ def test_each_panel_has_a_unit_and_a_look_without_data(panel: Object) -> None:
     if panel["type"] in ("stat", "bargauge", "state-timeline"):
         special = [each for each in defaults["mappings"] if each["type"] == "special"]
         assert [each["options"]["match"] for each in special] == ["null+nan"]
-        assert special[0]["options"]["result"]["color"] == statuses.GREY
-    assert panel["options"] is not None
+        assert special[0]["options"]["result"]["color"] == states.FAINT
+
+
+@EACH_PANEL
+def test_each_panel_has_only_options_that_grafana_knows(panel: Object) -> None:
+    """Without the table's footer, for example, which current versions do not have."""
+    assert set(panel["options"]) <= OPTIONS[panel["type"]]
+    config = panel.get("fieldConfig", {"defaults": {}, "overrides": []})
+    custom = set(config["defaults"].get("custom", ())) | {
+        each["id"].removeprefix("custom.")
+        for override in config["overrides"]
+        for each in override["properties"]
+        if each["id"].startswith("custom.")
+    }
+    assert custom <= CUSTOM.get(panel["type"], set())
+
+
+@EACH_PANEL
+def test_numbers_are_legible_in_both_themes(panel: Object) -> None:
+    """A colour is behind a number, or in a bar: yellow text on white cannot be read."""
+    if panel["type"] == "stat":
+        assert panel["options"]["colorMode"] == "background_solid"
+    if panel["type"] == "bargauge":
+        assert panel["options"]["valueMode"] == "text"
+    assert "color-text" not in json.dumps(panel)
 
 
 @EACH_PANEL
@@ -129,16 +184,52 @@ def test_a_table_is_joined_and_not_merged(panel: Object) -> None:
     assert not shown & hidden
     titles = set(organize["options"]["renameByName"].values())
     assert {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]} == titles
-    assert panel["options"]["sortBy"][0]["displayName"] in titles
-    widths = [
-        each["value"]
+    assert {each["displayName"] for each in panel["options"]["sortBy"]} <= titles
+
+
+@pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
+def test_a_column_of_values_is_complete_and_sortable(panel: Object) -> None:
+    """What is not known has the same text as null, and sorts below all that is."""
+    values = {target["refId"] for target in panel["targets"]} - {"rows"}
+    renamed = panel["transformations"][2]["options"]["renameByName"]
+    known = {renamed[f"Value #{ref}"] for ref in values}
+    for target in panel["targets"][1:]:
+        assert "or 0 * " in target["expr"], target["refId"]
+        assert f" + {states.UNKNOWN_CODE}" in target["expr"], target["refId"]
+    for override in panel["fieldConfig"]["overrides"]:
+        if override["matcher"]["options"] in known:
+            looks = {each["id"]: each["value"] for each in override["properties"]}
+            texts, null = looks["mappings"]
+            unknown = texts["options"][str(states.UNKNOWN_CODE)]["text"]
+            assert unknown == null["options"]["result"]["text"]
+
+
+@pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
+def test_no_text_in_a_table_is_cut_off(panel: Object) -> None:
+    """At 1280 pixels: titles, mapped texts, IDs of 36 characters, names of 27."""
+    space = 1280 * panel["gridPos"]["w"] / 24 - 50
+    (free,) = (
+        override["matcher"]["options"]
         for override in panel["fieldConfig"]["overrides"]
-        for each in override["properties"]
-        if each["id"] == "custom.width"
-    ]
-    space = 1280 * panel["gridPos"]["w"] / 24 - 40
-    free = len(titles) - len(widths)
-    assert sum(widths) + 150 * free <= space, "one column would be too narrow to read"
+        if "custom.width" not in {each["id"] for each in override["properties"]}
+    )
+    for override in panel["fieldConfig"]["overrides"]:
+        looks = {each["id"]: each["value"] for each in override["properties"]}
+        title, width = override["matcher"]["options"], looks.get("custom.width")
+        if title == free:
+            continue
+        assert isinstance(width, int)
+        space -= width
+        texts = [result["text"] for result in _results(looks)]
+        assert width >= 12 + max(6.4 * len(text) for text in [title, *texts]), title
+        assert title != "ID" or width >= 12 + 8.2 * 36
+    assert space >= 12 + 7.0 * {"integration": 27, "workspace": 14}[str(free)]
+
+
+def _results(looks: Object) -> Iterator[Object]:
+    for mapping in looks.get("mappings", ()):
+        if mapping["type"] == "value":
+            yield from mapping["options"].values()
 
 
 def test_a_timeline_shows_an_outage() -> None:
@@ -147,13 +238,7 @@ def test_a_timeline_shows_an_outage() -> None:
     assert len(timelines) == 2
     for panel in timelines:
         for target in panel["targets"]:
-            assert "or\n  0 * max by" in target["expr"].replace("\n    ", "\n  ")
-        nulls = [
-            each
-            for override in panel["fieldConfig"]["overrides"]
-            for each in override["properties"]
-            if each["id"] == "custom.insertNulls"
-        ]
-        assert nulls
+            assert "or 0 * max by" in target["expr"]
+        assert panel["fieldConfig"]["defaults"]["custom"]["insertNulls"]
         texts = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
-        assert texts["0"]["text"] == statuses.NO_DATA
+        assert texts["0"]["text"] == states.NO_DATA

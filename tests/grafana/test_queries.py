@@ -4,7 +4,6 @@ Simulated Braze → two real exporters → a real Prometheus with the real rules
 filled in as Grafana does.
 """
 
-import math
 import signal
 import subprocess
 import time
@@ -19,12 +18,21 @@ from cdi_exporter.model import FINISHED_STATUSES, Status
 from tests.e2e.processes import eventually
 from tests.grafana.grafana import DASHBOARDS, Chosen, Object, expressions, targets
 from tests.grafana.stack import HOUR_BEFORE, ROWS_WEEK_AGO, Series, Stack, stack
-from tests.grafana.truth import Fact, HistorySummary, known
-from tools.dashboards.promql import READABLE, REASON_CODES
-from tools.dashboards.statuses import CODES, IDLE_CODE, NO_DATA_CODE
+from tests.grafana.truth import Fact, Known, known
+from tools.dashboards.promql import CURRENT, NOW, REASON_CODES, SILENT
+from tools.dashboards.states import (
+    CODES,
+    IDLE_CODE,
+    NO_DATA_CODE,
+    RUNNING_CODE,
+    STATES,
+    UNKNOWN_CODE,
+)
 
-ALL = Chosen(range=600, interval=15, scrape_interval=5)
+ALL = Chosen(range=600, interval=1, scrape_interval=5)
 ONE = replace(ALL, variables={"workspace": ["production"], "integration": ["orders (EU) v1.2"]})
+CONDITIONS = ("late", "stuck", "missed", "config_error")
+"""States that an alert with the same condition reports."""
 SECONDS = 20.0
 """By how much an age may differ: scrapes, refreshes and a slow machine."""
 ESTIMATE = 0.25
@@ -52,7 +60,7 @@ def key(metric: Mapping[str, str], names: Mapping[str, str]) -> str:
 
 def answers(made: Stack, target: Object, chosen: Chosen, at: float) -> dict[str, float]:
     """What Grafana would show of a query, by what it is of."""
-    expr = chosen.filled(target["expr"])
+    expr = chosen.filled(target["expr"]).replace(":1m]", ":1s]")  # scrapes are that much faster
     series: Series = (
         made.instant(expr, at)
         if target["instant"]
@@ -70,8 +78,8 @@ class Expected:
 
     def __init__(self, made: Stack, at: float) -> None:
         self.at = at
+        self.finished = made.finished
         self.known = known(made.world, made.finished, at)
-        self.started = made.world.now
 
     def of_each(self, fact: Fact, *, within: float = 0.0, rel: float = 1e-9) -> dict[str, Any]:
         """A fact of each integration that has it."""
@@ -82,272 +90,228 @@ class Expected:
             if value is not None
         }
 
-    def column(self, fact: Fact, *, within: float = 0.0) -> dict[str, Any]:
+    def column(self, fact: Fact, *, within: float = 0.0, rel: float = 1e-9) -> dict[str, Any]:
         """The same in a table, where each integration has a cell."""
-        empty = dict.fromkeys(self.known, pytest.approx(math.nan, nan_ok=True))
-        return empty | self.of_each(fact, within=within)
+        unknown: dict[str, Any] = dict.fromkeys(self.known, UNKNOWN_CODE)
+        return unknown | self.of_each(fact, within=within, rel=rel)
+
+    def highest(self, fact: Fact, *, within: float = 0.0) -> dict[str, Any]:
+        """The highest value of the integrations that have the fact."""
+        facts = [value for each in self.all if (value := fact(each)) is not None]
+        return {"": pytest.approx(max(facts), abs=within)}
 
     def age(self, moment: Fact) -> Fact:
         """How long ago it was."""
 
-        def fact(each: HistorySummary) -> float | None:
+        def fact(each: Known) -> float | None:
             when = moment(each)
             return None if when is None else self.at - when
 
         return fact
 
-    def number(self, condition: Callable[[HistorySummary], bool]) -> dict[str, float]:
+    def number(self, condition: Callable[[Known], bool]) -> dict[str, float]:
         """How many integrations are so."""
         return {"": sum(map(condition, self.known.values()))}
 
-    def counted(self, fact: Callable[[HistorySummary], float]) -> float:
+    def counted(self, fact: Callable[[Known], float]) -> float:
         """The sum over what was counted."""
         return sum(map(fact, self.known.values()))
+
+    @property
+    def all(self) -> list[Known]:
+        """Each integration."""
+        return list(self.known.values())
 
     def panels(self) -> dict[tuple[str, str], Wanted]:
         """Panel and query → what it must give."""
         return (
-            self._trust()
-            | self._stale_or_failed()
-            | self._lost_rows()
-            | self._hanging()
-            | self._patterns()
-            | self._volumes()
-            | self._one()
-            | self._speed()
+            self._first_screen()
+            | self._rows()
             | self._exporter()
+            | self._one()
+            | self._one_over_time()
         )
 
-    def _trust(self) -> dict[tuple[str, str], Wanted]:
-        both = {"production": 0.0, "europe": 0.0}
-        late = sum((each.lateness or 0) > 1 for each in self.known.values())
-        failing = sum(each.status in (Status.ERROR, Status.CONFIG_ERROR) for each in self.all)
-        none = pytest.approx(math.nan, nan_ok=True)
+    def _first_screen(self) -> dict[tuple[str, str], Wanted]:
+        table = "Integrations, the most urgent first"
+        trust = {"production": CURRENT, "europe": REASON_CODES["unauthorized"]}
         return {
-            ("Exporter", "A"): {"": 1},
-            ("Unreadable", "A"): {"": 1},
-            ("Oldest refresh", "A"): {"": pytest.approx(0, abs=SECONDS)},
-            ("Workspaces", "pending"): both,
-            ("Workspaces", "state"): {
-                "production": READABLE,
-                "europe": REASON_CODES["unauthorized"],
-            },
-            ("Workspaces", "refresh"): {
-                "production": pytest.approx(0, abs=SECONDS),
-                "europe": none,
-            },
-            ("Workspaces", "integrations"): {"production": len(self.known), "europe": 0},
-            ("Workspaces", "late"): {"production": late, "europe": none},
-            ("Workspaces", "failing"): {"production": failing, "europe": none},
-            ("Workspaces", "budget"): lambda found: (
-                set(found) == set(both) and all(0 < value <= 1 for value in found.values())
-            ),
-        }
-
-    @property
-    def all(self) -> list[HistorySummary]:
-        """Each integration."""
-        return list(self.known.values())
-
-    def _stale_or_failed(self) -> dict[tuple[str, str], Wanted]:
-        return {
-            ("Late", "A"): self.number(lambda each: (each.lateness or 0) > 1),
-            ("Config errors", "A"): self.number(lambda each: each.status is Status.CONFIG_ERROR),
+            ("Can this page be trusted?", "A"): trust,
+            ("Late", "A"): self.number(lambda each: each.late),
             ("Failing", "A"): self.number(lambda each: each.status is Status.ERROR),
+            ("Config errors", "A"): self.number(lambda each: each.status is Status.CONFIG_ERROR),
             ("Partial", "A"): self.number(lambda each: each.status is Status.PARTIAL),
-            ("Integrations", "integration"): self.of_each(one),
-            ("Integrations", "status"): self.column(status_code),
-            ("Integrations", "late"): self.column(lambda each: each.lateness, within=0.01),
-            ("Integrations", "age"): self.column(
-                self.age(lambda each: each.last_delivery), within=0.01
-            ),
-            ("Integrations", "limit"): self.column(lambda each: each.stale_after, within=0.01),
-            ("Integrations", "failures"): self.column(lambda each: each.failures),
-            ("Integrations", "rows"): self.column(rows_synced),
-            ("Integrations", "lost"): self.column(lambda each: each.share_failed),
+            ("Stuck", "A"): {"": 1},
+            ("Missed", "A"): {"": 1},
+            (table, "rows"): self.of_each(one),
+            (table, "state"): self.column(state_code),
+            (table, "since"): self.column(self.began, within=2 * SECONDS * 1000),
+            (table, "act"): self.column(cause_code),
+            (table, "failures"): self.column(lambda each: each.failures),
+            (table, "running"): self.column(self.age(lambda each: each.running_since), within=0.01),
+            (table, "age"): self.column(self.age(lambda each: each.last_delivery), within=0.01),
+            (table, "limit"): self.column(lambda each: each.stale_after, within=0.01),
+            (table, "lost"): self.column(lambda each: each.counted.rows_failed, rel=ESTIMATE),
+            ("State over time, the 12 in most trouble", "A"): self.of_each(state_code),
         }
 
-    def _lost_rows(self) -> dict[tuple[str, str], Wanted]:
-        failed = self.counted(lambda each: each.counted.rows_failed)
+    def began(self, each: Known) -> float | None:
+        """When its state began, in milliseconds, if that was in the time range."""
+        if each.status is not Status.CONFIG_ERROR:
+            if each.late:
+                return 1000 * ((each.since or 0) + (each.stale_after or 0))
+            if each.missed:
+                return next_run(each)
+        return 1000 * self.finished if each.script.name == "users-hourly" else None
+
+    def _rows(self) -> dict[tuple[str, str], Wanted]:
         synced = self.counted(lambda each: each.counted.rows_synced)
-        share = failed / (failed + synced)
+        hourly = "Rows synced per hour"
         return {
-            ("Rows not written", "A"): {"": pytest.approx(failed, rel=ESTIMATE)},
-            ("Share not written", "A"): {"": pytest.approx(share, rel=0.02)},
-            ("Most rows not written, top 10", "A"): self.of_each(
-                lambda each: each.counted.rows_failed, rel=ESTIMATE
+            ("Failed rows, top 10", "A"): self.of_each(
+                lambda each: each.counted.rows_failed or None, rel=ESTIMATE
             ),
-            ("Largest share not written, top 10", "A"): self.of_each(
+            ("Share of rows that failed, top 10", "A"): self.of_each(
                 lambda each: (
                     each.counted.rows_failed / (each.counted.rows_failed + each.counted.rows_synced)
-                    if each.counted.rows_synced
+                    if each.counted.rows_failed
                     else None
                 ),
                 rel=0.02,
             ),
-        }
-
-    def _hanging(self) -> dict[tuple[str, str], Wanted]:
-        table = "Runs under way, and next runs"
-        return {
-            ("Hanging runs", "A"): {"": 1},
-            ("Missed starts", "A"): {"": 1},
-            (table, "integration"): self.of_each(one),
-            (table, "running"): self.column(self.age(lambda each: each.running_since), within=0.01),
-            (table, "typical"): self.column(lambda each: each.typical_duration),
-            (table, "next"): self.column(next_run, within=1),
-            (table, "lost"): self.column(nothing),
-            (table, "overdue"): self.column(
+            (hourly, "A"): {"": pytest.approx(synced, rel=ESTIMATE)},
+            (hourly, "B"): {"": pytest.approx(HOUR_BEFORE, rel=0.05)},
+            ("Fewest rows, of the typical number", "A"): self.of_each(of_typical_rows),
+            ("Longest runs, of the typical duration", "A"): self.of_each(
                 lambda each: (
-                    self.at - (each.script.next_run or 0)
-                    if each.script.name == "loyalty-tiers"
+                    (each.of_last(duration) or 0) / each.typical_duration
+                    if each.typical_duration
                     else None
-                ),
-                within=SECONDS,
-            ),
-            (table, "finished"): self.column(
-                self.age(lambda each: each.of_last(lambda run: run.finish)), within=0.01
+                )
             ),
         }
 
-    def _patterns(self) -> dict[tuple[str, str], Wanted]:
-        last = self.of_each(status_code)
+    def _exporter(self) -> dict[tuple[str, str], Wanted]:
+        both = {"production": 0.0, "europe": 0.0}
+        table, left = "Workspaces", "API limit left, lowest workspace"
+        return {
+            (table, "rows"): both,
+            (table, "state"): {"production": CURRENT, "europe": REASON_CODES["unauthorized"]},
+            (table, "age"): {
+                "production": pytest.approx(0, abs=SECONDS),
+                "europe": UNKNOWN_CODE,
+            },
+            (table, "took"): lambda found: (
+                0 < found["production"] < SECONDS and found["europe"] == UNKNOWN_CODE
+            ),
+            (table, "known"): {"production": len(self.known), "europe": 0},
+            (table, "old"): {"production": 0, "europe": UNKNOWN_CODE},
+            (table, "pending"): both,
+            (table, "left"): lambda found: set(found) == set(both) and 0 < found["production"] <= 1,
+            (table, "gaps"): {"production": 0, "europe": UNKNOWN_CODE},
+            (table, "invalid"): both,
+            (left, "A"): lambda found: 0 < found[""] <= 1,
+            (left, "B"): lambda found: 0 < found[""] <= 1,
+            ("API requests by answer", "A"): lambda found: (
+                set(found) == {"200", "401"} and found["200"] > 0
+            ),
+            ("Duration of refreshes and requests", "A"): lambda found: 0 < found[""] < SECONDS,
+            ("Duration of refreshes and requests", "B"): lambda found: 0 < found[""] < SECONDS,
+        }
+
+    def _one(self) -> dict[tuple[str, str], Wanted]:
+        delivery = [self.at - each.last_delivery for each in self.all if each.last_delivery]
+        return {
+            ("State", "A"): self.highest(state_code),
+            ("Since", "A"): self.highest(self.began, within=2 * SECONDS * 1000),
+            ("Last delivery", "A"): {"": pytest.approx(min(delivery), abs=0.01)},
+            ("Last delivery", "B"): self.highest(lambda each: each.stale_after, within=0.01),
+            ("Failed in a row", "A"): self.highest(lambda each: each.failures),
+            ("Running for", "A"): self.highest(
+                self.age(lambda each: each.running_since), within=0.01
+            ),
+            ("Running for", "B"): self.highest(lambda each: each.typical_duration),
+            ("Next run", "A"): self.highest(next_run, within=1),
+            ("Facts", "rows"): self.of_each(one),
+            ("Facts", "interval"): self.column(lambda each: each.typical_interval),
+            ("Facts", "duration"): self.column(lambda each: each.typical_duration),
+            ("Facts", "typical"): self.column(lambda each: each.typical_rows),
+            ("Facts", "lost"): self.column(nothing),
+        }
+
+    def _one_over_time(self) -> dict[tuple[str, str], Wanted]:
         runs: dict[str, Any] = {
             status: pytest.approx(
                 sum(each.counted.syncs(status) for each in self.all), rel=ESTIMATE
             )
             for status in FINISHED_STATUSES
         }
-        timeline = "Last run, and runs under way"
+        timeline, rows = "State, and runs in progress", "Rows of the last run"
+        ages = "Age of the newest row and of the last delivery"
         return {
-            ("Status over time, the 20 with most trouble", "A"): last,
-            (timeline, "A"): last | {"newcomer": NO_DATA_CODE},
+            (timeline, "A"): self.of_each(state_code) | {"newcomer": NO_DATA_CODE},
             (timeline, "B"): self.of_each(
-                lambda each: CODES[Status.RUNNING] if each.running_since else IDLE_CODE
+                lambda each: RUNNING_CODE if each.running_since else IDLE_CODE
             ),
-            ("Finished runs by hour", "A"): runs,
-        }
-
-    def _volumes(self) -> dict[tuple[str, str], Wanted]:
-        synced = self.counted(lambda each: each.counted.rows_synced)
-        rows = "Rows of the last run"
-        hourly = "Rows synced within an hour, and a week before"
-        return {
-            (hourly, "A"): {"production": pytest.approx(synced, rel=ESTIMATE)},
-            (hourly, "B"): {"production": pytest.approx(HOUR_BEFORE, rel=0.05)},
-            ("Smallest last runs, share of typical rows", "A"): self.of_each(of_typical_rows),
+            ("Finished runs per hour", "A"): runs,
             (rows, "A"): self.of_each(rows_synced),
             (rows, "B"): self.of_each(lambda each: each.typical_rows),
             (rows, "C"): {"users-hourly": ROWS_WEEK_AGO},
-            ("Rows not written by the last run", "A"): self.of_each(
+            ("Failed rows of the last run", "A"): self.of_each(
                 lambda each: each.of_last(lambda run: run.rows_failed)
             ),
-        }
-
-    def _one(self) -> dict[tuple[str, str], Wanted]:
-        every = self.counted(lambda each: each.counted.total)
-        good = self.counted(lambda each: each.counted.success)
-        facts = "What it is"
-        lateness = max(each.lateness or 0 for each in self.all)
-        return {
-            ("Last run", "A"): {"": CODES[Status.CONFIG_ERROR]},
-            ("Age ÷ limit", "A"): {"": pytest.approx(lateness, abs=0.01)},
-            ("Confirmed ago", "A"): {"": pytest.approx(0, abs=2 * SECONDS)},
-            ("Failed in a row", "A"): {"": max(each.failures for each in self.all)},
-            ("Under way", "A"): {"": 1},
-            ("Successful runs", "A"): {"": pytest.approx(good / every, rel=0.02)},
-            (facts, "integration"): self.of_each(one),
-            (facts, "interval"): self.column(lambda each: each.typical_interval),
-            (facts, "duration"): self.column(lambda each: each.typical_duration),
-            (facts, "rows"): self.column(lambda each: each.typical_rows),
-            (facts, "limit"): self.column(lambda each: each.stale_after, within=0.01),
-            (facts, "next"): self.column(next_run, within=1),
-        }
-
-    def _speed(self) -> dict[tuple[str, str], Wanted]:
-        ages = "Age of the newest row, and of the last delivery"
-        return {
             (ages, "A"): self.of_each(self.age(lambda each: each.watermark), within=2),
             (ages, "B"): self.of_each(self.age(lambda each: each.last_delivery), within=2),
             (ages, "C"): self.of_each(self.age(lambda each: each.last_success), within=2),
             (ages, "D"): self.of_each(lambda each: each.stale_after, within=0.01),
             ("Run duration", "A"): self.of_each(lambda each: each.of_last(duration)),
-            ("Run duration", "B"): self.of_each(
-                lambda each: (
-                    each.counted.duration_sum / each.counted.duration_count
-                    if each.counted.duration_count
-                    else None
-                ),
-                rel=0.02,
-            ),
-            ("Run duration", "C"): self.of_each(lambda each: each.typical_duration),
-            ("Duration ÷ typical, all chosen", "A"): self.of_each(
-                lambda each: each.of_last(
-                    lambda run: (run.duration or 0) / (each.typical_duration or math.nan)
-                )
-            ),
-        }
-
-    def _exporter(self) -> dict[tuple[str, str], Wanted]:
-        workspaces = {"production": 0.0, "europe": 0.0}
-        started = pytest.approx((self.started + 30) * 1000, abs=60_000)
-        return {
-            ("API limit left", "A"): lambda found: (
-                {"integrations/production", "job_sync_status/production"} <= set(found)
-                and all(0 < value <= 1 for value in found.values())
-            ),
-            ("API requests by answer", "A"): lambda found: (
-                found["200/integrations/production"] > 0
-                and "401/integrations/europe" in found
-                and {name.partition("/")[0] for name in found} == {"200", "401"}
-            ),
-            ("Waiting for the request budget", "A"): lambda found: (
-                len(found) == 4 and all(0 <= value < 1 for value in found.values())
-            ),
-            ("Refresh duration", "A"): lambda found: 0 < found["production"] < SECONDS,
-            ("API request duration", "A"): lambda found: 0 < found["integrations"] < SECONDS,
-            ("API request duration", "B"): lambda found: 0 < found["integrations"] < SECONDS,
-            ("History reads waiting", "A"): workspaces,
-            ("Unreadable items", "A"): {"": 0},
-            ("History gaps", "A"): {"": 0},
-            ("Unreadable integrations", "A"): {"": 0},
-            ("Not confirmed for an hour", "A"): {"": 0},
-            ("Configuration", "A"): {"": 1},
-            ("State writes failed", "A"): {"": 0},
-            ("Key and CA files", "A"): {"": 1},
-            ("Log lines dropped", "A"): {"": 0},
-            ("Memory", "A"): lambda found: 2e7 < found[""] < 1e9,
-            ("Processor", "A"): lambda found: 0 <= found[""] < 2,
-            ("Instances", "instance"): {"": 1},
-            ("Instances", "started"): {"": started},
-            ("Instances", "loaded"): {"": started},
+            ("Run duration", "B"): self.of_each(lambda each: each.typical_duration),
         }
 
 
-def one(each: HistorySummary) -> float:
+def one(each: Known) -> float:
     """That there is one."""
     return 1.0
 
 
-def nothing(each: HistorySummary) -> float | None:
+def nothing(each: Known) -> float | None:
     """What no integration has."""
     return None
 
 
-def status_code(each: HistorySummary) -> float | None:
-    """The number of the last status."""
-    return None if each.status is None else CODES[each.status]
+def state_code(each: Known) -> float | None:
+    """The number of the most urgent state."""
+    if each.status is None:
+        return None
+    if each.status is not Status.CONFIG_ERROR:
+        if each.late:
+            return CODES["late"]
+        if each.missed:
+            return CODES["missed"]
+    return CODES[each.status.value]
 
 
-def rows_synced(each: HistorySummary) -> float | None:
+def cause_code(each: Known) -> float | None:
+    """The same, but of a late integration the reason why, if it is known."""
+    if each.running_since:
+        return CODES["stuck"]
+    if each.missed:
+        return CODES["missed"]
+    if each.status is Status.ERROR:
+        return CODES["error"]
+    return state_code(each)
+
+
+def rows_synced(each: Known) -> float | None:
     """Rows of the last run."""
     return each.of_last(lambda run: run.rows_synced)
 
 
-def of_typical_rows(each: HistorySummary) -> float | None:
-    """Rows of the last run in terms of what is typical."""
+def of_typical_rows(each: Known) -> float | None:
+    """Rows of the last run, if it succeeded, in terms of what is typical."""
     rows, typical = rows_synced(each), each.typical_rows
-    return None if rows is None or not typical else rows / typical
+    succeeded = each.status is Status.SUCCESS
+    return None if rows is None or not typical or not succeeded else rows / typical
 
 
 def duration(run: Any) -> float | None:
@@ -355,7 +319,7 @@ def duration(run: Any) -> float | None:
     return None if run.duration is None else float(run.duration)
 
 
-def next_run(each: HistorySummary) -> float | None:
+def next_run(each: Known) -> float | None:
     """In milliseconds."""
     return None if each.script.next_run is None else each.script.next_run * 1000
 
@@ -391,12 +355,39 @@ def test_what_is_chosen_is_what_is_shown(running: Stack) -> None:
             expected = wanted[panel["title"], target["refId"]]
             if not callable(expected) and name in expected:
                 check(answers(running, target, ONE, at), {name: expected[name]}, panel["title"])
-    tile = next(
+
+
+def test_the_lanes_are_sorted_by_urgency(running: Stack) -> None:
+    """As Prometheus sends them, which is the order in which Grafana draws them."""
+    target = next(
         target
         for panel, target in targets(DASHBOARDS["braze-cdi-overview"])
-        if panel["title"] == "Rows not written"
+        if panel["type"] == "state-timeline"
     )
-    assert answers(running, tile, ONE, at) == {"": pytest.approx(90, rel=ESTIMATE)}
+    at = running.moment()
+    states = [
+        value
+        for _, value in running.last(
+            ALL.filled(target["expr"]).replace(":1m]", ":1s]"), at - 60, at, 1
+        )
+    ]
+    assert len(states) > 5
+    assert states == sorted(states, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "alert"),
+    [(state.name, f"BrazeCDI{state.alert}") for state in STATES if state.name in CONDITIONS],
+)
+def test_a_state_is_what_its_alert_says(running: Stack, name: str, alert: str) -> None:
+    """The dashboards have the limits of the alerts; a misconfigured integration has one alert."""
+    at = running.moment()
+    shown = running.instant(ALL.filled(NOW.condition(name)), at)
+    firing = running.instant(f'ALERTS{{alertname="{alert}",alertstate="firing"}}', at)
+    names = {metric["integration_name"] for metric, _ in shown}
+    assert names
+    misconfigured = set() if name == "config_error" else {running.world.purchases.name}
+    assert {metric["integration_name"] for metric, _ in firing} == names - misconfigured
 
 
 def test_a_workspace_that_was_never_read_shows_no_data(running: Stack) -> None:
@@ -404,7 +395,7 @@ def test_a_workspace_that_was_never_read_shows_no_data(running: Stack) -> None:
     chosen = replace(ALL, variables={"workspace": ["europe"], "integration": ".+"})
     at = running.moment()
     for panel, target in targets(DASHBOARDS["braze-cdi-overview"]):
-        if panel["title"] in ("Late", "Failing", "Partial", "Config errors", "Hanging runs"):
+        if panel["title"] in ("Late", "Failing", "Partial", "Config errors", "Stuck", "Missed"):
             assert answers(running, target, chosen, at) == {}, panel["title"]
 
 
@@ -427,8 +418,9 @@ def test_variables_and_annotations_have_values(running: Stack) -> None:
         assert {each["integration_name"] for each in series("variable integration")} == {
             each.name for each in running.world.integrations
         }
-        alerts = {each["alertname"] for each in series("annotation Alerts")}
-        assert {"BrazeCDIApiUnauthorized", "BrazeCDISyncLate", "BrazeCDISyncStuck"} <= alerts
+        alerts = {each["alertname"] for each in series("annotation Critical alerts")}
+        assert {"BrazeCDIApiUnauthorized", "BrazeCDISyncLate"} <= alerts
+        assert "BrazeCDISyncStuck" not in alerts, "it is a warning"
         restarts = running.last(
             ALL.filled(asked["annotation Exporter restarts"]), at - 60, at, ALL.interval
         )
@@ -450,7 +442,7 @@ def silent(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 
 def test_an_outage_is_seen(running: Stack) -> None:
-    """While no exporter answers, the timeline says no data and the first row is loud."""
+    """While no exporter answers, the timeline says no data and the first line says why."""
     by_title = {
         panel["title"]: target for panel, target in targets(DASHBOARDS["braze-cdi-overview"])
     }
@@ -458,7 +450,7 @@ def test_an_outage_is_seen(running: Stack) -> None:
     def gives(title: str) -> set[float]:
         return set(answers(running, by_title[title], ALL, time.time()).values())
 
-    timeline = "Status over time, the 20 with most trouble"
+    timeline, trust = "State over time, the 12 in most trouble", "Can this page be trusted?"
     with silent(running.exporters):
         eventually(lambda: gives(timeline) == {NO_DATA_CODE}, "the timeline says no data")
-        assert gives("Exporter") == {0}
+        assert gives(trust) == {SILENT}

@@ -9,11 +9,11 @@ from cdi_exporter.model import DELIVERIES, FAILURES, Counters, Run, Status
 from tests.grafana.world import World
 from tests.simulator import ScriptedIntegration
 
-Fact = Callable[["HistorySummary"], float | None]
+Fact = Callable[["Known"], float | None]
 
 
 @dataclass(frozen=True)
-class HistorySummary:
+class Known:
     """One integration at a moment."""
 
     script: ScriptedIntegration
@@ -83,6 +83,18 @@ class HistorySummary:
         return (self.at - self.since) / self.stale_after
 
     @property
+    def late(self) -> bool:
+        """The last delivery is older than it may be."""
+        return (self.lateness or 0) > 1
+
+    @property
+    def missed(self) -> bool:
+        """The next run is overdue by more than 20 minutes, and none is in progress."""
+        due = self.script.next_run
+        started = due is not None and max(self._starts, default=0) >= due - 60
+        return due is not None and self.at - due > 1200 and not started and not self.running_since
+
+    @property
     def failures(self) -> int:
         """Failed runs since the last delivery."""
         since = itertools.takewhile(lambda run: run.status not in DELIVERIES, self.finished)
@@ -97,14 +109,6 @@ class HistorySummary:
     def running_since(self) -> float | None:
         """The start of the run under way."""
         return next((run.start for run in self.runs if run.status is Status.RUNNING), None)
-
-    @property
-    def share_failed(self) -> float | None:
-        """Failed rows of the rows of the last run."""
-        if self.last is None or not (self.last.rows_synced or self.last.rows_failed):
-            return None
-        failed, synced = self.last.rows_failed or 0, self.last.rows_synced or 0
-        return failed / (failed + synced)
 
     @property
     def typical_duration(self) -> float | None:
@@ -129,11 +133,11 @@ class HistorySummary:
         return statistics.median(known) if len(known) >= 2 else None
 
 
-def known(world: World, finished: float, at: float) -> dict[str, HistorySummary]:
+def known(world: World, finished: float, at: float) -> dict[str, Known]:
     """Each integration by its name; counted is what finished at `finished`."""
     truth = world.simulator().truth
     return {
-        each.name: HistorySummary(
+        each.name: Known(
             each,
             truth.run_states_at(each.id, at),
             truth.totals(each.id, finished - 1, at),

@@ -12,7 +12,6 @@ import yaml
 from cdi_exporter.catalog import CATALOG
 from cdi_exporter.errors import REASONS
 from tests.e2e.processes import program
-from tools.dashboards.rules import Conditions, Thresholds
 from tools.rules import FILES, PROMETHEUS_RULE, ROOT, RULE_FILES, meanings, read_rules
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -105,23 +104,6 @@ def _meaning(expr: Any) -> Any:
 
 def _same(one: str, other: str) -> bool:
     return bool(_meaning(promql_parser.parse(one)) == _meaning(promql_parser.parse(other)))
-
-
-def test_the_dashboards_mean_the_same_as_the_alerts() -> None:
-    """Late, stuck and missed have the conditions and limits of the rules."""
-    by_name = {_named(rule): rule["expr"] for rule in RULES}
-    conditions, limits = Conditions(Thresholds()), Thresholds()
-    assert _same(conditions.stuck, by_name["BrazeCDISyncStuck"])
-    missed, _, _ = by_name["BrazeCDIScheduledSyncMissed"].partition("# The schedule comes from")
-    assert _same(conditions.missed, missed)
-    late, _, _ = by_name["BrazeCDISyncLate"].rpartition("unless on (workspace, integration_id)")
-    assert _same(f"{conditions.delivery_age} > {conditions.stale_after}", late)
-    fresh, _, _ = by_name["integration:braze_cdi_fresh:bool"].rpartition("unless on (workspace, ")
-    assert _same(f"{conditions.delivery_age} <= bool {conditions.stale_after}", fresh)
-    assert f">= {limits.failures_in_a_row}\n" in by_name["BrazeCDISyncFailing"]
-    assert by_name["BrazeCDIRowsFailing"].count(f"> {limits.failed_share}\n") == 2
-    assert f"/ {limits.rows_factor}\n" in by_name["BrazeCDISyncRowsUnusual"]
-    assert f"> {limits.unrefreshed_after}\n" in by_name["BrazeCDIDataNotRefreshed"]
 
 
 def test_a_rare_sync_is_the_same_in_both_rules() -> None:

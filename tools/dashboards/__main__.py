@@ -1,6 +1,30 @@
 """`python -m tools.dashboards` writes the JSON of the Grafana dashboards."""
 
-from tools.dashboards.files import write
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.dashboards.integration import integration
+from tools.dashboards.overview import overview
+from tools.dashboards.panels import Json
+
+FOLDER = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
+FILES: dict[Path, Callable[[], Json]] = {
+    FOLDER / "braze-cdi-overview.json": overview,
+    FOLDER / "braze-cdi-integration.json": integration,
+}
+
+
+def text(dashboard: Json) -> str:
+    """The dashboard as Grafana imports it."""
+    return json.dumps(dashboard, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write all files."""
+    for path, dashboard in FILES.items():
+        path.write_text(text(dashboard()), "utf-8")
+
 
 if __name__ == "__main__":
-    write()
+    main()

@@ -1,55 +1,37 @@
-"""Question 10: what a person does now."""
+"""What a person does now."""
 
-from tools.dashboards.layout import Section, line
-from tools.dashboards.panels import About, words
-from tools.dashboards.rules import RUNBOOK_URL, alerts
-from tools.dashboards.statuses import LOOKS, NO_DATA, WORDS
+from tools.dashboards.board import Section, line
+from tools.dashboards.panels import words
+from tools.dashboards.states import NO_DATA, STATES
 
-_FIND = """\
-### In Braze
+_MEANINGS = {
+    "config_error": "credentials, permissions or names are wrong; no later run can succeed",
+    "late": "no rows were delivered for longer than this integration's limit",
+    "stuck": "a run takes more than 3 times as long as usual, and at least an hour",
+    "missed": "a scheduled run has not started for 20 minutes or more",
+    "error": "the last run failed; the next one tries again",
+    "unknown": "Braze reported a status that the exporter does not know",
+    "partial": "the last run delivered, but some rows failed",
+    "success": "all rows of the last run are in Braze",
+}
+_MORE = f"""\
+| {NO_DATA} | nothing is known of this moment | check the exporter | |
 
-**Data Settings → Cloud Data Ingestion**, then the integration by its name; the *ID* on its own
-dashboard is the last part of its address in Braze. *Sync log* has the error of each run.
+The runbooks are in the project's folder `docs/runbooks/`, one file per alert.
 
-### No data?
+**In Braze:** *Data Settings → Cloud Data Ingestion*, then the integration by its name. Its *sync \
+log* has the error of each run. The integration's ID is the last part of its address in Braze.
 
-Grey and *no data* mean that nothing is known, not that all is well. Look at the first row: is the
-exporter scraped, can it read the workspace? Did you choose a time range before it ran?
+**No data** means that nothing is known, not that all is well. Is the exporter scraped? Can it \
+read the workspace? Did it run in this time range?
 """
 
 
 def advice() -> Section:
-    """What each status means and who acts; runbooks; where to look in Braze."""
-    about = About(
-        "What each status means, whether a person must act, and where to read on.",
-        "none, it is text.",
-        "what is not written here.",
-        "open the runbook of the alert that fired.",
-    )
-    return Section(
-        "What do I do?",
-        [
-            line(
-                16,
-                words("What a status means", about, _statuses()),
-                words("Runbooks", about, _runbooks()),
-                words("Where to look", about, _FIND),
-                widths=(10, 7, 7),
-            )
-        ],
-    )
-
-
-def _statuses() -> str:
-    rows = [f"| {WORDS[each]} | {look.means} | {look.act} |" for each, look in LOOKS.items()]
-    none = f"| {NO_DATA} | nothing is known of this moment | see whether the exporter runs |"
-    return "\n".join(["| status | means | must I act? |", "|---|---|---|", *rows, none, ""])
-
-
-def _runbooks() -> str:
-    lines = [
-        f"- [{name}]({RUNBOOK_URL}/BrazeCDI{name}.md), {severity}"
-        for name, severity in alerts()
-        if severity != "info"
-    ]
-    return "\n".join([*lines, ""])
+    """What each state means, what to do, and where to read on."""
+    text = "| state | what it means | what to do | runbook |\n|---|---|---|---|\n"
+    for state in reversed(STATES):
+        runbook = state.alert and f"BrazeCDI{state.alert}"
+        text += f"| {state.text} | {_MEANINGS[state.name]} | {state.act} | {runbook} |\n"
+    panel = words("What each state means, and what to do", text + _MORE)
+    return Section("What do I do?", [line(13, panel)])

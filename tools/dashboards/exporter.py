@@ -1,334 +1,152 @@
-"""Question 9: whether Braze's API limit is near, and how the exporter is."""
+"""Whether the workspaces are read completely, and how near Braze's API limit is."""
 
-from cdi_exporter import catalog
-from cdi_exporter.catalog import ENDPOINT, Metric
-from tools.dashboards.layout import Section, line
-from tools.dashboards.panels import NONE, About, Panel, Query, Step, coded, lines, tile
+from tools.dashboards.board import Section, line
+from tools.dashboards.panels import STACKED, Json, Query, coloured, lines
 from tools.dashboards.promql import (
-    LIMITS,
-    LOOKBACK,
+    CURRENT,
+    LIST_UNREADABLE,
     NOW,
+    OLD,
     RANGE,
-    RATE_INTERVAL,
-    WORKSPACE,
-    count,
+    REASON_CODES,
+    SILENT,
+    UNCONFIRMED_AFTER,
+    UNREADABLE,
+    or_unknown,
     rise,
+    series,
+    trust,
+    workspace,
 )
-from tools.dashboards.rules import both, by, number, selector
-from tools.dashboards.statuses import BLUE, VERMILION, YELLOW
-from tools.dashboards.tables import Column, Label, Rows, table_of
+from tools.dashboards.states import BLUE, FAINT, GREY, LIGHT_BLUE, VERMILION, YELLOW, Looks
+from tools.dashboards.tables import Column, Label, Rows, table
 
-OWN = f"and on (job, instance) {catalog.BUILD_INFO.name}"
-WARN: tuple[Step, ...] = ((None, BLUE), (1, YELLOW))
+RATE = "$__rate_interval"
+REASONS = {
+    "unauthorized": "API key unknown (401)",
+    "forbidden": "permission missing (403)",
+    "rate_limited": "rate limit spent (429)",
+    "timeout": "Braze does not answer in time",
+    "connection": "no connection to Braze",
+    "server_error": "Braze has a problem (5xx)",
+    "invalid_response": "not Braze's API",
+    "other": "see the status page",
+}
+"""Why a workspace cannot be read, in few words."""
+
+TRUST: Looks = {
+    CURRENT: ("✔ data is current", FAINT),
+    LIST_UNREADABLE: ("◐ list not readable", YELLOW),
+    OLD: ("✖ older than 15 min", VERMILION),
+    UNREADABLE: ("✖ not readable", VERMILION),
+    **{code: (f"✖ {REASONS[reason]}", VERMILION) for reason, code in REASON_CODES.items()},
+    SILENT: ("✖ exporter does not answer", VERMILION),
+}
 
 
 def exporter() -> Section:
     """Collapsed, since nothing here is about the data."""
-    about_data = (_invalid(), _gaps(), _unread(), _unconfirmed())
-    about_itself = (_reload(), _files(), _state(), _dropped())
+    graphs = line(7, _limit(), _requests(), _refresh())
     return Section(
-        "Are we near Braze's API limit? Is the exporter well?",
-        [
-            line(8, _limit(), _requests(), _waiting()),
-            line(8, _refresh(), _request(), _pending()),
-            line(4, *about_data),
-            line(4, *about_itself),
-            line(7, _memory(), _processor(), _instances(), widths=(6, 6, 12)),
-        ],
+        "Is Braze's API limit near? Is anything unread?",
+        [line(5, _workspaces()), graphs],
         collapsed=True,
     )
 
 
-def _of_endpoints(metric: Metric) -> str:
-    return selector(metric, WORKSPACE)
+def _workspaces() -> Json:
+    pending = workspace("history_reads_pending")
+    endpoints = "workspace, endpoint"
+    remaining, limit = (
+        workspace(f"api_rate_limit{what}", endpoints) for what in ("_remaining", "")
+    )
+    left = f"{remaining} / ({limit} > 0)"
+    old = f"time() - {NOW.confirmed} > {UNCONFIRMED_AFTER} or {NOW.value('integration_up')} == 0"
+    unconfirmed = f"count by (workspace) ({old}) or 0 * count by (workspace) ({NOW.known})"
+    gaps = f"sum by (workspace) ({rise('history_gaps_total')})"
+    invalid = f"increase({series('api_invalid_items_total')}[{RANGE}])"
+    unreadable = f"sum by (workspace) (max by ({endpoints}) ({invalid}))"
+    age = f"time() - {workspace('last_refresh_timestamp_seconds')}"
 
+    def of_each(expr: str) -> str:
+        return or_unknown(expr, pending, "workspace")
 
-def _limit() -> Panel:
-    left = f"min by {by(ENDPOINT)} ({_of_endpoints(catalog.API_RATE_LIMIT_REMAINING)})"
-    limit = f"max by {by(ENDPOINT)} ({_of_endpoints(catalog.API_RATE_LIMIT)})"
-    return lines(
-        "API limit left",
-        About(
-            "What Braze says is left of the rate limit of each endpoint.",
-            "share of the limit.",
-            "below 20 %: the exporter itself stops there; something else uses the rest.",
-            "find what else asks Braze with this workspace's keys; or lower `rate_limit_share`.",
+    return table(
+        "Workspaces",
+        """Each workspace: whether its data is current; the age and duration of its last refresh;
+        its integrations, and how many were not confirmed for an hour or cannot be read; history
+        reads that wait; what is left of the scarcer API limit; history gaps and unreadable items
+        in the time range.
+        Bad: a state other than current; integrations that are not confirmed; reads that wait for
+        long; any gap, because counters may lack runs.
+        First: open the exporter's status page: it says what to do about each problem.""",
+        Rows(pending, "workspace"),
+        Label("workspace", "workspace"),
+        Column(
+            "state", "state", of_each(trust()), "none", 240, looks=TRUST, coloured=True, words=True
         ),
+        Column("age", "last refresh", of_each(age), "s", 100, "never"),
+        Column("took", "took", of_each(workspace("refresh_duration_seconds")), "s", 80, decimals=1),
+        Column("known", "integrations", of_each(workspace("integrations")), "short", 105),
+        Column("old", "not confirmed", of_each(unconfirmed), "short", 115),
+        Column("pending", "reads waiting", of_each(pending), "short", 115),
+        Column("left", "limit left", of_each(f"min by (workspace) ({left})"), "percentunit", 90),
+        Column("gaps", "history gaps", of_each(gaps), "short", 110),
+        Column("invalid", "unreadable items", of_each(unreadable), "short", 130),
+        sort=("state",),
+    )
+
+
+def _limit() -> Json:
+    def left(endpoint: str) -> str:
+        now, limit = (
+            f"max by (workspace) ({series(name, endpoint=endpoint)})"
+            for name in ("api_rate_limit_remaining", "api_rate_limit")
+        )
+        return f"min({now} / ({limit} > 0))"
+
+    return lines(
+        "API limit left, lowest workspace",
+        """What Braze reported as left of the rate limit of each endpoint, in the workspace that has
+        the least.
+        Bad: below 20 %, because the exporter stops there by default: something else uses the rest.
+        First: find what else uses this workspace's API; or lower `rate_limit_share`.""",
         "percentunit",
-        Query(both("/", left, limit), "{{workspace}}, {{endpoint}}"),
-    ).max(1)
+        Query(left("integrations"), "integrations", LIGHT_BLUE),
+        Query(left("job_sync_status"), "job_sync_status", BLUE),
+        max=1,
+    )
 
 
-def _requests() -> Panel:
-    rate = f"rate({_of_endpoints(catalog.API_REQUESTS)}[{RATE_INTERVAL}])"
+def _requests() -> Json:
     return lines(
         "API requests by answer",
-        About(
-            "Requests to Braze, by endpoint and answer, of all instances of the exporter.",
-            "requests per minute.",
-            "anything but 200: 401 and 403 are the key's, 429 is the limit, 5xx is Braze.",
-            "see the state of the workspace in the first row.",
-        ),
+        """Requests to Braze of all instances of the exporter, by HTTP status or failure.
+        Bad: anything but 200; 401 and 403 come from the API key, 429 from the limit, 5xx from
+        Braze.
+        First: see the state of the workspaces above.""",
         "reqpm",
-        Query(
-            f"60 * sum by {by(catalog.API_REQUESTS.labels)} ({rate})",
-            "{{workspace}}, {{endpoint}}, {{code}}",
-        ),
+        Query(f"60 * sum by (code) (rate({series('api_requests_total')}[{RATE}]))", "{{code}}"),
+        custom=STACKED,
+        overrides=coloured({"200": BLUE, "429": YELLOW, "(?!200|429).*": VERMILION}),
     )
 
 
-def _waiting() -> Panel:
-    rate = f"rate({_of_endpoints(catalog.API_BUDGET_WAIT)}[{RATE_INTERVAL}])"
+def _refresh() -> Json:
+    buckets = series("api_request_duration_seconds_bucket")
     return lines(
-        "Waiting for the request budget",
-        About(
-            "How long requests waited so as not to exceed the exporter's share of the limit.",
-            "seconds of waiting per second; above 1, several waited at once.",
-            "lasting: changes are seen late.",
-            "scrape less often, or raise `rate_limit_share`.",
-        ),
+        "Duration of refreshes and requests",
+        """How long the last refresh of the slowest workspace took, including time that requests
+        waited for the budget; and how long 95 % of the requests to Braze took at most.
+        Bad: refreshes longer than the scrape timeout, because scrapes are answered with older data.
+        First: if requests are slow, check Braze's status page and the network; else the budget
+        makes them wait: scrape less often, or raise `rate_limit_share`.""",
         "s",
-        Query(f"sum by {by(ENDPOINT)} ({rate})", "{{workspace}}, {{endpoint}}"),
-    )
-
-
-def _refresh() -> Panel:
-    return lines(
-        "Refresh duration",
-        About(
-            "How long the last complete pass over each workspace took, waiting included.",
-            "time.",
-            "longer than the scrape timeout: scrapes are answered with what was known before.",
-            "see beside whether Braze answers slowly, or the budget makes requests wait.",
-        ),
-        "s",
-        Query(f"max by (workspace) ({_of_endpoints(catalog.REFRESH_DURATION)})", "{{workspace}}"),
-    )
-
-
-def _request() -> Panel:
-    buckets = f"{catalog.API_REQUEST_DURATION.name}_bucket{{{WORKSPACE}}}"
-    rate = f"sum by (endpoint, le) (rate({buckets}[{RATE_INTERVAL}]))"
-    return lines(
-        "API request duration",
-        About(
-            "How long requests to Braze took: the median, and dashed what 5 of 100 exceed.",
-            "time.",
-            "seconds: Braze, or a proxy before it, is slow.",
-            "see Braze's status page, then the network.",
-        ),
-        "s",
-        Query(f"histogram_quantile(0.5, {rate})", "{{endpoint}}, median"),
-        Query(f"histogram_quantile(0.95, {rate})", "{{endpoint}}, 95 %", dashed=True),
-    )
-
-
-def _pending() -> Panel:
-    return lines(
-        "History reads waiting",
-        About(
-            "Integrations whose change was seen and whose history is still to be read.",
-            "reads.",
-            "never at zero: the request budget is too small.",
-            "scrape less often, or raise `rate_limit_share`.",
-        ),
-        "short",
+        Query(f"max({series('refresh_duration_seconds')})", "slowest refresh", BLUE),
         Query(
-            f"max by (workspace) ({_of_endpoints(catalog.HISTORY_READS_PENDING)})",
-            "{{workspace}}",
+            f"histogram_quantile(0.95, sum by (le) (rate({buckets}[{RATE}])))",
+            "95 % of requests",
+            GREY,
+            dashed=True,
         ),
-    )
-
-
-def _invalid() -> Panel:
-    rose = f"increase({_of_endpoints(catalog.API_INVALID_ITEMS)}[{RANGE}])"
-    return tile(
-        "Unreadable items",
-        About(
-            "Items in Braze's answers that the exporter could not read and left out.",
-            "items in the time range.",
-            "any: Braze answers otherwise than documented.",
-            "see the exporter's log; update it.",
-        ),
-        f"sum(max by {by(ENDPOINT)} ({rose}))",
-        colours=WARN,
-        mappings=[NONE],
-    )
-
-
-def _gaps() -> Panel:
-    return tile(
-        "History gaps",
-        About(
-            "Times that runs may have gone uncounted, since Braze no longer listed them.",
-            "gaps in the time range.",
-            "any: counters may lack runs.",
-            "give the exporter a state file; see how long it was not scraped.",
-        ),
-        f"sum({rise(catalog.HISTORY_GAPS)})",
-        colours=WARN,
-        mappings=[NONE],
-    )
-
-
-def _unread() -> Panel:
-    return tile(
-        "Unreadable integrations",
-        About(
-            "Integrations whose own history could not be read at the last try.",
-            "integrations.",
-            "any that stays: what is known of it grows old.",
-            "the exporter's status page names them and the reason; a wrong ID is the usual one.",
-        ),
-        count(f"{NOW.newest(catalog.INTEGRATION_UP)} == 0"),
-        mappings=[NONE],
-    )
-
-
-def _unconfirmed() -> Panel:
-    after = number(LIMITS.unrefreshed_after)
-    return tile(
-        "Not confirmed for an hour",
-        About(
-            "Integrations whose data was last confirmed more than an hour ago.",
-            "integrations.",
-            "any: whether they are late or failing is not known.",
-            "see whether their workspace can be read, and whether reads wait.",
-        ),
-        count(f"time() - {NOW.confirmed} > {after}"),
-        mappings=[NONE],
-    )
-
-
-def _reload() -> Panel:
-    own, web = (
-        f"min(last_over_time({metric.name}[{LOOKBACK}]))"
-        for metric in (catalog.CONFIG_RELOAD_SUCCESSFUL, catalog.WEB_CONFIG_RELOAD_SUCCESSFUL)
-    )
-    return tile(
-        "Configuration",
-        About(
-            "Whether each instance took its configuration, and its web configuration where it "
-            "has one, when they were last loaded.",
-            "1 when all did, else 0.",
-            "rejected: the exporter goes on with the one before, and will not start again.",
-            "run `cdi-exporter check --offline` with the same file; see the log.",
-        ),
-        f"{own} * {web}\nor\n  {own}",
-        unit="none",
-        mappings=[coded({1: ("✔ taken", BLUE), 0: ("✖ rejected", VERMILION)})],
-    )
-
-
-def _state() -> Panel:
-    return tile(
-        "State writes failed",
-        About(
-            "Writes to the state file that failed, of all instances.",
-            "writes in the time range.",
-            "any: counters stand still until it can write again.",
-            "see whether the disk is full or read-only.",
-        ),
-        f"sum(increase({catalog.STATE_WRITES_FAILED.name}[{RANGE}]))",
-        mappings=[NONE],
-    )
-
-
-def _files() -> Panel:
-    newest = f"min(last_over_time({_of_endpoints(catalog.FILE_RELOAD_SUCCESSFUL)}[{LOOKBACK}]))"
-    none_named = f"max(last_over_time({catalog.BUILD_INFO.name}[{LOOKBACK}]))"
-    return tile(
-        "Key and CA files",
-        About(
-            "Whether the newest version of each file that the configuration names (`api_key_file`, "
-            "`ca_file`) is in use.",
-            "1 when all are, or none is named; else 0.",
-            "old version: a file was replaced by one that cannot be used, and its last good "
-            "version stays in use.",
-            "see the exporter's log: it names the file and the reason.",
-        ),
-        f"{newest}\nor\n  {none_named}",
-        unit="none",
-        mappings=[coded({1: ("✔ in use", BLUE), 0: ("✖ old version", VERMILION)})],
-    )
-
-
-def _dropped() -> Panel:
-    return tile(
-        "Log lines dropped",
-        About(
-            "Log lines that could not be written to stderr, of all instances.",
-            "lines in the time range.",
-            "any: the log lacks lines; metrics are not affected.",
-            "see whether the program that reads the exporter's stderr runs and keeps up.",
-        ),
-        f"sum(increase({catalog.LOG_LINES_DROPPED.name}[{RANGE}]))",
-        colours=WARN,
-        mappings=[NONE],
-    )
-
-
-def _memory() -> Panel:
-    return lines(
-        "Memory",
-        About(
-            "Memory that the exporter's process occupies.",
-            "bytes.",
-            "rising for days.",
-            "restart it, and report what you saw.",
-        ),
-        "bytes",
-        Query(f"max by (instance) (process_resident_memory_bytes {OWN})", "{{instance}}"),
-    )
-
-
-def _processor() -> Panel:
-    return lines(
-        "Processor",
-        About(
-            "How much of one processor the exporter uses.",
-            "share of one processor.",
-            "near 100 %: scrapes are answered late.",
-            "scrape less often.",
-        ),
-        "percentunit",
-        Query(
-            f"max by (instance) (rate(process_cpu_seconds_total[{RATE_INTERVAL}]) {OWN})",
-            "{{instance}}",
-        ),
-    )
-
-
-def _instances() -> Panel:
-    rows = f"max by (instance, version, python_version) ({catalog.BUILD_INFO.name})"
-    return table_of(
-        "Instances",
-        About(
-            "Each instance of the exporter: its version, how long it has run, and when it last "
-            "took a configuration.",
-            "time.",
-            "a start that nobody made; different versions.",
-            "see its log.",
-        ),
-        Rows("instance", rows, "instance"),
-        Label("instance", "instance"),
-        Label("version", "version", 80),
-        Label("python_version", "Python", 80),
-        Column(
-            "started",
-            "started",
-            f"max by (instance) (process_start_time_seconds {OWN}) * 1000",
-            "dateTimeFromNow",
-            120,
-            absent="not known",
-        ),
-        Column(
-            "loaded",
-            "configured",
-            f"max by (instance) ({catalog.CONFIG_RELOAD_TIME.name}) * 1000",
-            "dateTimeFromNow",
-            120,
-            absent="not known",
-        ),
-        sort="started",
     )

@@ -1,314 +1,247 @@
-"""The dashboard of one integration, or a few: questions 5 to 8, then 9 and 10."""
+"""The dashboard of one integration: since when, how much, how far, how fast."""
 
-from grafana_foundation_sdk.models.dashboard import Dashboard
-
-from cdi_exporter import catalog
-from cdi_exporter.catalog import INTEGRATION
 from tools.dashboards.advice import advice
-from tools.dashboards.exporter import exporter
-from tools.dashboards.frame import INTEGRATION_UID, board
-from tools.dashboards.layout import Section, line, place
-from tools.dashboards.panels import NONE, About, Panel, Query, coded, heat, lines, tile, timeline
-from tools.dashboards.promql import (
-    AN_HOUR,
-    CHOSEN,
-    LIMITS,
-    LOOKBACK,
-    NOW,
-    WEEK_AGO,
-    column,
-    last_status,
-    per_integration,
-    rise,
-    running_over_time,
-    status_over_time,
+from tools.dashboards.board import INTEGRATION_UID, Section, dashboard, line
+from tools.dashboards.panels import (
+    STACKED,
+    STEPPED,
+    Json,
+    Query,
+    coloured,
+    lines,
+    tile,
+    timeline,
 )
-from tools.dashboards.rules import HOUR, MINUTE, both, by, newest
-from tools.dashboards.statuses import (
+from tools.dashboards.promql import (
+    CHOSEN,
+    EACH,
+    NOW,
+    THEN,
+    column,
+    newest,
+    no_data,
+    rise,
+    run_lane,
+    series,
+    since,
+)
+from tools.dashboards.states import (
     BLUE,
-    FINISHED,
-    LOOKS,
+    BY_NAME,
+    FAINT,
+    GREY,
+    LIGHT_BLUE,
+    RUN_LANES,
+    SALMON,
     TEXTS,
-    TEXTS_AND_IDLE,
     VERMILION,
     YELLOW,
 )
-from tools.dashboards.tables import Column, Label, Rows, table_of
-
-NAME = "{{integration_name}}"
+from tools.dashboards.tables import Column, Label, Rows, table
 
 
-def integration() -> Dashboard:
-    """Since when, how much, how far, how fast."""
-    made = board(
+def integration() -> Json:
+    """The dashboard."""
+    return dashboard(
         INTEGRATION_UID,
         "Braze CDI / Integration",
-        "One integration of Braze Cloud Data Ingestion: its runs, rows, freshness and durations. "
-        "Choose it above.",
+        "One integration of Braze Cloud Data Ingestion: its state, runs, rows, freshness and "
+        "durations.",
+        [
+            Section("", [line(3, *_tiles()), line(4, _facts()), line(5, _states())]),
+            Section(
+                "Is it a pattern? Is the volume normal?", [line(8, _runs(), _rows(), _failed())]
+            ),
+            Section(
+                "Is the watermark moving? Is it getting slower?",
+                [line(8, _ages(), _duration(), widths=(14, 10))],
+            ),
+            advice(),
+        ],
+        several=False,
     )
-    place(
-        made,
-        [_chosen(), _pattern(), _volume(), _watermark(), _speed(), exporter(), advice()],
-    )
-    return made.build()
 
 
-def _chosen() -> Section:
-    return Section("Which integration, and how is it now?", [line(4, *_tiles()), line(5, _facts())])
-
-
-def _tiles() -> list[Panel]:
-    status = tile(
-        "Last run",
-        About(
-            "The status of the last finished run; of several integrations, the worst.",
-            "a status.",
-            "config error: a person must act. Error: the run failed.",
-            "see what each status means at the bottom; see the error in Braze.",
+def _tiles() -> list[Json]:
+    return [
+        tile(
+            "State",
+            """The integration's most urgent state now.
+            Bad: anything but success.
+            First: see what to do in each state at the bottom of this page.""",
+            Query(f"max({NOW.state()})"),
+            unit="none",
+            looks=TEXTS,
+            absent="no run yet",
         ),
-        f"max(\n{last_status()}\n)",
-        unit="none",
-        mappings=[coded(TEXTS)],
-    )
-    late = tile(
-        "Age ÷ limit",
-        About(
-            "Age of the last delivery (success or partial) in terms of what it may be; of several, "
-            "the highest.",
-            "share; late above 100 %.",
-            "above 100 %: campaigns use old data.",
-            "see below since when; tell the campaign team.",
+        tile(
+            "Since",
+            """When this state began. *earlier*: before the time range.
+            Bad: a long time, unless the state is success.
+            First: choose a time range that contains the beginning; see what changed then.""",
+            Query(f"1000 * max({since()})"),
+            unit="dateTimeFromNow",
+            absent="earlier",
         ),
-        f"max(\n{both('/', NOW.delivery_age, NOW.stale_after)}\n)",
-        unit="percentunit",
-        colours=((None, BLUE), (0.75, YELLOW), (1, VERMILION)),
-    )
-    confirmed = tile(
-        "Confirmed ago",
-        About(
-            "When the data of the integration was last confirmed by Braze; of several, the oldest.",
-            "time ago.",
-            "more than a few scrape intervals: what stands here is as old.",
-            "see whether its workspace can be read, on the overview.",
+        tile(
+            "Last delivery",
+            """How long ago a run last delivered rows (success or partial), and the age at which the
+            integration is late.
+            Bad: an age above the limit, because campaigns use old data.
+            First: see why runs fail or do not start; inform the campaign team.""",
+            Query(f"time() - max({NOW.value('last_delivery_timestamp_seconds')})", "ago"),
+            Query(f"max({NOW.limit})", "late after"),
+            unit="s",
+            absent="none known",
         ),
-        f"max(time() - {NOW.confirmed})",
-        unit="s",
-        colours=((None, BLUE), (15 * MINUTE, YELLOW), (HOUR, VERMILION)),
-    )
-    failures = tile(
-        "Failed in a row",
-        About(
-            "Failed runs since the last other one; of several integrations, the most.",
-            "runs.",
-            "two and more: it does not mend itself.",
-            "see the error of the last run in Braze.",
+        tile(
+            "Failed in a row",
+            """Failed runs since the last delivery.
+            Bad: two or more, because it rarely recovers by itself then.
+            First: read the error of the last run in Braze.""",
+            Query(f"max({NOW.value('consecutive_failures')})"),
+            steps=((None, FAINT), (1, YELLOW), (2, VERMILION)),
         ),
-        f"max({NOW.newest(catalog.CONSECUTIVE_FAILURES)})",
-        colours=((None, BLUE), (1, YELLOW), (LIMITS.failures_in_a_row, VERMILION)),
-        mappings=[NONE],
-    )
-    running = tile(
-        "Under way",
-        About(
-            "Runs under way.",
-            "runs.",
-            "several at once, or one for very long.",
-            "compare *running for* with *typically*, on the overview.",
+        tile(
+            "Running for",
+            """How long the run in progress has taken, and how long runs typically take.
+            Bad: far above the typical duration.
+            First: look for the run's query in the warehouse.""",
+            Query(f"time() - min({NOW.running}) or 0 * max({NOW.known}) - 1", "now"),
+            Query(f"max({NOW.value('typical_sync_duration_seconds')})", "typical"),
+            unit="s",
+            absent="idle",
         ),
-        f"sum({NOW.newest(catalog.SYNCS_RUNNING)})",
-        colours=((None, BLUE),),
-        mappings=[coded({0: ("none", BLUE)})],
-    )
-    runs = tile(
-        "Successful runs",
-        About(
-            "Runs with status success, of all that finished within the time range.",
-            "share of the runs.",
-            "far below 100 %.",
-            "see below when the others were.",
+        tile(
+            "Next run",
+            """When Braze has scheduled the next run. *no schedule*: event-driven or paused, or the
+            schedule was removed.
+            Bad: a time in the past without a run in progress.
+            First: check in Braze whether the integration is paused.""",
+            Query(f"1000 * max({NOW.value('next_scheduled_sync_timestamp_seconds')})"),
+            unit="dateTimeFromNow",
+            absent="no schedule",
         ),
-        _success_share(),
-        unit="percentunit",
-        colours=((None, VERMILION), (0.9, YELLOW), (0.99, BLUE)),
-    )
-    return [status, late, confirmed, failures, running, runs]
+    ]
 
 
-def _success_share() -> str:
-    every = f"sum({rise(catalog.SYNCS, labels=catalog.SYNCS.labels)})"
-    succeeded = rise(catalog.SYNCS, matchers='status="success"')
-    return both("/", f"sum({succeeded})", f"({every} > 0)")
-
-
-def _facts() -> Panel:
-    info = newest(catalog.INTEGRATION_INFO, LOOKBACK, CHOSEN)
-    return table_of(
-        "What it is",
-        About(
-            "What Braze says of the integration, and what is typical for it: medians of its last "
-            "20 runs. *late after*: the age of the last delivery at which it counts as late.",
-            "each column's own: time, rows.",
-            "a status other than active.",
-            "the ID is the last part of the integration's address in Braze.",
-        ),
-        Rows("integration", info, "integration_id"),
-        Label("workspace", "workspace", 110),
+def _facts() -> Json:
+    labels = f"{EACH}, integration_type, warehouse_type, integration_status"
+    lost = column(f"1000 * {NOW.value('schedule_lost_timestamp_seconds')}")
+    interval, duration, rows = (
+        column(NOW.value(f"typical_sync_{what}"))
+        for what in ("interval_seconds", "duration_seconds", "rows")
+    )
+    return table(
+        "Facts",
+        """What Braze reports about the integration, and what is typical: medians of its last 20
+        runs. *schedule lost*: since when Braze lists no next run, if it did within the last 7 days.
+        Bad: a status other than active; a lost schedule that nobody knows of.
+        First: find the integration in Braze: the ID is the last part of its address there.""",
+        Rows(newest(series("integration_info", CHOSEN), labels), "integration_id"),
         Label("integration_name", "integration"),
-        Label("integration_id", "ID", 280),
+        Label("workspace", "workspace", 90),
+        Label("integration_id", "ID", 310),
         Label("integration_type", "type", 100),
         Label("warehouse_type", "warehouse", 95),
         Label("integration_status", "in Braze", 75),
-        _typical("interval", "every", catalog.TYPICAL_INTERVAL),
-        _typical("duration", "takes", catalog.TYPICAL_DURATION),
-        Column("rows", "rows", column(NOW.newest(catalog.TYPICAL_ROWS)), "short", 70),
-        Column("limit", "late after", column(NOW.stale_after), "s", 90, absent="never", decimals=1),
-        Column(
-            "next",
-            "next run",
-            column(f"{NOW.newest(catalog.NEXT_SCHEDULED_SYNC)} * 1000"),
-            "dateTimeFromNow",
-            110,
-            absent="no schedule",
-        ),
-        sort="integration",
+        Column("interval", "runs every", interval, "s", 85, decimals=1),
+        Column("duration", "takes", duration, "s", 75, decimals=1),
+        Column("typical", "rows", rows, "short", 60),
+        Column("lost", "schedule lost", lost, "dateTimeFromNow", 110),
+        sort=("integration",),
     )
 
 
-def _typical(ref: str, title: str, metric: catalog.Metric) -> Column:
-    return Column(ref, title, column(NOW.newest(metric)), "s", 75, decimals=1)
-
-
-def _pattern() -> Section:
-    states = timeline(
-        "Last run, and runs under way",
-        About(
-            "The status of the last finished run at each moment, and below it when a run was "
-            "under way.",
-            "a status; grey where nothing was known, faint where no run was under way.",
-            "trouble at the same hour each day; a run under way that never ends.",
-            "compare with the alerts that are marked, and with changes in the warehouse.",
-        ),
-        TEXTS_AND_IDLE,
-        Query(status_over_time(), f"{NAME}, last run"),
-        Query(running_over_time(), f"{NAME}, under way"),
+def _states() -> Json:
+    return timeline(
+        "State, and runs in progress",
+        """The integration's most urgent state at each moment, and when a run was in progress.
+        Faint: nothing was known, or nothing was running.
+        Bad: trouble at the same hour each day; a run that never ends.
+        First: compare with what changed in the warehouse; switch on the annotations above.""",
+        RUN_LANES,
+        Query(f"{THEN.state()}\nor {no_data()}", "state"),
+        Query(run_lane(), "run"),
+        points=1500,
     )
-    runs = lines(
-        "Finished runs by hour",
-        About(
-            "Runs that finished within the hour that ends at each bar, by status.",
-            "runs.",
-            "any colour but blue; fewer runs than usual.",
-            "see the errors of these runs in Braze.",
-        ),
+
+
+def _runs() -> Json:
+    statuses = ("success", "partial", "unknown", "error", "config_error")
+    finished = rise("syncs_total", "1h", step="1m", by=f"{EACH}, status")
+    return lines(
+        "Finished runs per hour",
+        """Runs that finished within the hour that ends at each bar, by status.
+        Bad: any status but success; fewer runs than usual.
+        First: read the errors of these runs in Braze.""",
         "short",
-        Query(
-            "sum by (status) (" + rise(catalog.SYNCS, AN_HOUR, labels=catalog.SYNCS.labels) + ")",
-            "{{status}}",
-        ),
+        Query(f"sum by (status) ({finished})", "{{status}}"),
+        interval="1h",
+        custom=STACKED,
+        overrides=coloured({each: BY_NAME[each].colour for each in statuses}),
     )
-    runs.interval(AN_HOUR).stacked_bars().coloured(
-        {status.value: LOOKS[status].colour for status in FINISHED}
-    )
-    return Section("When did it start, is it a pattern?", [line(8, states, runs, widths=(14, 10))])
 
 
-def _volume() -> Section:
-    rows = lines(
+def _rows() -> Json:
+    week_ago = f"max by ({EACH}) ({series('last_sync_rows_synced', CHOSEN)} offset 1w)"
+    return lines(
         "Rows of the last run",
-        About(
-            "Rows that the last finished run wrote; dashed, the median of the last 20 runs and "
-            "the same time a week before.",
-            "rows.",
-            "far from the dashed lines. Zero: the run succeeded and found nothing.",
-            "look in the warehouse whether the source table was filled.",
-        ),
+        """Rows that the last finished run wrote; dashed, the median of the last 20 runs and the
+        same time a week earlier.
+        Bad: far from the dashed lines, or zero, because the run succeeded and found no rows.
+        First: check in the warehouse whether the source table was filled.""",
         "short",
-        Query(per_integration(catalog.LAST_SYNC_ROWS_SYNCED), NAME),
-        Query(per_integration(catalog.TYPICAL_ROWS), f"{NAME}, typical", dashed=True),
-        Query(
-            per_integration(catalog.LAST_SYNC_ROWS_SYNCED, WEEK_AGO),
-            f"{NAME}, a week before",
-            dashed=True,
-        ),
-    ).stepped()
-    failed = lines(
-        "Rows not written by the last run",
-        About(
-            "Rows that Braze refused in the last finished run.",
-            "rows.",
-            "any that the campaign team does not know of.",
-            "see the errors of the run in Braze; correct these rows at their source.",
-        ),
-        "short",
-        Query(per_integration(catalog.LAST_SYNC_ROWS_FAILED), NAME),
-    ).stepped()
-    return Section("Is the volume normal?", [line(8, rows, failed, widths=(14, 10))])
-
-
-def _watermark() -> Section:
-    ages = lines(
-        "Age of the newest row, and of the last delivery",
-        About(
-            "How old the newest row is that Braze has (the watermark), how long ago the last run "
-            "delivered rows (success or partial), and how long ago one succeeded; dashed, the age "
-            "at which the integration is late.",
-            "time; below zero, the newest row is in the future.",
-            "the newest row ages while runs deliver: the warehouse is not refreshed, Braze is "
-            "fine. All age: runs fail or do not start. Only the last success ages: each run loses "
-            "rows. Below zero: Braze skips rows that are older than its newest.",
-            "the newest row: ask who fills the table. All: see the status above.",
-        ),
-        "s",
-        Query(f"time() - {per_integration(catalog.WATERMARK)}", f"{NAME}, newest row"),
-        Query(f"time() - {per_integration(catalog.LAST_DELIVERY)}", f"{NAME}, last delivery"),
-        Query(f"time() - {per_integration(catalog.LAST_SUCCESS)}", f"{NAME}, last success"),
-        Query(per_integration(catalog.STALE_AFTER), f"{NAME}, late", dashed=True),
-        right=True,
+        Query(THEN.value("last_sync_rows_synced"), "last run", BLUE),
+        Query(THEN.value("typical_sync_rows"), "typical", GREY, dashed=True),
+        Query(week_ago, "a week earlier", LIGHT_BLUE, dashed=True),
+        custom=STEPPED,
     )
-    return Section("Is the watermark moving?", [line(8, ages)])
 
 
-def _speed() -> Section:
-    duration = lines(
+def _failed() -> Json:
+    return lines(
+        "Failed rows of the last run",
+        """Rows that Braze refused in the last finished run.
+        Bad: any that the campaign team does not know of.
+        First: read the errors of the run in Braze; fix the rows at their source.""",
+        "short",
+        Query(THEN.value("last_sync_rows_failed"), "failed rows", VERMILION),
+        custom=STEPPED,
+    )
+
+
+def _ages() -> Json:
+    watermark, delivery, success = (
+        f"time() - {THEN.value(f'{name}_timestamp_seconds')}"
+        for name in ("watermark", "last_delivery", "last_success")
+    )
+    return lines(
+        "Age of the newest row and of the last delivery",
+        """The age of the newest row in Braze (the watermark), of the last delivery (success or
+        partial) and of the last success; dashed, the age at which the integration is late. Below
+        zero, the newest row is in the future.
+        Bad: only the newest row ages, because the source table is not refreshed and Braze is fine;
+        all age, because runs fail or do not start; or only the last success ages, because every
+        run loses rows.
+        First: if it is the newest row, ask who fills the table; otherwise see the state above.""",
+        "s",
+        Query(watermark, "newest row", LIGHT_BLUE),
+        Query(delivery, "last delivery", BLUE),
+        Query(success, "last success", SALMON),
+        Query(THEN.value("stale_after_seconds"), "late after", GREY, dashed=True),
+        custom={"fillOpacity": 0},
+    )
+
+
+def _duration() -> Json:
+    return lines(
         "Run duration",
-        About(
-            "How long the last finished run took, and the mean of the runs that finished within "
-            "the hour before; dashed, the median of the last 20.",
-            "time.",
-            "rising for days, or far above the dashed line.",
-            "look in the warehouse for a table that has grown, or for less capacity.",
-        ),
+        """How long the last finished run took; dashed, the median of the last 20 runs.
+        Bad: rising for days, or far above the dashed line.
+        First: check in the warehouse whether the table has grown, or capacity has shrunk.""",
         "s",
-        Query(per_integration(catalog.LAST_SYNC_DURATION), NAME),
-        Query(_mean_duration(), f"{NAME}, mean"),
-        Query(per_integration(catalog.TYPICAL_DURATION), f"{NAME}, typical", dashed=True),
-    ).stepped()
-    all_of_workspace = heat(
-        "Duration ÷ typical, all chosen",
-        About(
-            "How many integrations' last run took how much of their typical duration; choose "
-            "*All* above to see every integration.",
-            "share of the typical duration; 100 % is normal.",
-            "a whole band that moves up: Braze or the warehouse is slow for all.",
-            "several: see Braze's status page and the warehouse's load. One: see beside.",
-        ),
-        "percentunit",
-        Query(
-            both(
-                "/",
-                per_integration(catalog.LAST_SYNC_DURATION),
-                f"({per_integration(catalog.TYPICAL_DURATION)} > 0)",
-            ),
-            NAME,
-        ),
+        Query(THEN.value("last_sync_duration_seconds"), "last run", BLUE),
+        Query(THEN.value("typical_sync_duration_seconds"), "typical", GREY, dashed=True),
+        custom=STEPPED,
     )
-    return Section("Is it getting slower?", [line(8, duration, all_of_workspace, widths=(14, 10))])
-
-
-def _mean_duration() -> str:
-    name = catalog.SYNC_DURATION.name
-    seconds, runs = (
-        f"max by {by(INTEGRATION)} (increase({name}_{part}{{{CHOSEN}}}[{AN_HOUR}]))"
-        for part in ("sum", "count")
-    )
-    return both("/", seconds, f"({runs} > 0)")

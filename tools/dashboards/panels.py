@@ -1,299 +1,257 @@
-"""Panels, each with what every panel must have: title, description, unit, a look without data."""
+"""Panels as Grafana stores them: title, description, unit, and a look for when there is no data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from grafana_foundation_sdk.builders import (
-    bargauge,
-    common,
-    heatmap,
-    prometheus,
-    stat,
-    statetimeline,
-    table,
-    text,
-    timeseries,
-)
-from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.models import common as options
-from grafana_foundation_sdk.models import dashboard as models
+from tools.dashboards.states import FAINT, NO_DATA, UNKNOWN_CODE, Looks
 
-from tools.dashboards.statuses import BLUE, GREY, NO_DATA, VERMILION
-
-DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-NOTHING = "No data. Is the exporter scraped? Look at the first row."
-"""What a graph says that has nothing to show."""
-
+Json = dict[str, Any]
 Step = tuple[float | None, str]
 """From this value on, this colour."""
 
-GOOD_OR_BAD: tuple[Step, ...] = ((None, BLUE), (1, VERMILION))
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+NOTHING = "No data. Is the exporter scraped? See the first line of the overview."
+"""What an empty graph says."""
+
+UNITS = {
+    "none": "a state.",
+    "short": "a number.",
+    "s": "time.",
+    "dateTimeFromNow": "time, relative to now.",
+    "percentunit": "share.",
+    "reqpm": "requests per minute.",
+    "": "as each column shows.",
+}
+"""Grafana's units in the words of a description."""
+
+NEWEST_VALUE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+LEGEND = {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True}
+TOOLTIP = {"mode": "multi", "sort": "desc"}
 
 
-@dataclass(frozen=True)
-class About:
-    """What stands behind a panel's (i)."""
-
-    what: str
-    unit: str
-    bad: str
-    first: str
-    """The first thing to do."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.what}\n\n**Unit:** {self.unit}\n\n**Bad:** {self.bad}\n\n"
-            f"**First:** {self.first}"
-        )
-
-
-@dataclass(frozen=True)
-class Query:
-    """One query of a graph, and how its series are called."""
+class Query(NamedTuple):
+    """One query of a panel, what its series are called, and their colour."""
 
     expr: str
-    legend: str
+    legend: str = ""
+    colour: str = ""
     dashed: bool = False
-    """For what a series is compared with."""
+    """For what other series are compared with."""
 
 
-Panel = (
-    stat.Panel
-    | timeseries.Panel
-    | statetimeline.Panel
-    | table.Panel
-    | bargauge.Panel
-    | heatmap.Panel
-    | text.Panel
-)
+def panel(kind: str, title: str, about: str, unit: str, **further: Any) -> Json:
+    """What every panel has. `about` says what it shows, then `Bad:`, then `First:`."""
+    what, bad, first = (" ".join(part.split()) for part in re.split(r"\s+(?:Bad|First): ", about))
+    return {
+        "type": kind,
+        "title": title,
+        "description": (
+            f"{what.strip()}\n\n**Unit:** {UNITS[unit]}\n\n**Bad:** {bad}\n\n**Do first:** {first}"
+        ),
+        "datasource": DATASOURCE,
+        **further,
+    }
 
 
-def reference(number: int) -> str:
-    """The name of a graph's query: A for the first one."""
-    return chr(ord("A") + number)
-
-
-def range_query(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
-    """A query over the dashboard's time range."""
-    query = prometheus.Dataquery().expr(expr).range().legend_format(legend)
-    return query.ref_id(ref).datasource(DATASOURCE)
-
-
-def instant_query(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
-    """A query at the end of the dashboard's time range."""
-    query = prometheus.Dataquery().expr(expr).instant().legend_format(legend)
-    return query.ref_id(ref).datasource(DATASOURCE)
-
-
-def steps(colours: Sequence[Step]) -> builders.ThresholdsConfig:
-    """Colours by value."""
-    made = [models.Threshold(value=value, color=colour) for value, colour in colours]
-    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
-
-
-def coded(looks: dict[int, tuple[str, str]]) -> models.ValueMap:
-    """Codes as a text and a colour."""
-    return models.ValueMap(
-        options={
-            str(code): models.ValueMappingResult(text=text_, color=colour, index=index)
-            for index, (code, (text_, colour)) in enumerate(looks.items())
+def targets(queries: Sequence[Query], *, over_time: bool) -> list[Json]:
+    """Queries over the dashboard's time range, or at its end."""
+    return [
+        {
+            "datasource": DATASOURCE,
+            "expr": query.expr,
+            "instant": not over_time,
+            "legendFormat": query.legend,
+            "range": over_time,
+            "refId": chr(ord("A") + number),
         }
-    )
+        for number, query in enumerate(queries)
+    ]
 
 
-NONE = coded({0: ("✔ none", BLUE)})
-"""For a number of things that should not be."""
+def thresholds(steps: Sequence[Step]) -> Json:
+    """Colours by value."""
+    return {"mode": "absolute", "steps": [{"value": value, "color": is_} for value, is_ in steps]}
 
 
-def missing(text_: str = NO_DATA, colour: str | None = GREY) -> models.SpecialValueMap:
-    """What stands where there is no value."""
-    return models.SpecialValueMap(
-        options=models.DashboardSpecialValueMapOptions(
-            match=models.SpecialValueMatch.NULL_AND_NAN,
-            result=models.ValueMappingResult(text=text_, color=colour, index=99),
-        )
-    )
+def mappings(looks: Looks, absent: str, colour: str = FAINT) -> list[Json]:
+    """Codes as a text and a colour; what is not known, also as null."""
+    looks = looks | {UNKNOWN_CODE: (absent, colour)}
+    results = {
+        str(code): {"text": text, "index": index} | ({"color": is_} if is_ else {})
+        for index, (code, (text, is_)) in enumerate(looks.items())
+    }
+    null = {"match": "null+nan", "result": {**results[str(UNKNOWN_CODE)], "index": len(looks)}}
+    return [{"type": "value", "options": results}, {"type": "special", "options": null}]
+
+
+def override(matcher: str, value: str, look: Mapping[str, object]) -> Json:
+    """Another look for a column or series."""
+    properties = [{"id": name, "value": each} for name, each in look.items()]
+    return {"matcher": {"id": matcher, "options": value}, "properties": properties}
 
 
 def tile(
     title: str,
-    about: About,
-    expr: str,
-    *,
+    about: str,
+    *queries: Query,
     unit: str = "short",
-    colours: Sequence[Step] = GOOD_OR_BAD,
-    mappings: Sequence[models.ValueMapping] = (),
-) -> stat.Panel:
-    """One number on a background that says how it is; grey where it is not known."""
-    reduce = common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
-    return (
-        stat.Panel()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .with_target(instant_query(expr, "", "A"))
-        .unit(unit)
-        .decimals(0 if unit == "short" else 1)
-        .no_value(NO_DATA)
-        .thresholds(steps(colours))
-        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .mappings([*mappings, missing()])
-        .color_mode(options.BigValueColorMode.BACKGROUND)
-        .graph_mode(options.BigValueGraphMode.NONE)
-        .text_mode(options.BigValueTextMode.AUTO)
-        .reduce_options(reduce)
+    steps: Sequence[Step] = ((None, FAINT),),
+    looks: Looks | None = None,
+    absent: str = NO_DATA,
+    link: str = "",
+) -> Json:
+    """One number or a few, on a background that shows how good it is."""
+    names = any(query.legend for query in queries)
+    defaults = {
+        "unit": unit,
+        "decimals": 0 if unit == "short" else 1,
+        "noValue": absent,
+        "color": {"mode": "thresholds"},
+        "thresholds": thresholds(steps),
+        "mappings": mappings(looks or {}, absent),
+        "links": [{"title": "Runbook", "url": link}] if link else [],
+    }
+    options = {
+        "colorMode": "background_solid",
+        "graphMode": "none",
+        "justifyMode": "center",
+        "orientation": "auto",
+        "reduceOptions": NEWEST_VALUE,
+        "textMode": "value_and_name" if names else "value",
+    } | ({"text": {"titleSize": 12, "valueSize": 16}} if names else {})
+    return panel(
+        *("stat", title, about, unit),
+        targets=targets(queries, over_time=False),
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
     )
 
 
-def _legend(*, right: bool) -> common.VizLegendOptions:
-    placement = options.LegendPlacement.RIGHT if right else options.LegendPlacement.BOTTOM
-    mode = options.LegendDisplayMode.TABLE if right else options.LegendDisplayMode.LIST
-    legend = common.VizLegendOptions().show_legend(True).placement(placement).display_mode(mode)
-    return legend.calcs(["lastNotNull"] if right else [])
-
-
-def _tooltip() -> common.VizTooltipOptions:
-    tooltip = common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI)
-    return tooltip.sort(options.SortOrder.DESCENDING)
-
-
-_DASHED = models.DynamicConfigValue("custom.lineStyle", {"dash": [6, 6], "fill": "dash"})
-_UNFILLED = models.DynamicConfigValue("custom.fillOpacity", 0)
-
-
-class Lines(timeseries.Panel):
-    """Values over time."""
-
-    def stepped(self) -> Self:
-        """For what holds from one run to the next."""
-        return self.line_interpolation(options.LineInterpolation.STEP_AFTER)
-
-    def stacked_bars(self) -> Self:
-        """For amounts of several kinds, one on top of the other."""
-        stacking = common.StackingConfig().mode(options.StackingMode.NORMAL).group("A")
-        bars = self.draw_style(options.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
-        return bars.stacking(stacking)
-
-    def coloured(self, colours: dict[str, str]) -> Self:
-        """Series of these names in these colours."""
-        for name, colour in colours.items():
-            fixed = models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
-            self.override_by_name(name, [fixed])
-        return self
+def bars(title: str, about: str, query: Query, *steps: Step, unit: str = "percentunit") -> Json:
+    """A few numbers as horizontal bars; the numbers have the colour of text, to be legible."""
+    defaults = {
+        "unit": unit,
+        "decimals": 0,
+        "min": 0,
+        "noValue": NO_DATA,
+        "color": {"mode": "thresholds"},
+        "thresholds": thresholds(steps),
+        "mappings": mappings({}, NO_DATA),
+    }
+    options = {
+        "displayMode": "basic",
+        "minVizHeight": 16,
+        "orientation": "horizontal",
+        "reduceOptions": NEWEST_VALUE,
+        "showUnfilled": False,
+        "text": {"titleSize": 11, "valueSize": 14},
+        "valueMode": "text",
+    }
+    return panel(
+        *("bargauge", title, about, unit),
+        targets=targets([query], over_time=False),
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
+    )
 
 
 def lines(
-    title: str, about: About, unit: str, *queries: Query, right: bool = False, low: float = 0
-) -> Lines:
-    """A graph; gaps stay gaps."""
-    panel = (
-        Lines()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .interval("1m")
-        .unit(unit)
-        .axis_soft_min(low)
-        .no_value(NOTHING)
-        .line_width(1)
-        .fill_opacity(5)
-        .span_nulls(False)
-        .show_points(options.VisibilityMode.NEVER)
-        .legend(_legend(right=right))
-        .tooltip(_tooltip())
+    title: str,
+    about: str,
+    unit: str,
+    *queries: Query,
+    interval: str = "1m",
+    custom: Mapping[str, object] | None = None,
+    overrides: Sequence[Json] = (),
+    **defaults: object,
+) -> Json:
+    """Values over time, each series in its own colour; gaps stay gaps."""
+    by_query = [
+        override(
+            "byFrameRefID",
+            chr(ord("A") + number),
+            {"color": {"mode": "fixed", "fixedColor": query.colour}}
+            | (
+                {"custom.lineStyle": {"dash": [6, 6], "fill": "dash"}, "custom.fillOpacity": 0}
+                if query.dashed
+                else {}
+            ),
+        )
+        for number, query in enumerate(queries)
+        if query.colour
+    ]
+    look = {
+        "axisSoftMin": 0,
+        "fillOpacity": 8,
+        "lineWidth": 2,
+        "showPoints": "never",
+        "spanNulls": False,
+    }
+    return panel(
+        *("timeseries", title, about, unit),
+        interval=interval,
+        targets=targets(queries, over_time=True),
+        fieldConfig={
+            "defaults": {"unit": unit, "noValue": NOTHING, "custom": look | dict(custom or {})}
+            | defaults,
+            "overrides": [*by_query, *overrides],
+        },
+        options={"legend": LEGEND, "tooltip": TOOLTIP},
     )
-    for number, query in enumerate(queries):
-        panel.with_target(range_query(query.expr, query.legend, reference(number)))
-        if query.dashed:
-            panel.override_by_query(reference(number), [_DASHED, _UNFILLED])
-    return panel
 
 
-def timeline(
-    title: str, about: About, looks: dict[int, tuple[str, str]], *queries: Query
-) -> statetimeline.Panel:
-    """States over time. The queries have a state at every step: `or_no_data`.
+STEPPED = {"lineInterpolation": "stepAfter"}
+"""For what stays the same from one run to the next."""
+STACKED = {
+    "drawStyle": "bars",
+    "fillOpacity": 85,
+    "lineWidth": 0,
+    "stacking": {"mode": "normal", "group": "A"},
+}
+"""For amounts of several kinds, which add up."""
 
-    `insertNulls` is for a Prometheus that lost even that; it must exceed the widest step, or
-    each state would be cut short.
+
+def coloured(colours: Mapping[str, str]) -> list[Json]:
+    """Series whose whole name matches a regular expression in a colour."""
+    return [
+        override("byRegexp", f"/^(?:{name})$/", {"color": {"mode": "fixed", "fixedColor": colour}})
+        for name, colour in colours.items()
+    ]
+
+
+def timeline(title: str, about: str, looks: Looks, *queries: Query, points: int) -> Json:
+    """States over time; the queries have a state, or the code of no data, at every step.
+
+    `insertNulls` is for a Prometheus that lost even that. It must exceed the widest step, or each
+    state would be cut short: 8 hours in milliseconds are enough for a range of 90 days.
     """
-    hour = models.DynamicConfigValue("custom.insertNulls", 3_600_000)
-    panel = (
-        statetimeline.Panel()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .interval("1m")
-        .max_data_points(2000)
-        .unit("none")
-        .no_value(NOTHING)
-        .mappings([coded(looks), missing()])
-        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(GREY))
-        .override_by_regexp(".*", [hour])
-        .merge_values(True)
-        .show_value(options.VisibilityMode.NEVER)
-        .row_height(0.85)
-        .line_width(0)
-        .fill_opacity(90)
-        .legend(_legend(right=False))
-        .tooltip(_tooltip())
-    )
-    for number, query in enumerate(queries):
-        panel.with_target(range_query(query.expr, query.legend, reference(number)))
-    return panel
-
-
-def bars(
-    title: str, about: About, unit: str, expr: str, legend: str, *colours: Step
-) -> bargauge.Panel:
-    """A few numbers, as horizontal bars."""
-    reduce = common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
-    return (
-        bargauge.Panel()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .with_target(instant_query(expr, legend, "A"))
-        .unit(unit)
-        .decimals(0 if unit == "short" else 1)
-        .min(0)
-        .no_value(NO_DATA)
-        .mappings([missing()])
-        .thresholds(steps(colours or GOOD_OR_BAD))
-        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .display_mode(options.BarGaugeDisplayMode.BASIC)
-        .orientation(options.VizOrientation.HORIZONTAL)
-        .show_unfilled(False)
-        .min_viz_height(16)
-        .reduce_options(reduce)
+    defaults = {
+        "unit": "none",
+        "noValue": NOTHING,
+        "color": {"mode": "fixed", "fixedColor": FAINT},
+        "custom": {"fillOpacity": 100, "lineWidth": 0, "insertNulls": 28_800_000},
+        "mappings": mappings(looks, NO_DATA),
+    }
+    options = {
+        "alignValue": "left",
+        "legend": LEGEND,
+        "mergeValues": True,
+        "rowHeight": 0.8,
+        "showValue": "never",
+        "tooltip": TOOLTIP,
+    }
+    return panel(
+        *("state-timeline", title, about, "none"),
+        interval="1m",
+        maxDataPoints=points,
+        targets=targets(queries, over_time=True),
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
     )
 
 
-def heat(title: str, about: About, unit: str, query: Query) -> heatmap.Panel:
-    """How many series have which value, over time."""
-    log = common.ScaleDistributionConfig().type(options.ScaleDistribution.LOG).log(2)
-    rows = common.HeatmapCalculationBucketConfig().scale(log)
-    colour = heatmap.HeatmapColorOptions().scheme("Blues").steps(32)
-    return (
-        heatmap.Panel()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .interval("1m")
-        .max_data_points(200)
-        .with_target(range_query(query.expr, query.legend, "A"))
-        .unit(unit)
-        .no_value(NOTHING)
-        .calculate(True)
-        .calculation(common.HeatmapCalculationOptions().y_buckets(rows))
-        .y_axis(heatmap.YAxisConfig().unit(unit).min(0))
-        .color(colour)
-        .show_legend()
-        .show_tooltip()
-    )
-
-
-def words(title: str, about: About, content: str) -> text.Panel:
+def words(title: str, content: str) -> Json:
     """A text in Markdown."""
-    return text.Panel().title(title).description(str(about)).content(content)
+    options = {"mode": "markdown", "content": content}
+    return {"type": "text", "title": title, "description": title + ".", "options": options}

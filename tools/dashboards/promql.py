@@ -1,197 +1,280 @@
-"""PromQL of the dashboards: what is chosen in the variables, and what the alerts mean by it.
+"""The PromQL of the dashboards. It reads only what the exporter serves: no rules are needed.
 
-A gauge is the maximum over the exporter's instances, a counter's increase likewise: two that
-read the same workspace count nothing twice. Plain `$workspace` and `$integration` are right
-within double quotes: Grafana escapes them for a regular expression in a PromQL string.
+Each value is the maximum over the exporter's instances, so that two that read the same workspace
+count nothing twice. `$workspace` and `$integration` stand within double quotes: Grafana escapes
+them for a regular expression in a PromQL string.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from cdi_exporter import catalog
-from cdi_exporter.catalog import INTEGRATION, Metric
-from cdi_exporter.errors import REASONS
-from cdi_exporter.model import Status
-from tools.dashboards.rules import (
-    PRESENCE,
-    Conditions,
-    Thresholds,
-    both,
-    bracketed,
-    by,
-    indented,
-    newest,
-    selector,
-)
-from tools.dashboards.statuses import CODES, FINISHED, IDLE_CODE, NO_DATA_CODE
+from tools.dashboards.states import CODES, IDLE_CODE, NO_DATA_CODE, RUNNING_CODE, UNKNOWN_CODE
 
 WORKSPACE = 'workspace=~"$workspace"'
 CHOSEN = WORKSPACE + ',integration_name=~"$integration"'
-RANGE = "$__range"
-RATE_INTERVAL = "$__rate_interval"
-LIMITS = Thresholds()
-LOOKBACK = LIMITS.lookback
-AN_HOUR = "1h"
-WEEK_AGO = "offset 1w"
-SHOWN = 20
-"""Integrations in a timeline: more lines than these nobody can read."""
+EACH = "workspace, integration_id, integration_name"
+SAME = "on (workspace, integration_id)"
+"""The same integration, whatever its name."""
 
-READABLE, LIST_UNREADABLE, UNREADABLE = 0, 1, 2
-"""Whether a workspace can be read; the highest is unreadable for no known reason."""
+LOOKBACK = "5m"
+"""For how long the newest value counts: bridges missed scrapes and restarts, as in the alerts."""
+RANGE, INTERVAL = "$__range", "$__interval"
+SHOWN = 12
+"""Lanes in a timeline: more cannot be read at the height that fits on the first screen."""
+
+# The limits of the alerts in prometheus/rules; a test compares who is shown with what fires.
+STUCK_FACTOR, STUCK_AT_LEAST, STUCK_UNKNOWN = 3, 3600, 6 * 3600
+MISSED_AFTER = 1200
+UNCONFIRMED_AFTER = 3600
+OLD_AFTER = 900
+"""A workspace whose last refresh ended longer ago: scrapes are seconds to two minutes apart."""
+
+REASONS = (
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "timeout",
+    "connection",
+    "server_error",
+    "invalid_response",
+    "other",
+)
+CURRENT, LIST_UNREADABLE, OLD, UNREADABLE = 0, 1, 2, 3
 REASON_CODES = {reason: code for code, reason in enumerate(REASONS, start=UNREADABLE + 1)}
-"""Why a workspace cannot be read."""
+SILENT = UNREADABLE + len(REASONS) + 1
+"""Whether a workspace's data can be trusted, and why not; the highest is no data at all."""
 
 
-class Chosen(Conditions):
-    """The conditions of the alerts, on the workspaces and integrations that are chosen."""
+def newest(selected: str, by: str, window: str = LOOKBACK) -> str:
+    """The newest value within the window."""
+    return f"max by ({by}) (last_over_time({selected}[{window}]))"
 
-    def newest(self, metric: Metric, matchers: str = "") -> str:
-        """The newest value per integration."""
-        return super().newest(metric, matching(matchers))
+
+def series(name: str, chosen: str = WORKSPACE, **further: str) -> str:
+    """The series of a metric of the exporter that match what is chosen, and these labels."""
+    matchers = "".join(f',{label}="{value}"' for label, value in further.items())
+    return f"braze_cdi_{name}{{{chosen}{matchers}}}"
+
+
+def workspace(name: str, by: str = "workspace", **further: str) -> str:
+    """The newest value per workspace, or by other labels that it has."""
+    return newest(series(name, **further), by)
+
+
+@dataclass(frozen=True)
+class Integrations:
+    """Conditions on the chosen integrations."""
+
+    over_time: bool = False
+    """In a graph values end where the scrapes do, so that outages are seen."""
+
+    def value(self, name: str, **further: str) -> str:
+        """The value per integration."""
+        found = series(name, CHOSEN, **further)
+        return f"max by ({EACH}) ({found})" if self.over_time else newest(found, EACH)
+
+    @property
+    def known(self) -> str:
+        """1 for each integration."""
+        return self.value("integration_info")
+
+    def status(self, status: str) -> str:
+        """The last finished run ended so."""
+        return f"{self.value('last_sync_status', status=status)} == 1"
+
+    @property
+    def confirmed(self) -> str:
+        """When Braze last confirmed what is known."""
+        return self.value("integration_last_refresh_timestamp_seconds")
+
+    @property
+    def delivered(self) -> str:
+        """When rows were last delivered, else the start of the history."""
+        return (
+            f"({self.value('last_delivery_timestamp_seconds')}\n"
+            f"  or {self.value('history_start_timestamp_seconds')})"
+        )
+
+    @property
+    def limit(self) -> str:
+        """The age of the last delivery at which an integration is late."""
+        return self.value("stale_after_seconds")
 
     @property
     def late(self) -> str:
-        """The last delivery is older than it may be."""
-        return f"{self.delivery_age}\n> {self.stale_after}"
+        """By how much an integration is late is not said: the value is the age.
+
+        Ages end when Braze last confirmed the data: while it cannot be read nothing becomes late.
+        Backfilled data was never confirmed, so its age ends now.
+        """
+        down = f"max by (workspace) (max_over_time({series('up')}[10m])) == 0"
+        return (
+            f"(({self.confirmed}\n"
+            f"  or (0 * {self.limit} + time() unless on (workspace) {down}))\n"
+            f"  - {self.delivered}\n"
+            f") > {self.limit}"
+        )
 
     @property
-    def overdue(self) -> str:
-        """By how much a scheduled run is overdue, from the first second on."""
-        return Chosen(replace(self.limits, missed_after=0)).missed
+    def running(self) -> str:
+        """When the run in progress started; a run that ended is not in progress."""
+        return (
+            f"({self.value('running_sync_start_timestamp_seconds')}\n"
+            f"  and {SAME} {self.value('syncs_running')} > 0)"
+        )
+
+    @property
+    def stuck(self) -> str:
+        """A run has been in progress for much longer than usual."""
+        typical = self.value("typical_sync_duration_seconds")
+        return (
+            f"({self.confirmed} - {self.running}\n"
+            f") > (clamp_min({STUCK_FACTOR} * {typical}, {STUCK_AT_LEAST})\n"
+            f"  or 0 * {self.running} + {STUCK_UNKNOWN})"
+        )
+
+    @property
+    def scheduled(self) -> str:
+        """When the next run is scheduled, unless it has started or the schedule cannot be read."""
+        start = self.value("next_scheduled_sync_timestamp_seconds")
+        started = f"{self.value('last_sync_start_timestamp_seconds')} >= {start} - 60"
+        unreadable = f"max by (workspace) ({series('list_readable')}) == 0"
+        return (
+            f"({start}\n"
+            f"  unless {SAME} {self.value('syncs_running')} > 0\n"
+            f"  unless {SAME} ({started})\n"
+            f"  unless on (workspace) {unreadable})"
+        )
+
+    @property
+    def missed(self) -> str:
+        """A scheduled run did not start."""
+        return f"{self.confirmed} - {self.scheduled} > {MISSED_AFTER}"
+
+    def condition(self, name: str) -> str:
+        """The integration is in this state."""
+        conditions = {"late": self.late, "stuck": self.stuck, "missed": self.missed}
+        return conditions.get(name) or self.status(name)
+
+    def state(self, *first: str) -> str:
+        """The code of the most urgent state, or of one of these before all others.
+
+        Nothing before the first finished run.
+        """
+        names = dict.fromkeys([*first, *sorted(CODES, key=lambda name: -CODES[name])])
+        return "\nor\n".join(f"0 * ({self.condition(name)}) + {CODES[name]}" for name in names)
 
 
-def matching(*further: str, chosen: str = CHOSEN) -> str:
-    """The matchers of the variables, and others."""
-    return ",".join((chosen, *filter(None, further)))
+NOW, THEN = Integrations(), Integrations(over_time=True)
 
 
-NOW = Chosen(LIMITS)
-KNOWN = NOW.newest(catalog.INTEGRATION_INFO)
-"""All integrations that are chosen and known just now."""
+def since() -> str:
+    """When the current state began: exactly, or at the step after it was last different.
+
+    Nothing if the status is older than the time range.
+    """
+    statuses = f"{EACH}, status"
+    status = series("last_sync_status", CHOSEN)
+    different = f"time() + (max by ({statuses}) ({status}) == 0)"
+    changed = (
+        f"max by ({EACH}) (\n"
+        f"  max_over_time(({different})[{RANGE}:{INTERVAL}])\n"
+        f"  and {newest(status, statuses)} == 1\n"
+        ")"
+    )
+    return (
+        f"(({NOW.delivered} + {NOW.limit} and {NOW.late})\n"
+        f"  or ({NOW.running} and {NOW.stuck})\n"
+        f"  or ({NOW.scheduled} and {NOW.missed})\n"
+        f") unless {SAME} {NOW.status('config_error')}\n"
+        f"or {changed}"
+    )
 
 
-def chosen(metric: Metric, matchers: str = "") -> str:
-    """The series of the chosen integrations as they were scraped."""
-    return selector(metric, matching(matchers))
+def lanes() -> str:
+    """The state of the integrations in most trouble, at each step.
+
+    Prometheus sorts series by their labels: the label `_rank` comes before all others, and its
+    three digits are lowest for the state that is worst now, then for the worst in the time range.
+    """
+    states = f"(\n{THEN.state()}\n)"
+    trouble = (
+        f"100 * last_over_time({states}[1h:1m] @ end())\n"
+        f"+ 10 * max_over_time({states}[{RANGE}:{INTERVAL}] @ end())"
+    )
+    return (
+        f"({states}\nor {no_data()}\n)\n* on ({EACH}) group_left (_rank)\n"
+        f'count_values by ({EACH}) ("_rank", 999 - topk({SHOWN},\n{trouble}\n))'
+    )
 
 
-def per_integration(metric: Metric, modifier: str = "") -> str:
-    """The value per integration, for a graph: it ends where the scrapes do."""
-    return f"max by {by(INTEGRATION)} ({' '.join((chosen(metric), modifier)).strip()})"
+def no_data() -> str:
+    """The code of no data: without it a state would be drawn on through any outage."""
+    info = f"last_over_time({series('integration_info', CHOSEN)}[{RANGE}] @ end())"
+    return f"{NO_DATA_CODE} * max by ({EACH}) ({info})"
+
+
+def run_lane() -> str:
+    """Whether a run is in progress, at each step."""
+    running = f"({THEN.value('syncs_running')} > bool 0)"
+    return f"{IDLE_CODE} - {IDLE_CODE - RUNNING_CODE} * {running}\nor {no_data()}"
 
 
 def rise(
-    metric: Metric,
+    name: str,
     window: str = RANGE,
     *,
-    matchers: str = "",
-    labels: Sequence[str] = INTEGRATION,
-    modifier: str = "",
+    step: str = INTERVAL,
+    by: str = EACH,
+    offset: str = "",
 ) -> str:
-    """By how much a counter of each integration rose."""
-    series = " ".join(filter(None, (f"{chosen(metric, matchers)}[{window}]", modifier)))
-    return f"max by {by(labels)} (increase({series}))"
+    """By how much a counter rose.
+
+    The instances become one series first, which continues where a pod is replaced.
+    """
+    merged = f"max by ({by}) ({series(name, CHOSEN)})"
+    return f"increase({merged}[{window}:{step}]{offset})"
 
 
-def of_workspace(metric: Metric, labels: Sequence[str] = catalog.WORKSPACE) -> str:
-    """The newest value per workspace."""
-    return newest(metric, LOOKBACK, WORKSPACE, labels)
+def share(failed: str, synced: str) -> str:
+    """Failed rows of all rows; nothing if there were no rows."""
+    return f"{failed}\n/ ({failed} + {synced} > 0)"
+
+
+def count(condition: str) -> str:
+    """How many integrations fulfil it: 0 if none does, nothing if nothing is known."""
+    return f"count({condition}) or 0 * count({NOW.known})"
 
 
 def column(expression: str) -> str:
-    """A column of a table of integrations; NaN keeps the place of what is not known."""
-    known = newest(catalog.INTEGRATION_INFO, LOOKBACK, CHOSEN, ("integration_id",))
-    return f"max by (integration_id) (\n{indented(expression)}\n)\nor\n  NaN * {known}"
+    """A column of integrations; a value that is not known sorts below all others, unlike NaN."""
+    return or_unknown(expression, NOW.known, "integration_id")
 
 
-def workspace_column(expression: str) -> str:
-    """A column of a table of workspaces; NaN keeps the place of what is not known."""
-    return f"{expression}\nor\n  NaN * {of_workspace(catalog.HISTORY_READS_PENDING)}"
+def or_unknown(expression: str, rows: str, key: str) -> str:
+    """The values by this label, and the code of what is not known in the other rows."""
+    return f"max by ({key}) (\n{expression}\nor 0 * {rows} + {UNKNOWN_CODE}\n)"
 
 
-def count(condition: str, of: str = KNOWN) -> str:
-    """How many fulfil the condition: 0 where none does, nothing where nothing is known."""
-    return f"count(\n{indented(condition)}\n)\nor\n  0 * count({of})"
+def trust() -> str:
+    """Whether each workspace's data is current, and if not why; one instance that reads is enough.
 
-
-def count_by_workspace(condition: str) -> str:
-    """How many integrations of each workspace fulfil the condition."""
-    counted = f"count by (workspace) (\n{indented(condition)}\n)"
-    return workspace_column(f"{counted}\nor\n  0 * count by (workspace) ({KNOWN})")
-
-
-def _worst(series: Sequence[tuple[str, int]], labels: Sequence[str]) -> str:
-    """The highest code of the series that are 1."""
-    coded = "\nor\n".join(f"  ({each} == 1) * {code}" for each, code in series)
-    return f"max by {by(labels)} (\n{coded}\n)"
-
-
-def _statuses() -> list[tuple[str, int]]:
-    """The series of each status, and its code."""
-    return [
-        (chosen(catalog.LAST_SYNC_STATUS, f'status="{status}"'), CODES[status])
-        for status in FINISHED
-    ]
-
-
-def last_status() -> str:
-    """The code of each integration's last status."""
-    series = [(f"last_over_time({each}[{LOOKBACK}])", code) for each, code in _statuses()]
-    return _worst(series, INTEGRATION)
-
-
-def status_over_time() -> str:
-    """The code of the last status, `no data` at each step that has none."""
-    return or_no_data(_worst(_statuses(), INTEGRATION))
-
-
-def running_over_time() -> str:
-    """The code of `running` while a run is under way, else that of no run."""
-    running = f"({per_integration(catalog.SYNCS_RUNNING)} > bool 0)"
-    return or_no_data(f"{running} * {CODES[Status.RUNNING] - IDLE_CODE} + {IDLE_CODE}")
-
-
-def or_no_data(expression: str) -> str:
-    """The code `no data` for integrations that exist in the range, where they have no other.
-
-    Without it a state would be drawn on until the next sample, through any outage.
+    A workspace that was scraped in the time range and is not now is the worst case.
     """
-    info = f"last_over_time({chosen(catalog.INTEGRATION_INFO)}[{RANGE}] @ end())"
-    return f"{expression}\nor\n  {NO_DATA_CODE} * max by {by(INTEGRATION)} ({info})"
-
-
-def with_most_trouble(expression: str) -> str:
-    """The expression for the integrations that spent most of the range in another status."""
-    other = chosen(catalog.LAST_SYNC_STATUS, 'status!="success"')
-    trouble = (
-        f"max by {by(PRESENCE)} (sum without (status) (avg_over_time({other}[{RANGE}] @ end())))"
+    up, now = workspace("up"), f"max by (workspace) ({series('up')})"
+    seen = newest(series("up"), "workspace", RANGE)
+    answers: Sequence[tuple[str, int]] = (
+        (f"{seen} unless {now}", SILENT),
+        *(
+            (
+                f"{workspace('refresh_error', reason=reason)} == 1 and {up} == 0",
+                code,
+            )
+            for reason, code in REASON_CODES.items()
+        ),
+        (f"{up} == 0", UNREADABLE),
+        (f"time() - {workspace('last_refresh_timestamp_seconds')} > {OLD_AFTER}", OLD),
+        (f"{workspace('list_readable')} == 0", LIST_UNREADABLE),
+        (up, CURRENT),
     )
-    return f"{bracketed(expression)}\nand on {by(PRESENCE)}\n  topk({SHOWN}, {trouble})"
-
-
-def share_failed(failed: str, synced: str) -> str:
-    """Failed rows of all rows; nothing where there were no rows."""
-    return both("/", failed, bracketed(f"{bracketed(both('+', failed, synced))} > 0"))
-
-
-def workspace_state() -> str:
-    """Readable, its list unreadable, or the code of a reason; one instance that reads is enough."""
-    up = of_workspace(catalog.UP)
-    listed = f"{of_workspace(catalog.LIST_READABLE)} == 0"
-    refused = [
-        (f"last_over_time({_reason(reason)}[{LOOKBACK}])", code)
-        for reason, code in REASON_CODES.items()
-    ]
-    why = _worst(refused, catalog.WORKSPACE)
-    readable = f"{READABLE} * ({up} == 1)"
-    choices = (
-        both("unless on (workspace)", readable, listed),
-        both("and on (workspace)", f"{LIST_UNREADABLE} + {readable}", listed),
-        indented(why),
-        f"  {UNREADABLE} + {up}",
-    )
-    return "\nor\n".join(choices)
-
-
-def _reason(reason: str) -> str:
-    return selector(catalog.REFRESH_ERROR, matching(f'reason="{reason}"', chosen=WORKSPACE))
+    return "\nor\n".join(f"0 * ({condition}) + {code}" for condition, code in answers)

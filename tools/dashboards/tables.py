@@ -1,143 +1,118 @@
-"""Tables: one instant query per column, joined on what tells the rows apart."""
+"""Tables: one instant query per column, joined on the label that tells the rows apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from grafana_foundation_sdk.builders import common, prometheus, table
-from grafana_foundation_sdk.models import common as options
-from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-
-from tools.dashboards.panels import DATASOURCE, About, Step, missing, steps
-from tools.dashboards.statuses import NO_DATA
+from tools.dashboards.panels import DATASOURCE, Json, mappings, override, panel
+from tools.dashboards.states import FAINT, NO_DATA, Looks
 
 
-@dataclass(frozen=True)
-class Label:
-    """A column that is a label of the first query."""
+class Rows(NamedTuple):
+    """What a table has a row for: each series of the query, told apart by the label `key`."""
 
-    label: str
+    expr: str
+    key: str
+
+
+class Label(NamedTuple):
+    """A column that is a label of the rows; without a width it takes the space that is left."""
+
+    field: str
     title: str
     width: int | None = None
-    link: str | None = None
-    """Where a click on the cell leads."""
+    link: str = ""
+    """What a click on the cell opens."""
 
     @property
-    def field(self) -> str:
-        """What Grafana calls it before it is renamed."""
-        return self.label
+    def look(self) -> dict[str, object]:
+        """What Grafana calls the settings of the column."""
+        links = [{"title": "Open the integration's dashboard", "url": self.link}]
+        width: dict[str, object] = {"custom.width": self.width} if self.width else {}
+        return width | ({"links": links} if self.link else {})
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of values. `ref` is a word: Grafana calls the values `Value #ref`."""
+    """A column of values, each for one row. `ref` is a word: Grafana shows it in the query."""
 
     ref: str
     title: str
     expr: str
     unit: str
-    width: int | None = None
+    width: int
     absent: str = "-"
-    decimals: int | None = None
-    mapping: models.ValueMap | None = None
-    colours: Sequence[Step] = ()
-    """Where given, or where there is a mapping, the cell's background has its colour."""
+    decimals: int = 0
+    looks: Looks | None = None
+    coloured: bool = False
+    """Whether the cell's background has the colour of its value."""
+    words: bool = False
+    """Whether the values are texts, which start at the left."""
 
     @property
     def field(self) -> str:
-        """What Grafana calls it before it is renamed."""
+        """What Grafana calls the column before it is renamed."""
         return f"Value #{self.ref}"
 
-
-@dataclass(frozen=True)
-class Rows:
-    """What a table has a row for: each series of the query, which differ in `key`."""
-
-    ref: str
-    expr: str
-    key: str
-
-
-def table_of(
-    title: str,
-    about: About,
-    rows: Rows,
-    *columns: Label | Column,
-    sort: str,
-) -> table.Panel:
-    """A table, sorted by the column of this title, the highest first."""
-    panel = (
-        table.Panel()
-        .title(title)
-        .description(str(about))
-        .datasource(DATASOURCE)
-        .unit("short")
-        .no_value(NO_DATA)
-        .show_header(True)
-        .cell_height(options.TableCellHeight.SM)
-        .sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
-        .with_target(_query(rows.ref, rows.expr))
-    )
-    for column in columns:
-        if isinstance(column, Column) and column.ref != rows.ref:
-            panel.with_target(_query(column.ref, column.expr))
-        panel.override_by_name(column.title, _properties(column))
-    for transformation in _transformations(rows, columns):
-        panel.with_transformation(transformation)
-    return panel
+    @property
+    def look(self) -> dict[str, object]:
+        """What Grafana calls the settings of the column."""
+        colour = FAINT if self.coloured else ""
+        look: dict[str, object] = {
+            "custom.width": self.width,
+            "decimals": self.decimals,
+            "mappings": mappings(self.looks or {}, self.absent, colour),
+            "unit": self.unit,
+        }
+        if self.words:
+            look["custom.align"] = "left"
+        if self.coloured:
+            look["custom.cellOptions"] = {"mode": "basic", "type": "color-background"}
+        return look
 
 
-def _query(ref: str, expr: str) -> prometheus.Dataquery:
-    query = prometheus.Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE)
-    return query.ref_id(ref).datasource(DATASOURCE)
-
-
-def _transformations(
-    rows: Rows, columns: Sequence[Label | Column]
-) -> list[models.DataTransformerConfig]:
+def table(
+    title: str, about: str, rows: Rows, *columns: Label | Column, sort: Sequence[str]
+) -> Json:
+    """A table, sorted by these columns, the highest first."""
+    values = [column for column in columns if isinstance(column, Column)]
     shown = [column.field for column in columns]
-    hidden = {rows.key, f"Value #{rows.ref}"} - set(shown)
-    return [
-        models.DataTransformerConfig(
-            id_val="filterFieldsByName", options={"exclude": {"pattern": "^Time.*"}}
-        ),
-        models.DataTransformerConfig(
-            id_val="joinByField", options={"byField": rows.key, "mode": "outer"}
-        ),
-        models.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": dict.fromkeys(sorted(hidden), True),
-                "indexByName": {name: index for index, name in enumerate(shown)},
-                "renameByName": {column.field: column.title for column in columns},
-            },
-        ),
-    ]
+    hidden = sorted({rows.key, "Value #rows"} - set(shown))
+    transformations = {
+        "filterFieldsByName": {"exclude": {"pattern": "^Time.*"}},
+        "joinByField": {"byField": rows.key, "mode": "outer"},
+        "organize": {
+            "excludeByName": dict.fromkeys(hidden, True),
+            "indexByName": {name: index for index, name in enumerate(shown)},
+            "renameByName": {column.field: column.title for column in columns},
+        },
+    }
+    return panel(
+        *("table", title, about, ""),
+        interval="2m",
+        targets=[
+            _target("rows", rows.expr),
+            *(_target(column.ref, column.expr) for column in values),
+        ],
+        transformations=[{"id": name, "options": each} for name, each in transformations.items()],
+        fieldConfig={
+            "defaults": {"unit": "short", "noValue": NO_DATA},
+            "overrides": [override("byName", each.title, each.look) for each in columns],
+        },
+        options={
+            "cellHeight": "sm",
+            "showHeader": True,
+            "sortBy": [{"displayName": each, "desc": True} for each in sort],
+        },
+    )
 
 
-def _properties(column: Label | Column) -> list[models.DynamicConfigValue]:
-    made: dict[str, object] = {}
-    if column.width:
-        made["custom.width"] = column.width
-    if isinstance(column, Label):
-        if column.link:
-            link = {"title": "Open the integration's own dashboard", "url": column.link}
-            made["links"] = [link]
-        return _values(made)
-    made["unit"] = column.unit
-    if column.decimals is not None:
-        made["decimals"] = column.decimals
-    made["mappings"] = [*([column.mapping] if column.mapping else []), missing(column.absent, None)]
-    if column.colours:
-        made["thresholds"] = steps(column.colours).build()
-    if column.colours or column.mapping:
-        made["custom.cellOptions"] = {"mode": "basic", "type": "color-background"}
-        made["mappings"] = [
-            *([column.mapping] if column.mapping else []),
-            missing(column.absent),
-        ]
-    return _values(made)
-
-
-def _values(made: dict[str, object]) -> list[models.DynamicConfigValue]:
-    return [models.DynamicConfigValue(name, value) for name, value in made.items()]
+def _target(ref: str, expr: str) -> Json:
+    return {
+        "datasource": DATASOURCE,
+        "expr": expr,
+        "format": "table",
+        "instant": True,
+        "range": False,
+        "refId": ref,
+    }

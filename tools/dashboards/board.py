@@ -1,0 +1,173 @@
+"""What both dashboards share: variables, annotations, links, and where panels are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tools.dashboards.panels import DATASOURCE, Json
+from tools.dashboards.promql import WORKSPACE
+from tools.dashboards.states import LIGHT_BLUE, VERMILION
+
+TAG = "braze-cdi"
+OVERVIEW_UID = "braze-cdi-overview"
+INTEGRATION_UID = "braze-cdi-integration"
+"""The alerts link to these."""
+
+ADVICE_ID = 100
+"""The panel that says what to do in each state: runbook links open it, see grafana/README.md."""
+RUNBOOK = f"/d/{OVERVIEW_UID}?viewPanel={ADVICE_ID}#"
+
+INTEGRATION_PAGE = (
+    f"/d/{INTEGRATION_UID}?${{datasource:queryparam}}&${{__url_time_range}}"
+    "&var-workspace=${__data.fields.workspace:percentencode}"
+    "&var-integration=${__data.fields.integration:percentencode}"
+)
+"""From a row with the columns `workspace` and `integration`."""
+
+COLUMNS = 24
+
+
+class Line(NamedTuple):
+    """Panels side by side, of one height."""
+
+    height: int
+    panels: Sequence[Json]
+    widths: Sequence[int]
+
+
+def line(height: int, *panels: Json, widths: Sequence[int] = ()) -> Line:
+    """Panels side by side, of equal width by default."""
+    return Line(height, panels, widths or [COLUMNS // len(panels)] * len(panels))
+
+
+class Section(NamedTuple):
+    """A heading and the panels that answer it; the first section of a dashboard needs none."""
+
+    heading: str
+    lines: Sequence[Line]
+    collapsed: bool = False
+
+
+def dashboard(
+    uid: str, title: str, description: str, sections: Sequence[Section], *, several: bool
+) -> Json:
+    """A dashboard of several integrations, all by default, or of one."""
+    names = f"braze_cdi_integration_info{{{WORKSPACE}}}, integration_name"
+    return {
+        "annotations": {"list": [_critical_alerts(), _restarts()]},
+        "description": description,
+        "editable": False,
+        "graphTooltip": 1,
+        "links": [
+            {
+                "includeVars": True,
+                "keepTime": True,
+                "tags": [TAG],
+                "title": "Braze CDI",
+                "type": "dashboards",
+            }
+        ],
+        "panels": _placed(sections),
+        "refresh": "1m",
+        "schemaVersion": 36,
+        "tags": [TAG],
+        "templating": {
+            "list": [
+                {
+                    "label": "Data source",
+                    "name": "datasource",
+                    "query": "prometheus",
+                    "type": "datasource",
+                },
+                _variable("workspace", "braze_cdi_up, workspace", several=several),
+                _variable("integration", names, several=several),
+            ]
+        },
+        "time": {"from": "now-24h", "to": "now"},
+        "timezone": "browser",
+        "title": title,
+        "uid": uid,
+    }
+
+
+def _variable(name: str, values: str, *, several: bool) -> Json:
+    """Its values are read when the time range changes, and sorted without regard to case."""
+    return {
+        "allValue": ".+",
+        "datasource": DATASOURCE,
+        "includeAll": several,
+        "label": name.title(),
+        "multi": several,
+        "name": name,
+        "query": {"query": f"label_values({values})", "refId": name},
+        "refresh": 2,
+        "sort": 5,
+        "type": "query",
+    }
+
+
+def _annotation(name: str, colour: str, expr: str, **further: object) -> Json:
+    """Marks in all graphs, off until somebody switches them on."""
+    return {
+        "datasource": DATASOURCE,
+        "enable": False,
+        "expr": expr,
+        "iconColor": colour,
+        "name": name,
+        "step": "60s",
+        **further,
+    }
+
+
+def _critical_alerts() -> Json:
+    """Alerts of what is chosen, and those that belong to no workspace or integration."""
+    matchers = (
+        'alertname=~"BrazeCDI.+",alertstate="firing",severity="critical",'
+        'workspace=~"$workspace|",integration_name=~"$integration|"'
+    )
+    return _annotation(
+        "Critical alerts",
+        VERMILION,
+        f"max by (alertname, workspace, integration_name) (ALERTS{{{matchers}}})",
+        titleFormat="{{alertname}}",
+        textFormat="{{workspace}} {{integration_name}}",
+    )
+
+
+def _restarts() -> Json:
+    """The value is the time: a restart is marked wherever in the range it was."""
+    own = "process_start_time_seconds and on (job, instance) cdi_exporter_build_info"
+    return _annotation(
+        "Exporter restarts",
+        LIGHT_BLUE,
+        f"max by (job, instance) ({own}) * 1000",
+        titleFormat="Exporter started",
+        textFormat="{{instance}}",
+        useValueForTime=True,
+    )
+
+
+def _placed(sections: Sequence[Section]) -> list[Json]:
+    """The sections from top to bottom. IDs count from 1; the text is the advice."""
+    placed: list[Json] = []
+    top, number = 0, 0
+    for section in sections:
+        within = placed
+        if section.heading:
+            number += 1
+            place = {"h": 1, "w": COLUMNS, "x": 0, "y": top}
+            row: Json = {"id": number, "type": "row", "title": section.heading, "gridPos": place}
+            placed.append(row | {"collapsed": section.collapsed, "panels": []})
+            within = placed[-1]["panels"] if section.collapsed else placed
+            top += 1
+        below = top
+        for height, panels, widths in section.lines:
+            left = 0
+            for panel, width in zip(panels, widths, strict=True):
+                number += 1
+                identity = ADVICE_ID if panel["type"] == "text" else number
+                place = {"h": height, "w": width, "x": left, "y": below}
+                within.append(panel | {"id": identity, "gridPos": place})
+                left += width
+            below += height
+        top = top if section.collapsed else below
+    return placed
