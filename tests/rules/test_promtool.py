@@ -35,7 +35,7 @@ RULES = [rule for group in read_rules() for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDINGS = [rule["record"] for rule in RULES if "record" in rule]
 TOLD = [story for path in STORIES for story in stories(path)]
-SILENT = [story for path in TEST_FILES if path not in STORIES for story in stories(path)]
+SILENT = [story for path in TEST_FILES if path.stem == "silence" for story in stories(path)]
 
 NOT_OF_BRAZE = {
     "BrazeCDIExporterDown": "is about the exporter",
