@@ -220,6 +220,26 @@ def test_a_history_without_starts_has_no_start() -> None:
     assert ledger().known.history_start is None
 
 
+def test_typical_values_are_those_of_the_last_twenty_runs() -> None:
+    """Ten of them take 100 s and ten 200 s; the run before does not count."""
+    lasting = [200] * 11 + [100] * 10
+    runs = [ok(1000.0 * at, 1000.0 * at + each) for at, each in enumerate(lasting, 1)]
+    assert ledger(*reversed(runs)).known.typical_duration == 150
+
+
+def test_the_typical_interval_has_no_error_of_binary_fractions() -> None:
+    """Braze writes microseconds, which a double of today has not exactly."""
+    runs = [ok(1_790_000_000 + each, 1_790_000_100) for each in (0.1, 0.4, 0.7)]
+    assert ledger(*reversed(runs)).known.typical_interval == 0.3
+
+
+def test_the_last_success_is_the_newest_of_those_kept_and_forgotten() -> None:
+    """A run that is kept finished later than one that is not."""
+    it = ledger(*(ok(1000.0 * each) for each in range(30, 0, -1)))
+    assert len(it.runs) < 30
+    assert it.known.last_success == it.known.last_delivery == 30_060
+
+
 def test_the_newest_of_several_deliveries_on_older_pages_is_known() -> None:
     """In whatever order they finished."""
     it = IntegrationLedger()
