@@ -273,3 +273,47 @@ def test_of_two_known_runs_with_one_start_a_chain_shows_both() -> None:
     assert sum(run.start == 300 for run in it.known.recent) == 2
     assert ok(300, 360, rows=9) in it.known.recent
     assert failed(300) in it.known.recent
+
+
+# Which run a row is
+
+
+def test_a_finish_that_was_corrected_belongs_to_no_run() -> None:
+    """A row that only has that finish is another run."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(500), ok(300, 360), cursor="a"), NOW)
+    it.read_older(page(ok(300, 400), cursor="b"), NOW)
+    it.read_older(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
+    assert it.counters.total == 3
+
+
+def test_of_two_runs_with_one_start_each_row_is_the_run_that_it_looks_like() -> None:
+    """In whatever order a page shows them."""
+    it = ledger(running(300), failed(300), ok(100))
+    it.read_newest(page(failed(300), running(300), ok(100)), NOW)
+    assert it.counters.total == 0
+    assert it.under_way == [running(300)]
+
+
+def test_of_two_runs_with_one_start_the_one_in_progress_has_ended() -> None:
+    """A row with another finish than that of the finished one is not its correction."""
+    it = ledger(failed(300), running(300), ok(100))
+    it.read_newest(page(ok(300, 400), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert it.under_way == []
+
+
+def test_a_third_run_with_one_start_and_finish_is_counted() -> None:
+    """The two that are known are each shown once."""
+    it = ledger(ok(300), failed(300), ok(100))
+    it.read_newest(page(ok(300), failed(300), ok(300, 500), ok(100)), NOW)
+    assert it.counters.total == 1
+
+
+def test_a_row_that_could_be_either_of_two_runs_is_neither() -> None:
+    """Both finished at that moment, and the row has no start."""
+    it = ledger(ok(300, 360), ok(200, 360), ok(100))
+    it.read_newest(page(ok(300, 360), ok(200, 360), ok(100)), NOW)
+    it.read_newest(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert len(it.runs) == 4
