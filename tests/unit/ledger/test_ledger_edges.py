@@ -317,3 +317,18 @@ def test_a_row_that_could_be_either_of_two_runs_is_neither() -> None:
     it.read_newest(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
     assert it.counters.total == 1
     assert len(it.runs) == 4
+
+
+def test_the_rows_of_the_run_that_is_new_are_counted() -> None:
+    """It is the one with a finish that no known run has."""
+    it = ledger(ok(300, 360, rows=1), ok(300, 400, rows=2), ok(100))
+    it.read_newest(page(ok(300, 500, rows=50), ok(300, 360), ok(300, 400, rows=2), ok(100)), NOW)
+    assert it.counters.rows_synced == 50
+
+
+def test_two_runs_with_one_start_may_end_on_different_pages() -> None:
+    """Both are known as in progress, so that the second row is not the first one corrected."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
+    it.read_older(page(ok(300, 400), ok(100)), NOW)
+    assert it.counters.total == 3
