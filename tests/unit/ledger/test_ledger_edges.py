@@ -4,7 +4,17 @@ from itertools import pairwise
 
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
 from cdi_exporter.model import Run, Status
-from tests.unit.ledger.test_ledger import NOW, failed, ledger, ok, page, restarted, running
+from tests.unit.ledger.test_ledger import (
+    NOW,
+    STARTLESS,
+    WHOLE,
+    failed,
+    ledger,
+    ok,
+    page,
+    restarted,
+    running,
+)
 
 
 def partial(start: float) -> Run:
@@ -129,6 +139,14 @@ def test_a_refused_cursor_ends_the_search_for_runs_in_progress() -> None:
     it.restart_chain()
     assert it.next_cursor is None
     assert it.read_older(page(ok(50)), NOW) == []
+
+
+def test_a_search_goes_on_after_a_restart_with_what_it_had_not_shown() -> None:
+    """A run on an older page that has ended since the first sight counts."""
+    it = restarted(ledger(ok(500), running(400), cursor="a"))
+    assert it.next_cursor == "a"
+    it.read_older(page(ok(300, NOW + 50), ok(200)), NOW + 100)
+    assert it.counters.total == 1
 
 
 # Runs in progress
@@ -266,13 +284,18 @@ def test_runs_that_are_collected_show_before_they_count() -> None:
     assert all(earlier < later for earlier, later in pairwise(starts))
 
 
-def test_of_two_known_runs_with_one_start_a_chain_shows_both() -> None:
-    """One is shown again with other numbers, the other one stays as it is known."""
-    it = ledger(ok(300, 360, rows=1), failed(300), ok(200))
-    it.read_newest(page(ok(500), ok(300, 360, rows=9), cursor="a"), NOW)
-    assert sum(run.start == 300 for run in it.known.recent) == 2
-    assert ok(300, 360, rows=9) in it.known.recent
-    assert failed(300) in it.known.recent
+def test_of_two_runs_in_progress_the_one_that_no_page_shows_is_still_shown() -> None:
+    """The other one has ended, which shows before it counts."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
+    assert it.counters.total == 0
+    assert it.known.running == (running(300),)
+    assert ok(300, 360) in it.known.recent
+
+
+def test_at_the_first_sight_no_run_is_counted() -> None:
+    """The answer of a read is always a list."""
+    assert IntegrationLedger().read_newest(page(ok(100)), NOW) == []
 
 
 # Which run a row is
@@ -331,4 +354,28 @@ def test_two_runs_with_one_start_may_end_on_different_pages() -> None:
     it = ledger(running(300), running(300), ok(100))
     it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
     it.read_older(page(ok(300, 400), ok(100)), NOW)
+    assert it.counters.total == 3
+
+
+def test_of_two_runs_in_progress_with_one_start_one_has_ended() -> None:
+    """The other one is still in progress."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(running(300), ok(300, 360), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert it.under_way == [running(300)]
+
+
+def test_a_run_without_a_start_next_to_one_with_its_finish_has_no_duration() -> None:
+    """One page shows both, so they are two runs."""
+    it = ledger(WHOLE, ok(100))
+    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    assert (it.counters.total, it.counters.duration_count) == (1, 0)
+
+
+def test_a_corrected_run_is_still_one_of_two_with_its_finish() -> None:
+    """A row with only that finish could be either, so it is neither."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(300, 360), ok(200, 360), cursor="a"), NOW)
+    it.read_newest(page(ok(300, 360, rows=9), cursor="a"), NOW)
+    it.read_older(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
     assert it.counters.total == 3
