@@ -1,6 +1,6 @@
 """Mutation tests of the pure modules: change one thing, and see whether a test fails.
 
-    python -m tools.mutants [--only ledger] [--sample 100] [--jobs 2]
+    python -m tools.mutants [--only ledger] [--sample 100]
 
 Each mutant runs in a forked process that imports the changed module instead of the file, so
 the working tree is never touched. A mutant that passes all tests survives; the exit status is
@@ -15,12 +15,14 @@ import random
 import signal
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
+import hypothesis.strategies  # noqa: F401 -- what takes long to import is imported once
+import pydantic  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -36,10 +38,14 @@ TARGETS = {
 }
 """The modules, and the tests that must notice a change of them."""
 
+AT_ONCE = 2
+"""Mutants that are tested at the same time: CI has two cores."""
+
 LONGEST = 180
 """Seconds after which a mutant counts as noticed, because it hangs; all tests take about 20."""
 
 FLAGS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=steady"]
+FLAGS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of Hypothesis, which is imported
 
 PAIRS: list[tuple[Any, Any]] = [
     *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)),
@@ -130,12 +136,12 @@ def start(mutant: Mutant, tests: Sequence[str]) -> int:
     os._exit(pytest.main([*FLAGS, *tests]))
 
 
-def survivors(waiting: list[Mutant], tests: Sequence[str], jobs: int) -> Iterator[Mutant]:
+def survivors(several: Iterable[Mutant], tests: Sequence[str]) -> Iterator[Mutant]:
     """The mutants that pass all tests."""
-    running: dict[int, Mutant] = {}
+    waiting, running = [*several], dict[int, Mutant]()
     while waiting or running:
-        while waiting and len(running) < jobs:
-            mutant = waiting.pop(0)
+        while waiting and len(running) < AT_ONCE:
+            mutant = waiting.pop()
             running[start(mutant, tests)] = mutant
         child, status = os.wait()
         mutant = running.pop(child)
@@ -143,22 +149,16 @@ def survivors(waiting: list[Mutant], tests: Sequence[str], jobs: int) -> Iterato
             yield mutant
 
 
-def equivalent() -> dict[str, dict[str, str]]:
-    """By module and change: why no test can notice it."""
-    return tomllib.loads(EQUIVALENT.read_text("utf-8"))
-
-
-def judge(path: Path, tests: Sequence[str], wanted: argparse.Namespace) -> int:
+def judge(path: Path, tests: Sequence[str], reasons: Container[str], sample: int) -> int:
     """Print the survivors of a module; how many they are."""
     module = path.relative_to(ROOT).as_posix()
-    reasons = equivalent().get(module, {})
     several = [each for each in mutants(path) if each.name not in reasons]
-    drawn = random.sample(several, min(wanted.sample, len(several)))
+    drawn = random.sample(several, min(sample, len(several)))
     unchanged = Mutant(path, "nothing", compile(path.read_text("utf-8"), str(path), "exec"))
-    if not [*survivors([unchanged], tests, 1)]:
+    if not [*survivors([unchanged], tests)]:
         sys.exit(f"the tests fail without a change: {' '.join(tests)}")
     alive = 0
-    for mutant in survivors([*drawn], tests, wanted.jobs):
+    for mutant in survivors(drawn, tests):
         print(f"{module}: {mutant.name}", flush=True)
         alive += 1
     print(f"{module}: {alive} of {len(drawn)} survive", flush=True)
@@ -166,20 +166,24 @@ def judge(path: Path, tests: Sequence[str], wanted: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Judge each module; 1 if a mutant survives."""
+    """Judge each module; 1 if a mutant survives, or a reason is for no mutant."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="modules whose path contains this")
     parser.add_argument("--sample", type=int, default=10**6, help="so many mutants of each module")
-    parser.add_argument("--jobs", type=int, default=2)
     wanted = parser.parse_args()
-    alive = 0
+    equivalent = tomllib.loads(EQUIVALENT.read_text("utf-8"))
+    failed = 0
     for pattern, globs in TARGETS.items():
         tests = [str(path) for each in globs for path in sorted(ROOT.glob(each))]
-        paths = sorted(ROOT.glob(pattern))
+        paths, reasons = sorted(ROOT.glob(pattern)), equivalent.get(pattern, {})
         if not (tests and paths):
             sys.exit(f"TARGETS names files that are not there: {pattern}: {globs}")
-        alive += sum(judge(path, tests, wanted) for path in paths if wanted.only in str(path))
-    return min(alive, 1)
+        for name in reasons.keys() - {each.name for path in paths for each in mutants(path)}:
+            print(f"{EQUIVALENT.name} has a reason for what is no change of {pattern}: {name}")
+            failed += 1
+        chosen = [path for path in paths if wanted.only in str(path)]
+        failed += sum(judge(path, tests, reasons, wanted.sample) for path in chosen)
+    return min(failed, 1)
 
 
 if __name__ == "__main__":

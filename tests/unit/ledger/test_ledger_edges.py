@@ -4,7 +4,17 @@ from itertools import pairwise
 
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
 from cdi_exporter.model import Run, Status
-from tests.unit.ledger.test_ledger import NOW, failed, ledger, ok, page, restarted, running
+from tests.unit.ledger.test_ledger import (
+    NOW,
+    STARTLESS,
+    WHOLE,
+    failed,
+    ledger,
+    ok,
+    page,
+    restarted,
+    running,
+)
 
 
 def partial(start: float) -> Run:
@@ -131,6 +141,14 @@ def test_a_refused_cursor_ends_the_search_for_runs_in_progress() -> None:
     assert it.read_older(page(ok(50)), NOW) == []
 
 
+def test_a_search_goes_on_after_a_restart_with_what_it_had_not_shown() -> None:
+    """A run on an older page that has ended since the first sight counts."""
+    it = restarted(ledger(ok(500), running(400), cursor="a"))
+    assert it.next_cursor == "a"
+    it.read_older(page(ok(300, NOW + 50), ok(200)), NOW + 100)
+    assert it.counters.total == 1
+
+
 # Runs in progress
 
 
@@ -220,6 +238,26 @@ def test_a_history_without_starts_has_no_start() -> None:
     assert ledger().summary.history_start is None
 
 
+def test_typical_values_are_those_of_the_last_twenty_runs() -> None:
+    """Ten of them take 100 s and ten 200 s; the run before does not count."""
+    lasting = [200] * 11 + [100] * 10
+    runs = [ok(1000.0 * at, 1000.0 * at + each) for at, each in enumerate(lasting, 1)]
+    assert ledger(*reversed(runs)).summary.typical_duration == 150
+
+
+def test_the_typical_interval_has_no_error_of_binary_fractions() -> None:
+    """Braze writes microseconds, which a double of today has not exactly."""
+    runs = [ok(1_790_000_000 + each, 1_790_000_100) for each in (0.1, 0.4, 0.7)]
+    assert ledger(*reversed(runs)).summary.typical_interval == 0.3
+
+
+def test_the_last_success_is_the_newest_of_those_kept_and_forgotten() -> None:
+    """A run that is kept finished later than one that is not."""
+    it = ledger(*(ok(1000.0 * each) for each in range(30, 0, -1)))
+    assert len(it.runs) < 30
+    assert it.summary.last_success == it.summary.last_delivery == 30_060
+
+
 def test_the_newest_of_several_deliveries_on_older_pages_is_known() -> None:
     """In whatever order they finished."""
     it = IntegrationLedger()
@@ -246,10 +284,98 @@ def test_runs_that_are_collected_show_before_they_count() -> None:
     assert all(earlier < later for earlier, later in pairwise(starts))
 
 
-def test_of_two_known_runs_with_one_start_a_chain_shows_both() -> None:
-    """One is shown again with other numbers, the other one stays as it is known."""
-    it = ledger(ok(300, 360, rows=1), failed(300), ok(200))
-    it.read_newest(page(ok(500), ok(300, 360, rows=9), cursor="a"), NOW)
-    assert sum(run.start == 300 for run in it.summary.recent) == 2
-    assert ok(300, 360, rows=9) in it.summary.recent
-    assert failed(300) in it.summary.recent
+def test_of_two_runs_in_progress_the_one_that_no_page_shows_is_still_shown() -> None:
+    """The other one has ended, which shows before it counts."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
+    assert it.counters.total == 0
+    assert it.summary.running == (running(300),)
+    assert ok(300, 360) in it.summary.recent
+
+
+def test_at_the_first_sight_no_run_is_counted() -> None:
+    """The answer of a read is always a list."""
+    assert IntegrationLedger().read_newest(page(ok(100)), NOW) == []
+
+
+# Which run a row is
+
+
+def test_a_finish_that_was_corrected_belongs_to_no_run() -> None:
+    """A row that only has that finish is another run."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(500), ok(300, 360), cursor="a"), NOW)
+    it.read_older(page(ok(300, 400), cursor="b"), NOW)
+    it.read_older(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
+    assert it.counters.total == 3
+
+
+def test_of_two_runs_with_one_start_each_row_is_the_run_that_it_looks_like() -> None:
+    """In whatever order a page shows them."""
+    it = ledger(running(300), failed(300), ok(100))
+    it.read_newest(page(failed(300), running(300), ok(100)), NOW)
+    assert it.counters.total == 0
+    assert it.under_way == [running(300)]
+
+
+def test_of_two_runs_with_one_start_the_one_in_progress_has_ended() -> None:
+    """A row with another finish than that of the finished one is not its correction."""
+    it = ledger(failed(300), running(300), ok(100))
+    it.read_newest(page(ok(300, 400), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert it.under_way == []
+
+
+def test_a_third_run_with_one_start_and_finish_is_counted() -> None:
+    """The two that are known are each shown once."""
+    it = ledger(ok(300), failed(300), ok(100))
+    it.read_newest(page(ok(300), failed(300), ok(300, 500), ok(100)), NOW)
+    assert it.counters.total == 1
+
+
+def test_a_row_that_could_be_either_of_two_runs_is_neither() -> None:
+    """Both finished at that moment, and the row has no start."""
+    it = ledger(ok(300, 360), ok(200, 360), ok(100))
+    it.read_newest(page(ok(300, 360), ok(200, 360), ok(100)), NOW)
+    it.read_newest(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert len(it.runs) == 4
+
+
+def test_the_rows_of_the_run_that_is_new_are_counted() -> None:
+    """It is the one with a finish that no known run has."""
+    it = ledger(ok(300, 360, rows=1), ok(300, 400, rows=2), ok(100))
+    it.read_newest(page(ok(300, 500, rows=50), ok(300, 360), ok(300, 400, rows=2), ok(100)), NOW)
+    assert it.counters.rows_synced == 50
+
+
+def test_two_runs_with_one_start_may_end_on_different_pages() -> None:
+    """Both are known as in progress, so that the second row is not the first one corrected."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
+    it.read_older(page(ok(300, 400), ok(100)), NOW)
+    assert it.counters.total == 3
+
+
+def test_of_two_runs_in_progress_with_one_start_one_has_ended() -> None:
+    """The other one is still in progress."""
+    it = ledger(running(300), running(300), ok(100))
+    it.read_newest(page(running(300), ok(300, 360), ok(100)), NOW)
+    assert it.counters.total == 1
+    assert it.under_way == [running(300)]
+
+
+def test_a_run_without_a_start_next_to_one_with_its_finish_has_no_duration() -> None:
+    """One page shows both, so they are two runs."""
+    it = ledger(WHOLE, ok(100))
+    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    assert (it.counters.total, it.counters.duration_count) == (1, 0)
+
+
+def test_a_corrected_run_is_still_one_of_two_with_its_finish() -> None:
+    """A row with only that finish could be either, so it is neither."""
+    it = ledger(ok(100))
+    it.read_newest(page(ok(300, 360), ok(200, 360), cursor="a"), NOW)
+    it.read_newest(page(ok(300, 360, rows=9), cursor="a"), NOW)
+    it.read_older(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
+    assert it.counters.total == 3
