@@ -256,8 +256,8 @@ def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
         with pytest.raises(StateError) as error:
             Exporter(Settings((workspace(),)), house.clock, journal=journal)
         assert str(error.value) == (
-            "unreadable record in the workspace 'w', integration 'one': knowledge: Input should"
-            " be an object; put a copy back that is sound, or move the file away to begin anew"
+            "unreadable record in the workspace 'w', integration 'one': knowledge: expected"
+            " an object; put a copy back that is sound, or move the file away to begin anew"
         )
         await journal.close()
 
