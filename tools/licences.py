@@ -15,8 +15,9 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """\
 # Licences
 
-cdi-exporter is under the [Apache License 2.0](../LICENSE). With it these packages are installed
-(`requirements.lock`), under the licences that they name themselves. Written by `make generated`.
+cdi-exporter has the [Apache License 2.0](../LICENSE). The packages of `requirements.lock` are
+installed with it. The table shows the licence that each package declares. `make generated` writes
+this page.
 
 | package | version | licence |
 |---|---|---|

@@ -1,4 +1,4 @@
-{{/* The release's name, with the chart's where the one does not hold the other. */}}
+{{/* The name of the release, followed by the name of the chart unless it contains that. */}}
 {{- define "cdi-exporter.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -38,7 +38,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* "true" if the pod is admitted by OpenShift, which chooses its user and groups. */}}
+{{/* "true" if OpenShift sets the user and the groups of the pod. */}}
 {{- define "cdi-exporter.openshift" -}}
 {{- $set := toString .Values.openshift.enabled -}}
 {{- if eq $set "auto" -}}
@@ -49,8 +49,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{/*
-The pod's security context. A key set to null is left out: Helm removes such keys from the values
-of a chart, but not always from those of a dependency.
+The security context of the pod, without keys that are set to null. Helm removes such keys from the
+values of a chart, but not always from those of a dependency.
 */}}
 {{- define "cdi-exporter.podSecurityContext" -}}
 {{- $context := default dict .Values.podSecurityContext -}}
@@ -65,7 +65,7 @@ of a chart, but not always from those of a dependency.
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* What the values must say together; one clear line for each mistake. */}}
+{{/* Checks of values that depend on each other. */}}
 {{- define "cdi-exporter.checked" -}}
 {{- if not (or .Values.demo .Values.config .Values.braze.restEndpoint) -}}
 {{- fail "nothing to watch: set braze.restEndpoint (with apiKeys.existingSecret), or config, or demo=true" -}}
@@ -78,7 +78,7 @@ of a chart, but not always from those of a dependency.
 {{- end -}}
 {{- range .Values.config.workspaces -}}
 {{- if and (kindIs "map" .) (hasKey . "api_key") -}}
-{{- fail (printf "config.workspaces: %s: an api_key would lie open in a config map; use api_key_file: /run/secrets/braze/ENTRY with apiKeys.existingSecret" .name) -}}
+{{- fail (printf "config.workspaces: %s: an api_key would be readable in a config map; use api_key_file: /run/secrets/braze/ENTRY with apiKeys.existingSecret" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
