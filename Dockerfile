@@ -12,7 +12,7 @@ RUN python -m venv /build \
     && python -m venv --without-pip /opt/cdi-exporter \
     && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install \
         --no-cache-dir --require-hashes --only-binary=:all: -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY cdi_exporter cdi_exporter
 RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels . \
     && /build/bin/python -m pip --python /opt/cdi-exporter/bin/python install \
@@ -20,13 +20,23 @@ RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
-ARG VERSION=unknown
+# The version of the code, which `make release` sets. The others are for those who publish the image.
+ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG CREATED=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="cdi-exporter" \
       org.opencontainers.image.description="A Prometheus exporter for the sync runs of Braze Cloud Data Ingestion (CDI)" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.ref.name="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.url="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}" \
+      org.opencontainers.image.authors="The authors of cdi-exporter" \
+      org.opencontainers.image.vendor="The authors of cdi-exporter" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 # What installs is not for an image that runs one program. Only /data may be written to, by the
 # image's user and, for OpenShift, which chooses a user of its own, by the group 0.
