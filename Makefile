@@ -87,6 +87,7 @@ generated: $(VENV)/.installed-dev dashboards  ## build the committed files that 
 	$(BIN)/python -m tools.check_schema
 	$(BIN)/python -m tools.rules
 	$(BIN)/python -m tools.licences
+	$(BIN)/python -m tools.chart_readme
 
 manifests:  ## render deploy/kubernetes from the Helm chart
 	$(HELM) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \

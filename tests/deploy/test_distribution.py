@@ -18,8 +18,8 @@ from tools import licences
 pytestmark = pytest.mark.timeout(580)
 
 REPOSITORY = "https://git.example.com/owner/cdi-exporter"
-SMALLEST = {"tests/e2e/test_wheel.py", "tests/e2e/test_prometheus.py"}
-"""Tests of the checkout, and those that need a Prometheus as well."""
+END_TO_END = ("backfill", "check", "discovery", "healthcheck", "notify", "state", "web_config")
+"""The end-to-end tests that start the exporter's command and need no other program."""
 
 
 def program(name: str) -> str:
@@ -129,7 +129,7 @@ def test_the_wheel_and_the_locked_packages_are_enough(installed: Path, tmp_path:
         "print(len(names), cdi_exporter.__file__)"
     )
     count, place = subprocess.run(
-        [str(installed), "-c", code],
+        [str(installed), "-I", "-c", code],
         cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,
@@ -139,3 +139,14 @@ def test_the_wheel_and_the_locked_packages_are_enough(installed: Path, tmp_path:
     ).stdout.split()
     assert int(count) > 100
     assert Path(place).is_relative_to(installed.parents[1])
+
+
+def test_the_wheel_passes_the_end_to_end_tests(installed: Path) -> None:
+    """The processes that they start are the wheel's, not the checkout's."""
+    said = output(
+        *(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"),
+        *(f"tests/e2e/test_{name}.py" for name in END_TO_END),
+        environment={"TEST_PYTHON": str(installed)},
+        timeout=570,
+    )
+    assert re.search(r"^\d+ passed in ", said.splitlines()[-1]), said
