@@ -47,7 +47,11 @@ FLAGS_OF_OTHERS = {
         *("--from-file", "--install", "--namespace", "--set", "--values"),
         *("--reset-then-reuse-values", "--reuse-values"),
     },
-    "cosign": {"--certificate-identity", "--certificate-oidc-issuer"},
+    "cosign": {
+        *("--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer"),
+    },
+    "docker buildx": {"--format"},
+    "pip, systemctl, systemd-tmpfiles": {"--create", "--no-deps", "--now", "--require-hashes"},
     "journalctl": {"--unit"},
     "Prometheus": {
         *("--storage.tsdb.path", "--storage.tsdb.retention.time", "--web.enable-admin-api"),
