@@ -118,12 +118,12 @@ def test_the_image_has_the_bytecode_of_what_it_runs(containers: Containers) -> N
 def test_the_exporter_adds_little(
     containers: Containers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exporter and its packages add less than 40 MB to the base image."""
+    """The exporter and its packages add less than 30 MB to the base image."""
     whole = containers.image()["Size"] / 1e6
     added = whole - containers.image(base_image())["Size"] / 1e6
     with capsys.disabled():
         sys.stdout.write(f"\nimage: {whole:.0f} MB, of which the exporter {added:.0f} MB\n")
-    assert added < 40
+    assert added < 30
 
 
 def test_the_demo_runs_without_any_right(demo: Served) -> None:
