@@ -1,6 +1,7 @@
 """The Helm chart: linted, rendered with each set of values, judged by Kubernetes' own schemas."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -117,6 +118,26 @@ def test_the_packaged_chart_contains_the_rules_and_dashboards(tmp_path: Path) ->
     sources = [ROOT / "prometheus" / "kubernetes" / "prometheusrule.yml"]
     sources += (ROOT / "grafana" / "dashboards").glob("*.json")
     assert found == {path.name: path.read_bytes() for path in sources}
+
+
+def test_a_release_of_the_chart_pulls_the_image_of_the_release(tmp_path: Path) -> None:
+    """`make chart` writes the image's repository into the archive, not into the checkout."""
+    copy = tmp_path / "checkout"
+    for name in ("deploy", "grafana", "prometheus"):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True)
+    image = "IMAGE=registry.example.com/somewhere/cdi-exporter"
+    helm_program = f"HELM={script('go-tool', 'helm')}"
+    makefile = f"--makefile={ROOT / 'Makefile'}"
+    output("make", "--silent", makefile, "chart", image, helm_program, cwd=copy)
+    (packed,) = (copy / "dist").glob("*.tgz")
+    found = by_kind(
+        helm("template", "test", str(packed), f"--kube-version={NEWEST}", "--set=demo=true")
+    )
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["appVersion"]
+    assert container(found)["image"] == f"registry.example.com/somewhere/cdi-exporter:{version}"
+    assert (copy / "deploy/helm/cdi-exporter/values.yaml").read_bytes() == (
+        CHART / "values.yaml"
+    ).read_bytes()
 
 
 def _rules(*values: str) -> dict[str, Any]:
