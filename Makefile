@@ -14,18 +14,21 @@ KILLS ?= 300
 SECONDS ?= 600
 PYTEST_WORKERS ?= 2
 LOWEST := .venv-lowest
+HELM ?= $$(./scripts/go-tool helm)
 # Tests of what is locked, and of Braze's own models, which are installed apart.
 NOT_OF_LOWEST := --ignore tests/unit/simulator/test_braze_models.py \
   --deselect tests/unit/test_supply_chain.py::test_the_licences_page_is_fresh
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 
-.PHONY: demo check test lint types unit coverage debian-packages bench soak generated dashboards picture dist clean
+.PHONY: demo check test lint types unit coverage debian-packages bench soak generated dashboards picture dist chart release clean
 .PHONY: mutants test-deploy test-lowest test-compat soak-hostile manifests links lock audit
 
 demo: $(VENV)/.installed  ## run the exporter against a simulated workspace
 	$(BIN)/cdi-exporter demo
 
-test: $(VENV)/.installed-dev debian-packages lint types unit  ## all checks and tests
+# The summary of the tests is the last line; before it there is how long the other parts took.
+test: $(VENV)/.installed-dev  ## all checks and tests
+	@./scripts/timed $(MAKE) debian-packages lint types unit
 
 check: $(VENV)/.installed-dev lint types  ## before each commit: all but what takes minutes
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=quick tests/unit
@@ -33,6 +36,7 @@ check: $(VENV)/.installed-dev lint types  ## before each commit: all but what ta
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --quiet .github
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
@@ -61,6 +65,7 @@ test-deploy: $(VENV)/.installed-dev  ## image, Compose file, Helm chart, systemd
 	./scripts/debian-root >/dev/null
 	./scripts/go-tool compose-go >/dev/null
 	./scripts/go-tool helm >/dev/null
+	./scripts/go-tool actionlint >/dev/null
 	$(BIN)/pytest tests/deploy
 
 # What runs on both versions of Prometheus: the rules' tests, the scrape, the dashboards' queries.
@@ -82,9 +87,10 @@ generated: $(VENV)/.installed-dev dashboards  ## build the committed files that 
 	$(BIN)/python -m tools.check_schema
 	$(BIN)/python -m tools.rules
 	$(BIN)/python -m tools.licences
+	$(BIN)/python -m tools.chart_readme
 
 manifests:  ## render deploy/kubernetes from the Helm chart
-	$$(./scripts/go-tool helm) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \
+	$(HELM) template cdi-exporter deploy/helm/cdi-exporter --kube-version=1.37 \
 	  --namespace=monitoring --values=deploy/kubernetes/values.yaml > deploy/kubernetes/cdi-exporter.yaml
 
 links:  ## set the links of the alerts: make links RUNBOOK_URL=https://… GRAFANA_URL=https://…
@@ -108,8 +114,29 @@ soak: $(VENV)/.installed-dev  ## many simulated worlds, many SIGKILLs: make soak
 soak-hostile: $(VENV)/.installed-dev  ## hostile clients and a hostile API: make soak-hostile SECONDS=600
 	$(BIN)/python -m tests.hostile.soak --seconds $(SECONDS)
 
-dist: $(VENV)/.installed-dev
-	$(BIN)/python -m build
+# The same commit gives the same bytes.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
+export REPOSITORY_URL
+
+dist: $(VENV)/.installed-dev  ## build and check the packages: make dist REPOSITORY_URL=https://… TAG=v1.2.3
+	$(if $(TAG),$(BIN)/python -m tools.release --tag=$(TAG))
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+chart:  ## package the Helm chart: make chart IMAGE=registry.example.com/cdi-exporter
+	rm -rf build/chart
+	mkdir -p build/chart dist
+	cp -RL deploy/helm/cdi-exporter build/chart
+	$(if $(IMAGE),sed -i 's|^  repository: .*|  repository: $(IMAGE)|' build/chart/cdi-exporter/values.yaml)
+	$(HELM) package build/chart/cdi-exporter --destination dist
+
+release: $(VENV)/.installed-dev  ## prepare the commit of a release: make release VERSION=1.2.3
+	@test -z "$$(git status --porcelain)" || { echo "make release: commit your changes first" >&2; exit 1; }
+	$(BIN)/python -m tools.release "$(VERSION)"
+	git commit --quiet --all --message "Release $(VERSION)"
+	@echo "Next: read the commit, then git tag v$(VERSION) && git push origin HEAD v$(VERSION)"
 
 debian-packages:
 	./scripts/debian-packages

@@ -4,6 +4,10 @@
 `steady`, which always draws the same ones.
 """
 
+from collections import defaultdict
+from itertools import chain
+
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,3 +20,15 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],  # no smaller example: that a test fails is enough
 )
 settings.load_profile("unhurried")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long the tests of each folder took, added up over all workers."""
+    took: defaultdict[str, float] = defaultdict(float)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            took["/".join(report.nodeid.split("/")[:2])] += report.duration
+    if len(took) > 1:
+        terminalreporter.write_line("")
+        for folder, seconds in sorted(took.items(), key=lambda each: -each[1]):
+            terminalreporter.write_line(f"{seconds:6.0f} s  {folder}")

@@ -1,6 +1,7 @@
 """Images and containers in a folder, without daemon and registry: buildah builds, podman runs."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,11 +23,17 @@ HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
 
-def output(*command: str, cwd: Path = ROOT, timeout: float = 120) -> str:
+def output(
+    *command: str,
+    cwd: Path = ROOT,
+    timeout: float = 120,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """What a command prints, to stdout or stderr; it must succeed."""
     done = subprocess.run(
         command,
         cwd=cwd,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

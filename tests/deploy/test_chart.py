@@ -1,5 +1,7 @@
 """The Helm chart: linted, rendered with each set of values, judged by Kubernetes' own schemas."""
 
+import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -118,6 +120,26 @@ def test_the_packaged_chart_contains_the_rules_and_dashboards(tmp_path: Path) ->
     assert found == {path.name: path.read_bytes() for path in sources}
 
 
+def test_a_release_of_the_chart_pulls_the_image_of_the_release(tmp_path: Path) -> None:
+    """`make chart` writes the image's repository into the archive, not into the checkout."""
+    copy = tmp_path / "checkout"
+    for name in ("deploy", "grafana", "prometheus"):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True)
+    image = "IMAGE=registry.example.com/somewhere/cdi-exporter"
+    helm_program = f"HELM={script('go-tool', 'helm')}"
+    makefile = f"--makefile={ROOT / 'Makefile'}"
+    output("make", "--silent", makefile, "chart", image, helm_program, cwd=copy)
+    (packed,) = (copy / "dist").glob("*.tgz")
+    found = by_kind(
+        helm("template", "test", str(packed), f"--kube-version={NEWEST}", "--set=demo=true")
+    )
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["appVersion"]
+    assert container(found)["image"] == f"registry.example.com/somewhere/cdi-exporter:{version}"
+    assert (copy / "deploy/helm/cdi-exporter/values.yaml").read_bytes() == (
+        CHART / "values.yaml"
+    ).read_bytes()
+
+
 def _rules(*values: str) -> dict[str, Any]:
     rendered = yaml.safe_load_all(render("--set=demo=true,prometheusRule.enabled=true", *values))
     (found,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
@@ -167,6 +189,8 @@ def test_two_replicas_are_refused() -> None:
         ("config.workspaces[0].api_key=secret", "would be readable in a config map"),
         ("demo=true,persistance.enabled=true", "persistance"),
         ("demo=true,service.port=0", "/service/port"),
+        ("demo=true,service.ipFamilyPolicy=Both", "/service/ipFamilyPolicy"),
+        ("demo=true,podDisruptionBudget.maxUnavailable=some", "/podDisruptionBudget"),
     ],
 )
 def test_a_mistake_in_the_values_is_told(values: str, words: str) -> None:
@@ -364,6 +388,63 @@ def test_the_way_to_dns_can_be_narrowed(tmp_path: Path) -> None:
     assert {each["port"] for each in rule["ports"]} == {1053}
     assert rule["to"] == [peer]
     assert dns("--set-json=networkPolicy.dns.ports=[]") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "policy", "families"),
+    [
+        ([], None, None),
+        (['--set-json=service.ipFamilies=["IPv6"]'], None, ["IPv6"]),
+        (["--set=service.ipFamilyPolicy=PreferDualStack"], "PreferDualStack", None),
+        (
+            [
+                "--set=service.ipFamilyPolicy=RequireDualStack",
+                '--set-json=service.ipFamilies=["IPv6","IPv4"]',
+            ],
+            "RequireDualStack",
+            ["IPv6", "IPv4"],
+        ),
+    ],
+)
+def test_a_service_has_the_families_of_addresses_that_are_asked_for(
+    options: list[str], policy: str | None, families: list[str] | None
+) -> None:
+    """IPv6 only, both, or what the cluster gives; the exporter listens on all addresses."""
+    found = by_kind(render("--set=demo=true", *options))
+    assert found["Service"]["spec"].get("ipFamilyPolicy") == policy
+    assert found["Service"]["spec"].get("ipFamilies") == families
+    assert "--web.listen-address=:10234" in container(found)["args"]
+
+
+def test_a_pair_is_spread_and_kept_by_one_budget() -> None:
+    """Both count the pods of every release of the chart; other constraints stay as they are."""
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    own = {**spread, "labelSelector": {"matchLabels": {"team": "data"}}}
+    options = [
+        f"--set-json=topologySpreadConstraints={json.dumps([spread, own])}",
+        "--set=demo=true,podDisruptionBudget.enabled=true",
+    ]
+    found = by_kind(render(*options))
+    pair = {"matchLabels": {"app.kubernetes.io/name": "cdi-exporter"}}
+    pod = found["Deployment"]["spec"]["template"]
+    assert pod["spec"]["topologySpreadConstraints"] == [{**spread, "labelSelector": pair}, own]
+    budget = found["PodDisruptionBudget"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": pair}
+    assert pair["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert "PodDisruptionBudget" not in ci("quick-start")
+
+
+def test_more_of_a_pod_can_be_added() -> None:
+    """Flags, variables, volumes and the secrets of a registry, as they are given."""
+    found = ci("everything")
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert container(found)["args"][-2:] == ["--web.enable-lifecycle", "--scrape.timeout-offset=1s"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"} in (
+        container(found)["env"]
+    )
+    assert {"name": "authorities", "configMap": {"name": "authorities"}} in pod["volumes"]
+    assert "authorities" in {each["name"] for each in container(found)["volumeMounts"]}
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def parent(folder: Path, values: Manifest, **dependency: str) -> Path:

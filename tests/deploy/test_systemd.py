@@ -67,6 +67,46 @@ def test_the_unit_is_hardened() -> None:
     output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT))
 
 
+def test_the_unit_works_with_a_fixed_user(tmp_path: Path) -> None:
+    """The change that the guide has for it is valid, and leaves the unit as hardened as it was."""
+    guide = (ROOT / "docs" / "systemd.md").read_text("utf-8")
+    (change,) = re.findall(r"# systemctl edit cdi-exporter\n(.+?)```", guide, re.DOTALL)
+    assert "DynamicUser=no" in change
+    unit = tmp_path / UNIT.name
+    text = UNIT.read_text("utf-8").replace(INSTALLED, HERE)
+    unit.write_text(text.replace("DynamicUser=yes\n", change.partition("[Service]\n")[2]), "utf-8")
+    assert output(program("systemd-analyze"), "verify", "--man=no", str(unit)) == ""
+    output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(unit))
+
+
+def test_the_fixed_user_is_made(tmp_path: Path) -> None:
+    """A user of the system without a shell, whose home is the folder of the state."""
+    (tmp_path / "etc").mkdir()
+    output(program("systemd-sysusers"), f"--root={tmp_path}", str(UNIT.with_suffix(".sysusers")))
+    (line,) = (
+        each
+        for each in (tmp_path / "etc" / "passwd").read_text("utf-8").splitlines()
+        if each.startswith("cdi-exporter:")
+    )
+    *_, home, shell = line.split(":")
+    assert home == "/var/lib/cdi-exporter"
+    assert shell.endswith("nologin")
+
+
+def test_the_folders_of_the_keys_are_roots_alone(tmp_path: Path) -> None:
+    """Also if a key was put there for everybody to read."""
+    keys = tmp_path / "etc" / "cdi-exporter" / "keys"
+    keys.mkdir(parents=True)
+    for key in (keys / "production", keys.with_name("api-key")):
+        key.write_text("key\n")
+        key.chmod(0o644)
+    file = UNIT.with_suffix(".tmpfiles")
+    output(program("systemd-tmpfiles"), "--create", f"--root={tmp_path}", str(file))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in keys.parent.rglob("*")}
+    assert modes == {"keys": 0o700, "production": 0o600, "api-key": 0o600}
+    assert keys.parent.stat().st_mode & 0o777 == 0o755
+
+
 def test_the_unit_waits_until_it_serves() -> None:
     """systemd is informed by the process itself, in a way that version 252 knows."""
     assert settings("Type") == ["notify"]

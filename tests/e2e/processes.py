@@ -136,5 +136,8 @@ def moment_when(gives: Callable[[float], object], what: str) -> float:
 
 
 def exporter_command(*flags: str) -> list[str]:
-    """The exporter of this source tree."""
-    return [sys.executable, "-m", "cdi_exporter", *flags]
+    """The exporter of this source tree, or of the environment whose Python is TEST_PYTHON."""
+    installed = os.environ.get("TEST_PYTHON")
+    # Isolated: PYTHONPATH has the source tree, which would come before what is installed.
+    python = [installed, "-I", "-u"] if installed else [sys.executable]
+    return [*python, "-m", "cdi_exporter", *flags]

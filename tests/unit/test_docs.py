@@ -15,7 +15,14 @@ from cdi_exporter.problems import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-TOP = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "grafana/README")
+TOP = (
+    "README",
+    "CHANGELOG",
+    "CONTRIBUTING",
+    "SECURITY",
+    "grafana/README",
+    "deploy/helm/cdi-exporter/README",
+)
 PAGES = [*(ROOT / f"{name}.md" for name in TOP), *sorted(DOCS.rglob("*.md"))]
 OPERATIONS, TROUBLESHOOTING = DOCS / "operations.md", DOCS / "troubleshooting.md"
 
@@ -36,7 +43,15 @@ FLAGS_OF_OTHERS = {
         *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
         *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
     },
-    "Helm, kubectl": {"--from-file", "--install", "--namespace", "--set", "--values"},
+    "Helm, kubectl": {
+        *("--from-file", "--install", "--namespace", "--set", "--values"),
+        *("--reset-then-reuse-values", "--reuse-values"),
+    },
+    "cosign": {
+        *("--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer"),
+    },
+    "docker buildx": {"--format"},
+    "pip, systemctl, systemd-tmpfiles": {"--create", "--no-deps", "--now", "--require-hashes"},
     "journalctl": {"--unit"},
     "Prometheus": {
         *("--storage.tsdb.path", "--storage.tsdb.retention.time", "--web.enable-admin-api"),

@@ -1,6 +1,8 @@
 """Where `make` installs: an interpreter that is chosen has an environment of its own."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +80,54 @@ def test_links_are_set_in_the_rule_files(tmp_path: Path) -> None:
     assert "dashboard_url: https://grafana.test/d/braze-cdi-integration" in both
     assert len(before) == len(one) == len(both)
     assert all(line.split(": ")[1].startswith("https://") for line in both)
+
+
+def test_make_test_says_how_long_each_part_took(tmp_path: Path) -> None:
+    """The times come before the last part, whose own summary stays the last line."""
+    fake = tmp_path / "make"
+    fake.write_text('#!/bin/sh\necho "makes $2"\n[ "$2" != broken ]\n', "utf-8")
+    fake.chmod(0o755)
+    command = [str(ROOT / "scripts" / "timed"), str(fake)]
+
+    def timed(*targets: str) -> tuple[int, list[str]]:
+        done = subprocess.run(
+            [*command, *targets], capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+    status, lines = timed("lint", "types", "unit")
+    assert status == 0
+    assert lines[:2] == ["makes lint", "makes types"]
+    assert [re.sub(r"^\d+ s", "N s", line) for line in lines[2:] if line] == [
+        "N s make lint",
+        "N s make types",
+        "makes unit",
+    ]
+    assert timed("lint", "broken", "unit") == (1, ["makes lint", "makes broken"])
+    recipe = re.search(r"^test:.*\n\t@(.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert recipe
+    assert recipe[1].split()[2:] == ["debian-packages", "lint", "types", "unit"]
+
+
+def test_the_tests_say_how_long_each_folder_took(tmp_path: Path) -> None:
+    """Before pytest's own summary, which stays the last line."""
+    for folder in ("one", "other"):
+        place = tmp_path / "tests" / folder
+        place.mkdir(parents=True)
+        (place / "test_it.py").write_text("def test_it():\n    pass\n", "utf-8")
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests" / "conftest.py")
+    options = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", f"--rootdir={tmp_path}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    *_, one, other, summary = (line for line in done.stdout.splitlines() if line)
+    assert {one.split(" s ")[1].strip(), other.split(" s ")[1].strip()} == {
+        "tests/one",
+        "tests/other",
+    }
+    assert summary.startswith("2 passed in ")

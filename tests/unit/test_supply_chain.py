@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -93,3 +94,73 @@ def test_the_licences_page_is_fresh() -> None:
     rows = [line for line in licences.page().splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(versions(RUNTIME))
     assert all(row.split("|")[3].strip() for row in rows)
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def workflow(file: Path) -> dict[Any, Any]:
+    """A workflow as YAML has it; its `on` is read as true."""
+    read = yaml.safe_load(file.read_text("utf-8"))
+    assert isinstance(read, dict)
+    return read
+
+
+def test_there_is_a_workflow_for_each_purpose() -> None:
+    """Tests, releases, lock files and code scanning; dependency updates; nobody owns code."""
+    assert [file.stem for file in WORKFLOWS] == ["ci", "code-scanning", "locks", "release"]
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text("utf-8"))["updates"]
+    assert {each["package-ecosystem"] for each in updates} >= {"github-actions", "docker"}
+    assert not list(ROOT.glob("**/CODEOWNERS"))
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_a_workflow_has_the_least_permissions(file: Path) -> None:
+    """None for all; each job names its own, and never asks for everything."""
+    read = workflow(file)
+    assert read["permissions"] == {}
+    for name, job in read["jobs"].items():
+        assert isinstance(job["permissions"], dict), name
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_actions_are_pinned_by_commit(file: Path) -> None:
+    """A tag can be moved; the comment says which release the commit is."""
+    used = re.findall(r"uses: (.+)$", file.read_text("utf-8"), re.MULTILINE)
+    others = [each for each in used if not each.startswith("./")]
+    assert others
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in others)
+
+
+def test_one_action_has_one_commit() -> None:
+    """All workflows use the same release of it."""
+    text = "".join(file.read_text("utf-8") for file in WORKFLOWS)
+    commits: dict[str, set[str]] = {}
+    for action, commit in re.findall(r"uses: ([\w./-]+)@(.+)$", text, re.MULTILINE):
+        commits.setdefault("/".join(action.split("/")[:2]), set()).add(commit)
+    assert {action for action, pinned in commits.items() if len(pinned) > 1} == set()
+
+
+def test_ci_runs_every_supported_python() -> None:
+    """The versions of Python that the package claims to support, and all of .ci/run."""
+    said = "Programming Language :: Python :: "
+    supported = [
+        each.removeprefix(said) for each in PROJECT["project"]["classifiers"] if said in each
+    ]
+    ci = ROOT / ".github" / "workflows" / "ci.yml"
+    assert workflow(ci)["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
+    targets = re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+    assert set(targets) == {"test", "test-lowest", "test-deploy", "test-compat"}
+    assert all(target in ci.read_text("utf-8") for target in targets)
+
+
+def test_pre_commit_runs_the_checks_of_make_lint() -> None:
+    """The same commands in the same order, with the locked tools."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipe = re.search(r"^lint:.*\n((?:\t.+\n)+)", makefile, re.MULTILINE)
+    assert recipe
+    assert entries == [
+        line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()
+    ]

@@ -10,8 +10,13 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "cdi-exporter.selectorLabels" -}}
+{{/* What the pods of all releases of this chart have: those of a pair. */}}
+{{- define "cdi-exporter.commonLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "cdi-exporter.selectorLabels" -}}
+{{ include "cdi-exporter.commonLabels" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
