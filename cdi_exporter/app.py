@@ -148,10 +148,10 @@ class Exporter:
             except ConfigError as error:
                 self._reload_successful = False
                 for problem in error.mistakes:
-                    log.error("configuration not loaded", problem=problem)  # noqa: TRY400 -- no defect
+                    log.error("configuration reload failed", problem=problem)  # noqa: TRY400 -- no defect
                 raise
             self._reload_successful, self._reloaded = True, self._clock.wall()
-        log.info("configuration loaded", workspaces=len(self.workspaces))
+        log.info("configuration reloaded", workspaces=len(self.workspaces))
 
     async def _reload(self) -> None:
         self._signalled = False

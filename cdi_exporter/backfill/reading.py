@@ -194,7 +194,7 @@ class Reading:
             raise StartError(msg) from error
         self.skipped[chosen] = str(error)
         log.warning(
-            "integration left out",
+            "integration skipped",
             workspace=chosen.workspace,
             integration_id=chosen.id,
             integration_name=chosen.name,
@@ -280,6 +280,6 @@ async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
         except ApiError as error:
             if not (error.retryable or isinstance(error, InvalidResponse | RateLimited)):
                 raise
-            log.warning("no answer; asking again", problem=str(error), wait_seconds=wait)
+            log.warning("request failed, retrying", problem=str(error), wait_seconds=wait)
         await clock.sleep(wait)
     return await ask()

@@ -230,5 +230,5 @@ class Backfill:
     def _complain(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:
             told = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
-            msg = f"{counted(len(skipped), 'integration')} left out: {told}"
+            msg = f"{counted(len(skipped), 'integration')} skipped: {told}"
             raise StartError(msg)

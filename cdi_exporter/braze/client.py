@@ -260,13 +260,13 @@ class Client:
         if problem == before:
             return
         if what == _KEY_FILE and problem:
-            log.error("key file not usable", workspace=self.workspace, problem=problem)
+            log.error("key file unusable", workspace=self.workspace, problem=problem)
         elif what == _KEY_FILE:
-            log.info("key file usable again", workspace=self.workspace)
+            log.info("key file recovered", workspace=self.workspace)
         elif problem:
-            log.error("trusted certificates not usable", workspace=self.workspace, problem=problem)
+            log.error("CA certificates unusable", workspace=self.workspace, problem=problem)
         else:
-            log.info("trusted certificates usable again", workspace=self.workspace)
+            log.info("CA certificates recovered", workspace=self.workspace)
 
     # A request
 

@@ -122,7 +122,7 @@ class Store:
             existed = Path(path).exists()
             place = _place(path)
             if existed and not place.stat().st_size:
-                log.warning("state file is empty", path=path, problem="starting with no history")
+                log.warning("state file empty", path=path, problem="starting with no history")
             self._connection = _open(place, steps, patience, wall())
             self._files = self._opened(place)
             """What SQLite writes to, and what stood there when it was opened."""

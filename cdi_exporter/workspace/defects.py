@@ -41,4 +41,4 @@ class Defects:
         self.current = ApiError(DEFECT)
         self._met()
         if not lasts:
-            log.error("refresh failed by a defect", workspace=self._workspace, exc_info=error)
+            log.error("internal error", workspace=self._workspace, exc_info=error)

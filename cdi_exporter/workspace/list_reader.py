@@ -110,4 +110,4 @@ class ListReader:
     def _complete(self, listed: set[str]) -> None:
         for state in self._inventory.complete_list(listed, self._api.instant()):
             workspace = self._publisher.name
-            log.info("integration left", workspace=workspace, integration_id=state.id)
+            log.info("integration removed", workspace=workspace, integration_id=state.id)

@@ -182,15 +182,15 @@ class Refresher:
         name, failure, error = self._name, self.last.failure, self._list_error
         if failure is None:
             if before is not None:
-                log.info("refresh works again", workspace=name)
+                log.info("refresh recovered", workspace=name)
         elif before is None or f"{before}" != f"{failure}":
             log.warning(
                 "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"
             )
         if self._list_lost and not lost:
-            log.warning("list not readable", workspace=name, problem=f"{error}")
+            log.warning("list read failed", workspace=name, problem=f"{error}")
         elif lost and self.list_readable:
-            log.info("list readable again", workspace=name)
+            log.info("list read recovered", workspace=name)
 
     def _list_is_lost(self) -> bool:
         """Whether histories are read without a list that should be there.

@@ -152,11 +152,11 @@ def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
         eventually(lambda: value(url, failed) > 0, "a write fails")
         assert value(url, syncs) == 0
         log = (tmp_path / "log").read_text()
-        assert log.count('event="state not written"') == 1
+        assert log.count('event="state write failed"') == 1
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
         eventually(lambda: value(url, syncs) == truth, "all runs counted")
-        assert "state written again" in (tmp_path / "log").read_text()
+        assert "state write recovered" in (tmp_path / "log").read_text()
 
 
 def test_a_file_that_was_deleted_is_told_of(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_workspaces_with_keys_of_their_own_are_read_at_once(tmp_path: Path) -> N
 def test_an_integration_that_braze_does_not_know_is_left_out(tmp_path: Path, status: int) -> None:
     """The others' files are written; the exit status and one line tell of it."""
     braze = Troubled(simulated(hourly("a"), hourly("b")), of("a", status))
-    with pytest.raises(StartError, match=rf"^1 integration left out: 'sync-a' \({status}: "):
+    with pytest.raises(StartError, match=rf"^1 integration skipped: 'sync-a' \({status}: "):
         backfill(options(tmp_path), braze)
     assert of_integrations(tmp_path) == {"b"}
     assert braze.asked.count("a") == 1
@@ -132,7 +132,7 @@ def test_an_integration_that_goes_in_the_middle_is_left_out_whole(tmp_path: Path
         return 404 if one == "a" and pages["a"] > 3 else None
 
     braze = Troubled(simulated(hourly("a"), hourly("b")), trouble)
-    with pytest.raises(StartError, match="1 integration left out"):
+    with pytest.raises(StartError, match="1 integration skipped"):
         backfill(options(tmp_path, since=parse_moment("8d")), braze)
     assert of_integrations(tmp_path) == {"b"}
 

@@ -239,7 +239,7 @@ def test_a_state_file_of_no_bytes_is_told_of(tmp_path: Path) -> None:
         Store(str(path), lambda: EPOCH).close()
     assert logged == [
         {
-            "event": "state file is empty",
+            "event": "state file empty",
             "log_level": "warning",
             "path": str(path),
             "problem": "starting with no history",
