@@ -63,7 +63,8 @@ class Exporter:
     """The workspaces of one configuration, and the exposition of them.
 
     `load` reads the settings again at a reload, `transport` is the way to a workspace's API;
-    `offload` runs the rendering in another thread.
+    `offload` runs the rendering in another thread. `process_metrics` adds `process_*` and
+    `python_info` to the exporter's own metrics.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Exporter:
         transport: TransportFor = over_the_network,
         offload: Offload | None = None,
         journal: Journal | None = None,
+        process_metrics: bool = True,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
         self._clock = clock
@@ -88,7 +90,7 @@ class Exporter:
         """Whether a reload waits that a signal asked for."""
         self._settings = settings
         self._exposition = Exposition()
-        self._collectors = process_collectors()
+        self._collectors = process_collectors() if process_metrics else ()
         self._reloaded = clock.wall()
         self._reload_successful = True
         self.security: Security | None = None

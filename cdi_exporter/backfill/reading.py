@@ -242,7 +242,7 @@ class Reading:
             self._report()
             vain = 0 if news else vain + 1
             if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
-                msg = "the pages of its history lead nowhere new"
+                msg = "the pages of the history repeat themselves"
                 raise LeadsNowhere(msg)
 
     async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:

@@ -169,7 +169,7 @@ class Probe:
                 return
             if len(items) == known:
                 break
-        msg = "the pages of the list lead nowhere new"
+        msg = "the pages of the list repeat themselves"
         raise InvalidResponse(msg)
 
     async def _read_histories(self) -> None:

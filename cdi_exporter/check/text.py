@@ -33,14 +33,14 @@ _LEVELS = {
 }
 _GRANTED = {
     Granted.YES: ("✔ yes", "green"),
-    Granted.LIKELY: ("✔ yes, it seems", "green"),
+    Granted.LIKELY: ("✔ probably", "green"),
     Granted.NO: ("✖ no", "red"),
-    Granted.UNKNOWN: ("? not known", "yellow"),
+    Granted.UNKNOWN: ("? unknown", "yellow"),
 }
 _WORKS = {
     True: ("✔ works", "green"),
-    False: ("✖ not known to Braze", "red"),
-    None: ("? not known", "yellow"),
+    False: ("✖ unknown to Braze", "red"),
+    None: ("? unknown", "yellow"),
 }
 
 
@@ -81,9 +81,9 @@ def _counted(workspace: CheckedWorkspace) -> str:
     watched = len(workspace.watched)
     left_out = len(workspace.integrations) - watched
     if not workspace.integrations:
-        return "none" if workspace.list_complete else "? not known"
+        return "none" if workspace.list_complete else "? unknown"
     shown = f"{count(watched)} watched"
-    return f"{shown}, {count(left_out)} left out by the configuration" if left_out else shown
+    return f"{shown}, {count(left_out)} excluded by the configuration" if left_out else shown
 
 
 def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Table:
@@ -106,7 +106,7 @@ def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, 
     """Status, age, duration, rows synced and failed; the age of its start if that is all."""
     last = integration.last_run
     if last is None:
-        why = Text("? unreadable", "red") if integration.problem else "no run known"
+        why = Text("? unreadable", "red") if integration.problem else "no known runs"
         return why, "", "", "", ""
     at = last.finish_timestamp_seconds or last.start_timestamp_seconds
     return (
@@ -149,16 +149,16 @@ def _style(status: Status) -> str:
 def _cost(cost: Cost, scrape_interval: float) -> Text:
     lists, histories = cost.integrations, cost.job_sync_status
     shows = (
-        f"A finished run shows within {duration(cost.refresh_interval_seconds)}."
+        f"A finished run appears within {duration(cost.refresh_interval_seconds)}."
         if cost.keeps_up or histories.requests_per_minute <= histories.budget_per_minute
-        else "Finished runs show late."
+        else "Finished runs appear late."
     )
     assumed = ""
     if cost.intervals_assumed:
         of = things(cost.intervals_assumed, "integration")
-        assumed = f" How often runs come is assumed for {of}."
+        assumed = f" The time between runs is assumed for {of}."
     return Text(
-        f"Scraped each {duration(scrape_interval)}, watching takes about "
+        f"Scraped every {duration(scrape_interval)}, watching uses about "
         f"{lists.requests_per_minute:.1f} of {lists.budget_per_minute} list requests and "
         f"{histories.requests_per_minute:.1f} of {histories.budget_per_minute} history requests "
         f"a minute. {shows}{assumed}"
@@ -179,11 +179,11 @@ def _finding(finding: Finding) -> Table:
 def _verdict(report: Report) -> Text:
     failing = [each.workspace for each in report.workspaces if not each.ok]
     if failing:
-        return Text(f"✖ does not work: {_plain(', '.join(failing))}", "bold red")
+        return Text(f"✖ not working: {_plain(', '.join(failing))}", "bold red")
     workspaces = things(len(report.workspaces), "workspace")
     if report.offline:
         return Text(
-            f"✔ the configuration is right: {workspaces}. Braze was not asked.", "bold green"
+            f"✔ the configuration is valid: {workspaces}. Braze was not contacted.", "bold green"
         )
     return Text(f"✔ works: {workspaces}", "bold green")
 

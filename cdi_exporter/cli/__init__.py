@@ -15,7 +15,7 @@ from cdi_exporter import __version__
 from cdi_exporter.errors import ConfigError, StartError
 
 PROGRAM = "cdi-exporter"
-COMMANDS = ("serve", "demo", "check", "backfill", "healthcheck")
+COMMANDS = ("serve", "demo", "check", "metrics", "backfill", "healthcheck")
 CANNOT_START = 1
 WRONG_USE = 2
 
@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         _stop(error.mistakes, WRONG_USE)
     except StartError as error:
-        _stop([str(error)], CANNOT_START)
+        _stop(str(error).splitlines(), CANNOT_START)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 

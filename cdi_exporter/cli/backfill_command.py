@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.backfill import (
-    Backfill,
-    BackfillOptions,
-    PlainProgress,
-    Progress,
-    RichProgress,
-    Spool,
-)
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
@@ -71,28 +63,32 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
     command="backfill",
     type=LABEL,
     multiple=True,
-    help="name=value on every sample: job, instance, external labels; repeatable.",
+    help="Label name=value to add to every sample: job, instance, external labels; repeatable.",
 )
 @flag(
     "include",
     command="backfill",
     multiple=True,
     metavar="GLOB",
-    help="Only integrations whose name or ID fits the pattern; repeatable.",
+    help="Glob pattern for names or IDs: only these integrations; repeatable.",
 )
 @flag(
     "output",
     command="backfill",
     type=click.Path(file_okay=False),
     default="braze-cdi-backfill",
-    help="Folder for the files, one per UTC day, and for what resuming needs.",
+    help="Directory for the files, one per UTC day, and for the data to resume.",
 )
 @switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
 @switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
-    """Write the history that the API still has, for promtool."""
-    from cdi_exporter.backfill import Backfill  # noqa: PLC0415 -- as above
+    """""x""" ""
+    from cdi_exporter.backfill import (  # noqa: PLC0415 -- as above
+        Backfill,
+        BackfillOptions,
+        Spool,
+    )
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
@@ -135,6 +131,7 @@ async def _read(backfill: "Backfill") -> bool:
 
 
 def _progress() -> "Progress":
+    from cdi_exporter.backfill import PlainProgress, RichProgress  # noqa: PLC0415 -- as above
 
     if sys.stderr.isatty():
         return RichProgress(sys.stderr)

@@ -115,7 +115,7 @@ def _switch(word: str) -> bool:
 def _positive(text: str) -> float:
     seconds = parse_duration(text)
     if not seconds:
-        msg = "is not more than 0; expected a duration such as 1m"
+        msg = "must be greater than zero; expected a duration such as 1m"
         raise ValueError(msg)
     return seconds
 
@@ -134,10 +134,10 @@ def _speed(text: str) -> float:
 
 def _path(text: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
-        msg = "is no path; expected one like /metrics"
+        msg = "is not a path; expected a path such as /metrics"
         raise ValueError(msg)
     if text in FIXED_PATHS:
-        msg = "has its own meaning; expected one like /metrics"
+        msg = "is reserved; expected another path, such as /metrics"
         raise ValueError(msg)
     return text
 
@@ -189,7 +189,14 @@ def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Com
 CONFIG_FILE = flag(
     "config.file",
     type=click.Path(),
-    help="YAML configuration; else the environment is read.",
+    help="YAML configuration file; without it, the BRAZE_* variables are read.",
+)
+
+
+STATE_FILE = flag(
+    "state.file",
+    type=click.Path(),
+    help="SQLite file that keeps the counters across restarts; without it, they are kept in memory.",
 )
 
 
@@ -232,24 +239,24 @@ web_flags = together(
         "web.telemetry-path",
         type=PATH,
         default="/metrics",
-        help="Path of the metrics.",
+        help="Path under which to expose metrics.",
     ),
     flag(
         "web.health-address",
         type=ADDRESS,
-        help="Address of a second, plain listener that serves only /-/healthy and /-/ready.",
+        help="Address of a second listener without TLS or auth that serves only /-/healthy and /-/ready.",
     ),
     flag(
         "web.config.file",
         type=click.Path(),
-        help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+        help="Web configuration file (exporter-toolkit format): TLS, client certificates, basic auth, headers.",
     ),
-    switch("web.enable-lifecycle", "Allow POST /-/reload."),
+    switch("web.enable-lifecycle", "Enable POST /-/reload."),
     flag(
         "scrape.timeout-offset",
         type=DURATION,
         default="0.5s",
-        help="Subtracted from the time that Prometheus waits for an answer.",
+        help="Time to subtract from Prometheus' scrape timeout.",
     ),
 )
 """The flags of every command that serves."""

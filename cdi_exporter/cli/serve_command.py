@@ -1,7 +1,7 @@
 """`serve`: run the exporter."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -10,7 +10,7 @@ import structlog
 from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.cli import cli, version_text
-from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options, web_flags
+from cdi_exporter.cli.flags import CONFIG_FILE, STATE_FILE, Flags, log_flags, options, web_flags
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
@@ -24,11 +24,7 @@ log = structlog.get_logger()
 
 @click.command("serve", cls=Flags)
 @CONFIG_FILE
-@flag(
-    "state.file",
-    type=click.Path(),
-    help="SQLite file in which counters survive restarts; by default they are kept in memory.",
-)
+@STATE_FILE
 @web_flags
 @log_flags
 @click.version_option(__version__, message=version_text())
@@ -43,16 +39,31 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
 async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
     clock = system_clock()
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
+    await serve(
+        await open_exporter(settings, state_file, clock, load=lambda: in_thread(load)), opts
+    )
+
+
+async def open_exporter(
+    settings: Settings,
+    state_file: str | None,
+    clock: Clock,
+    *,
+    load: Callable[[], Awaitable[Settings]] | None = None,
+    process_metrics: bool = True,
+) -> Exporter:
+    """The exporter with what its state file has kept; raises StartError if that is unusable."""
     journal: Journal = NullJournal()
     if state_file:
         store = await in_thread(lambda: Store(state_file, clock.wall))
         journal = SqliteJournal(store, clock)
     try:
-        exporter = Exporter(settings, clock, load=lambda: in_thread(load), journal=journal)
+        return Exporter(
+            settings, clock, load=load, journal=journal, process_metrics=process_metrics
+        )
     except StateError as error:
         message = f"cannot use the state file {state_file}: {error}"
         raise StartError(message) from error
-    await serve(exporter, opts)
 
 
 def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:

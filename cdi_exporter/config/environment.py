@@ -27,10 +27,9 @@ VARIABLES = {
     ENDPOINT: "The workspace's REST endpoint, such as `rest.iad-03.braze.com`.",
     KEY: "The REST API key, with the permissions `cdi.integration_list` and "
     "`cdi.integration_job_status`.",
-    KEY_FILE: f"Instead of `{KEY}`: the file that holds the key.",
-    WORKSPACE: f"The value of the label `workspace`; `{DEFAULT_WORKSPACE}` where it is not set.",
-    INTEGRATION_IDS: "The integrations' IDs, with commas between them; where it is not set they "
-    "are discovered.",
+    KEY_FILE: f"The file that contains the key, instead of `{KEY}`.",
+    WORKSPACE: f"The value of the label `workspace`. Default: `{DEFAULT_WORKSPACE}`.",
+    INTEGRATION_IDS: "Comma-separated IDs of the integrations to watch. Default: discover them.",
 }
 """The variables with their descriptions for the reference page. An empty one counts as unset."""
 
@@ -43,16 +42,16 @@ RESEMBLES = 0.75
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
 _NOTHING_SET = (
-    "no configuration: set these variables, or name a YAML file with --config.file; "
-    '"cdi-exporter demo" shows everything without either'
+    "no configuration: set these variables, or pass a YAML file with --config.file; "
+    '"cdi-exporter demo" needs neither'
 )
-_EXPECTED_IDS = "expected integration IDs with commas between them"
+_EXPECTED_IDS = "expected comma-separated integration IDs"
 
 Value = TypeVar("Value")
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings of the quick start; raises ConfigError with a line for each mistake."""
+    """The settings of the quick start; raises ConfigError with a line for each error."""
     quick = _QuickStart(environ)
     endpoint = quick.attempt(ENDPOINT, quick.endpoint)
     key = quick.attempt(quick.key_variable(), quick.key)

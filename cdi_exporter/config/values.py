@@ -24,12 +24,12 @@ LONGEST_NAME = 200
 """Characters of a name, an ID or a pattern: it becomes a label, or is compared with all of them."""
 
 EXPECTED_TEXT = "expected text"
-EXPECTED_ENDPOINT = "expected the REST endpoint alone, such as rest.iad-03.braze.com"
+EXPECTED_ENDPOINT = "expected only the REST endpoint, such as rest.iad-03.braze.com"
 EXPECTED_ID = "expected an integration ID as Braze shows it"
 EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
 EXPECTED_SHARE = "expected a number above 0 and at most 1"
 EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
-EXPECTED_CERTIFICATES = "expected a file of certificates as PEM"
+EXPECTED_CERTIFICATES = "expected a file of PEM certificates"
 EXPECTED_NEVER = f"expected {EXPECTED}, or never"
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -51,7 +51,7 @@ def text(value: object, most: int = LONGEST_TEXT) -> str:
         msg = f"has {len(value):,} characters; expected at most {most:,}"
         raise ValueError(msg)
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
-        msg = f"holds control characters; {EXPECTED_TEXT}"
+        msg = f"contains control characters; {EXPECTED_TEXT}"
         raise ValueError(msg)
     return value
 
@@ -65,7 +65,7 @@ def name(value: object) -> str:
     """Text for a label, without invisible spaces around it."""
     found = text(value, LONGEST_NAME)
     if found != found.strip():
-        msg = f"has spaces around it; {EXPECTED_TEXT} without"
+        msg = f"has leading or trailing spaces; {EXPECTED_TEXT} without them"
         raise ValueError(msg)
     return found
 
@@ -74,7 +74,7 @@ def integration_id(value: object) -> str:
     """An ID that can be one segment of a URL's path (the client percent-encodes it)."""
     found = name(value)
     if found in (".", ".."):
-        msg = f"is no ID; {EXPECTED_ID}"
+        msg = f"is not an integration ID; {EXPECTED_ID}"
         raise ValueError(msg)
     return found
 
@@ -94,7 +94,7 @@ def positive_duration(value: object) -> float:
     """Seconds above 0."""
     seconds = duration(value)
     if seconds == 0:
-        msg = f"is no time at all; expected {EXPECTED}"
+        msg = f"must be greater than zero; expected {EXPECTED}"
         raise ValueError(msg)
     return seconds
 
@@ -168,19 +168,20 @@ def _endpoint_problem(written: str) -> str | None:
         parts = urlsplit(_with_scheme(written))
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return f"is no URL; {EXPECTED_ENDPOINT}"
+        return f"is not a URL; {EXPECTED_ENDPOINT}"
     problems = (
-        ("@" in written, "holds credentials"),
+        ("@" in written, "contains credentials"),
         (parts.scheme not in _DEFAULT_PORTS, "is neither https nor http"),
         (parts.path.strip("/") or "?" in written or "#" in written, "has more than a host"),
         (holds_api_key(host), "looks like an API key"),
-        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is no host"),
+        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is not a host name"),
     )
     for holds, problem in problems:
         if holds:
             return f"{problem}; {EXPECTED_ENDPOINT}"
     if parts.scheme == "http" and not _is_loopback(host):
-        return "is plain http; expected https://… (plain http only to a loopback address)"
+        allowed = "plain http is allowed only for loopback addresses"
+        return f"uses plain http; expected https://… ({allowed})"
     return None
 
 

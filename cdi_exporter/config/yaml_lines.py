@@ -178,13 +178,13 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if problem in (_ENDLESS, _TOO_MANY):
         return problem
     if "another document" in problem:
-        return 'a second document begins here ("---"); expected one'
+        return 'a second document starts here ("---"); expected one'
     if r"'\t'" in problem:
         return "a tab; expected spaces (YAML does not allow tabs for indentation)"
     if problem == "second occurrence":
-        return "an anchor that stands in this file already; expected another name"
+        return "an anchor that is already used in this file; expected another name"
     if error.context and error.context_mark:
-        problem += f" ({error.context} that begins in line {error.context_mark.line + 1})"
+        problem += f" ({error.context} that starts in line {error.context_mark.line + 1})"
     return f"not valid YAML: {_CONTENT.sub('…', problem)}"
 
 
@@ -237,7 +237,7 @@ class _Reader:
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, ArithmeticError):
-            self._mistake(node, path, "a value that is not what its tag says; expected a plain one")
+            self._mistake(node, path, "a value that does not match its tag; expected a plain value")
             return node.value
 
     def _unknown_tag(self, node: yaml.Node, path: KeyPath) -> None:
@@ -254,7 +254,7 @@ class _Reader:
             elif key.value in found:
                 where = (*path, key.value)
                 first = self._yaml.positions[where].line
-                self._mistake(key, where, f"stands in line {first} already; expected each key once")
+                self._mistake(key, where, f"is already set in line {first}; expected each key once")
             else:
                 where = (*path, key.value)
                 self._yaml.positions[where] = Position(key.start_mark.line + 1)

@@ -36,7 +36,7 @@ class Address:
         elif ":" in host:
             colon = ""
         if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-            msg = "is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
+            msg = "is not an address; expected :PORT, HOST:PORT or [IPv6]:PORT"
             raise ValueError(msg)
         return cls(host, int(port))
 

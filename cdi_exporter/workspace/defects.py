@@ -6,7 +6,7 @@ import structlog
 
 from cdi_exporter.errors import ApiError
 
-DEFECT = "a defect of the exporter: its log has the details; please report it"
+DEFECT = "internal error: see the exporter's log, and please report it"
 
 SAME_FOR = 2
 """Refreshes after which the same defect is logged again."""

@@ -73,6 +73,11 @@ class HistoryReader:
         return self._queue.waiting(*reasons)
 
     @property
+    def busy(self) -> bool:
+        """Whether any read waits or is under way."""
+        return self._queue.busy
+
+    @property
     def newest_unread(self) -> bool:
         """Whether newest pages are due that are not read yet."""
         return bool(self._queue.waiting(*NEWEST_IS_DUE) or self._queue.under_way(*NEWEST_IS_DUE))
@@ -291,6 +296,8 @@ class HistoryReader:
         self.access.failed(error)
         known, self._all_refused = self._all_refused, self.refused is not None
         name = self._publisher.name
-        log.warning("history read failed", workspace=name, integration_id=state.id, problem=f"{error}")
+        log.warning(
+            "history read failed", workspace=name, integration_id=state.id, problem=f"{error}"
+        )
         if self._all_refused and not known:
             log.warning("all integration IDs rejected", workspace=name, problem=f"{error}")

@@ -19,7 +19,7 @@ MOST_LIST_PAGES = MOST_INTEGRATIONS // PAGE_SIZE
 MOST_REFUSALS = 5
 """Times that one page is asked for again after a 429: each waits until Braze allows it."""
 
-_LEADS_BACK = "the pages of the list lead nowhere new"
+_LEADS_BACK = "the pages of the list repeat themselves"
 log = structlog.get_logger()
 
 

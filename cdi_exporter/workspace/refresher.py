@@ -31,8 +31,8 @@ EARLY = 0.9
 """A scrape starts a refresh after this part of `min_interval`: scrapes do not come exactly."""
 
 _TOO_MANY = (
-    f"the workspace has more than {MOST_INTEGRATIONS} integrations; the first ones are watched: "
-    "leave others out with exclude"
+    f"the workspace has more than {MOST_INTEGRATIONS} integrations; only the first ones are "
+    "watched; leave out others with exclude"
 )
 
 log = structlog.get_logger()

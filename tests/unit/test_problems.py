@@ -38,14 +38,14 @@ def test_the_code_of_an_error_leads_to_its_reason(error: type[ApiError]) -> None
     ("code", "reason", "summary"),
     [
         ("400", "other", "ID or cursor not accepted"),
-        ("401", "unauthorized", "key not known"),
-        ("403", "forbidden", "permission missing"),
+        ("401", "unauthorized", "unknown API key"),
+        ("403", "forbidden", "missing permission"),
         ("404", "other", "not found"),
         ("429", "rate_limited", "rate limit spent"),
         ("502", "server_error", "Braze has a problem"),
-        ("timeout", "timeout", "no answer in time"),
+        ("timeout", "timeout", "request timed out"),
         ("connect_error", "connection", "no connection"),
-        ("invalid_response", "invalid_response", "not the documented answer"),
+        ("invalid_response", "invalid_response", "undocumented answer"),
         ("302", "other", "unexpected answer"),
         ("other", "other", "unexpected answer"),
     ],
@@ -66,7 +66,9 @@ def test_alerts_describe_each_reason_as_the_table_does() -> None:
     texts = [text for each in groups for rule in each["rules"] for text in _annotations(rule)]
     described = re.findall(r'eq \$reason "(\w+)" }}([^{]*){{', "\n".join(texts))
     assert described
-    assert {*described} == {(reason, each.alert) for reason, each in BY_REASON.items()}
+    assert {*described} <= {(reason, each.alert) for reason, each in BY_REASON.items()}
+    missing = [each.alert for each in BY_REASON.values() if each.alert not in "\n".join(texts)]
+    assert not missing
 
 
 def test_the_runbook_of_a_refused_key_says_what_401_and_403_mean() -> None:

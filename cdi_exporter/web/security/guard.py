@@ -101,7 +101,7 @@ class Security:
         policy = load(self._path, files.read)
         if self._with_tls not in (None, policy.tls is not None):
             change = "on" if policy.tls else "off"
-            raise ConfigError([f"{self._path}: TLS is switched {change}; that takes a restart"])
+            raise ConfigError([f"{self._path}: TLS is switched {change}; this needs a restart"])
         return policy
 
     def _take_over(self) -> None:

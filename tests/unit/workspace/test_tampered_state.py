@@ -181,7 +181,7 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
     return run(story())
 
 
-SOUND = "; put a copy back that is sound, or move the file away to begin anew"
+SOUND = "; restore a backup, or move it away to start with no history"
 
 
 @pytest.mark.parametrize(
