@@ -73,8 +73,8 @@ example to complete and check the file. Anchors, aliases and merge keys (`<<`) w
 keys and a second document are errors. A key with no value is treated as unset.
 
 A file is accepted or rejected as a whole. `cdi-exporter check --offline` checks it. Each error is
-one line with the file, the line, the key, the value found and what is expected. Values that could be
-secrets are not shown:
+one line with the file, the line, the key, the value found and what is expected. Values that could
+be secrets are not shown:
 
     config.yml:12: workspaces[1].endpoint: "http://rest.example.com" uses plain http; expected …
     config.yml:13: workspaces[1].api_key_fle: unknown key; did you mean "api_key_file"?
@@ -83,8 +83,8 @@ secrets are not shown:
 _NOTES = """\
 ## How values are written
 
-**Text** that YAML reads as another type (`no`, `0123`, `12:30`, `2026-11-24`) must be quoted, and so
-must a value that starts with `*`.
+**Text** that YAML reads as another type (`no`, `0123`, `12:30`, `2026-11-24`) must be quoted,
+and so must a value that starts with `*`.
 
 **Durations** as in Prometheus: `10s`, `1h30m`, `500ms`, `1d`; the units are `y` (365 days), `w`,
 `d`, `h`, `m`, `s`, `ms`, the larger first. Decimal seconds (`0.5s`) are accepted.
@@ -96,17 +96,17 @@ of `exclude`. Integrations in a configured list are matched by their ID and thei
 
 **Relative paths** resolve against the directory of the configuration file, as in Prometheus.
 
-**API keys** are ASCII text. Surrounding spaces, line ends and a byte order mark are ignored. A key in
-the environment is read at start and at each reload. Workspaces with the same endpoint and key share
-one budget. When a key changes, its workspace uses the new key and its budget, which it shares with
-other workspaces that have the same key. Requests made with the old key in the last minute also count
-against the new budget, because Braze's limit applies to the workspace.
+**API keys** are ASCII text. Surrounding spaces, line ends and a byte order mark are ignored. A key
+in the environment is read at start and at each reload. Workspaces with the same endpoint and key
+share one budget. When a key changes, its workspace uses the new key and its budget, which it shares
+with other workspaces that have the same key. Requests made with the old key in the last minute also
+count against the new budget, because Braze's limit applies to the workspace.
 
 **Files** named in the configuration may be replaced at any time, without a reload: key files and
-`ca_file` are checked before each request. A file that becomes unusable (missing, empty, malformed, or
-on a mount that does not answer) does not stop the exporter: the last good version stays in use, one
-line is logged, and `cdi_exporter_file_reload_successful` is 0. At start and at a reload such a file
-is an error. Only regular files are read.
+`ca_file` are checked before each request. A file that becomes unusable (missing, empty, malformed,
+or on a mount that does not answer) does not stop the exporter: the last good version stays in use,
+one line is logged, and `cdi_exporter_file_reload_successful` is 0. At start and at a reload such a
+file is an error. Only regular files are read.
 
 ## Proxies and certificates
 
@@ -125,9 +125,9 @@ ignored and logged as `NO_PROXY entry ignored` |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | The system's trusted certificates, for workspaces without \
 `ca_file`; by default the paths of OpenSSL |
 
-Lowercase names of the proxy variables work too and take precedence. SOCKS proxies are not supported.
-An invalid proxy that would be used is a configuration error: one line that names the variable, exit
-status 2. `SSLKEYLOGFILE` and `.netrc` are not used.
+Lowercase names of the proxy variables work too and take precedence. SOCKS proxies are not
+supported. An invalid proxy that would be used is a configuration error: one line that names the
+variable, exit status 2. `SSLKEYLOGFILE` and `.netrc` are not used.
 
 Certificates, including the system's, are read before the first request and checked for changes
 before each later one. With every version of Python, a CA whose basicConstraints are not critical is

@@ -83,7 +83,7 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
 @switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
-    """""x""" ""
+    """Write the history that Braze still has as OpenMetrics files for promtool."""
     from cdi_exporter.backfill import (  # noqa: PLC0415 -- as above
         Backfill,
         BackfillOptions,

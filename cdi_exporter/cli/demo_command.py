@@ -22,7 +22,7 @@ from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_f
     command="demo",
     type=int,
     default=1,
-    help="Random seed; the same seed gives the same workspace.",
+    help="Random seed of the workspace.",
 )
 @flag(
     "speed",

@@ -196,7 +196,7 @@ CONFIG_FILE = flag(
 STATE_FILE = flag(
     "state.file",
     type=click.Path(),
-    help="SQLite file that keeps the counters across restarts; without it, they are kept in memory.",
+    help="SQLite file that keeps the counters across restarts; by default they are in memory.",
 )
 
 
@@ -244,12 +244,12 @@ web_flags = together(
     flag(
         "web.health-address",
         type=ADDRESS,
-        help="Address of a second listener without TLS or auth that serves only /-/healthy and /-/ready.",
+        help="Address of a second listener, without TLS or auth, for /-/healthy and /-/ready only.",
     ),
     flag(
         "web.config.file",
         type=click.Path(),
-        help="Web configuration file (exporter-toolkit format): TLS, client certificates, basic auth, headers.",
+        help="Web configuration file (exporter-toolkit): TLS, client certificates, auth, headers.",
     ),
     switch("web.enable-lifecycle", "Enable POST /-/reload."),
     flag(

@@ -108,9 +108,7 @@ class ConfiguredIntegration:
             "The ID: the last part of the integration's URL in the Braze dashboard.",
         ),
     ]
-    name: Annotated[str | None, Key(values.NAME, "Name to show instead of the name in Braze.")] = (
-        None
-    )
+    name: Annotated[str | None, Key(values.NAME, "Name to show instead of Braze's.")] = None
 
 
 def _read_integration(value: object, path: KeyPath, reader: Reader) -> Any:

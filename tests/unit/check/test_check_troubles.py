@@ -117,7 +117,7 @@ FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
     FaultKind.REDIRECT: ("other", lambda text: text.startswith("302")),
     FaultKind.NOT_JSON: ("invalid_response", lambda text: "not JSON" in text),
     FaultKind.BAD_MESSAGE: ("invalid_response", lambda text: "not success" in text),
-    FaultKind.REPEATING_CURSOR: ("invalid_response", lambda text: "nowhere new" in text),
+    FaultKind.REPEATING_CURSOR: ("invalid_response", lambda text: "repeat themselves" in text),
 }
 
 
