@@ -100,6 +100,11 @@ class Exporter:
         self._leaving: set[asyncio.Task[None]] = set()
         self._configure(settings)
 
+    @property
+    def serves_tls(self) -> bool:
+        """Whether the web configuration switches TLS on."""
+        return self.security is not None and self.security.tls is not None
+
     def wall(self) -> float:
         """Unix seconds."""
         return self._clock.wall()
@@ -239,7 +244,7 @@ async def serve(
     for listener, task in zip(listeners, tasks, strict=True):
         await _started(listener, task)
     for address in options.listen:
-        log.info("listening", address=str(address), telemetry_path=options.web.telemetry_path)
+        log.debug("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
     notify(READY)
     await _stop_signal(exporter)

@@ -4,16 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from cdi_exporter import problems
-from cdi_exporter.check.clusters import meant
+from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.probe import ProbeResult, Target
 from cdi_exporter.check.report import Cost, Finding, Level
 from cdi_exporter.check.trouble import failure, refusal
+from cdi_exporter.config.clusters import meant
 from cdi_exporter.errors import BadRequest, NotFound
+from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import in_future
-from cdi_exporter.wording import duration, things
+from cdi_exporter.wording import duration, things, utc
 
 LEAST_SKEW = 60.0
 """Seconds by which a clock must be wrong to be worth a word: scrapes are about as far apart."""
+
+FAILURES_IN_A_ROW = 3
+"""One or two failed runs may pass by themselves; the table shows them."""
 
 MOST_NAMED = 5
 """Integrations that one finding names."""
@@ -122,6 +127,32 @@ def of_cost(watching: Cost) -> Iterator[Finding]:
         "Exclude integrations, or raise rate_limit_share if no other tool needs the limit of this "
         "workspace.",
     )
+
+
+def of_runs(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:
+    """The integrations whose last runs all failed, those with most failures first."""
+    failures = {
+        each: result.histories[each].consecutive_failures
+        for each in names
+        if each in result.histories
+    }
+    failing = sorted(failures, key=lambda each: -failures[each])
+    for each in failing[:MOST_NAMED]:
+        if failures[each] >= FAILURES_IN_A_ROW:
+            text = f"{_listing([each], names)}: {_failing(result.histories[each])}"
+            advice = "Look at the errors of these runs in the Braze dashboard."
+            yield Finding(Level.WARNING, "failing", text, advice)
+
+
+def _failing(known: HistorySummary) -> str:
+    """How many runs failed, as far as the newest page shows it."""
+    since = known.last_delivery
+    more = since is None and len(known.recent) >= PAGE_SIZE
+    if since is None:
+        since = known.history_start
+    date = utc(since)
+    runs = f"{'at least ' if more else ''}{known.consecutive_failures} failed runs in a row"
+    return f"{runs}, no success since {date:%Y-%m-%d %H:%M} UTC" if date else runs
 
 
 def of_data(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:

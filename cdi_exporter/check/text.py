@@ -26,6 +26,9 @@ LONGEST = 100
 
 LONGEST_TEXT = 1_000
 
+INDENT = 2
+"""Columns before everything that belongs to a workspace."""
+
 _LEVELS = {
     Level.ERROR: ("✖ error", "bold red"),
     Level.WARNING: ("! warning", "bold yellow"),
@@ -47,25 +50,28 @@ _WORKS = {
 def show(report: Report, console: Console) -> None:
     """Print a report."""
     for workspace in report.workspaces:
-        console.print(_workspace(workspace, report), soft_wrap=False)
+        console.print(_workspace(workspace, report, console), soft_wrap=False)
         console.print()
     console.print(_verdict(report))
 
 
-def _workspace(workspace: CheckedWorkspace, report: Report) -> RenderableType:
+def _workspace(workspace: CheckedWorkspace, report: Report, console: Console) -> RenderableType:
     cluster = f" ({workspace.cluster})" if workspace.cluster else ""
     title = Text.assemble((_plain(workspace.workspace), "bold"), f"  {workspace.endpoint}{cluster}")
     parts: list[RenderableType] = []
     if workspace.permissions is not None:
         parts += [_facts(workspace, workspace.permissions), Text()]
     if workspace.watched:
-        parts += [_integrations(workspace.watched, report.timestamp_seconds), Text()]
+        table = _integrations(workspace.watched, report.timestamp_seconds)
+        if console.measure(table).maximum + INDENT > console.width:
+            table = _narrow(workspace.watched, report.timestamp_seconds)
+        parts += [table, Text()]
     if workspace.cost:
         parts += [_cost(workspace.cost, report.scrape_interval_seconds), Text()]
     parts += [_finding(each) for each in workspace.findings]
     while parts and isinstance(parts[-1], Text) and not parts[-1]:
         parts.pop()
-    return Group(title, Padding(Group(*parts), (0, 0, 0, 2), expand=False))
+    return Group(title, Padding(Group(*parts), (0, 0, 0, INDENT), expand=False))
 
 
 def _facts(workspace: CheckedWorkspace, permissions: dict[str, Granted]) -> Table:
@@ -99,6 +105,21 @@ def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Tab
         cells = [_plain(each.integration_name[:LONGEST]), *_last_run(each, now)]
         cells += [_running(each, now)] if running else []
         table.add_row(*map(_as_text, cells))
+    return table
+
+
+def _narrow(integrations: Sequence[CheckedIntegration], now: float) -> Table:
+    """The same with the status, and a run in progress, in lines of their own below the name."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("INTEGRATION, LAST RUN", overflow="fold")
+    for head in ("AGO", "TOOK", "ROWS", "FAILED"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for each in integrations:
+        status, *facts = map(_as_text, _last_run(each, now))
+        table.add_row(_as_text(_plain(each.integration_name[:LONGEST])))
+        table.add_row(Text.assemble("  ", status), *facts)
+        if running := _running(each, now):
+            table.add_row(Text(f"  {running} in progress"))
     return table
 
 

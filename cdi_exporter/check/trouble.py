@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from cdi_exporter import problems
 from cdi_exporter.braze.client import NO_ANSWER, causes
 from cdi_exporter.braze.proxies import Proxies
-from cdi_exporter.check.clusters import cluster_of, dashboard_of, known
 from cdi_exporter.check.probe import Target
 from cdi_exporter.check.report import Finding, Level
+from cdi_exporter.config.clusters import cluster_of, dashboard_of, known
 from cdi_exporter.errors import ApiError, ConnectionFailed, NotFound, ServerError
 from cdi_exporter.problems import Problem
 

@@ -16,6 +16,9 @@ from cdi_exporter.web.server import Address
 
 SPEEDS = (0.01, 3600.0)
 
+RESEMBLES = 0.8
+"""The least similarity for a suggestion: `format` is not `log.format`, `log.fromat` is."""
+
 _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 _SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 
@@ -64,16 +67,17 @@ class Flags(click.Command):
         else:
             mistakes += self._unknown(extra)
         if mistakes:
-            raise click.UsageError("\n".join(mistakes))
+            raise click.UsageError("\n".join(mistakes), ctx)
         return []
 
     def _unknown(self, extra: list[str]) -> list[str]:
         """A line for each unknown flag, else one for each argument that is not a flag."""
-        known = [name for param in self.params for name in param.opts]
+        known = [name.lstrip("-") for param in self.params for name in param.opts]
         unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
         lines = []
         for name in unknown:
-            likely = get_close_matches(name, known, n=1)
+            near = get_close_matches(name.lstrip("-"), known, n=1, cutoff=RESEMBLES)
+            likely = [f"--{each}" for each in near]
             lines.append(click.NoSuchOption(name, possibilities=likely).format_message())
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 

@@ -13,6 +13,7 @@ from cdi_exporter.cli import cli, version_text
 from cdi_exporter.cli.flags import CONFIG_FILE, STATE_FILE, Flags, log_flags, options, web_flags
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
+from cdi_exporter.config.clusters import meant
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.state import Journal, NullJournal, SqliteJournal, StateError, Store
@@ -33,15 +34,29 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
     allocator.return_large_buffers()
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
-    run_loop(_serve(lambda: load_settings(config_file), state_file, options(flags)))
+    run_loop(_serve(config_file, state_file, options(flags)))
 
 
-async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
+async def _serve(config_file: str | None, state_file: str | None, opts: ServeOptions) -> None:
+    def load() -> Settings:
+        return load_settings(config_file)
+
+    def started() -> None:
+        log.info(
+            "exporter started",
+            version=__version__,
+            workspaces=len(exporter.workspaces),
+            config=config_file or "environment",
+            state=state_file or "memory",
+            url=opts.listen[0].url(tls=exporter.serves_tls),
+            next="Braze is asked at the first scrape; `cdi-exporter check` asks now",
+        )
+
     clock = system_clock()
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
-    await serve(
-        await open_exporter(settings, state_file, clock, load=lambda: in_thread(load)), opts
-    )
+    warn_of_endpoints(settings)
+    exporter = await open_exporter(settings, state_file, clock, load=lambda: in_thread(load))
+    await serve(exporter, opts, started)
 
 
 async def open_exporter(
@@ -90,6 +105,15 @@ def warn_of_variables(config_file: str | None) -> None:
     known |= set() if config_file else VARIABLES.keys()
     for name, likely in misspelt(os.environ, known).items():
         log.warning("unknown environment variable", variable=name, did_you_mean=likely)
+
+
+def warn_of_endpoints(settings: Settings) -> None:
+    """Log each endpoint that is known to be a dashboard or SDK address."""
+    for workspace in settings.workspaces:
+        if right := meant(workspace.endpoint):
+            host = workspace.endpoint.partition("://")[2]
+            problem = f"{host} is not a REST endpoint; that of its cluster is {right}"
+            log.warning("wrong endpoint configured", workspace=workspace.name, problem=problem)
 
 
 def load_settings(config_file: str | None) -> Settings:

@@ -7,7 +7,13 @@ from typing import TypeVar
 
 from cdi_exporter.config import values
 from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
-from cdi_exporter.config.mistakes import RedactedError, phrase, raise_mistakes, show_value
+from cdi_exporter.config.mistakes import (
+    RedactedError,
+    copied_with_more,
+    phrase,
+    raise_mistakes,
+    show_value,
+)
 from cdi_exporter.config.settings import (
     MOST_INTEGRATIONS,
     ConfiguredIntegration,
@@ -82,6 +88,19 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, st
     return dict(sorted(found.items()))
 
 
+def _separator_problem(written: str) -> str | None:
+    """Why a list of IDs is not one with commas; None if it is."""
+    if written[0] in "[({":
+        return "is in brackets"
+    if '"' in written or "'" in written:
+        return "contains quotes"
+    if ";" in written:
+        return "contains a semicolon"
+    if any(len(part.split()) > 1 for part in written.split(",")):
+        return "contains a space between IDs"
+    return None
+
+
 class _QuickStart:
     """The variables, and what is wrong with them."""
 
@@ -136,6 +155,10 @@ class _QuickStart:
         written = self.text(INTEGRATION_IDS)
         if written in ("", "auto"):
             return ()
+        problem = copied_with_more(written) or _separator_problem(written)
+        if problem is not None:
+            msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
+            raise ValueError(msg)
         parts = [part.strip() for part in written.split(",")]
         ids = [values.integration_id(part) for part in parts if part]
         if not ids:

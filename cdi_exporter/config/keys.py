@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
-from cdi_exporter.config.mistakes import RedactedError, holds_api_key, show_value
+from cdi_exporter.config.mistakes import (
+    RedactedError,
+    copied_with_more,
+    holds_api_key,
+    show_value,
+)
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.pem import without_mark
@@ -166,6 +171,12 @@ def _checked(text: str, what: str) -> Secret:
     key = text.strip().removeprefix("\ufeff").strip()
     if not key:
         msg = f"{what} is empty; {_SOME_KEY}"
+        raise KeyMistake(msg)
+    if problem := copied_with_more(key):
+        msg = f"{what} {problem}; {_SOME_KEY}"
+        raise KeyMistake(msg)
+    if key.lower().startswith("bearer "):
+        msg = f'{what} starts with "Bearer"; expected only the key'
         raise KeyMistake(msg)
     if len(key) > LONGEST_KEY:
         msg = f"{what} is longer than {LONGEST_KEY} characters; {_SOME_KEY}"

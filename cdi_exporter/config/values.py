@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cdi_exporter.config.duration import EXPECTED, UNITS, format_duration, parse_duration
 from cdi_exporter.config.forms import scalar
-from cdi_exporter.config.mistakes import holds_api_key
+from cdi_exporter.config.mistakes import copied_with_more, holds_api_key
 from cdi_exporter.files import read_plain, read_within, reason_of
 from cdi_exporter.pem import client_context, trust
 
@@ -26,6 +26,9 @@ LONGEST_NAME = 200
 EXPECTED_TEXT = "expected text"
 EXPECTED_ENDPOINT = "expected only the REST endpoint, such as rest.iad-03.braze.com"
 EXPECTED_ID = "expected an integration ID as Braze shows it"
+PLAIN_HTTP = (
+    "uses plain http; expected https://… (plain http is allowed only for loopback addresses)"
+)
 EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
 EXPECTED_SHARE = "expected a number above 0 and at most 1"
 EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
@@ -71,8 +74,16 @@ def name(value: object) -> str:
 
 
 def integration_id(value: object) -> str:
-    """An ID that can be one segment of a URL's path (the client percent-encodes it)."""
+    """An ID that can be one segment of a URL's path (the client percent-encodes it).
+
+    Of the integration's URL in Braze's dashboard the ID is taken, which is its last part.
+    """
     found = name(value)
+    if found.startswith(("https://", "http://")):
+        found = urlsplit(found).path.rstrip("/").rpartition("/")[2]
+        if not found:
+            msg = f"is a URL without an ID; {EXPECTED_ID}"
+            raise ValueError(msg)
     if found in (".", ".."):
         msg = f"is not an integration ID; {EXPECTED_ID}"
         raise ValueError(msg)
@@ -145,7 +156,8 @@ def endpoint(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(EXPECTED_ENDPOINT)
     written = value.strip()
-    problem = _endpoint_problem(written)
+    extra = copied_with_more(written)
+    problem = f"{extra}; {EXPECTED_ENDPOINT}" if extra else _endpoint_problem(written)
     if problem is not None:
         raise ValueError(problem)
     return _base_url(urlsplit(_with_scheme(written)))
@@ -180,8 +192,7 @@ def _endpoint_problem(written: str) -> str | None:
         if holds:
             return f"{problem}; {EXPECTED_ENDPOINT}"
     if parts.scheme == "http" and not _is_loopback(host):
-        allowed = "plain http is allowed only for loopback addresses"
-        return f"uses plain http; expected https://… ({allowed})"
+        return PLAIN_HTTP
     return None
 
 

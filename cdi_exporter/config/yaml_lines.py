@@ -137,7 +137,7 @@ def parse_yaml(text: str, dialect: Dialect = CONFIGURATION) -> YamlData:
         return YamlData() if node is None else _Reader(loader, dialect).read_all(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _broken(mark.line + 1 if mark else 1, _explain(error))
+        return _broken(mark.line + 1 if mark else 1, _explain(error, text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = f"a character U+{error.character:04X}"
@@ -172,9 +172,12 @@ def _broken(line: int, text: str) -> YamlData:
     return YamlData(mistakes=[(line, (), text)], broken=True)
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     """What is wrong, without the parts of the file that YAML's messages quote."""
     problem = error.problem or "it cannot be read"
+    hint = _hint(error, problem, text)
+    if hint is not None:
+        return hint
     if problem in (_ENDLESS, _TOO_MANY):
         return problem
     if "another document" in problem:
@@ -186,6 +189,26 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if error.context and error.context_mark:
         problem += f" ({error.context} that starts in line {error.context_mark.line + 1})"
     return f"not valid YAML: {_CONTENT.sub('…', problem)}"
+
+
+def _hint(error: yaml.MarkedYAMLError, problem: str, text: str) -> str | None:
+    """What was probably meant where YAML's own message does not lead to it."""
+    if "undefined alias" in problem or "scanning an alias" in (error.context or ""):
+        return 'an alias without its anchor; a value that begins with * needs quotes: expected "*…"'
+    if "mapping values are not allowed" in problem and error.problem_mark:
+        line = _line_without_space(text.splitlines()[: error.problem_mark.line + 1])
+        if line is not None:
+            return f"not valid YAML: is a space missing after the colon in line {line}?"
+    return None
+
+
+def _line_without_space(lines: list[str]) -> int | None:
+    """The number of the last line with text right after a colon, of the last two with text."""
+    written = [number for number, line in enumerate(lines, 1) if line.strip()]
+    for number in reversed(written[-2:]):
+        if re.match(r"[\s-]*\w+:[^\s:/]", lines[number - 1]):
+            return number
+    return None
 
 
 class _Reader:

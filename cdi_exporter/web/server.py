@@ -40,6 +40,10 @@ class Address:
             raise ValueError(msg)
         return cls(host, int(port))
 
+    def url(self, *, tls: bool) -> str:
+        """The URL of the status page, as seen from this machine."""
+        return f"{'https' if tls else 'http'}://{Address(self.host or 'localhost', self.port)}/"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"

@@ -146,7 +146,7 @@ class Refresher:
     async def _refresh(self) -> None:
         self._began = self._api.now()
         self._got_answer = False
-        before, defect = self.last.failure, None
+        before, defect = self.last, None
         try:
             self._histories.start_refresh()
             self._defects.start_refresh()
@@ -176,13 +176,17 @@ class Refresher:
         duration = instant.monotonic - self._began
         self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)
 
-    def _log(self, before: ApiError | None) -> None:
+    def _log(self, previous: RefreshResult) -> None:
         """Log what this refresh changed; nothing else follows that this could prevent."""
         lost, self._list_lost = self._list_lost, self._list_is_lost()
         name, failure, error = self._name, self.last.failure, self._list_error
+        before = previous.failure
         if failure is None:
             if before is not None:
                 log.info("refresh recovered", workspace=name)
+            elif not previous.ended:
+                known = len(self._inventory)
+                log.info("first refresh succeeded", workspace=name, integrations=known)
         elif before is None or f"{before}" != f"{failure}":
             log.warning(
                 "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"

@@ -72,14 +72,21 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
     ]
 
 
+def test_the_id_is_taken_from_the_url_of_the_dashboard() -> None:
+    """People paste the address of the integration's page."""
+    url = "https://dashboard-03.braze.com/app/cdi/integration/a1/?tab=sync-log"
+    found = workspace(GOOD | {"BRAZE_INTEGRATION_IDS": f"{url}, b2"})
+    assert found.integrations == (ConfiguredIntegration("a1"), ConfiguredIntegration("b2"))
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
         (
             {"BRAZE_REST_ENDPOINT": "http://rest.iad-03.braze.com"},
             (
-                'BRAZE_REST_ENDPOINT: "http://rest.iad-03.braze.com" is plain http; expected '
-                "https://… (plain http only to a loopback address)"
+                'BRAZE_REST_ENDPOINT: "http://rest.iad-03.braze.com" uses plain http; expected '
+                "https://… (plain http is allowed only for loopback addresses)"
             ),
         ),
         (
@@ -111,7 +118,7 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
             {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "11111111-2222-3333-4444-555555555555"},
             (
                 "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected "
-                "a file that holds the key"
+                "a file that contains the key"
             ),
         ),
         (
@@ -134,6 +141,30 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
             (
                 'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected comma-separated '
                 "integration IDs, each once"
+            ),
+        ),
+        *(
+            (
+                {"BRAZE_INTEGRATION_IDS": written},
+                (
+                    f"BRAZE_INTEGRATION_IDS: {shown} {problem}; expected comma-separated "
+                    "integration IDs, such as id1,id2"
+                ),
+            )
+            for written, shown, problem in (
+                ("a b", '"a b"', "contains a space between IDs"),
+                ("a;b", '"a;b"', "contains a semicolon"),
+                ("[a,b]", '"[a,b]"', "is in brackets"),
+                ('"a"', '"\\"a\\""', "is in quotes, which are part of the value"),
+                ('"a","b"', '"\\"a\\",\\"b\\""', "is in quotes, which are part of the value"),
+                ("'a',b", "\"'a',b\"", "contains quotes"),
+            )
+        ),
+        (
+            {"BRAZE_INTEGRATION_IDS": "https://dashboard-03.braze.com/"},
+            (
+                'BRAZE_INTEGRATION_IDS: "https://dashboard-03.braze.com/" is a URL without an ID; '
+                "expected an integration ID as Braze shows it"
             ),
         ),
         (
