@@ -63,7 +63,8 @@ class Exporter:
     """The workspaces of one configuration, and the exposition of them.
 
     `load` reads the settings again at a reload, `transport` is the way to a workspace's API;
-    `offload` runs the rendering in another thread.
+    `offload` runs the rendering in another thread. `process_metrics` adds `process_*` and
+    `python_info` to the exporter's own metrics.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Exporter:
         transport: TransportFor = over_the_network,
         offload: Offload | None = None,
         journal: Journal | None = None,
+        process_metrics: bool = True,
     ) -> None:
         """Raises StateError where what the journal has kept is unreadable."""
         self._clock = clock
@@ -88,7 +90,7 @@ class Exporter:
         """Whether a reload waits that a signal asked for."""
         self._settings = settings
         self._exposition = Exposition()
-        self._collectors = process_collectors()
+        self._collectors = process_collectors() if process_metrics else ()
         self._reloaded = clock.wall()
         self._reload_successful = True
         self.security: Security | None = None
@@ -97,6 +99,11 @@ class Exporter:
         self._clients = Clients(clock, transport)
         self._leaving: set[asyncio.Task[None]] = set()
         self._configure(settings)
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether the web configuration switches TLS on."""
+        return self.security is not None and self.security.tls is not None
 
     def wall(self) -> float:
         """Unix seconds."""
@@ -148,10 +155,10 @@ class Exporter:
             except ConfigError as error:
                 self._reload_successful = False
                 for problem in error.mistakes:
-                    log.error("configuration not loaded", problem=problem)  # noqa: TRY400 -- no defect
+                    log.error("configuration reload failed", problem=problem)  # noqa: TRY400 -- no defect
                 raise
             self._reload_successful, self._reloaded = True, self._clock.wall()
-        log.info("configuration loaded", workspaces=len(self.workspaces))
+        log.info("configuration reloaded", workspaces=len(self.workspaces))
 
     async def _reload(self) -> None:
         self._signalled = False
@@ -237,7 +244,7 @@ async def serve(
     for listener, task in zip(listeners, tasks, strict=True):
         await _started(listener, task)
     for address in options.listen:
-        log.info("listening", address=str(address), telemetry_path=options.web.telemetry_path)
+        log.debug("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
     notify(READY)
     await _stop_signal(exporter)

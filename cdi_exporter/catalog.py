@@ -37,234 +37,235 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = INTEGRATION) -> Met
     return Metric(f"braze_cdi_{name}_total", "counter", text, labels)
 
 
-_REFRESHED = "As of the last refresh of this integration."
-
 LAST_SYNC_STATUS = _gauge(
     "last_sync_status",
-    "1 for the status of the newest finished sync run, 0 for the others. " + _REFRESHED,
+    "Status of the last finished sync run: 1 for the current status, 0 for the others.",
     (*INTEGRATION, "status"),
 )
 LAST_SYNC_ROWS_SYNCED = _gauge(
-    "last_sync_rows_synced",
-    "Rows that the newest finished sync run wrote to Braze. " + _REFRESHED,
+    "last_sync_rows_synced", "Rows that the last finished sync run wrote to Braze."
 )
 LAST_SYNC_ROWS_FAILED = _gauge(
-    "last_sync_rows_failed",
-    "Rows that the newest finished sync run could not write because of errors. " + _REFRESHED,
+    "last_sync_rows_failed", "Rows that failed with errors in the last finished sync run."
 )
 LAST_SYNC_DURATION = _gauge(
-    "last_sync_duration_seconds",
-    "How long the newest finished sync run took, from its start to its finish. " + _REFRESHED,
+    "last_sync_duration_seconds", "Duration of the last finished sync run, from start to finish."
 )
 LAST_SYNC_START = _gauge(
     "last_sync_start_timestamp_seconds",
-    "When the newest finished sync run started, in Unix time. " + _REFRESHED,
+    "Unix timestamp of the start of the last finished sync run.",
 )
 LAST_SYNC_FINISH = _gauge(
-    "last_sync_finish_timestamp_seconds",
-    "When the newest finished sync run finished, in Unix time. " + _REFRESHED,
+    "last_sync_finish_timestamp_seconds", "Unix timestamp of the end of the last finished sync run."
 )
 LAST_SUCCESS = _gauge(
     "last_success_timestamp_seconds",
-    "When the newest sync run with status success finished, in Unix time. " + _REFRESHED,
+    "Unix timestamp of the end of the last sync run with status success.",
 )
 LAST_DELIVERY = _gauge(
     "last_delivery_timestamp_seconds",
-    "Unix timestamp of the finish of the newest sync run with status success or partial: rows "
-    "arrived in Braze.",
+    "Unix timestamp of the end of the last sync run with status success or partial, which "
+    "delivered rows to Braze.",
 )
 HISTORY_START = _gauge(
     "history_start_timestamp_seconds",
-    "Unix timestamp of the start of the oldest known sync run: the age of an integration without "
-    "any delivery is measured from here.",
+    "Unix timestamp of the start of the oldest known sync run, from which the age of an "
+    "integration without any delivery is measured.",
 )
 WATERMARK = _gauge(
     "watermark_timestamp_seconds",
-    "Unix timestamp of the newest row in Braze: last_timestamp_synced of the newest finished run "
+    "Unix timestamp of the newest synced row: last_timestamp_synced of the newest finished run "
     "that has one.",
 )
 CONSECUTIVE_FAILURES = _gauge(
     "consecutive_failures",
-    "Finished sync runs with status error or config_error since the last success or partial. "
-    "Unknown statuses neither count nor reset the count.",
+    "Consecutive failed sync runs (error or config_error), counted back from the newest to the "
+    "last success or partial. Unknown statuses neither count nor reset the count.",
 )
-SYNCS_RUNNING = _gauge("syncs_running", "Sync runs under way. " + _REFRESHED)
+SYNCS_RUNNING = _gauge("syncs_running", "Sync runs in progress.")
 RUNNING_SYNC_START = _gauge(
     "running_sync_start_timestamp_seconds",
-    "When the oldest sync run under way started, in Unix time. " + _REFRESHED,
+    "Unix timestamp of the start of the oldest sync run in progress.",
 )
 NEXT_SCHEDULED_SYNC = _gauge(
-    "next_scheduled_sync_timestamp_seconds",
-    "When the next sync run is scheduled, in Unix time. " + _REFRESHED,
+    "next_scheduled_sync_timestamp_seconds", "Unix timestamp of the next scheduled sync run."
 )
 SYNCS = _counter(
     "syncs",
-    "Sync runs that finished since the integration was first seen, by status. " + _REFRESHED,
+    "Finished sync runs since the integration was first seen, by status.",
     (*INTEGRATION, "status"),
 )
-ROWS_SYNCED = _counter("rows_synced", "Rows that finished sync runs wrote to Braze. " + _REFRESHED)
-ROWS_FAILED = _counter(
-    "rows_failed", "Rows that finished sync runs could not write because of errors. " + _REFRESHED
-)
+ROWS_SYNCED = _counter("rows_synced", "Rows that finished sync runs wrote to Braze.")
+ROWS_FAILED = _counter("rows_failed", "Rows that failed with errors in finished sync runs.")
 SYNC_DURATION = Metric(
     "braze_cdi_sync_duration_seconds",
     "summary",
-    "Durations of finished sync runs, from start to finish. " + _REFRESHED,
+    "Duration of finished sync runs, from start to finish.",
     INTEGRATION,
 )
 TYPICAL_INTERVAL = _gauge(
     "typical_sync_interval_seconds",
-    "Median time from the start of a sync run to the start of the next, over the last 20 finished "
-    "runs known (at least 3). " + _REFRESHED,
+    "Median time between the starts of consecutive sync runs, over the last 20 known finished "
+    "runs (at least 3).",
 )
 TYPICAL_DURATION = _gauge(
     "typical_sync_duration_seconds",
-    "Median duration of the last 20 finished sync runs known (at least 3). " + _REFRESHED,
+    "Median duration of the last 20 known finished sync runs (at least 3).",
 )
 TYPICAL_ROWS = _gauge(
     "typical_sync_rows",
-    "Median of the rows synced by the last 20 finished sync runs known (at least 3). " + _REFRESHED,
+    "Median number of rows synced by the last 20 known finished sync runs (at least 3).",
 )
 STALE_AFTER = _gauge(
     "stale_after_seconds",
-    "Age of the last delivery (success or partial) at which this integration is late: configured, "
-    "else two intervals plus two typical durations, at least 15 minutes. The interval is the "
-    "greater of the typical interval and the interval in Braze's schedule.",
+    "Age of the last delivery (success or partial) at which the integration is late: the "
+    "configured stale_after, else two intervals plus two typical durations, at least 15 minutes. "
+    "The interval is the greater of the typical interval and the interval in Braze's schedule.",
 )
 SCHEDULE_LOST = _gauge(
     "schedule_lost_timestamp_seconds",
-    "Unix timestamp since when an integration that had a schedule within the last 7 days has none.",
+    "Unix timestamp at which an integration lost its schedule. Absent if it has one, or had none "
+    "in the last 7 days.",
 )
 HISTORY_GAPS = _counter(
     "history_gaps",
-    "Times that sync runs may have gone uncounted, because the history ended or was cut before "
-    "known runs were met. " + _REFRESHED,
+    "Gaps in which sync runs may not have been counted: the history ended or was cut before it "
+    "reached known runs, or a known run vanished or was given up after 7 days.",
 )
 INTEGRATION_LAST_REFRESH = _gauge(
     "integration_last_refresh_timestamp_seconds",
-    "When a history read, or a list item without a change, last confirmed this integration's data, "
-    "in Unix time.",
+    "Unix timestamp at which the integration's data was last confirmed, by a history read or an "
+    "unchanged list item.",
 )
 INTEGRATION_UP = _gauge(
-    "integration_up", "0 when the last request for this integration's own history failed, else 1."
+    "integration_up",
+    "Whether the last history read of this integration succeeded: 0 if it failed, else 1.",
 )
 INTEGRATION_INFO = _gauge(
     "integration_info",
-    "Always 1; the labels tell what Braze says of the integration. " + _REFRESHED,
+    "Type, status and warehouse of the integration as reported by Braze; always 1.",
     (*INTEGRATION, "integration_type", "integration_status", "warehouse_type"),
 )
 
 UP = _gauge(
     "up",
-    "1 if the last refresh succeeded, 0 if it failed, while the key may read no history, and while "
-    "every configured integration is refused. A refresh that waits for the budget has not failed.",
+    "Whether the workspace can be read: 1 if the last refresh succeeded, else 0. Also 0 while the "
+    "key may not read histories, and while Braze rejects every configured integration. Waiting for "
+    "the request budget is not a failure.",
     WORKSPACE,
 )
 REFRESH_ERROR = _gauge(
     "refresh_error",
-    "1 for the reason for which the last refresh failed, else 0.",
+    "Reason why braze_cdi_up is 0: a failed refresh, denied histories, or rejected integrations. 1 "
+    "for the current reason, 0 for the others.",
     (*WORKSPACE, "reason"),
 )
 LIST_READABLE = _gauge(
     "list_readable",
-    "0 while the list of integrations cannot be read, so that new integrations are not discovered, "
-    "else 1. Absent if integrations are configured by ID and the key may not read the list.",
+    "Whether the list of integrations can be read: 0 while it cannot, so that new integrations are "
+    "not discovered. Absent if integrations are configured by ID and the key may not read the "
+    "list.",
     WORKSPACE,
 )
-INTEGRATIONS = _gauge("integrations", "Integrations known.", WORKSPACE)
+INTEGRATIONS = _gauge("integrations", "Number of known integrations.", WORKSPACE)
 LAST_REFRESH = _gauge(
     "last_refresh_timestamp_seconds",
-    "When the last complete pass over the workspace ended, in Unix time.",
+    "Unix timestamp of the end of the last complete refresh.",
     WORKSPACE,
 )
 HISTORY_READS_PENDING = _gauge(
     "history_reads_pending",
-    "History reads that wait in the queue: changes and catching up, not audits.",
+    "Queued history reads, excluding periodic re-checks.",
     WORKSPACE,
 )
 REFRESH_DURATION = _gauge(
     "refresh_duration_seconds",
-    "How long the last complete pass over the workspace took, waiting for the budget included.",
+    "Duration of the last complete refresh, including the time spent waiting for the request "
+    "budget.",
     WORKSPACE,
 )
 API_REQUESTS = _counter(
     "api_requests",
-    "Requests to the Braze API, by HTTP status, or timeout, connect_error, invalid_response.",
+    "Requests to the Braze API, by HTTP status or by timeout, connect_error or invalid_response.",
     (*ENDPOINT, "code"),
 )
 API_REQUEST_DURATION = Metric(
     "braze_cdi_api_request_duration_seconds",
     "histogram",
-    "How long requests to the Braze API took, from the connection to the last byte.",
+    "Duration of requests to the Braze API, from connecting to the last byte.",
     ENDPOINT,
 )
-API_RATE_LIMIT = _gauge("api_rate_limit", "X-RateLimit-Limit as the Braze API last said.", ENDPOINT)
+API_RATE_LIMIT = _gauge(
+    "api_rate_limit", "Last X-RateLimit-Limit value returned by Braze.", ENDPOINT
+)
 API_RATE_LIMIT_REMAINING = _gauge(
-    "api_rate_limit_remaining", "X-RateLimit-Remaining as the Braze API last said.", ENDPOINT
+    "api_rate_limit_remaining", "Last X-RateLimit-Remaining value returned by Braze.", ENDPOINT
 )
 API_RATE_LIMIT_RESET = _gauge(
     "api_rate_limit_reset_timestamp_seconds",
-    "X-RateLimit-Reset as the Braze API last said, in Unix time of the API's clock.",
+    "Last X-RateLimit-Reset value returned by Braze, a Unix timestamp of Braze's clock.",
     ENDPOINT,
 )
 API_BUDGET_WAIT = _counter(
-    "api_budget_wait_seconds", "Time that requests waited for the request budget.", ENDPOINT
+    "api_budget_wait_seconds",
+    "Time that requests spent waiting for the request budget.",
+    ENDPOINT,
 )
 API_INVALID_ITEMS = _counter(
     "api_invalid_items",
-    "Items in answers of the Braze API that could not be read, in whole or in part, such as an "
-    "item with a time that cannot be read.",
+    "Items in Braze's answers that could not be read completely, such as an item with an invalid "
+    "time.",
     ENDPOINT,
 )
 
 BUILD_INFO = Metric(
     "cdi_exporter_build_info",
     "gauge",
-    "Always 1; the labels tell the exporter's version and the Python that runs it.",
+    "Version of the exporter and of Python; always 1.",
     ("version", "python_version"),
 )
 CONFIG_RELOAD_SUCCESSFUL = Metric(
     "cdi_exporter_config_last_reload_successful",
     "gauge",
-    "1 when the last attempt to load the configuration succeeded, 0 when it failed.",
+    "Whether the last attempt to load the configuration succeeded.",
     (),
 )
 CONFIG_RELOAD_TIME = Metric(
     "cdi_exporter_config_last_reload_success_timestamp_seconds",
     "gauge",
-    "When the configuration was last loaded successfully, in Unix time.",
+    "Unix timestamp of the last successful load of the configuration.",
     (),
 )
 WEB_CONFIG_RELOAD_SUCCESSFUL = Metric(
     "cdi_exporter_web_config_last_reload_successful",
     "gauge",
-    "1 when --web.config.file and the certificates that it names could be used as they were read "
-    "last, 0 when a change was rejected and what was in force before stays. Only with such a file.",
+    "Whether the newest --web.config.file and its certificates are in use: 0 if a change was "
+    "rejected and the previous version stays in use. Absent without such a file.",
     (),
 )
 WEB_CONFIG_RELOAD_TIME = Metric(
     "cdi_exporter_web_config_last_reload_success_timestamp_seconds",
     "gauge",
-    "When --web.config.file was last loaded successfully, in Unix time. Only with such a file.",
+    "Unix timestamp of the last successful load of --web.config.file. Absent without such a file.",
     (),
 )
 STATE_WRITES_FAILED = Metric(
     "cdi_exporter_state_writes_failed_total",
     "counter",
-    "Writes to the state file that failed.",
+    "Failed writes to the state file.",
     (),
 )
 
 LOG_LINES_DROPPED = Metric(
     "cdi_exporter_log_lines_dropped_total",
     "counter",
-    "Log lines that could not be written to stderr and were dropped.",
+    "Log lines that were dropped because they could not be written to stderr.",
     (),
 )
 FILE_RELOAD_SUCCESSFUL = Metric(
     "cdi_exporter_file_reload_successful",
     "gauge",
-    "1 if the newest version of a file that the configuration names is in use, 0 while it cannot "
+    "Whether the newest version of a file named in the configuration is in use: 0 while it cannot "
     "be used and the last good version stays in use.",
     ("workspace", "kind"),
 )

@@ -66,7 +66,7 @@ class Clients:
         self._environ = environ
         self._proxies = Proxies(environ)
         for variable, entry in self._proxies.ignored:
-            log.warning("proxy exception ignored", variable=variable, entry=entry)
+            log.warning("NO_PROXY entry ignored", variable=variable, entry=entry)
         self._register = Register(clock)
         self._trusts: dict[str | None, Trust] = {}
         self._configs: Mapping[str, WorkspaceConfig] = {}

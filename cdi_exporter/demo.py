@@ -42,8 +42,8 @@ async def run(
     exporter = demo_exporter(system_clock(), integrations=integrations, seed=seed, speed=speed)
 
     def serving() -> None:
-        tls = exporter.security is not None and exporter.security.tls is not None
-        say(what_to_open(options.listen[0], options.web.telemetry_path, tls=tls))
+        path = options.web.telemetry_path
+        say(what_to_open(options.listen[0], path, tls=exporter.serves_tls))
         scrapes.append(asyncio.create_task(_scrape_forever(exporter)))
 
     scrapes: list[asyncio.Task[None]] = []
@@ -63,13 +63,12 @@ async def _scrape_forever(exporter: Exporter) -> None:
 
 def what_to_open(address: Address, telemetry_path: str, *, tls: bool = False) -> str:
     """A few lines for the terminal."""
-    host = address.host or "localhost"
-    base = f"{'https' if tls else 'http'}://{Address(host, address.port)}"
+    base = address.url(tls=tls).removesuffix("/")
     return f"""
-  A simulated Braze workspace is running, with syncs that succeed, fail, lose rows and hang.
+  A simulated Braze workspace is running, with syncs that succeed, fail, lose rows and get stuck.
 
-    {base}/  the status page
-    {base}{telemetry_path}  what Prometheus scrapes
+    {base}/  status page
+    {base}{telemetry_path}  metrics for Prometheus
 
   In Prometheus:  increase(braze_cdi_rows_failed_total[5m])
   Stop with Ctrl-C.

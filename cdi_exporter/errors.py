@@ -10,7 +10,7 @@
         ├── NotFound           404: no such integration
         ├── RateLimited        429
         ├── ServerError        5xx
-        ├── RequestTimeout     no whole answer within `request_timeout`
+        ├── RequestTimeout     no complete answer within `request_timeout`
         ├── ConnectionFailed   refused, reset, TLS, cut short
         ├── InvalidResponse    a 200 that is not the documented answer, or too large
         └── UnexpectedStatus   any other status, redirects among them

@@ -37,7 +37,7 @@ def trust(context: ssl.SSLContext, certificates: bytes) -> None:
         with as_file(without_mark(certificates)) as path:
             context.load_verify_locations(path)
     except ssl.SSLError as error:
-        msg = "holds no certificates as PEM, or a broken one"
+        msg = "contains no PEM certificates, or a damaged one"
         raise ValueError(msg) from error
 
 

@@ -49,12 +49,12 @@ _INTRODUCTION = """\
 
 <!-- Written by tools/configuration_reference.py from the code; do not edit. -->
 
-What to watch is said in one of two ways: environment variables for one workspace, or a YAML file
-for any number. How the process runs is said by [flags](#flags).
+Configure what to watch in one of two ways: environment variables for one workspace, or a YAML file
+for any number of workspaces. [Flags](#flags) configure the process itself.
 
 ## Environment: one workspace
 
-Read when `--config.file` is not given, and only then. An empty variable counts as not set.
+These variables are read only if `--config.file` is not set. An empty variable is treated as unset.
 
 | variable | |
 |---|---|
@@ -68,87 +68,93 @@ _FILE = f"""
 ```yaml
 {EXAMPLE}```
 
-The [JSON Schema]({SCHEMA.name}) lets editors complete and check the file: the first line of the
-example is for those with the YAML language server. Anchors, aliases and merge keys (`<<`) work;
-tags, a key that stands twice and a second document are mistakes. A key without a value is as
-good as left out.
+Editors with the YAML language server use the [JSON Schema]({SCHEMA.name}) in the first line of the
+example to complete and check the file. Anchors, aliases and merge keys (`<<`) work. Tags, duplicate
+keys and a second document are errors. A key with no value is treated as unset.
 
-A file is accepted or rejected as a whole. `cdi-exporter check --offline` tells which. Each
-mistake is one line that names the file, the line, the key, what stood there and what is
-expected; what could be a secret is left out of it:
+A file is accepted or rejected as a whole. `cdi-exporter check --offline` checks it. Each error is
+one line with the file, the line, the key, the value found and what is expected. Values that could
+be secrets are not shown:
 
-    config.yml:12: workspaces[1].endpoint: "http://rest.example.com" is plain http; expected …
+    config.yml:12: workspaces[1].endpoint: "http://rest.example.com" uses plain http; expected …
     config.yml:13: workspaces[1].api_key_fle: unknown key; did you mean "api_key_file"?
 """
 
 _NOTES = """\
 ## How values are written
 
-**Text** that YAML takes for something else (`no`, `0123`, `12:30`, `2026-11-24`) is to be put into
-quotes.
+**Text** that YAML reads as another type (`no`, `0123`, `12:30`, `2026-11-24`) must be quoted,
+and so must a value that starts with `*`.
 
 **Durations** as in Prometheus: `10s`, `1h30m`, `500ms`, `1d`; the units are `y` (365 days), `w`,
-`d`, `h`, `m`, `s`, `ms`, the larger first. Decimal seconds (`0.5s`) are taken too.
+`d`, `h`, `m`, `s`, `ms`, the larger first. Decimal seconds (`0.5s`) are accepted.
 
-**Patterns** (`include`, `exclude`, `match`): `*` is any text, `?` one character, `[ab]` one of
-these; upper and lower case differ. A pattern must fit the whole name or the whole ID. An
-integration is watched when it fits a pattern of `include`, or there is none, and none of
-`exclude`. Integrations that are listed are compared by their ID and the name that the list gives
-them.
+**Patterns** (`include`, `exclude`, `match`): `*` matches any text, `?` one character, `[ab]` one of
+the characters. Patterns are case-sensitive and must match the whole name or the whole ID. An
+integration is watched if it matches a pattern of `include` (or `include` is not set) and no pattern
+of `exclude`. Integrations in a configured list are matched by their ID and their configured name.
 
-**Paths** that are relative lead from the directory of the configuration file, as in Prometheus.
+**Relative paths** resolve against the directory of the configuration file, as in Prometheus.
 
-**API keys**: an ASCII text; spaces, line ends and a byte order mark around it are ignored. A key in
-the environment is read at the start and with each reload. Workspaces with the same endpoint and key
-share one budget. When a key changes, its workspace sends the new one and has the budget of the new
-one: shared with the workspaces that have the same key by then, its own if there are none. What was
-spent with the old key in the last minute counts for the new one too, since the limit is that of the
-workspace in Braze.
+**API keys** are ASCII text. Surrounding spaces, line ends and a byte order mark are ignored. A key
+in the environment is read at start and at each reload. Workspaces with the same endpoint and key
+share one budget. When a key changes, its workspace uses the new key and its budget, which it shares
+with other workspaces that have the same key. Requests made with the old key in the last minute also
+count against the new budget, because Braze's limit applies to the workspace.
 
-**Files** that the configuration names may be replaced at any time, without a reload: key files and
-`ca_file` are looked at before each request. A file that cannot be used (it is missing, empty,
-malformed, or on a mount that does not answer) never stops the exporter: what was read last stays in
-use, the log has one line, and `cdi_exporter_file_reload_successful` is 0. At the start and at a
-reload such a file is an error. Only regular files are read.
+**Files** named in the configuration may be replaced at any time, without a reload: key files and
+`ca_file` are checked before each request. A file that becomes unusable (missing, empty, malformed,
+or on a mount that does not answer) does not stop the exporter: the last good version stays in use,
+one line is logged, and `cdi_exporter_file_reload_successful` is 0. At start and at a reload such a
+file is an error. Only regular files are read.
 
 ## Proxies and certificates
 
 | variable | |
 |---|---|
 | `HTTPS_PROXY` | The proxy for all workspaces, such as `http://proxy.example:3128`; `http://` \
-may be missing. It is asked with CONNECT. A user and a password in the URL are sent to it, and \
+may be omitted. Requests use CONNECT. A user and a password in the URL are sent to the proxy and \
 never shown |
 | `ALL_PROXY` | The same, if `HTTPS_PROXY` is not set |
 | `HTTP_PROXY` | The proxy for endpoints with plain `http://`, which are loopback addresses |
-| `NO_PROXY` | What is reached without a proxy, with commas between: names, which cover all \
-names below them (`braze.com`, `.braze.com`, `*.braze.com`), IP addresses (`10.1.2.3`, `::1`, \
+| `NO_PROXY` | Comma-separated hosts to reach without a proxy: domain names, which include their \
+subdomains (`braze.com`, `.braze.com`, `*.braze.com`), IP addresses (`10.1.2.3`, `::1`, \
 `[::1]`) and networks (`10.0.0.0/8`, `fd00::/8`); a name or an address with `:PORT` for one port \
-only; or `*`. An address or network covers an endpoint that is written as an IP address. An \
-entry that means nothing is ignored, with the log line `proxy exception ignored` |
+only; or `*`. Addresses and networks match endpoints that are IP addresses. An invalid entry is \
+ignored and logged as `NO_PROXY entry ignored` |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | The system's trusted certificates, for workspaces without \
 `ca_file`; by default the paths of OpenSSL |
 
-The names of the proxy variables may also be written in small letters, which count first. SOCKS
-proxies are not supported. A proxy that would be used and cannot be is an error of the
-configuration: one line that names the variable, exit status 2. `SSLKEYLOGFILE` and `.netrc` are not
-used.
+Lowercase names of the proxy variables work too and take precedence. SOCKS proxies are not
+supported. An invalid proxy that would be used is a configuration error: one line that names the
+variable, exit status 2. `SSLKEYLOGFILE` and `.netrc` are not used.
 
-The certificates are read before the first request and looked at before each other one, also those
-of the system. A CA whose basicConstraints are not critical is accepted, and so is an issuing CA
-without its root, with every version of Python.
+Certificates, including the system's, are read before the first request and checked for changes
+before each later one. With every version of Python, a CA whose basicConstraints are not critical is
+accepted, and so is an issuing CA without its root.
 
 ## Unknown environment variables
 
-A variable that begins with `CDI_EXPORTER_` or `BRAZE_`, that nothing reads and that resembles one
-that is read, is logged as `unknown environment variable` with the likely name.
+An unknown variable that starts with `CDI_EXPORTER_` or `BRAZE_` and resembles a known one is logged
+as `unknown environment variable`, with the likely name.
 """
 
 _FLAGS = """\
 ## Flags
 
-`cdi-exporter [COMMAND] [FLAGS]`, as `--flag=value` or `--flag value`. Without a command `serve` is
-meant. Each flag can be set by its environment variable too; what stands on the command line is
-stronger. `--help` after a command lists its flags, `--version` alone tells the version.
+`cdi-exporter [COMMAND] [FLAGS]`, as `--flag=value` or `--flag value`. Without a command, `serve`
+runs. Each flag can also be set by its environment variable. Command-line flags override environment
+variables. `-h` or `--help` after a command lists its flags, `--version` prints the version.
+
+### Shell completion
+
+Add one of these lines to the start-up file of your shell:
+
+```sh
+eval "$(_CDI_EXPORTER_COMPLETE=bash_source cdi-exporter)"     # ~/.bashrc
+eval "$(_CDI_EXPORTER_COMPLETE=zsh_source cdi-exporter)"      # ~/.zshrc
+_CDI_EXPORTER_COMPLETE=fish_source cdi-exporter | source      # ~/.config/fish/config.fish
+```
 """
 
 

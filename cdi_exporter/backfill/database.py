@@ -79,7 +79,10 @@ class Database:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION}")
             marks = self.one("PRAGMA user_version") + self.one("PRAGMA application_id")
             if marks != (VERSION, APPLICATION):
-                msg = f"{self._path} is of another version: delete it, or choose another --output"
+                msg = (
+                    f"{self._path} was written by another version: delete it, or choose another "
+                    "--output"
+                )
                 raise StartError(msg)
 
     def _why(self, error: sqlite3.Error) -> str:

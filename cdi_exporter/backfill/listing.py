@@ -51,7 +51,7 @@ async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
             return found
         if len(found) == known:
             break
-    msg = "the pages of the list lead nowhere new"
+    msg = "the pages of the list repeat themselves"
     raise InvalidResponse(msg)
 
 

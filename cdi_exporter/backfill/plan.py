@@ -70,9 +70,9 @@ def parse_label(text: str) -> tuple[str, str]:
     elif name in _OWN_LABELS:
         msg = "names a label that the exporter sets itself"
     elif name.startswith("__"):
-        msg = "has a name that begins with __, as only Prometheus' own do"
+        msg = "has a name that starts with __, which is reserved for Prometheus"
     elif not value:
-        msg = "has no value; Prometheus takes that for no label at all"
+        msg = "has no value; Prometheus drops labels without a value"
     else:
         return name, value
     raise ValueError(msg)
@@ -115,7 +115,7 @@ class BackfillOptions:
             yield f"{since} is too long ago"
         elif not len(grid):
             step = format_duration(self.step)
-            yield f"{since} {until}: no instant lies between, at a step of {step}"
+            yield f"{since} {until}: the range contains no sample at a step of {step}"
         elif is_too_new(grid, now) and not self.force:
             yield f"{until}: {TOO_NEW}; expected 3h or more ago, or --force"
 

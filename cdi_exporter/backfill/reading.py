@@ -194,7 +194,7 @@ class Reading:
             raise StartError(msg) from error
         self.skipped[chosen] = str(error)
         log.warning(
-            "integration left out",
+            "integration skipped",
             workspace=chosen.workspace,
             integration_id=chosen.id,
             integration_name=chosen.name,
@@ -242,7 +242,7 @@ class Reading:
             self._report()
             vain = 0 if news else vain + 1
             if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
-                msg = "the pages of its history lead nowhere new"
+                msg = "the pages of the history repeat themselves"
                 raise LeadsNowhere(msg)
 
     async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:
@@ -280,6 +280,6 @@ async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
         except ApiError as error:
             if not (error.retryable or isinstance(error, InvalidResponse | RateLimited)):
                 raise
-            log.warning("no answer; asking again", problem=str(error), wait_seconds=wait)
+            log.warning("request failed, retrying", problem=str(error), wait_seconds=wait)
         await clock.sleep(wait)
     return await ask()

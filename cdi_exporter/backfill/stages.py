@@ -58,7 +58,7 @@ class Backfill:
         """
         plan, resumed = self._plan(clock.wall())
         if plan.done:
-            self._say(f"all is written already: {self._spool.output}")
+            self._say(f"everything is already written: {self._spool.output}")
             return False
         clients = clients_for(self._settings.workspaces, clock, transport, part=SHARE)
         try:
@@ -111,9 +111,10 @@ class Backfill:
         lists = {each.name: await listed(each, clients[each.name], clock) for each in configs}
         chosen = choose(configs, lists, self._options.include, self._spool.histories)
         if not chosen:
-            msg = "there is no integration to read"
+            msg = "there are no integrations to read"
             raise StartError(msg)
-        self._say(f"{counted(len(chosen), 'integration')}; the newest page of each shows how much")
+        found = counted(len(chosen), "integration")
+        self._say(f"{found}; reading the newest page of each for the estimate")
         if not self._options.dry_run:
             removed = remove_days(self._spool.output)
             if removed:
@@ -127,11 +128,11 @@ class Backfill:
         grid, left = plan.grid, reading.left()
         days, step = sum(1 for _ in grid.days()), format_duration(grid.step)
         self._say(
-            f"{utc(grid.first)} to {utc(grid.last)}, a sample each {step}:"
+            f"{utc(grid.first)} to {utc(grid.last)}, one sample every {step}:"
             f" {counted(len(grid), 'instant')}"
         )
         requests, seconds = counted(sum(left.values()), "request"), reading.seconds(left)
-        self._say(f"about {requests} to go, {rough_duration(seconds)} at half of the budget share")
+        self._say(f"about {requests} left, {rough_duration(seconds)} at half of the budget share")
         size = rough_size(sum(self._size(plan, each) for each in reading.readable))
         files = counted(days, "file")
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
@@ -145,9 +146,9 @@ class Backfill:
         grid = plan.grid
         if grid.step > LOOKBACK:
             step = format_duration(grid.step)
-            yield f"a step of {step} leaves holes, since Prometheus looks back for 5 minutes"
+            yield f"a step of {step} leaves gaps, because Prometheus looks back 5 minutes"
         for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
-            yield f"without --label {name}=... the series are not those that are scraped"
+            yield f"without --label {name}=... the series differ from the scraped ones"
 
     def _size(self, plan: Plan, chosen: Chosen) -> float:
         """About how many bytes the lines of one integration take, if all are like the newest."""
@@ -188,7 +189,7 @@ class Backfill:
         self._say(f"{samples}, {size}, in {counted(len(files), 'file')} in {output}")
         unplaced = self._spool.unplaced()
         if unplaced:
-            self._say(f"left out: {counted(unplaced, 'row')} that cannot be read, or without time")
+            self._say(f"skipped: {counted(unplaced, 'row')} that cannot be read or have no time")
         if files:
             pattern = f"{shlex.quote(str(output))}/{DAY_FILES}"
             make = 'promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit'
@@ -230,5 +231,5 @@ class Backfill:
     def _complain(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:
             told = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
-            msg = f"{counted(len(skipped), 'integration')} left out: {told}"
+            msg = f"{counted(len(skipped), 'integration')} skipped: {told}"
             raise StartError(msg)

@@ -62,7 +62,9 @@ def is_verdict(status: int, body: bytes) -> bool:
     return not body.strip() or is_documented_error(status, body)
 
 
-def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type: str) -> None:
+def raise_for_status(
+    status: int, endpoint: Endpoint, body: bytes, content_type: str, *, first_page: bool = False
+) -> None:
     """Raise what a status other than 200 means; the message says what to do about it.
 
     The status is Braze's verdict only with a body that Braze documents, or without one.
@@ -78,7 +80,9 @@ def raise_for_status(status: int, endpoint: Endpoint, body: bytes, content_type:
         raise InvalidResponse(_message(status, page, problems.NOT_BRAZE), code=str(status))
     match status:
         case 400:
-            raise BadRequest(problems.BAD_REQUEST.message)
+            # Only a history has an ID, and only a later page has a cursor.
+            bad_id = first_page and endpoint is Endpoint.HISTORY
+            raise BadRequest((problems.BAD_ID if bad_id else problems.BAD_REQUEST).message)
         case 401:
             raise Unauthorized(problems.UNAUTHORIZED.message)
         case 403:

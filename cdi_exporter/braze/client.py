@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import structlog
@@ -74,12 +74,13 @@ _SENDABLE = re.compile(r"[!-~]+")
 _KEY_FILE, _CERTIFICATES = "api_key", "ca_file"
 """Kinds of files, by their label value."""
 
-_BAD_KEY = "no request: the API key is empty or has characters that cannot be sent"
+_BAD_KEY = "request not sent: the API key is empty or contains invalid characters"
 _UNREADABLE = b"?"
 """In place of an error's body: not empty, and not what Braze documents."""
 
+NO_ANSWER = "no answer from"
 _RETIRED = "request cancelled: configuration reloaded"
-_BAD_ENCODING = "the answer is not in the encoding that it names, or in none that was asked for"
+_BAD_ENCODING = "the answer has an unexpected or invalid encoding"
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
@@ -119,6 +120,7 @@ class Client:
     ) -> None:
         """Shares nothing before `configure` is called."""
         self.workspace, self.base_url = workspace, base_url
+        self._host = urlsplit(base_url).netloc
         self.key, self.bounds = key, bounds
         self.shared = Shared(clock, bounds)
         self._clock, self._timeout = clock, timeout
@@ -260,13 +262,13 @@ class Client:
         if problem == before:
             return
         if what == _KEY_FILE and problem:
-            log.error("key file not usable", workspace=self.workspace, problem=problem)
+            log.error("key file unusable", workspace=self.workspace, problem=problem)
         elif what == _KEY_FILE:
-            log.info("key file usable again", workspace=self.workspace)
+            log.info("key file recovered", workspace=self.workspace)
         elif problem:
-            log.error("trusted certificates not usable", workspace=self.workspace, problem=problem)
+            log.error("CA certificates unusable", workspace=self.workspace, problem=problem)
         else:
-            log.info("trusted certificates usable again", workspace=self.workspace)
+            log.info("CA certificates recovered", workspace=self.workspace)
 
     # A request
 
@@ -309,7 +311,8 @@ class Client:
             # Braze, too, may fail in a way that it does not document.
             foreign = not is_verdict(status, body) and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)
-            raise_for_status(status, permit.endpoint, body, content_type)
+            first_page = "?cursor=" not in url
+            raise_for_status(status, permit.endpoint, body, content_type, first_page=first_page)
             page = read(document(body, content_type), found.get("link"))
             code, documented, foreign = "200", True, False
         except ApiError as error:
@@ -352,7 +355,7 @@ class Client:
         except httpx.DecodingError as error:
             raise InvalidResponse(_BAD_ENCODING) from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            message = f"no whole answer within {self._timeout:g} s"
+            message = f"no complete answer within {self._timeout:g} s"
             raise RequestTimeout(message) from error
         except (
             httpx.HTTPError,
@@ -361,7 +364,7 @@ class Client:
             OSError,
             UnicodeError,
         ) as error:
-            message = f"no answer: {_cause(error)}"
+            message = f"{NO_ANSWER} {self._host}: {_cause(error)}"
             raise ConnectionFailed(message) from error
         else:
             return response.status_code, response.headers, body, came
@@ -387,7 +390,7 @@ class Client:
             context = await self._trust.context(PATIENCE if known else FIRST_PATIENCE)
             self._report(_CERTIFICATES, self._trust.problem)
             if context is None:
-                message = f"no request: {self._trust.problem or 'certificates not read yet'}"
+                message = f"request not sent: {self._trust.problem or 'certificates not read yet'}"
                 raise ConnectionFailed(message)
         connections = self._connections
         if connections is None or connections.context is not context:

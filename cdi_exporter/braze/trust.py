@@ -73,7 +73,7 @@ class Trust:
                 _trust_folder(context, files, paths.openssl_capath, "")
         if not context.cert_store_stats()["x509"]:
             msg = (
-                "the system has no certificates to trust; "
+                "the system has no CA certificates; "
                 "install the package ca-certificates, or set ca_file"
             )
             raise NotTrusted(msg)

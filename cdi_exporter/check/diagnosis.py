@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from cdi_exporter.braze.budget import allowed
 from cdi_exporter.check import remarks
-from cdi_exporter.check.clusters import cluster_of
 from cdi_exporter.check.cost import Pace, cost
 from cdi_exporter.check.probe import ProbeResult, Target
 from cdi_exporter.check.report import (
@@ -17,6 +16,7 @@ from cdi_exporter.check.report import (
     LastRun,
     Level,
 )
+from cdi_exporter.config.clusters import cluster_of
 from cdi_exporter.errors import BadRequest, NotFound
 from cdi_exporter.model import FAILURES, Endpoint, Run, Status
 from cdi_exporter.problems import HISTORY_PERMISSION, LIST_PERMISSION
@@ -42,6 +42,7 @@ def diagnose(target: Target, result: ProbeResult) -> CheckedWorkspace:
         *remarks.of_integrations(target, result, names),
         *remarks.of_configuration(target),
         *(remarks.of_cost(watching) if watching else ()),
+        *remarks.of_runs(result, names),
         *remarks.of_data(result, names),
     ]
     return replace(

@@ -169,7 +169,7 @@ class Probe:
                 return
             if len(items) == known:
                 break
-        msg = "the pages of the list lead nowhere new"
+        msg = "the pages of the list repeat themselves"
         raise InvalidResponse(msg)
 
     async def _read_histories(self) -> None:
@@ -227,7 +227,7 @@ class Probe:
             msg = f"the rate limit of this endpoint is spent for another {seconds:.0f} s"
             raise RateLimited(msg)
         log.info(
-            "waiting for the request budget",
+            "waiting for request budget",
             workspace=self._config.name,
             endpoint=endpoint.value,
             seconds=round(seconds),

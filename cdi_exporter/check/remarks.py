@@ -4,16 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from cdi_exporter import problems
-from cdi_exporter.check.clusters import meant
+from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.probe import ProbeResult, Target
 from cdi_exporter.check.report import Cost, Finding, Level
 from cdi_exporter.check.trouble import failure, refusal
+from cdi_exporter.config.clusters import meant
 from cdi_exporter.errors import BadRequest, NotFound
+from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import in_future
-from cdi_exporter.wording import duration, things
+from cdi_exporter.wording import duration, things, utc
 
 LEAST_SKEW = 60.0
 """Seconds by which a clock must be wrong to be worth a word: scrapes are about as far apart."""
+
+FAILURES_IN_A_ROW = 3
+"""One or two failed runs may pass by themselves; the table shows them."""
 
 MOST_NAMED = 5
 """Integrations that one finding names."""
@@ -49,14 +54,14 @@ def of_integrations(
             Level.ERROR,
             "integration_unknown",
             f"{errors[unknown[0]].code}: Braze has no history of {_listing(unknown, names)}",
-            "Check the IDs in the configuration, and that they are of this workspace: an ID is the "
-            "last part of the integration's address in the Braze dashboard.",
+            "Check the IDs in the configuration, and that they belong to this workspace: an ID is "
+            "the last part of the integration's URL in the Braze dashboard.",
         )
     if others and result.history_error is None:
         yield Finding(
             Level.ERROR,
             "history_unreadable",
-            f"no history of {_listing(others, names)}: {errors[others[0]]}",
+            f"cannot read the history of {_listing(others, names)}: {errors[others[0]]}",
             failure(errors[others[0]], target).advice,
         )
     if result.complete and not names and not result.items:
@@ -64,7 +69,7 @@ def of_integrations(
             Level.WARNING,
             "no_integrations",
             "Braze lists no integration for this workspace",
-            "Check that the key is of the workspace that has the syncs.",
+            "Check that the key belongs to the workspace that has the syncs.",
         )
     elif result.complete and not names:
         every = len(result.items)
@@ -80,8 +85,8 @@ def of_integrations(
         yield Finding(
             Level.NOTE,
             "histories_not_read",
-            f"{things(unread, 'history was', 'histories were')} not read, to spare the budget: "
-            "of those the last run is as the list has it, by its begin",
+            f"{things(unread, 'history was', 'histories were')} not read, to save the budget: "
+            "their last run comes from the list, with its start time",
         )
 
 
@@ -91,8 +96,8 @@ def of_configuration(target: Target) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING,
             "no_rest_endpoint",
-            f"{urlsplit(target.endpoint).hostname} is no REST endpoint",
-            f"That cluster's is {right}.",
+            f"{urlsplit(target.endpoint).hostname} is not a REST endpoint",
+            f"The REST endpoint of that cluster is {right}.",
         )
     if target.sharing:
         yield Finding(
@@ -109,19 +114,45 @@ def of_cost(watching: Cost) -> Iterator[Finding]:
         return
     if load.requests_per_minute > load.budget_per_minute:
         text = (
-            f"the histories take about {load.requests_per_minute:.0f} requests a minute, of "
-            f"{load.budget_per_minute}: what they say comes late"
+            f"the histories need about {load.requests_per_minute:.0f} requests a minute, but the "
+            f"budget is {load.budget_per_minute}: their data will be late"
         )
     else:
         every = duration(watching.refresh_interval_seconds)
-        text = f"the budget allows a refresh each {every}, not at each scrape"
+        text = f"the budget allows a refresh every {every}, not at every scrape"
     yield Finding(
         Level.WARNING,
         "budget_short",
         text,
-        "Leave integrations out by exclude, or raise rate_limit_share where no other tool needs "
-        "the limit of this workspace.",
+        "Exclude integrations, or raise rate_limit_share if no other tool needs the limit of this "
+        "workspace.",
     )
+
+
+def of_runs(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:
+    """The integrations whose last runs all failed, those with most failures first."""
+    failures = {
+        each: result.histories[each].consecutive_failures
+        for each in names
+        if each in result.histories
+    }
+    failing = sorted(failures, key=lambda each: -failures[each])
+    for each in failing[:MOST_NAMED]:
+        if failures[each] >= FAILURES_IN_A_ROW:
+            text = f"{_listing([each], names)}: {_failing(result.histories[each])}"
+            advice = "Look at the errors of these runs in the Braze dashboard."
+            yield Finding(Level.WARNING, "failing", text, advice)
+
+
+def _failing(known: HistorySummary) -> str:
+    """How many runs failed, as far as the newest page shows it."""
+    since = known.last_delivery
+    more = since is None and len(known.recent) >= PAGE_SIZE
+    if since is None:
+        since = known.history_start
+    date = utc(since)
+    runs = f"{'at least ' if more else ''}{known.consecutive_failures} failed runs in a row"
+    return f"{runs}, no success since {date:%Y-%m-%d %H:%M} UTC" if date else runs
 
 
 def of_data(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:
@@ -132,8 +163,8 @@ def of_data(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:
             Level.WARNING,
             "watermark_in_future",
             f"the watermark is in the future for {_listing(ahead, names)}",
-            "Correct the rows whose UPDATED_AT is in the future at their source: Braze syncs no "
-            "row that is older than the watermark.",
+            "Correct the rows with an UPDATED_AT in the future in the warehouse: Braze skips rows "
+            "that are older than the watermark.",
         )
     if abs(result.skew) >= LEAST_SKEW:
         way = "behind" if result.skew > 0 else "ahead of"
@@ -141,7 +172,7 @@ def of_data(result: ProbeResult, names: Mapping[str, str]) -> Iterator[Finding]:
             Level.WARNING,
             "clock",
             f"this machine's clock is {duration(abs(result.skew))} {way} Braze's",
-            "Set it right, by NTP: ages on dashboards and in alerts are wrong by as much.",
+            "Synchronize it with NTP: ages on dashboards and in alerts are wrong by this amount.",
         )
 
 

@@ -26,6 +26,9 @@ LONGEST = 100
 
 LONGEST_TEXT = 1_000
 
+INDENT = 2
+"""Columns before everything that belongs to a workspace."""
+
 _LEVELS = {
     Level.ERROR: ("✖ error", "bold red"),
     Level.WARNING: ("! warning", "bold yellow"),
@@ -33,39 +36,42 @@ _LEVELS = {
 }
 _GRANTED = {
     Granted.YES: ("✔ yes", "green"),
-    Granted.LIKELY: ("✔ yes, it seems", "green"),
+    Granted.LIKELY: ("✔ probably", "green"),
     Granted.NO: ("✖ no", "red"),
-    Granted.UNKNOWN: ("? not known", "yellow"),
+    Granted.UNKNOWN: ("? unknown", "yellow"),
 }
 _WORKS = {
     True: ("✔ works", "green"),
-    False: ("✖ not known to Braze", "red"),
-    None: ("? not known", "yellow"),
+    False: ("✖ unknown to Braze", "red"),
+    None: ("? unknown", "yellow"),
 }
 
 
 def show(report: Report, console: Console) -> None:
     """Print a report."""
     for workspace in report.workspaces:
-        console.print(_workspace(workspace, report), soft_wrap=False)
+        console.print(_workspace(workspace, report, console), soft_wrap=False)
         console.print()
     console.print(_verdict(report))
 
 
-def _workspace(workspace: CheckedWorkspace, report: Report) -> RenderableType:
+def _workspace(workspace: CheckedWorkspace, report: Report, console: Console) -> RenderableType:
     cluster = f" ({workspace.cluster})" if workspace.cluster else ""
     title = Text.assemble((_plain(workspace.workspace), "bold"), f"  {workspace.endpoint}{cluster}")
     parts: list[RenderableType] = []
     if workspace.permissions is not None:
         parts += [_facts(workspace, workspace.permissions), Text()]
     if workspace.watched:
-        parts += [_integrations(workspace.watched, report.timestamp_seconds), Text()]
+        table = _integrations(workspace.watched, report.timestamp_seconds)
+        if console.measure(table).maximum + INDENT > console.width:
+            table = _narrow(workspace.watched, report.timestamp_seconds)
+        parts += [table, Text()]
     if workspace.cost:
         parts += [_cost(workspace.cost, report.scrape_interval_seconds), Text()]
     parts += [_finding(each) for each in workspace.findings]
     while parts and isinstance(parts[-1], Text) and not parts[-1]:
         parts.pop()
-    return Group(title, Padding(Group(*parts), (0, 0, 0, 2), expand=False))
+    return Group(title, Padding(Group(*parts), (0, 0, 0, INDENT), expand=False))
 
 
 def _facts(workspace: CheckedWorkspace, permissions: dict[str, Granted]) -> Table:
@@ -81,9 +87,9 @@ def _counted(workspace: CheckedWorkspace) -> str:
     watched = len(workspace.watched)
     left_out = len(workspace.integrations) - watched
     if not workspace.integrations:
-        return "none" if workspace.list_complete else "? not known"
+        return "none" if workspace.list_complete else "? unknown"
     shown = f"{count(watched)} watched"
-    return f"{shown}, {count(left_out)} left out by the configuration" if left_out else shown
+    return f"{shown}, {count(left_out)} excluded by the configuration" if left_out else shown
 
 
 def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Table:
@@ -102,11 +108,26 @@ def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Tab
     return table
 
 
+def _narrow(integrations: Sequence[CheckedIntegration], now: float) -> Table:
+    """The same with the status, and a run in progress, in lines of their own below the name."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("INTEGRATION, LAST RUN", overflow="fold")
+    for head in ("AGO", "TOOK", "ROWS", "FAILED"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for each in integrations:
+        status, *facts = map(_as_text, _last_run(each, now))
+        table.add_row(_as_text(_plain(each.integration_name[:LONGEST])))
+        table.add_row(Text.assemble("  ", status), *facts)
+        if running := _running(each, now):
+            table.add_row(Text(f"  {running} in progress"))
+    return table
+
+
 def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, ...]:
     """Status, age, duration, rows synced and failed; the age of its start if that is all."""
     last = integration.last_run
     if last is None:
-        why = Text("? unreadable", "red") if integration.problem else "no run known"
+        why = Text("? unreadable", "red") if integration.problem else "no known runs"
         return why, "", "", "", ""
     at = last.finish_timestamp_seconds or last.start_timestamp_seconds
     return (
@@ -149,16 +170,16 @@ def _style(status: Status) -> str:
 def _cost(cost: Cost, scrape_interval: float) -> Text:
     lists, histories = cost.integrations, cost.job_sync_status
     shows = (
-        f"A finished run shows within {duration(cost.refresh_interval_seconds)}."
+        f"A finished run appears within {duration(cost.refresh_interval_seconds)}."
         if cost.keeps_up or histories.requests_per_minute <= histories.budget_per_minute
-        else "Finished runs show late."
+        else "Finished runs appear late."
     )
     assumed = ""
     if cost.intervals_assumed:
         of = things(cost.intervals_assumed, "integration")
-        assumed = f" How often runs come is assumed for {of}."
+        assumed = f" The time between runs is assumed for {of}."
     return Text(
-        f"Scraped each {duration(scrape_interval)}, watching takes about "
+        f"Scraped every {duration(scrape_interval)}, watching uses about "
         f"{lists.requests_per_minute:.1f} of {lists.budget_per_minute} list requests and "
         f"{histories.requests_per_minute:.1f} of {histories.budget_per_minute} history requests "
         f"a minute. {shows}{assumed}"
@@ -179,11 +200,11 @@ def _finding(finding: Finding) -> Table:
 def _verdict(report: Report) -> Text:
     failing = [each.workspace for each in report.workspaces if not each.ok]
     if failing:
-        return Text(f"✖ does not work: {_plain(', '.join(failing))}", "bold red")
+        return Text(f"✖ not working: {_plain(', '.join(failing))}", "bold red")
     workspaces = things(len(report.workspaces), "workspace")
     if report.offline:
         return Text(
-            f"✔ the configuration is right: {workspaces}. Braze was not asked.", "bold green"
+            f"✔ the configuration is valid: {workspaces}. Braze was not contacted.", "bold green"
         )
     return Text(f"✔ works: {workspaces}", "bold green")
 

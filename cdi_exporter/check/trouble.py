@@ -6,11 +6,11 @@ import ssl
 from urllib.parse import urlsplit
 
 from cdi_exporter import problems
-from cdi_exporter.braze.client import causes
+from cdi_exporter.braze.client import NO_ANSWER, causes
 from cdi_exporter.braze.proxies import Proxies
-from cdi_exporter.check.clusters import cluster_of, dashboard_of, known
 from cdi_exporter.check.probe import Target
 from cdi_exporter.check.report import Finding, Level
+from cdi_exporter.config.clusters import cluster_of, dashboard_of, known
 from cdi_exporter.errors import ApiError, ConnectionFailed, NotFound, ServerError
 from cdi_exporter.problems import Problem
 
@@ -24,7 +24,7 @@ def failure(error: ApiError, target: Target) -> Finding:
     cluster, dashboard = cluster_of(target.endpoint), dashboard_of(target.endpoint)
     values = {
         "error": str(error),
-        "detail": _OF_THE_LIBRARY.sub("", str(error).removeprefix("no answer: ")),
+        "detail": _OF_THE_LIBRARY.sub("", str(error).removeprefix(f"{NO_ANSWER} {url.netloc}: ")),
         "status": f"{error.code}: " if error.code.isdigit() else "",
         "host": f"{url.netloc} ({cluster})" if cluster else url.netloc,
         "name": url.hostname,
@@ -50,7 +50,7 @@ def _proxy(target: Target) -> str:
     proxy = Proxies(target.environ).proxy_for(target.endpoint)
     if proxy is None:
         return ""
-    return f" {proxy.variable} is set: unless NO_PROXY names the host, that may be why."
+    return f" {proxy.variable} is set and may be the cause, unless NO_PROXY contains the host."
 
 
 def _problem(error: ApiError, target: Target) -> Problem:

@@ -7,6 +7,7 @@ needed, and imports what only this command needs when it runs.
 import platform
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -15,7 +16,7 @@ from cdi_exporter import __version__
 from cdi_exporter.errors import ConfigError, StartError
 
 PROGRAM = "cdi-exporter"
-COMMANDS = ("serve", "demo", "check", "backfill", "healthcheck")
+COMMANDS = ("serve", "demo", "check", "metrics", "backfill", "healthcheck")
 CANNOT_START = 1
 WRONG_USE = 2
 
@@ -41,6 +42,24 @@ class Commands(click.Group):
             found = {name: self.get_command(context, name) for name in COMMANDS}
         return {name: command for name, command in found.items() if command}
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first; raises UsageError with the likely one."""
+        if args[0] not in COMMANDS:
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            suggestion = f"Did you mean '{near[0]}'?" if near else f"Use {_listed(COMMANDS)}."
+            ctx.fail(f"No such command '{args[0]}'. {suggestion}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with its whole first sentence."""
+        commands = self.every_command()
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, each.get_short_help_str(500)) for name, each in commands.items()]
+            )
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, and the flags of `serve`, which needs no name."""
         super().format_options(ctx, formatter)
@@ -51,10 +70,14 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `serve` in front if no command is named."""
-        own = {"--help", "--version"}
+        own = {"-h", "--help", "--version"}
         if not args or (args[0].startswith("-") and args[0] not in own):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def version_text() -> str:
@@ -62,7 +85,7 @@ def version_text() -> str:
     return f"{PROGRAM} {__version__} (Python {platform.python_version()})"
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message=version_text())
 def cli() -> None:
     """Watch the sync runs of Braze Cloud Data Ingestion, for Prometheus.
@@ -78,11 +101,13 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.UsageError as error:
-        _stop(error.format_message().splitlines(), WRONG_USE)
+        called = error.ctx.command_path if error.ctx else PROGRAM
+        lines = error.format_message().splitlines()
+        _stop([*lines[:-1], f"{lines[-1]} (see {called} --help)"], WRONG_USE)
     except ConfigError as error:
         _stop(error.mistakes, WRONG_USE)
     except StartError as error:
-        _stop([str(error)], CANNOT_START)
+        _stop(str(error).splitlines(), CANNOT_START)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 

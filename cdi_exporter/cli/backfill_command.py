@@ -63,28 +63,32 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
     command="backfill",
     type=LABEL,
     multiple=True,
-    help="name=value on every sample: job, instance, external labels; repeatable.",
+    help="Label name=value to add to every sample: job, instance, external labels; repeatable.",
 )
 @flag(
     "include",
     command="backfill",
     multiple=True,
     metavar="GLOB",
-    help="Only integrations whose name or ID fits the pattern; repeatable.",
+    help="Glob pattern for names or IDs: only these integrations; repeatable.",
 )
 @flag(
     "output",
     command="backfill",
     type=click.Path(file_okay=False),
     default="braze-cdi-backfill",
-    help="Folder for the files, one per UTC day, and for what resuming needs.",
+    help="Directory for the files, one per UTC day, and for the data to resume.",
 )
 @switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
 @switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
-    """Write the history that the API still has, for promtool."""
-    from cdi_exporter.backfill import Backfill, BackfillOptions, Spool  # noqa: PLC0415 -- as above
+    """Write the history that Braze still has as OpenMetrics files for promtool."""
+    from cdi_exporter.backfill import (  # noqa: PLC0415 -- as above
+        Backfill,
+        BackfillOptions,
+        Spool,
+    )
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)

@@ -15,6 +15,14 @@ from cdi_exporter.clock import system_clock
 
 SOMETHING_FAILS = 1
 
+WIDE = 10_000
+"""Columns of a file or a pipe: nothing is folded, so that lines can be searched."""
+
+
+def _width() -> int | None:
+    """The columns of the report; None for those of the terminal, or of COLUMNS."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+
 
 @click.command("check", cls=Flags)
 @CONFIG_FILE
@@ -60,6 +68,6 @@ def command(config_file: str | None, **flags: Any) -> None:
     if flags["output"] == "json":
         click.echo(report.to_json().encode("utf-8", "replace"))
     else:
-        show(report, Console())
+        show(report, Console(width=_width()))
     if not report.ok:
         sys.exit(SOMETHING_FAILS)

@@ -15,15 +15,21 @@ from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_f
     command="demo",
     type=click.IntRange(1, 10_000),
     default=12,
-    help="How many integrations.",
+    help="Number of integrations.",
 )
-@flag("seed", command="demo", type=int, default=1, help="The same seed gives the same workspace.")
+@flag(
+    "seed",
+    command="demo",
+    type=int,
+    default=1,
+    help="Random seed of the workspace.",
+)
 @flag(
     "speed",
     command="demo",
     type=SPEED,
     default=60.0,
-    help="Schedules and durations are divided by it.",
+    help="Factor by which schedules and durations are shortened.",
 )
 @web_flags
 @log_flags

@@ -16,6 +16,9 @@ from cdi_exporter.web.server import Address
 
 SPEEDS = (0.01, 3600.0)
 
+RESEMBLES = 0.8
+"""The least similarity for a suggestion: `format` is not `log.format`, `log.fromat` is."""
+
 _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 _SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 
@@ -64,16 +67,17 @@ class Flags(click.Command):
         else:
             mistakes += self._unknown(extra)
         if mistakes:
-            raise click.UsageError("\n".join(mistakes))
+            raise click.UsageError("\n".join(mistakes), ctx)
         return []
 
     def _unknown(self, extra: list[str]) -> list[str]:
         """A line for each unknown flag, else one for each argument that is not a flag."""
-        known = [name for param in self.params for name in param.opts]
+        known = [name.lstrip("-") for param in self.params for name in param.opts]
         unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
         lines = []
         for name in unknown:
-            likely = get_close_matches(name, known, n=1)
+            near = get_close_matches(name.lstrip("-"), known, n=1, cutoff=RESEMBLES)
+            likely = [f"--{each}" for each in near]
             lines.append(click.NoSuchOption(name, possibilities=likely).format_message())
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 
@@ -115,7 +119,7 @@ def _switch(word: str) -> bool:
 def _positive(text: str) -> float:
     seconds = parse_duration(text)
     if not seconds:
-        msg = "is not more than 0; expected a duration such as 1m"
+        msg = "must be greater than zero; expected a duration such as 1m"
         raise ValueError(msg)
     return seconds
 
@@ -134,10 +138,10 @@ def _speed(text: str) -> float:
 
 def _path(text: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
-        msg = "is no path; expected one like /metrics"
+        msg = "is not a path; expected a path such as /metrics"
         raise ValueError(msg)
     if text in FIXED_PATHS:
-        msg = "has its own meaning; expected one like /metrics"
+        msg = "is reserved; expected another path, such as /metrics"
         raise ValueError(msg)
     return text
 
@@ -189,7 +193,14 @@ def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Com
 CONFIG_FILE = flag(
     "config.file",
     type=click.Path(),
-    help="YAML configuration; else the environment is read.",
+    help="YAML configuration file; without it, the BRAZE_* variables are read.",
+)
+
+
+STATE_FILE = flag(
+    "state.file",
+    type=click.Path(),
+    help="SQLite file that keeps the counters across restarts; by default they are in memory.",
 )
 
 
@@ -232,24 +243,24 @@ web_flags = together(
         "web.telemetry-path",
         type=PATH,
         default="/metrics",
-        help="Path of the metrics.",
+        help="Path under which to expose metrics.",
     ),
     flag(
         "web.health-address",
         type=ADDRESS,
-        help="Address of a second, plain listener that serves only /-/healthy and /-/ready.",
+        help="Address of a second listener, without TLS or auth, for /-/healthy and /-/ready only.",
     ),
     flag(
         "web.config.file",
         type=click.Path(),
-        help="TLS, client certificates, basic auth, headers: YAML of the exporter-toolkit.",
+        help="Web configuration file (exporter-toolkit): TLS, client certificates, auth, headers.",
     ),
-    switch("web.enable-lifecycle", "Allow POST /-/reload."),
+    switch("web.enable-lifecycle", "Enable POST /-/reload."),
     flag(
         "scrape.timeout-offset",
         type=DURATION,
         default="0.5s",
-        help="Subtracted from the time that Prometheus waits for an answer.",
+        help="Time to subtract from Prometheus' scrape timeout.",
     ),
 )
 """The flags of every command that serves."""

@@ -105,7 +105,7 @@ def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) 
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:
-        return "no host of this name"
+        return "unknown host name"
     return _objection(line, secured=secured)
 
 

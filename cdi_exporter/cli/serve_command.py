@@ -1,7 +1,7 @@
 """`serve`: run the exporter."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -10,9 +10,10 @@ import structlog
 from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.cli import cli, version_text
-from cdi_exporter.cli.flags import CONFIG_FILE, Flags, flag, log_flags, options, web_flags
+from cdi_exporter.cli.flags import CONFIG_FILE, STATE_FILE, Flags, log_flags, options, web_flags
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
+from cdi_exporter.config.clusters import meant
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.state import Journal, NullJournal, SqliteJournal, StateError, Store
@@ -24,11 +25,7 @@ log = structlog.get_logger()
 
 @click.command("serve", cls=Flags)
 @CONFIG_FILE
-@flag(
-    "state.file",
-    type=click.Path(),
-    help="SQLite file in which counters survive restarts; by default they are kept in memory.",
-)
+@STATE_FILE
 @web_flags
 @log_flags
 @click.version_option(__version__, message=version_text())
@@ -37,22 +34,51 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
     allocator.return_large_buffers()
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
-    run_loop(_serve(lambda: load_settings(config_file), state_file, options(flags)))
+    run_loop(_serve(config_file, state_file, options(flags)))
 
 
-async def _serve(load: Callable[[], Settings], state_file: str | None, opts: ServeOptions) -> None:
+async def _serve(config_file: str | None, state_file: str | None, opts: ServeOptions) -> None:
+    def load() -> Settings:
+        return load_settings(config_file)
+
+    def started() -> None:
+        log.info(
+            "exporter started",
+            version=__version__,
+            workspaces=len(exporter.workspaces),
+            config=config_file or "environment",
+            state=state_file or "memory",
+            url=opts.listen[0].url(tls=exporter.serves_tls),
+            next="Braze is asked at the first scrape; `cdi-exporter check` asks now",
+        )
+
     clock = system_clock()
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
+    warn_of_endpoints(settings)
+    exporter = await open_exporter(settings, state_file, clock, load=lambda: in_thread(load))
+    await serve(exporter, opts, started)
+
+
+async def open_exporter(
+    settings: Settings,
+    state_file: str | None,
+    clock: Clock,
+    *,
+    load: Callable[[], Awaitable[Settings]] | None = None,
+    process_metrics: bool = True,
+) -> Exporter:
+    """The exporter with what its state file has kept; raises StartError if that is unusable."""
     journal: Journal = NullJournal()
     if state_file:
         store = await in_thread(lambda: Store(state_file, clock.wall))
         journal = SqliteJournal(store, clock)
     try:
-        exporter = Exporter(settings, clock, load=lambda: in_thread(load), journal=journal)
+        return Exporter(
+            settings, clock, load=load, journal=journal, process_metrics=process_metrics
+        )
     except StateError as error:
         message = f"cannot use the state file {state_file}: {error}"
         raise StartError(message) from error
-    await serve(exporter, opts)
 
 
 def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:
@@ -79,6 +105,15 @@ def warn_of_variables(config_file: str | None) -> None:
     known |= set() if config_file else VARIABLES.keys()
     for name, likely in misspelt(os.environ, known).items():
         log.warning("unknown environment variable", variable=name, did_you_mean=likely)
+
+
+def warn_of_endpoints(settings: Settings) -> None:
+    """Log each endpoint that is known to be a dashboard or SDK address."""
+    for workspace in settings.workspaces:
+        if right := meant(workspace.endpoint):
+            host = workspace.endpoint.partition("://")[2]
+            problem = f"{host} is not a REST endpoint; that of its cluster is {right}"
+            log.warning("wrong endpoint configured", workspace=workspace.name, problem=problem)
 
 
 def load_settings(config_file: str | None) -> Settings:

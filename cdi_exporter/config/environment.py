@@ -7,7 +7,13 @@ from typing import TypeVar
 
 from cdi_exporter.config import values
 from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
-from cdi_exporter.config.mistakes import RedactedError, phrase, raise_mistakes, show_value
+from cdi_exporter.config.mistakes import (
+    RedactedError,
+    copied_with_more,
+    phrase,
+    raise_mistakes,
+    show_value,
+)
 from cdi_exporter.config.settings import (
     MOST_INTEGRATIONS,
     ConfiguredIntegration,
@@ -27,10 +33,9 @@ VARIABLES = {
     ENDPOINT: "The workspace's REST endpoint, such as `rest.iad-03.braze.com`.",
     KEY: "The REST API key, with the permissions `cdi.integration_list` and "
     "`cdi.integration_job_status`.",
-    KEY_FILE: f"Instead of `{KEY}`: the file that holds the key.",
-    WORKSPACE: f"The value of the label `workspace`; `{DEFAULT_WORKSPACE}` where it is not set.",
-    INTEGRATION_IDS: "The integrations' IDs, with commas between them; where it is not set they "
-    "are discovered.",
+    KEY_FILE: f"The file that contains the key, instead of `{KEY}`.",
+    WORKSPACE: f"The value of the label `workspace`. Default: `{DEFAULT_WORKSPACE}`.",
+    INTEGRATION_IDS: "Comma-separated IDs of the integrations to watch. Default: discover them.",
 }
 """The variables with their descriptions for the reference page. An empty one counts as unset."""
 
@@ -43,16 +48,16 @@ RESEMBLES = 0.75
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
 _NOTHING_SET = (
-    "no configuration: set these variables, or name a YAML file with --config.file; "
-    '"cdi-exporter demo" shows everything without either'
+    "no configuration: set these variables, or pass a YAML file with --config.file; "
+    '"cdi-exporter demo" needs neither'
 )
-_EXPECTED_IDS = "expected integration IDs with commas between them"
+_EXPECTED_IDS = "expected comma-separated integration IDs"
 
 Value = TypeVar("Value")
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings of the quick start; raises ConfigError with a line for each mistake."""
+    """The settings of the quick start; raises ConfigError with a line for each error."""
     quick = _QuickStart(environ)
     endpoint = quick.attempt(ENDPOINT, quick.endpoint)
     key = quick.attempt(quick.key_variable(), quick.key)
@@ -81,6 +86,19 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, st
         if near:
             found[name] = prefix + near[0]
     return dict(sorted(found.items()))
+
+
+def _separator_problem(written: str) -> str | None:
+    """Why a list of IDs is not one with commas; None if it is."""
+    if written[0] in "[({":
+        return "is in brackets"
+    if '"' in written or "'" in written:
+        return "contains quotes"
+    if ";" in written:
+        return "contains a semicolon"
+    if any(len(part.split()) > 1 for part in written.split(",")):
+        return "contains a space between IDs"
+    return None
 
 
 class _QuickStart:
@@ -137,6 +155,10 @@ class _QuickStart:
         written = self.text(INTEGRATION_IDS)
         if written in ("", "auto"):
             return ()
+        problem = copied_with_more(written) or _separator_problem(written)
+        if problem is not None:
+            msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
+            raise ValueError(msg)
         parts = [part.strip() for part in written.split(",")]
         ids = [values.integration_id(part) for part in parts if part]
         if not ids:

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
-from cdi_exporter.config.mistakes import RedactedError, holds_api_key, show_value
+from cdi_exporter.config.mistakes import (
+    RedactedError,
+    copied_with_more,
+    holds_api_key,
+    show_value,
+)
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.pem import without_mark
@@ -15,7 +20,7 @@ LONGEST_KEY = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """The name of a variable. Anything else may be the key itself under the wrong name."""
 
-_SOME_KEY = "expected a REST API key of Braze"
+_SOME_KEY = "expected a Braze REST API key"
 
 
 class KeyMistake(RedactedError):
@@ -125,7 +130,7 @@ def key_from_environment(name: str, environ: Mapping[str, str]) -> InlineKey:
     shown = "the environment variable" + (f" {name}" if _is_name(name) else "")
     if not value.strip():
         state = "is empty" if name in environ else "is not set"
-        msg = f"{shown} {state}; expected the name of one that holds a REST API key of Braze"
+        msg = f"{shown} {state}; expected the name of a variable that contains a Braze REST API key"
         raise KeyMistake(msg)
     return InlineKey(_checked(value, f"the key in {shown}"))
 
@@ -139,10 +144,10 @@ def _from_file(path: str, files: Files) -> Secret:
         content = files.read(path, 2 * LONGEST_KEY)
     except ValueError:
         problem = "is not a possible file name"
-        msg = f"{_named(path)} {problem}; expected the path of a file that holds the key"
+        msg = f"{_named(path)} {problem}; expected the path of a file that contains the key"
         raise KeyMistake(msg) from None
     if not content.strip():
-        msg = f"{_named(path)} is empty; expected the key in it"
+        msg = f"{_named(path)} is empty; expected it to contain the key"
         raise KeyMistake(msg)
     what = f"the key in {_named(path)}"
     try:
@@ -157,7 +162,9 @@ def _named(path: str) -> str:
 
 
 def _unreadable(path: str, error: Exception) -> str:
-    return f"{_named(path)} cannot be read ({reason_of(error)}); expected a file that holds the key"
+    return (
+        f"{_named(path)} cannot be read ({reason_of(error)}); expected a file that contains the key"
+    )
 
 
 def _checked(text: str, what: str) -> Secret:
@@ -165,10 +172,16 @@ def _checked(text: str, what: str) -> Secret:
     if not key:
         msg = f"{what} is empty; {_SOME_KEY}"
         raise KeyMistake(msg)
+    if problem := copied_with_more(key):
+        msg = f"{what} {problem}; {_SOME_KEY}"
+        raise KeyMistake(msg)
+    if key.lower().startswith("bearer "):
+        msg = f'{what} starts with "Bearer"; expected only the key'
+        raise KeyMistake(msg)
     if len(key) > LONGEST_KEY:
         msg = f"{what} is longer than {LONGEST_KEY} characters; {_SOME_KEY}"
         raise KeyMistake(msg)
     if not all("!" <= char <= "~" for char in key):
-        msg = f"{what} holds spaces, control or non-ASCII characters; {_SOME_KEY}"
+        msg = f"{what} contains spaces, control characters or non-ASCII characters; {_SOME_KEY}"
         raise KeyMistake(msg)
     return Secret(key)

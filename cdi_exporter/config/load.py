@@ -50,7 +50,9 @@ def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settin
     for number, workspace in enumerate(workspaces):
         if workspace.integrations == ():
             where = ("workspaces", number, "integrations")
-            found.add(where, "include and exclude leave none of them; expected at least one")
+            found.add(
+                where, "include and exclude leave out every integration; expected at least one"
+            )
     found.stop()
     return Settings(workspaces, refresh=_refresh(common))
 
@@ -114,7 +116,7 @@ def _check_key_sources(path: KeyPath, section: Values, found: MistakeCollector) 
     sources = [source for source in KEY_SOURCES if section.get(source) is not None]
     expected = f"expected one of {', '.join(KEY_SOURCES)}"
     if not sources:
-        found.add(path, f"no key; {expected}")
+        found.add(path, f"no API key; {expected}")
     elif len(sources) > 1:
         lines = (f"{source} in line {found.line((*path, source))}" for source in sources)
         found.add(path, f"{' and '.join(lines)}; {expected}")
@@ -128,7 +130,7 @@ def _check_unique(values: list[tuple[KeyPath, object]], what: str, found: Mistak
         if value in first:
             other = first[value]
             place = f"{show_path(other)} in line {found.line(other)}"
-            found.add_value(path, value, f"is {what} at {place} already; expected another")
+            found.add_value(path, value, f"is already {what} at {place}; expected a different one")
         first.setdefault(value, path)
 
 

@@ -30,12 +30,22 @@ _ASSIGNS_A_SECRET = re.compile(
 )
 """A secret with its name, which somebody pasted together: `token=…`, `Authorization: …`."""
 
+_REFERENCE = re.compile(r"\$(\{.*\}|[A-Z_][A-Z0-9_]*)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]?")
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 
 class RedactedError(ValueError):
     """What is wrong with a value that must not be shown, because it may be a secret."""
+
+
+def copied_with_more(text: str) -> str | None:
+    """What came with a value from a shell or an .env file; None if nothing did."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return "is in quotes, which are part of the value"
+    if _REFERENCE.fullmatch(text):
+        return "is a reference to a variable, which is not replaced by its value"
+    return None
 
 
 def is_word(key: str) -> bool:

@@ -60,32 +60,32 @@ class Refresh:
         float,
         Key(
             values.POSITIVE_DURATION,
-            "Time for one API request, from connecting to the last byte.",
+            "Timeout of one API request, from connecting to the last byte.",
         ),
     ] = 10.0
     rate_limit_share: Annotated[
         float,
         Key(
             values.SHARE,
-            "Share of the documented limits that the exporter allows itself, above 0 and at most "
-            "1; the rest stays for other tools with the same workspace. Share times limit must be "
-            "at least one request per minute.",
+            "Share of the documented limits that the exporter may use, greater than 0 and at most "
+            "1. The rest is left to other tools that use the same workspace. Share times limit "
+            "must be at least one request per minute.",
         ),
     ] = 0.8
     rate_limits: Annotated[
         RateLimits,
         Key(
             mapping_of(RateLimits),
-            "The documented limits; change them when Braze changed yours.",
+            "The documented limits. Change them if Braze gave you other limits.",
         ),
     ] = field(default_factory=RateLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class StaleAfter:
-    """The user's own word on when an integration is late."""
+    """A configured override of when integrations are late."""
 
-    match: Annotated[str, Key(values.PATTERN, "Glob pattern over the integration's name or ID.")]
+    match: Annotated[str, Key(values.PATTERN, "Glob pattern for the integration's name or ID.")]
     after: Annotated[
         float | None,
         Key(
@@ -105,10 +105,10 @@ class ConfiguredIntegration:
         str,
         Key(
             values.INTEGRATION_ID,
-            "The ID: the last part of the integration's address in the Braze dashboard.",
+            "The ID: the last part of the integration's URL in the Braze dashboard.",
         ),
     ]
-    name: Annotated[str | None, Key(values.NAME, "The name to show, instead of Braze's.")] = None
+    name: Annotated[str | None, Key(values.NAME, "Name to show instead of Braze's.")] = None
 
 
 def _read_integration(value: object, path: KeyPath, reader: Reader) -> Any:
@@ -179,7 +179,7 @@ class WorkspaceConfig:
         Key(
             values.ENDPOINT,
             "The workspace's REST endpoint, with or without `https://` and a trailing slash. "
-            "Plain `http://` is accepted for a loopback address alone.",
+            "Plain `http://` is accepted only for loopback addresses.",
             example="rest.iad-03.braze.com",
         ),
     ]
@@ -193,13 +193,13 @@ class WorkspaceConfig:
         ),
         Key(
             _source("text", lambda value, reader: key_from_environment(value, reader.environ)),
-            "The name of the environment variable that holds the REST API key.",
+            "The name of the environment variable that contains the REST API key.",
             "api_key_env",
         ),
         Key(
             _source("path", lambda value, reader: FileKey(_path(value, reader))),
-            "The file that holds the REST API key. A new key in it is used by the next request; "
-            "while the file cannot be used, the key that was read last stays.",
+            "The file that contains the REST API key. A new key in it is used by the next request. "
+            "While the file cannot be used, the last good key stays in use.",
             "api_key_file",
         ),
     ]
@@ -207,39 +207,39 @@ class WorkspaceConfig:
         tuple[ConfiguredIntegration, ...] | None,
         Key(
             _INTEGRATIONS,
-            "`auto` discovers the integrations, which takes the permission "
-            "`cdi.integration_list`. Or a list of IDs, or of mappings with `id` and `name`.",
+            "`auto` discovers the integrations, which needs the permission `cdi.integration_list`. "
+            "Otherwise a list of IDs, or of mappings with `id` and `name`.",
         ),
     ] = None
     """None means that they are discovered; else `include` and `exclude` have been applied."""
     include: Annotated[
         tuple[str, ...],
-        Key(_PATTERNS, "Glob patterns over name or ID: only these integrations."),
+        Key(_PATTERNS, "Glob patterns for names or IDs: watch only these integrations."),
     ] = ()
     exclude: Annotated[
         tuple[str, ...],
-        Key(_PATTERNS, "Glob patterns over name or ID: not these integrations."),
+        Key(_PATTERNS, "Glob patterns for names or IDs: do not watch these integrations."),
     ] = ()
     stale_after: Annotated[
         tuple[StaleAfter, ...],
         Key(
             list_of(mapping_of(StaleAfter), MOST_PATTERNS),
-            "When integrations are late; the first match wins.",
+            "Overrides of when integrations are late. The first match wins.",
         ),
     ] = ()
     ca_file: Annotated[
         str | None,
         Key(
             _CA_FILE,
-            "File of the certificates to trust, as PEM, instead of the system's. Replaced "
-            "certificates are used by the next request.",
+            "File of PEM certificates to trust instead of the system's. Replaced certificates are "
+            "used by the next request.",
         ),
     ] = None
     refresh: Annotated[
         Refresh,
         Key(
             mapping_of(Refresh),
-            "What is different here from the `refresh` at the top of the file.",
+            "Overrides of the `refresh` at the top of the file.",
         ),
     ] = field(default_factory=Refresh)
 
@@ -259,7 +259,7 @@ class WorkspaceConfig:
 class Settings:
     """The configuration file of cdi-exporter."""
 
-    refresh: Annotated[Refresh, Key(mapping_of(Refresh), "For all workspaces.")] = field(
+    refresh: Annotated[Refresh, Key(mapping_of(Refresh), "Settings for all workspaces.")] = field(
         default_factory=Refresh, kw_only=True
     )
     workspaces: Annotated[

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cdi_exporter.config.duration import EXPECTED, UNITS, format_duration, parse_duration
 from cdi_exporter.config.forms import scalar
-from cdi_exporter.config.mistakes import holds_api_key
+from cdi_exporter.config.mistakes import copied_with_more, holds_api_key
 from cdi_exporter.files import read_plain, read_within, reason_of
 from cdi_exporter.pem import client_context, trust
 
@@ -24,12 +24,15 @@ LONGEST_NAME = 200
 """Characters of a name, an ID or a pattern: it becomes a label, or is compared with all of them."""
 
 EXPECTED_TEXT = "expected text"
-EXPECTED_ENDPOINT = "expected the REST endpoint alone, such as rest.iad-03.braze.com"
+EXPECTED_ENDPOINT = "expected only the REST endpoint, such as rest.iad-03.braze.com"
 EXPECTED_ID = "expected an integration ID as Braze shows it"
+PLAIN_HTTP = (
+    "uses plain http; expected https://… (plain http is allowed only for loopback addresses)"
+)
 EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
 EXPECTED_SHARE = "expected a number above 0 and at most 1"
 EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
-EXPECTED_CERTIFICATES = "expected a file of certificates as PEM"
+EXPECTED_CERTIFICATES = "expected a file of PEM certificates"
 EXPECTED_NEVER = f"expected {EXPECTED}, or never"
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -51,7 +54,7 @@ def text(value: object, most: int = LONGEST_TEXT) -> str:
         msg = f"has {len(value):,} characters; expected at most {most:,}"
         raise ValueError(msg)
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
-        msg = f"holds control characters; {EXPECTED_TEXT}"
+        msg = f"contains control characters; {EXPECTED_TEXT}"
         raise ValueError(msg)
     return value
 
@@ -65,16 +68,24 @@ def name(value: object) -> str:
     """Text for a label, without invisible spaces around it."""
     found = text(value, LONGEST_NAME)
     if found != found.strip():
-        msg = f"has spaces around it; {EXPECTED_TEXT} without"
+        msg = f"has leading or trailing spaces; {EXPECTED_TEXT} without them"
         raise ValueError(msg)
     return found
 
 
 def integration_id(value: object) -> str:
-    """An ID that can be one segment of a URL's path (the client percent-encodes it)."""
+    """An ID that can be one segment of a URL's path (the client percent-encodes it).
+
+    Of the integration's URL in Braze's dashboard the ID is taken, which is its last part.
+    """
     found = name(value)
+    if found.startswith(("https://", "http://")):
+        found = urlsplit(found).path.rstrip("/").rpartition("/")[2]
+        if not found:
+            msg = f"is a URL without an ID; {EXPECTED_ID}"
+            raise ValueError(msg)
     if found in (".", ".."):
-        msg = f"is no ID; {EXPECTED_ID}"
+        msg = f"is not an integration ID; {EXPECTED_ID}"
         raise ValueError(msg)
     return found
 
@@ -94,7 +105,7 @@ def positive_duration(value: object) -> float:
     """Seconds above 0."""
     seconds = duration(value)
     if seconds == 0:
-        msg = f"is no time at all; expected {EXPECTED}"
+        msg = f"must be greater than zero; expected {EXPECTED}"
         raise ValueError(msg)
     return seconds
 
@@ -145,7 +156,8 @@ def endpoint(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(EXPECTED_ENDPOINT)
     written = value.strip()
-    problem = _endpoint_problem(written)
+    extra = copied_with_more(written)
+    problem = f"{extra}; {EXPECTED_ENDPOINT}" if extra else _endpoint_problem(written)
     if problem is not None:
         raise ValueError(problem)
     return _base_url(urlsplit(_with_scheme(written)))
@@ -168,19 +180,19 @@ def _endpoint_problem(written: str) -> str | None:
         parts = urlsplit(_with_scheme(written))
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return f"is no URL; {EXPECTED_ENDPOINT}"
+        return f"is not a URL; {EXPECTED_ENDPOINT}"
     problems = (
-        ("@" in written, "holds credentials"),
+        ("@" in written, "contains credentials"),
         (parts.scheme not in _DEFAULT_PORTS, "is neither https nor http"),
         (parts.path.strip("/") or "?" in written or "#" in written, "has more than a host"),
         (holds_api_key(host), "looks like an API key"),
-        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is no host"),
+        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is not a host name"),
     )
     for holds, problem in problems:
         if holds:
             return f"{problem}; {EXPECTED_ENDPOINT}"
     if parts.scheme == "http" and not _is_loopback(host):
-        return "is plain http; expected https://… (plain http only to a loopback address)"
+        return PLAIN_HTTP
     return None
 
 

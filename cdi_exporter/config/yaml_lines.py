@@ -137,7 +137,7 @@ def parse_yaml(text: str, dialect: Dialect = CONFIGURATION) -> YamlData:
         return YamlData() if node is None else _Reader(loader, dialect).read_all(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _broken(mark.line + 1 if mark else 1, _explain(error))
+        return _broken(mark.line + 1 if mark else 1, _explain(error, text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = f"a character U+{error.character:04X}"
@@ -172,20 +172,43 @@ def _broken(line: int, text: str) -> YamlData:
     return YamlData(mistakes=[(line, (), text)], broken=True)
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     """What is wrong, without the parts of the file that YAML's messages quote."""
     problem = error.problem or "it cannot be read"
+    hint = _hint(error, problem, text)
+    if hint is not None:
+        return hint
     if problem in (_ENDLESS, _TOO_MANY):
         return problem
     if "another document" in problem:
-        return 'a second document begins here ("---"); expected one'
+        return 'a second document starts here ("---"); expected one'
     if r"'\t'" in problem:
         return "a tab; expected spaces (YAML does not allow tabs for indentation)"
     if problem == "second occurrence":
-        return "an anchor that stands in this file already; expected another name"
+        return "an anchor that is already used in this file; expected another name"
     if error.context and error.context_mark:
-        problem += f" ({error.context} that begins in line {error.context_mark.line + 1})"
+        problem += f" ({error.context} that starts in line {error.context_mark.line + 1})"
     return f"not valid YAML: {_CONTENT.sub('…', problem)}"
+
+
+def _hint(error: yaml.MarkedYAMLError, problem: str, text: str) -> str | None:
+    """What was probably meant where YAML's own message does not lead to it."""
+    if "undefined alias" in problem or "scanning an alias" in (error.context or ""):
+        return 'an alias without its anchor; a value that begins with * needs quotes: expected "*…"'
+    if "mapping values are not allowed" in problem and error.problem_mark:
+        line = _line_without_space(text.splitlines()[: error.problem_mark.line + 1])
+        if line is not None:
+            return f"not valid YAML: is a space missing after the colon in line {line}?"
+    return None
+
+
+def _line_without_space(lines: list[str]) -> int | None:
+    """The number of the last line with text right after a colon, of the last two with text."""
+    written = [number for number, line in enumerate(lines, 1) if line.strip()]
+    for number in reversed(written[-2:]):
+        if re.match(r"[\s-]*\w+:[^\s:/]", lines[number - 1]):
+            return number
+    return None
 
 
 class _Reader:
@@ -237,7 +260,7 @@ class _Reader:
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, ArithmeticError):
-            self._mistake(node, path, "a value that is not what its tag says; expected a plain one")
+            self._mistake(node, path, "a value that does not match its tag; expected a plain value")
             return node.value
 
     def _unknown_tag(self, node: yaml.Node, path: KeyPath) -> None:
@@ -254,7 +277,7 @@ class _Reader:
             elif key.value in found:
                 where = (*path, key.value)
                 first = self._yaml.positions[where].line
-                self._mistake(key, where, f"stands in line {first} already; expected each key once")
+                self._mistake(key, where, f"is already set in line {first}; expected each key once")
             else:
                 where = (*path, key.value)
                 self._yaml.positions[where] = Position(key.start_mark.line + 1)

@@ -272,7 +272,7 @@ class SqliteJournal:
         self.failures += 1
         if not known:
             log.error(
-                "state not written", path=self._store.path, problem=str(error), exc_info=error
+                "state write failed", path=self._store.path, problem=str(error), exc_info=error
             )
 
     async def _commit(self) -> None:
@@ -307,9 +307,9 @@ class SqliteJournal:
         _remove(self._waiting, rows)
         defects = [found for row in rows.values() if (found := _defect_after(row))]
         if again:
-            log.info("state written again", path=self._store.path)
+            log.info("state write recovered", path=self._store.path)
         for workspace, error in defects:
-            log.error("committed, but not told by a defect", workspace=workspace, exc_info=error)
+            log.error("internal error", workspace=workspace, exc_info=error)
 
     def _failed(self, error: Exception) -> None:
         first = not self._failed_in_a_row
@@ -320,7 +320,7 @@ class SqliteJournal:
         if first:
             defect = None if isinstance(error, StateError) else error
             log.error(
-                "state not written", path=self._store.path, problem=str(error), exc_info=defect
+                "state write failed", path=self._store.path, problem=str(error), exc_info=defect
             )
 
 

@@ -31,7 +31,7 @@ JOURNAL_BYTES = 4 * 2**20
 LONGEST_SHOWN = 200
 """Characters of a value that an error message shows: enough for any ID or name that Braze gives."""
 
-_REMEDY = "put a copy back that is sound, or move the file away to begin anew"
+_REMEDY = "restore a backup, or move it away to start with no history"
 _DIRECTORY = "it is a directory; expected a file"
 _TYPES: dict[type, str] = {
     str: "text",
@@ -40,15 +40,15 @@ _TYPES: dict[type, str] = {
     float: "a number",
     type(None): "nothing",
 }
-_NO_FILE = "it is no regular file"
-_READ_ONLY = "it cannot be written; expected the right to write the file and its directory"
+_NO_FILE = "it is not a regular file"
+_READ_ONLY = "it cannot be written; expected write permission for the file and its directory"
 _SECOND_NAME = "it has a second name (a hard link); expected a file with one name"
 _OF_ANOTHER = "it is a SQLite file of another program"
 _DAMAGED = "database disk image is malformed"
-_NO_WAL = "its file system does not let SQLite keep a write-ahead log beside it"
+_NO_WAL = "its file system does not support SQLite's write-ahead log"
 _MOVED = (
     "the file, or its journal, was moved, deleted or replaced while it was open;"
-    " put it back, or restart to go on with what is there"
+    " put it back, or restart to continue with the current file"
 )
 
 
@@ -122,7 +122,7 @@ class Store:
             existed = Path(path).exists()
             place = _place(path)
             if existed and not place.stat().st_size:
-                log.warning("state file is empty", path=path, problem="starting with no history")
+                log.warning("state file empty", path=path, problem="starting with no history")
             self._connection = _open(place, steps, patience, wall())
             self._files = self._opened(place)
             """What SQLite writes to, and what stood there when it was opened."""
@@ -394,7 +394,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, PermissionError) or "readonly" in text:
         return _READ_ONLY
     if "locked" in text:
-        return "another process has it open; expected a state file for each exporter"
+        return "another process has it open; expected a separate state file for each exporter"
     if "malformed" in text or "not a database" in text:
-        return f"{text}; move it away to begin anew, or put a copy back that is sound"
+        return f"{text}; move it away to start with no history, or restore a backup"
     return text

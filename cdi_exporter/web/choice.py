@@ -128,6 +128,6 @@ class Choice:
 def _one_of(query: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
     value = query.get(name) or default
     if value not in known:
-        message = f"the parameter {name} is none of: {', '.join(known)}"
+        message = f"the parameter {name} must be one of: {', '.join(known)}"
         raise ValueError(message)
     return value

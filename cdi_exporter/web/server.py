@@ -36,9 +36,13 @@ class Address:
         elif ":" in host:
             colon = ""
         if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-            msg = "is no address; expected :PORT, HOST:PORT or [IPv6]:PORT"
+            msg = "is not an address; expected :PORT, HOST:PORT or [IPv6]:PORT"
             raise ValueError(msg)
         return cls(host, int(port))
+
+    def url(self, *, tls: bool) -> str:
+        """The URL of the status page, as seen from this machine."""
+        return f"{'https' if tls else 'http'}://{Address(self.host or 'localhost', self.port)}/"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -158,12 +158,12 @@ class IntegrationStatus:
         age = wording.duration(self.delivery_age or 0.0)
         limit = wording.duration(self.facts.stale_after or 0.0)
         if self.facts.last_delivery is None:
-            return f"No delivery in the {age} that are known; late after {limit}."
+            return f"No delivery in the known {age}; late after {limit}."
         return f"No delivery for {age}; late after {limit}."
 
     def _run_words(self, last: Run) -> str:
         if last.status is Status.CONFIG_ERROR:
-            return "Its configuration in Braze is wrong; this does not heal by itself."
+            return "Its configuration in Braze is wrong; correct it in Braze."
         if last.status is Status.ERROR:
             failures = self.facts.consecutive_failures or 1
             if failures > 1:
@@ -179,7 +179,7 @@ class IntegrationStatus:
 
     def _unknown_words(self, last: Run) -> str:
         if last.job_status is None:
-            words = "Braze gives no status for the last run."
+            words = "Braze reports no status for the last run."
         else:
             words = f"The last run {_has_unknown(last.job_status)}"
         failures = self.facts.consecutive_failures
@@ -190,13 +190,13 @@ class IntegrationStatus:
 
     def _watermark_words(self) -> str:
         ahead = wording.duration((self.facts.watermark or 0.0) - self.now)
-        return f"Its watermark is {ahead} in the future: Braze syncs no row that is older."
+        return f"Its watermark is {ahead} in the future: Braze skips all older rows."
 
     def _hanging_words(self) -> str:
         took = wording.duration(self.running_for or 0.0)
         typical = self.facts.typical_duration
         usual = "" if typical is None else f"; it usually takes {wording.duration(typical)}"
-        return f"A run has been under way for {took}{usual}."
+        return f"A run has been in progress for {took}{usual}."
 
 
 def _has_unknown(word: str) -> str:

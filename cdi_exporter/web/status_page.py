@@ -42,7 +42,7 @@ FILTER_LABELS = {
     "all": "all",
     "attention": "need attention",
     "config_error": "config error",
-    "none": "no run known",
+    "none": "no known runs",
 }
 
 

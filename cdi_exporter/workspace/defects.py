@@ -6,7 +6,7 @@ import structlog
 
 from cdi_exporter.errors import ApiError
 
-DEFECT = "a defect of the exporter: its log has the details; please report it"
+DEFECT = "internal error: see the exporter's log, and please report it"
 
 SAME_FOR = 2
 """Refreshes after which the same defect is logged again."""
@@ -41,4 +41,4 @@ class Defects:
         self.current = ApiError(DEFECT)
         self._met()
         if not lasts:
-            log.error("refresh failed by a defect", workspace=self._workspace, exc_info=error)
+            log.error("internal error", workspace=self._workspace, exc_info=error)

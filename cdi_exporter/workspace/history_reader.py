@@ -73,6 +73,11 @@ class HistoryReader:
         return self._queue.waiting(*reasons)
 
     @property
+    def busy(self) -> bool:
+        """Whether any read waits or is under way."""
+        return self._queue.busy
+
+    @property
     def newest_unread(self) -> bool:
         """Whether newest pages are due that are not read yet."""
         return bool(self._queue.waiting(*NEWEST_IS_DUE) or self._queue.under_way(*NEWEST_IS_DUE))
@@ -216,7 +221,7 @@ class HistoryReader:
             if state is not None:
                 state.read_failed(ApiError(DEFECT), self._api.now(), self.refresh_number)
             log.exception(
-                "history not read by a defect",
+                "internal error",
                 workspace=self._publisher.name,
                 integration_id=identifier,
             )
@@ -278,7 +283,7 @@ class HistoryReader:
             state.read_refused(error, self.refresh_number)
             if denied is None:
                 log.warning(
-                    "history not readable", workspace=self._publisher.name, problem=str(error)
+                    "history access denied", workspace=self._publisher.name, problem=str(error)
                 )
         else:
             self._failed(state, error)
@@ -291,6 +296,8 @@ class HistoryReader:
         self.access.failed(error)
         known, self._all_refused = self._all_refused, self.refused is not None
         name = self._publisher.name
-        log.warning("history not read", workspace=name, integration_id=state.id, problem=f"{error}")
+        log.warning(
+            "history read failed", workspace=name, integration_id=state.id, problem=f"{error}"
+        )
         if self._all_refused and not known:
-            log.warning("every integration refused", workspace=name, problem=f"{error}")
+            log.warning("all integration IDs rejected", workspace=name, problem=f"{error}")

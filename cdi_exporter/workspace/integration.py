@@ -22,7 +22,7 @@ LONGEST_BACKOFF = 900.0
 LEAST_STALE_AFTER = 900.0
 """An integration that runs every few minutes is not late at once: its runs may just be slow."""
 
-_CURSOR_REPEATS = "the cursor of the next page leads back to one that was read"
+_CURSOR_REPEATS = "the cursor of the next page was already read"
 
 
 @dataclass(slots=True)

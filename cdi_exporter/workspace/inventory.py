@@ -239,7 +239,7 @@ class Inventory:
     def forget(self, instant: Instant) -> None:
         """Forget what left more than 30 days ago; called after each refresh that succeeds.
 
-        The ID of one that is still listed, but left out by the configuration, stays known: it
+        The ID of one that is still listed, but excluded by the configuration, stays known: it
         is not new if it is followed again.
         """
         wall = instant.wall

@@ -19,7 +19,7 @@ MOST_LIST_PAGES = MOST_INTEGRATIONS // PAGE_SIZE
 MOST_REFUSALS = 5
 """Times that one page is asked for again after a 429: each waits until Braze allows it."""
 
-_LEADS_BACK = "the pages of the list lead nowhere new"
+_LEADS_BACK = "the pages of the list repeat themselves"
 log = structlog.get_logger()
 
 
@@ -110,4 +110,4 @@ class ListReader:
     def _complete(self, listed: set[str]) -> None:
         for state in self._inventory.complete_list(listed, self._api.instant()):
             workspace = self._publisher.name
-            log.info("integration left", workspace=workspace, integration_id=state.id)
+            log.info("integration removed", workspace=workspace, integration_id=state.id)

@@ -31,8 +31,8 @@ EARLY = 0.9
 """A scrape starts a refresh after this part of `min_interval`: scrapes do not come exactly."""
 
 _TOO_MANY = (
-    f"the workspace has more than {MOST_INTEGRATIONS} integrations; the first ones are watched: "
-    "leave others out with exclude"
+    f"the workspace has more than {MOST_INTEGRATIONS} integrations; only the first ones are "
+    "watched; leave out others with exclude"
 )
 
 log = structlog.get_logger()
@@ -146,7 +146,7 @@ class Refresher:
     async def _refresh(self) -> None:
         self._began = self._api.now()
         self._got_answer = False
-        before, defect = self.last.failure, None
+        before, defect = self.last, None
         try:
             self._histories.start_refresh()
             self._defects.start_refresh()
@@ -176,21 +176,25 @@ class Refresher:
         duration = instant.monotonic - self._began
         self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)
 
-    def _log(self, before: ApiError | None) -> None:
+    def _log(self, previous: RefreshResult) -> None:
         """Log what this refresh changed; nothing else follows that this could prevent."""
         lost, self._list_lost = self._list_lost, self._list_is_lost()
         name, failure, error = self._name, self.last.failure, self._list_error
+        before = previous.failure
         if failure is None:
             if before is not None:
-                log.info("refresh works again", workspace=name)
+                log.info("refresh recovered", workspace=name)
+            elif not previous.ended:
+                known = len(self._inventory)
+                log.info("first refresh succeeded", workspace=name, integrations=known)
         elif before is None or f"{before}" != f"{failure}":
             log.warning(
                 "refresh failed", workspace=name, reason=failure.reason, problem=f"{failure}"
             )
         if self._list_lost and not lost:
-            log.warning("list not readable", workspace=name, problem=f"{error}")
+            log.warning("list read failed", workspace=name, problem=f"{error}")
         elif lost and self.list_readable:
-            log.info("list readable again", workspace=name)
+            log.info("list read recovered", workspace=name)
 
     def _list_is_lost(self) -> bool:
         """Whether histories are read without a list that should be there.

@@ -28,6 +28,9 @@ from cdi_exporter.workspace.inventory import Inventory
 from cdi_exporter.workspace.publisher import Publisher
 from cdi_exporter.workspace.refresher import Refresher
 
+FINISH_EVERY = 0.05
+"""Seconds between two looks at whether a single refresh is finished: little next to a request."""
+
 PATIENCE = 1.0
 """Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
 
@@ -90,6 +93,15 @@ class Workspace:
             await self._publisher.settle(deadline)
         except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
             self._defects.report(error)
+        return self.snapshot()
+
+    async def finish(self, deadline: float) -> WorkspaceSnapshot:
+        """Wait, until then at most, for the refresh and all history reads, also for catch-up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while self._refresher.in_progress or self._histories.busy:
+                    await self._api.clock.sleep(FINISH_EVERY)
+        await self._publisher.settle(deadline)
         return self.snapshot()
 
     def _patience(self, deadline: float) -> float:

@@ -154,7 +154,7 @@ def traced(braze: str, folder: Path, manager: socket.socket) -> str:
         eventually(known, "the integrations are known")
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGHUP)
-        eventually(lambda: "configuration loaded" in log.read_text(), "a reload")
+        eventually(lambda: "configuration reloaded" in log.read_text(), "a reload")
         os.kill(int(child), signal.SIGTERM)
         assert process.wait(60) == 0
     return trace.read_text()

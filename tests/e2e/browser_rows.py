@@ -86,7 +86,7 @@ def expected(truth: Truth, identifier: str, now: float, due: float | None) -> Ex
     newest = truth.run_states_at(identifier, now)[:FIRST_PAGE]
     runs = [run for run in newest if run.status in FINISHED_STATUSES]
     if not runs:
-        return Expected("– no run known", NOTHING, NOTHING, None, None, iso(due))  # noqa: RUF001 -- the same dash
+        return Expected("– no known runs", NOTHING, NOTHING, None, None, iso(due))  # noqa: RUF001 -- the same dash
     last = max(runs, key=_finish)
     deliveries = [run for run in runs if run.status in DELIVERIES]
     return Expected(

@@ -25,7 +25,7 @@ TROUBLES = {
     "no success": "message is not success",
     "no JSON": "the answer is not JSON",
     "encoding": "the answer is not in the encoding",
-    "silence": "no whole answer within",
+    "silence": "no complete answer within",
 }
 """How it can fail, and what the exporter says of it."""
 

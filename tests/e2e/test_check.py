@@ -54,7 +54,7 @@ def braze() -> Iterator[Braze]:
 
 
 def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]:
-    """The exit status, and what was piped, the port made PORTS."""
+    """The exit status, and what was piped, without the port and times."""
     given = {"BRAZE_REST_ENDPOINT": url, "BRAZE_API_KEY": KEY, "COLUMNS": str(width)} | env
     done = subprocess.run(
         exporter_command("check", *flags),
@@ -69,11 +69,28 @@ def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]
         assert "Traceback" not in output
         assert "\x1b" not in output
     told = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
+    told = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "YYYY-MM-DD HH:MM UTC", told)
     return done.returncode, "".join(f"{line.rstrip()}\n" for line in told.splitlines())
 
 
 def golden(name: str) -> str:
     return (GOLDEN / f"{name}.txt").read_text("utf-8")
+
+
+def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
+    """Without COLUMNS, lines are as long as they need to be, without spaces at their end."""
+    done = subprocess.run(
+        exporter_command("check"),
+        env=clean_environment(BRAZE_REST_ENDPOINT=braze.url, BRAZE_API_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0
+    (line,) = (each for each in done.stdout.splitlines() if "watching uses" in each)
+    assert line.endswith("A finished run appears within 1 min.")
+    assert max(map(len, done.stdout.splitlines())) < 300
 
 
 @pytest.mark.parametrize("width", [80, 120])

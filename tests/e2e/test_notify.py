@@ -38,7 +38,7 @@ def test_systemd_knows_what_it_does(manager: socket.socket, tmp_path: Path, vali
         assert first == b"RELOADING=1"
         assert clock.startswith(b"MONOTONIC_USEC=")
         assert manager.recv(1_000) == b"READY=1"
-        event = "configuration loaded" if valid else "configuration not loaded"
+        event = "configuration reloaded" if valid else "configuration reload failed"
         assert event in (tmp_path / "log").read_text()
         process.send_signal(signal.SIGTERM)
         assert manager.recv(1_000) == b"STOPPING=1"

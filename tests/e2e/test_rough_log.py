@@ -199,7 +199,7 @@ def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
         it.stops()
         lines = log.read(1 << 20).decode().splitlines()
     assert all(line.startswith("ts=") for line in lines)
-    assert any("refresh works again" in line for line in lines)
+    assert any("refresh recovered" in line for line in lines)
 
 
 def test_errors_at_the_start_do_not_wait_for_a_reader(tmp_path: Path) -> None:

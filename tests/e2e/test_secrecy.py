@@ -204,10 +204,10 @@ def test_a_broken_configuration_tells_no_secret(tmp_path: Path) -> None:
             answer = httpx.post(f"{made.url}/-/reload", timeout=60)
             assert answer.status_code == 400
             assert str(made.config) in answer.text
-            before = log.read_text().count("configuration not loaded")
+            before = log.read_text().count("configuration reload failed")
             made.process.send_signal(signal.SIGHUP)
             eventually(
-                lambda before=before: log.read_text().count("configuration not loaded") > before,  # type: ignore[misc]
+                lambda before=before: log.read_text().count("configuration reload failed") > before,  # type: ignore[misc]
                 "the reload is refused",
             )
             clean(made.answers())

@@ -63,7 +63,7 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     line = cannot_start(f"--state.file={path}")
     assert line == (
         f"cdi-exporter: cannot use the state file {path}: file is not a database;"
-        " move it away to begin anew, or put a copy back that is sound"
+        " move it away to start with no history, or restore a backup"
     )
     assert path.read_text() == "precious\n" * 500
 
@@ -122,7 +122,9 @@ def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
     """The second one is told that another process has the file open."""
     with World(2).served() as braze, exporter(tmp_path, braze):
         line = cannot_start(f"--state.file={tmp_path / 'state.sqlite'}")
-        assert line.endswith("another process has it open; expected a state file for each exporter")
+        assert line.endswith(
+            "another process has it open; expected a separate state file for each exporter"
+        )
 
 
 def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
@@ -152,11 +154,11 @@ def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
         eventually(lambda: value(url, failed) > 0, "a write fails")
         assert value(url, syncs) == 0
         log = (tmp_path / "log").read_text()
-        assert log.count('event="state not written"') == 1
+        assert log.count('event="state write failed"') == 1
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
         eventually(lambda: value(url, syncs) == truth, "all runs counted")
-        assert "state written again" in (tmp_path / "log").read_text()
+        assert "state write recovered" in (tmp_path / "log").read_text()
 
 
 def test_a_file_that_was_deleted_is_told_of(tmp_path: Path) -> None:

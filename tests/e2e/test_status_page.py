@@ -91,7 +91,7 @@ def test_each_row_tells_what_happened(world: World, at: Open) -> None:
         "consent": "? unknown",
         "catalog": "✔ success ! late ▶ hangs, 2 h",
         "tokens": "✔ success ▶ running, 50 s",
-        "fresh": "– no run known",  # noqa: RUF001 -- the dash that the page shows
+        "fresh": "– no known runs",  # noqa: RUF001 -- the dash that the page shows
     }
     orders, email = told["orders"], told["email"]
     assert orders.cells["Last run"] == "10 min ago"
@@ -110,7 +110,7 @@ def test_each_row_tells_what_happened(world: World, at: Open) -> None:
     assert email.why == ["The last 2 runs failed."]
     assert told["tokens"].cells["Next run"] == "none known"
     assert told["purchases"].cells["Last delivery"].startswith("none known")
-    assert told["catalog"].why[-1] == "A run has been under way for 2 h; it usually takes 1 min."
+    assert told["catalog"].why[-1] == "A run has been in progress for 2 h; it usually takes 1 min."
 
 
 def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
@@ -130,7 +130,7 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
             "✖ 1 error",
             "⚙ 1 config error",
             "? 1 unknown",
-            "1 no run known",
+            "1 no known runs",
         ]
         assert names(page)[:5] == ["catalog", "purchases", "email", "consent", "orders"]
 

@@ -175,7 +175,7 @@ def test_a_broken_change_keeps_what_ran(folder: Path) -> None:
             assert exporter.own_metrics(auth=ALICE)[SUCCESSFUL] == 0
             assert exporter.get("/-/ready").status_code == 401
         told = [each for each in exporter.events() if each["level"] == "error"]
-        assert [each["event"] for each in told] == ["web configuration not loaded"]
+        assert [each["event"] for each in told] == ["web configuration reload failed"]
         line = len((TLS + USERS).splitlines()) + 1
         assert (
             f'web.yml:{line}: basic_auth: unknown key; did you mean "basic_auth_users"?'

@@ -64,6 +64,7 @@ LEVELS = {
     "backfill": 18,
     "check": 18,
     "demo": 18,
+    "one_refresh": 18,
     "cli": 19,
     "__main__": 20,
 }

@@ -101,7 +101,7 @@ class Security:
         policy = load(self._path, files.read)
         if self._with_tls not in (None, policy.tls is not None):
             change = "on" if policy.tls else "off"
-            raise ConfigError([f"{self._path}: TLS is switched {change}; that takes a restart"])
+            raise ConfigError([f"{self._path}: TLS is switched {change}; this needs a restart"])
         return policy
 
     def _take_over(self) -> None:
@@ -109,7 +109,7 @@ class Security:
         policy, problem = self._watched.value, self._watched.problem
         if problem is not self._problem and str(problem) != str(self._problem):
             for mistake in self._mistakes(problem):
-                log.error("web configuration not loaded", problem=mistake)
+                log.error("web configuration reload failed", problem=mistake)
         recovered = problem is None and self._problem is not None
         self._problem = problem
         if policy is None or (policy is self._policy and not recovered):
@@ -118,7 +118,7 @@ class Security:
         if (policy.interval, policy.burst) != (before.interval, before.burst):
             self.limiter = Limiter(policy.interval, policy.burst, self._monotonic)
         self._policy, self.reloaded = policy, self._wall()
-        log.info("web configuration loaded")
+        log.info("web configuration reloaded")
 
     def _mistakes(self, problem: Exception | None) -> tuple[str, ...]:
         if problem is None:

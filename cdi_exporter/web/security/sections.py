@@ -83,7 +83,7 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The headers that can be set, with their values if only some are possible."""
 
-EXPECTED_INTERVAL = "expected a duration as Go writes it, such as 1s, 100ms or 1m30s"
+EXPECTED_INTERVAL = "expected a Go duration such as 1s, 100ms or 1m30s"
 EXPECTED_BURST = "expected a whole number of requests"
 NOT_A_HASH = (
     "not a bcrypt hash with a cost from 4 to 31; expected a line such as htpasswd -nBC 10 writes, "
@@ -130,7 +130,7 @@ def one_of(value: str, known: Collection[str]) -> str:
 def _client_auth(value: str) -> str:
     if value in UNVERIFIED:
         msg = (
-            "asks for a certificate without verifying it, which Python's TLS cannot do; "
+            "asks for a certificate without verifying it, which Python's TLS does not support; "
             f"expected {UNVERIFIED[value]} with client_ca_file"
         )
         raise ValueError(msg)

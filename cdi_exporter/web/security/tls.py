@@ -114,7 +114,7 @@ def _set_curves(context: ssl.SSLContext, curves: Collection[str]) -> None:
     if hasattr(context, "set_groups") and groups:
         context.set_groups(":".join(groups))
     elif len(groups) > 1:
-        text = "more than one curve, which this Python's TLS cannot do; expected one curve, or none"
+        text = "more than one curve, which this Python's TLS does not support; expected at most one"
         raise TlsMistake(text, "curve_preferences")
     elif groups:
         context.set_ecdh_curve(groups[0])
@@ -134,7 +134,7 @@ def _set_client_auth(context: ServerContext, section: TlsSection, client_ca: byt
         with as_file(client_ca) as path:
             context.load_verify_locations(path)
     except ssl.SSLError:
-        log.warning("the client CA holds no certificate, so no client's certificate is accepted")
+        log.warning("client CA file empty", problem="no client certificate is accepted")
 
 
 def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:

@@ -33,7 +33,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--step=2h"], "--step=2h: expected whole seconds, from 1s to 1h"),
         (
             ["--since=1h", "--until=2h"],
-            "--since=1h --until=2h: no instant lies between, at a step of 4m",
+            "--since=1h --until=2h: the range contains no sample at a step of 4m",
         ),
         (
             ["--label=job=a", "--label=job=b"],

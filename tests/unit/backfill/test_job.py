@@ -57,7 +57,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
     told = backfill(chosen, braze)
     assert told.lines == [
         "listing the integrations of 1 workspace",
-        "2 integrations; the newest page of each shows how much",
+        "2 integrations; reading the newest page of each for the estimate",
         "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
         "about 79 requests to go, 1m58s at half of the budget share",
         f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",
@@ -110,10 +110,10 @@ def _size(output: Path) -> int:
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
-        ({"step": 600.0}, "a step of 10m leaves holes, since Prometheus looks back for 5 minutes"),
+        ({"step": 600.0}, "a step of 10m leaves gaps, because Prometheus looks back 5 minutes"),
         (
             {"labels": LABELS[:1]},
-            "without --label instance=... the series are not those that are scraped",
+            "without --label instance=... the series differ from the scraped ones",
         ),
     ],
 )
@@ -167,7 +167,7 @@ def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:
 
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     """As where --include fits no name."""
-    with pytest.raises(StartError, match=r"^there is no integration to read$"):
+    with pytest.raises(StartError, match=r"^there are no integrations to read$"):
         backfill(options(tmp_path, include=("nobody*",)), simulated(every(3600.0)))
 
 
@@ -221,7 +221,7 @@ def test_the_same_command_again_makes_a_lost_file_anew(tmp_path: Path) -> None:
     backfill(options(tmp_path, **BY_DATE), braze)
     assert samples(tmp_path) == before
     told = backfill(options(tmp_path, **BY_DATE), braze)
-    assert told.lines == [f"all is written already: {tmp_path}"]
+    assert told.lines == [f"everything is already written: {tmp_path}"]
     assert len(braze.traffic[HISTORY].times) == asked
 
 

@@ -98,7 +98,7 @@ def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
         ({"since": parse_moment("100y")}, ["--since=100y is too long ago"]),
         (
             {"since": parse_moment("1h"), "until": parse_moment("2h")},
-            ["--since=1h --until=2h: no instant lies between, at a step of 4m"],
+            ["--since=1h --until=2h: the range contains no sample at a step of 4m"],
         ),
         (
             {"until": parse_moment("2h59m")},

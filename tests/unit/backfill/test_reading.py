@@ -117,7 +117,7 @@ def test_workspaces_with_keys_of_their_own_are_read_at_once(tmp_path: Path) -> N
 def test_an_integration_that_braze_does_not_know_is_left_out(tmp_path: Path, status: int) -> None:
     """The others' files are written; the exit status and one line tell of it."""
     braze = Troubled(simulated(hourly("a"), hourly("b")), of("a", status))
-    with pytest.raises(StartError, match=rf"^1 integration left out: 'sync-a' \({status}: "):
+    with pytest.raises(StartError, match=rf"^1 integration skipped: 'sync-a' \({status}: "):
         backfill(options(tmp_path), braze)
     assert of_integrations(tmp_path) == {"b"}
     assert braze.asked.count("a") == 1
@@ -132,7 +132,7 @@ def test_an_integration_that_goes_in_the_middle_is_left_out_whole(tmp_path: Path
         return 404 if one == "a" and pages["a"] > 3 else None
 
     braze = Troubled(simulated(hourly("a"), hourly("b")), trouble)
-    with pytest.raises(StartError, match="1 integration left out"):
+    with pytest.raises(StartError, match="1 integration skipped"):
         backfill(options(tmp_path, since=parse_moment("8d")), braze)
     assert of_integrations(tmp_path) == {"b"}
 
@@ -160,7 +160,7 @@ def test_what_was_left_out_is_tried_again(tmp_path: Path) -> None:
     assert set(again.asked) == {"a"}
     assert of_integrations(tmp_path) == {"a", "b"}
     said = backfill(options(tmp_path, **span), again)
-    assert said.lines == [f"all is written already: {tmp_path}"]
+    assert said.lines == [f"everything is already written: {tmp_path}"]
 
 
 @pytest.mark.parametrize("status", [500, 502, 429])
@@ -213,7 +213,7 @@ def test_a_missing_permission_is_named(tmp_path: Path, endpoint: str) -> None:
     ("kind", "line"),
     [
         (FaultKind.SERVER_ERROR, "workspace w0: 503: Braze has a problem"),
-        (FaultKind.ENDLESS, "workspace w0: the pages of the list lead nowhere new"),
+        (FaultKind.ENDLESS, "workspace w0: the pages of the list repeat themselves"),
     ],
 )
 def test_a_list_that_cannot_be_read_ends_the_job(
@@ -263,7 +263,7 @@ def test_pages_that_lead_nowhere_are_given_up(tmp_path: Path, kind: FaultKind) -
     """A cursor that names itself, or pages without end."""
     fault = Fault(0, 2 * EPOCH, kind, endpoint=HISTORY)
     braze = simulated(hourly("a", days=1), faults=[fault])
-    with pytest.raises(StartError, match="the pages of its history lead nowhere new"):
+    with pytest.raises(StartError, match="the pages of the history repeat themselves"):
         backfill(options(tmp_path, since=parse_moment("9d")), braze)
     assert len(braze.traffic[HISTORY].times) < 300
 

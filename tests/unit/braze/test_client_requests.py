@@ -257,8 +257,8 @@ def test_a_status_that_is_not_from_braze_says_nothing_of_the_key(answer: str, st
     assert made == 1
     assert braze.codes() == {str(status): 1}
     assert re.match(
-        f"{status}: (something other than Braze answered|a web page came in place of Braze's "
-        "answer); check the endpoint, and the proxies and firewalls on the way to it",
+        f"{status}: (something other than Braze answered|a web page came instead of Braze's "
+        "answer); check the endpoint, and the proxies and firewalls between here and Braze",
         str(error),
     )
     assert error.web_page == ("web page" in answer)
@@ -300,7 +300,7 @@ def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
     """A captive portal answers so."""
     error, braze, _ = refused(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
-    assert str(error).startswith("the answer is not JSON but a web page; check")
+    assert str(error).startswith("the answer is a web page instead of JSON; check")
     assert braze.codes() == {"invalid_response": 1}
 
 

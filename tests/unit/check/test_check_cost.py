@@ -76,14 +76,14 @@ def test_histories_beyond_the_budget_are_reported() -> None:
     found = one(simulated(*busy), refresh=Refresh(rate_limit_share=1.0, rate_limits=limits))
     assert found.cost is not None
     assert not found.cost.keeps_up
-    assert "comes late" in finding(found, "budget_short").text
+    assert "will be late" in finding(found, "budget_short").text
 
 
 def test_a_budget_that_is_too_small_is_a_warning() -> None:
     """It works, only not at each scrape."""
     found = one(simulated(*many(100, seed=1)), refresh=Refresh(rate_limits=RateLimits(5, 100)))
     assert found.ok
-    assert "each 2 min 30 s" in finding(found, "budget_short").text
+    assert "every 2 min 30 s" in finding(found, "budget_short").text
 
 
 def test_a_lower_limit_reported_by_braze_applies() -> None:

@@ -2,13 +2,16 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from cdi_exporter.check import Report, show
+from cdi_exporter.check.report import CheckedIntegration, LastRun
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh
+from cdi_exporter.model import Status
 from tests.harness import scripted, workspace
 from tests.simulator import HISTORY, Fault, FaultKind, ScriptedIntegration, many
 from tests.unit.check.checking import checked, simulated, text
@@ -117,3 +120,20 @@ def test_control_characters_in_names_are_escaped() -> None:
     assert "[red]bold[/red]" in told
     assert told.count("x") < 300
     assert max(len(line) for line in told.splitlines()) <= 80
+
+
+def test_the_longest_cells_leave_the_names_readable_at_80_columns() -> None:
+    """The name has a line of its own where the table would fold it to a few letters."""
+    last = LastRun(
+        Status.CONFIG_ERROR, EPOCH - 86_000, EPOCH - 1_000_000, 86_340.0, 123_456_789, 123_456_789
+    )
+    name = "users-and-subscriptions-of-the-loyalty-programme"
+    long = CheckedIntegration("one", name, last_run=last, running_start_timestamp_seconds=1.0)
+    report = works()
+    narrow = replace(report.workspaces[0], integrations=(long,))
+    told = text(replace(report, workspaces=(narrow,)), 80)
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert all(
+        part in told for part in ("users-and-subscriptions", "⚙ config error", "123,456,789")
+    )
+    assert len(told.splitlines()) < 28

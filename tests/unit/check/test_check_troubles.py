@@ -12,8 +12,8 @@ from cdi_exporter.check.report import Granted
 from cdi_exporter.config import ConfiguredIntegration
 from cdi_exporter.problems import HISTORY_PERMISSION
 from tests.harness import scripted
-from tests.simulator import HISTORY, LIST, Fault, FaultKind
-from tests.unit.check.checking import codes, finding, one, simulated
+from tests.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration
+from tests.unit.check.checking import checked, codes, finding, one, simulated
 from tests.virtual import EPOCH
 
 BRAZE = "https://rest.iad-03.braze.com"
@@ -117,7 +117,7 @@ FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
     FaultKind.REDIRECT: ("other", lambda text: text.startswith("302")),
     FaultKind.NOT_JSON: ("invalid_response", lambda text: "not JSON" in text),
     FaultKind.BAD_MESSAGE: ("invalid_response", lambda text: "not success" in text),
-    FaultKind.REPEATING_CURSOR: ("invalid_response", lambda text: "nowhere new" in text),
+    FaultKind.REPEATING_CURSOR: ("invalid_response", lambda text: "repeat themselves" in text),
 }
 
 
@@ -174,3 +174,26 @@ def test_a_wrong_clock_is_a_warning(seconds: float, way: str) -> None:
     found = one(simulated(scripted("one", runs=3), ahead=seconds))
     assert found.ok
     assert finding(found, "clock").text == f"this machine's clock is 1 min 30 s {way} Braze's"
+
+
+@pytest.mark.parametrize(
+    ("runs", "failed", "expected"),
+    [
+        (3, 2, None),
+        (6, 5, "5 failed runs in a row, no success since "),
+        (5, 5, "5 failed runs in a row, no success since "),
+        (30, 30, "at least 10 failed runs in a row, no success since "),
+    ],
+)
+def test_runs_that_fail_in_a_row_are_a_warning(
+    runs: int, failed: int, expected: str | None
+) -> None:
+    """With the time of the last success, as far as the newest page shows it."""
+    integration = ScriptedIntegration("one", "users")
+    for number in range(runs, 0, -1):
+        start = EPOCH - 3600 * number
+        integration.run(start, start + 60, "error" if number <= failed else "success")
+    found = checked(simulated(integration)).workspaces[0].findings
+    told = [each.text for each in found if each.code == "failing"]
+    assert len(told) == (expected is not None)
+    assert all(each.startswith(f"users (one): {expected}") for each in told)

@@ -22,6 +22,7 @@ SAMPLES = {
     "boolean": "true",
     "directory": "elsewhere",
     "duration": "7s",
+    "file": "elsewhere",
     "float": "7.5",
     "speed": "7.5",
     "integer": "7",

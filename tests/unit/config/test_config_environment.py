@@ -66,10 +66,17 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
             "cdi.integration_list and cdi.integration_job_status, or its file in BRAZE_API_KEY_FILE"
         ),
         (
-            "no configuration: set these variables, or name a YAML file with --config.file; "
-            '"cdi-exporter demo" shows everything without either'
+            "no configuration: set these variables, or pass a YAML file with --config.file; "
+            '"cdi-exporter demo" needs neither'
         ),
     ]
+
+
+def test_the_id_is_taken_from_the_url_of_the_dashboard() -> None:
+    """People paste the address of the integration's page."""
+    url = "https://dashboard-03.braze.com/app/cdi/integration/a1/?tab=sync-log"
+    found = workspace(GOOD | {"BRAZE_INTEGRATION_IDS": f"{url}, b2"})
+    assert found.integrations == (ConfiguredIntegration("a1"), ConfiguredIntegration("b2"))
 
 
 @pytest.mark.parametrize(
@@ -78,22 +85,22 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
         (
             {"BRAZE_REST_ENDPOINT": "http://rest.iad-03.braze.com"},
             (
-                'BRAZE_REST_ENDPOINT: "http://rest.iad-03.braze.com" is plain http; expected '
-                "https://… (plain http only to a loopback address)"
+                'BRAZE_REST_ENDPOINT: "http://rest.iad-03.braze.com" uses plain http; expected '
+                "https://… (plain http is allowed only for loopback addresses)"
             ),
         ),
         (
             {"BRAZE_REST_ENDPOINT": "https://x:canary@rest.iad-03.braze.com"},
             (
-                'BRAZE_REST_ENDPOINT: "https://…@rest.iad-03.braze.com" holds credentials; '
-                "expected the REST endpoint alone, such as rest.iad-03.braze.com"
+                'BRAZE_REST_ENDPOINT: "https://…@rest.iad-03.braze.com" contains credentials; '
+                "expected only the REST endpoint, such as rest.iad-03.braze.com"
             ),
         ),
         (
             {"BRAZE_API_KEY": "canary 5f0c9d7e1a10"},
             (
-                "BRAZE_API_KEY: the key holds spaces, control or non-ASCII characters; expected a "
-                "REST API key of Braze"
+                "BRAZE_API_KEY: the key contains spaces, control characters or non-ASCII "
+                "characters; expected a Braze REST API key"
             ),
         ),
         (
@@ -104,38 +111,65 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
             {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "/run/secrets/api-key"},
             (
                 'BRAZE_API_KEY_FILE: the file "/run/secrets/api-key" cannot be read (no such file '
-                "or directory); expected a file that holds the key"
+                "or directory); expected a file that contains the key"
             ),
         ),
         (
             {"BRAZE_API_KEY": " ", "BRAZE_API_KEY_FILE": "11111111-2222-3333-4444-555555555555"},
             (
                 "BRAZE_API_KEY_FILE: the file cannot be read (no such file or directory); expected "
-                "a file that holds the key"
+                "a file that contains the key"
             ),
         ),
         (
             {"BRAZE_WORKSPACE": "a\nb"},
-            'BRAZE_WORKSPACE: "a\\nb" holds control characters; expected text',
+            'BRAZE_WORKSPACE: "a\\nb" contains control characters; expected text',
         ),
         (
             {"BRAZE_WORKSPACE": "a\udcffb"},
-            'BRAZE_WORKSPACE: "a\\udcffb" holds control characters; expected text',
+            'BRAZE_WORKSPACE: "a\\udcffb" contains control characters; expected text',
         ),
         (
             {"BRAZE_INTEGRATION_IDS": "a,.."},
-            'BRAZE_INTEGRATION_IDS: "a,.." is no ID; expected an integration ID as Braze shows it',
+            (
+                'BRAZE_INTEGRATION_IDS: "a,.." is not an integration ID; '
+                "expected an integration ID as Braze shows it"
+            ),
         ),
         (
             {"BRAZE_INTEGRATION_IDS": "a,b,a"},
             (
-                'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected integration IDs with '
-                "commas between them, each once"
+                'BRAZE_INTEGRATION_IDS: "a,b,a" has an ID twice; expected comma-separated '
+                "integration IDs, each once"
+            ),
+        ),
+        *(
+            (
+                {"BRAZE_INTEGRATION_IDS": written},
+                (
+                    f"BRAZE_INTEGRATION_IDS: {shown} {problem}; expected comma-separated "
+                    "integration IDs, such as id1,id2"
+                ),
+            )
+            for written, shown, problem in (
+                ("a b", '"a b"', "contains a space between IDs"),
+                ("a;b", '"a;b"', "contains a semicolon"),
+                ("[a,b]", '"[a,b]"', "is in brackets"),
+                ('"a"', '"\\"a\\""', "is in quotes, which are part of the value"),
+                ('"a","b"', '"\\"a\\",\\"b\\""', "is in quotes, which are part of the value"),
+                ("'a',b", "\"'a',b\"", "contains quotes"),
+            )
+        ),
+        (
+            {"BRAZE_INTEGRATION_IDS": "https://dashboard-03.braze.com/"},
+            (
+                'BRAZE_INTEGRATION_IDS: "https://dashboard-03.braze.com/" is a URL without an ID; '
+                "expected an integration ID as Braze shows it"
             ),
         ),
         (
             {"BRAZE_INTEGRATION_IDS": ","},
-            'BRAZE_INTEGRATION_IDS: ","; expected integration IDs with commas between them',
+            'BRAZE_INTEGRATION_IDS: ","; expected comma-separated integration IDs',
         ),
     ],
 )

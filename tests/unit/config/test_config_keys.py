@@ -140,7 +140,7 @@ def test_the_problem_of_a_rotated_key_is_reported_while_the_old_one_is_in_use(pa
     assert source.problem is None
     problems = {
         b"": "is empty",
-        b"canary key": "holds spaces",
+        b"canary key": "contains spaces",
         b"\xff\xfecanary\xd8": "is not text",
         b"\xef\xbb\xbf": "is empty",
         b"c" * 5000: "is longer than 4096 characters",

@@ -145,7 +145,7 @@ def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -
         assert bench.source.committed == ["newer", "other"]
         assert bench.journal.failures == failures
         told = [(entry["log_level"], entry["event"]) for entry in logs]
-        assert told == [("error", "state not written"), ("info", "state written again")]
+        assert told == [("error", "state write failed"), ("info", "state write recovered")]
         assert logs[0]["problem"] == "database or disk is full"
         assert {row.record for row in bench.journal.load("w").rows} == {"newer", "other"}
         await bench.journal.close()
@@ -271,7 +271,7 @@ def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
             bench.write("one", "a")
             await asyncio.sleep(1)
         assert bench.journal.failures == 1
-        assert [entry["event"] for entry in logs] == ["state not written"]
+        assert [entry["event"] for entry in logs] == ["state write failed"]
         assert isinstance(logs[0]["exc_info"], UnicodeError)
         bench.disk.broken = False
         await asyncio.sleep(10)
@@ -294,7 +294,7 @@ def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
         bench.source.dirty.insert(0, PendingRow("w", "two", listed=True, committed=deaf))
         with structlog.testing.capture_logs() as logs:
             await asyncio.sleep(1)
-        assert [entry["event"] for entry in logs] == ["committed, but not told by a defect"]
+        assert [entry["event"] for entry in logs] == ["internal error"]
         assert bench.source.committed == ["a"]
         bench.write("one", "b")
         await bench.journal.close()

@@ -91,7 +91,9 @@ def test_a_row_written_again_replaces_the_older(store: Store) -> None:
 
 def test_two_exporters_never_share_a_file(path: str, store: Store) -> None:
     """A file that is open is refused, before anything was written to it too."""
-    assert refused(path) == ("another process has it open; expected a state file for each exporter")
+    assert refused(path) == (
+        "another process has it open; expected a separate state file for each exporter"
+    )
     store.commit([ROW])
     assert "another process has it open" in refused(path)
     store.close()
@@ -168,7 +170,7 @@ def test_an_empty_file_is_a_new_one(path: str) -> None:
 def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path) -> None:
     """A directory, a device, a link to nowhere or in circles: each is told in a line."""
     assert refused(str(tmp_path)) == "it is a directory; expected a file"
-    assert refused("/dev/null") == "it is no regular file"
+    assert refused("/dev/null") == "it is not a regular file"
     missing = tmp_path / "missing"
     assert refused(str(missing / "s")) == f"the directory {missing} does not exist"
     link, circle = tmp_path / "link", tmp_path / "circle"

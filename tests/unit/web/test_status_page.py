@@ -128,7 +128,7 @@ def test_a_workspace_that_fails_says_why_and_what_to_do() -> None:
     assert "Problem: 401: Braze does not know this API key" in told
     assert "What to do: Compare the key and the endpoint" in told
     assert "What was known last stays below; it is 42 min old." in told
-    assert "401, key not known: 4 requests to integrations, last 12 s ago" in told
+    assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in told
 
 
 def test_a_workspace_that_nobody_scrapes_says_so() -> None:
@@ -188,7 +188,7 @@ def test_what_is_not_known_is_not_zero() -> None:
     assert re.search('data-label="Rows' + dash, table)
     assert re.search('data-label="Failed' + dash, table)
     assert re.search(r'data-label="Next run">none known<', table)
-    assert "no run known" in table
+    assert "no known runs" in table
 
 
 def test_a_run_that_is_due_and_has_not_begun_is_told() -> None:

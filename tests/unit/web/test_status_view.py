@@ -50,10 +50,7 @@ def test_without_any_delivery_the_age_is_measured_from_the_oldest_run() -> None:
     """An integration that never delivered becomes late all the same."""
     never = judged(facts("a", None, run(Status.ERROR, ago=2 * HOUR, took=60), stale_after=HOUR))
     assert never.success_age == never.delivery_age == 2 * HOUR + 60
-    assert (
-        never.concerns[Concern.LATE]
-        == "No delivery in the 2 h 1 min that are known; late after 1 h."
-    )
+    assert never.concerns[Concern.LATE] == "No delivery in the known 2 h 1 min; late after 1 h."
 
 
 @pytest.mark.parametrize("limit", [None, 0.0])
@@ -98,7 +95,7 @@ def test_a_running_run_without_a_start_does_not_hang() -> None:
         (
             run(Status.CONFIG_ERROR),
             2,
-            "Its configuration in Braze is wrong; this does not heal by itself.",
+            "Its configuration in Braze is wrong; correct it in Braze.",
         ),
         (
             run(Status.PARTIAL, failed=1),
@@ -142,7 +139,7 @@ def test_success_needs_no_attention() -> None:
                 "3 runs failed since the last delivery."
             ),
         ),
-        (run(Status.UNKNOWN), None, "Braze gives no status for the last run."),
+        (run(Status.UNKNOWN), None, "Braze reports no status for the last run."),
     ],
 )
 def test_an_unknown_status_needs_attention(last: Run, failures: int | None, words: str) -> None:
@@ -168,7 +165,7 @@ def test_a_watermark_in_the_future_needs_attention(ahead: float, concerned: bool
     if concerned:
         assert (
             shown.concerns[Concern.WATERMARK]
-            == "Its watermark is 1 h in the future: Braze syncs no row that is older."
+            == "Its watermark is 1 h in the future: Braze skips all older rows."
         )
 
 

@@ -80,7 +80,7 @@ def test_a_broken_change_keeps_what_was_in_force(tmp_path: Path, log: io.StringI
     watched.file.write_text(HEADERS)
     assert watched.policy().headers == good.headers
     assert (watched.security.reload_successful, watched.security.reloaded) == (True, 2000.0)
-    assert "web configuration loaded" in log.getvalue().splitlines()[-1]
+    assert "web configuration reloaded" in log.getvalue().splitlines()[-1]
 
 
 def test_a_new_certificate_is_a_new_context(

@@ -142,7 +142,7 @@ def test_a_defect_in_a_look_between_refreshes_is_reported() -> None:
                 page = await it.scrape()
             assert page("braze_cdi_up") == 0
             assert page("braze_cdi_refresh_error", reason="other") == 1
-            assert defects(logs) == ["refresh failed by a defect"]
+            assert defects(logs) == ["internal error"]
             heal()
             assert (await refreshes(it))("braze_cdi_up") == 1
 
@@ -214,7 +214,7 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
                 assert failed is not None
                 assert failed > 0
             events = [each["event"] for each in logs if each.get("exc_info")]
-            assert events == ["state not written"]
+            assert events == ["state write failed"]
             heal()
             finish(one, house.clock, 7)
             page = await refreshes(it, 3)

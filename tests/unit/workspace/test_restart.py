@@ -258,7 +258,7 @@ def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
             Exporter(Settings((workspace(),)), house.clock, journal=journal)
         assert str(error.value) == (
             "unreadable record in the workspace 'w', integration 'one': knowledge: expected"
-            " an object; put a copy back that is sound, or move the file away to begin anew"
+            " an object; restore a backup, or move it away to start with no history"
         )
         await journal.close()
 

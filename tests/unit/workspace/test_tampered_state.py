@@ -181,7 +181,7 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
     return run(story())
 
 
-SOUND = "; put a copy back that is sound, or move the file away to begin anew"
+SOUND = "; restore a backup, or move it away to start with no history"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_state_file_of_no_bytes_is_told_of(tmp_path: Path) -> None:
         Store(str(path), lambda: EPOCH).close()
     assert logged == [
         {
-            "event": "state file is empty",
+            "event": "state file empty",
             "log_level": "warning",
             "path": str(path),
             "problem": "starting with no history",

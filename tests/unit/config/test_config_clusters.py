@@ -2,7 +2,7 @@
 
 import pytest
 
-from cdi_exporter.check.clusters import CLUSTERS, cluster_of, dashboard_of, known, meant
+from cdi_exporter.config.clusters import CLUSTERS, cluster_of, dashboard_of, known, meant
 
 
 @pytest.mark.parametrize(
