@@ -8,7 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.processes import PATIENCE, clean_environment, exporter_command, free_port, running
+from tests.e2e.processes import (
+    PATIENCE,
+    clean_environment,
+    eventually,
+    exporter_command,
+    free_port,
+    running,
+)
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def test_systemd_knows_what_it_does(manager: socket.socket, tmp_path: Path, vali
         assert clock.startswith(b"MONOTONIC_USEC=")
         assert manager.recv(1_000) == b"READY=1"
         event = "configuration reloaded" if valid else "configuration reload failed"
-        assert event in (tmp_path / "log").read_text()
+        eventually(lambda: event in (tmp_path / "log").read_text(), event)
         process.send_signal(signal.SIGTERM)
         assert manager.recv(1_000) == b"STOPPING=1"
         assert process.wait(PATIENCE) == 0
