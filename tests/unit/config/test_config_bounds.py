@@ -20,16 +20,16 @@ from tests.harness import workspace
 ENVIRON = {"BRAZE_KEY": "k"}
 HEAD = "workspaces:\n- name: w\n  endpoint: rest.iad-03.braze.com\n  api_key_env: BRAZE_KEY\n"
 SECONDS = 60.0
-"""Far more than any of these takes, far less than what is quadratic."""
+"""Of CPU: far more than any of these takes, far less than what is quadratic."""
 
 
 def refused(path: Path, text: str) -> list[str]:
     """The lines about a file, without its name."""
     path.write_text(text)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError) as caught:
         load_file(str(path), ENVIRON)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     lines = [line.removeprefix(f"{path}:") for line in caught.value.mistakes]
     assert len(lines) <= MOST_SHOWN + 1
     assert all(len(line) < 500 and line.isprintable() for line in lines)
