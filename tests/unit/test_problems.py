@@ -66,6 +66,7 @@ def test_alerts_describe_each_reason_as_the_table_does() -> None:
     texts = [text for each in groups for rule in each["rules"] for text in _annotations(rule)]
     described = re.findall(r'eq \$reason "(\w+)" }}([^{]*){{', "\n".join(texts))
     assert described
+    described = [(reason, words.strip()) for reason, words in described]
     assert {*described} <= {(reason, each.alert) for reason, each in BY_REASON.items()}
     missing = [each.alert for each in BY_REASON.values() if each.alert not in "\n".join(texts)]
     assert not missing
