@@ -448,7 +448,7 @@ TROUBLE: dict[Callable[[World], None], tuple[str, str]] = {
         "The workspace cannot be read",
         "lacks the permission cdi.integration_job_status",
     ),
-    _empty: ("No integration is known", "Braze lists no integration for this workspace"),
+    _empty: ("No integration is known", "Braze lists no integrations for this workspace"),
 }
 
 

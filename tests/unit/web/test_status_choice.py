@@ -79,8 +79,8 @@ def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -
         (
             {"status": "<b>"},
             (
-                "the parameter status must be one of: all, attention, late, hanging, running, success, "
-                "partial, error, config_error, unknown, none"
+                "the parameter status must be one of: all, attention, late, hanging, running, "
+                "success, partial, error, config_error, unknown, none"
             ),
         ),
     ],
