@@ -17,9 +17,9 @@ _INTRODUCTION = """\
 
 The *last sync* is the newest finished run; a run in progress does not change it. A value that
 Braze did not report has no sample: never 0, never NaN. Times are Unix timestamps, never ages. No
-sample has an explicit timestamp. The runs that exist when an integration is first seen are the *baseline*:
-counters start at 0 and increase once for each run that finishes later. All values of an integration
-are as of its last refresh (`braze_cdi_integration_last_refresh_timestamp_seconds`).
+sample has an explicit timestamp. The runs that exist when an integration is first seen are the
+*baseline*: counters start at 0 and increase once for each run that finishes later. All values of an
+integration are as of its last refresh (`braze_cdi_integration_last_refresh_timestamp_seconds`).
 """
 
 _SECTIONS = (
