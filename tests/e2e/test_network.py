@@ -114,7 +114,7 @@ def test_odd_variables_keep_nothing_from_working(case: str, braze: str, tmp_path
     environ |= {"BRAZE_REST_ENDPOINT": braze, **ODD[case]}
     status, output = outcome("check", **environ)
     assert status == 0, output
-    flags = ["--since=4h", "--until=0s", f"--output={tmp_path / 'out'}"]
+    flags = ["--since=4h", "--until=0s", "--force", f"--output={tmp_path / 'out'}"]
     status, output = outcome("backfill", *flags, **environ)
     assert status == 0, output
     with started(tmp_path, **environ) as url:
