@@ -5,6 +5,8 @@ from pathlib import Path
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
+from cdi_exporter.errors import REASONS
+from cdi_exporter.model import FINISHED_STATUSES, Endpoint, Status
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 
@@ -13,10 +15,11 @@ _INTRODUCTION = """\
 
 <!-- Written by tools/metrics_reference.py from cdi_exporter/catalog.py; do not edit. -->
 
-*Last sync* is the newest finished run: a run under way changes nothing there. A fact that
-Braze did not give has no sample: never 0, never NaN. Times are Unix timestamps, never ages;
-no sample carries a timestamp of its own. Runs that were there when an integration was first
-seen are the baseline; counters start at 0 and rise once for each run that finishes later.
+The *last sync* is the newest finished run; a run in progress does not change it. A value that
+Braze did not report has no sample: never 0, never NaN. Times are Unix timestamps, never ages. No
+sample has an explicit timestamp. The runs that exist when an integration is first seen are the
+*baseline*: counters start at 0 and increase once for each run that finishes later. All values of an
+integration are as of its last refresh (`braze_cdi_integration_last_refresh_timestamp_seconds`).
 """
 
 _SECTIONS = (
@@ -26,9 +29,62 @@ _SECTIONS = (
 )
 
 _PROCESS = """\
-Besides these there are `process_*` (CPU, memory, file descriptors, start time; on Linux) and
-`python_info`, as every Prometheus client for Python gives them.
+`process_*` (CPU, memory, file descriptors, start time; only on Linux) and `python_info` are exposed
+too, as by every Python program with the Prometheus client.
 """
+
+_STATUSES = {
+    Status.SUCCESS: "All rows were synced.",
+    Status.PARTIAL: "Some rows failed.",
+    Status.ERROR: "The run failed; no rows were synced.",
+    Status.CONFIG_ERROR: "The integration's configuration is wrong; it must be corrected in Braze.",
+    Status.UNKNOWN: "Braze reported a status that this version does not know.",
+}
+_REASONS = {
+    "unauthorized": "401: Braze does not know the API key.",
+    "forbidden": "403: the API key lacks a permission, or its IP allowlist excludes this machine.",
+    "rate_limited": "429: the rate limit is spent.",
+    "timeout": "No complete answer within `request_timeout`.",
+    "connection": "No connection: refused, reset, name resolution, TLS, or a broken-off answer.",
+    "server_error": "5xx: Braze, or a proxy in front of it, has a problem.",
+    "invalid_response": "Something other than the documented answer, for example from a proxy.",
+    "other": "Anything else, such as 400, 404 or an internal error.",
+}
+_ENDPOINTS = {
+    Endpoint.INTEGRATIONS: "The list of integrations, `GET /cdi/integrations`.",
+    Endpoint.HISTORY: "The history (job sync status) of an integration, "
+    "`GET /cdi/integrations/{id}/job_sync_status`.",
+}
+_CODES = {
+    "200": "A documented answer.",
+    "400, 401, 403, 404, 429, 5xx, …": "The HTTP status of any other answer.",
+    "timeout": "No complete answer within `request_timeout`.",
+    "connect_error": "No connection, or one that broke: refused, reset, TLS, cut short.",
+    "invalid_response": "A 200 that is not the documented answer, or is too large.",
+}
+_KINDS = {
+    "api_key": "The file of `api_key_file` or `BRAZE_API_KEY_FILE`.",
+    "ca_file": "The file of `ca_file`.",
+}
+
+
+def _label_values() -> str:
+    """A table of the values of each label that has a fixed set of them."""
+    labels = {
+        "status": {each.value: _STATUSES[each] for each in FINISHED_STATUSES},
+        "reason": {each: _REASONS[each] for each in REASONS},
+        "endpoint": {each.value: _ENDPOINTS[each] for each in Endpoint},
+        "code": _CODES,
+        "kind": _KINDS,
+    }
+    rows = [
+        f"| `{label}` | `{value}` | {meaning} |"
+        for label, values in labels.items()
+        for value, meaning in values.items()
+    ]
+    return "\n".join(
+        ["## Label values", "", "| label | value | meaning |", "|---|---|---|", *rows, ""]
+    )
 
 
 def _row(metric: Metric, common: tuple[str, ...]) -> str:
@@ -49,7 +105,7 @@ def _section(title: str, metrics: Iterable[Metric], common: tuple[str, ...]) -> 
 def reference() -> str:
     """The page's text."""
     sections = [_section(*section) for section in _SECTIONS]
-    return "\n".join([_INTRODUCTION, *sections, _PROCESS])
+    return "\n".join([_INTRODUCTION, *sections, _PROCESS, _label_values()])
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ class Backfill:
         self._say(f"{samples}, {size}, in {counted(len(files), 'file')} in {output}")
         unplaced = self._spool.unplaced()
         if unplaced:
-            self._say(f"skipped: {counted(unplaced, 'row')} that cannot be read or have no time")
+            self._say(f"skipped: {counted(unplaced, 'row')} without a readable time")
         if files:
             pattern = f"{shlex.quote(str(output))}/{DAY_FILES}"
             make = 'promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit'

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import sys
-from io import TextIOWrapper
-from typing import Any
+from collections.abc import Callable
+from io import StringIO, TextIOWrapper
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,15 +14,26 @@ from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, 
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 SOMETHING_FAILS = 1
 
 WIDE = 10_000
 """Columns of a file or a pipe: nothing is folded, so that lines can be searched."""
 
 
-def _width() -> int | None:
-    """The columns of the report; None for those of the terminal, or of COLUMNS."""
-    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+def _show(show: Callable[["Console"], object]) -> None:
+    """Show the report on the terminal; in a file or a pipe without spaces at the ends of lines."""
+    from rich.console import Console  # noqa: PLC0415 -- as below
+
+    if sys.stdout.isatty():
+        show(Console())
+        return
+    text = StringIO()
+    show(Console(file=text, width=None if "COLUMNS" in os.environ else WIDE))
+    for line in text.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 @click.command("check", cls=Flags)
@@ -51,8 +63,6 @@ def command(config_file: str | None, **flags: Any) -> None:
     warn_of_variables(config_file)
     settings = load_settings(config_file)
     # What only this command needs is not imported by the others, which may run for years.
-    from rich.console import Console  # noqa: PLC0415
-
     from cdi_exporter.check import Report, check, show  # noqa: PLC0415
 
     async def run() -> Report:
@@ -68,6 +78,6 @@ def command(config_file: str | None, **flags: Any) -> None:
     if flags["output"] == "json":
         click.echo(report.to_json().encode("utf-8", "replace"))
     else:
-        show(report, Console(width=_width()))
+        _show(lambda console: show(report, console))
     if not report.ok:
         sys.exit(SOMETHING_FAILS)

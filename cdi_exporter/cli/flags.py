@@ -57,6 +57,10 @@ class Flags(click.Command):
     ignore_unknown_options = True
     allow_extra_args = True
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Also the short form, however the command was called."""
+        return ["-h", "--help"]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises UsageError, with a line for each mistake."""
         mistakes = _mistakes(ctx)

@@ -42,6 +42,7 @@ FILTER_LABELS = {
     "all": "all",
     "attention": "need attention",
     "config_error": "config error",
+    "hanging": "stuck",
     "none": "no known runs",
 }
 

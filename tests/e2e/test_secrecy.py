@@ -265,7 +265,13 @@ def test_backfill_tells_no_secret(trouble: str, tmp_path: Path) -> None:
     config, output = tmp_path / "config.yml", tmp_path / "out"
     with serving(braze) as url:
         config.write_text(configuration(url).partition("  - {name: proxied")[0])
-        flags = [f"--config.file={config}", f"--output={output}", "--since=4h", "--until=0s"]
+        flags = [
+            f"--config.file={config}",
+            f"--output={output}",
+            "--since=4h",
+            "--until=0s",
+            "--force",
+        ]
         status, _ = outcome("backfill", *flags, "--log.level=debug", folder=tmp_path)
     assert (status == 0) is (trouble == "")
     files = [path for path in output.rglob("*") if path.is_file()]

@@ -97,7 +97,7 @@ def test_a_read_only_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -
             parent.chmod(0o755)
     with (
         a_file_that_cannot_be_written(path),
-        pytest.raises(StartError, match="it cannot be written; expected the right to write"),
+        pytest.raises(StartError, match="it cannot be written; expected write permission"),
     ):
         Store(str(path), time.time, patience=0)
 

@@ -89,7 +89,7 @@ def test_each_row_tells_what_happened(world: World, at: Open) -> None:
         "email": "✖ error",
         "purchases": "⚙ config error",
         "consent": "? unknown",
-        "catalog": "✔ success ! late ▶ hangs, 2 h",
+        "catalog": "✔ success ! late ▶ stuck, 2 h",
         "tokens": "✔ success ▶ running, 50 s",
         "fresh": "– no known runs",  # noqa: RUF001 -- the dash that the page shows
     }
@@ -123,7 +123,7 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
             "8 all",
             "! 5 need attention",
             "! 1 late",
-            "! 1 hanging",
+            "! 1 stuck",
             "▶ 2 running",
             "✔ 3 success",
             "◐ 1 partial",
@@ -448,7 +448,7 @@ TROUBLE: dict[Callable[[World], None], tuple[str, str]] = {
         "The workspace cannot be read",
         "lacks the permission cdi.integration_job_status",
     ),
-    _empty: ("No integration is known", "Braze lists no integration for this workspace"),
+    _empty: ("No integration is known", "Braze lists no integrations for this workspace"),
 }
 
 

@@ -364,7 +364,12 @@ def test_a_key_is_not_sent_to_where_another_one_belongs(files: tuple[Path, Path]
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "is empty"), (b"two words", "holds spaces"), (None, "no such file"), (b"\xff\xfex", "")],
+    [
+        (b"", "is empty"),
+        (b"two words", "contains spaces"),
+        (None, "no such file"),
+        (b"\xff\xfex", ""),
+    ],
 )
 def test_a_rotated_key_file_that_cannot_be_used_is_reported_while_the_old_key_works(
     files: tuple[Path, Path], log: io.StringIO, content: bytes | None, problem: str

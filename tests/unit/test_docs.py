@@ -40,7 +40,8 @@ FLAGS_OF_OTHERS = {
     "make bench, make mutants": {"--quick", "--only", "--json", "--sizes", "--sample"},
     "tests.simulation.trace": {"--write", "--compare"},
     "Docker": {
-        *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--name", "--publish"),
+        *("--build", "--build-arg", "--cap-drop", "--detach", "--env", "--env-file", "--name"),
+        "--publish",
         *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
     },
     "Helm, kubectl": {

@@ -38,7 +38,7 @@ def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str
     with sqlite3.connect(tmp_path / NAME) as database:
         database.execute(statement)
     database.close()
-    with pytest.raises(StartError, match="is of another version: delete it, or choose another"):
+    with pytest.raises(StartError, match="was written by another version: delete it"):
         Spool(tmp_path)
 
 

@@ -58,8 +58,8 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
     assert told.lines == [
         "listing the integrations of 1 workspace",
         "2 integrations; reading the newest page of each for the estimate",
-        "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, a sample each 4m: 10755 instants",
-        "about 79 requests to go, 1m58s at half of the budget share",
+        "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, one sample every 4m: 10755 instants",
+        "about 79 requests left, 1m58s at half of the budget share",
         f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",
     ]
     assert told.progress == ["first pages: 2 of 2, 0 left, about 0s to go"]
@@ -75,7 +75,7 @@ def test_what_is_said_first_is_about_what_comes(tmp_path: Path, seconds: float) 
     chosen = options(tmp_path, since=parse_moment("10d"), until=parse_moment("3h"))
     braze = simulated(every(seconds))
     told = backfill(chosen, braze)
-    requests = number(r"about (\d+) requests? to go", told)
+    requests = number(r"about (\d+) requests? left", told)
     assert len(braze.traffic[HISTORY].times) - 1 == pytest.approx(requests, abs=2, rel=0.05)
     size = number(r"about (\d+) MB of", told)
     assert sum(path.stat().st_size for path in files(tmp_path)) == pytest.approx(
@@ -160,7 +160,7 @@ def test_the_next_command_moves_blocks_only_after_all_are_written(
 def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:
     """No request for a range that is none."""
     braze = simulated(every(3600.0))
-    with pytest.raises(ConfigError, match="no instant lies between"):
+    with pytest.raises(ConfigError, match="the range contains no sample"):
         backfill(options(tmp_path, since=parse_moment("1h"), until=parse_moment("2h")), braze)
     assert not braze.traffic[LIST].times
 

@@ -68,7 +68,7 @@ def test_labels_are_what_prometheus_adds(text: str, label: tuple[str, str]) -> N
         ("a-b=x", "expected name=value"),
         ("é=x", "expected name=value"),
         ("job=", "has no value"),
-        ("__name__=x", "Prometheus' own"),
+        ("__name__=x", "reserved for Prometheus"),
         ("workspace=x", "the exporter sets itself"),
         ("status=x", "the exporter sets itself"),
     ],

@@ -94,7 +94,7 @@ def test_two_workspaces_with_one_key_share_one_budget(tmp_path: Path) -> None:
     assert braze.traffic[HISTORY].busiest() == 40
     assert of_integrations(tmp_path) == set("abcd")
     left = len(braze.traffic[HISTORY].times) - 4
-    assert f"about {left} requests to go, 2m" in "\n".join(said.lines)
+    assert f"about {left} requests left, 2m" in "\n".join(said.lines)
 
 
 def test_workspaces_with_keys_of_their_own_are_read_at_once(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_an_integration_that_goes_in_the_middle_is_left_out_whole(tmp_path: Path
 def test_an_integration_that_fails_for_long_does_not_end_the_job(tmp_path: Path) -> None:
     """It is asked for minutes, another one still answers: its trouble is its own."""
     braze = Troubled(living(hourly("a"), hourly("b")), of("a", 500))
-    with pytest.raises(StartError, match=r"left out: 'sync-a' \(500: Braze has a problem\)$"):
+    with pytest.raises(StartError, match=r"skipped: 'sync-a' \(500: Braze has a problem\)$"):
         backfill(options(tmp_path), braze)
     assert of_integrations(tmp_path) == {"b"}
     assert braze.asked.count("a") == 15
@@ -153,7 +153,7 @@ def test_what_was_left_out_is_tried_again(tmp_path: Path) -> None:
         "until": parse_moment("2026-09-21T00:00:00Z"),
     }
     braze = Troubled(simulated(hourly("a"), hourly("b")), of("a", 404))
-    with pytest.raises(StartError, match="left out"):
+    with pytest.raises(StartError, match="skipped"):
         backfill(options(tmp_path, **span), braze)
     again = Troubled(simulated(hourly("a"), hourly("b")))
     backfill(options(tmp_path, **span), again)
@@ -309,4 +309,4 @@ def test_rows_without_any_time_are_told(tmp_path: Path) -> None:
     )
     said = Told()
     backfill(options(tmp_path), simulated(integration), told=said)
-    assert "left out: 1 row that cannot be read, or without time" in said.lines
+    assert "skipped: 1 row without a readable time" in said.lines

@@ -116,7 +116,7 @@ def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) 
     assert len(files(tmp_path / "a")) == (4 if stage == "writing" else 0)
     asked = len(braze.traffic[HISTORY].times)
     told = backfill(chosen, braze)
-    assert "about 0 requests to go, 0s at half of the budget share" in told.lines
+    assert "about 0 requests left, 0s at half of the budget share" in told.lines
     assert len(braze.traffic[HISTORY].times) == asked
     backfill(options(tmp_path / "b", since=parse_moment("3d"), step=3600.0), braze)
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
@@ -131,5 +131,6 @@ def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> 
     told = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
     assert "resuming what was started at 2026-09-21T14:13:20Z" in told.lines
     assert (
-        "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, a sample each 1h: 48 instants" in told.lines
+        "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, one sample every 1h: 48 instants"
+        in told.lines
     )

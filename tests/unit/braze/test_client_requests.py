@@ -472,7 +472,7 @@ def test_what_follows_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
     parts = [whole[at : at + 2**16] for at in range(0, len(whole), 2**16)]
     for chunks in (parts, [gzip.compress(PAGE), rest]):
         body = Body(chunks)
-        with pytest.raises(InvalidResponse, match="not in the encoding"):
+        with pytest.raises(InvalidResponse, match="invalid encoding"):
             run(got(headers={"content-encoding": "gzip"}, stream=body))
         assert body.sent <= 2 * 2**20 + len(rest) * (chunks is not parts)
 

@@ -156,7 +156,7 @@ def test_the_problem_of_a_rotated_key_is_reported_while_the_old_one_is_in_use(pa
     assert current(source) == "old"
     assert source.problem == (
         f'the file "{path}" cannot be read (no such file or directory); expected a file that '
-        "holds the key"
+        "contains the key"
     )
     path.write_text("new")
     assert current(source) == "new"

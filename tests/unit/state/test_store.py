@@ -118,7 +118,7 @@ def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
 def test_what_is_no_database_is_refused_and_kept(path: str, content: bytes) -> None:
     """A file of something else, or one that is broken, is never overwritten."""
     Path(path).write_bytes(content)
-    assert "move it away to begin anew" in refused(path)
+    assert "move it away to start with no history" in refused(path)
     assert Path(path).read_bytes() == content
 
 
@@ -129,7 +129,7 @@ def test_a_corrupted_file_is_refused_and_kept(path: str, store: Store) -> None:
     content = bytearray(Path(path).read_bytes())
     content[4096 * 3 : 4096 * 5] = b"\xff" * 8192
     Path(path).write_bytes(content)
-    assert "move it away to begin anew" in refused(path)
+    assert "move it away to start with no history" in refused(path)
     assert Path(path).read_bytes() == content
 
 

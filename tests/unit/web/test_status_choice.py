@@ -71,16 +71,16 @@ def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -
         (
             {"sort": "colour"},
             (
-                "the parameter sort is none of: attention, name, status, last, rows, failed, "
+                "the parameter sort must be one of: attention, name, status, last, rows, failed, "
                 "duration, next, age"
             ),
         ),
-        ({"order": "up"}, "the parameter order is none of: asc, desc"),
+        ({"order": "up"}, "the parameter order must be one of: asc, desc"),
         (
             {"status": "<b>"},
             (
-                "the parameter status is none of: all, attention, late, hanging, running, success, "
-                "partial, error, config_error, unknown, none"
+                "the parameter status must be one of: all, attention, late, hanging, running, "
+                "success, partial, error, config_error, unknown, none"
             ),
         ),
     ],

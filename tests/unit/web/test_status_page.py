@@ -88,7 +88,7 @@ def test_before_any_scrape_it_says_what_to_do() -> None:
     waiting = Shown(workspace("w", up=None, last_refresh=None, refresh_duration=None, exchanges=()))
     told = words(page(waiting))
     assert "Nothing is known yet" in told
-    assert "let Prometheus scrape it" in told
+    assert "add this job to Prometheus" in told
     assert 'targets: ["exporter:10234"]' in told
     assert "metrics_path" not in told
     other = page(waiting, web={"telemetry_path": "/cdi/metrics"})
@@ -127,7 +127,7 @@ def test_a_workspace_that_fails_says_why_and_what_to_do() -> None:
     told = words(page(example(), "?workspace=sandbox"))
     assert "Problem: 401: Braze does not know this API key" in told
     assert "What to do: Compare the key and the endpoint" in told
-    assert "What was known last stays below; it is 42 min old." in told
+    assert "The last known data is shown below; it is 42 min old." in told
     assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in told
 
 
@@ -135,7 +135,7 @@ def test_a_workspace_that_nobody_scrapes_says_so() -> None:
     """Old data under a green sign would be a lie."""
     quiet = workspace("w", facts("a"), last_refresh=NOW - HOUR, exchanges=())
     told = words(page(Shown(quiet)))
-    assert "nobody scrapes it" in told
+    assert "not scraped" in told
     assert "no scrape has asked for this workspace in 1 h" in told
 
 
@@ -149,7 +149,7 @@ def test_a_workspace_that_nobody_scrapes_may_never_have_been_complete() -> None:
 
 def test_a_workspace_without_integrations_says_so() -> None:
     """An empty list is an answer too."""
-    assert "Braze lists no integration for this workspace" in words(page(Shown(workspace("w"))))
+    assert "Braze lists no integrations for this workspace" in words(page(Shown(workspace("w"))))
 
 
 def test_a_row_tells_the_last_run_and_the_freshness() -> None:
@@ -250,8 +250,8 @@ def test_nothing_found_offers_the_way_back() -> None:
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
-        ("?sort=colour", 400, "the parameter sort is none of"),
-        ("?status=%3Cscript%3E", 400, "the parameter status is none of"),
+        ("?sort=colour", 400, "the parameter sort must be one of"),
+        ("?status=%3Cscript%3E", 400, "the parameter status must be one of"),
         ("?workspace=other", 404, 'no such workspace; known: "production", "sandbox"'),
     ],
 )

@@ -118,7 +118,7 @@ def test_tls_is_switched_by_a_restart_alone(tls: Watched, tmp_path: Path, log: i
     context = tls.policy().tls
     tls.file.write_text(HEADERS)
     assert tls.policy().tls is context
-    assert "TLS is switched off; that takes a restart" in log.getvalue()
+    assert "TLS is switched off; this needs a restart" in log.getvalue()
     plain = tmp_path / "plain"
     plain.mkdir()
     watched = Watched(plain, HEADERS)

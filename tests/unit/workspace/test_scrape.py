@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+import structlog
 
 from cdi_exporter.config import ConfiguredIntegration
 from tests.harness import Rig, passes, rig, scripted, simulator, workspace
@@ -556,5 +557,21 @@ def test_pages_for_the_wrong_method_or_path() -> None:
                 assert response.status_code == status, (method, path)
             assert '"w"' in (await it.client.get("/probe?workspace=nobody")).text
             assert it.requests() == 0
+
+    run(main())
+
+
+def test_the_first_good_refresh_is_logged_once() -> None:
+    """With the number of integrations, so that a start is seen to have worked."""
+
+    async def main() -> None:
+        clock = virtual_clock()
+        with structlog.testing.capture_logs() as logs:
+            async with rig(simulator(clock, scripted(runs=1)), clock=clock) as it:
+                for _ in range(3):
+                    await it.scrape()
+                    await clock.sleep(60.0)
+        first = [each for each in logs if each["event"] == "first refresh succeeded"]
+        assert [(each["workspace"], each["integrations"]) for each in first] == [("w", 1)]
 
     run(main())

@@ -1,0 +1,68 @@
+"""What the command line says when it is asked for help, or not understood."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from cdi_exporter.cli import COMMANDS, main
+from cdi_exporter.cli.serve_command import warn_of_endpoints
+from cdi_exporter.config import Settings
+from tests.harness import workspace
+
+
+def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
+    """The exit status, and what was printed."""
+    status: object = 0
+    try:
+        main(args)
+    except SystemExit as end:
+        status = end.code
+    printed = capsys.readouterr()
+    return status, printed.out + printed.err
+
+
+@pytest.mark.parametrize("args", [["-h"], ["--help"], ["check", "-h"], ["metrics", "-h"]])
+def test_help_has_a_short_form(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    """Status 0, and how to use the command."""
+    status, text = said(capsys, *args)
+    assert status == 0
+    assert text.startswith("Usage: ")
+
+
+def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has its whole sentence."""
+    _, text = said(capsys, "--help")
+    commands = text.partition("Commands:")[2].partition("Flags of serve:")[0]
+    assert all(f"\n  {name} " in commands for name in COMMANDS)
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'? (see cdi-exporter --help)"),
+        (["check", "--format=json"], "No such option '--format'. (see cdi-exporter check --help)"),
+        (
+            ["check", "--log.fromat=json"],
+            (
+                "No such option '--log.fromat'. Did you mean '--log.format'? "
+                "(see cdi-exporter check --help)"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_word_names_the_likely_one_and_the_help(
+    capsys: pytest.CaptureFixture[str], args: list[str], expected: str
+) -> None:
+    """Status 2, one line; nothing is suggested that is something else."""
+    assert said(capsys, *args) == (2, f"cdi-exporter: {expected}\n")
+
+
+def test_the_address_of_a_dashboard_is_a_warning_at_the_start() -> None:
+    """It names the REST endpoint of the cluster."""
+    wrong = workspace("a", endpoint="https://dashboard-03.braze.com")
+    right = workspace("b", endpoint="https://rest.iad-03.braze.com")
+    with capture_logs() as logs:
+        warn_of_endpoints(Settings((wrong, right)))
+    (line,) = logs
+    assert (line["event"], line["workspace"]) == ("wrong endpoint configured", "a")
+    assert line["problem"].endswith("that of its cluster is rest.iad-03.braze.com")
