@@ -73,24 +73,9 @@ def choose(
         ]
         for each in sorted(named, key=lambda each: each.id):
             item = items.get(each.id)
-            item = item and _lasting(item)
-            chosen = Chosen(len(found), 0, config.name, each.id, each.name, item)
-            if wanted.selects(each.id, chosen.name):
+            name = each.name or (item.name if item else None) or each.id
+            if wanted.selects(each.id, name):
                 source = histories.source(config.name, place_of(config), each.id)
-                found.append(replace(chosen, source=source))
+                scheduled = item.scheduled if item else None
+                found.append(Chosen(len(found), source, config.name, each.id, name, scheduled))
     return found
-
-
-def _lasting(item: Integration) -> Integration:
-    """The item without what it says about the present.
-
-    When the next run was scheduled in the past is not known, only that there is a schedule.
-    """
-    return Integration(
-        item.id,
-        item.name,
-        item.type,
-        item.status,
-        item.warehouse,
-        schedule_unreadable=item.scheduled,
-    )

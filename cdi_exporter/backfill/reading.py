@@ -14,7 +14,7 @@ import structlog
 
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.run_store import Reach, placed
+from cdi_exporter.backfill.run_store import Span, shown
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
@@ -113,14 +113,14 @@ class Reading:
         if not self._missing(chosen):
             return 0
         extent = self._histories.extent(chosen.source)
-        reaches = self._histories.reaches(chosen.source)
-        if extent is None or extent.runs < 2 or not reaches:
+        spans = self._histories.spans(chosen.source)
+        if extent is None or extent.runs < 2 or not spans:
             return 1
         gap = max(1.0, (extent.newest - extent.oldest) / (extent.runs - 1))
-        top = reaches[-1].began
+        top = spans[-1].began
         missing = max(0.0, extent.oldest - self._grid.first)
-        if not self._current(chosen) or len(reaches) > 1:
-            missing += max(0.0, top - reaches[0].began)
+        if not self._current(chosen) or len(spans) > 1:
+            missing += max(0.0, top - spans[0].began)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
         return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE_SIZE))
 
@@ -128,34 +128,34 @@ class Reading:
 
     def _current(self, chosen: Chosen) -> bool:
         """Whether its newest page is as new as the range."""
-        reaches = self._histories.reaches(chosen.source)
-        return bool(reaches) and self._covers(reaches[-1])
+        spans = self._histories.spans(chosen.source)
+        return bool(spans) and self._covers(spans[-1])
 
-    def _covers(self, reach: Reach) -> bool:
-        begun = reach.cursor is not None or reach.ended
-        return begun and reach.began >= self._grid.last
+    def _covers(self, span: Span) -> bool:
+        begun = span.cursor is not None or span.ended
+        return begun and span.began >= self._grid.last
 
     def _missing(self, chosen: Chosen) -> bool:
         """Whether anything is missing that the range needs."""
-        reaches = self._histories.reaches(chosen.source)
-        if not reaches or not self._covers(reaches[-1]):
+        spans = self._histories.spans(chosen.source)
+        if not spans or not self._covers(spans[-1]):
             return True
-        reach = reaches[-1]
-        if reach.ended:
+        span = spans[-1]
+        if span.ended:
             return False
         # The runs before the range are what was known at its begin; a page on which one was
         # still under way by then may have more such behind it.
         enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
-        return not enough or reach.bottom > self._grid.first
+        return not enough or span.bottom > self._grid.first
 
-    def _stretch(self, chosen: Chosen) -> Reach:
-        """The stretch to go on with: the newest one, else a new one on top of it."""
-        reaches = self._histories.reaches(chosen.source)
-        if reaches and (reaches[-1].cursor is not None or reaches[-1].ended):
-            if self._covers(reaches[-1]):
-                return reaches[-1]
-            return Reach(reaches[-1].stretch + 1, self._clock.wall())
-        return Reach(reaches[-1].stretch if reaches else 1, self._clock.wall())
+    def _span(self, chosen: Chosen) -> Span:
+        """The span to go on with: the newest one, else a new one on top of it."""
+        spans = self._histories.spans(chosen.source)
+        if spans and (spans[-1].cursor is not None or spans[-1].ended):
+            if self._covers(spans[-1]):
+                return spans[-1]
+            return Span(spans[-1].number + 1, self._clock.wall())
+        return Span(spans[-1].number if spans else 1, self._clock.wall())
 
     # Asking
 
@@ -209,7 +209,7 @@ class Reading:
                 for each in self.readable
                 if each.workspace == chosen.workspace
                 and each.source != chosen.source
-                and self._histories.reaches(each.source)
+                and self._histories.spans(each.source)
             ),
             None,
         )
@@ -227,31 +227,31 @@ class Reading:
         vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE_SIZE
         resumed = True
         while self._left[chosen]:
-            reach = self._stretch(chosen)
+            span = self._span(chosen)
             try:
-                page, reached = await self._page(chosen, reach)
+                page, extended = await self._page(chosen, span)
             except BadRequest:
-                if reach.cursor is None or not resumed:
+                if span.cursor is None or not resumed:
                     raise  # it is not an old cursor that Braze no longer accepts
-                self._histories.restart(chosen.source, reach)
+                self._histories.restart(chosen.source, span)
                 continue
             resumed = False
             unplaced = page.invalid - page.damaged + page.undated_running
-            news = self._histories.take(chosen.source, reached, page.runs, unplaced)
+            news = self._histories.take(chosen.source, extended, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
             self._report()
             vain = 0 if news else vain + 1
-            if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
+            if not extended.ended and (extended.cursor == span.cursor or vain > most_vain):
                 msg = "the pages of its history lead nowhere new"
                 raise LeadsNowhere(msg)
 
-    async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:
-        """The next page of a stretch, and the stretch as far as the page brings it."""
-        began = self._clock.wall() if reach.cursor is None else reach.began
-        page = await patiently(lambda: self._ask(chosen, reach.cursor), self._clock)
-        bottom = max((placed(run).ends or math.inf for run in page.runs), default=-math.inf)
+    async def _page(self, chosen: Chosen, span: Span) -> tuple[HistoryPage, Span]:
+        """The next page of a span, and the span as far as the page brings it."""
+        began = self._clock.wall() if span.cursor is None else span.began
+        page = await patiently(lambda: self._ask(chosen, span.cursor), self._clock)
+        bottom = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
         ended = page.next_cursor is None or not (page.runs or page.invalid)
-        return page, Reach(reach.stretch, began, page.next_cursor, bottom, ended)
+        return page, Span(span.number, began, page.next_cursor, bottom, ended)
 
     async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
         client = self._clients[chosen.workspace]

@@ -1,10 +1,11 @@
 """One backfill, from the list to the day files, and what it prints."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from cdi_exporter.backfill.day_files import DAY_FILES, day_file, remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
+from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
     LOOKBACK,
@@ -33,6 +34,7 @@ SHARE = 0.5
 """Of the exporter's own share of the limits, so that both can run at the same time."""
 
 Say = Callable[[str], object]
+Item = TypeVar("Item")
 
 
 class Backfill:
@@ -156,14 +158,14 @@ class Backfill:
         extent = histories.extent(chosen.source)
         if extent is None:
             return 0.0
-        reaches = histories.reaches(chosen.source)
-        whole = bool(reaches) and reaches[-1].ended
+        spans = histories.spans(chosen.source)
+        whole = bool(spans) and spans[-1].ended
         first = max(grid.first, grid.before(extent.oldest)) if whole else grid.first
         now = grid.after(plan.now)
         lines, last = self._lines(chosen), Grid(now, now, grid.step)
         segments = [
-            (range(state.instant, state.instant + 1), state.facts)
-            for state in states(chosen, histories, last, self._stale_after(chosen))
+            (range(instant, instant + 1), facts)
+            for instant, facts in states(chosen, histories, last, self._stale_after(chosen))
         ]
         a_line_each = sum(len(lines.of_family(each, segments)[1]) for each in FAMILIES)
         return a_line_each * len(Grid(first, grid.last, grid.step))
@@ -196,24 +198,27 @@ class Backfill:
             self._say("DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it")
 
     def _sample(self, grid: Grid) -> None:
-        todo = self._spool.unsampled()
         days = [*grid.days()]
-        self._progress.begin("sampling", len(todo))
-        try:
-            for done, each in enumerate(todo, 1):
-                past = states(each, self._spool.histories, grid, self._stale_after(each))
-                self._spool.keep_pieces(each, pieces(self._lines(each), past, days))
-                self._progress.at(done, len(todo))
-        finally:
-            self._progress.end()
+
+        def sample(each: Chosen) -> None:
+            past = states(each, self._spool.histories, grid, self._stale_after(each))
+            self._spool.keep_parts(each, day_parts(self._lines(each), past, days))
+
+        self._each("sampling", self._spool.unsampled(), sample)
 
     def _write_days(self) -> None:
-        todo = self._spool.unwritten()
-        self._progress.begin("writing", len(todo))
+        def write(day: str) -> None:
+            samples, size = write_day(self._spool.output, day, self._spool.parts(day))
+            self._spool.keep_file(day, samples, size)
+
+        self._each("writing", self._spool.unwritten(), write)
+
+    def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
+        """Do something with each, and report the progress."""
+        self._progress.begin(stage, len(todo))
         try:
-            for done, day in enumerate(todo, 1):
-                found = write_day(self._spool.output, day, self._spool.pieces(day))
-                self._spool.keep_file(day, found.samples, found.size)
+            for done, each in enumerate(todo, 1):
+                do(each)
                 self._progress.at(done, len(todo))
         finally:
             self._progress.end()
