@@ -27,7 +27,7 @@ class Problem:
     summary: str
     """A few words, for a table of requests."""
     alert: str
-    """Why a workspace cannot be read, in the description of an alert."""
+    """Why a workspace cannot be read, as the descriptions of the alerts say it."""
     advice: str
     """What to do, for people who see the status page."""
     message: str = ""
@@ -53,7 +53,7 @@ UNAUTHORIZED = Problem(
     kind="unauthorized",
     reason="unauthorized",
     summary="key not known",
-    alert="Braze does not know the API key (401)",
+    alert="Braze does not accept the key (401)",
     advice="Compare the key and the endpoint with those in Braze under Settings, APIs and "
     "Identifiers: a key belongs to one workspace, and to one REST endpoint. A key file that "
     "changes is read again without a restart.",
@@ -68,7 +68,7 @@ FORBIDDEN = Problem(
     kind="forbidden",
     reason="forbidden",
     summary="permission missing",
-    alert="the API key lacks a permission (403)",
+    alert="The key lacks a permission (403)",
     advice=f"Create a new key in Braze with the permissions {LIST_PERMISSION} and "
     f"{HISTORY_PERMISSION} (those of an existing key cannot be changed), and mind its "
     "IP allowlist. A configuration that names the integrations' IDs needs only the second.",
@@ -106,7 +106,7 @@ RATE_LIMITED = Problem(
     kind="rate_limited",
     reason="rate_limited",
     summary="rate limit spent",
-    alert="the API rate limit is spent (429)",
+    alert="The workspace's API rate limit is used up (429)",
     advice="Nothing, unless it lasts: the exporter waits until Braze allows more. If it lasts, "
     "another tool spends the limit of this workspace: lower rate_limit_share to leave it more.",
     message="429: the rate limit of this endpoint is spent",
@@ -125,7 +125,7 @@ CONNECTION = Problem(
     kind="connection",
     reason="connection",
     summary="no connection",
-    alert="no connection to Braze",
+    alert="The exporter cannot connect to Braze",
     advice="Check how the endpoint is spelt, and the way to it: name resolution, firewall, proxy "
     "(HTTPS_PROXY), certificates (ca_file).",
     check_text="no connection to {host}: {detail}",
@@ -163,7 +163,7 @@ SERVER_ERROR = Problem(
     kind="server_error",
     reason="server_error",
     summary="Braze has a problem",
-    alert="Braze answers with an error of its own (5xx)",
+    alert="Braze answers with a server error (5xx)",
     advice="Nothing here: Braze, or a proxy before it, has a problem. The exporter keeps trying, "
     "and goes on by itself. If it lasts, see Braze's status page.",
     message="Braze has a problem",
@@ -172,7 +172,7 @@ INVALID_RESPONSE = Problem(
     kind="invalid_response",
     reason="invalid_response",
     summary="not the documented answer",
-    alert="what answers is not the documented API, a proxy perhaps",
+    alert="The answer is not that of the documented API: a proxy may have sent it",
     advice="Something else may be answering, such as a proxy or a login page: check the endpoint. "
     "If it is Braze itself, please report it.",
 )
@@ -195,7 +195,7 @@ OTHER = Problem(
     kind="other",
     reason="other",
     summary="unexpected answer",
-    alert="the exporter's log tells",
+    alert="The exporter's log has the reason",
     advice="Check the endpoint and the integrations' IDs in the configuration.",
     message="no documented answer of the API; check the endpoint",
 )

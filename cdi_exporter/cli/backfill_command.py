@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.backfill import (
-    Backfill,
-    BackfillOptions,
-    PlainProgress,
-    Progress,
-    RichProgress,
-    Spool,
-)
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
@@ -92,7 +84,7 @@ LABEL = ParsedType("label", _parsed_by("parse_label"))
 @log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that the API still has, for promtool."""
-    from cdi_exporter.backfill import Backfill  # noqa: PLC0415 -- as above
+    from cdi_exporter.backfill import Backfill, BackfillOptions, Spool  # noqa: PLC0415 -- as above
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
@@ -135,6 +127,7 @@ async def _read(backfill: "Backfill") -> bool:
 
 
 def _progress() -> "Progress":
+    from cdi_exporter.backfill import PlainProgress, RichProgress  # noqa: PLC0415 -- as above
 
     if sys.stderr.isatty():
         return RichProgress(sys.stderr)

@@ -32,10 +32,6 @@ from cdi_exporter.snapshot import Facts, WorkspaceSnapshot
 BLOCK = 16
 """Integrations whose lines are written together: fewer leave more as it was when one changes."""
 
-LARGE_NUMBERS = 16_384
-"""Texts of large numbers that are kept: the timestamps of 2,000 integrations, about 4 MB. To
-write them again is a third of the time that it takes to write a page."""
-
 
 def families_text(
     workspaces: Sequence[WorkspaceSnapshot],
@@ -85,11 +81,6 @@ def number(value: float) -> str:
     """The value as the library writes it; the common small ones without its help."""
     if -1e6 < value < 1e6:
         return repr(float(value))
-    return _large_number(value)
-
-
-@lru_cache(maxsize=LARGE_NUMBERS)
-def _large_number(value: float) -> str:
     return go_float(as_float(value))
 
 

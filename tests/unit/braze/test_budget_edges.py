@@ -61,6 +61,17 @@ def test_half_a_second_is_waited_for() -> None:
     assert seconds_of(main) == 0.5
 
 
+def test_a_slot_is_free_a_tenth_of_a_second_after_its_minute() -> None:
+    """Clocks and timers are not exact."""
+
+    async def main() -> float:
+        budget = make(1, 1.0)
+        await answered(budget)
+        return await next_start(budget)
+
+    assert seconds_of(main) == pytest.approx(60.1)
+
+
 def test_no_announced_wait_is_longer_than_an_hour() -> None:
     """Neither that of a reset nor that of a refusal."""
 
@@ -173,6 +184,31 @@ def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
         return [*found, budget.used * budget.slots]
 
     assert run(main()) == pytest.approx([0, 20, 3])
+
+
+@pytest.mark.parametrize(("remaining", "wait"), [(12, 0), (11, 20)])
+def test_a_request_of_another_budget_is_taken_off_what_remains_once(
+    remaining: int, wait: float
+) -> None:
+    """While it is under way."""
+
+    async def main() -> float:
+        other, budget = make(), make()
+        await other.acquire()
+        budget.remember(other)
+        await answered(budget, said(remaining, resets_in=20))
+        return budget.delay()
+
+    assert seconds_of(main) == pytest.approx(wait)
+
+
+@pytest.mark.parametrize("name", ["retry-after", "x-ratelimit-retry-after"])
+def test_a_time_to_come_back_is_compared_with_the_date_of_the_answer(name: str) -> None:
+    """Without one, with the time of the server as far as it is known."""
+    headers = {name: "Mon, 21 Sep 2026 14:14:20 GMT"}
+    dated = headers | {"date": "Mon, 21 Sep 2026 14:13:20 GMT"}
+    assert RateLimitHeaders.read(dated, EPOCH + 500).retry_after == 60
+    assert RateLimitHeaders.read(headers, EPOCH + 20).retry_after == 40
 
 
 # The server's clock

@@ -145,8 +145,10 @@ def test_a_search_goes_on_after_a_restart_with_what_it_had_not_shown() -> None:
     """A run on an older page that has ended since the first sight counts."""
     it = restarted(ledger(ok(500), running(400), cursor="a"))
     assert it.next_cursor == "a"
-    it.read_older(page(ok(300, NOW + 50), ok(200)), NOW + 100)
+    counted = it.read_older(page(ok(300, NOW + 50), ok(200)), NOW + 100)
+    assert counted == [ok(300, NOW + 50)]
     assert it.counters.total == 1
+    assert it.summary.history_start == 200
 
 
 # Runs in progress
@@ -184,6 +186,16 @@ def test_a_run_in_progress_is_overlooked_only_after_its_usual_duration() -> None
     it = ledger(ok(400, 500), running(300), ok(200, 300), ok(100, 200))
     assert not it.overlooked(400)
     assert it.overlooked(401)
+
+
+def test_a_page_with_all_runs_in_progress_is_a_look_for_them() -> None:
+    """The next one is due five minutes after it."""
+    rows = (ok(400), running(300), ok(200), ok(100))
+    it = ledger(*rows)
+    for now in (NOW, NOW + 100):
+        it.read_newest(page(*rows), now)
+    assert not it.overlooked(NOW + 399)
+    assert it.overlooked(NOW + 400)
 
 
 def test_nothing_is_overlooked_without_a_run_in_progress_or_while_older_pages_are_read() -> None:
@@ -379,3 +391,26 @@ def test_a_corrected_run_is_still_one_of_two_with_its_finish() -> None:
     it.read_newest(page(ok(300, 360, rows=9), cursor="a"), NOW)
     it.read_older(page(Run(Status.SUCCESS, finish=360.0), ok(100)), NOW)
     assert it.counters.total == 3
+
+
+def test_a_known_run_whose_finish_is_corrected_to_that_of_another_stays_itself() -> None:
+    """The other run only has that finish."""
+    it = ledger(Run(Status.SUCCESS, finish=400.0), ok(300, 360), ok(100))
+    it.read_newest(page(ok(300, 400, rows=9), ok(100)), NOW)
+    assert ok(300, 400, rows=9) in it.runs
+    assert Run(Status.SUCCESS, finish=400.0) in it.runs
+    assert it.counters.total == 0
+
+
+def test_a_run_that_was_forgotten_is_not_counted_when_it_is_shown_again() -> None:
+    """Also after a long run, which started before it, was forgotten later."""
+    it = ledger(*(ok(100.0 * each) for each in range(30, 0, -1)), running(50))
+    it.read_newest(page(ok(50, 5000), ok(3000)), NOW)
+    before = ok(3000)
+    for number in range(40):
+        newest = ok(6000.0 + 100 * number)
+        it.read_newest(page(newest, before), NOW)
+        before = newest
+        total = it.counters.total
+        it.read_newest(page(newest, ok(1000)), NOW)
+        assert it.counters.total == total
