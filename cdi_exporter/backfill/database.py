@@ -16,13 +16,13 @@ CREATE TABLE plan (
     one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint TEXT, now REAL, since REAL, until REAL,
     step INTEGER, done INTEGER DEFAULT 0);
 CREATE TABLE sources (
-    source INTEGER PRIMARY KEY, workspace TEXT, place TEXT, id TEXT, unplaced INTEGER DEFAULT 0,
-    UNIQUE (workspace, place, id));
+    source INTEGER PRIMARY KEY, workspace TEXT, url TEXT, id TEXT, unplaced INTEGER DEFAULT 0,
+    UNIQUE (workspace, url, id));
 CREATE TABLE chosen (
     number INTEGER PRIMARY KEY, source INTEGER, workspace TEXT, id TEXT, name TEXT,
     scheduled INTEGER, skipped TEXT, sampled INTEGER DEFAULT 0);
 CREATE TABLE spans (
-    source INTEGER, number INTEGER, began REAL, cursor TEXT, bottom REAL, ended INTEGER,
+    source INTEGER, number INTEGER, began REAL, cursor TEXT, oldest_end REAL, ended INTEGER,
     PRIMARY KEY (source, number)) WITHOUT ROWID;
 CREATE TABLE runs (
     source INTEGER, kind TEXT, time REAL, number INTEGER, span INTEGER,

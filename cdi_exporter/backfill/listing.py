@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cdi_exporter.backfill.plan import place_of
-from cdi_exporter.backfill.reading import patiently
+from cdi_exporter.backfill.plan import url_digest
+from cdi_exporter.backfill.reading import with_retries
 from cdi_exporter.backfill.run_store import RunStore
 from cdi_exporter.backfill.spool import Chosen
 from cdi_exporter.braze.client import Client
@@ -43,7 +43,7 @@ async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
         async def ask(cursor: str | None = cursor) -> IntegrationsPage:
             return await client.integrations(cursor, stats)
 
-        page = await patiently(ask, clock)
+        page = await with_retries(ask, clock)
         known = len(found)
         found |= {item.id: item for item in page.integrations}
         cursor = page.next_cursor
@@ -75,7 +75,7 @@ def choose(
             item = items.get(each.id)
             name = each.name or (item.name if item else None) or each.id
             if wanted.selects(each.id, name):
-                source = histories.source(config.name, place_of(config), each.id)
+                source = histories.source(config.name, url_digest(config), each.id)
                 scheduled = item.scheduled if item else None
                 found.append(Chosen(len(found), source, config.name, each.id, name, scheduled))
     return found

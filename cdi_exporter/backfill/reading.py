@@ -47,13 +47,13 @@ log = structlog.get_logger()
 Page = TypeVar("Page")
 
 
-class LeadsNowhere(ApiError):
+class EndlessHistory(ApiError):
     """The cursors of one integration's history lead back, or never end."""
 
     code = "invalid_response"
 
 
-ITS_OWN = (BadRequest, NotFound, LeadsNowhere)
+OF_ONE_INTEGRATION = (BadRequest, NotFound, EndlessHistory)
 """Failures that are one integration's own."""
 
 OF_THE_KEY = (Unauthorized, Forbidden)
@@ -89,11 +89,11 @@ class Reading:
     async def first_pages(self) -> None:
         """Read the newest page of each history that has none as new as the range."""
         wanted = [each for each in self._chosen if not self._current(each)]
-        await self._all("first pages", wanted, lambda each: int(not self._current(each)))
+        await self._read_all("first pages", wanted, lambda each: int(not self._current(each)))
 
     async def rest(self) -> None:
         """Read all that is missing."""
-        await self._all("reading", self.readable, self.estimate)
+        await self._read_all("reading", self.readable, self.estimate)
 
     def left(self) -> dict[str, int]:
         """About how many requests are missing, by workspace."""
@@ -146,7 +146,7 @@ class Reading:
         # The runs before the range are what was known at its begin; a page on which one was
         # still under way by then may have more such behind it.
         enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
-        return not enough or span.bottom > self._grid.first
+        return not enough or span.oldest_end > self._grid.first
 
     def _span(self, chosen: Chosen) -> Span:
         """The span to go on with: the newest one, else a new one on top of it."""
@@ -159,7 +159,7 @@ class Reading:
 
     # Asking
 
-    async def _all(
+    async def _read_all(
         self, stage: str, wanted: Sequence[Chosen], expected: Callable[[Chosen], int]
     ) -> None:
         """Read on in all of them while requests are expected, a few at a time per workspace."""
@@ -172,13 +172,13 @@ class Reading:
             async with asyncio.TaskGroup() as tasks:
                 for queue in queues:
                     for _ in range(AT_ONCE):
-                        tasks.create_task(self._work(queue, expected))
+                        tasks.create_task(self._read_each(queue, expected))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             self._progress.end()
 
-    async def _work(self, queue: Iterator[Chosen], expected: Callable[[Chosen], int]) -> None:
+    async def _read_each(self, queue: Iterator[Chosen], expected: Callable[[Chosen], int]) -> None:
         for chosen in queue:
             try:
                 await self._read(chosen, expected)
@@ -189,7 +189,8 @@ class Reading:
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
         """Leave out an integration whose failure is its own; otherwise raise StartError."""
         shared = isinstance(error, OF_THE_KEY)
-        if shared or not (isinstance(error, ITS_OWN) or await self._others_answer(chosen)):
+        own = isinstance(error, OF_ONE_INTEGRATION)
+        if shared or not (own or await self._others_readable(chosen)):
             msg = f"workspace {chosen.workspace}: {error}"
             raise StartError(msg) from error
         self.skipped[chosen] = str(error)
@@ -201,7 +202,7 @@ class Reading:
             problem=str(error),
         )
 
-    async def _others_answer(self, chosen: Chosen) -> bool:
+    async def _others_readable(self, chosen: Chosen) -> bool:
         """Whether another history of the workspace can be read, one that could be before."""
         other = next(
             (
@@ -243,15 +244,15 @@ class Reading:
             vain = 0 if news else vain + 1
             if not extended.ended and (extended.cursor == span.cursor or vain > most_vain):
                 msg = "the pages of its history lead nowhere new"
-                raise LeadsNowhere(msg)
+                raise EndlessHistory(msg)
 
     async def _page(self, chosen: Chosen, span: Span) -> tuple[HistoryPage, Span]:
         """The next page of a span, and the span as far as the page brings it."""
         began = self._clock.wall() if span.cursor is None else span.began
-        page = await patiently(lambda: self._ask(chosen, span.cursor), self._clock)
-        bottom = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
+        page = await with_retries(lambda: self._ask(chosen, span.cursor), self._clock)
+        oldest_end = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
         ended = page.next_cursor is None or not (page.runs or page.invalid)
-        return page, Span(span.number, began, page.next_cursor, bottom, ended)
+        return page, Span(span.number, began, page.next_cursor, oldest_end, ended)
 
     async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
         client = self._clients[chosen.workspace]
@@ -272,7 +273,7 @@ def _by_workspace(counts: Mapping[Chosen, int]) -> dict[str, int]:
     return found
 
 
-async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
+async def with_retries(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
     """What `ask` gives, asked again after failures that may pass. Raises ApiError."""
     for wait in WAITS:
         try:

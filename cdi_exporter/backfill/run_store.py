@@ -36,7 +36,7 @@ class Span:
     """When its newest page was requested, in Unix seconds."""
     cursor: str | None = None
     """Where its next page begins; None for the newest one."""
-    bottom: float = math.inf
+    oldest_end: float = math.inf
     """When the last run of its oldest page had ended."""
     ended: bool = False
     """Whether it goes to the end of what Braze lists."""
@@ -69,13 +69,13 @@ class RunStore:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
 
-    def source(self, workspace: str, place: str, identifier: str) -> int:
+    def source(self, workspace: str, url: str, identifier: str) -> int:
         """The number under which an integration's history is kept."""
-        of = (workspace, place, identifier)
+        of = (workspace, url, identifier)
         with self._db:
-            sql = "INSERT OR IGNORE INTO sources (workspace, place, id) VALUES (?, ?, ?)"
+            sql = "INSERT OR IGNORE INTO sources (workspace, url, id) VALUES (?, ?, ?)"
             self._db.execute(sql, of)
-        sql = "SELECT source FROM sources WHERE workspace = ? AND place = ? AND id = ?"
+        sql = "SELECT source FROM sources WHERE workspace = ? AND url = ? AND id = ?"
         return self._number(sql, *of)
 
     def _number(self, sql: str, *values: object) -> int:
@@ -85,8 +85,8 @@ class RunStore:
 
     def spans(self, source: int) -> list[Span]:
         """What was read of the history; the newest span last."""
-        sql = "SELECT number, began, cursor, bottom, ended FROM spans WHERE source = ? ORDER BY 1"
-        return [Span(*row) for row in self._db.execute(sql, (source,))]
+        sql = "SELECT * FROM spans WHERE source = ? ORDER BY number"
+        return [Span(*row) for _, *row in self._db.execute(sql, (source,))]
 
     def take(self, source: int, span: Span, runs: Sequence[Run], unplaced: int) -> int:
         """Keep a page, after which a span is as given; how many of its runs are new.
@@ -129,7 +129,7 @@ class RunStore:
         return any(run.finished and number < span.number for number, run in before)
 
     def _set(self, source: int, span: Span) -> None:
-        values = (source, span.number, span.began, span.cursor, span.bottom, span.ended)
+        values = (source, span.number, span.began, span.cursor, span.oldest_end, span.ended)
         self._db.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _drop_older(self, source: int, span: Span) -> None:

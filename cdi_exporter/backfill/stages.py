@@ -74,9 +74,9 @@ class Backfill:
                 progress=self._progress,
             )
             await reading.first_pages()
-            self._tell(plan, reading)
+            self._print_estimate(plan, reading)
             if self._options.dry_run:
-                self._complain(reading.skipped)
+                self._fail_if_skipped(reading.skipped)
                 return False
             await reading.rest()
             for each, reason in reading.skipped.items():
@@ -125,7 +125,7 @@ class Backfill:
 
     # The estimate
 
-    def _tell(self, plan: Plan, reading: Reading) -> None:
+    def _print_estimate(self, plan: Plan, reading: Reading) -> None:
         grid, left = plan.grid, reading.left()
         days, step = sum(1 for _ in grid.days()), format_duration(grid.step)
         self._say(
@@ -137,12 +137,12 @@ class Backfill:
         size = rough_size(sum(self._size(plan, each) for each in reading.readable))
         files = counted(days, "file")
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
-        for doubt in self._doubts(plan):
-            self._say(f"note: {doubt}")
+        for note in self._notes(plan):
+            self._say(f"note: {note}")
         if is_too_new(grid, plan.now):
             self._say(f"WARNING: {TOO_NEW}")
 
-    def _doubts(self, plan: Plan) -> Iterator[str]:
+    def _notes(self, plan: Plan) -> Iterator[str]:
         """What is probably not intended."""
         grid = plan.grid
         if grid.step > LOOKBACK:
@@ -180,10 +180,10 @@ class Backfill:
         self._sample(plan.grid)
         self._write_days()
         self._spool.finish()
-        self._sum_up()
-        self._complain(self._skipped())
+        self._print_summary()
+        self._fail_if_skipped(self._skipped())
 
-    def _sum_up(self) -> None:
+    def _print_summary(self) -> None:
         output, files = self._spool.output, self._spool.files()
         samples = counted(sum(samples for samples, _ in files.values()), "sample")
         size = rough_size(sum(size for _, size in files.values()))
@@ -232,8 +232,8 @@ class Backfill:
     def _stale_after(self, chosen: Chosen) -> StaleAfter | None:
         return self._configs[chosen.workspace].stale_after_for(chosen.id, chosen.name)
 
-    def _complain(self, skipped: Mapping[Chosen, str]) -> None:
+    def _fail_if_skipped(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:
-            told = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
-            msg = f"{counted(len(skipped), 'integration')} left out: {told}"
+            reasons = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
+            msg = f"{counted(len(skipped), 'integration')} left out: {reasons}"
             raise StartError(msg)
