@@ -88,8 +88,8 @@ class Reading:
 
     async def first_pages(self) -> None:
         """Read the newest page of each history that has none as new as the range."""
-        wanted = [each for each in self._chosen if not self._current(each)]
-        await self._read_all("first pages", wanted, lambda each: int(not self._current(each)))
+        wanted = [each for each in self._chosen if self._current(each) is None]
+        await self._read_all("first pages", wanted, lambda each: int(self._current(each) is None))
 
     async def rest(self) -> None:
         """Read all that is missing."""
@@ -117,45 +117,38 @@ class Reading:
         if extent is None or extent.runs < 2 or not spans:
             return 1
         gap = max(1.0, (extent.newest - extent.oldest) / (extent.runs - 1))
-        top = spans[-1].began
         missing = max(0.0, extent.oldest - self._grid.first)
-        if not self._current(chosen) or len(spans) > 1:
-            missing += max(0.0, top - spans[0].began)
+        if self._current(chosen) is None or len(spans) > 1:
+            missing += max(0.0, spans[-1].began - spans[0].began)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
         return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE_SIZE))
 
     # How far a history was read
 
-    def _current(self, chosen: Chosen) -> bool:
-        """Whether its newest page is as new as the range."""
+    def _current(self, chosen: Chosen) -> Span | None:
+        """The newest span of a history, if its newest page is as new as the range."""
         spans = self._histories.spans(chosen.source)
-        return bool(spans) and self._covers(spans[-1])
-
-    def _covers(self, span: Span) -> bool:
-        begun = span.cursor is not None or span.ended
-        return begun and span.began >= self._grid.last
+        if spans and spans[-1].has_pages and spans[-1].began >= self._grid.last:
+            return spans[-1]
+        return None
 
     def _missing(self, chosen: Chosen) -> bool:
         """Whether anything is missing that the range needs."""
-        spans = self._histories.spans(chosen.source)
-        if not spans or not self._covers(spans[-1]):
-            return True
-        span = spans[-1]
-        if span.ended:
-            return False
+        span = self._current(chosen)
+        if span is None or span.ended:
+            return span is None
         # The runs before the range are what was known at its begin; a page on which one was
         # still under way by then may have more such behind it.
         enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
         return not enough or span.oldest_end > self._grid.first
 
     def _span(self, chosen: Chosen) -> Span:
-        """The span to go on with: the newest one, else a new one on top of it."""
-        spans = self._histories.spans(chosen.source)
-        if spans and (spans[-1].cursor is not None or spans[-1].ended):
-            if self._covers(spans[-1]):
-                return spans[-1]
-            return Span(spans[-1].number + 1, self._clock.wall())
-        return Span(spans[-1].number if spans else 1, self._clock.wall())
+        """The span to go on with: the current one, else a new one on top of the others."""
+        current, spans = self._current(chosen), self._histories.spans(chosen.source)
+        if current is not None:
+            return current
+        number = spans[-1].number + spans[-1].has_pages if spans else 1
+        return Span(number, self._clock.wall())
 
     # Asking
 

@@ -41,6 +41,11 @@ class Span:
     ended: bool = False
     """Whether it goes to the end of what Braze lists."""
 
+    @property
+    def has_pages(self) -> bool:
+        """Whether a page was read since it was begun, or begun again."""
+        return self.cursor is not None or self.ended
+
 
 class Extent(NamedTuple):
     """How many runs are known, and from when to when."""
