@@ -2,7 +2,8 @@
 
     list ──► pages ──► spool (SQLite in the output folder) ──► states ──► lines ──► day files
 
-`plan` has the range and the options, `spool` keeps what was read and made so far, `reading` reads
+`plan` has the range and the options, `spool` keeps what was read and made so far (`database` is
+its file, `run_store` its runs), `listing` chooses the integrations, `reading` reads their histories
 from Braze, `sampling` replays the runs to the exporter's own bookkeeping, `lines` writes its
 samples, `day_files` assembles the days; `stages` runs them in this order.
 """

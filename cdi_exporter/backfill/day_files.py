@@ -2,9 +2,9 @@
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from cdi_exporter.backfill.lines import FAMILIES
 from cdi_exporter.backfill.spool import DayPart
@@ -17,43 +17,49 @@ DAY_FILES = "braze-cdi-*.om"
 """The names of the day files."""
 
 
-class DayFileTotals(NamedTuple):
-    """The size of a file."""
-
-    samples: int
-    size: int
-    """Bytes."""
-
-
 def day_file(output: Path, day: str) -> Path:
     """The file of a UTC day."""
     return output / DAY_FILES.replace("*", day)
 
 
-def write_day(output: Path, day: str, pieces: Iterable[DayPart]) -> DayFileTotals:
-    """Write a day's file. Raises StartError if that fails; then there is none."""
+def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, int]:
+    """Write a day's file; how many samples and bytes it has.
+
+    Raises StartError if that fails; then there is none.
+    """
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
     try:
         unfinished.unlink(missing_ok=True)
         with open(unfinished, "xb", opener=_for_its_owner) as file:
-            samples = _write(file, pieces)
+            samples = _write(file, parts)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
         unfinished.replace(path)
-    except OSError as error:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise StartError(msg) from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            msg = f"{path} cannot be written: {error.strerror}"
+            raise StartError(msg) from error
         raise
-    return DayFileTotals(samples, size)
+    return samples, size
 
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, FOR_ITS_OWNER)
+
+
+def _write(file: BinaryIO, parts: Iterable[DayPart]) -> int:
+    samples, family = 0, -1
+    for part in parts:
+        if part.family != family:
+            family = part.family
+            file.write(header(FAMILIES[family], openmetrics=True))
+        file.write(zlib.decompress(part.text))
+        samples += part.samples
+    file.write(OPENMETRICS_END)
+    return samples
 
 
 def remove_days(output: Path) -> int:
@@ -62,21 +68,3 @@ def remove_days(output: Path) -> int:
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)
-
-
-def _write(file: BinaryIO, pieces: Iterable[DayPart]) -> int:
-    samples = 0
-    for count, text in _texts(pieces):
-        samples += count
-        file.write(text)
-    file.write(OPENMETRICS_END)
-    return samples
-
-
-def _texts(pieces: Iterable[DayPart]) -> Iterator[tuple[int, bytes]]:
-    family = -1
-    for piece in pieces:
-        if piece.family != family:
-            family = piece.family
-            yield 0, header(FAMILIES[family], openmetrics=True)
-        yield piece.samples, zlib.decompress(piece.text)

@@ -83,7 +83,7 @@ def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
     return "".join(f"{start}{instant}\n" for instant in instants for start in starts)
 
 
-def pieces(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> Iterator[DayPart]:
+def day_parts(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> Iterator[DayPart]:
     """The compressed lines of one integration, day by day and family by family."""
     for day, segments in segments_of(past, days):
         for family, metric in enumerate(FAMILIES):
@@ -102,10 +102,10 @@ def segments_of(
     for day in days:
         segments: list[Segment] = []
         since = day.instants.start
-        while coming is not None and coming.instant < day.instants.stop:
-            if facts is not None and coming.instant > since:
-                segments.append((range(since, coming.instant, day.instants.step), facts))
-            since, facts = coming.instant, coming.facts
+        while coming is not None and coming[0] < day.instants.stop:
+            if facts is not None and coming[0] > since:
+                segments.append((range(since, coming[0], day.instants.step), facts))
+            since, facts = coming
             coming = next(states, None)
         if facts is not None:
             segments.append((range(since, day.instants.stop, day.instants.step), facts))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cdi_exporter.backfill.plan import place_of
-from cdi_exporter.backfill.reading import patiently
+from cdi_exporter.backfill.plan import url_digest
+from cdi_exporter.backfill.reading import with_retries
 from cdi_exporter.backfill.run_store import RunStore
 from cdi_exporter.backfill.spool import Chosen
 from cdi_exporter.braze.client import Client
@@ -43,7 +43,7 @@ async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
         async def ask(cursor: str | None = cursor) -> IntegrationsPage:
             return await client.integrations(cursor, stats)
 
-        page = await patiently(ask, clock)
+        page = await with_retries(ask, clock)
         known = len(found)
         found |= {item.id: item for item in page.integrations}
         cursor = page.next_cursor
@@ -73,24 +73,9 @@ def choose(
         ]
         for each in sorted(named, key=lambda each: each.id):
             item = items.get(each.id)
-            item = item and _lasting(item)
-            chosen = Chosen(len(found), 0, config.name, each.id, each.name, item)
-            if wanted.selects(each.id, chosen.name):
-                source = histories.source(config.name, place_of(config), each.id)
-                found.append(replace(chosen, source=source))
+            name = each.name or (item.name if item else None) or each.id
+            if wanted.selects(each.id, name):
+                source = histories.source(config.name, url_digest(config), each.id)
+                scheduled = item.scheduled if item else None
+                found.append(Chosen(len(found), source, config.name, each.id, name, scheduled))
     return found
-
-
-def _lasting(item: Integration) -> Integration:
-    """The item without what it says about the present.
-
-    When the next run was scheduled in the past is not known, only that there is a schedule.
-    """
-    return Integration(
-        item.id,
-        item.name,
-        item.type,
-        item.status,
-        item.warehouse,
-        schedule_unreadable=item.scheduled,
-    )

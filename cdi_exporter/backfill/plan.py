@@ -94,11 +94,11 @@ class BackfillOptions:
 
     def check(self, now: float) -> None:
         """Raises ConfigError with a line for each mistake."""
-        mistakes = [*self._flag_mistakes()] or [*self._range_mistakes(now)]
-        if mistakes:
-            raise ConfigError(mistakes)
+        errors = [*self._flag_errors()] or [*self._range_errors(now)]
+        if errors:
+            raise ConfigError(errors)
 
-    def _flag_mistakes(self) -> Iterator[str]:
+    def _flag_errors(self) -> Iterator[str]:
         if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
             written = format_duration(self.step)
             yield f"--step={written}: expected whole seconds, from 1s to 1h"
@@ -106,7 +106,7 @@ class BackfillOptions:
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"--label: {name} is given more than once"
 
-    def _range_mistakes(self, now: float) -> Iterator[str]:
+    def _range_errors(self, now: float) -> Iterator[str]:
         grid = grid_of(self, now)
         since, until = f"--since={self.since.text}", f"--until={self.until.text}"
         if grid.until > now:
@@ -195,7 +195,7 @@ def fingerprint(settings: Settings, options: BackfillOptions) -> str:
     return hashlib.sha256(json.dumps(job).encode()).hexdigest()
 
 
-def place_of(config: WorkspaceConfig) -> str:
+def url_digest(config: WorkspaceConfig) -> str:
     """Identifies the API that a workspace is read from; an endpoint may contain a secret."""
     return hashlib.sha256(config.endpoint.encode()).hexdigest()
 
@@ -203,7 +203,7 @@ def place_of(config: WorkspaceConfig) -> str:
 def _identity(config: WorkspaceConfig) -> dict[str, object]:
     return {
         "name": config.name,
-        "place": place_of(config),
+        "place": url_digest(config),
         "integrations": config.integrations and [asdict(each) for each in config.integrations],
         "include": config.include,
         "exclude": config.exclude,

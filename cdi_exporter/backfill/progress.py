@@ -67,16 +67,16 @@ class PlainProgress:
     def __init__(self, write: Callable[[str], object], monotonic: Callable[[], float]) -> None:
         self._write, self._monotonic = write, monotonic
         self._stage = ""
-        self._told = 0.0
+        self._written_at = 0.0
 
     def begin(self, stage: str, total: int) -> None:
         """The first line comes with the first step."""
-        self._stage, self._told = stage, self._monotonic()
+        self._stage, self._written_at = stage, self._monotonic()
 
     def at(self, done: int, total: int, seconds: float | None = None) -> None:
         """Write a line, if the last one is long enough ago."""
-        if self._monotonic() >= self._told + LINE_EVERY or done == total:
-            self._told = self._monotonic()
+        if self._monotonic() >= self._written_at + LINE_EVERY or done == total:
+            self._written_at = self._monotonic()
             self._write(f"{self._stage}: {done} of {total}, {_left(done, total, seconds)}")
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.run_store import Reach, placed
+from cdi_exporter.backfill.run_store import Span, shown
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
@@ -47,13 +47,13 @@ log = structlog.get_logger()
 Page = TypeVar("Page")
 
 
-class LeadsNowhere(ApiError):
+class EndlessHistory(ApiError):
     """The cursors of one integration's history lead back, or never end."""
 
     code = "invalid_response"
 
 
-ITS_OWN = (BadRequest, NotFound, LeadsNowhere)
+OF_ONE_INTEGRATION = (BadRequest, NotFound, EndlessHistory)
 """Failures that are one integration's own."""
 
 OF_THE_KEY = (Unauthorized, Forbidden)
@@ -88,12 +88,12 @@ class Reading:
 
     async def first_pages(self) -> None:
         """Read the newest page of each history that has none as new as the range."""
-        wanted = [each for each in self._chosen if not self._current(each)]
-        await self._all("first pages", wanted, lambda each: int(not self._current(each)))
+        wanted = [each for each in self._chosen if self._current(each) is None]
+        await self._read_all("first pages", wanted, lambda each: int(self._current(each) is None))
 
     async def rest(self) -> None:
         """Read all that is missing."""
-        await self._all("reading", self.readable, self.estimate)
+        await self._read_all("reading", self.readable, self.estimate)
 
     def left(self) -> dict[str, int]:
         """About how many requests are missing, by workspace."""
@@ -113,53 +113,46 @@ class Reading:
         if not self._missing(chosen):
             return 0
         extent = self._histories.extent(chosen.source)
-        reaches = self._histories.reaches(chosen.source)
-        if extent is None or extent.runs < 2 or not reaches:
+        spans = self._histories.spans(chosen.source)
+        if extent is None or extent.runs < 2 or not spans:
             return 1
         gap = max(1.0, (extent.newest - extent.oldest) / (extent.runs - 1))
-        top = reaches[-1].began
         missing = max(0.0, extent.oldest - self._grid.first)
-        if not self._current(chosen) or len(reaches) > 1:
-            missing += max(0.0, top - reaches[0].began)
+        if self._current(chosen) is None or len(spans) > 1:
+            missing += max(0.0, spans[-1].began - spans[0].began)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
         return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE_SIZE))
 
     # How far a history was read
 
-    def _current(self, chosen: Chosen) -> bool:
-        """Whether its newest page is as new as the range."""
-        reaches = self._histories.reaches(chosen.source)
-        return bool(reaches) and self._covers(reaches[-1])
-
-    def _covers(self, reach: Reach) -> bool:
-        begun = reach.cursor is not None or reach.ended
-        return begun and reach.began >= self._grid.last
+    def _current(self, chosen: Chosen) -> Span | None:
+        """The newest span of a history, if its newest page is as new as the range."""
+        spans = self._histories.spans(chosen.source)
+        if spans and spans[-1].has_pages and spans[-1].began >= self._grid.last:
+            return spans[-1]
+        return None
 
     def _missing(self, chosen: Chosen) -> bool:
         """Whether anything is missing that the range needs."""
-        reaches = self._histories.reaches(chosen.source)
-        if not reaches or not self._covers(reaches[-1]):
-            return True
-        reach = reaches[-1]
-        if reach.ended:
-            return False
+        span = self._current(chosen)
+        if span is None or span.ended:
+            return span is None
         # The runs before the range are what was known at its begin; a page on which one was
         # still under way by then may have more such behind it.
         enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
-        return not enough or reach.bottom > self._grid.first
+        return not enough or span.oldest_end > self._grid.first
 
-    def _stretch(self, chosen: Chosen) -> Reach:
-        """The stretch to go on with: the newest one, else a new one on top of it."""
-        reaches = self._histories.reaches(chosen.source)
-        if reaches and (reaches[-1].cursor is not None or reaches[-1].ended):
-            if self._covers(reaches[-1]):
-                return reaches[-1]
-            return Reach(reaches[-1].stretch + 1, self._clock.wall())
-        return Reach(reaches[-1].stretch if reaches else 1, self._clock.wall())
+    def _span(self, chosen: Chosen) -> Span:
+        """The span to go on with: the current one, else a new one on top of the others."""
+        current, spans = self._current(chosen), self._histories.spans(chosen.source)
+        if current is not None:
+            return current
+        number = spans[-1].number + spans[-1].has_pages if spans else 1
+        return Span(number, self._clock.wall())
 
     # Asking
 
-    async def _all(
+    async def _read_all(
         self, stage: str, wanted: Sequence[Chosen], expected: Callable[[Chosen], int]
     ) -> None:
         """Read on in all of them while requests are expected, a few at a time per workspace."""
@@ -172,13 +165,13 @@ class Reading:
             async with asyncio.TaskGroup() as tasks:
                 for queue in queues:
                     for _ in range(AT_ONCE):
-                        tasks.create_task(self._work(queue, expected))
+                        tasks.create_task(self._read_each(queue, expected))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             self._progress.end()
 
-    async def _work(self, queue: Iterator[Chosen], expected: Callable[[Chosen], int]) -> None:
+    async def _read_each(self, queue: Iterator[Chosen], expected: Callable[[Chosen], int]) -> None:
         for chosen in queue:
             try:
                 await self._read(chosen, expected)
@@ -189,7 +182,8 @@ class Reading:
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
         """Leave out an integration whose failure is its own; otherwise raise StartError."""
         shared = isinstance(error, OF_THE_KEY)
-        if shared or not (isinstance(error, ITS_OWN) or await self._others_answer(chosen)):
+        own = isinstance(error, OF_ONE_INTEGRATION)
+        if shared or not (own or await self._others_readable(chosen)):
             msg = f"workspace {chosen.workspace}: {error}"
             raise StartError(msg) from error
         self.skipped[chosen] = str(error)
@@ -201,7 +195,7 @@ class Reading:
             problem=str(error),
         )
 
-    async def _others_answer(self, chosen: Chosen) -> bool:
+    async def _others_readable(self, chosen: Chosen) -> bool:
         """Whether another history of the workspace can be read, one that could be before."""
         other = next(
             (
@@ -209,7 +203,7 @@ class Reading:
                 for each in self.readable
                 if each.workspace == chosen.workspace
                 and each.source != chosen.source
-                and self._histories.reaches(each.source)
+                and self._histories.spans(each.source)
             ),
             None,
         )
@@ -227,31 +221,31 @@ class Reading:
         vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE_SIZE
         resumed = True
         while self._left[chosen]:
-            reach = self._stretch(chosen)
+            span = self._span(chosen)
             try:
-                page, reached = await self._page(chosen, reach)
+                page, extended = await self._page(chosen, span)
             except BadRequest:
-                if reach.cursor is None or not resumed:
+                if span.cursor is None or not resumed:
                     raise  # it is not an old cursor that Braze no longer accepts
-                self._histories.restart(chosen.source, reach)
+                self._histories.restart(chosen.source, span)
                 continue
             resumed = False
             unplaced = page.invalid - page.damaged + page.undated_running
-            news = self._histories.take(chosen.source, reached, page.runs, unplaced)
+            news = self._histories.take(chosen.source, extended, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
             self._report()
             vain = 0 if news else vain + 1
-            if not reached.ended and (reached.cursor == reach.cursor or vain > most_vain):
+            if not extended.ended and (extended.cursor == span.cursor or vain > most_vain):
                 msg = "the pages of the history repeat themselves"
-                raise LeadsNowhere(msg)
+                raise EndlessHistory(msg)
 
-    async def _page(self, chosen: Chosen, reach: Reach) -> tuple[HistoryPage, Reach]:
-        """The next page of a stretch, and the stretch as far as the page brings it."""
-        began = self._clock.wall() if reach.cursor is None else reach.began
-        page = await patiently(lambda: self._ask(chosen, reach.cursor), self._clock)
-        bottom = max((placed(run).ends or math.inf for run in page.runs), default=-math.inf)
+    async def _page(self, chosen: Chosen, span: Span) -> tuple[HistoryPage, Span]:
+        """The next page of a span, and the span as far as the page brings it."""
+        began = self._clock.wall() if span.cursor is None else span.began
+        page = await with_retries(lambda: self._ask(chosen, span.cursor), self._clock)
+        oldest_end = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
         ended = page.next_cursor is None or not (page.runs or page.invalid)
-        return page, Reach(reach.stretch, began, page.next_cursor, bottom, ended)
+        return page, Span(span.number, began, page.next_cursor, oldest_end, ended)
 
     async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
         client = self._clients[chosen.workspace]
@@ -272,7 +266,7 @@ def _by_workspace(counts: Mapping[Chosen, int]) -> dict[str, int]:
     return found
 
 
-async def patiently(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
+async def with_retries(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
     """What `ask` gives, asked again after failures that may pass. Raises ApiError."""
     for wait in WAITS:
         try:

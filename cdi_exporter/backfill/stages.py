@@ -1,10 +1,11 @@
 """One backfill, from the list to the day files, and what it prints."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from cdi_exporter.backfill.day_files import DAY_FILES, day_file, remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces
+from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
     LOOKBACK,
@@ -33,6 +34,7 @@ SHARE = 0.5
 """Of the exporter's own share of the limits, so that both can run at the same time."""
 
 Say = Callable[[str], object]
+Item = TypeVar("Item")
 
 
 class Backfill:
@@ -72,9 +74,9 @@ class Backfill:
                 progress=self._progress,
             )
             await reading.first_pages()
-            self._tell(plan, reading)
+            self._print_estimate(plan, reading)
             if self._options.dry_run:
-                self._complain(reading.skipped)
+                self._fail_if_skipped(reading.skipped)
                 return False
             await reading.rest()
             for each, reason in reading.skipped.items():
@@ -124,7 +126,7 @@ class Backfill:
 
     # The estimate
 
-    def _tell(self, plan: Plan, reading: Reading) -> None:
+    def _print_estimate(self, plan: Plan, reading: Reading) -> None:
         grid, left = plan.grid, reading.left()
         days, step = sum(1 for _ in grid.days()), format_duration(grid.step)
         self._say(
@@ -136,12 +138,12 @@ class Backfill:
         size = rough_size(sum(self._size(plan, each) for each in reading.readable))
         files = counted(days, "file")
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
-        for doubt in self._doubts(plan):
-            self._say(f"note: {doubt}")
+        for note in self._notes(plan):
+            self._say(f"note: {note}")
         if is_too_new(grid, plan.now):
             self._say(f"WARNING: {TOO_NEW}")
 
-    def _doubts(self, plan: Plan) -> Iterator[str]:
+    def _notes(self, plan: Plan) -> Iterator[str]:
         """What is probably not intended."""
         grid = plan.grid
         if grid.step > LOOKBACK:
@@ -157,14 +159,14 @@ class Backfill:
         extent = histories.extent(chosen.source)
         if extent is None:
             return 0.0
-        reaches = histories.reaches(chosen.source)
-        whole = bool(reaches) and reaches[-1].ended
+        spans = histories.spans(chosen.source)
+        whole = bool(spans) and spans[-1].ended
         first = max(grid.first, grid.before(extent.oldest)) if whole else grid.first
         now = grid.after(plan.now)
         lines, last = self._lines(chosen), Grid(now, now, grid.step)
         segments = [
-            (range(state.instant, state.instant + 1), state.facts)
-            for state in states(chosen, histories, last, self._stale_after(chosen))
+            (range(instant, instant + 1), facts)
+            for instant, facts in states(chosen, histories, last, self._stale_after(chosen))
         ]
         a_line_each = sum(len(lines.of_family(each, segments)[1]) for each in FAMILIES)
         return a_line_each * len(Grid(first, grid.last, grid.step))
@@ -179,10 +181,10 @@ class Backfill:
         self._sample(plan.grid)
         self._write_days()
         self._spool.finish()
-        self._sum_up()
-        self._complain(self._skipped())
+        self._print_summary()
+        self._fail_if_skipped(self._skipped())
 
-    def _sum_up(self) -> None:
+    def _print_summary(self) -> None:
         output, files = self._spool.output, self._spool.files()
         samples = counted(sum(samples for samples, _ in files.values()), "sample")
         size = rough_size(sum(size for _, size in files.values()))
@@ -197,24 +199,27 @@ class Backfill:
             self._say("DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it")
 
     def _sample(self, grid: Grid) -> None:
-        todo = self._spool.unsampled()
         days = [*grid.days()]
-        self._progress.begin("sampling", len(todo))
-        try:
-            for done, each in enumerate(todo, 1):
-                past = states(each, self._spool.histories, grid, self._stale_after(each))
-                self._spool.keep_pieces(each, pieces(self._lines(each), past, days))
-                self._progress.at(done, len(todo))
-        finally:
-            self._progress.end()
+
+        def sample(each: Chosen) -> None:
+            past = states(each, self._spool.histories, grid, self._stale_after(each))
+            self._spool.keep_parts(each, day_parts(self._lines(each), past, days))
+
+        self._each("sampling", self._spool.unsampled(), sample)
 
     def _write_days(self) -> None:
-        todo = self._spool.unwritten()
-        self._progress.begin("writing", len(todo))
+        def write(day: str) -> None:
+            samples, size = write_day(self._spool.output, day, self._spool.parts(day))
+            self._spool.keep_file(day, samples, size)
+
+        self._each("writing", self._spool.unwritten(), write)
+
+    def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
+        """Do something with each, and report the progress."""
+        self._progress.begin(stage, len(todo))
         try:
-            for done, day in enumerate(todo, 1):
-                found = write_day(self._spool.output, day, self._spool.pieces(day))
-                self._spool.keep_file(day, found.samples, found.size)
+            for done, each in enumerate(todo, 1):
+                do(each)
                 self._progress.at(done, len(todo))
         finally:
             self._progress.end()
@@ -228,8 +233,8 @@ class Backfill:
     def _stale_after(self, chosen: Chosen) -> StaleAfter | None:
         return self._configs[chosen.workspace].stale_after_for(chosen.id, chosen.name)
 
-    def _complain(self, skipped: Mapping[Chosen, str]) -> None:
+    def _fail_if_skipped(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:
-            told = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
-            msg = f"{counted(len(skipped), 'integration')} skipped: {told}"
+            reasons = "; ".join(f"{each.name!r} ({reason})" for each, reason in skipped.items())
+            msg = f"{counted(len(skipped), 'integration')} skipped: {reasons}"
             raise StartError(msg)

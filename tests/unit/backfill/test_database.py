@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cdi_exporter.backfill import Spool
-from cdi_exporter.backfill.database import NAME, Database
+from cdi_exporter.backfill.database import NAME, VERSION
+from cdi_exporter.backfill.spool import Chosen, DayPart
 from cdi_exporter.errors import StartError
 
 
@@ -31,7 +32,14 @@ def test_a_damaged_spool_says_what_to_do(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes().startswith(b"no database")
 
 
-@pytest.mark.parametrize("statement", ["PRAGMA user_version = 2", "PRAGMA application_id = 1"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"PRAGMA user_version = {VERSION - 1}",
+        f"PRAGMA user_version = {VERSION + 1}",
+        "PRAGMA application_id = 1",
+    ],
+)
 def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str) -> None:
     """So is a database that something else has made."""
     Spool(tmp_path).__exit__()
@@ -67,18 +75,25 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> None:
     """What was kept before stays, and can be gone on with."""
-    database = Database(tmp_path)
-    insert = "INSERT INTO pieces VALUES (?, 0, 0, 0, ?)"
+    one = Chosen(0, 0, "w", "one", "one")
 
-    def keep(*pieces: tuple[str, bytes]) -> None:
-        with database.transaction():
-            database.write_all(insert, pieces)
+    def keep(spool: Spool, *parts: tuple[str, bytes]) -> None:
+        spool.keep_parts(one, (DayPart(day, 0, 1, text) for day, text in parts))
 
-    keep(("2026-09-24", b"kept"))
-    pages = database.one("PRAGMA page_count")[0]
-    database.rows(f"PRAGMA max_page_count = {pages}")
+    with Spool(tmp_path) as spool:
+        keep(spool, ("2026-09-24", b"kept"))
+
+    def fill() -> None:
+        with Spool(tmp_path) as spool:
+            (pages,) = spool._db.execute("PRAGMA page_count").fetchone()
+            spool._db.execute(f"PRAGMA max_page_count = {pages}")
+            with pytest.raises(sqlite3.Error):
+                keep(spool, ("2026-09-25", b"fits"), ("2026-09-26", bytes(1_000_000)))
+            assert spool.unwritten() == ["2026-09-24"]
+            keep(spool, ("2026-09-25", b"fits"))
+            keep(spool, ("2026-09-26", bytes(1_000_000)))
+
     with pytest.raises(StartError, match="cannot be used: database or disk is full"):
-        keep(("2026-09-25", b"fits"), ("2026-09-26", bytes(1_000_000)))
-    assert database.rows("SELECT day FROM pieces").fetchall() == [("2026-09-24",)]
-    keep(("2026-09-25", b"fits"))
-    database.close()
+        fill()
+    with Spool(tmp_path) as spool:
+        assert spool.unwritten() == ["2026-09-24", "2026-09-25"]

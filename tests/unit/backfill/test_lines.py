@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.lines import FAMILIES, Lines, pieces, segments_of
+from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts, segments_of
 from cdi_exporter.backfill.plan import Grid
-from cdi_exporter.backfill.sampling import PastState
 from cdi_exporter.exposition.writer import IntegrationLines
 from cdi_exporter.model import Counters, Run, Status
 from cdi_exporter.snapshot import Facts
@@ -101,7 +100,7 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
     day = 86_400
     grid = Grid(day - 600, day + 600, 300)
     other = Facts("one", "other")
-    past = [PastState(day - 300, FACTS), PastState(day + 300, other)]
+    past = [(day - 300, FACTS), (day + 300, other)]
     found = [
         (each.name, [(list(instants), facts) for instants, facts in segments])
         for each, segments in segments_of(past, grid.days())
@@ -112,10 +111,10 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
     ]
 
 
-def test_pieces_say_how_many_samples_they_hold() -> None:
+def test_parts_say_how_many_samples_they_hold() -> None:
     """What is told at the end, and compared with promtool, is what was written."""
     grid = Grid(0, 600, 300)
-    made = [*pieces(Lines("w", {}), [PastState(0, FACTS)], grid.days())]
+    made = [*day_parts(Lines("w", {}), [(0, FACTS)], grid.days())]
     assert {each.day for each in made} == {"1970-01-01"}
     assert [each.family for each in made] == [*range(len(FAMILIES))]
     for each in made:

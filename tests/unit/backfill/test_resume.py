@@ -1,5 +1,6 @@
 """Interrupted anywhere, gone on with at any later time: the files are those of one go."""
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -120,6 +121,43 @@ def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) 
     assert len(braze.traffic[HISTORY].times) == asked
     backfill(options(tmp_path / "b", since=parse_moment("3d"), step=3600.0), braze)
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
+
+
+class Copying:
+    """Progress that copies the folder at each step: what a crash would leave."""
+
+    def __init__(self, output: Path, copies: Path) -> None:
+        self._output, self._copies = output, copies
+        self._stage = ""
+
+    def begin(self, stage: str, total: int) -> None:
+        self._stage = stage
+
+    def at(self, done: int, total: int, seconds: float | None = None) -> None:
+        shutil.copytree(self._output, self._copies / f"{self._stage} {done}")
+
+    def end(self) -> None:
+        pass
+
+
+def test_a_crash_after_any_step_is_resumed(tmp_path: Path) -> None:
+    """No request is made again, and the files are the same."""
+    span = {"since": parse_moment("2d"), "step": 3600.0}
+    braze = simulated(every(3600.0, "a"), every(7200.0, "b"))
+    output, copies = tmp_path / "output", tmp_path / "copies"
+    backfill(options(output, **span), braze, progress=Copying(output, copies))
+    whole = {path.name: path.read_bytes() for path in files(output)}
+    at_once = len(braze.traffic[HISTORY].times)
+    requests = []
+    for crashed in copies.iterdir():
+        before = len(braze.traffic[HISTORY].times)
+        backfill(options(crashed, **span), braze)
+        assert {path.name: path.read_bytes() for path in files(crashed)} == whole, crashed
+        requests.append(len(braze.traffic[HISTORY].times) - before)
+    stages = {path.name.rpartition(" ")[0] for path in copies.iterdir()}
+    assert stages == {"first pages", "reading", "sampling", "writing"}
+    assert sorted(requests)[:6] == [0] * 6  # all were read before the last pages were kept
+    assert max(requests) == at_once - 1
 
 
 def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> None:
