@@ -19,12 +19,12 @@ TROUBLES = {
     "401": "401: Braze does not know",
     "403": "403: the API key lacks",
     "404": "404: not found",
-    "302": "302: no documented answer",
+    "302": "302: undocumented answer",
     "500": "500: Braze has a problem",
-    "web page": "the answer is not JSON",
+    "web page": "the answer is a web page",
     "no success": "message is not success",
     "no JSON": "the answer is not JSON",
-    "encoding": "the answer is not in the encoding",
+    "encoding": "the answer has an unexpected or invalid encoding",
     "silence": "no complete answer within",
 }
 """How it can fail, and what the exporter says of it."""
