@@ -372,8 +372,8 @@ def signature(path):
     return stat(path)
 
 files.read_plain, files._signature = read_plain, signature
-from cdi_exporter.config import document, values
-document.read_plain = values.read_plain = read_plain
+from cdi_exporter.config import values, yaml_lines
+yaml_lines.read_plain = values.read_plain = read_plain
 from cdi_exporter.cli import main
 main()
 """
