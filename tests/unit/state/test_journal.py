@@ -96,7 +96,7 @@ class Bench:
 def test_commits_are_grouped(tmp_path: Path) -> None:
     """The first change is written at once, those of the second after it together."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         for number in range(30):
             bench.write(f"{number}")
@@ -108,13 +108,13 @@ def test_commits_are_grouped(tmp_path: Path) -> None:
         assert len(times) <= 4 + 1
         assert sum(rows for _, rows in bench.disk.commits) == 30
 
-    run(story())
+    run(scenario())
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     """A source without changes costs no transaction."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         for _ in range(5):
             bench.journal.changed(bench.source)
@@ -122,13 +122,13 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
         await bench.journal.close()
         assert bench.disk.commits == []
 
-    run(story())
+    run(scenario())
 
 
 def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -> None:
     """While the disk is full changes wait; each failure counts, and only the first is logged."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.disk.full = True
         with structlog.testing.capture_logs() as logs:
@@ -150,13 +150,13 @@ def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -
         assert {row.record for row in bench.journal.load("w").rows} == {"newer", "other"}
         await bench.journal.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
     """A workspace that comes back before its last words were written gets them."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "written")
         await asyncio.sleep(1)
@@ -170,13 +170,13 @@ def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
         await bench.journal.close()
         assert [rows for _, rows in bench.disk.commits] == [1, 1]
 
-    run(story())
+    run(scenario())
 
 
 def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) -> None:
     """What is written soon is waited for; a full disk not at all, a slow one not for long."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         assert await bench.settled(9) == 0
         bench.disk.seconds = 0.3
@@ -197,13 +197,13 @@ def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) ->
         bench.disk.full = False
         await bench.journal.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_the_end_writes_what_waits(tmp_path: Path) -> None:
     """A quiet end loses nothing, even amid a pause between two commits."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "a")
         await asyncio.sleep(0.1)
@@ -211,13 +211,13 @@ def test_the_end_writes_what_waits(tmp_path: Path) -> None:
         await bench.journal.close()
         assert bench.source.committed == ["a", "b"]
 
-    run(story())
+    run(scenario())
 
 
 def test_who_leaves_does_not_silence_who_came_after(tmp_path: Path) -> None:
     """A workspace that was named anew is still asked when its forerunner has ended."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "new")
         bench.journal.hand_over(Source())
@@ -225,13 +225,13 @@ def test_who_leaves_does_not_silence_who_came_after(tmp_path: Path) -> None:
         assert bench.source.committed == ["new"]
         await bench.journal.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
     """What is forgotten is written as all else is; a reload waits for the commit under way."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.disk.seconds = 50.0
         bench.write("one")
@@ -243,13 +243,13 @@ def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
         await bench.journal.close()
         assert bench.clock.monotonic() <= 100.0
 
-    run(story())
+    run(scenario())
 
 
 def test_an_end_amid_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
     """The commit that is under way is awaited, and no other one made for the same words."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.disk.seconds = 3.0
         bench.write("one", "a")
@@ -258,13 +258,13 @@ def test_an_end_amid_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
         assert bench.source.committed == ["a"]
         assert bench.disk.begun == 1
 
-    run(story())
+    run(scenario())
 
 
 def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
     """Whatever keeps a commit from being made is counted, told, and tried again."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.disk.broken = True
         with structlog.testing.capture_logs() as logs:
@@ -278,13 +278,13 @@ def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
         assert bench.source.committed == ["a"]
         await bench.journal.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
     """Where one is told of its commit and fails, the others are told, and the end comes."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "a")
 
@@ -300,13 +300,13 @@ def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
         await bench.journal.close()
         assert bench.source.committed == ["a", "b"]
 
-    run(story())
+    run(scenario())
 
 
 def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path: Path) -> None:
     """A workspace that was forgotten meanwhile is new to the file."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.source.workspace_row = WorkspaceRow("w", complete=True)
         month = MONTH + 60
@@ -318,4 +318,4 @@ def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path
         assert bench.disk.load("w").complete
         await bench.journal.close()
 
-    run(story())
+    run(scenario())

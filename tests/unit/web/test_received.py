@@ -81,15 +81,15 @@ class Client:
         self.socket.close()
 
 
-def times_received(source: OneWorkspace, story: Any) -> int:
-    """How often the page counts as served after the story, which gets the port."""
+def times_received(source: OneWorkspace, scenario: Any) -> int:
+    """How often the page counts as served after the scenario, which gets the port."""
 
     async def main() -> None:
         sock = listen(Address("127.0.0.1", 0))
         listener = Listener(create_app(source, WebOptions()), [sock])  # type: ignore[arg-type]
         task = asyncio.create_task(listener.serve())
         await listener.wait_started()
-        await asyncio.wait_for(story(sock.getsockname()[1]), PATIENCE)
+        await asyncio.wait_for(scenario(sock.getsockname()[1]), PATIENCE)
         listener.stop()  # ends the requests under way, and waits for them
         await asyncio.wait_for(task, PATIENCE)
 
@@ -98,16 +98,16 @@ def times_received(source: OneWorkspace, story: Any) -> int:
 
 
 def reads(headers: Mapping[str, str], method: str = "GET") -> Any:
-    """The story of a client that reads the whole answer."""
+    """The scenario of a client that reads the whole answer."""
 
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         client = Client(port)
         await client.ask(method, **headers)
         await client.read(1 if method == "HEAD" else 1 << 30)
         await asyncio.sleep(1)
         client.hang_up()
 
-    return story
+    return scenario
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_large_page_counts_once_it_is_read() -> None:
 def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: bool) -> None:
     """Whether it goes while it waits for the answer, or with a part of the answer unread."""
 
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         client = Client(port, receive_buffer=4096)
         await client.ask(**TIMEOUT)
         if moment == "amid the answer":
@@ -154,13 +154,13 @@ def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: b
         await asyncio.sleep(1.5)
 
     seconds = 0.5 if moment == "before the answer" else 0.0
-    assert times_received(OneWorkspace(size, seconds), story) == 0
+    assert times_received(OneWorkspace(size, seconds), scenario) == 0
 
 
 def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
     """Whether the first answer was received is watched next to it."""
 
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         client = Client(port)
         for _ in range(3):
             await client.ask(**TIMEOUT)
@@ -168,4 +168,4 @@ def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
         await asyncio.sleep(1)
         client.hang_up()
 
-    assert times_received(OneWorkspace(), story) == 3
+    assert times_received(OneWorkspace(), scenario) == 3

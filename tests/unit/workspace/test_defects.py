@@ -12,7 +12,7 @@ from structlog.typing import EventDict
 from cdi_exporter.workspace.integration import IntegrationState
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
 from tests.simulator import HISTORY
-from tests.unit.workspace.test_restart import House, finish
+from tests.unit.workspace.test_restart import StatefulSetup, finish
 from tests.virtual import run, virtual_clock
 
 BOOM = "the disk of the moon is full"
@@ -199,14 +199,14 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
     """Other workspaces' counters go on; this one's follow once the defect is gone."""
     one = scripted("one", 3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as it:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as it:
             await it.scrape()
             await passes(5)
             heal = breaks(part(it, "_inventory").get("one"), "record")
             with structlog.testing.capture_logs() as logs:
-                finish(one, house.clock, 5)
+                finish(one, setup.clock, 5)
                 page = await refreshes(it, 4)
                 assert page("braze_cdi_last_sync_rows_synced") == 5
                 assert page("braze_cdi_rows_synced_total") == 0
@@ -216,11 +216,11 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
             events = [each["event"] for each in logs if each.get("exc_info")]
             assert events == ["state write failed"]
             heal()
-            finish(one, house.clock, 7)
+            finish(one, setup.clock, 7)
             page = await refreshes(it, 3)
             assert page("braze_cdi_rows_synced_total") == 12
 
-    run(story())
+    run(scenario())
 
 
 def test_a_workspace_that_breaks_hides_no_other() -> None:

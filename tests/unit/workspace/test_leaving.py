@@ -13,7 +13,7 @@ from cdi_exporter.state import Store
 from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 from tests.harness import Page, Rig, passes, rig, scripted, simulator, workspace
 from tests.simulator import LIST, Fault, FaultKind
-from tests.unit.workspace.test_restart import House, finish, records
+from tests.unit.workspace.test_restart import StatefulSetup, finish, records
 from tests.virtual import run, virtual_clock
 
 DAY = 86_400.0
@@ -86,25 +86,25 @@ def test_a_renamed_integration_stays_away_across_a_restart(
     """With a state file its ledger is kept, and each run is counted once when it is back."""
     one = scripted("one", 3)
 
-    async def story() -> None:
-        house = House(tmp_path, one, scripted("two", 3))
-        async with house.exporter(config=config, crash=crash) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one, scripted("two", 3))
+        async with setup.exporter(config=config, crash=crash) as first:
             await first.scrape()
-            finish(one, house.clock, 5)
+            finish(one, setup.clock, 5)
             await refreshes(first)
             one.name = name
             assert shown(await refreshes(first)) is None
             await asyncio.sleep(5)
-        finish(one, house.clock, 7)
-        async with house.exporter(config=config, crash=crash) as second:
+        finish(one, setup.clock, 7)
+        async with setup.exporter(config=config, crash=crash) as second:
             assert shown(await refreshes(second)) is None
             await asyncio.sleep(5)
-        async with house.exporter(config=config) as third:
+        async with setup.exporter(config=config) as third:
             one.name = "sync-one"
             await refreshes(third)
             assert shown(await refreshes(third)) == 12
 
-    run(story())
+    run(scenario())
 
 
 def test_an_item_without_a_name_is_not_renamed() -> None:
@@ -183,32 +183,32 @@ def test_ids_that_change_for_ever_are_forgotten(tmp_path: Path, keeps: bool) -> 
     """What left more than 30 days ago takes neither memory nor space in the state file."""
     configs = {"followed": workspace(), "excluded": workspace(exclude=("*",))}
 
-    async def story(config: WorkspaceConfig, folder: Path) -> None:
-        house = House(folder)
-        house.simulator.add(scripted("constant", 3))
+    async def scenario(config: WorkspaceConfig, folder: Path) -> None:
+        setup = StatefulSetup(folder)
+        setup.simulator.add(scripted("constant", 3))
         if not keeps:
-            async with rig(house.simulator, workspaces=[config], clock=house.clock) as it:
-                await days(house, it, range(45))
+            async with rig(setup.simulator, workspaces=[config], clock=setup.clock) as it:
+                await days(setup, it, range(45))
             return
         for first in range(0, 45, 9):  # with restarts
-            async with house.exporter(config=config) as it:
-                await days(house, it, range(first, first + 9))
-        assert len(records(house)) <= 34
-        with sqlite3.connect(house.path) as connection:
+            async with setup.exporter(config=config) as it:
+                await days(setup, it, range(first, first + 9))
+        assert len(records(setup)) <= 34
+        with sqlite3.connect(setup.path) as connection:
             (many,) = connection.execute("SELECT count(*) FROM workspaces").fetchone()
         connection.close()
         assert many == 1
 
-    async def days(house: House, it: Rig, several: Sequence[int]) -> None:
+    async def days(setup: StatefulSetup, it: Rig, several: Sequence[int]) -> None:
         for number in several:
-            house.simulator.add(scripted(f"day-{number}", 1))
+            setup.simulator.add(scripted(f"day-{number}", 1))
             await refreshes(it, 6, 4 * 3600)
-            house.simulator.remove(f"day-{number}")
+            setup.simulator.remove(f"day-{number}")
         assert len(remembered(it.exporter.workspaces["w"])) <= 34
 
     for name, config in configs.items():
         (tmp_path / name).mkdir()
-        run(story(config, tmp_path / name))
+        run(scenario(config, tmp_path / name))
 
 
 def remembered(one: Workspace) -> set[str]:
@@ -233,58 +233,58 @@ def test_one_that_returns_after_it_was_forgotten_counts_no_run_twice(
     """Runs up to its leaving may have been counted; those since then are counted once."""
     one, two = scripted("one"), scripted("two", 3)
 
-    async def story() -> None:
-        house = House(tmp_path)
-        house.simulator = simulator(house.clock, two, retention=400 * DAY)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path)
+        setup.simulator = simulator(setup.clock, two, retention=400 * DAY)
+        async with setup.exporter() as first:
             await first.scrape()
-            house.simulator.add(one)
+            setup.simulator.add(one)
             for _ in range(15):
-                finish(one, house.clock, 5)
+                finish(one, setup.clock, 5)
                 page = await refreshes(first)
             assert shown(page) == 75
-            house.simulator.remove("one")
+            setup.simulator.remove("one")
             await refreshes(first, 60)
             await refreshes(first, 2, REMEMBERED_FOR)
             assert remembered(first.exporter.workspaces["w"]) == {"two"}
             if not restart:
-                await comes_back(house, first)
+                await comes_back(setup, first)
         if restart:
-            async with house.exporter() as second:
-                await comes_back(house, second)
+            async with setup.exporter() as second:
+                await comes_back(setup, second)
 
-    async def comes_back(house: House, it: Rig) -> None:
-        finish(one, house.clock, 7)
-        house.simulator.add(one)
+    async def comes_back(setup: StatefulSetup, it: Rig) -> None:
+        finish(one, setup.clock, 7)
+        setup.simulator.add(one)
         assert shown(await refreshes(it, 1)) == 0
         page = await refreshes(it, 4)
         assert shown(page) == 7
         assert page("braze_cdi_history_gaps_total", integration_id="one") == 0
 
-    run(story())
+    run(scenario())
 
 
 def test_a_new_integration_counts_whole_after_others_were_forgotten(tmp_path: Path) -> None:
     """Its runs all finished after the others had left."""
     one, new = scripted("one", 3), scripted("new")
 
-    async def story() -> None:
-        house = House(tmp_path, one, scripted("two", 3))
-        async with house.exporter() as it:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one, scripted("two", 3))
+        async with setup.exporter() as it:
             await it.scrape()
-            house.simulator.remove("one")
+            setup.simulator.remove("one")
             await refreshes(it, 60)
             await refreshes(it, 2, REMEMBERED_FOR)
             for _ in range(25):
                 await asyncio.sleep(600)
-                finish(new, house.clock, 1)
-            house.simulator.add(new)
+                finish(new, setup.clock, 1)
+            setup.simulator.add(new)
             await it.scrape()
             page = await refreshes(it, 4)
             assert page(SYNCED, integration_id="new") == 25
             assert page("braze_cdi_history_gaps_total", integration_id="new") == 0
 
-    run(story())
+    run(scenario())
 
 
 def test_one_that_was_left_out_for_long_is_not_new() -> None:
@@ -312,21 +312,21 @@ def test_one_that_was_left_out_for_long_is_not_new() -> None:
 def test_ids_that_change_for_ever_do_not_make_the_state_file_grow(tmp_path: Path) -> None:
     """Each integration leaves after a day; what left is forgotten after 30 days."""
 
-    async def story() -> None:
-        house = House(tmp_path, scripted("stays", 3))
-        async with house.exporter() as it:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, scripted("stays", 3))
+        async with setup.exporter() as it:
             sizes = []
             for day in range(70):
                 for number in range(5):
-                    house.simulator.add(scripted(f"{day}-{number}"))
+                    setup.simulator.add(scripted(f"{day}-{number}"))
                 await refreshes(it, 3)
                 for number in range(5):
-                    house.simulator.remove(f"{day}-{number}")
+                    setup.simulator.remove(f"{day}-{number}")
                 await refreshes(it, 4, DAY / 4)
-                sizes.append(house.path.stat().st_size)
-        store = Store(str(house.path), house.clock.wall)
+                sizes.append(setup.path.stat().st_size)
+        store = Store(str(setup.path), setup.clock.wall)
         assert len(store.load("w").rows) <= 1 + 5 * 32
         assert sizes[-1] <= 1.1 * max(sizes[:40])
         store.close()
 
-    run(story())
+    run(scenario())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import KEY, Rig, rig, scripted, simulator
 from tests.simulator import HISTORY, ScriptedIntegration, Simulator, many
-from tests.unit.workspace.test_restart import House, finish
+from tests.unit.workspace.test_restart import StatefulSetup, finish
 from tests.virtual import run, virtual_clock
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -72,20 +72,20 @@ def test_a_restart_changes_nothing_about_that(tmp_path: Path, crash: bool) -> No
     """The day goes on from when the list was late, and a trusted list stays trusted."""
     one = scripted("one", 3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter(crash=crash) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter(crash=crash) as first:
             await incident(first, one)
             await scrapes(first, 12 * HOUR, one)
             await asyncio.sleep(5)
-        async with house.exporter(crash=crash) as second:
+        async with setup.exporter(crash=crash) as second:
             assert await scrapes(second, HOUR, one) >= PER_HOUR - 1
             await scrapes(second, 13 * HOUR, one)
             await asyncio.sleep(5)
-        async with house.exporter() as third:
+        async with setup.exporter() as third:
             assert await scrapes(third, 4 * HOUR, one) <= 4 * 5
 
-    run(story())
+    run(scenario())
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from tests.simulator import (
 from tests.virtual import EPOCH, run, virtual_clock
 
 
-class House:
+class StatefulSetup:
     """A simulated workspace, a state file, and exporters that come and go."""
 
     def __init__(self, folder: Path, *integrations: ScriptedIntegration) -> None:
@@ -70,19 +70,19 @@ def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool
     """Counters go on where they were, with what finished while nobody looked."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter(crash=crash) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter(crash=crash) as first:
             assert (await first.scrape())("braze_cdi_syncs_total", status="success") == 0
             await asyncio.sleep(60)
-            finish(one, house.clock)
+            finish(one, setup.clock)
             page = await first.scrape()
             assert page("braze_cdi_syncs_total", status="success") == 1
             assert page("braze_cdi_rows_synced_total") == 40
         for _ in range(35):
             await asyncio.sleep(300)
-            finish(one, house.clock)
-        async with house.exporter() as second:
+            finish(one, setup.clock)
+        async with setup.exporter() as second:
             await second.scrape()
             await asyncio.sleep(60)
             page = await second.scrape()
@@ -90,40 +90,40 @@ def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool
             assert page("braze_cdi_rows_synced_total") == 36 * 40
             assert page("braze_cdi_history_gaps_total") == 0
 
-    run(story())
+    run(scenario())
 
 
 def test_a_restart_asks_for_nothing_that_did_not_change(tmp_path: Path) -> None:
     """With the list unchanged no history is read, and all is shown as it was."""
     integrations = [scripted(str(number), runs=5) for number in range(30)]
 
-    async def story() -> None:
-        house = House(tmp_path, *integrations)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, *integrations)
+        async with setup.exporter() as first:
             await first.scrape()
             before = await first.scrape()
-        asked = house.read()
-        async with house.exporter() as second:
+        asked = setup.read()
+        async with setup.exporter() as second:
             after = await second.scrape()
-            assert house.read() == asked
+            assert setup.read() == asked
             for name in ("braze_cdi_last_sync_rows_synced", "braze_cdi_typical_sync_rows"):
                 assert after.all(name) == before.all(name)
             assert after("braze_cdi_integrations") == 30
 
-    run(story())
+    run(scenario())
 
 
 def test_what_is_known_is_shown_while_braze_is_down(tmp_path: Path) -> None:
     """An exporter that starts amid an outage shows the last values, and how old they are."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as first:
             known = await first.scrape()
         await asyncio.sleep(600)
-        house.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
-        async with house.exporter() as second:
+        setup.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
+        async with setup.exporter() as second:
             page = await second.scrape()
             assert page("braze_cdi_up") == 0
             assert page("braze_cdi_last_sync_rows_synced") == 100
@@ -131,23 +131,23 @@ def test_what_is_known_is_shown_while_braze_is_down(tmp_path: Path) -> None:
             assert page(name) == known(name)
             assert page("braze_cdi_integration_info") == 1
 
-    run(story())
+    run(scenario())
 
 
 def test_a_new_integration_counts_whole_after_a_crash(tmp_path: Path) -> None:
     """One that joined while the exporter was down is new: all its runs count."""
     one, late = scripted("one", runs=3), scripted("late")
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter(crash=True) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter(crash=True) as first:
             await first.scrape()
             await asyncio.sleep(2)
         for _ in range(4):
             await asyncio.sleep(60)
-            finish(late, house.clock, rows=10)
-        house.simulator.add(late)
-        async with house.exporter() as second:
+            finish(late, setup.clock, rows=10)
+        setup.simulator.add(late)
+        async with setup.exporter() as second:
             await second.scrape()
             await asyncio.sleep(60)
             page = await second.scrape()
@@ -155,16 +155,16 @@ def test_a_new_integration_counts_whole_after_a_crash(tmp_path: Path) -> None:
             assert page("braze_cdi_syncs_total", status="success", **late_) == 4
             assert page("braze_cdi_rows_synced_total", integration_id="one") == 0
 
-    run(story())
+    run(scenario())
 
 
 def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
     """On a full disk gauges go on, counters stay at the last durable value, then catch up."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as rig_:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as rig_:
             await rig_.scrape()
             await asyncio.sleep(60)
             store = Store.__new__(Store)
@@ -173,7 +173,7 @@ def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
             good, journal._store = journal._store, store
             store.path = "full"
             store.commit = _full  # type: ignore[method-assign, assignment]
-            finish(one, house.clock, rows=7)
+            finish(one, setup.clock, rows=7)
             page = await rig_.scrape()
             assert page("braze_cdi_last_sync_rows_synced") == 7
             assert page("braze_cdi_syncs_total", status="success") == 0
@@ -185,7 +185,7 @@ def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
             page = await rig_.scrape()
             assert page("braze_cdi_syncs_total", status="success") == 1
 
-    run(story())
+    run(scenario())
 
 
 def _full(*args: object) -> None:
@@ -196,118 +196,118 @@ def test_what_left_comes_back_with_its_counters(tmp_path: Path) -> None:
     """An integration that left and returns after a restart, within 30 days, goes on."""
     one, other = scripted("one", runs=3), scripted("other", runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one, other)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one, other)
+        async with setup.exporter() as first:
             await first.scrape()
             await asyncio.sleep(60)
-            finish(one, house.clock)
+            finish(one, setup.clock)
             await first.scrape()
-            house.simulator.remove("one")
+            setup.simulator.remove("one")
             for _ in range(30):
                 await asyncio.sleep(60)
                 page = await first.scrape()
             assert page.all("braze_cdi_rows_synced_total", integration_id="one") == []
-        async with house.exporter() as second:
+        async with setup.exporter() as second:
             page = await second.scrape()
             assert page.all("braze_cdi_rows_synced_total", integration_id="one") == []
-            house.simulator.add(one)
+            setup.simulator.add(one)
             await asyncio.sleep(60)
             page = await second.scrape()
             assert page("braze_cdi_rows_synced_total", integration_id="one") == 40
 
-    run(story())
+    run(scenario())
 
 
 def test_the_state_is_of_the_workspace_and_the_id(tmp_path: Path) -> None:
     """Another workspace, or another ID, begins anew; a configured ID goes on."""
     one = scripted("one", runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as first:
             await first.scrape()
             await asyncio.sleep(60)
-            finish(one, house.clock)
+            finish(one, setup.clock)
             await first.scrape()
-        async with house.exporter(config=workspace("elsewhere")) as second:
+        async with setup.exporter(config=workspace("elsewhere")) as second:
             page = await second.scrape()
             assert page("braze_cdi_rows_synced_total") == 0
         ids = (ConfiguredIntegration("one", "chosen name"),)
-        async with house.exporter(config=workspace(integrations=ids)) as third:
+        async with setup.exporter(config=workspace(integrations=ids)) as third:
             page = await third.scrape()
             name = {"integration_name": "chosen name"}
             assert page("braze_cdi_rows_synced_total", **name) == 40
 
-    run(story())
+    run(scenario())
 
 
 def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
     """A record that says nonsense is not taken for nothing."""
     one = scripted("one", runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as first:
             await first.scrape()
-        with sqlite3.connect(house.path) as connection:
+        with sqlite3.connect(setup.path) as connection:
             connection.execute("UPDATE integrations SET record = '{\"knowledge\": 1}'")
         connection.close()
-        journal = journal_on(house.path, house.clock)
+        journal = journal_on(setup.path, setup.clock)
         with pytest.raises(StateError) as error:
-            Exporter(Settings((workspace(),)), house.clock, journal=journal)
+            Exporter(Settings((workspace(),)), setup.clock, journal=journal)
         assert str(error.value) == (
             "unreadable record in the workspace 'w', integration 'one': knowledge: expected"
             " an object; restore a backup, or move it away to start with no history"
         )
         await journal.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_a_long_catching_up_goes_on_after_a_crash(tmp_path: Path) -> None:
     """A chain of pages that was broken off by a crash still counts each run once."""
     one = scripted(runs=30)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as first:
             await first.scrape()
             await asyncio.sleep(5)
         for _ in range(300):
             await asyncio.sleep(60)
-            finish(one, house.clock, rows=1)
+            finish(one, setup.clock, rows=1)
         for _ in range(6):
-            async with house.exporter(crash=True) as next_:
+            async with setup.exporter(crash=True) as next_:
                 await next_.scrape(seconds=1)
                 await asyncio.sleep(1)
-        async with house.exporter() as last:
+        async with setup.exporter() as last:
             await last.scrape()
             await asyncio.sleep(60)
             page = await last.scrape()
             assert page("braze_cdi_rows_synced_total") == 300
             assert page("braze_cdi_history_gaps_total") == 0
 
-    run(story())
+    run(scenario())
 
 
 def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
     """A workspace that leaves the configuration and comes back goes on where it was."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as rig_:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as rig_:
             await rig_.scrape()
             await asyncio.sleep(60)
-            finish(one, house.clock)
+            finish(one, setup.clock)
             await rig_.scrape()
             await reload(rig_, workspace("other"))
             await reload(rig_, workspace())
             snapshot = rig_.exporter.workspaces["w"].snapshot()
             assert snapshot.integrations[0].facts.counters.rows_synced == 40
 
-    run(story())
+    run(scenario())
 
 
 async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
@@ -325,16 +325,16 @@ def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
     """What waits to be written goes on being counted, and is shown once it is durable."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as rig_:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as rig_:
             await rig_.scrape()
             await asyncio.sleep(60)
             journal = rig_.exporter._journal
             assert isinstance(journal, SqliteJournal)
             commit = journal._store.commit
             journal._store.commit = _full  # type: ignore[method-assign, assignment]
-            finish(one, house.clock)
+            finish(one, setup.clock)
             await rig_.scrape()
             await reload(rig_, workspace("other"))
             await asyncio.sleep(1)
@@ -347,7 +347,7 @@ def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
             page = await rig_.scrape()
             assert page("braze_cdi_rows_synced_total") == 40
 
-    run(story())
+    run(scenario())
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0])
@@ -355,9 +355,9 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
     """A reload amid a slow commit neither repeats a line of the log nor swallows one."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as rig_:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as rig_:
             await rig_.scrape()
             await asyncio.sleep(60)
             journal = rig_.exporter._journal
@@ -365,17 +365,17 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
             journal._offload = slow(seconds)
             with structlog.testing.capture_logs() as logs:
                 for rows in (1, 2, 3):
-                    finish(one, house.clock, rows)
+                    finish(one, setup.clock, rows)
                     await rig_.scrape()
                     await asyncio.sleep(11)
-                finish(one, house.clock, 4)
+                finish(one, setup.clock, 4)
                 await rig_.scrape(seconds=1)
                 rig_.exporter.workspaces["w"].hand_over()
                 await asyncio.sleep(60)
         told = [entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"]
         assert told == [1, 2, 3, 4]
 
-    run(story())
+    run(scenario())
 
 
 def slow(seconds: float) -> Callable[[Callable[[], None]], Awaitable[None]]:
@@ -392,14 +392,14 @@ def slow(seconds: float) -> Callable[[Callable[[], None]], Awaitable[None]]:
 def test_the_first_format_is_understood_for_ever(tmp_path: Path) -> None:
     """What the first release knew of an integration is shown before Braze is reached."""
 
-    async def story() -> None:
-        house = House(tmp_path)
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path)
         dump = Path(__file__).parents[1] / "state" / "format-1.sql"
-        with sqlite3.connect(house.path) as connection:
+        with sqlite3.connect(setup.path) as connection:
             connection.executescript(dump.read_text("utf-8"))
         connection.close()
-        house.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
-        async with house.exporter(config=workspace("production")) as rig_:
+        setup.simulator.faults = [Fault(0, 9e9, FaultKind.OUTAGE)]
+        async with setup.exporter(config=workspace("production")) as rig_:
             page = await rig_.scrape()
             assert page("braze_cdi_integrations") == 1
             assert page("braze_cdi_syncs_total", status="success", integration_id="5f2c") == 1
@@ -409,12 +409,12 @@ def test_the_first_format_is_understood_for_ever(tmp_path: Path) -> None:
             assert page("braze_cdi_typical_sync_rows") == 105
             assert page("braze_cdi_history_start_timestamp_seconds") == 1789964000
 
-    run(story())
+    run(scenario())
 
 
-def records(house: House) -> dict[str, bool]:
+def records(setup: StatefulSetup) -> dict[str, bool]:
     """The integrations of the file, and whether more is known of them than their ID."""
-    with sqlite3.connect(house.path) as connection:
+    with sqlite3.connect(setup.path) as connection:
         rows = connection.execute("SELECT id, record IS NOT NULL FROM integrations").fetchall()
     connection.close()
     return {key: bool(known) for key, known in rows}
@@ -426,19 +426,19 @@ def test_who_is_not_configured_any_more_is_forgotten(tmp_path: Path, restart: bo
     both = [scripted("one", runs=3), scripted("other", runs=3)]
     named = [workspace(integrations=tuple(map(ConfiguredIntegration, ids))) for ids in ONE_AND_BOTH]
 
-    async def story() -> None:
-        house = House(tmp_path, *both)
-        house.simulator.permissions -= {PERMISSIONS[LIST]}
-        async with house.exporter(config=named[1]) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, *both)
+        setup.simulator.permissions -= {PERMISSIONS[LIST]}
+        async with setup.exporter(config=named[1]) as first:
             await first.scrape()
             await asyncio.sleep(20)
             if not restart:
                 await reload(first, named[0])
                 await month(first)
         if restart:
-            async with house.exporter(config=named[0]) as second:
+            async with setup.exporter(config=named[0]) as second:
                 await month(second)
-        assert records(house) == {"one": True}
+        assert records(setup) == {"one": True}
 
     async def month(rig_: Rig) -> None:
         await rig_.scrape()
@@ -450,7 +450,7 @@ def test_who_is_not_configured_any_more_is_forgotten(tmp_path: Path, restart: bo
         await rig_.scrape()
         await asyncio.sleep(20)
 
-    run(story())
+    run(scenario())
 
 
 ONE_AND_BOTH = (("one",), ("one", "other"))
@@ -461,23 +461,23 @@ def test_a_clock_that_was_set_meanwhile_costs_nothing(tmp_path: Path, jump: floa
     """Each run counts once, and nothing claims to be younger than now."""
     one = scripted(runs=3)
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        braze = house.clock
-        async with house.exporter(crash=True) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        braze = setup.clock
+        async with setup.exporter(crash=True) as first:
             await first.scrape()
             await asyncio.sleep(60)
             finish(one, braze)
             await first.scrape()
-        house.clock = replace(braze, wall=lambda: braze.wall() + jump)
+        setup.clock = replace(braze, wall=lambda: braze.wall() + jump)
         finish(one, braze, rows=2)
-        house.simulator.faults = [Fault(0, EPOCH + 120, FaultKind.OUTAGE)]
-        async with house.exporter() as second:
+        setup.simulator.faults = [Fault(0, EPOCH + 120, FaultKind.OUTAGE)]
+        async with setup.exporter() as second:
             page = await second.scrape()
             name = "braze_cdi_integration_last_refresh_timestamp_seconds"
             refreshed = page(name)
             assert refreshed is not None
-            assert refreshed <= house.clock.wall()
+            assert refreshed <= setup.clock.wall()
             assert page("braze_cdi_rows_synced_total") == 40
             for _ in range(6):
                 await asyncio.sleep(60)
@@ -485,7 +485,7 @@ def test_a_clock_that_was_set_meanwhile_costs_nothing(tmp_path: Path, jump: floa
             assert page("braze_cdi_rows_synced_total") == 42
             assert page("braze_cdi_history_gaps_total") == 0
 
-    run(story())
+    run(scenario())
 
 
 def format_1(path: Path, record: dict[str, object]) -> None:
@@ -542,19 +542,19 @@ def test_a_file_of_the_first_format_goes_on_with_right_values(
         {"knowledge": knowledge, "read_at": EPOCH, "read_server": EPOCH, "seen_server": EPOCH},
     )
 
-    async def story() -> None:
-        house = House(tmp_path, one)
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
         for _ in range(2):
-            async with house.exporter() as it:
+            async with setup.exporter() as it:
                 page = await it.scrape()
                 assert page("braze_cdi_watermark_timestamp_seconds") == shown
                 assert page("braze_cdi_last_delivery_timestamp_seconds") == EPOCH - 90_060
                 assert page("braze_cdi_consecutive_failures") == 29
                 assert page("braze_cdi_syncs_total", status="error") == 7
         await asyncio.sleep(60)
-        now = house.clock.wall()
+        now = setup.clock.wall()
         one.run(now - 30, now, "partial", rows_synced=1, watermark=now - 40)
-        async with house.exporter() as it:
+        async with setup.exporter() as it:
             page = await it.scrape()
             assert page("braze_cdi_watermark_timestamp_seconds") == now - 40
             assert page("braze_cdi_last_delivery_timestamp_seconds") == now
@@ -562,7 +562,7 @@ def test_a_file_of_the_first_format_goes_on_with_right_values(
             assert page("braze_cdi_consecutive_failures") == 0
             assert page("braze_cdi_syncs_total", status="partial") == 1
 
-    run(story())
+    run(scenario())
 
 
 def test_a_record_that_cannot_be_read_is_reported_after_an_upgrade_too(tmp_path: Path) -> None:
@@ -570,9 +570,9 @@ def test_a_record_that_cannot_be_read_is_reported_after_an_upgrade_too(tmp_path:
     path = tmp_path / "state.sqlite"
     format_1(path, {"knowledge": {"ledger": {"older": "none"}}})
 
-    async def story() -> None:
+    async def scenario() -> None:
         with pytest.raises(StateError, match="unreadable record in the workspace 'w'"):
-            async with House(tmp_path, scripted(runs=3)).exporter():
+            async with StatefulSetup(tmp_path, scripted(runs=3)).exporter():
                 pass
 
-    run(story())
+    run(scenario())

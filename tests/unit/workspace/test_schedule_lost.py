@@ -8,7 +8,7 @@ import structlog
 
 from tests.harness import Page, Rig, passes, rig, scripted, simulator
 from tests.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration
-from tests.unit.workspace.test_restart import House
+from tests.unit.workspace.test_restart import StatefulSetup
 from tests.virtual import EPOCH, run, virtual_clock
 
 DAY = 86_400.0
@@ -140,9 +140,9 @@ def test_it_survives_restarts(tmp_path: Path, crash: bool) -> None:
     """Also if the schedule is lost while the exporter is down."""
     one, two = scheduled("one"), scheduled("two", 2 * DAY)
 
-    async def story() -> None:
-        house = House(tmp_path, one, two)
-        async with house.exporter(crash=crash) as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one, two)
+        async with setup.exporter(crash=crash) as first:
             await first.scrape()
             show(one, None)
             lost = (await after(first, 3600))(LOST, integration_id="one")
@@ -151,8 +151,8 @@ def test_it_survives_restarts(tmp_path: Path, crash: bool) -> None:
         show(two, None)
         await asyncio.sleep(DAY)
         with structlog.testing.capture_logs() as logs:
-            async with house.exporter(crash=crash) as second:
-                came = house.clock.wall()
+            async with setup.exporter(crash=crash) as second:
+                came = setup.clock.wall()
                 page = await second.scrape()
                 assert page(LOST, integration_id="one") == lost
                 other = page(LOST, integration_id="two")
@@ -160,7 +160,7 @@ def test_it_survives_restarts(tmp_path: Path, crash: bool) -> None:
                 await asyncio.sleep(5)
         events = [each for each in logs if "schedule" in each["event"]]
         assert [each["integration_id"] for each in events] == ["two"]
-        async with house.exporter() as third:
+        async with setup.exporter() as third:
             page = await after(third, 5.8 * DAY)
             assert page(LOST, integration_id="one") == lost
             page = await after(third, 0.4 * DAY)
@@ -168,25 +168,25 @@ def test_it_survives_restarts(tmp_path: Path, crash: bool) -> None:
             assert page(LOST, integration_id="two") == other
             assert (await after(third, 2 * DAY))(LOST, integration_id="two") is None
 
-    run(story())
+    run(scenario())
 
 
 def test_a_schedule_of_long_ago_is_not_lost_now(tmp_path: Path) -> None:
     """After a restart: the list showed it more than seven days ago, for a time as long ago."""
     one = scheduled()
 
-    async def story() -> None:
-        house = House(tmp_path, one)
-        async with house.exporter() as first:
+    async def scenario() -> None:
+        setup = StatefulSetup(tmp_path, one)
+        async with setup.exporter() as first:
             await first.scrape()
             await asyncio.sleep(5)
         show(one, None)
         await asyncio.sleep(8 * DAY)
-        async with house.exporter() as second:
+        async with setup.exporter() as second:
             assert (await second.scrape())(LOST) is None
             assert (await after(second, 3600))(LOST) is None
 
-    run(story())
+    run(scenario())
 
 
 def test_it_stays_while_the_list_cannot_be_read() -> None:

@@ -161,7 +161,7 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
     """Why an exporter does not start on a file that was changed like this."""
     path = folder / "state.sqlite"
 
-    async def story() -> str:
+    async def scenario() -> str:
         clock = virtual_clock()
         store = Store(str(path), clock.wall)
         row = Row("w", "one", listed=True, record=WHOLE.to_json())
@@ -178,7 +178,7 @@ def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
         journal._store.close()
         return str(error.value)
 
-    return run(story())
+    return run(scenario())
 
 
 SOUND = "; restore a backup, or move it away to start with no history"
