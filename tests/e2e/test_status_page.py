@@ -441,7 +441,7 @@ def _empty(world: World) -> None:
 
 
 TROUBLE: dict[Callable[[World], None], tuple[str, str]] = {
-    _down: ("The workspace cannot be read", "Check how the endpoint is spelt"),
+    _down: ("The workspace cannot be read", "Check the spelling of the endpoint"),
     _refused: ("The workspace cannot be read", "Problem: 401: Braze does not know this API key"),
     _forbidden: ("The workspace cannot be read", "lacks the permission cdi.integration_list"),
     _no_history: (
