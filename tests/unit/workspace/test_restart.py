@@ -47,12 +47,15 @@ class StatefulSetup:
         store = Store(str(self.path), self.clock.wall)
         journal = SqliteJournal(store, self.clock, offload=inline)
         workspaces = [config or workspace()]
-        async with rig(
-            self.simulator, workspaces=workspaces, clock=self.clock, journal=journal
-        ) as one:
-            yield one
-            if crash:
-                store.close()
+        try:
+            async with rig(
+                self.simulator, workspaces=workspaces, clock=self.clock, journal=journal
+            ) as one:
+                yield one
+                if crash:
+                    store.close()
+        finally:
+            store.close()
 
     def read(self) -> int:
         """How many histories were asked for so far."""
