@@ -90,6 +90,8 @@ class WorkspaceRow:
     """Whether its whole list was ever read."""
     forgotten: float | None = None
     """When the last integration left that is forgotten, in Unix seconds."""
+    status: str | None = None
+    """What the exporter that leads it knows of it besides, as JSON, for those that follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,144 @@
+"""The database that several exporters share: leases of workspaces, and what leaders commit.
+
+Each workspace has a lease in the database: which exporter leads it, until when, and its epoch,
+which grows with each exporter that takes the lease. A commit checks the epoch in the same
+transaction, so that an exporter that was replaced without knowing it commits nothing more. Each
+commit gives the rows that it writes the workspace's next version: who has read up to a version
+reads what is newer.
+
+Times are compared on the database's clock only. The rules are here, `postgres` carries them out;
+tests hold an implementation in memory to the same.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cdi_exporter.state.store import Row, WorkspaceRow
+
+LEASE_SECONDS = 12.0
+"""For which a lease holds from its renewal on. Another exporter leads at most so long, and one
+`BEAT_SECONDS`, after the leader is gone: less than the 30 s promised, on a slow machine as well."""
+
+BEAT_SECONDS = 2.0
+"""Seconds between two renewals: a lease outlives several that fail."""
+
+LISTED_SECONDS = 60.0
+"""For which an exporter counts as running after its last beat: as long as Braze's limits look back,
+so that the parts of the budget never add up to more than the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A workspace's lease as the database has it."""
+
+    workspace: str
+    epoch: int = 0
+    holder: str | None = None
+    """The exporter that leads, or led last; None if nobody ever did, or it gave the lease back."""
+    seconds_left: float = 0.0
+    """Seconds until the lease is over; negative if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that this exporter has renewed or taken."""
+
+    epoch: int
+    taken: bool = False
+    """Whether it was somebody else's, or nobody's, before."""
+    spending: str | None = None
+    """If taken: what the exporter before had spent, as it last reported."""
+    spending_age: float = 0.0
+    """Seconds since it reported that."""
+    wanted: bool = False
+    """Whether another exporter was scraped since the last beat, and needs newer data."""
+    received: frozenset[str] = frozenset()
+    """Integrations whose counters scrapers have received from other exporters at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Workspaces that are led together, because they share one budget."""
+
+    workspaces: tuple[str, ...]
+    spending: str | None = None
+    """What was spent of the budget in the last minute, for the exporter that leads next."""
+    may_lead: bool = True
+    """Whether leases may be taken; those that are held are renewed in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What the database answered to a beat."""
+
+    leases: Mapping[str, Lease]
+    """By workspace, those that this exporter holds now."""
+    holders: Mapping[str, str]
+    """By workspace, the exporter that leads it."""
+    others: int
+    """Other exporters that were running in the last `LISTED_SECONDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the database holds of a workspace: all of it, or what is newer than a version."""
+
+    version: int = 0
+    epoch: int = 0
+    rows: Sequence[Row] = ()
+    """In the order in which the integrations were first seen. One that was forgotten has neither
+    a record nor `listed`."""
+    complete: bool = False
+    forgotten: float | None = None
+    status: str | None = None
+    """See `WorkspaceRow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a leader commits of one workspace."""
+
+    workspace: WorkspaceRow
+    epoch: int
+    rows: Sequence[Row] = field(default=())
+    spending: str | None = None
+
+
+class SharedStore(Protocol):
+    """A connection to the shared database. Its methods block, and raise StateError."""
+
+    def beat(self, groups: Iterable[Group]) -> Beat:
+        """Say that this exporter runs, renew its leases, and take those that are free."""
+
+    def read(self, workspace: str, since: int | None = None) -> Committed:
+        """What was committed of a workspace, of rows only those newer than version `since`."""
+
+    def commit(self, batches: Iterable[Batch]) -> Collection[str]:
+        """Write each batch, all or nothing, if the exporter holds the lease of its epoch.
+
+        Returns the workspaces whose batches were refused, since it does not.
+        """
+
+    def ask(self, workspace: str, received: Collection[str]) -> None:
+        """Ask the leader for newer data, and tell it which counters were received at 0."""
+
+    def release(self, groups: Iterable[Group]) -> None:
+        """Give the leases back, with what was spent; this exporter runs no more."""
+
+    def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
+        """Forget workspaces that left the configuration `remembered_for` seconds ago."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def takes(me: str, group: Group, rows: Mapping[str, LeaseRow]) -> list[str]:
+    """The workspaces of a group whose leases an exporter takes; all that are not its own, or none.
+
+    `rows` are the leases in the database, locked.
+    """
+    found = [rows.get(name, LeaseRow(name)) for name in group.workspaces]
+    foreign = [row for row in found if row.holder != me]
+    free = all(row.holder is None or row.seconds_left <= 0 for row in foreign)
+    return [row.workspace for row in foreign] if group.may_lead and free else []
