@@ -58,6 +58,37 @@ LOOKS_EVERY = 1.0
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
 
+UNREPORTED = 6
+"""Of so many slots one may be taken between two reports of what is spent: whoever reads a report
+must count as many more. A leader reports every second or two while it sends requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What an exporter that shares its budget with others may take of it."""
+
+    part: float = 1.0
+    """Of the share."""
+    least: int = 1
+    """Slots that it has in any case."""
+    until: float = math.inf
+    """Loop seconds from which on nothing may start."""
+
+
+WHOLE = Allowance()
+NOTHING = Allowance(part=0.0, least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is spent of a budget, for the exporter that spends it next."""
+
+    ages: tuple[float | None, ...]
+    """For each slot the seconds since its request ended; None if it may still be under way, and
+    for each that may be taken before the next report."""
+    started: int
+    """Requests that had started."""
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
@@ -174,6 +205,7 @@ class Budget:
     ) -> None:
         self.share = share
         self.configured = limit
+        self.allowance = WHOLE
         self.last = RateLimitHeaders()
         self._monotonic, self._server, self._rng = monotonic, server, rng
         self._running: set[Slot] = set()
@@ -185,14 +217,23 @@ class Budget:
         """Of the newest answer, and of those whose requests were under way together with its."""
         self._blocked_until = -math.inf
         self._refusals = 0
+        self._started = 0
+        """Requests that have started since the beginning."""
+        self._reported: Report | None = None
+        """What was last reported to other exporters; None while there are none."""
         self._waiters: list[asyncio.Event] = []
         """One for each request that waits for a slot, in turn; set when things have changed."""
 
     @property
     def slots(self) -> int:
+        """Requests that may start in any 60 s, at least 1, as far as plans are made with it."""
+        return max(1, self._slots)
+
+    @property
+    def _slots(self) -> int:
         """Requests that may start in any 60 s; the server's limit counts where it is lower."""
         limit = min(self.configured, self.last.limit or self.configured)
-        return max(1, allowed(limit, self.share))
+        return max(self.allowance.least, allowed(limit, self.share * self.allowance.part))
 
     @property
     def under_way(self) -> int:
@@ -243,6 +284,7 @@ class Budget:
 
     def _take(self, waited: float) -> Slot:
         slot = Slot(next(_order), waited)
+        self._started += 1
         self._running.add(slot)
         return slot
 
@@ -293,7 +335,50 @@ class Budget:
                 wait = max(wait, each.reset - now)
         if not self._answered and self._running:
             wait = math.inf
+        if now >= self.allowance.until:
+            wait = math.inf
+        elif self._unreported >= self._most_unreported:
+            wait = max(wait, LOOKS_EVERY)
         return wait
+
+    # Shared with other exporters
+
+    @property
+    def _unreported(self) -> int:
+        """Requests that started since the last report; 0 if nobody reports."""
+        return self._started - self._reported.started if self._reported else 0
+
+    @property
+    def _most_unreported(self) -> int:
+        return -(-self.slots // UNREPORTED)
+
+    def allow(self, allowance: Allowance) -> None:
+        """Take no more than this from now on."""
+        self.allowance = allowance
+        if allowance.until == math.inf:
+            self._reported = None
+        self.wake()
+
+    def report(self) -> Report:
+        """What is spent, and what may be spent before the next report."""
+        now = self._monotonic()
+        spent = [None if slot.ended is None else now - slot.ended for slot in self.spent()]
+        return Report((*spent, *[None] * self._most_unreported), self._started)
+
+    def note_reported(self, report: Report) -> None:
+        """Go on: others know of `report` by now."""
+        self._reported = report
+        self.wake()
+
+    def assume(self, ages: Sequence[float | None], under_way_for: float) -> None:
+        """Count what another exporter has spent, by the seconds since its requests ended.
+
+        What may still be under way ends within `under_way_for` seconds.
+        """
+        now = self._monotonic()
+        for age in ages:
+            ended = now + under_way_for if age is None else now - age
+            self._others.append(Slot(next(_order), ended=ended))
 
     def spent(self) -> list[Slot]:
         """The slots that are taken: under way, or ended less than a minute ago."""
@@ -312,7 +397,7 @@ class Budget:
 
     def _free_in(self, now: float) -> float:
         """Seconds until a slot is free."""
-        place = len(self._running) + len(self._ended) + len(self._others) - self.slots
+        place = len(self._running) + len(self._ended) + len(self._others) - self._slots
         if place < 0:
             return 0.0
         ended: Sequence[Slot] = self._ended

@@ -123,7 +123,7 @@ class Client:
         self._host = urlsplit(base_url).netloc
         self.key, self.bounds = key, bounds
         self.shared = Shared(clock, bounds)
-        self._clock, self._timeout = clock, timeout
+        self._clock, self.timeout = clock, timeout
         self._register = register or Register(clock)
         self._trust, self._proxy, self._transport = trust, proxy, transport
         self._connections: _Connections | None = None
@@ -136,7 +136,7 @@ class Client:
 
     def configure(self, key: KeySource, bounds: Bounds, timeout: float) -> None:
         """Set what may change while the client lives; what the budgets know stays."""
-        self.key, self.bounds, self._timeout = key, bounds, timeout
+        self.key, self.bounds, self.timeout = key, bounds, timeout
         self._enter()
 
     def _enter(self) -> None:
@@ -345,7 +345,7 @@ class Client:
         whole = False
         try:
             async with (
-                asyncio.timeout(self._timeout),
+                asyncio.timeout(self.timeout),
                 connections.http.stream("GET", self.base_url + url, headers=headers) as response,
             ):
                 came = self._clock.wall()
@@ -355,7 +355,7 @@ class Client:
         except httpx.DecodingError as error:
             raise InvalidResponse(_BAD_ENCODING) from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            message = f"no complete answer within {self._timeout:g} s"
+            message = f"no complete answer within {self.timeout:g} s"
             raise RequestTimeout(message) from error
         except (
             httpx.HTTPError,

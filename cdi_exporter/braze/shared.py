@@ -6,14 +6,15 @@ workspace in Braze, whose limit it is.
 """
 
 import asyncio
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from cdi_exporter.braze.budget import Budget, ServerClock
+from cdi_exporter.braze.budget import Allowance, Budget, Report, ServerClock
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Secret
-from cdi_exporter.model import Endpoint
+from cdi_exporter.model import Endpoint, Within
 
 MOST_AT_ONCE = 10
 """Requests of a workspace that may be under way together."""
@@ -25,6 +26,27 @@ class Bounds:
 
     limits: dict[Endpoint, int]
     share: float
+
+
+Age = Annotated[float, Within(-3600.0, 3600.0)]
+"""Seconds since a request ended; negative if it may end only in the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What is spent of the budgets of one key, by endpoint; as `Report.ages`."""
+
+    integrations: tuple[Age | None, ...]
+    job_sync_status: tuple[Age | None, ...]
+
+    @classmethod
+    def of(cls, reports: Mapping[Endpoint, Report]) -> "Spending":
+        """Ages in tenths of a second: no request becomes older than it is."""
+        ages = {
+            endpoint.value: tuple(age and math.floor(10 * age) / 10 for age in report.ages)
+            for endpoint, report in reports.items()
+        }
+        return cls(**ages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,30 @@ class Shared:
             return
         for endpoint, budget in self.budgets.items():
             budget.remember(other.budgets[endpoint])
+
+    def allow(self, allowance: Allowance) -> None:
+        """Take no more than this of the budgets from now on."""
+        for budget in self.budgets.values():
+            budget.allow(allowance)
+
+    def report(self) -> dict[Endpoint, Report]:
+        """What is spent of the budgets, for the exporter that spends them next."""
+        return {endpoint: budget.report() for endpoint, budget in self.budgets.items()}
+
+    def note_reported(self, reports: Mapping[Endpoint, Report]) -> None:
+        """Go on: other exporters know of `reports` by now."""
+        for endpoint, report in reports.items():
+            self.budgets[endpoint].note_reported(report)
+
+    def assume(self, spending: Spending | None, age: float, under_way_for: float) -> None:
+        """Count what another exporter reported `age` seconds ago; everything if that is unknown.
+
+        What may still be under way ends within `under_way_for` seconds.
+        """
+        for endpoint, budget in self.budgets.items():
+            unknown = (0.0,) * budget.slots
+            ages = getattr(spending, endpoint.value) if spending else unknown
+            budget.assume([None if one is None else one + age for one in ages], under_way_for)
 
     def wake(self) -> None:
         """Wake all waiters, so that each checks whether it still wants a slot."""
