@@ -18,7 +18,7 @@ from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import Journal, NullJournal, StateError
+from cdi_exporter.state import Journal, StateError
 from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
@@ -83,7 +83,7 @@ class Exporter:
         self._offload = offload or Worker("rendering").run
         pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
         self._offload_page = offload or pages.run
-        self._journal = journal or NullJournal()
+        self._journal = journal or Journal()
         self._load = load
         self._reloading = asyncio.Lock()
         self._signalled = False
@@ -219,6 +219,10 @@ class Exporter:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
+    async def start(self) -> None:
+        """Begin; wait some seconds for what other exporters have committed, if any share it."""
+        await self._journal.start()
+
     def release(self) -> None:
         """Answer the scrapes that wait with what is known."""
         for workspace in self.workspaces.values():
@@ -240,6 +244,7 @@ async def serve(
     `serving` is called once requests are answered.
     """
     listeners = await _listeners(exporter, options)
+    await exporter.start()
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     for listener, task in zip(listeners, tasks, strict=True):
         await _started(listener, task)

@@ -8,7 +8,7 @@ import structlog
 
 from cdi_exporter.braze.client import Client, Transport
 from cdi_exporter.braze.proxies import Proxies
-from cdi_exporter.braze.shared import Bounds, Register
+from cdi_exporter.braze.sharing import Bounds, Register
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig

@@ -43,7 +43,8 @@ class Facts:
     """Since when an integration that had a schedule within the last 7 days has none."""
     running_job_status: str | None = None
     """Braze's own word for the oldest run in progress if its status is unknown."""
-    counters: Counters = NOTHING_COUNTED
+    counters: Counters | None = NOTHING_COUNTED
+    """None while it is not known what other exporters have shown."""
     recent: tuple[Run, ...] = ()
     """The last finished runs known, oldest first."""
 

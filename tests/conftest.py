@@ -4,6 +4,7 @@
 `steady`, which always draws the same ones.
 """
 
+import signal
 from collections import defaultdict
 from itertools import chain
 
@@ -20,6 +21,11 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],  # no smaller example: that a test fails is enough
 )
 settings.load_profile("unhurried")
+
+# A shell starts what runs in its background with SIGINT ignored, which every process that a test
+# starts would inherit: some tests are about Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -80,7 +80,7 @@ NOTHING = Allowance(part=0.0, least=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BudgetReport:
     """What is spent of a budget, for the exporter that spends it next."""
 
     ages: tuple[float | None, ...]
@@ -219,7 +219,7 @@ class Budget:
         self._refusals = 0
         self._started = 0
         """Requests that have started since the beginning."""
-        self._reported: Report | None = None
+        self._reported: BudgetReport | None = None
         """What was last reported to other exporters; None while there are none."""
         self._waiters: list[asyncio.Event] = []
         """One for each request that waits for a slot, in turn; set when things have changed."""
@@ -359,13 +359,13 @@ class Budget:
             self._reported = None
         self.wake()
 
-    def report(self) -> Report:
+    def report(self) -> BudgetReport:
         """What is spent, and what may be spent before the next report."""
         now = self._monotonic()
         spent = [None if slot.ended is None else now - slot.ended for slot in self.spent()]
-        return Report((*spent, *[None] * self._most_unreported), self._started)
+        return BudgetReport((*spent, *[None] * self._most_unreported), self._started)
 
-    def note_reported(self, report: Report) -> None:
+    def note_reported(self, report: BudgetReport) -> None:
         """Go on: others know of `report` by now."""
         self._reported = report
         self.wake()

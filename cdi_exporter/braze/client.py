@@ -32,7 +32,7 @@ from cdi_exporter.braze.answers import (
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.braze.proxies import Proxy
-from cdi_exporter.braze.shared import Bounds, KeyAt, Register, Shared
+from cdi_exporter.braze.sharing import Bounds, KeyAt, Register, Shared
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import read_history, read_integrations

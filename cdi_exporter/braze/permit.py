@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from cdi_exporter.braze.budget import RateLimitHeaders, Slot
-from cdi_exporter.braze.shared import Shared
+from cdi_exporter.braze.sharing import Shared
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.config import Secret
 from cdi_exporter.model import Endpoint

@@ -16,7 +16,7 @@ from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.clusters import meant
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
-from cdi_exporter.state import Journal, NullJournal, SqliteJournal, StateError, Store
+from cdi_exporter.state import Journal, SqliteJournal, StateError, Store
 from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.security import Security
 
@@ -68,7 +68,7 @@ async def open_exporter(
     process_metrics: bool = True,
 ) -> Exporter:
     """The exporter with what its state file has kept; raises StartError if that is unusable."""
-    journal: Journal = NullJournal()
+    journal: Journal = Journal()
     if state_file:
         store = await in_thread(lambda: Store(state_file, clock.wall))
         journal = SqliteJournal(store, clock)

@@ -70,7 +70,7 @@ def _of_last_run(name: str) -> Callable[[Facts], Value]:
 
 def _counted(name: str) -> Callable[[Facts], Value]:
     read: Callable[[Counters], float] = attrgetter(name)
-    return lambda facts: read(facts.counters)
+    return lambda facts: None if facts.counters is None else read(facts.counters)
 
 
 FACTS: dict[Metric, Callable[[Facts], Value]] = {
@@ -104,13 +104,15 @@ _count_by_status = attrgetter(*(status.value for status in FINISHED_STATUSES))
 
 BY_STATUS: dict[Metric, Callable[[Facts], Sequence[float]]] = {
     catalog.LAST_SYNC_STATUS: lambda facts: _ONE_HOT[facts.last.status] if facts.last else (),
-    catalog.SYNCS: lambda facts: _count_by_status(facts.counters),
+    catalog.SYNCS: lambda facts: _count_by_status(facts.counters) if facts.counters else (),
 }
 """Families with a sample for each status in `STATUS_LABELS`, or with none."""
 
 
 def _sync_duration(facts: Facts) -> Points:
     counters = facts.counters
+    if counters is None:
+        return ()
     return (
         Point(counters.duration_count, suffix="_count"),
         Point(counters.duration_sum, suffix="_sum"),

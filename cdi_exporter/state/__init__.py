@@ -1,11 +1,15 @@
 """What outlives the process: a SQLite file, and the grouped commits to it."""
 
-from cdi_exporter.state.journal import Journal, NullJournal, PendingRow, SqliteJournal
+from cdi_exporter.state.commit_queue import PendingRow
+from cdi_exporter.state.journal import Journal, SqliteJournal
+from cdi_exporter.state.shared import Role
+from cdi_exporter.state.shared_journal import SharedJournal
 from cdi_exporter.state.store import (
     Row,
     StateError,
     Store,
     StoredWorkspace,
+    UnreadableState,
     WorkspaceRow,
     show,
     unreadable,
@@ -13,13 +17,15 @@ from cdi_exporter.state.store import (
 
 __all__ = [
     "Journal",
-    "NullJournal",
     "PendingRow",
+    "Role",
     "Row",
+    "SharedJournal",
     "SqliteJournal",
     "StateError",
     "Store",
     "StoredWorkspace",
+    "UnreadableState",
     "WorkspaceRow",
     "show",
     "unreadable",

@@ -1,101 +1,78 @@
-"""When the state is written: soon after a change, at most once a second, next to the event loop.
+"""Where workspaces keep what must outlive the process: nowhere, or in a file of this exporter."""
 
-    workspace ──changed──► journal ──one transaction──► store
-        ▲                     │
-        └──── committed ◄─────┘      counters are shown from here on
-
-While writes fail, what is to be written waits, and each newer row replaces the older one.
-"""
-
-import asyncio
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-import structlog
-
-from cdi_exporter.change_signal import ChangeSignal
+from cdi_exporter.braze.sharing import Shared
 from cdi_exporter.clock import Clock
-from cdi_exporter.state.store import Row, StateError, Store, StoredWorkspace, WorkspaceRow
-from cdi_exporter.threads import Worker
-
-COMMIT_EVERY = 1.0
-"""Seconds between two commits, at least: each waits for the disk."""
-
-LONGEST_PAUSE = 60.0
-"""Seconds between two tries while writing fails, at most."""
-
-SETTLE_PATIENCE = 1.5
-"""Seconds that a scrape may wait for a commit."""
-
-log = structlog.get_logger()
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+from cdi_exporter.state.commit_queue import ChangeSource, CommitQueue, Offload, PendingRow
+from cdi_exporter.state.shared import Role
+from cdi_exporter.state.store import Store, StoredWorkspace, WorkspaceRow
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRow:
-    """A row to be written. Without a `record` only that the integration was listed is kept."""
-
-    workspace: str
-    id: str
-    listed: bool
-    left_at: float | None = None
-    """Unix seconds."""
-    record: Callable[[], str] | None = None
-    """Makes the record's JSON; called in any thread."""
-    committed: Callable[[], None] | None = None
-    """Called when the row cannot be lost any more."""
+class SharedSource(ChangeSource, Protocol):
+    """A workspace that other exporters may lead."""
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What a newer row of the same integration replaces."""
-        return self.workspace, self.id
-
-    def row(self) -> Row:
-        """The row as the file holds it."""
-        record = self.record() if self.record else None
-        return Row(self.workspace, self.id, self.listed, self.left_at, record)
-
-
-class ChangeSource(Protocol):
-    """A workspace that has something to write."""
+    def budgets(self) -> Shared:
+        """The budgets of the workspace's key."""
 
     @property
-    def name(self) -> str:
-        """The workspace's name."""
+    def request_timeout(self) -> float:
+        """Seconds that a request may be under way."""
 
-    @property
-    def workspace_row(self) -> WorkspaceRow:
-        """What is to be kept of the workspace itself."""
+    def replace(self, stored: StoredWorkspace, status: str | None) -> None:
+        """Continue with what another exporter has committed; raises StateError."""
 
-    def changes(self) -> Sequence[PendingRow]:
-        """What changed since the last call."""
+    def take(self, stored: StoredWorkspace, status: str | None) -> None:
+        """Take over what another exporter has committed since; raises StateError."""
+
+    def receive(self, integrations: Collection[str]) -> None:
+        """Note that scrapers have received counters at 0 from another exporter."""
+
+    def pause(self) -> None:
+        """Send no more requests until the next scrape."""
+
+    def refresh_wanted(self) -> None:
+        """Refresh soon, because another exporter was scraped."""
 
 
-Offload = Callable[[Callable[[], None]], Awaitable[None]]
+class Journal:
+    """What workspaces hand over to be kept, and when that has been done.
 
+    This one is that of an exporter without a state: nothing is kept, nothing is waited for. Unless
+    other exporters share the state, this exporter leads every workspace.
+    """
 
-class Journal(Protocol):
-    """What workspaces hand over to be kept, and when that has been done."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether anything is kept."""
+    keeps = False
+    """Whether anything is kept."""
+    shared = False
+    """Whether other exporters share it."""
 
     @property
     def failures(self) -> int:
         """Commits that failed since the start."""
+        return 0
+
+    @property
+    def database_up(self) -> bool | None:
+        """Whether the shared database can be reached; None if there is none."""
+        return None
+
+    async def start(self) -> None:
+        """Begin; wait some seconds for what other exporters have committed."""
 
     async def idle(self) -> None:
-        """Wait until no commit is under way, so that `load` need not."""
+        """Wait until no commit is under way, so that `attach` need not."""
+
+    def attach(self, source: SharedSource) -> StoredWorkspace:
+        """Begin to keep a workspace; what is known of it, or StateError."""
+        return self.load(source.name)
 
     def load(self, workspace: str) -> StoredWorkspace:
         """What is known of a workspace, with what waits to be written; raises StateError."""
+        return StoredWorkspace()
 
     def changed(self, source: ChangeSource) -> None:
         """Note that `source` has changes; they are asked for when they are written."""
@@ -109,77 +86,49 @@ class Journal(Protocol):
     def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago."""
 
-    async def close(self) -> None:
-        """Write what waits, once, and close the file."""
+    def role(self, workspace: str) -> Role:
+        """What this exporter does for a workspace now."""
+        return Role.LEADS
 
+    async def follow(self, source: SharedSource, until: float) -> None:
+        """Have `source` take what the leader has committed; until then (loop seconds) at most."""
 
-class NullJournal:
-    """The journal of an exporter without a state file: nothing is kept, nothing is waited for."""
-
-    keeps = False
-    failures = 0
-
-    async def idle(self) -> None:
-        """Nothing is under way."""
-
-    def load(self, workspace: str) -> StoredWorkspace:
-        """Nothing is known."""
-        return StoredWorkspace()
-
-    def changed(self, source: ChangeSource) -> None:
-        """Nothing is to be written."""
-
-    def hand_over(self, source: ChangeSource) -> None:
-        """Nothing is to be written."""
-
-    async def settle(self, until: float, needed: Callable[[], object]) -> None:
-        """Nothing is to be waited for."""
-
-    def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
-        """Nothing is to be forgotten."""
+    def received(self, workspace: str, integrations: Collection[str]) -> None:
+        """Tell the leader which counters a scraper has received at 0 from this exporter."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Write what waits, once, and close the state."""
 
 
-class SqliteJournal:
+class SqliteJournal(Journal):
     """The journal of an exporter with a state file."""
 
     keeps = True
 
     def __init__(self, store: Store, clock: Clock, *, offload: Offload | None = None) -> None:
-        self._store, self._clock = store, clock
-        self._offload = offload or Worker("state").run
-        self.failures = 0
-        """Commits that failed since the start."""
-        self._sources: dict[str, ChangeSource] = {}
-        self._waiting: dict[tuple[str, str], PendingRow] = {}
-        self._workspaces: dict[str, WorkspaceRow] = {}
-        """Of workspaces themselves, what waits to be written."""
-        self._workspaces_written: dict[str, WorkspaceRow] = {}
-        self._retain: Callable[[], None] | None = None
-        """Forgets what left long ago, while that is to be done."""
-        self._failed_in_a_row = 0
-        self._defects: set[str] = set()
-        """Workspaces whose changes could not be taken over, because of a defect."""
-        self._not_before = -math.inf
-        self._began = math.inf
-        """When the commit that is under way began."""
-        self._task: asyncio.Task[None] | None = None
-        self._committed = ChangeSignal()
+        self._store = store
+        self._queue = CommitQueue(store.path, self._prepare, clock, offload)
 
-    async def idle(self) -> None:
-        """Wait until no commit is under way, so that `load` need not."""
-        while math.isfinite(self._began):
-            await self._committed.wait()
+    def _prepare(
+        self, rows: Sequence[PendingRow], workspaces: Sequence[WorkspaceRow]
+    ) -> Callable[[], Collection[str]]:
+        def commit() -> Collection[str]:
+            self._store.commit([row.row() for row in rows], workspaces)
+            return ()
+
+        return commit
+
+    @property
+    def failures(self) -> int:
+        """Commits that failed since the start."""
+        return self._queue.failures
 
     def load(self, workspace: str) -> StoredWorkspace:
         """What is known of a workspace, with what waits to be written; raises StateError."""
         stored = self._store.load(workspace)
         rows = {row.id: row for row in stored.rows}
-        pending = [each for each in self._waiting.values() if each.workspace == workspace]
+        pending, newer = self._queue.waiting(workspace)
         waiting = {each.id: each.row() for each in pending}
-        newer = self._workspaces.get(workspace, WorkspaceRow(workspace))
         return StoredWorkspace(
             [*(rows | waiting).values()],
             complete=stored.complete or newer.complete,
@@ -187,155 +136,28 @@ class SqliteJournal:
             committed={key: rows.get(key) for key in waiting},
         )
 
+    async def idle(self) -> None:
+        """Wait until no commit is under way, so that `attach` need not."""
+        await self._queue.idle()
+
     def changed(self, source: ChangeSource) -> None:
         """Note that `source` has changes; they are asked for when they are written."""
-        self._sources[source.name] = source
-        self._wake()
+        self._queue.changed(source)
 
     def hand_over(self, source: ChangeSource) -> None:
         """Take over what a workspace that ends has to write."""
-        self._take(source)
-        if self._sources.get(source.name) is source:
-            del self._sources[source.name]
-        self._wake()
+        self._queue.hand_over(source)
 
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
-        """Wait, until then (loop seconds) at most, for the commits that are `needed`.
-
-        A file that cannot be written, or takes long, is not waited for.
-        """
-        now = self._clock.monotonic()
-        if self._failed_in_a_row or now > self._began + SETTLE_PATIENCE:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(min(until, now + SETTLE_PATIENCE)):
-                while needed() and not self._failed_in_a_row:
-                    await self._committed.wait()
+        """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
+        await self._queue.settle(until, needed)
 
     def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago."""
-        self._retain = partial(self._store.retain, workspaces, wall, remembered_for)
-        for workspace in self._workspaces_written.keys() - set(workspaces):
-            del self._workspaces_written[workspace]
-        self._wake()
+        forget = partial(self._store.retain, workspaces, wall, remembered_for)
+        self._queue.also(forget, workspaces)
 
     async def close(self) -> None:
         """Write what waits, once, and close the file."""
-        await self.idle()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._collect()
-        if self._to_write:
-            await self._commit()
+        await self._queue.close()
         self._store.close()
-
-    def _wake(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        while self._sources or self._to_write:
-            pause = self._not_before - self._clock.monotonic()
-            if pause > 0:
-                await self._clock.sleep(pause)
-            self._collect()
-            if self._to_write:
-                await self._commit()
-
-    @property
-    def _to_write(self) -> bool:
-        return bool(self._waiting or self._workspaces or self._retain)
-
-    def _collect(self) -> None:
-        sources, self._sources = self._sources, {}
-        for source in sources.values():
-            self._take(source)
-
-    def _take(self, source: ChangeSource) -> None:
-        """Take over what a workspace has to write; if it fails, when it next has a change."""
-        try:
-            rows = source.changes()
-        except Exception as error:  # noqa: BLE001 -- a defect of one workspace stops no other
-            self._defect_met(source, error)
-            return
-        self._defects.discard(source.name)
-        self._waiting |= {row.key: row for row in rows}
-        row = source.workspace_row
-        if self._workspaces_written.get(source.name, WorkspaceRow(source.name)) != row:
-            self._workspaces[source.name] = row
-
-    def _defect_met(self, source: ChangeSource, error: Exception) -> None:
-        """A defect of the exporter: what the workspace has to write stays with it."""
-        known = source.name in self._defects
-        self._defects.add(source.name)
-        self.failures += 1
-        if not known:
-            log.error(
-                "state write failed", path=self._store.path, problem=str(error), exc_info=error
-            )
-
-    async def _commit(self) -> None:
-        rows, workspaces, retain = dict(self._waiting), dict(self._workspaces), self._retain
-
-        def write() -> None:
-            if retain is not None:
-                retain()
-            if rows or workspaces:
-                self._store.commit([row.row() for row in rows.values()], workspaces.values())
-
-        self._began = self._clock.monotonic()
-        try:
-            await self._offload(write)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
-            self._failed(error)
-        else:
-            if self._retain is retain:
-                self._retain = None
-            self._done(rows, workspaces)
-        finally:
-            self._began = math.inf
-            self._committed.notify()
-
-    def _done(
-        self, rows: dict[tuple[str, str], PendingRow], workspaces: dict[str, WorkspaceRow]
-    ) -> None:
-        again, self._failed_in_a_row = self._failed_in_a_row, 0
-        self._not_before = self._clock.monotonic() + COMMIT_EVERY
-        self._workspaces_written |= workspaces
-        _remove(self._workspaces, workspaces)
-        _remove(self._waiting, rows)
-        defects = [found for row in rows.values() if (found := _defect_after(row))]
-        if again:
-            log.info("state write recovered", path=self._store.path)
-        for workspace, error in defects:
-            log.error("internal error", workspace=workspace, exc_info=error)
-
-    def _failed(self, error: Exception) -> None:
-        first = not self._failed_in_a_row
-        pause = min(LONGEST_PAUSE, COMMIT_EVERY * 2 ** min(self._failed_in_a_row, 16))
-        self.failures += 1
-        self._failed_in_a_row += 1
-        self._not_before = self._clock.monotonic() + pause
-        if first:
-            defect = None if isinstance(error, StateError) else error
-            log.error(
-                "state write failed", path=self._store.path, problem=str(error), exc_info=defect
-            )
-
-
-def _remove(waiting: dict[Key, Value], written: dict[Key, Value]) -> None:
-    """Remove what was written, unless something newer waits by now."""
-    for key, value in written.items():
-        if waiting.get(key) == value:
-            del waiting[key]
-
-
-def _defect_after(row: PendingRow) -> tuple[str, Exception] | None:
-    """Report that a row is committed; the workspace and the error if that fails."""
-    try:
-        if row.committed is not None:
-            row.committed()
-    except Exception as error:  # noqa: BLE001 -- the others are committed all the same
-        return row.workspace, error
-    return None

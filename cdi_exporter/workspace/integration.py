@@ -205,6 +205,14 @@ class IntegrationState:
         if self.list_view.expire_schedule(server) or self.ledger.counters.gaps != gaps:
             self._note_change()
 
+    def follow(self, refreshed: float | None, problem: str | None) -> None:
+        """Show it as fresh as the exporter that leads the workspace does."""
+        if problem != (str(self.problem) if self.problem else None):
+            self.problem = ApiError(problem) if problem else None
+            self._snapshot = None
+        if refreshed is not None and refreshed != self._refreshed:
+            self._confirm(refreshed)
+
     def _confirm(self, wall: float) -> None:
         """Note that what is known was true at `wall`."""
         self._refreshed = wall
@@ -256,15 +264,22 @@ class IntegrationState:
 
     @classmethod
     def restore(
-        cls, identifier: str, record: Record, committed: Record | None, instant: Instant
+        cls,
+        identifier: str,
+        record: Record,
+        committed: Record | None,
+        instant: Instant,
+        *,
+        shared: bool = False,
     ) -> "IntegrationState":
         """The integration that gave this record, perhaps long ago.
 
-        The state file holds `committed`: the same record, or an older one, or none.
+        The state holds `committed`: the same record, or an older one, or none. `shared` as for
+        `Publication`.
         """
         known = record.knowledge
         held = committed.knowledge if committed else None
-        state = cls(identifier, publication=Publication.restore(known, held))
+        state = cls(identifier, publication=Publication.restore(known, held, shared=shared))
         state.ledger = IntegrationLedger.restore(known.ledger)
         state.list_view = ListView(
             known.item,

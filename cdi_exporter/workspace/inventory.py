@@ -33,9 +33,11 @@ MOST_REMEMBERED = 20_000
 class Inventory:
     """The integrations of one workspace, in the order in which they were first seen."""
 
-    def __init__(self, config: WorkspaceConfig, *, keeps_state: bool = False) -> None:
-        """With `keeps_state`, counters are shown once they are committed."""
-        self._config, self._keeps_state = config, keeps_state
+    def __init__(
+        self, config: WorkspaceConfig, *, keeps_state: bool = False, shared: bool = False
+    ) -> None:
+        """`keeps_state` and `shared` as for `Publication`."""
+        self._config, self._keeps_state, self._shared = config, keeps_state, shared
         self._followed: dict[str, IntegrationState] = {}
         self._absent: dict[str, tuple[int, float]] = {}
         """Of those that complete lists lack: how many lists in a row, and since when (loop
@@ -81,23 +83,49 @@ class Inventory:
                 self._leave(state, math.inf)
 
     def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Take over what the state file has; raises ValueError if that is unreadable."""
+        """Take over what the state has; raises ValueError if that is unreadable."""
         self.list_read, self.forgotten = stored.complete, stored.forgotten
-        self._ever_listed.update(row.id for row in stored.rows if row.listed)
         for row in stored.rows:
             record = _record(row)
-            if record is None:
-                if row.left_at is not None and row.id not in self._followed:
-                    self._gone[row.id] = (row.left_at, None)
-                continue
-            committed: Record | None = record
-            if row.id in stored.committed:
+            committed = record
+            if record is not None and row.id in stored.committed:
                 committed = _record(stored.committed[row.id])
                 self._note_move(row.id)
-            self._restore(row, IntegrationState.restore(row.id, record, committed, instant))
+            self._restore(row, record, committed, instant)
 
-    def _restore(self, row: Row, state: IntegrationState) -> None:
-        configured = self._followed.get(row.id)
+    def replace(self, stored: StoredWorkspace, instant: Instant) -> None:
+        """Forget everything, and continue with what the state has; raises as `restore` does."""
+        for known in (self._followed, self._absent, self._gone):
+            known.clear()
+        for identifiers in (self._ever_listed, self._present, self.moved):
+            identifiers.clear()
+        self.configure(self._config)
+        self.restore(stored, instant)
+
+    def take(self, stored: StoredWorkspace, instant: Instant) -> None:
+        """Take over rows that another exporter has committed; raises as `restore` does."""
+        self.list_read, self.forgotten = stored.complete, stored.forgotten
+        for row in stored.rows:
+            self._gone.pop(row.id, None)
+            self._ever_listed.discard(row.id)
+            record = _record(row)
+            if record is None:
+                self._followed.pop(row.id, None)
+            self._restore(row, record, record, instant)
+        if self.configured:
+            self.configure(self._config)
+
+    def _restore(
+        self, row: Row, record: Record | None, committed: Record | None, instant: Instant
+    ) -> None:
+        if row.listed:
+            self._ever_listed.add(row.id)
+        if record is None:
+            if row.left_at is not None and row.id not in self._followed:
+                self._gone[row.id] = (row.left_at, None)
+            return
+        state = IntegrationState.restore(row.id, record, committed, instant, shared=self._shared)
+        configured = self._followed.get(row.id) if self.configured else None
         if configured is not None:
             state.configured_name = configured.configured_name
         wanted = configured is not None or (
@@ -108,6 +136,7 @@ class Inventory:
             if row.left_at is not None:
                 self._note_move(row.id)
         else:
+            self._followed.pop(row.id, None)
             self._gone[row.id] = (math.inf if row.left_at is None else row.left_at, state)
 
     def __iter__(self) -> Iterator[IntegrationState]:
@@ -209,7 +238,7 @@ class Inventory:
     # Coming and going
 
     def _new(self, identifier: str) -> IntegrationState:
-        publication = Publication(keeps_state=self._keeps_state)
+        publication = Publication(keeps_state=self._keeps_state, shared=self._shared)
         return IntegrationState(identifier, publication=publication)
 
     def _follow(self, state: IntegrationState) -> IntegrationState:

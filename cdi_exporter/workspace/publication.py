@@ -8,9 +8,12 @@ A run counts once for everyone who scrapes, because the counters that are shown 
 
 1. after a scraper has received them at 0: Prometheus takes no increase from the first sample
    of a series;
-2. once the state file holds them: otherwise a crash would make them fall, and rise again.
+2. once the state holds them: otherwise a crash would make them fall, and rise again.
 
-The log reports a run once, too: when condition 2 holds. Without a state file that is at once.
+The log reports a run once, too: when condition 2 holds. Without a state that is at once.
+
+Where several exporters share the state, counters have no value before something of the integration
+is committed: another exporter may have shown more than 0.
 """
 
 from collections.abc import Sequence
@@ -23,15 +26,18 @@ from cdi_exporter.workspace.record import Knowledge
 class Publication:
     """What is counted, committed and received at 0 of one integration.
 
-    With `keeps_state`, counters are shown once they are committed.
+    With `keeps_state`, counters are shown once they are committed; if the state is `shared`, with
+    other exporters, not even 0 is shown before.
     """
 
-    def __init__(self, *, keeps_state: bool = False) -> None:
+    def __init__(self, *, keeps_state: bool = False, shared: bool = False) -> None:
         self.received_at_zero = False
         """Whether a scraper has received the counters before they first rose."""
         self.unsaved = False
         """Whether anything changed that may have to be written."""
         self._committed = NOTHING_COUNTED if keeps_state else None
+        self._known = not shared
+        """Whether it is known what the state holds of it."""
         self._saved: Knowledge | None = None
         """What was last handed to the journal."""
         self._unreported: list[Run] = []
@@ -40,23 +46,29 @@ class Publication:
         """Runs counted before these."""
 
     @classmethod
-    def restore(cls, saved: Knowledge, committed: Knowledge | None) -> "Publication":
-        """The publication of an integration that was `saved`; the file may hold less of it."""
-        publication = cls(keeps_state=True)
+    def restore(
+        cls, saved: Knowledge, committed: Knowledge | None, *, shared: bool = False
+    ) -> "Publication":
+        """The publication of an integration that was `saved`; the state may hold less of it."""
+        publication = cls(keeps_state=True, shared=shared)
         publication._saved = saved
         publication.received_at_zero = saved.zero_served
         if committed is not None:
             publication.commit(committed)
         return publication
 
-    def visible(self, counted: Counters) -> Counters:
-        """The counters that may be shown when so much is counted."""
+    def visible(self, counted: Counters) -> Counters | None:
+        """The counters that may be shown when so much is counted; None if none may."""
+        if not self._known:
+            return None
         if not self.received_at_zero:
             return NOTHING_COUNTED
         return counted if self._committed is None else self._committed
 
     def is_behind(self, counted: Counters) -> bool:
         """Whether counters wait only for their commit."""
+        if not self._known:
+            return self.unsaved or self._saved is not None
         return self.received_at_zero and self._committed not in (None, counted)
 
     def receive(self) -> bool:
@@ -86,8 +98,9 @@ class Publication:
         return before != knowledge
 
     def commit(self, knowledge: Knowledge) -> bool:
-        """Note that the state file holds this; whether that may change what is shown."""
+        """Note that the state holds this; whether that may change what is shown."""
+        first, self._known = not self._known, True
         if not knowledge.zero_served or self._committed is None:
-            return False
+            return first
         self._committed = knowledge.ledger.counters
         return True

@@ -1,53 +1,131 @@
 """What changed in one workspace: handed to the journal, and reported once it is committed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Protocol
 
 import structlog
 
+from cdi_exporter.braze.sharing import Shared
+from cdi_exporter.clock import Instant
 from cdi_exporter.model import Run, in_future
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import Journal, PendingRow, StateError, WorkspaceRow, unreadable
+from cdi_exporter.state import (
+    Journal,
+    PendingRow,
+    Role,
+    StoredWorkspace,
+    UnreadableState,
+    WorkspaceRow,
+    show,
+    unreadable,
+)
+from cdi_exporter.typed_json import from_json, to_json
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.integration import IntegrationState
 from cdi_exporter.workspace.inventory import Inventory
+from cdi_exporter.workspace.leader_status import LeaderStatus
 from cdi_exporter.workspace.record import Record
 
 log = structlog.get_logger()
 
 
+class Owner(Protocol):
+    """The workspace that a publisher belongs to."""
+
+    def status(self) -> LeaderStatus:
+        """What other exporters are to know of it."""
+
+    def pause(self) -> None:
+        """Send no more requests until the next scrape."""
+
+    def refresh_wanted(self) -> None:
+        """Refresh soon, because another exporter was scraped."""
+
+
 class Publisher:
     """The journal's side of one workspace."""
 
-    def __init__(self, name: str, inventory: Inventory, api: Api, journal: Journal) -> None:
+    def __init__(
+        self, name: str, inventory: Inventory, api: Api, journal: Journal, owner: Owner
+    ) -> None:
         self.name = name
+        self.pause, self.refresh_wanted = owner.pause, owner.refresh_wanted
+        self._owner = owner
         self._inventory, self._api, self._journal = inventory, api, journal
         self._changed: set[str] = set()
         """Integrations that the journal has to write."""
         self._watermarks_ahead: set[str] = set()
         """Integrations whose watermark was in the future when their history was last read."""
         self._closed = False
+        self.leader_status = LeaderStatus()
+        """What the leader knows, while this exporter follows."""
 
     @property
     def workspace_row(self) -> WorkspaceRow:
         """What is to be kept of the workspace itself."""
         inventory = self._inventory
-        return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten)
+        status = to_json(self._owner.status()) if self._journal.shared else None
+        return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten, status)
+
+    @property
+    def budgets(self) -> Shared:
+        """The budgets of the workspace's key."""
+        return self._api.client.shared
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds that a request may be under way."""
+        return self._api.client.timeout
 
     def restore(self) -> None:
         """Continue with what the journal has; raises StateError if that is unreadable."""
-        stored = self._journal.load(self.name)
+        self._take_over(self._journal.attach(self), self._inventory.restore)
+        self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
+        self._journal.changed(self)
+
+    def _take_over(
+        self, stored: StoredWorkspace, take: Callable[[StoredWorkspace, Instant], None]
+    ) -> None:
         for row in stored.rows:
             if not row.id.strip() or row.id in (".", ".."):
                 problem = f"integration {row.id!r}: id is not an integration ID"
-                raise StateError(unreadable(self.name, problem))
+                raise UnreadableState(unreadable(self.name, problem))
         try:
-            self._inventory.restore(stored, self._api.instant())
+            take(stored, self._api.instant())
         except ValueError as error:
-            raise StateError(unreadable(self.name, f"integration {error}")) from error
+            raise UnreadableState(unreadable(self.name, f"integration {error}")) from error
+
+    # Where other exporters share the state
+
+    def replace(self, stored: StoredWorkspace, status: str | None) -> None:
+        """Continue with what another exporter has committed; raises StateError."""
+        self._changed.clear()
+        self._take_over(stored, self._inventory.replace)
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
-        self._journal.changed(self)
+        self._follow(status)
+
+    def take(self, stored: StoredWorkspace, status: str | None) -> None:
+        """Take over what another exporter has committed since; raises StateError."""
+        self._take_over(stored, self._inventory.take)
+        self._follow(status)
+
+    def _follow(self, status: str | None) -> None:
+        try:
+            self.leader_status = from_json(LeaderStatus, status or "{}")
+        except ValueError as error:
+            problem = f"unreadable status of the workspace {show(self.name)}: {error}"
+            raise UnreadableState(problem) from error
+        self.leader_status.show(self._inventory)
+
+    def receive(self, integrations: Collection[str]) -> None:
+        """Note that scrapers have received counters at 0 from another exporter."""
+        for state in map(self._inventory.get, integrations):
+            if state is not None and state.receive():
+                self.note(state)
+
+    # What changed
 
     def note(self, state: IntegrationState) -> None:
         """Have the journal write what changed of an integration."""
@@ -55,16 +133,23 @@ class Publisher:
             self._changed.add(state.id)
             self._journal.changed(self)
 
-    def note_inventory(self) -> None:
-        """Have the journal write which integrations came and went."""
-        self._journal.changed(self)
+    def note_refresh(self) -> None:
+        """Have the journal write which integrations came and went, and how the refresh ended."""
+        if not self._closed:
+            self._journal.changed(self)
 
     def received(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scraper has received `snapshot`: its counters may rise from now on."""
-        for shown in snapshot.integrations:
-            state = self._inventory.get(shown.facts.id)
-            if state is not None and state.receive():
-                self.note(state)
+        shown = {each.facts.id for each in snapshot.integrations if each.facts.counters}
+        new = [
+            state.id
+            for state in self._inventory
+            if state.id in shown and not state.publication.received_at_zero
+        ]
+        if new and self._journal.role(self.name) is Role.FOLLOWS:
+            self._journal.received(self.name, new)
+        else:
+            self.receive(new)
 
     def page_read(self, state: IntegrationState, counted: Sequence[Run]) -> None:
         """Report the runs that a page counted once they cannot count again."""
@@ -73,11 +158,17 @@ class Publisher:
         if not self._journal.keeps:
             self._report(state, state.publication.counted_runs)
 
+    async def follow(self, deadline: float) -> None:
+        """Take what the leader has committed, unless this exporter leads."""
+        if self._journal.shared:
+            await self._journal.follow(self, deadline)
+
     async def settle(self, deadline: float) -> None:
         """Wait until counters are committed, until `deadline` (loop seconds) at most."""
-        await self._journal.settle(
-            deadline, lambda: any(state.is_behind for state in self._inventory)
-        )
+        if self._journal.role(self.name) is Role.LEADS:
+            await self._journal.settle(
+                deadline, lambda: any(state.is_behind for state in self._inventory)
+            )
 
     def changes(self) -> list[PendingRow]:
         """What the journal has to write; asked for once, and again if it raises."""

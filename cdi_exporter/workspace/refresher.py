@@ -30,6 +30,10 @@ LIST_AGAIN_AFTER = 60.0
 EARLY = 0.9
 """A scrape starts a refresh after this part of `min_interval`: scrapes do not come exactly."""
 
+WANTED_AFTER = 25.0
+"""Seconds since the last refresh began, after which a scrape of another exporter is a reason for
+one: where all are scraped, once in 15 to 60 s as usual, one of them causes nearly all refreshes."""
+
 _TOO_MANY = (
     f"the workspace has more than {MOST_INTEGRATIONS} integrations; only the first ones are "
     "watched; leave out others with exclude"
@@ -121,6 +125,17 @@ class Refresher:
         elif self.last.failure is None:
             self._histories.look()
 
+    def wanted(self) -> None:
+        """Start a refresh for a scrape of another exporter, unless scrapes of this one do."""
+        if self._api.now() - self._began >= WANTED_AFTER:
+            self.start()
+
+    def pause(self) -> None:
+        """End what is in progress, and forget what came of it: another exporter leads."""
+        if self._task is not None:
+            self._task.cancel()
+        self.last = RefreshResult()
+
     def release(self) -> None:
         """Start nothing more."""
         self._closing = True
@@ -150,10 +165,7 @@ class Refresher:
         try:
             self._histories.start_refresh()
             self._defects.start_refresh()
-            await self._read()
-            self._succeeded()
-        except ApiError as error:
-            self._failed(error)
+            await self._read_and_note()
         except Exception as error:  # noqa: BLE001 -- a defect must not end the refreshes
             defect = error
             self._failed(ApiError(DEFECT))
@@ -164,6 +176,14 @@ class Refresher:
         else:
             self._log(before)
 
+    async def _read_and_note(self) -> None:
+        try:
+            await self._read()
+            self._succeeded()
+        except ApiError as error:
+            self._failed(error)
+        self._publisher.note_refresh()
+
     def _failed(self, error: ApiError) -> None:
         self.last = replace(self.last, ended=True, failure=error)
         self._histories.drop()
@@ -171,7 +191,6 @@ class Refresher:
     def _succeeded(self) -> None:
         instant = self._api.instant()
         self._inventory.forget(instant)
-        self._publisher.note_inventory()
         self._histories.queue_due(self._inventory)
         duration = instant.monotonic - self._began
         self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)

@@ -20,11 +20,12 @@ from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError
 from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import Journal, NullJournal
+from cdi_exporter.state import Journal, Role
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.defects import DEFECT, Defects
 from cdi_exporter.workspace.history_reader import HistoryReader
 from cdi_exporter.workspace.inventory import Inventory
+from cdi_exporter.workspace.leader_status import LeaderStatus
 from cdi_exporter.workspace.publisher import Publisher
 from cdi_exporter.workspace.refresher import Refresher
 
@@ -46,13 +47,14 @@ class Workspace:
         journal: Journal | None = None,
     ) -> None:
         """Continue with what the journal has; raises StateError if that is unreadable."""
-        journal = journal or NullJournal()
+        journal = journal or Journal()
         self._name = config.name
         self._signal = ChangeSignal()
         self._api = Api(client, clock)
         self._defects = Defects(config.name, self._defect_met)
-        self._inventory = Inventory(config, keeps_state=journal.keeps)
-        self._publisher = Publisher(config.name, self._inventory, self._api, journal)
+        self._journal = journal
+        self._inventory = Inventory(config, keeps_state=journal.keeps, shared=journal.shared)
+        self._publisher = Publisher(config.name, self._inventory, self._api, journal, self)
         self._publisher.restore()
         self._histories = HistoryReader(
             inventory=self._inventory,
@@ -87,9 +89,11 @@ class Workspace:
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
         """Refresh, wait for what shows until `deadline` (loop seconds), return what is known."""
         try:
-            deadline = min(deadline, self._patience(deadline))
-            self._refresher.start()
-            await self._wait_for_pages(deadline)
+            await self._publisher.follow(deadline)
+            if self.role is not Role.FOLLOWS:
+                deadline = min(deadline, self._patience(deadline))
+                self._refresher.start()
+                await self._wait_for_pages(deadline)
             await self._publisher.settle(deadline)
         except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
             self._defects.report(error)
@@ -154,6 +158,14 @@ class Workspace:
         return self._shown
 
     def _snapshot(self) -> WorkspaceSnapshot:
+        snapshot, status = self._own_snapshot(), self._publisher.leader_status
+        unrefreshed = not self._refresher.last.ended and status.last_refresh is not None
+        if self.role is Role.FOLLOWS or unrefreshed:
+            return status.applied_to(snapshot)
+        return snapshot
+
+    def _own_snapshot(self) -> WorkspaceSnapshot:
+        """What this exporter knows of its own requests."""
         last, error = self._refresher.last, self._error
         return WorkspaceSnapshot(
             name=self.name,
@@ -167,6 +179,26 @@ class Workspace:
             pending_reads=self._histories.pending,
             endpoints=self._api.snapshot(),
         )
+
+    # Where other exporters share the state
+
+    @property
+    def role(self) -> Role:
+        """What this exporter does for the workspace."""
+        return self._journal.role(self.name)
+
+    def status(self) -> LeaderStatus:
+        """What other exporters are to know."""
+        return LeaderStatus.of(self._snapshot())
+
+    def pause(self) -> None:
+        """Send no more requests until the next scrape, and show what the leader knows."""
+        self._refresher.pause()
+        self._histories.drop()
+
+    def refresh_wanted(self) -> None:
+        """Refresh soon, because another exporter was scraped."""
+        self._refresher.wanted()
 
     def received(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scraper has received `snapshot`: its counters may rise from now on."""

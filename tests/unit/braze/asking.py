@@ -11,7 +11,7 @@ import httpx
 
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.proxies import Proxies
-from cdi_exporter.braze.shared import Bounds
+from cdi_exporter.braze.sharing import Bounds
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock

@@ -8,7 +8,7 @@ import pytest
 
 from cdi_exporter.braze.budget import SPENT_FOR
 from cdi_exporter.braze.client import FIRST_BACKOFF, TRIES
-from cdi_exporter.braze.shared import MOST_AT_ONCE, Bounds
+from cdi_exporter.braze.sharing import MOST_AT_ONCE, Bounds
 from cdi_exporter.config import inline_key
 from cdi_exporter.errors import (
     ApiError,

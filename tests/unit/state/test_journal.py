@@ -90,7 +90,7 @@ class Bench:
 
     @property
     def waits(self) -> bool:
-        return bool(self.journal._waiting)
+        return bool(self.journal._queue._waiting)
 
 
 def test_commits_are_grouped(tmp_path: Path) -> None:

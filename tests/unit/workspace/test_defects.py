@@ -77,7 +77,7 @@ IN_A_REFRESH = [
     ("_inventory", "forget"),
     ("_inventory", "complete_list"),
     ("_inventory", "apply_list_item"),
-    ("_publisher", "note_inventory"),
+    ("_publisher", "note_refresh"),
     ("_publisher", "note"),
     ("_histories", "start_refresh"),
     ("_histories", "queue_due"),

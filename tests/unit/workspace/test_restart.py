@@ -307,8 +307,9 @@ def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
             await rig_.scrape()
             await reload(rig_, workspace("other"))
             await reload(rig_, workspace())
-            snapshot = rig_.exporter.workspaces["w"].snapshot()
-            assert snapshot.integrations[0].facts.counters.rows_synced == 40
+            counters = rig_.exporter.workspaces["w"].snapshot().integrations[0].facts.counters
+            assert counters
+            assert counters.rows_synced == 40
 
     run(scenario())
 
@@ -365,7 +366,7 @@ def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: f
             await asyncio.sleep(60)
             journal = rig_.exporter._journal
             assert isinstance(journal, SqliteJournal)
-            journal._offload = slow(seconds)
+            journal._queue._offload = slow(seconds)
             with structlog.testing.capture_logs() as logs:
                 for rows in (1, 2, 3):
                     finish(one, setup.clock, rows)

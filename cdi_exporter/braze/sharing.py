@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from cdi_exporter.braze.budget import Allowance, Budget, Report, ServerClock
+from cdi_exporter.braze.budget import Allowance, Budget, BudgetReport, ServerClock
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Secret
 from cdi_exporter.model import Endpoint, Within
@@ -34,13 +34,13 @@ Age = Annotated[float, Within(-3600.0, 3600.0)]
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What is spent of the budgets of one key, by endpoint; as `Report.ages`."""
+    """What is spent of the budgets of one key, by endpoint; as `BudgetReport.ages`."""
 
     integrations: tuple[Age | None, ...]
     job_sync_status: tuple[Age | None, ...]
 
     @classmethod
-    def of(cls, reports: Mapping[Endpoint, Report]) -> "Spending":
+    def of(cls, reports: Mapping[Endpoint, BudgetReport]) -> "Spending":
         """Ages in tenths of a second: no request becomes older than it is."""
         ages = {
             endpoint.value: tuple(age and math.floor(10 * age) / 10 for age in report.ages)
@@ -93,11 +93,16 @@ class Shared:
         for budget in self.budgets.values():
             budget.allow(allowance)
 
-    def report(self) -> dict[Endpoint, Report]:
+    @property
+    def allowance(self) -> Allowance:
+        """What may be taken of the budgets."""
+        return self.budgets[Endpoint.HISTORY].allowance
+
+    def report(self) -> dict[Endpoint, BudgetReport]:
         """What is spent of the budgets, for the exporter that spends them next."""
         return {endpoint: budget.report() for endpoint, budget in self.budgets.items()}
 
-    def note_reported(self, reports: Mapping[Endpoint, Report]) -> None:
+    def note_reported(self, reports: Mapping[Endpoint, BudgetReport]) -> None:
         """Go on: other exporters know of `reports` by now."""
         for endpoint, report in reports.items():
             self.budgets[endpoint].note_reported(report)
@@ -168,6 +173,7 @@ class Register:
         shared = self._shared.get(key_at)
         if shared is None:
             shared = self._shared[key_at] = Shared(self._clock, member.bounds)
+            shared.allow(member.shared.allowance)
         if former is not None and same_place:
             shared.remember(former)
         if before is not None:

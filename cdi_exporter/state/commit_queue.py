@@ -1,0 +1,293 @@
+"""What waits to be written, and when it is: soon after a change, at most once a second.
+
+    workspace ──changed──► queue ──one transaction──► state
+        ▲                    │
+        └──── committed ◄────┘      counters are shown from here on
+
+While commits fail, what is to be written waits, and each newer row replaces the older one. Nothing
+here blocks the event loop.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from cdi_exporter.change_signal import ChangeSignal
+from cdi_exporter.clock import Clock
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from cdi_exporter.threads import Worker
+
+COMMIT_EVERY = 1.0
+"""Seconds between two commits, at least: each waits for the disk."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries while writing fails, at most."""
+
+SETTLE_PATIENCE = 1.5
+"""Seconds that a scrape may wait for a commit."""
+
+log = structlog.get_logger()
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A row to be written. Without a `record` only that the integration was listed is kept."""
+
+    workspace: str
+    id: str
+    listed: bool
+    left_at: float | None = None
+    """Unix seconds."""
+    record: Callable[[], str] | None = None
+    """Makes the record's JSON; called in any thread."""
+    committed: Callable[[], None] | None = None
+    """Called when the row cannot be lost any more."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a newer row of the same integration replaces."""
+        return self.workspace, self.id
+
+    def row(self) -> Row:
+        """The row as the file holds it."""
+        record = self.record() if self.record else None
+        return Row(self.workspace, self.id, self.listed, self.left_at, record)
+
+
+class ChangeSource(Protocol):
+    """A workspace that has something to write."""
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+
+    @property
+    def workspace_row(self) -> WorkspaceRow:
+        """What is to be kept of the workspace itself."""
+
+    def changes(self) -> Sequence[PendingRow]:
+        """What changed since the last call."""
+
+
+Offload = Callable[[Callable[[], None]], Awaitable[None]]
+
+Prepare = Callable[[Sequence[PendingRow], Sequence[WorkspaceRow]], Callable[[], Collection[str]]]
+"""Makes what commits rows, which is called in another thread. That returns the workspaces whose
+rows were refused, because another exporter leads them."""
+
+
+class CommitQueue:
+    """What waits to be written, and the commits of it; `place` names the state in the log."""
+
+    def __init__(
+        self, place: str, prepare: Prepare, clock: Clock, offload: Offload | None = None
+    ) -> None:
+        self._place, self._prepare, self._clock = place, prepare, clock
+        self._offload = offload or Worker("state").run
+        self.failures = 0
+        """Commits that failed since the start."""
+        self._sources: dict[str, ChangeSource] = {}
+        self._waiting: dict[tuple[str, str], PendingRow] = {}
+        self._workspaces: dict[str, WorkspaceRow] = {}
+        """Of workspaces themselves, what waits to be written."""
+        self._workspaces_written: dict[str, WorkspaceRow] = {}
+        self._also: Callable[[], None] | None = None
+        """What else is to be done with the next commit."""
+        self._failed_in_a_row = 0
+        self._defects: set[str] = set()
+        """Workspaces whose changes could not be taken over, because of a defect."""
+        self._not_before = -math.inf
+        self._began = math.inf
+        """When the commit that is under way began."""
+        self._task: asyncio.Task[None] | None = None
+        self._committed = ChangeSignal()
+
+    async def idle(self) -> None:
+        """Wait until no commit is under way."""
+        while math.isfinite(self._began):
+            await self._committed.wait()
+
+    def waiting(self, workspace: str) -> tuple[list[PendingRow], WorkspaceRow]:
+        """What waits to be written of a workspace."""
+        rows = [each for each in self._waiting.values() if each.workspace == workspace]
+        return rows, self._workspaces.get(workspace, WorkspaceRow(workspace))
+
+    def changed(self, source: ChangeSource) -> None:
+        """Note that `source` has changes; they are asked for when they are written."""
+        self._sources[source.name] = source
+        self._wake()
+
+    def hand_over(self, source: ChangeSource) -> None:
+        """Take over what a workspace that ends has to write."""
+        self._take(source)
+        if self._sources.get(source.name) is source:
+            del self._sources[source.name]
+        self._wake()
+
+    def drop(self, workspace: str) -> None:
+        """Forget what waits of a workspace that another exporter leads by now."""
+        self._sources.pop(workspace, None)
+        self._workspaces.pop(workspace, None)
+        self._workspaces_written.pop(workspace, None)
+        for key in [key for key in self._waiting if key[0] == workspace]:
+            del self._waiting[key]
+
+    def also(self, work: Callable[[], None], workspaces: Collection[str]) -> None:
+        """Do this with the next commit; of others than `workspaces` nothing is to be known."""
+        self._also = work
+        for workspace in self._workspaces_written.keys() - set(workspaces):
+            del self._workspaces_written[workspace]
+        self._wake()
+
+    def retry(self) -> None:
+        """Write at once what could not be written: there is reason to think that it can be now."""
+        self._not_before = -math.inf
+        if self._task is not None and math.isinf(self._began):
+            self._task.cancel()
+            self._task = None
+        self._wake()
+
+    async def settle(self, until: float, needed: Callable[[], object]) -> None:
+        """Wait, until then (loop seconds) at most, for the commits that are `needed`.
+
+        A state that cannot be written, or takes long, is not waited for.
+        """
+        now = self._clock.monotonic()
+        if self._failed_in_a_row or now > self._began + SETTLE_PATIENCE:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(until, now + SETTLE_PATIENCE)):
+                while needed() and not self._failed_in_a_row:
+                    await self._committed.wait()
+
+    async def close(self) -> None:
+        """Write what waits, once."""
+        await self.idle()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._collect()
+        if self._to_write:
+            await self._commit()
+
+    def _wake(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._sources or self._to_write:
+            pause = self._not_before - self._clock.monotonic()
+            if pause > 0:
+                await self._clock.sleep(pause)
+            self._collect()
+            if self._to_write:
+                await self._commit()
+
+    @property
+    def _to_write(self) -> bool:
+        return bool(self._waiting or self._workspaces or self._also)
+
+    def _collect(self) -> None:
+        sources, self._sources = self._sources, {}
+        for source in sources.values():
+            self._take(source)
+
+    def _take(self, source: ChangeSource) -> None:
+        """Take over what a workspace has to write; if it fails, when it next has a change."""
+        try:
+            rows = source.changes()
+        except Exception as error:  # noqa: BLE001 -- a defect of one workspace stops no other
+            self._defect_met(source, error)
+            return
+        self._defects.discard(source.name)
+        self._waiting |= {row.key: row for row in rows}
+        row = source.workspace_row
+        if self._workspaces_written.get(source.name, WorkspaceRow(source.name)) != row:
+            self._workspaces[source.name] = row
+
+    def _defect_met(self, source: ChangeSource, error: Exception) -> None:
+        """A defect of the exporter: what the workspace has to write stays with it."""
+        known = source.name in self._defects
+        self._defects.add(source.name)
+        self.failures += 1
+        if not known:
+            log.error("state write failed", path=self._place, problem=str(error), exc_info=error)
+
+    async def _commit(self) -> None:
+        rows, workspaces, also = dict(self._waiting), dict(self._workspaces), self._also
+        commit = self._prepare([*rows.values()], [*workspaces.values()])
+        refused: Collection[str] = ()
+
+        def write() -> None:
+            nonlocal refused
+            if also is not None:
+                also()
+            if rows or workspaces:
+                refused = commit()
+
+        self._began = self._clock.monotonic()
+        try:
+            await self._offload(write)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
+            self._failed(error)
+        else:
+            if self._also is also:
+                self._also = None
+            for workspace in refused:
+                self.drop(workspace)
+            self._done(
+                {key: row for key, row in rows.items() if row.workspace not in refused},
+                {name: row for name, row in workspaces.items() if name not in refused},
+            )
+        finally:
+            self._began = math.inf
+            self._committed.notify()
+
+    def _done(
+        self, rows: dict[tuple[str, str], PendingRow], workspaces: dict[str, WorkspaceRow]
+    ) -> None:
+        again, self._failed_in_a_row = self._failed_in_a_row, 0
+        self._not_before = self._clock.monotonic() + COMMIT_EVERY
+        self._workspaces_written |= workspaces
+        _remove(self._workspaces, workspaces)
+        _remove(self._waiting, rows)
+        defects = [found for row in rows.values() if (found := _defect_after(row))]
+        if again:
+            log.info("state write recovered", path=self._place)
+        for workspace, error in defects:
+            log.error("internal error", workspace=workspace, exc_info=error)
+
+    def _failed(self, error: Exception) -> None:
+        first = not self._failed_in_a_row
+        pause = min(LONGEST_PAUSE, COMMIT_EVERY * 2 ** min(self._failed_in_a_row, 16))
+        self.failures += 1
+        self._failed_in_a_row += 1
+        self._not_before = self._clock.monotonic() + pause
+        if first:
+            defect = None if isinstance(error, StateError) else error
+            log.error("state write failed", path=self._place, problem=str(error), exc_info=defect)
+
+
+def _remove(waiting: dict[Key, Value], written: dict[Key, Value]) -> None:
+    """Remove what was written, unless something newer waits by now."""
+    for key, value in written.items():
+        if waiting.get(key) == value:
+            del waiting[key]
+
+
+def _defect_after(row: PendingRow) -> tuple[str, Exception] | None:
+    """Report that a row is committed; the workspace and the error if that fails."""
+    try:
+        if row.committed is not None:
+            row.committed()
+    except Exception as error:  # noqa: BLE001 -- the others are committed all the same
+        return row.workspace, error
+    return None

@@ -1,0 +1,473 @@
+"""The journal of an exporter that shares its state with others, in one database.
+
+                    beat, every 2 s                     ┌─► leads:   refreshes, commits
+    exporter ──► renew leases, take free ones ──► role ─┼─► follows: reads what was committed
+                                                        └─► cut off: refreshes, commits nothing
+
+The role decides what part of the budget the exporter has, so that all exporters together never
+exceed the whole, whoever cannot reach what:
+
+- The leader has three quarters, until its lease is over. It says with each beat and each commit
+  what it has spent, and takes little more before it has said so. Who leads next counts that.
+- Exporters that are cut off divide the last quarter.
+- Those that follow have nothing.
+
+A lease counts from before the call that renewed it. So an exporter that was frozen sees, before it
+sends anything, that its lease is over; and what it still commits the epoch in the database refuses.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from cdi_exporter.braze.budget import NOTHING, Allowance, BudgetReport
+from cdi_exporter.braze.sharing import Shared, Spending
+from cdi_exporter.clock import Clock
+from cdi_exporter.model import Endpoint
+from cdi_exporter.state.commit_queue import ChangeSource, CommitQueue, Offload, PendingRow
+from cdi_exporter.state.journal import Journal, SharedSource
+from cdi_exporter.state.shared import (
+    BEAT_SECONDS,
+    LEASE_SECONDS,
+    Batch,
+    Committed,
+    Group,
+    Lease,
+    Role,
+    SharedStore,
+)
+from cdi_exporter.state.store import StateError, StoredWorkspace, UnreadableState, WorkspaceRow
+from cdi_exporter.threads import Worker
+from cdi_exporter.typed_json import from_json, to_json
+
+CALL_PATIENCE = 5.0
+"""Seconds that a call to the database may take: less than half of a lease."""
+
+CLOCK_MARGIN = 1.0
+"""Seconds by which a leader thinks that its lease ends earlier: clocks do not run exactly alike."""
+
+START_PATIENCE = 5.0
+"""Seconds that the start waits for the database, which it does not need."""
+
+LEADERS_PART, PART_WHEN_CUT_OFF = 0.75, 0.25
+"""Parts of the share of the limits."""
+
+OTHERS_ASSUMED = 4
+"""Other exporters that may be cut off as well, before the database has ever said how many there
+are: more than anybody runs."""
+
+UNREADABLE_FOR = 60.0
+"""Seconds for which the lead of a workspace is left to others after its state was unreadable."""
+
+Result = TypeVar("Result")
+Reports = dict[Endpoint, BudgetReport]
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    """A workspace of this exporter, and what is known of it in the database."""
+
+    source: SharedSource
+    epoch: int | None = None
+    """Of the lease that this exporter holds, once what it is to continue with was read."""
+    until: float = -math.inf
+    """When that lease is over, in loop seconds."""
+    version: int | None = None
+    """Up to which the source has what was committed; None if it must be read whole."""
+    read_epoch: int = 0
+    """Of what was read last."""
+    received: set[str] = field(default_factory=set)
+    """Integrations whose counters were received at 0 from others, to be noted once it leads."""
+    led: bool = False
+    """Whether it led when that was last looked at."""
+    not_before: float = -math.inf
+    """When the lead may be taken again, in loop seconds."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class SharedJournal(Journal):
+    """The journal of an exporter with a shared database.
+
+    `connect` makes a connection, which is not opened before it is used; `place` names the database
+    in the log.
+    """
+
+    keeps = shared = True
+
+    def __init__(
+        self,
+        place: str,
+        connect: Callable[[], SharedStore],
+        clock: Clock,
+        *,
+        offload: Callable[[str], Offload] = lambda name: Worker(name).run,
+    ) -> None:
+        self._place, self._clock = place, clock
+        self._store, self._commits = connect(), connect()
+        self._offload = offload("database")
+        self._offload_commit = offload("state")
+        self._queue = CommitQueue(place, self._prepare, clock, self._commit)
+        self._members: dict[str, _Member] = {}
+        self._last_beat = -math.inf
+        """When the last beat began that succeeded, in loop seconds."""
+        self._others = OTHERS_ASSUMED
+        self._up: bool | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
+        self._committing: list[tuple[Shared, Reports]] = []
+        """What the commit under way says of the budgets."""
+        self._unreadable: set[str] = set()
+        """Problems of states that cannot be read, as they were logged."""
+
+    @property
+    def failures(self) -> int:
+        """Commits that failed since the start."""
+        return self._queue.failures
+
+    @property
+    def database_up(self) -> bool:
+        """Whether the last beat reached the database."""
+        return bool(self._up)
+
+    async def start(self) -> None:
+        """Begin to beat; wait some seconds until it is known what there is in the database."""
+        self._task = asyncio.create_task(self._beats())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_PATIENCE):
+                while self._up is None or (self._up and not self._all_read()):
+                    await self._clock.sleep(0.05)
+
+    def _all_read(self) -> bool:
+        return all(member.version is not None for member in self._members.values())
+
+    def role(self, workspace: str) -> Role:
+        """What this exporter does for a workspace now."""
+        member = self._members.get(workspace)
+        now = self._clock.monotonic()
+        if member is not None and now < self._until(member):
+            return Role.LEADS
+        return Role.FOLLOWS if now < self._last_beat + LEASE_SECONDS else Role.CUT_OFF
+
+    def _until(self, member: _Member) -> float:
+        """When the lease of a workspace and of those that share its budget is over."""
+        budgets = member.source.budgets
+        return min(each.until for each in self._members.values() if each.source.budgets is budgets)
+
+    # What workspaces hand over
+
+    async def idle(self) -> None:
+        """Wait until no commit is under way."""
+        await self._queue.idle()
+
+    def attach(self, source: SharedSource) -> StoredWorkspace:
+        """Begin to keep a workspace; nothing is known before the database was read."""
+        self._members[source.name] = _Member(source)
+        return StoredWorkspace()
+
+    def changed(self, source: ChangeSource) -> None:
+        """Note that `source` has changes; only a leader's are written."""
+        if self._is_led(source):
+            self._queue.changed(source)
+
+    def hand_over(self, source: ChangeSource) -> None:
+        """Take over what a workspace that ends has to write, if it is led."""
+        if self._is_led(source):
+            self._queue.hand_over(source)
+
+    def _is_led(self, source: ChangeSource) -> bool:
+        """Whether this exporter holds the lease, as far as it knows."""
+        member = self._members.get(source.name)
+        return member is not None and member.source is source and member.epoch is not None
+
+    async def settle(self, until: float, needed: Callable[[], object]) -> None:
+        """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
+        if self._up:
+            await self._queue.settle(until, needed)
+
+    def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
+        """Follow and lead these workspaces; forget others after `remembered_for` seconds."""
+        del wall  # the database has its own clock
+        for name in self._members.keys() - set(workspaces):
+            del self._members[name]
+        self._queue.also(partial(self._commits.retain, workspaces, remembered_for), workspaces)
+        self._allow()
+
+    def _prepare(
+        self, rows: Sequence[PendingRow], workspaces: Sequence[WorkspaceRow]
+    ) -> Callable[[], Collection[str]]:
+        """A commit of each workspace, with the epoch of now: rows of another one are not ours."""
+        batches, refused = [], set()
+        self._committing = []
+        for name in {row.workspace for row in rows} | {row.name for row in workspaces}:
+            member = self._members.get(name)
+            if member is None or member.epoch is None:
+                refused.add(name)
+                continue
+            row = next((row for row in workspaces if row.name == name), WorkspaceRow(name))
+            report = member.source.budgets.report()
+            self._committing.append((member.source.budgets, report))
+            its = [row for row in rows if row.workspace == name]
+            batches.append((row, member.epoch, its, to_json(Spending.of(report))))
+
+        def commit() -> Collection[str]:
+            return refused | set(
+                self._commits.commit(
+                    Batch(workspace, epoch, [row.row() for row in its], spending)
+                    for workspace, epoch, its, spending in batches
+                )
+            )
+
+        return commit
+
+    async def _commit(self, work: Callable[[], None]) -> None:
+        """Make a commit in its thread; other exporters know then what is spent."""
+        reports = self._committing
+        await self._within_patience(self._offload_commit, work)
+        for budgets, report in reports:
+            budgets.note_reported(report)
+
+    # Beats
+
+    async def _beats(self) -> None:
+        while True:
+            try:
+                again = await self._beat()
+            except StateError as error:
+                again = False
+                self._failed(str(error))
+            except Exception:
+                again = False
+                log.exception("internal error")
+            self._allow()
+            if not again:
+                await self._clock.sleep(BEAT_SECONDS)
+
+    async def _beat(self) -> bool:
+        """Renew and take leases, and do what follows; whether another beat must follow at once.
+
+        Nothing is sent under a lease that was just taken: first others must be able to see, with
+        the next beat, what the leader before has spent.
+        """
+        began = self._clock.monotonic()
+        shares = self._shares()
+        reports = [budgets.report() for budgets, _ in shares]
+        groups = [
+            Group(
+                tuple(sorted(member.source.name for member in members)),
+                to_json(Spending.of(report)),
+                may_lead=all(member.not_before <= began for member in members),
+            )
+            for (_, members), report in zip(shares, reports, strict=True)
+        ]
+        beat = await self._call(partial(self._store.beat, groups))
+        self._succeeded(began, beat.others)
+        taken = False
+        for (budgets, members), report in zip(shares, reports, strict=True):
+            leases = {each: beat.leases.get(each.source.name) for each in members}
+            new = [one for each, one in leases.items() if one and one.epoch != each.epoch]
+            if new:
+                taken = True
+                self._assume(budgets, new, members[0].source.request_timeout)
+            for member, lease in leases.items():
+                try:
+                    await self._apply(member, lease, began)
+                except UnreadableState as error:
+                    await self._give_up(member, str(error))
+            if not new and all(leases.values()):
+                self._allow()
+                budgets.note_reported(report)
+        return taken
+
+    def _shares(self) -> list[tuple[Shared, list[_Member]]]:
+        """The workspaces by the budgets that they share."""
+        shares: dict[int, tuple[Shared, list[_Member]]] = {}
+        for member in self._members.values():
+            budgets = member.source.budgets
+            shares.setdefault(id(budgets), (budgets, []))[1].append(member)
+        return [*shares.values()]
+
+    @staticmethod
+    def _assume(budgets: Shared, leases: Sequence[Lease], under_way_for: float) -> None:
+        """Count what the exporter that led before has spent; if that is unknown, everything."""
+        if all(lease.taken and lease.epoch == 1 for lease in leases):
+            return  # nobody led before
+        newest = min(leases, key=lambda lease: lease.spending_age)
+        try:
+            spending = from_json(Spending, newest.spending or "")
+        except ValueError:
+            spending = None
+        budgets.assume(spending, newest.spending_age, under_way_for)
+
+    async def _apply(self, member: _Member, lease: Lease | None, began: float) -> None:
+        """Continue with a lease, take it up, or follow whoever has it."""
+        if lease is None:
+            if member.epoch is not None:
+                self._lose(member)
+            if member.version is None:
+                await self._catch_up(member)
+        elif lease.epoch != member.epoch:
+            member.received |= lease.received
+            await self._take_up(member, lease)
+        else:
+            member.until = began + LEASE_SECONDS - CLOCK_MARGIN
+            self._lead(member, lease)
+
+    async def _take_up(self, member: _Member, lease: Lease) -> None:
+        """Continue with what is in the database, under a lease that is new to this exporter."""
+        self._lose(member)
+        await self._catch_up(member)
+        member.epoch = lease.epoch
+        log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
+
+    async def _give_up(self, member: _Member, problem: str) -> None:
+        """Leave the lead to others, of which one may be able to read the state."""
+        if problem not in self._unreadable:
+            self._unreadable.add(problem)
+            log.error("state unreadable", database=self._place, problem=problem)
+        member.not_before = self._clock.monotonic() + UNREADABLE_FOR
+        await self._call(partial(self._store.release, [Group((member.source.name,))]))
+
+    def _lead(self, member: _Member, lease: Lease) -> None:
+        """Do what other exporters ask of the leader."""
+        received, member.received = member.received | lease.received, set()
+        if received:
+            member.source.receive(received)
+        if lease.wanted:
+            member.source.refresh_wanted()
+        if not member.led:
+            member.led = True
+            self._queue.changed(member.source)
+
+    def _lose(self, member: _Member) -> None:
+        """The lease is somebody else's, or new: what is known is not what was committed."""
+        if member.epoch is not None:
+            log.warning("lead lost", workspace=member.source.name, epoch=member.epoch)
+        member.epoch, member.until, member.version = None, -math.inf, None
+        self._queue.drop(member.source.name)
+
+    def _allow(self) -> None:
+        """Give each budget the part that the exporter's role has; note who stopped leading."""
+        for budgets, members in self._shares():
+            roles = {self.role(member.source.name) for member in members}
+            if roles == {Role.LEADS}:
+                until = min(member.until for member in members)
+                budgets.allow(Allowance(LEADERS_PART, until=until))
+            elif Role.CUT_OFF in roles:
+                part = PART_WHEN_CUT_OFF / max(1, self._others)
+                budgets.allow(Allowance(part, least=0))
+            elif budgets.allowance is not NOTHING:
+                budgets.allow(NOTHING)
+            for member in members:
+                self._note_role(member)
+
+    def _note_role(self, member: _Member) -> None:
+        role = self.role(member.source.name)
+        if role is not Role.LEADS:
+            member.led = False
+        if role is Role.CUT_OFF:
+            # What it reads from now on is not committed. Its own epoch, if nobody has taken the
+            # lease when the database is back, makes it so.
+            member.version = None
+        elif role is Role.FOLLOWS:
+            member.source.pause()
+
+    def _succeeded(self, began: float, others: int) -> None:
+        self._last_beat, self._others = began, others
+        if self._up is False:
+            log.info("database reachable again", database=self._place)
+            self._queue.retry()
+        self._up = True
+
+    def _failed(self, problem: str) -> None:
+        if self._up is not False:
+            log.error("database unreachable", database=self._place, problem=problem)
+        self._up = False
+
+    # What others committed
+
+    async def follow(self, source: SharedSource, until: float) -> None:
+        """Have `source` take what the leader has committed; until then (loop seconds) at most."""
+        member = self._members.get(source.name)
+        if member is None or self.role(source.name) is not Role.FOLLOWS:
+            return
+        self._ask(source.name, ())
+        with suppress(TimeoutError, StateError):  # the next beat meets the error, too
+            async with asyncio.timeout_at(until):
+                await self._catch_up(member)
+
+    def received(self, workspace: str, integrations: Collection[str]) -> None:
+        """Tell the leader which counters a scraper has received at 0 from this exporter."""
+        self._ask(workspace, integrations)
+
+    def _ask(self, workspace: str, received: Collection[str]) -> None:
+        """Ask the leader, beside the scrape; if that fails, the next scrape asks again."""
+
+        async def ask() -> None:
+            with suppress(StateError):
+                await self._call(partial(self._store.ask, workspace, received))
+
+        task = asyncio.create_task(ask())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _catch_up(self, member: _Member) -> None:
+        """Read what is new, or everything, and have the source take it; raises StateError."""
+        async with member.lock:
+            if member.epoch is not None:
+                return
+            name, since = member.source.name, member.version
+            found = await self._call(partial(self._store.read, name, since))
+            if since is not None and (found.epoch != member.read_epoch or found.version < since):
+                since, found = None, await self._call(partial(self._store.read, name))
+            if since is None:
+                member.source.replace(_stored(found), found.status)
+            elif found.version > since:
+                member.source.take(_stored(found), found.status)
+            member.version, member.read_epoch = found.version, found.epoch
+
+    async def _call(self, call: Callable[[], Result]) -> Result:
+        """Make a call to the database in its thread; raises StateError, also if it takes long."""
+        results: list[Result] = []
+
+        def work() -> None:
+            results.append(call())
+
+        await self._within_patience(self._offload, work)
+        return results[0]
+
+    @staticmethod
+    async def _within_patience(offload: Offload, work: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(CALL_PATIENCE):
+                await offload(work)
+        except TimeoutError as error:
+            problem = f"no answer within {CALL_PATIENCE:g} s"
+            raise StateError(problem) from error
+
+    async def close(self) -> None:
+        """Write what waits, once, and give the leases back with what is spent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, *self._asking, return_exceptions=True)
+        await self._queue.close()
+        groups = []
+        for budgets, members in self._shares():
+            budgets.allow(NOTHING)
+            spending = to_json(Spending.of(budgets.report()))
+            groups.append(Group(tuple(member.source.name for member in members), spending))
+        with suppress(StateError):
+            await self._call(partial(self._store.release, groups))
+        await self._offload(self._store.close)
+        await self._offload(self._commits.close)
+
+
+def _stored(found: Committed) -> StoredWorkspace:
+    return StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)

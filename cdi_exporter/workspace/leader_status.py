@@ -1,0 +1,81 @@
+"""What the leader of a workspace lets those that follow know, besides the records."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from cdi_exporter.model import LATEST, Count, Time, Within
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.workspace.integration import IntegrationState
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationFreshness:
+    """How far the facts of one integration can be trusted."""
+
+    id: str
+    refreshed: Time | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderStatus:
+    """A leader's `WorkspaceSnapshot`, less what the records have."""
+
+    up: bool | None = None
+    error: str | None = None
+    problem: str | None = None
+    list_readable: bool | None = None
+    last_refresh: Time | None = None
+    refresh_duration: Annotated[float, Within(0, LATEST)] | None = None
+    pending_reads: Count = 0
+    confirmed: Time | None = None
+    """When the last complete refresh began, which confirmed the facts of most integrations."""
+    others: tuple[IntegrationFreshness, ...] = ()
+    """Those whose facts it did not confirm, and those that have a problem."""
+
+    @classmethod
+    def of(cls, snapshot: WorkspaceSnapshot) -> "LeaderStatus":
+        """What a snapshot of the leader says."""
+        confirmed = None
+        if snapshot.last_refresh is not None:
+            confirmed = snapshot.last_refresh - (snapshot.refresh_duration or 0.0)
+        return cls(
+            up=snapshot.up,
+            error=snapshot.error,
+            problem=snapshot.problem,
+            list_readable=snapshot.list_readable,
+            last_refresh=snapshot.last_refresh,
+            refresh_duration=snapshot.refresh_duration,
+            pending_reads=snapshot.pending_reads,
+            confirmed=confirmed,
+            others=tuple(
+                IntegrationFreshness(each.facts.id, each.refreshed, each.problem)
+                for each in snapshot.integrations
+                if each.problem
+                or each.refreshed is None
+                or confirmed is None
+                or each.refreshed < confirmed
+            ),
+        )
+
+    def show(self, integrations: Iterable[IntegrationState]) -> None:
+        """Show integrations as fresh as they are for the leader."""
+        others = {each.id: each for each in self.others}
+        for state in integrations:
+            usual = IntegrationFreshness(state.id, self.confirmed)
+            freshness = others.get(state.id, usual)
+            state.follow(freshness.refreshed, freshness.problem)
+
+    def applied_to(self, snapshot: WorkspaceSnapshot) -> WorkspaceSnapshot:
+        """The snapshot of an exporter that follows, as the leader would show it."""
+        return replace(
+            snapshot,
+            up=self.up,
+            error=self.error,
+            problem=self.problem,
+            list_readable=self.list_readable,
+            last_refresh=self.last_refresh,
+            refresh_duration=self.refresh_duration,
+            pending_reads=self.pending_reads,
+        )
