@@ -1,0 +1,237 @@
+"""The shared database in memory: what `SharedStore` promises, in the simplest form.
+
+It has a clock of its own, no threads and no network, so that tests can run exporters in virtual
+time. `tests/postgres/test_model.py` compares it with PostgreSQL, call by call.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from cdi_exporter.state.shared import (
+    LEASE_SECONDS,
+    LISTED_SECONDS,
+    Batch,
+    Beat,
+    Committed,
+    Group,
+    Lease,
+    LeaseRow,
+    takes,
+)
+from cdi_exporter.state.store import Row
+
+
+@dataclass
+class StoredLease:
+    """A workspace as the database holds it, with its integrations."""
+
+    epoch: int = 0
+    holder: str | None = None
+    expires_at: float = 0.0
+    spending: str | None = None
+    spending_at: float = 0.0
+    wanted: bool = False
+    received: set[str] = field(default_factory=set)
+    version: int = 0
+    complete: bool = False
+    forgotten: float | None = None
+    status: str | None = None
+    left_at: float | None = None
+    rows: dict[str, tuple[Row, int]] = field(default_factory=dict)
+    """By ID, in the order of first sight, with the version that each was committed in."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A batch that was committed."""
+
+    workspace: str
+    epoch: int
+    exporter: str
+    version: int
+
+
+class MemoryDatabase:
+    """What exporters share. `now` is the database's own clock, in Unix seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.exporters: dict[str, float] = {}
+        """When each was last seen."""
+        self.workspaces: dict[str, StoredLease] = {}
+        self.commits: list[Commit] = []
+
+    def lease(self, name: str) -> LeaseRow:
+        """A workspace's lease as the database has it now."""
+        found = self.workspaces[name]
+        return LeaseRow(name, found.epoch, found.holder, found.expires_at - self.now())
+
+    def listed(self) -> set[str]:
+        """The exporters that count as running."""
+        return {
+            name for name, seen in self.exporters.items() if self.now() - seen <= LISTED_SECONDS
+        }
+
+
+def no_fault(stage: str) -> None:
+    """Every call arrives, and so does every answer."""
+
+
+class MemoryStore:
+    """One exporter's connection to the database.
+
+    `fault` is called with `request` before anything is done and with `answer` when all is done:
+    what it raises is what the caller gets, so that a lost connection can be imitated.
+    """
+
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        exporter: str,
+        *,
+        fault: Callable[[str], None] = no_fault,
+    ) -> None:
+        self.database, self.exporter, self.fault = database, exporter, fault
+        self._epochs: dict[str, int] = {}
+        """Of the leases that the last answer to a beat contained."""
+
+    def beat(self, groups: Iterable[Group]) -> Beat:
+        """See `SharedStore`.
+
+        A lease in this exporter's name whose epoch it does not know was taken by a call whose
+        answer was lost, or by an earlier process: it is nobody's, and is taken again.
+        """
+        self.fault("request")
+        database, now = self.database, self.database.now()
+        database.exporters[self.exporter] = now
+        names = [name for group in groups for name in group.workspaces]
+        for name in names:
+            database.workspaces.setdefault(name, StoredLease())
+        leases: dict[str, Lease] = {}
+        for group in groups:
+            leases |= self._lead(group)
+        self.fault("answer")
+        self._epochs = {name: lease.epoch for name, lease in leases.items()}
+        rows = [database.lease(name) for name in names]
+        holders = {
+            row.workspace: row.holder
+            for row in rows
+            if row.holder is not None and row.seconds_left > 0
+        }
+        return Beat(leases, holders, len(database.listed() - {self.exporter}))
+
+    def _lead(self, group: Group) -> dict[str, Lease]:
+        """Renew the group's leases, and take those that are free."""
+        rows = {name: self._known(self.database.lease(name)) for name in group.workspaces}
+        taken = takes(self.exporter, group, rows)
+        return {
+            name: self._take(name) if name in taken else self._renew(name, group.spending)
+            for name, row in rows.items()
+            if name in taken or row.holder == self.exporter
+        }
+
+    def _known(self, row: LeaseRow) -> LeaseRow:
+        ours = row.holder == self.exporter and row.epoch != self._epochs.get(row.workspace)
+        return LeaseRow(row.workspace, row.epoch) if ours else row
+
+    def _take(self, name: str) -> Lease:
+        """The spending stays as the exporter before has reported it, until the first renewal."""
+        found = self.database.workspaces[name]
+        found.epoch += 1
+        found.holder = self.exporter
+        found.rows = {
+            key: (row, version)
+            for key, (row, version) in found.rows.items()
+            if row.listed or row.record is not None
+        }
+        age = 0.0 if found.spending is None else self.database.now() - found.spending_at
+        return self._held(name, Lease(found.epoch, True, found.spending, age))
+
+    def _renew(self, name: str, spending: str | None) -> Lease:
+        found = self.database.workspaces[name]
+        self._spent(found, spending)
+        return self._held(name, Lease(found.epoch))
+
+    def _held(self, name: str, lease: Lease) -> Lease:
+        found = self.database.workspaces[name]
+        found.expires_at = self.database.now() + LEASE_SECONDS
+        wanted, received = found.wanted, frozenset(found.received)
+        found.wanted, found.received = False, set()
+        return Lease(lease.epoch, lease.taken, lease.spending, lease.spending_age, wanted, received)
+
+    def _spent(self, found: StoredLease, spending: str | None) -> None:
+        if spending is not None:
+            found.spending, found.spending_at = spending, self.database.now()
+
+    def read(self, workspace: str, since: int | None = None) -> Committed:
+        """See `SharedStore`."""
+        self.fault("request")
+        found = self.database.workspaces.get(workspace, StoredLease())
+        rows = [row for row, version in found.rows.values() if since is None or version > since]
+        self.fault("answer")
+        return Committed(
+            found.version, found.epoch, rows, found.complete, found.forgotten, found.status
+        )
+
+    def commit(self, batches: Iterable[Batch]) -> Collection[str]:
+        """See `SharedStore`."""
+        self.fault("request")
+        refused = [batch.workspace.name for batch in batches if not self._commit(batch)]
+        self.fault("answer")
+        return refused
+
+    def _commit(self, batch: Batch) -> bool:
+        new = batch.workspace
+        found = self.database.workspaces.get(new.name)
+        if found is None or (found.epoch, found.holder) != (batch.epoch, self.exporter):
+            return False
+        found.version += 1
+        found.complete |= new.complete
+        found.forgotten = found.forgotten if new.forgotten is None else new.forgotten
+        found.status = found.status if new.status is None else new.status
+        self._spent(found, batch.spending)
+        for row in batch.rows:
+            found.rows[row.id] = (row, found.version)
+        self.database.commits.append(Commit(new.name, batch.epoch, self.exporter, found.version))
+        return True
+
+    def ask(self, workspace: str, received: Collection[str]) -> None:
+        """See `SharedStore`. It is about workspaces that the database knows."""
+        self.fault("request")
+        if found := self.database.workspaces.get(workspace):
+            found.wanted = True
+            found.received |= set(received)
+        self.fault("answer")
+
+    def release(self, groups: Iterable[Group]) -> None:
+        """See `SharedStore`.
+
+        The exporter stays listed as long as after its last beat: it may have spent its part of
+        the budget just before.
+        """
+        self.fault("request")
+        for group in groups:
+            for name in group.workspaces:
+                found = self.database.workspaces.get(name)
+                if found is not None and found.holder == self.exporter:
+                    found.holder, found.expires_at = None, self.database.now()
+                    self._spent(found, group.spending)
+        self.fault("answer")
+        self._epochs = {}
+
+    def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
+        """See `SharedStore`. A workspace that an exporter leads is never forgotten."""
+        self.fault("request")
+        now = self.database.now()
+        for name in workspaces:
+            self.database.workspaces.setdefault(name, StoredLease())
+        for name, found in list(self.database.workspaces.items()):
+            left = now if found.left_at is None else min(found.left_at, now)
+            found.left_at = None if name in workspaces else left
+            led = found.holder is not None and found.expires_at > now
+            if found.left_at is not None and found.left_at < now - remembered_for and not led:
+                del self.database.workspaces[name]
+        self.fault("answer")
+
+    def close(self) -> None:
+        """Nothing is open."""
