@@ -465,8 +465,8 @@ class SharedJournal(Journal):
             groups.append(Group(tuple(member.source.name for member in members), spending))
         with suppress(StateError):
             await self._call(partial(self._store.release, groups))
-        await self._offload(self._store.close)
-        await self._offload(self._commits.close)
+            await self._call(self._store.close)
+            await self._within_patience(self._offload_commit, self._commits.close)
 
 
 def _stored(found: Committed) -> StoredWorkspace:
