@@ -1,7 +1,7 @@
 """Which integrations a workspace has: followed ones, new ones, and those that left. Pure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cdi_exporter.clock import Instant
 from cdi_exporter.config import WorkspaceConfig
@@ -84,9 +84,13 @@ class Inventory:
 
     def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
         """Take over what the state has; raises ValueError if that is unreadable."""
+        self._restore_all(stored, _records(stored), instant)
+
+    def _restore_all(
+        self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
+    ) -> None:
         self.list_read, self.forgotten = stored.complete, stored.forgotten
-        for row in stored.rows:
-            record = _record(row)
+        for row, record in zip(stored.rows, records, strict=True):
             committed = record
             if record is not None and row.id in stored.committed:
                 committed = _record(stored.committed[row.id])
@@ -94,21 +98,25 @@ class Inventory:
             self._restore(row, record, committed, instant)
 
     def replace(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Forget everything, and continue with what the state has; raises as `restore` does."""
+        """Forget everything, and continue with what the state has.
+
+        Raises ValueError, and forgets nothing, if that is unreadable.
+        """
+        records = _records(stored)
         for known in (self._followed, self._absent, self._gone):
             known.clear()
         for identifiers in (self._ever_listed, self._present, self.moved):
             identifiers.clear()
         self.configure(self._config)
-        self.restore(stored, instant)
+        self._restore_all(stored, records, instant)
 
     def take(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Take over rows that another exporter has committed; raises as `restore` does."""
+        """Take over rows that another exporter has committed; raises as `replace` does."""
+        records = _records(stored)
         self.list_read, self.forgotten = stored.complete, stored.forgotten
-        for row in stored.rows:
+        for row, record in zip(stored.rows, records, strict=True):
             self._gone.pop(row.id, None)
             self._ever_listed.discard(row.id)
-            record = _record(row)
             if record is None:
                 self._followed.pop(row.id, None)
             self._restore(row, record, record, instant)
@@ -285,6 +293,11 @@ class Inventory:
                 if key not in self._present:
                     self._ever_listed.discard(key)
                     self.forgotten = max(self.forgotten or 0.0, left + instant.server - wall)
+
+
+def _records(stored: StoredWorkspace) -> list[Record | None]:
+    """The records of all rows; raises ValueError if one is unreadable."""
+    return [_record(row) for row in stored.rows]
 
 
 def _record(row: Row | None) -> Record | None:

@@ -1,0 +1,288 @@
+"""Who leads: leases, failover, fencing, and what an exporter may do while it is cut off."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import structlog
+
+from cdi_exporter.braze.budget import NOTHING
+from cdi_exporter.clock import Clock
+from cdi_exporter.state import Role
+from cdi_exporter.state.shared import LEASE_SECONDS
+from tests.harness import scripted, simulator, workspace
+from tests.shared_exporters import Replica, replica
+from tests.shared_memory import MemoryDatabase
+from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
+from tests.virtual import EPOCH, run, virtual_clock
+
+
+class Site:
+    """A database, a workspace, and exporters."""
+
+    def __init__(self, *integrations: ScriptedIntegration) -> None:
+        self.clock: Clock = virtual_clock()
+        self.database = MemoryDatabase(self.clock.wall)
+        self.simulator: Simulator = simulator(self.clock, *(integrations or [scripted(runs=3)]))
+        self.stack = AsyncExitStack()
+
+    async def exporter(self, name: str, **settings: object) -> Replica:
+        """One more exporter, which runs until the end."""
+        entering = replica(name, self.database, self.simulator, self.clock, **settings)  # type: ignore[arg-type]
+        return await self.stack.enter_async_context(entering)
+
+    def requests(self) -> int:
+        return sum(len(each.times) for each in self.simulator.traffic.values())
+
+
+@asynccontextmanager
+async def site(*integrations: ScriptedIntegration) -> AsyncIterator[Site]:
+    it = Site(*integrations)
+    async with it.stack:
+        yield it
+
+
+def roles(*replicas: Replica) -> list[Role]:
+    return [each.journal.role("w") for each in replicas]
+
+
+def test_the_first_exporter_leads_and_the_second_follows() -> None:
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(1)
+            b = await it.exporter("b")
+            assert roles(a, b) == [Role.LEADS, Role.FOLLOWS]
+            await a.scrape()
+            asked = it.requests()
+            await asyncio.sleep(60)
+            await b.scrape()
+            await asyncio.sleep(1)
+            assert it.requests() == asked  # until the leader looks, within 2 s
+            assert it.database.workspaces["w"].epoch == 1
+
+    run(main())
+
+
+def test_another_leads_soon_after_the_leader_is_gone() -> None:
+    """Its process is gone without a word, or it cannot reach the database: the same lease ends."""
+
+    async def main() -> None:
+        async with site() as it:
+            a, b = await it.exporter("a"), await it.exporter("b")
+            await asyncio.sleep(5)
+            a.connected = False
+            began = it.clock.monotonic()
+            while b.journal.role("w") is not Role.LEADS:
+                assert [each for each in roles(a, b) if each is Role.LEADS] in ([], [Role.LEADS])
+                await asyncio.sleep(0.1)
+            assert it.clock.monotonic() - began < 20
+            assert a.journal.role("w") is not Role.LEADS
+            await asyncio.sleep(20)
+            assert roles(a, b) == [Role.CUT_OFF, Role.LEADS]
+            a.connected = True
+            await asyncio.sleep(5)
+            assert roles(a, b) == [Role.FOLLOWS, Role.LEADS]
+
+    run(main())
+
+
+def test_a_leader_that_stops_gives_the_lead_back_at_once() -> None:
+    async def main() -> None:
+        async with site() as it:
+            entering = replica("a", it.database, it.simulator, it.clock)
+            a = await entering.__aenter__()
+            b = await it.exporter("b")
+            await asyncio.sleep(3)
+            assert roles(a, b) == [Role.LEADS, Role.FOLLOWS]
+            await entering.__aexit__(None, None, None)
+            await asyncio.sleep(3)
+            assert b.journal.role("w") is Role.LEADS
+
+    run(main())
+
+
+def test_a_leader_that_finds_its_lease_free_goes_on_without_reading_again() -> None:
+    """Nobody else was there: what it read meanwhile, which could not be committed, now is."""
+    one = scripted(runs=3)
+
+    async def main() -> None:
+        async with site(one) as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(3)
+            await a.scrape()
+            await asyncio.sleep(3)
+            await a.scrape()
+            a.connected = False
+            await asyncio.sleep(60)
+            one.run(it.clock.wall() - 30, it.clock.wall() - 1, rows_synced=7)
+            page = await a.scrape()
+            assert page("braze_cdi_last_sync_rows_synced") == 7
+            assert page("braze_cdi_syncs_total", status="success") == 0
+            a.connected = True
+            await asyncio.sleep(10)
+            page = await a.scrape()
+            assert page("braze_cdi_syncs_total", status="success") == 1
+            assert it.database.workspaces["w"].epoch == 1
+
+    run(main())
+
+
+def test_a_leader_that_was_replaced_commits_nothing_more() -> None:
+    """What it counted is discarded; the next leader counts it once."""
+    one = scripted(runs=3)
+
+    async def main() -> None:
+        async with site(one) as it:
+            a, b = await it.exporter("a"), await it.exporter("b")
+            await asyncio.sleep(3)
+            for _ in range(2):
+                await a.scrape()
+                await asyncio.sleep(12)
+            a.connected = False
+            await asyncio.sleep(30)
+            one.run(it.clock.wall() - 30, it.clock.wall() - 1, rows_synced=7)
+            await a.scrape()  # it reads the run, and cannot commit it
+            a.connected = True
+            await asyncio.sleep(3)
+            assert roles(a, b) == [Role.FOLLOWS, Role.LEADS]
+            with structlog.testing.capture_logs() as logs:
+                await b.scrape()
+                await asyncio.sleep(12)
+                pages = [await a.scrape(), await b.scrape()]
+            assert [entry["event"] for entry in logs].count("sync finished") == 1
+            for page in pages:
+                assert page("braze_cdi_syncs_total", status="success") == 1
+            authors = {(commit.epoch, commit.exporter) for commit in it.database.commits}
+            assert authors <= {(1, "a"), (2, "b")}
+
+    run(main())
+
+
+def test_if_the_answer_to_a_lease_is_lost_it_is_taken_again() -> None:
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a", connected=True)
+            a.answers = False
+            await asyncio.sleep(60)
+            assert a.journal.role("w") is Role.CUT_OFF
+            a.answers = True
+            await asyncio.sleep(5)
+            assert a.journal.role("w") is Role.LEADS
+
+    run(main())
+
+
+def test_workspaces_with_one_key_are_led_together() -> None:
+    """They share a budget, so that two leaders would exceed it."""
+
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace("w"), replace(workspace("v"), endpoint="https://w.test")]
+            a = await it.exporter("a", workspaces=several)
+            b = await it.exporter("b", workspaces=several)
+            await asyncio.sleep(5)
+            for name in ("v", "w"):
+                assert a.journal.role(name) is Role.LEADS
+            assert b.exporter.workspaces["w"]._publisher.budgets.allowance is NOTHING
+            lease = it.database.workspaces["v"]
+            lease.holder, lease.epoch = "c", lease.epoch + 1
+            lease.expires_at = it.clock.wall() + 3600
+            await asyncio.sleep(LEASE_SECONDS + 5)
+            assert a.journal.role("w") is not Role.LEADS
+
+    run(main())
+
+
+def test_an_exporter_starts_without_the_database() -> None:
+    """Its gauges are there; its counters are not, since others may have shown more than 0."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a", connected=False)
+            page = await a.scrape()
+            assert page("braze_cdi_up") == 1
+            assert page("braze_cdi_last_sync_rows_synced") == 100
+            assert page.all("braze_cdi_syncs_total") == []
+            assert page.all("braze_cdi_rows_synced_total") == []
+            assert a.journal.database_up is False
+            a.connected = True
+            await asyncio.sleep(15)
+            page = await a.scrape()
+            assert page.all("braze_cdi_syncs_total") == [0.0] * 5
+            assert a.journal.database_up
+
+    run(main())
+
+
+def test_cut_off_exporters_share_the_last_quarter() -> None:
+    """Two of three are cut off while the third leads: together they stay within the share."""
+
+    async def main() -> None:
+        integrations = [scripted(f"i{number}", runs=1) for number in range(120)]
+        async with site(*integrations) as it:
+            three = [await it.exporter(name) for name in "abc"]
+            await asyncio.sleep(70)
+            for each in three[1:]:
+                each.connected = False
+            await asyncio.sleep(70)
+            for _ in range(30):
+                for each in three:
+                    await each.scrape(seconds=2)
+                await asyncio.sleep(10)
+            for endpoint, most in ((LIST, 40), (HISTORY, 80)):
+                assert it.simulator.traffic[endpoint].busiest(60) <= most
+            own = three[1].exporter.workspaces["w"]._publisher.budgets
+            assert own.allowance.part == 0.25 / 2
+
+    run(main())
+
+
+def test_a_state_that_cannot_be_read_is_left_to_others_and_logged_once() -> None:
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(3)
+            await a.scrape()
+            await asyncio.sleep(3)
+            lease = it.database.workspaces["w"]
+            row, version = lease.rows["one"]
+            lease.rows["one"] = (replace(row, record='{"knowledge": 7}'), version)
+            lease.holder, lease.epoch = None, lease.epoch + 1
+            with structlog.testing.capture_logs() as logs:
+                await asyncio.sleep(130)
+            events = [entry["event"] for entry in logs]
+            assert events.count("state unreadable") == 1
+            assert a.journal.role("w") is Role.FOLLOWS
+            assert lease.holder is None
+            assert (await a.scrape())("braze_cdi_syncs_total", status="success") == 0
+            lease.rows["one"] = (row, version)
+            await asyncio.sleep(70)
+            assert a.journal.role("w") is Role.LEADS
+
+    run(main())
+
+
+def test_what_the_leader_before_has_spent_is_known() -> None:
+    """Just after a failover the new leader has only what the old one has left."""
+
+    async def main() -> None:
+        integrations = [scripted(f"i{number}", runs=1) for number in range(100)]
+        async with site(*integrations) as it:
+            a, b = await it.exporter("a"), await it.exporter("b")
+            await asyncio.sleep(3)
+            await a.scrape()
+            await asyncio.sleep(20)
+            a.connected = False
+            await asyncio.sleep(LEASE_SECONDS + 5)
+            assert b.journal.role("w") is Role.LEADS
+            for _ in range(12):
+                await b.scrape(seconds=5)
+                await a.scrape(seconds=5)
+                await asyncio.sleep(10)
+            for endpoint, most in ((LIST, 40), (HISTORY, 80)):
+                assert it.simulator.traffic[endpoint].busiest(60) <= most
+            assert it.clock.wall() < EPOCH + 3600
+
+    run(main())
