@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cdi_exporter.state.store import Row, WorkspaceRow
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
 
 LEASE_SECONDS = 12.0
 """For which a lease holds from its renewal on. Another exporter leads at most so long, and one
@@ -26,6 +26,10 @@ BEAT_SECONDS = 2.0
 LISTED_SECONDS = 60.0
 """For which an exporter counts as running after its last beat: as long as Braze's limits look back,
 so that the parts of the budget never add up to more than the whole."""
+
+
+class SchemaTooNew(StateError):
+    """The database was migrated by a newer version of the exporter."""
 
 
 @dataclass(frozen=True, slots=True)
