@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,17 @@ class Database:
         store = PostgresStore(self.url(user, **parameters), exporter)
         self._stores.append(store)
         return store
+
+    @contextmanager
+    def another(self, store: PostgresStore) -> Iterator[PostgresStore]:
+        """A second connection of the same exporter: what it is answered, `store` is not."""
+        other = copy(store)
+        other._session = copy(store._session)
+        other._session._connection = None
+        try:
+            yield other
+        finally:
+            other.close()
 
     def user(self) -> str:
         """The name of a new user, who may connect and no more."""
