@@ -50,7 +50,8 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/pydoc* \
     && install -d -o 65532 -g 0 -m 0770 /data
 COPY --from=build /opt/cdi-exporter /opt/cdi-exporter
 # Python's images have no bytecode of the standard library: keep that of the modules in use (5 MB).
-RUN /opt/cdi-exporter/bin/python -c "import cdi_exporter.app, cdi_exporter.demo"
+RUN /opt/cdi-exporter/bin/python -c \
+    "import cdi_exporter.app, cdi_exporter.demo, cdi_exporter.state.postgres_session"
 ENV PATH=/opt/cdi-exporter/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     CDI_EXPORTER_STATE_FILE=/data/state.sqlite

@@ -48,13 +48,14 @@ mutants: $(VENV)/.installed-dev  ## would the tests notice a wrong line? MUTANTS
 	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 test-lowest: $(VENV)/bin/python  ## unit tests with the lowest versions that pyproject.toml allows
+	./scripts/debian-packages postgresql
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-header --python $(LOWEST)/bin/python \
-	  pyproject.toml --output-file $(LOWEST)/lowest.txt
+	  --extra postgresql pyproject.toml --output-file $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt \
-	  --group test --editable .
-	$(LOWEST)/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal tests/unit $(NOT_OF_LOWEST)
+	  --group test --editable .[postgresql]
+	$(LOWEST)/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal tests/unit tests/postgres $(NOT_OF_LOWEST)
 
 coverage: $(VENV)/.installed-dev  ## branch coverage of the quick tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --cov --cov-report=term tests/unit
@@ -143,9 +144,9 @@ debian-packages:
 
 lock: $(VENV)/bin/python  ## lock the dependencies of pyproject.toml, with hashes
 	$(BIN)/python -m pip install --quiet uv==0.13.9
-	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
+	$(LOCK) --upgrade --extra postgresql pyproject.toml --output-file requirements.lock
 	$(LOCK) --upgrade --group build --output-file requirements-build.lock
-	$(LOCK) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock \
+	$(LOCK) --upgrade --extra postgresql pyproject.toml --group dev --output-file requirements-dev.lock \
 	  --constraint requirements.lock --constraint requirements-build.lock
 	$(LOCK) --upgrade --no-deps --python-version=3.12 --group models --output-file requirements-models.lock
 

@@ -112,7 +112,7 @@ class MemoryStore:
             leases |= self._lead(group)
         self.fault("answer")
         self._epochs = {name: lease.epoch for name, lease in leases.items()}
-        rows = [database.lease(name) for name in names]
+        rows = [self._known(database.lease(name)) for name in names]
         holders = {
             row.workspace: row.holder
             for row in rows
@@ -155,6 +155,7 @@ class MemoryStore:
     def _held(self, name: str, lease: Lease) -> Lease:
         found = self.database.workspaces[name]
         found.expires_at = self.database.now() + LEASE_SECONDS
+        found.left_at = None
         wanted, received = found.wanted, frozenset(found.received)
         found.wanted, found.received = False, set()
         return Lease(lease.epoch, lease.taken, lease.spending, lease.spending_age, wanted, received)
@@ -210,6 +211,7 @@ class MemoryStore:
         the budget just before.
         """
         self.fault("request")
+        groups = tuple(groups)
         for group in groups:
             for name in group.workspaces:
                 found = self.database.workspaces.get(name)
@@ -217,10 +219,11 @@ class MemoryStore:
                     found.holder, found.expires_at = None, self.database.now()
                     self._spent(found, group.spending)
         self.fault("answer")
-        self._epochs = {}
+        for name in (name for group in groups for name in group.workspaces):
+            self._epochs.pop(name, None)
 
     def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
-        """See `SharedStore`. A workspace that an exporter leads is never forgotten."""
+        """See `SharedStore`. One that an exporter leads is configured there, and stays."""
         self.fault("request")
         now = self.database.now()
         for name in workspaces:

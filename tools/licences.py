@@ -34,6 +34,12 @@ def locked(lock: Path = LOCK) -> Iterator[Requirement]:
             yield Requirement(line.removesuffix("\\"))
 
 
+def installed(lock: Path = LOCK) -> list[Requirement]:
+    """Those of a lock that are installed on Linux."""
+    here = {"sys_platform": "linux"}
+    return [each for each in locked(lock) if each.marker is None or each.marker.evaluate(here)]
+
+
 def licence(package: str) -> str:
     """What an installed package says: an SPDX expression, a name, or its classifiers."""
     said = metadata(package)
@@ -49,7 +55,7 @@ def licence(package: str) -> str:
 def page() -> str:
     """The page as it should stand."""
     rows = []
-    for each in locked():
+    for each in installed():
         (version,) = each.specifier
         rows.append(f"| {each.name} | {version.version} | {licence(each.name)} |\n")
     return HEAD + "".join(rows)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from cdi_exporter.state.store import Row, WorkspaceRow
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
 
 LEASE_SECONDS = 12.0
 """For which a lease holds from its renewal on. Another exporter leads at most so long, and one
@@ -38,6 +38,10 @@ class Role(Enum):
     """It shows what the leader has committed."""
     CUT_OFF = "cut off"
     """It cannot reach the database: its gauges are its own, its counters stay as they were."""
+
+
+class SchemaTooNew(StateError):
+    """The database was migrated by a newer version of the exporter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,244 @@
+"""PostgreSQL and the database in memory answer the same to whatever exporters do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdi_exporter.state.postgres_schema import TABLES
+from cdi_exporter.state.shared import Batch, Committed, Group, SharedStore
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from tests.postgres_server import Database
+from tests.shared_memory import MemoryDatabase, MemoryStore, no_fault
+
+WORKSPACES = ("alone", "first", "second")
+"""The last two share a budget."""
+EXPORTERS = ("a", "b", "c")
+START = 1_790_000_000.0
+
+CLOCK = f"""
+CREATE TABLE test_clock (seconds double precision);
+INSERT INTO test_clock VALUES ({START});
+CREATE FUNCTION clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql
+AS 'SELECT to_timestamp(seconds) FROM test_clock';
+"""
+"""A clock that stands still, found before PostgreSQL's own through the search path."""
+OWN_CLOCK = {"options": "-csearch_path=public,pg_catalog"}
+
+
+def lost(stage: str) -> None:
+    """The connection breaks before the answer arrives."""
+    if stage == "answer":
+        raise StateError("lost")
+
+
+class Pair:
+    """An exporter's connections to both databases."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world, self._name = world, name
+        self.memory = MemoryStore(world.memory, name)
+        self.postgres = world.postgres.store(name, **OWN_CLOCK)
+        self.epochs: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
+
+    def call(self, does: Callable[[SharedStore], Any]) -> Any:
+        """Make the same call to both; the answers are equal."""
+        answer, expected = does(self.postgres), does(self.memory)
+        assert answer == expected
+        return answer
+
+    def beat(self, groups: list[Group]) -> None:
+        answer = self.call(lambda store: store.beat(groups))
+        self.epochs = {name: lease.epoch for name, lease in answer.leases.items()}
+
+    def lose_beat(self, groups: list[Group]) -> None:
+        """A beat that is done, and whose answer does not arrive."""
+        with self._world.postgres.another(self.postgres) as connection:
+            connection.beat(groups)
+        self.memory.fault = lost
+        with pytest.raises(StateError):
+            self.memory.beat(groups)
+        self.memory.fault = no_fault
+
+    def read(self, workspace: str, *, all_of_it: bool) -> None:
+        since = None if all_of_it else self.versions.get(workspace)
+
+        def read(store: SharedStore) -> Committed:
+            found = store.read(workspace, since)
+            return replace(found, rows=list(found.rows))
+
+        answer: Committed = self.call(read)
+        self.versions[workspace] = answer.version
+
+
+class World:
+    """Three exporters and the two databases."""
+
+    def __init__(self, postgres: Database) -> None:
+        self.postgres = postgres
+        self.now = START
+        self.memory = MemoryDatabase(lambda: self.now)
+        self.pairs = {name: Pair(self, name) for name in EXPORTERS}
+
+    def clear(self) -> None:
+        """Begin again with nothing."""
+        self.now = START
+        self.memory.exporters.clear()
+        self.memory.workspaces.clear()
+        self.memory.commits.clear()
+        tables = ", ".join(TABLES)
+        self.postgres.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        self.pass_time(0)
+        for name, pair in self.pairs.items():
+            pair.epochs, pair.versions = {}, {}
+            pair.memory = MemoryStore(self.memory, name)
+            pair.postgres._epochs = {}
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.postgres.execute(f"UPDATE test_clock SET seconds = {self.now}")
+
+    def compare(self) -> None:
+        """All that is kept is equal."""
+        kept = {
+            name: (
+                found.epoch,
+                found.holder,
+                found.expires_at,
+                found.spending,
+                found.left_at,
+                found.wanted,
+                found.version,
+            )
+            for name, found in self.memory.workspaces.items()
+        }
+        rows = self.postgres.execute(
+            "SELECT name, epoch, holder, extract(epoch FROM expires_at)::float8, spending,"
+            " left_at, wanted, version FROM cdi_workspaces"
+        )
+        assert {name: tuple(values) for name, *values in rows} == kept
+        for workspace in WORKSPACES:
+            self.pairs["a"].read(workspace, all_of_it=True)
+        received = {
+            (name, key) for name, found in self.memory.workspaces.items() for key in found.received
+        }
+        assert set(self.postgres.execute("SELECT workspace, id FROM cdi_received")) == received
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one exporter does, or what happens to it."""
+
+    does: str
+    exporter: str
+    values: tuple[Any, ...] = ()
+
+    def take(self, world: World) -> None:
+        getattr(self, f"_{self.does}")(world, world.pairs[self.exporter], *self.values)
+
+    def _beat(self, world: World, pair: Pair, groups: list[Group]) -> None:
+        pair.beat(groups)
+
+    def _lose_beat(self, world: World, pair: Pair, groups: list[Group]) -> None:
+        pair.lose_beat(groups)
+
+    def _read(self, world: World, pair: Pair, workspace: str, all_of_it: bool) -> None:
+        pair.read(workspace, all_of_it=all_of_it)
+
+    def _commit(self, world: World, pair: Pair, batches: list[Batch]) -> None:
+        """With the epochs that it knows; where it knows none, with the one that is drawn."""
+        known = [
+            replace(each, epoch=pair.epochs.get(each.workspace.name, each.epoch))
+            for each in batches
+        ]
+        pair.call(lambda store: list(store.commit(known)))
+
+    def _ask(self, world: World, pair: Pair, workspace: str, received: set[str]) -> None:
+        pair.call(lambda store: store.ask(workspace, received))
+
+    def _release(self, world: World, pair: Pair, groups: list[Group]) -> None:
+        pair.call(lambda store: store.release(groups))
+
+    def _retain(self, world: World, pair: Pair, names: set[str], seconds: float) -> None:
+        pair.call(lambda store: store.retain(names, seconds))
+
+    def _restart(self, world: World, pair: Pair) -> None:
+        pair.memory = MemoryStore(world.memory, self.exporter)
+        pair.postgres._epochs = {}
+
+    def _wait(self, world: World, pair: Pair, seconds: float) -> None:
+        world.pass_time(seconds)
+
+    def _break(self, world: World, pair: Pair) -> None:
+        pair.postgres.close()
+
+
+IDS = st.sampled_from(("i1", "i2", "i3"))
+TEXTS = st.sampled_from((None, "", '{"a":1}', "ü ✓"))
+TIMES = st.sampled_from((None, START, START - 0.125))
+NAMES = st.sampled_from(WORKSPACES)
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[Group]:
+    """One of them, or both."""
+    drawn = [
+        Group(names, draw(TEXTS), may_lead=draw(st.booleans()))
+        for names in (("alone",), ("second", "first"))
+    ]
+    return draw(st.sampled_from((drawn, drawn[:1], drawn[1:], drawn[::-1])))
+
+
+@st.composite
+def batch(draw: st.DrawFn) -> Batch:
+    """Rows with and without records, and forgotten ones."""
+    name = draw(NAMES)
+    rows = st.builds(Row, st.just(name), IDS, st.booleans(), TIMES, TEXTS)
+    workspace = WorkspaceRow(name, draw(st.booleans()), draw(TIMES), draw(TEXTS))
+    epoch = draw(st.integers(0, 3))
+    return Batch(workspace, epoch, draw(st.lists(rows, max_size=4)), draw(TEXTS))
+
+
+def step(does: str, *values: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
+    return st.builds(Step, st.just(does), st.sampled_from(EXPORTERS), st.tuples(*values))
+
+
+STEPS = st.one_of(
+    step("beat", groups()),
+    step("beat", groups()),
+    step("lose_beat", groups()),
+    step("read", NAMES, st.booleans()),
+    step("commit", st.lists(batch(), max_size=3)),
+    step("commit", st.lists(batch(), max_size=3)),
+    step("ask", NAMES, st.sets(IDS)),
+    step("release", groups()),
+    step("retain", st.sets(NAMES), st.sampled_from((0.0, 100.0))),
+    step("restart"),
+    step("wait", st.sampled_from((0.0, 0.5, 11.75, 12.0, 48.0, 60.0, 61.0, 200.0, 90_000.0))),
+    step("break"),
+)
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    database.execute(CLOCK)
+    database.store("a", **OWN_CLOCK).read("none")
+    return World(database)
+
+
+def test_postgres_answers_as_the_database_in_memory(world: World) -> None:
+    """Three exporters beat, commit, read, break and restart in any order."""
+
+    @settings(max_examples=150)
+    @given(st.lists(STEPS, max_size=40))
+    def check(steps: list[Step]) -> None:
+        world.clear()
+        for each in steps:
+            each.take(world)
+        world.compare()
+
+    check()
