@@ -15,7 +15,12 @@ from cdi_exporter.cli.flags import (
     flag,
     log_flags,
 )
-from cdi_exporter.cli.serve_command import load_settings, open_exporter, warn_of_variables
+from cdi_exporter.cli.serve_command import (
+    StatePlace,
+    load_settings,
+    open_exporter,
+    warn_of_variables,
+)
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import StartError
@@ -47,7 +52,7 @@ from cdi_exporter.threads import in_thread, run_loop
     help="Longest time to wait for Braze and for the request budget.",
 )
 @log_flags
-def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
+def command(config_file: str | None, **flags: Any) -> None:
     """Refresh once and print the metrics, or write them to a file.
 
     Exit status: 0 all workspaces were read, 1 one could not be read or the file could not be
@@ -58,21 +63,22 @@ def command(config_file: str | None, state_file: str | None, **flags: Any) -> No
     settings = load_settings(config_file)
     form = Format(openmetrics=flags["format"] == "openmetrics")
     output = Path(flags["output"]) if flags["output"] else None
-    problems = run_loop(_run(settings, state_file, form, flags["timeout"], output))
+    problems = run_loop(_run(settings, StatePlace.of(flags), form, flags["timeout"], output))
     if problems:
         raise StartError("\n".join(problems))
 
 
 async def _run(
-    settings: Settings, state_file: str | None, form: Format, patience: float, output: Path | None
+    settings: Settings, state: StatePlace, form: Format, patience: float, output: Path | None
 ) -> list[str]:
     from cdi_exporter.one_refresh import refresh_once, write_file  # noqa: PLC0415 -- only here
 
     async def write(page: bytes) -> None:
         await in_thread(lambda: _print(page) if output is None else write_file(output, page))
 
-    exporter = await open_exporter(settings, state_file, system_clock(), process_metrics=False)
+    exporter = await open_exporter(settings, state, system_clock(), process_metrics=False)
     try:
+        await exporter.start()
         return await refresh_once(exporter, form, patience, write)
     finally:
         await exporter.close()

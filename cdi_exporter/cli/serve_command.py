@@ -1,7 +1,11 @@
 """`serve`: run the exporter."""
 
 import os
-from collections.abc import Awaitable, Callable
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -16,7 +20,9 @@ from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.clusters import meant
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
-from cdi_exporter.state import Journal, SqliteJournal, StateError, Store
+from cdi_exporter.state import Journal, SharedJournal, SqliteJournal, StateError, Store
+from cdi_exporter.state.postgres import PostgresStore
+from cdi_exporter.state.postgres_url import place
 from cdi_exporter.threads import in_thread, run_loop
 from cdi_exporter.web.security import Security
 
@@ -29,15 +35,46 @@ log = structlog.get_logger()
 @web_flags
 @log_flags
 @click.version_option(__version__, message=version_text())
-def command(config_file: str | None, state_file: str | None, **flags: Any) -> None:
+def command(config_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     allocator.return_large_buffers()
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
-    run_loop(_serve(config_file, state_file, options(flags)))
+    run_loop(_serve(config_file, StatePlace.of(flags), options(flags)))
 
 
-async def _serve(config_file: str | None, state_file: str | None, opts: ServeOptions) -> None:
+@dataclass(frozen=True, slots=True)
+class StatePlace:
+    """Where the state is kept: nowhere, in a file, or in a database that exporters share."""
+
+    file: str | None = None
+    url: str | None = None
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> "StatePlace":
+        """What the flags say."""
+        return cls(flags.get("state_file") or None, flags.get("state_url") or None)
+
+    def __str__(self) -> str:
+        """For messages and the log."""
+        return self.file or (f"PostgreSQL, {place(self.url)}" if self.url else "memory")
+
+    async def journal(self, clock: Clock) -> Journal:
+        """The journal of that state; raises StartError if it cannot be used."""
+        if self.file is not None:
+            file = self.file
+            return SqliteJournal(await in_thread(lambda: Store(file, clock.wall)), clock)
+        if self.url is not None:
+            return SharedJournal(place(self.url), partial(PostgresStore, self.url, _name()), clock)
+        return Journal()
+
+
+def _name() -> str:
+    """A name that no other exporter has, not even the same one after a restart."""
+    return f"{socket.gethostname()}/{secrets.token_hex(4)}"
+
+
+async def _serve(config_file: str | None, state: StatePlace, opts: ServeOptions) -> None:
     def load() -> Settings:
         return load_settings(config_file)
 
@@ -47,7 +84,7 @@ async def _serve(config_file: str | None, state_file: str | None, opts: ServeOpt
             version=__version__,
             workspaces=len(exporter.workspaces),
             config=config_file or "environment",
-            state=state_file or "memory",
+            state=str(state),
             url=opts.listen[0].url(tls=exporter.serves_tls),
             next="Braze is asked at the first scrape; `cdi-exporter check` asks now",
         )
@@ -55,29 +92,26 @@ async def _serve(config_file: str | None, state_file: str | None, opts: ServeOpt
     clock = system_clock()
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
     warn_of_endpoints(settings)
-    exporter = await open_exporter(settings, state_file, clock, load=lambda: in_thread(load))
+    exporter = await open_exporter(settings, state, clock, load=lambda: in_thread(load))
     await serve(exporter, opts, started)
 
 
 async def open_exporter(
     settings: Settings,
-    state_file: str | None,
+    state: StatePlace,
     clock: Clock,
     *,
     load: Callable[[], Awaitable[Settings]] | None = None,
     process_metrics: bool = True,
 ) -> Exporter:
     """The exporter with what its state file has kept; raises StartError if that is unusable."""
-    journal: Journal = Journal()
-    if state_file:
-        store = await in_thread(lambda: Store(state_file, clock.wall))
-        journal = SqliteJournal(store, clock)
+    journal = await state.journal(clock)
     try:
         return Exporter(
             settings, clock, load=load, journal=journal, process_metrics=process_metrics
         )
     except StateError as error:
-        message = f"cannot use the state file {state_file}: {error}"
+        message = f"cannot use the state file {state}: {error}"
         raise StartError(message) from error
 
 

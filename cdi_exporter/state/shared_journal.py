@@ -29,6 +29,7 @@ import structlog
 from cdi_exporter.braze.budget import NOTHING, Allowance, BudgetReport
 from cdi_exporter.braze.sharing import Shared, Spending
 from cdi_exporter.clock import Clock
+from cdi_exporter.errors import StartError
 from cdi_exporter.model import Endpoint
 from cdi_exporter.state.commit_queue import ChangeSource, CommitQueue, Offload, PendingRow
 from cdi_exporter.state.journal import Journal, SharedSource
@@ -40,6 +41,7 @@ from cdi_exporter.state.shared import (
     Group,
     Lease,
     Role,
+    SchemaTooNew,
     SharedStore,
 )
 from cdi_exporter.state.store import StateError, StoredWorkspace, UnreadableState, WorkspaceRow
@@ -51,6 +53,9 @@ CALL_PATIENCE = 5.0
 
 CLOCK_MARGIN = 1.0
 """Seconds by which a leader thinks that its lease ends earlier: clocks do not run exactly alike."""
+
+LOOK_EVERY = 0.05
+"""Seconds between two looks whether the database has answered, at the start."""
 
 START_PATIENCE = 5.0
 """Seconds that the start waits for the database, which it does not need."""
@@ -124,6 +129,8 @@ class SharedJournal(Journal):
         self._asking: set[asyncio.Task[None]] = set()
         self._committing: list[tuple[Shared, Reports]] = []
         """What the commit under way says of the budgets."""
+        self._refused: SchemaTooNew | None = None
+        """Why this exporter is too old for the database, when it began to beat."""
         self._unreadable: set[str] = set()
         """Problems of states that cannot be read, as they were logged."""
 
@@ -138,12 +145,17 @@ class SharedJournal(Journal):
         return bool(self._up)
 
     async def start(self) -> None:
-        """Begin to beat; wait some seconds until it is known what there is in the database."""
+        """Begin to beat; wait some seconds until it is known what there is in the database.
+
+        Raises StartError if the database was migrated by a newer exporter.
+        """
         self._task = asyncio.create_task(self._beats())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_PATIENCE):
                 while self._up is None or (self._up and not self._all_read()):
-                    await self._clock.sleep(0.05)
+                    await self._clock.sleep(LOOK_EVERY)
+        if self._refused is not None:
+            raise StartError(str(self._refused)) from self._refused
 
     def _all_read(self) -> bool:
         return all(member.version is not None for member in self._members.values())
@@ -242,6 +254,7 @@ class SharedJournal(Journal):
                 again = await self._beat()
             except StateError as error:
                 again = False
+                self._refused = error if isinstance(error, SchemaTooNew) else None
                 self._failed(str(error))
             except Exception:
                 again = False
