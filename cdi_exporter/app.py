@@ -18,7 +18,7 @@ from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
 from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import Journal, StateError
+from cdi_exporter.state import Journal, Role, StateError
 from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
 from cdi_exporter.web.security import Guard, Security
@@ -136,9 +136,17 @@ class Exporter:
                 web_reload_successful=security.reload_successful if security else None,
                 web_reloaded=security.reloaded if security else None,
                 file_reloads=self._clients.file_reloads(),
+                database_up=self._journal.database_up,
+                leaders=self._leaders(),
                 collectors=self._collectors,
             )
         ]
+
+    def _leaders(self) -> dict[str, bool]:
+        """By workspace, whether this exporter leads it; nothing if it shares no state."""
+        if not self._journal.shared:
+            return {}
+        return {name: each.role is Role.LEADS for name, each in self.workspaces.items()}
 
     def secure(self, web_config: str) -> None:
         """Load the web configuration, whose state shows in the metrics. Raises ConfigError."""
