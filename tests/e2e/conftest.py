@@ -1,0 +1,5 @@
+"""A real PostgreSQL for the tests of this folder."""
+
+from tests.postgres_server import database, postgres_server
+
+__all__ = ("database", "postgres_server")
