@@ -11,6 +11,7 @@ endif
 BIN := $(VENV)/bin
 SEEDS ?= 100
 KILLS ?= 300
+ROUNDS ?= 100
 SECONDS ?= 600
 PYTEST_WORKERS ?= 2
 LOWEST := .venv-lowest
@@ -108,9 +109,11 @@ picture: $(VENV)/.installed-dev debian-packages  ## draw docs/status-page.png wi
 bench: $(VENV)/.installed-dev  ## measure; BENCH_FLAGS="--quick --only latency --json bench.json"
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-soak: $(VENV)/.installed-dev  ## many simulated worlds, many SIGKILLs: make soak SEEDS=1000 KILLS=300
+soak: $(VENV)/.installed-dev  ## many simulated worlds, kills and failovers: make soak SEEDS=1000 KILLS=300 ROUNDS=100
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS)
 	$(BIN)/python -m tests.e2e.killing --kills $(KILLS)
+	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS) --shared
+	$(BIN)/python -m tests.e2e.failover --rounds $(ROUNDS)
 
 soak-hostile: $(VENV)/.installed-dev  ## hostile clients and a hostile API: make soak-hostile SECONDS=600
 	$(BIN)/python -m tests.hostile.soak --seconds $(SECONDS)
