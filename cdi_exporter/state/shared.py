@@ -12,9 +12,10 @@ tests hold an implementation in memory to the same.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
-from cdi_exporter.state.store import Row, WorkspaceRow
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
 
 LEASE_SECONDS = 12.0
 """For which a lease holds from its renewal on. Another exporter leads at most so long, and one
@@ -26,6 +27,21 @@ BEAT_SECONDS = 2.0
 LISTED_SECONDS = 60.0
 """For which an exporter counts as running after its last beat: as long as Braze's limits look back,
 so that the parts of the budget never add up to more than the whole."""
+
+
+class Role(Enum):
+    """What an exporter does for a workspace."""
+
+    LEADS = "leads"
+    """It sends the requests to Braze, and commits what they show."""
+    FOLLOWS = "follows"
+    """It shows what the leader has committed."""
+    CUT_OFF = "cut off"
+    """It cannot reach the database: its gauges are its own, its counters stay as they were."""
+
+
+class SchemaTooNew(StateError):
+    """The database was migrated by a newer version of the exporter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,11 @@ _MOVED = (
 
 
 class StateError(ExporterError):
-    """The state file cannot be read or written."""
+    """The state cannot be read or written."""
+
+
+class UnreadableState(StateError):
+    """What was read of a workspace is not what an exporter writes."""
 
 
 def show(value: object) -> str:
@@ -157,7 +161,7 @@ class Store:
         complete, forgotten = found or (0, None)
         problem = _wrong_whether("complete", complete) or _wrong_time("forgotten_at", forgotten)
         if problem:
-            raise StateError(_unreadable_workspace(workspace, problem))
+            raise UnreadableState(_unreadable_workspace(workspace, problem))
         return StoredWorkspace(
             [_row(workspace, *values) for values in rows],
             complete=bool(complete),
@@ -250,7 +254,7 @@ def _row(workspace: str, key: object, listed: object, left_at: object, record: o
         or (None if record is None else _wrong_type("record", record, str))
     )
     if problem:
-        raise StateError(unreadable(workspace, f"integration {show(key)}: {problem}"))
+        raise UnreadableState(unreadable(workspace, f"integration {show(key)}: {problem}"))
     return Row(
         workspace,
         cast("str", key),
