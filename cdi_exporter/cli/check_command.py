@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, log_flags, switch
+from cdi_exporter.cli.flags import (
+    CONFIG_FILE,
+    POSITIVE_DURATION,
+    STATE_URL,
+    Flags,
+    flag,
+    log_flags,
+    switch,
+)
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 
@@ -38,6 +46,7 @@ def _show(show: Callable[["Console"], object]) -> None:
 
 @click.command("check", cls=Flags)
 @CONFIG_FILE
+@STATE_URL
 @flag(
     "scrape-interval",
     command="check",

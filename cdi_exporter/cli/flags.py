@@ -11,6 +11,7 @@ import click
 from cdi_exporter.app import ServeOptions
 from cdi_exporter.config import parse_duration
 from cdi_exporter.config.mistakes import phrase, show_value
+from cdi_exporter.state.postgres_url import database_url
 from cdi_exporter.web.routes import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
@@ -69,7 +70,7 @@ class Flags(click.Command):
         except click.UsageError as error:
             mistakes.append(error.format_message())
         else:
-            mistakes += self._unknown(extra)
+            mistakes += self._unknown(extra) + _conflicts(ctx.params)
         if mistakes:
             raise click.UsageError("\n".join(mistakes), ctx)
         return []
@@ -86,6 +87,17 @@ class Flags(click.Command):
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 
 
+def _conflicts(given: dict[str, Any]) -> list[str]:
+    """A line for flags that cannot be combined."""
+    if given.get("state_file") and given.get("state_url"):
+        line = (
+            "--state.file and --state.url cannot be combined; to use a database where the image or"
+            " the unit sets a state file, set CDI_EXPORTER_STATE_FILE to an empty value"
+        )
+        return [line]
+    return []
+
+
 def _mistakes(ctx: click.Context) -> list[str]:
     """The mistakes collected so far."""
     lines: list[str] = ctx.meta.setdefault(__name__, [])
@@ -93,10 +105,13 @@ def _mistakes(ctx: click.Context) -> list[str]:
 
 
 class ParsedType(click.ParamType[Value]):
-    """A type of flag whose values `parse` converts; its ValueError says what is wrong."""
+    """A type of flag whose values `parse` converts; its ValueError says what is wrong.
 
-    def __init__(self, name: str, parse: Callable[[str], Value]) -> None:
-        self.name, self._parse = name, parse
+    The error shows the value, unless it may be `secret`.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], Value], *, secret: bool = False) -> None:
+        self.name, self._parse, self._secret = name, parse, secret
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -107,7 +122,7 @@ class ParsedType(click.ParamType[Value]):
         try:
             return self._parse(value)
         except ValueError as error:
-            shown = show_value(value)
+            shown = "" if self._secret else show_value(value)
             shown = f"'{shown[1:-1]}'" if shown else ""  # in quotes as click has them
             self.fail(phrase(shown, str(error)), param, ctx)
 
@@ -156,6 +171,7 @@ POSITIVE_DURATION = ParsedType("duration", _positive)
 SPEED = ParsedType("speed", _speed)
 SWITCH = ParsedType("boolean", _switch)
 PATH = ParsedType("path", _path)
+DATABASE_URL = ParsedType("url", database_url, secret=True)
 
 
 def flag(
@@ -205,6 +221,13 @@ STATE_FILE = flag(
     "state.file",
     type=click.Path(),
     help="SQLite file that keeps the counters across restarts; by default they are in memory.",
+)
+
+STATE_URL = flag(
+    "state.url",
+    type=DATABASE_URL,
+    help="postgresql:// URL of a database that keeps the counters and is shared by several "
+    "exporters, without a password; cannot be combined with --state.file.",
 )
 
 

@@ -11,6 +11,7 @@ from cdi_exporter.cli.flags import (
     CONFIG_FILE,
     POSITIVE_DURATION,
     STATE_FILE,
+    STATE_URL,
     Flags,
     flag,
     log_flags,
@@ -26,6 +27,7 @@ from cdi_exporter.threads import in_thread, run_loop
 @click.command("metrics", cls=Flags)
 @CONFIG_FILE
 @STATE_FILE
+@STATE_URL
 @flag(
     "format",
     command="metrics",

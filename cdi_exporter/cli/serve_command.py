@@ -10,7 +10,15 @@ import structlog
 from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
 from cdi_exporter.cli import cli, version_text
-from cdi_exporter.cli.flags import CONFIG_FILE, STATE_FILE, Flags, log_flags, options, web_flags
+from cdi_exporter.cli.flags import (
+    CONFIG_FILE,
+    STATE_FILE,
+    STATE_URL,
+    Flags,
+    log_flags,
+    options,
+    web_flags,
+)
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.clusters import meant
@@ -26,6 +34,7 @@ log = structlog.get_logger()
 @click.command("serve", cls=Flags)
 @CONFIG_FILE
 @STATE_FILE
+@STATE_URL
 @web_flags
 @log_flags
 @click.version_option(__version__, message=version_text())
