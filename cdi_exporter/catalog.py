@@ -252,10 +252,22 @@ WEB_CONFIG_RELOAD_TIME = Metric(
 STATE_WRITES_FAILED = Metric(
     "cdi_exporter_state_writes_failed_total",
     "counter",
-    "Failed writes to the state file.",
+    "Failed writes to the state file or the database of --state.url.",
     (),
 )
-
+LEADER = Metric(
+    "cdi_exporter_leader",
+    "gauge",
+    "Whether this exporter leads the workspace: only the leader sends requests to Braze. Absent "
+    "without --state.url.",
+    WORKSPACE,
+)
+DATABASE_UP = Metric(
+    "cdi_exporter_database_up",
+    "gauge",
+    "Whether this exporter reaches the database of --state.url. Absent without it.",
+    (),
+)
 LOG_LINES_DROPPED = Metric(
     "cdi_exporter_log_lines_dropped_total",
     "counter",
@@ -322,7 +334,9 @@ OWN = (
     WEB_CONFIG_RELOAD_SUCCESSFUL,
     WEB_CONFIG_RELOAD_TIME,
     STATE_WRITES_FAILED,
+    DATABASE_UP,
     LOG_LINES_DROPPED,
     FILE_RELOAD_SUCCESSFUL,
+    LEADER,
 )
 CATALOG = (*PER_INTEGRATION, *PER_WORKSPACE, *OWN)

@@ -76,13 +76,16 @@ def own_families(
     web_reloaded: float | None = None,
     log_lines_dropped: int = 0,
     file_reloads: Mapping[tuple[str, str], bool] = MappingProxyType({}),
+    database_up: bool | None = None,
+    leaders: Mapping[str, bool] = MappingProxyType({}),
     collectors: Iterable[Collector] = (),
 ) -> Iterator[Family]:
     """The exporter's own families: those of `catalog.OWN`, then those of the collectors.
 
     `reloaded` is when the configuration was last loaded successfully, in Unix seconds;
     `web_reloaded` the same of the web configuration, None without one. `file_reloads`
-    says by workspace and kind of file whether its newest version is in use.
+    says by workspace and kind of file whether its newest version is in use. `database_up` is None
+    if the exporter shares no database; `leaders` says by workspace whether this exporter leads it.
     """
     build = {"version": version, "python_version": platform.python_version()}
     values: dict[Metric, tuple[dict[str, str], float | None]] = {
@@ -92,6 +95,7 @@ def own_families(
         catalog.WEB_CONFIG_RELOAD_SUCCESSFUL: ({}, web_reload_successful),
         catalog.WEB_CONFIG_RELOAD_TIME: ({}, web_reloaded),
         catalog.STATE_WRITES_FAILED: ({}, state_writes_failed),
+        catalog.DATABASE_UP: ({}, database_up),
         catalog.LOG_LINES_DROPPED: ({}, log_lines_dropped),
     }
     for metric, (labels, value) in values.items():
@@ -99,14 +103,21 @@ def own_families(
             family = empty_family(metric)
             family.add_sample(metric.name, labels, value)
             yield family
-    if file_reloads:
-        family = empty_family(catalog.FILE_RELOAD_SUCCESSFUL)
-        for (workspace, kind), successful in file_reloads.items():
-            family.add_sample(
-                catalog.FILE_RELOAD_SUCCESSFUL.name,
-                {"workspace": printable(workspace), "kind": kind},
-                successful,
-            )
-        yield family
+    yield from _labelled_family(catalog.FILE_RELOAD_SUCCESSFUL, file_reloads.items())
+    yield from _labelled_family(
+        catalog.LEADER, (((name,), leads) for name, leads in leaders.items())
+    )
     for collector in collectors:
         yield from collector.collect()
+
+
+def _labelled_family(
+    metric: Metric, values: Iterable[tuple[tuple[str, ...], bool]]
+) -> Iterator[Family]:
+    """The family with one sample for each set of label values; none without samples."""
+    family = empty_family(metric)
+    for labels, value in values:
+        shown = dict(zip(metric.labels, map(printable, labels), strict=True))
+        family.add_sample(metric.name, shown, value)
+    if family.samples:
+        yield family
