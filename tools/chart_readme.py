@@ -41,7 +41,8 @@ workflow as `--certificate-identity` and its issuer as `--certificate-oidc-issue
 ## Upgrade
 
 `helm upgrade` with the same values. The pod is replaced, the counters continue from the volume, and
-Prometheus misses one scrape at most.
+Prometheus misses one scrape at most. With a database (`state`), replicas are replaced one by one,
+and no scrape is missed.
 
 - Chart and exporter have one version. The chart's `appVersion` is the tag that it pulls: leave
   `image.tag` empty, or a newer chart runs an older exporter.

@@ -20,6 +20,8 @@ PARTS = (
     report.Load,
     report.Cost,
     report.CheckedWorkspace,
+    report.LeaderOf,
+    report.CheckedDatabase,
     report.Report,
 )
 DESCRIBED = ConfigDict(

@@ -147,6 +147,42 @@ class CheckedWorkspace:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderOf:
+    """Which exporter leads a workspace."""
+
+    workspace: str
+    """Its name in the configuration."""
+    leader: str | None
+    """The name of the exporter; null if none leads now."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDatabase:
+    """The database of `--state.url`, which several exporters share."""
+
+    ok: bool
+    """Whether an exporter can use it: no finding is an error."""
+    reachable: bool
+    """Whether a connection and the login succeeded. Everything below is null or empty if not."""
+    server_version: str | None = None
+    """PostgreSQL's version."""
+    schema_version: int | None = None
+    """The version of the tables: 0 if there are none; null if it may not be read."""
+    known_schema_version: int | None = None
+    """The newest version that this exporter knows."""
+    may_read: bool | None = None
+    """Whether the user may read the tables; null if there are none."""
+    may_write: bool | None = None
+    """Whether the user may write the tables; null if there are none."""
+    may_create: bool | None = None
+    """Whether the user may create tables."""
+    leaders: tuple[LeaderOf, ...] = ()
+    """For each workspace of the configuration; empty if the tables cannot be read."""
+    findings: tuple[Finding, ...] = ()
+    """What is wrong, and notes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What `cdi-exporter check --output=json` writes."""
 
@@ -155,13 +191,15 @@ class Report:
     timestamp_seconds: float
     """When it was asked, in Unix seconds of this machine."""
     ok: bool
-    """Whether all workspaces are ok: exit status 0."""
+    """Whether all workspaces and the database are ok: exit status 0."""
     offline: bool
     """Whether the configuration alone was checked."""
     scrape_interval_seconds: float
     """The scrape interval that the cost is for."""
     workspaces: tuple[CheckedWorkspace, ...]
     """In the order of the configuration."""
+    database: CheckedDatabase | None = None
+    """Null without `--state.url`, and with `--offline`."""
 
     def to_json(self) -> str:
         """The report for programs."""

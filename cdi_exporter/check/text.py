@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cdi_exporter.check.report import (
+    CheckedDatabase,
     CheckedIntegration,
     CheckedWorkspace,
     Cost,
@@ -40,6 +41,11 @@ _GRANTED = {
     Granted.NO: ("✖ no", "red"),
     Granted.UNKNOWN: ("? unknown", "yellow"),
 }
+_ALLOWED = {
+    True: _GRANTED[Granted.YES],
+    False: _GRANTED[Granted.NO],
+    None: ("- no tables yet", ""),
+}
 _WORKS = {
     True: ("✔ works", "green"),
     False: ("✖ unknown to Braze", "red"),
@@ -51,6 +57,9 @@ def show(report: Report, console: Console) -> None:
     """Print a report."""
     for workspace in report.workspaces:
         console.print(_workspace(workspace, report, console), soft_wrap=False)
+        console.print()
+    if report.database:
+        console.print(_database(report.database), soft_wrap=False)
         console.print()
     console.print(_verdict(report))
 
@@ -197,8 +206,45 @@ def _finding(finding: Finding) -> Table:
     return table
 
 
+def _database(database: CheckedDatabase) -> RenderableType:
+    version = f"  PostgreSQL {_plain(database.server_version)}" if database.server_version else ""
+    title = Text.assemble(("database", "bold"), version)
+    parts: list[RenderableType] = []
+    if database.reachable:
+        parts.append(_database_facts(database))
+        if database.findings:
+            parts.append(Text())
+    parts += [_finding(each) for each in database.findings]
+    return Group(title, Padding(Group(*parts), (0, 0, 0, INDENT), expand=False))
+
+
+def _database_facts(database: CheckedDatabase) -> Table:
+    found, known = database.schema_version, database.known_schema_version
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        "schema",
+        "? unknown"
+        if found is None
+        else ("none" if found == 0 else f"version {found}")
+        + ("" if found == known else f" (this exporter knows version {known})"),
+    )
+    permissions = {
+        "read": database.may_read,
+        "write": database.may_write,
+        "create tables": database.may_create,
+    }
+    for name, granted in permissions.items():
+        table.add_row(name, Text(*_ALLOWED[granted]))
+    for each in database.leaders:
+        leader = "none" if each.leader is None else _plain(each.leader)
+        table.add_row(f"leader of {_plain(each.workspace)}", Text(leader))
+    return table
+
+
 def _verdict(report: Report) -> Text:
     failing = [each.workspace for each in report.workspaces if not each.ok]
+    if report.database and not report.database.ok:
+        failing.append("the database")
     if failing:
         return Text(f"✖ not working: {_plain(', '.join(failing))}", "bold red")
     workspaces = things(len(report.workspaces), "workspace")

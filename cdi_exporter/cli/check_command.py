@@ -4,13 +4,22 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.cli.flags import CONFIG_FILE, POSITIVE_DURATION, Flags, flag, log_flags, switch
+from cdi_exporter.cli.flags import (
+    CONFIG_FILE,
+    POSITIVE_DURATION,
+    STATE_URL,
+    Flags,
+    flag,
+    log_flags,
+    switch,
+)
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 
@@ -38,6 +47,7 @@ def _show(show: Callable[["Console"], object]) -> None:
 
 @click.command("check", cls=Flags)
 @CONFIG_FILE
+@STATE_URL
 @flag(
     "scrape-interval",
     command="check",
@@ -54,8 +64,10 @@ def _show(show: Callable[["Console"], object]) -> None:
     help="Output format.",
 )
 @log_flags
-def command(config_file: str | None, **flags: Any) -> None:
+def command(config_file: str | None, state_url: str | None, **flags: Any) -> None:
     """Check each workspace's key and permissions, and estimate the requests that watching takes.
+
+    With --state.url, check the database as well; nothing in it is changed.
 
     Exit status: 0 all well, 1 something does not work, 2 the configuration is wrong.
     """
@@ -64,12 +76,18 @@ def command(config_file: str | None, **flags: Any) -> None:
     settings = load_settings(config_file)
     # What only this command needs is not imported by the others, which may run for years.
     from cdi_exporter.check import Report, check, show  # noqa: PLC0415
+    from cdi_exporter.state.postgres import describe  # noqa: PLC0415
 
     async def run() -> Report:
         interval, offline = flags["scrape_interval"], flags["offline"]
         clock = system_clock()
         return await check(
-            settings, clock, scrape_interval=interval, offline=offline, environ=os.environ
+            settings,
+            clock,
+            scrape_interval=interval,
+            offline=offline,
+            environ=os.environ,
+            describe=partial(describe, state_url, "check") if state_url else None,
         )
 
     report = asyncio.run(run())

@@ -173,11 +173,14 @@ def test_each_dashboard_becomes_a_config_map() -> None:
     assert {path.name: path.read_text("utf-8") for path in dashboards} == found
 
 
-def test_two_replicas_are_refused() -> None:
-    """The message says how to run a pair."""
-    said = refusal("--set=demo=true,replicaCount=2")
-    assert "install the chart twice" in said
-    assert "docs/high-availability.md" in said
+def test_two_replicas_without_a_database_are_refused() -> None:
+    """The message says what they need."""
+    said = refusal(f"--kube-version={NEWEST}", QUICK_START, "--set=replicaCount=2")
+    assert "replicaCount=2 needs a database that the replicas share: set state.url" in said
+    assert "docs/several-exporters.md" in said
+
+
+WATCHED_ONE = "braze.restEndpoint=rest.iad-03.braze.com,apiKeys.existingSecret=braze"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,12 @@ def test_two_replicas_are_refused() -> None:
         ("demo=true,service.port=0", "/service/port"),
         ("demo=true,service.ipFamilyPolicy=Both", "/service/ipFamilyPolicy"),
         ("demo=true,podDisruptionBudget.maxUnavailable=some", "/podDisruptionBudget"),
+        ("demo=true,replicaCount=0", "/replicaCount"),
+        ("demo=true,state.url=mysql://db/cdi", "/state/url"),
+        ("demo=true,state.existingSecret=database", "demo=true keeps no counters"),
+        (f"{WATCHED_ONE},state.ca.existingSecret=ca", "state.ca is the authority of a database"),
+        (f"{WATCHED_ONE},state.url=postgresql://cdi:secret@db/cdi", "would be readable in the pod"),
+        (f"{WATCHED_ONE},state.url=postgresql://db/cdi?password=a", "would be readable in the pod"),
     ],
 )
 def test_a_mistake_in_the_values_is_told(values: str, words: str) -> None:
@@ -235,8 +244,8 @@ def described(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def test_the_flags_are_those_of_the_exporter() -> None:
-    """Each flag and variable that the chart sets is one that `serve` or `demo` knows."""
-    for name in ("everything", "demo", "workspaces"):
+    """Each flag that the chart sets is one that `serve` or `demo` knows."""
+    for name in ("everything", "demo", "workspaces", "database"):
         command, *flags = container(ci(name))["args"]
         said = subprocess.run(
             [sys.executable, "-m", "cdi_exporter", command, *flags, "--help"],
@@ -267,7 +276,7 @@ def test_the_configuration_is_taken_as_rendered(tmp_path: Path) -> None:
     assert all("api_key_file: the file " in line and " cannot be read" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["quick-start", "workspaces", "demo"])
+@pytest.mark.parametrize("name", ["quick-start", "workspaces", "demo", "database"])
 def test_the_pod_is_restricted(name: str) -> None:
     """It fits the "restricted" Pod Security Standard, and nothing but /data can be written."""
     found = ci(name)
@@ -523,6 +532,98 @@ def test_one_pod_at_a_time_has_the_state() -> None:
         spec["template"]["spec"]["volumes"]
     )
     assert claim["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def variables(found: Mapping[str, Manifest]) -> dict[str, Any]:
+    """The variables of the exporter, by name: a value, or where it comes from."""
+    listed = container(found)["env"]
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in listed}
+
+
+def test_replicas_share_a_database() -> None:
+    """Two of them, replaced one by one; the URL and the password come from the secret."""
+    found = ci("database")
+    spec = found["Deployment"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    given = variables(found)
+    assert given["CDI_EXPORTER_STATE_URL"] == {"secretKeyRef": {"name": "database", "key": "url"}}
+    password = given["PGPASSWORD"]["secretKeyRef"]
+    assert (password["name"], password["key"]) == ("database", "password")
+    assert "PGSSLROOTCERT" not in given
+
+
+def test_a_database_replaces_the_state_file() -> None:
+    """There is no claim and no flag, and the variable of the image is empty."""
+    found = ci("database")
+    assert "PersistentVolumeClaim" not in found
+    assert not [flag for flag in container(found)["args"] if "state" in flag]
+    assert variables(found)["CDI_EXPORTER_STATE_FILE"] == ""
+    volumes = found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "data", "emptyDir": {}} in volumes
+
+
+def test_replicas_with_a_database_are_spread_and_kept() -> None:
+    """Over nodes and zones if possible; the budget covers this release only."""
+    found = ci("database")
+    template = found["Deployment"]["spec"]["template"]
+    own = {"matchLabels": found["Deployment"]["spec"]["selector"]["matchLabels"]}
+    assert template["spec"]["topologySpreadConstraints"] == [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": own,
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
+    assert found["PodDisruptionBudget"]["spec"] == {"maxUnavailable": 1, "selector": own}
+    off = "--set=podDisruptionBudget.enabled=false"
+    database = f"--values={CHART / 'ci' / 'database-values.yaml'}"
+    bare = by_kind(render(database, off, "--set-json=topologySpreadConstraints=[]"))
+    assert "PodDisruptionBudget" not in bare
+    assert "topologySpreadConstraints" not in bare["Deployment"]["spec"]["template"]["spec"]
+    assert by_kind(render(database, "--set=replicaCount=1"))["Deployment"]["spec"]["replicas"] == 1
+
+
+def test_a_scrape_reaches_each_replica() -> None:
+    """The monitor selects the service, whose endpoints are the pods: each is a target."""
+    found = ci("database")
+    selected = found["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= found["Service"]["metadata"]["labels"].items()
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert found["Service"]["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_authority_of_the_database_is_a_file() -> None:
+    """Only the certificate is mounted, and libpq finds it by its variable."""
+    found = ci("everything")
+    given = variables(found)
+    assert given["CDI_EXPORTER_STATE_URL"].startswith("postgresql://cdi@db.example.com,")
+    assert given["PGPASSWORD"]["secretKeyRef"]["key"] == "pass"
+    (mount,) = (each for each in container(found)["volumeMounts"] if each["name"] == "database-ca")
+    assert given["PGSSLROOTCERT"] == f"{mount['mountPath']}/ca.crt"
+    (volume,) = (
+        each["secret"]
+        for each in found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "database-ca"
+    )
+    assert volume == {
+        "secretName": "database-ca",
+        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+    }
+
+
+def test_the_network_policy_opens_the_way_to_the_database() -> None:
+    """On the ports and to the peers of the values; without a database there is no such rule."""
+    to = [{"ipBlock": {"cidr": "10.0.0.2/32"}}]
+    rules = ci("everything")["NetworkPolicy"]["spec"]["egress"]
+    assert {"ports": [{"port": 5432}, {"port": 6432}], "to": to} in rules
+    assert {"ports": [{"port": 5432}]} in ci("database")["NetworkPolicy"]["spec"]["egress"]
+    assert "5432" not in json.dumps(dns())
 
 
 def test_probes_ask_the_health_address() -> None:

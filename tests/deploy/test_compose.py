@@ -26,6 +26,8 @@ from tests.e2e.processes import (
 )
 
 FILE = ROOT / "deploy" / "compose.yaml"
+SHARED = ROOT / "deploy" / "compose-postgresql.yaml"
+"""Two exporters that share a database."""
 SERVICES = ("exporter", "prometheus", "alertmanager", "grafana")
 Service = dict[str, Any]
 
@@ -250,3 +252,83 @@ def test_the_parts_find_each_other(stack: dict[str, str]) -> None:
     rules = [rule for group in answer("rules")["groups"] for rule in group["rules"]]
     assert rules
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+
+
+@pytest.fixture(scope="module")
+def shared() -> dict[str, Service]:
+    """The services of two exporters with a database, without any variable set."""
+    return read(SHARED)
+
+
+def test_two_exporters_share_a_database(shared: dict[str, Service]) -> None:
+    """They differ in their published port only, and keep nothing on a volume."""
+    assert sorted(shared) == ["database", "exporter-1", "exporter-2", "prometheus"]
+    one, two = ({**shared[f"exporter-{number}"]} for number in (1, 2))
+    assert [one.pop("ports")[0]["published"], two.pop("ports")[0]["published"]] == [
+        *("10234", "10235")
+    ]
+    assert one == two
+    assert "volumes" not in one
+    assert one["environment"]["CDI_EXPORTER_STATE_URL"] == "postgresql://cdi@database/cdi"
+    assert one["environment"]["CDI_EXPORTER_STATE_FILE"] == "", "the image's own is switched off"
+
+
+def test_their_services_are_hardened_and_come_back(shared: dict[str, Service]) -> None:
+    """As those of the other file; ports are published on the loopback, mounts are read-only."""
+    for service in shared.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"]
+        assert "build" in service or re.search(r":v?\d+\.\d+(\.\d+)?$", service["image"])
+        assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ()))
+        for mount in service.get("volumes", ()):
+            if mount["type"] == "bind":
+                assert Path(mount["source"]).exists()
+                assert mount["read_only"]
+    assert "ports" not in shared["database"]
+
+
+def test_the_password_is_a_file_that_both_read(shared: dict[str, Service], tmp_path: Path) -> None:
+    """It is in no variable of the file, and the exporter starts with what the file contains."""
+    secret = "/run/secrets/database-password"
+    for name in ("database", "exporter-1", "exporter-2"):
+        assert [each["target"] for each in shared[name]["secrets"]] == [secret]
+        assert "PGPASSWORD" not in shared[name]["environment"]
+        assert "POSTGRES_PASSWORD" not in shared[name]["environment"]
+    assert shared["database"]["environment"]["POSTGRES_PASSWORD_FILE"] == secret
+    service = shared["exporter-1"]
+    assert service["environment"]["DATABASE_PASSWORD_FILE"] == secret
+    (tmp_path / "password").write_text("canary\n", "utf-8")
+    stand_in = tmp_path / "cdi-exporter"
+    stand_in.write_text('#!/bin/sh\necho "$PGPASSWORD $*"\n', "utf-8")
+    stand_in.chmod(0o755)
+
+    def started(password: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*service["entrypoint"], *service["command"]],
+            env={
+                "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                "DATABASE_PASSWORD_FILE": str(password),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert started(tmp_path / "password").stdout == "canary serve\n"
+    missing = started(tmp_path / "missing")
+    assert missing.returncode != 0
+    assert missing.stdout == ""
+
+
+def test_prometheus_scrapes_both_exporters(shared: dict[str, Service], tmp_path: Path) -> None:
+    """Each is a target, and the rules, which combine them, hold as they are mounted."""
+    root = as_mounted(shared["prometheus"], tmp_path)
+    file = root / "etc/prometheus/prometheus.yml"
+    assert "rules found" in output(program("promtool"), "check", "config", str(file))
+    jobs = {each["job_name"]: each for each in yaml.safe_load(file.read_text())["scrape_configs"]}
+    (targets,) = jobs["braze-cdi"]["static_configs"]
+    assert targets == {"targets": ["exporter-1:10234", "exporter-2:10234"]}

@@ -30,7 +30,6 @@ OF_PANELS = pytest.mark.parametrize(
 OF_ALERTS = "has an alert, which names the instance"
 OF_PROCESS = "for developers, or shown by the dashboards of the platform"
 UNUSED = {
-    "braze_cdi_api_rate_limit_reset_timestamp_seconds": "a time to the minute, for the alerts",
     "braze_cdi_api_budget_wait_seconds_total": "the duration of refreshes contains it",
     "braze_cdi_sync_duration_seconds": "the last run's duration is shown over time",
     "braze_cdi_last_sync_finish_timestamp_seconds": "the last delivery says more",
@@ -41,6 +40,8 @@ UNUSED = {
     "cdi_exporter_file_reload_successful": OF_ALERTS,
     "cdi_exporter_state_writes_failed_total": OF_ALERTS,
     "cdi_exporter_log_lines_dropped_total": OF_ALERTS,
+    "cdi_exporter_database_up": OF_ALERTS,
+    "cdi_exporter_leader": "has an alert, which names the workspace",
     "process_cpu_seconds_total": OF_PROCESS,
     "process_max_fds": OF_PROCESS,
     "process_open_fds": OF_PROCESS,
@@ -73,7 +74,7 @@ SUMMED = {
 
 
 def _in_special_cases() -> str:
-    """The page of a workspace that lost its list, of a lost schedule, and of a key in a file."""
+    """A workspace that lost its list, a lost schedule, a key in a file, a shared database."""
     facts = Facts("id", "name", last_delivery=EPOCH, schedule_lost=EPOCH)
     workspace = WorkspaceSnapshot("w", (IntegrationSnapshot(facts),), list_readable=False)
     own = own_families(
@@ -82,6 +83,8 @@ def _in_special_cases() -> str:
         reloaded=None,
         state_writes_failed=0,
         file_reloads={("w", "api_key"): False},
+        database_up=True,
+        leaders={"w": True},
     )
     families = [*workspace_families([workspace]), *own]
     return write_families(families, openmetrics=False).decode()

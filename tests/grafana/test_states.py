@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.grafana.grafana import DASHBOARDS, expressions
 from tests.grafana.promtool import check
 from tools.dashboards.promql import (
     CURRENT,
@@ -13,6 +14,7 @@ from tools.dashboards.promql import (
     UNREADABLE,
     column,
     lanes,
+    limit_left,
     since,
     trust,
 )
@@ -190,3 +192,22 @@ def test_a_workspace_says_why_its_data_cannot_be_trusted(tmp_path: Path) -> None
     }
     expected = {f'{{workspace="{name}"}}': float(code) for name, code in states.items()}
     check(tmp_path, series, "1h", {trust(): expected})
+
+
+def test_the_limit_is_what_the_leader_reads(tmp_path: Path) -> None:
+    """Of two exporters that share a database, one led before and has old values."""
+    of, shown = 'workspace="w",endpoint="integrations"', 'workspace="w", endpoint="integrations"'
+    series = {
+        f'braze_cdi_api_rate_limit{{instance="a",{of}}}': "50x60",
+        f'braze_cdi_api_rate_limit{{instance="b",{of}}}': "50x60",
+        f'braze_cdi_api_rate_limit_remaining{{instance="a",{of}}}': "45x60",
+        f'braze_cdi_api_rate_limit_remaining{{instance="b",{of}}}': "10x60",
+        f'braze_cdi_api_rate_limit_reset_timestamp_seconds{{instance="a",{of}}}': "600x60",
+        f'braze_cdi_api_rate_limit_reset_timestamp_seconds{{instance="b",{of}}}': "60+60x60",
+    }
+    after = {f"{{{shown}}}": 0.2}
+    expected = {limit_left(): after, limit_left(lookback="5m"): after}
+    check(tmp_path, series, "30m", expected)
+    drawn = "\n".join(expressions(DASHBOARDS["braze-cdi-overview"]).values())
+    assert limit_left(endpoint="integrations") in drawn
+    assert limit_left(lookback="5m") in drawn

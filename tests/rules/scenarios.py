@@ -179,6 +179,51 @@ def _of_other(alert: Story) -> Story:
     return other
 
 
+def leader_replaced(story: Story) -> Story:
+    """Of two exporters that share a database, the other one leads from a minute on.
+
+    Both show the same, but only the one that leads sends requests to Braze.
+    """
+    moment = _middle(story, before=10)
+
+    def of_both(series: str, values: list[str]) -> list[tuple[str, list[str]]]:
+        first, second = (_labelled(series, f'job="braze-cdi",instance="{name}"') for name in "ab")
+        if "instance=" in series:
+            return [(series, values)]
+        if not series.startswith("braze_cdi_api_") or len(values) <= moment:
+            return [(first, values), (second, values)]
+        before = [*values[:moment], *[values[moment - 1]] * (len(values) - moment)]
+        after = _from_zero(values, moment) if _is_counter(series) else values
+        return [(first, before), (second, [*["_"] * moment, *after[moment:]])]
+
+    return _each(story, of_both)
+
+
+def instance_cut_off(story: Story) -> Story:
+    """Of two exporters that share a database, one cannot reach it: its counters stay behind."""
+    moment = _middle(story, before=10)
+
+    def behind(series: str, values: list[str]) -> list[tuple[str, list[str]]]:
+        if "instance=" in series:
+            return [(series, values)]
+        late = values
+        if _is_counter(series) and len(values) > moment:
+            stays = [each if each == "stale" else values[moment - 1] for each in values[moment:]]
+            late = [*values[:moment], *stays]
+        shown = {"a": values, "b": late}
+        return [
+            (_labelled(series, f'job="braze-cdi",instance="{name}"'), each)
+            for name, each in shown.items()
+        ]
+
+    return _each(story, behind)
+
+
+def _middle(story: Story, before: int) -> int:
+    fires = first_alert(story)
+    return 35 if fires is None else max(1, fires - before)
+
+
 def instance_replaced(story: Story) -> Story:
     """Shortly before the alert another instance takes over, without a state file."""
     fires = first_alert(story)

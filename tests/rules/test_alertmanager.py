@@ -135,6 +135,10 @@ def test_inhibitions(tmp_path: Path) -> None:
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
         {"alertname": "BrazeCDIApiUnauthorized", "workspace": "asia", "severity": "critical"},
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "asia", "severity": "critical"},
+        {"alertname": "BrazeCDIWorkspaceWithoutLeader", "workspace": "us", "severity": "critical"},
+        {"alertname": "BrazeCDIApiUnreachable", "workspace": "us", "severity": "critical"},
+        *_of_integration("BrazeCDISyncLate", "us", "8d42"),
+        {"alertname": "BrazeCDIDatabaseUnreachable", "instance": "a", "severity": "warning"},
         {"alertname": "BrazeCDIConfigReloadFailed", "instance": "a", "severity": "warning"},
         {"alertname": "BrazeCDIRateLimitNearlySpent", "workspace": "production", "endpoint": "e"},
     ]
@@ -148,6 +152,8 @@ def test_inhibitions(tmp_path: Path) -> None:
         ("BrazeCDIListUnreadable", "europe", None),
         ("BrazeCDIFileReloadFailed", "asia", None),
         ("BrazeCDIApiUnreachable", "asia", None),
+        ("BrazeCDIApiUnreachable", "us", None),
+        ("BrazeCDISyncLate", "us", "8d42"),
     }
 
 

@@ -18,8 +18,10 @@ from tests.rules.scenarios import (
     exporter_restarted,
     exporter_restarted_while_firing,
     first_alert,
+    instance_cut_off,
     instance_replaced,
     judged,
+    leader_replaced,
     left_open,
     minute,
     renamed,
@@ -46,6 +48,8 @@ NOT_OF_BRAZE = {
     "BrazeCDIFileReloadFailed": "is about the exporter",
     "BrazeCDILogLinesDropped": "is about the exporter",
     "BrazeCDIWorkspaceUnwatched": "is about the exporter",
+    "BrazeCDIDatabaseUnreachable": "is about the exporter",
+    "BrazeCDIWorkspaceWithoutLeader": "is about the exporter",
     "BrazeCDIApiUnreachable": "says that Braze is down",
     "BrazeCDIApiUnauthorized": "says that Braze refuses the key",
 }
@@ -95,11 +99,15 @@ def test_the_same_holds_with_left_open_ranges(path: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [two_instances, instance_replaced, scrapes_missed, exporter_restarted]
+    "change",
+    [
+        *(two_instances, leader_replaced, instance_cut_off, instance_replaced),
+        *(scrapes_missed, exporter_restarted),
+    ],
 )
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_the_same_holds(path: Path, change: Change, tmp_path: Path) -> None:
-    """Two instances, a new one, missed scrapes and a restart change nothing of what fires."""
+    """Several instances, a new one, missed scrapes and a restart change nothing of what fires."""
     changed = [change(story) for story in stories(path)]
     assert changed != stories(path)
     check(changed, tmp_path)
@@ -112,7 +120,11 @@ def test_what_fires_goes_on(change: Change, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [two_instances, instance_replaced, scrapes_missed, exporter_restarted, renamed]
+    "change",
+    [
+        *(two_instances, leader_replaced, instance_cut_off, instance_replaced),
+        *(scrapes_missed, exporter_restarted, renamed),
+    ],
 )
 def test_silence_stays(change: Change, tmp_path: Path) -> None:
     """What is well stays silent with two instances, a new one, missed scrapes, other names."""

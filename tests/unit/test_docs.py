@@ -45,8 +45,8 @@ FLAGS_OF_OTHERS = {
         *("--read-only", "--restart", "--security-opt", "--signal", "--ulimit", "--volume"),
     },
     "Helm, kubectl": {
-        *("--from-file", "--install", "--namespace", "--set", "--values"),
-        *("--reset-then-reuse-values", "--reuse-values"),
+        *("--from-file", "--from-literal", "--install", "--namespace", "--set", "--values"),
+        *("--prefix", "--reset-then-reuse-values", "--reuse-values", "--selector"),
     },
     "cosign": {
         *("--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer"),

@@ -5,6 +5,7 @@ from tools.dashboards.panels import STACKED, Json, Query, coloured, lines
 from tools.dashboards.promql import (
     CURRENT,
     LIST_UNREADABLE,
+    LOOKBACK,
     NOW,
     OLD,
     RANGE,
@@ -12,6 +13,7 @@ from tools.dashboards.promql import (
     SILENT,
     UNCONFIRMED_AFTER,
     UNREADABLE,
+    limit_left,
     or_unknown,
     rise,
     series,
@@ -56,16 +58,12 @@ def exporter() -> Section:
 
 def _workspaces() -> Json:
     pending = workspace("history_reads_pending")
-    endpoints = "workspace, endpoint"
-    remaining, limit = (
-        workspace(f"api_rate_limit{what}", endpoints) for what in ("_remaining", "")
-    )
-    left = f"{remaining} / ({limit} > 0)"
+    left = limit_left(lookback=LOOKBACK)
     old = f"time() - {NOW.confirmed} > {UNCONFIRMED_AFTER} or {NOW.value('integration_up')} == 0"
     unconfirmed = f"count by (workspace) ({old}) or 0 * count by (workspace) ({NOW.known})"
     gaps = f"sum by (workspace) ({rise('history_gaps_total')})"
     invalid = f"increase({series('api_invalid_items_total')}[{RANGE}])"
-    unreadable = f"sum by (workspace) (max by ({endpoints}) ({invalid}))"
+    unreadable = f"sum by (workspace) (max by (workspace, endpoint) ({invalid}))"
     age = f"time() - {workspace('last_refresh_timestamp_seconds')}"
 
     def of_each(expr: str) -> str:
@@ -99,11 +97,7 @@ def _workspaces() -> Json:
 
 def _limit() -> Json:
     def left(endpoint: str) -> str:
-        now, limit = (
-            f"max by (workspace) ({series(name, endpoint=endpoint)})"
-            for name in ("api_rate_limit_remaining", "api_rate_limit")
-        )
-        return f"min({now} / ({limit} > 0))"
+        return f"min({limit_left(endpoint=endpoint)})"
 
     return lines(
         "API limit left, lowest workspace",

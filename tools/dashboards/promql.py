@@ -236,6 +236,23 @@ def rise(
     return f"increase({merged}[{window}:{step}]{offset})"
 
 
+def limit_left(*, lookback: str = "", **further: str) -> str:
+    """The share of the API limit that is left, per workspace and endpoint, as Braze said last.
+
+    Of exporters that share a database only one sends requests: one that led before has old values.
+    """
+    by = "workspace, endpoint"
+
+    def read(name: str) -> str:
+        found = series(f"api_rate_limit{name}", **further)
+        return f"last_over_time({found}[{lookback}])" if lookback else found
+
+    reset = read("_reset_timestamp_seconds")
+    older = f"{reset} < on ({by}) group_left () max by ({by}) ({reset})"
+    remaining = f"max by ({by}) ({read('_remaining')}\n  unless {older})"
+    return f"{remaining} / (max by ({by}) ({read('')}) > 0)"
+
+
 def share(failed: str, synced: str) -> str:
     """Failed rows of all rows; nothing if there were no rows."""
     return f"{failed}\n/ ({failed} + {synced} > 0)"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from cdi_exporter.check import Report, check, show
 from cdi_exporter.check.report import CheckedWorkspace, Finding
+from cdi_exporter.check.state_database import Describe
 from cdi_exporter.config import Settings, WorkspaceConfig
 from tests.harness import KEY, workspace
 from tests.simulation.direct import DirectTransport
@@ -35,6 +36,7 @@ def checked(
     scrape_interval: float = 60.0,
     offline: bool = False,
     environ: Mapping[str, str] | None = None,
+    describe: Describe | None = None,
 ) -> Report:
     """The report on workspaces w0, w1 …, or on one named w."""
     if workspaces is None:
@@ -54,6 +56,7 @@ def checked(
             offline=offline,
             environ=environ,
             transport=transport,
+            describe=describe,
         )
 
     return run(main())

@@ -31,6 +31,7 @@ SAMPLES = {
     "moment": "7d",
     "path": "/elsewhere",
     "text": "something",
+    "url": "postgresql://cdi@db.example.com/cdi",
 }
 """A value other than the default, by the type of the flag."""
 
@@ -154,3 +155,34 @@ def test_a_flag_may_be_repeated_a_bounded_number_of_times() -> None:
         result = CliRunner().invoke(cli, [command, *([flag] * (MOST_REPEATS + 1))])
         assert result.exit_code == 2
         assert "given 101 times; expected at most 100" in result.output
+
+
+@pytest.mark.parametrize("command", ["serve", "metrics"])
+def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
+    """One line, and status 2; also if one of them comes from its variable."""
+    url = "--state.url=postgresql://cdi@db.example.com/cdi"
+    given = CliRunner().invoke(cli, [command, "--state.file=state.sqlite", url])
+    variable = {"CDI_EXPORTER_STATE_FILE": "state.sqlite"}
+    half = CliRunner().invoke(cli, [command, url], env=variable)
+    for result in (given, half):
+        assert result.exit_code == 2
+        assert "--state.file and --state.url cannot be combined" in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://cdi:canary@db.example.com/cdi", "contains a password"),
+        ("postgresql://db.example.com/cdi?user=cdi&password=canary", "contains a password"),
+        ("mysql://cdi:canary@db.example.com/cdi", "does not start with postgresql://"),
+        ("canary", "does not start with postgresql://"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "check", "metrics"])
+def test_a_url_with_a_password_is_refused(command: str, url: str, said: str) -> None:
+    """One line, status 2, and the URL is not shown: a part of it may be a password."""
+    result = CliRunner().invoke(cli, [command, f"--state.url={url}"])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "--state.url" in result.output
+    assert "canary" not in result.output

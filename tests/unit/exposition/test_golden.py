@@ -74,6 +74,8 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
         web_reload_successful=True,
         web_reloaded=1795514400.0,
         file_reloads={("production", "api_key"): True},
+        database_up=True,
+        leaders={"production": True},
         collectors=process_collectors(),
     )
     page = Exposition().render([full], Format(), own=own).decode()
@@ -116,6 +118,24 @@ def test_what_is_not_known_has_no_sample(quiet: WorkspaceSnapshot) -> None:
     }
     assert names_of(quiet) == {"braze_cdi_history_reads_pending"}
     assert Exposition().render([], Format()) == b""
+
+
+def test_a_shared_database_and_its_leaders_are_shown() -> None:
+    """0 and 1 with --state.url, by workspace, whatever its name; no sample without."""
+
+    def shown(**given: Any) -> str:
+        own = own_families(
+            "1", reload_successful=True, reloaded=None, state_writes_failed=0, **given
+        )
+        return Exposition().render([], Format(), own=own).decode()
+
+    page = shown(database_up=False, leaders={"produc\ntion": True, "europe": False})
+    assert "\ncdi_exporter_database_up 0.0\n" in page
+    assert '\ncdi_exporter_leader{workspace="produc\\ntion"} 1.0\n' in page
+    assert '\ncdi_exporter_leader{workspace="europe"} 0.0\n' in page
+    assert "\ncdi_exporter_database_up 1.0\n" in shown(database_up=True)
+    assert "cdi_exporter_leader" not in shown(database_up=True)
+    assert "cdi_exporter_database" not in shown()
 
 
 def test_last_sync_status_is_one_for_exactly_one_status() -> None:

@@ -70,6 +70,28 @@ values of a chart, but not always from those of a dependency.
 {{- toYaml $context -}}
 {{- end -}}
 
+{{/* "true" if the replicas share a database. */}}
+{{- define "cdi-exporter.database" -}}
+{{- if or .Values.state.url .Values.state.existingSecret -}}true{{- end -}}
+{{- end -}}
+
+{{/* What is counted for the spread and the disruption budget: the replicas, or the releases of a pair. */}}
+{{- define "cdi-exporter.counted" -}}
+{{- if include "cdi-exporter.database" . -}}
+{{- include "cdi-exporter.selectorLabels" . -}}
+{{- else -}}
+{{- include "cdi-exporter.commonLabels" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cdi-exporter.replicas" -}}
+{{- $default := 1 -}}
+{{- if include "cdi-exporter.database" . -}}
+{{- $default = 2 -}}
+{{- end -}}
+{{- default $default .Values.replicaCount -}}
+{{- end -}}
+
 {{/* Checks of values that depend on each other. */}}
 {{- define "cdi-exporter.checked" -}}
 {{- if not (or .Values.demo .Values.config .Values.braze.restEndpoint) -}}
@@ -80,6 +102,18 @@ values of a chart, but not always from those of a dependency.
 {{- end -}}
 {{- if and .Values.demo (or .Values.config .Values.braze.restEndpoint) -}}
 {{- fail "demo=true watches a simulated workspace only: unset braze.restEndpoint and config" -}}
+{{- end -}}
+{{- if and (gt (int (include "cdi-exporter.replicas" .)) 1) (not (include "cdi-exporter.database" .)) -}}
+{{- fail (printf "replicaCount=%s needs a database that the replicas share: set state.url or state.existingSecret (docs/several-exporters.md)" (include "cdi-exporter.replicas" .)) -}}
+{{- end -}}
+{{- if and .Values.demo (include "cdi-exporter.database" .) -}}
+{{- fail "demo=true keeps no counters: unset state.url and state.existingSecret" -}}
+{{- end -}}
+{{- if and .Values.state.ca.existingSecret (not (include "cdi-exporter.database" .)) -}}
+{{- fail "state.ca is the authority of a database: set state.url or state.existingSecret" -}}
+{{- end -}}
+{{- if regexMatch "://[^/?#]*:[^/?#]*@|[?&]password=" .Values.state.url -}}
+{{- fail "state.url: a password would be readable in the pod; put it into state.existingSecret" -}}
 {{- end -}}
 {{- range .Values.config.workspaces -}}
 {{- if and (kindIs "map" .) (hasKey . "api_key") -}}
