@@ -98,3 +98,5 @@ class WorkspaceSnapshot:
     refresh_duration: float | None = None
     pending_reads: int = 0
     endpoints: tuple[EndpointSnapshot, ...] = ()
+    role: str | None = None
+    """What this exporter does for it: a value of `state.Role`; None if it shares no state."""

@@ -233,6 +233,7 @@ class WorkspaceStatus:
         self.integrations = tuple(IntegrationStatus(each, now) for each in snapshot.integrations)
         self.exchanges = tuple(reversed(exchanges))
         """The requests remembered, newest first."""
+        self.role = snapshot.role
         self._up = snapshot.up
 
     @cached_property

@@ -29,6 +29,7 @@ def _workspace(workspace: WorkspaceStatus, choice: Choice) -> Document:
     return {
         "name": workspace.name,
         "state": workspace.state.value,
+        "role": workspace.role,
         "problem": _problem(workspace),
         "list_readable": workspace.list_readable,
         "last_refresh_timestamp_seconds": workspace.last_refresh,

@@ -178,6 +178,7 @@ class Workspace:
             refresh_duration=last.duration,
             pending_reads=self._histories.pending,
             endpoints=self._api.snapshot(),
+            role=self.role.value if self._journal.shared else None,
         )
 
     # Where other exporters share the state

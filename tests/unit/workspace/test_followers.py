@@ -155,3 +155,25 @@ def test_an_integration_that_leaves_the_leader_leaves_it_as_well() -> None:
                 assert page.all("braze_cdi_syncs_total", integration_id="leaves") == []
 
     run(main())
+
+
+def test_the_status_page_says_what_the_exporter_does() -> None:
+    """Whose data it is, and what to do while the database cannot be reached."""
+
+    async def main() -> None:
+        async with site() as it:
+            a, b = await pair(it)
+            for each, role, words in (
+                (a, "leads", ""),
+                (b, "follows", "Another exporter leads this workspace."),
+            ):
+                (found,) = (await each.client.get("/api/v1/status")).json()["workspaces"]
+                assert found["role"] == role
+                assert words in (await each.client.get("/")).text
+            b.connected = False
+            await asyncio.sleep(30)
+            (found,) = (await b.client.get("/api/v1/status")).json()["workspaces"]
+            assert found["role"] == "cut off"
+            assert "cannot be reached" in (await b.client.get("/")).text
+
+    run(main())
