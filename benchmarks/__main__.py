@@ -14,7 +14,7 @@ from benchmarks.figures import Figures, machine, machine_line, sizes, write_json
 Measure = Callable[[bool, Sequence[int] | None], Figures]
 Show = Callable[[Figures], None]
 
-NAMES = ("detection", "exposition", "status_page", "latency", "footprint")
+NAMES = ("detection", "exposition", "status_page", "latency", "footprint", "sharing")
 
 
 def names(text: str) -> list[str]:

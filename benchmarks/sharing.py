@@ -1,0 +1,182 @@
+"""What it costs to follow, compared with leading, and how soon another exporter leads.
+
+    python -m benchmarks --only sharing [--quick] [--sizes 10,100,1000]
+
+Two exporters as `serve` runs them share a real PostgreSQL on this machine. In each cycle some runs
+end, the leader is scraped until it has committed them, and then both are scraped: the first scrape
+takes what changed, the next ones find nothing new. Then the leader is killed: with SIGKILL, so that
+its lease must run out, and with SIGTERM, so that it gives it back.
+"""
+
+import gzip
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import Child, Client, child, free_port, module
+from benchmarks.figures import Figures, Spread, across, table
+from tests.e2e.processes import eventually, exporter_command, serves
+from tests.postgres_server import PostgresServer
+
+SIZES, QUICK_SIZES = (10, 100, 1000), (10,)
+CHANGED_SHARE = 0.01
+MIN_INTERVAL = 3.0
+"""Seconds between two refreshes: the scrapes that are measured start none."""
+
+COMMITTED_WITHIN = 1.5
+"""Seconds after which the leader has committed what it read."""
+
+LEADS, FOLLOWS = "leader", "follower"
+LEADER = b'cdi_exporter_leader{workspace="w"} 1'
+
+
+@dataclass
+class Exporter:
+    """One of the two, with what its scrapes took in ms."""
+
+    process: Child
+    port: int
+    client: Client
+    first: list[float] = field(default_factory=list)
+    """With changes."""
+    others: list[float] = field(default_factory=list)
+
+    def scrape(self) -> float:
+        """The milliseconds of one scrape."""
+        began = time.perf_counter()
+        self.client.get("/metrics")
+        return (time.perf_counter() - began) * 1e3
+
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        client = Client(self.port)
+        try:
+            return LEADER in gzip.decompress(client.get("/metrics"))
+        finally:
+            client.close()
+
+
+@contextmanager
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of its own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        found = PostgresServer(Path(folder))
+        found.start()
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
+@contextmanager
+def pair(number: int, url: str) -> Iterator[tuple[Exporter, Exporter, Client]]:
+    """The leader, the follower, and the control of the simulated Braze."""
+    with ExitStack() as stack:
+        braze = free_port()
+        command = module("benchmarks.braze", "--port", braze, "--integrations", number)
+        stack.enter_context(child(command)).line()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        config = folder / "config.yml"
+        config.write_text(f"""
+refresh:
+  min_interval: {MIN_INTERVAL:g}s
+  rate_limits: {{integrations: 100000, job_sync_status: 100000}}
+workspaces: [{{name: w, endpoint: "http://127.0.0.1:{braze}", api_key: key-of-the-benchmark}}]
+""")
+        exporters = []
+        for _ in range(2):
+            port = free_port()
+            flags = (f"--config.file={config}", f"--state.url={url}", "--log.level=error")
+            address = f"--web.listen-address=127.0.0.1:{port}"
+            process = stack.enter_context(child(exporter_command(*flags, address)))
+            serves(f"http://127.0.0.1:{port}/-/healthy")
+            exporters.append(Exporter(process, port, Client(port)))
+            if len(exporters) == 1:
+                eventually(exporters[0].leads, "the first one leads")
+        yield exporters[0], exporters[1], Client(braze)
+
+
+def measure_one(number: int, quick: bool, postgres: PostgresServer) -> dict[str, Any]:
+    name = f"sharing_{number}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    with pair(number, postgres.url(name)) as (leader, follower, braze):
+        for _ in range(3):
+            time.sleep(MIN_INTERVAL)
+            leader.scrape()
+            follower.scrape()
+        changed = max(1, round(number * CHANGED_SHARE))
+        before = leader.process.cpu, follower.process.cpu
+        for _ in range(3 if quick else 12):
+            braze.post(f"/change?number={changed}&runs=1")
+            time.sleep(MIN_INTERVAL)
+            leader.scrape()
+            time.sleep(COMMITTED_WITHIN)
+            for each in (leader, follower):
+                each.first.append(each.scrape())
+                each.others += [each.scrape() for _ in range(5)]
+        cpu = leader.process.cpu - before[0], follower.process.cpu - before[1]
+        scrapes = {
+            f"{name}, {what}": asdict(Spread.of(times))
+            for name, each in ((LEADS, leader), (FOLLOWS, follower))
+            for what, times in (("1 % changed", each.first), ("nothing changed", each.others))
+        }
+        found = {
+            "scrape_ms": scrapes,
+            "ratios": {
+                f"{FOLLOWS} / {LEADS}, {what}: p50": scrapes[f"{FOLLOWS}, {what}"]["p50"]
+                / scrapes[f"{LEADS}, {what}"]["p50"]
+                for what in ("1 % changed", "nothing changed")
+            }
+            | {f"{FOLLOWS} / {LEADS}: CPU in all": cpu[1] / cpu[0]},
+            "failover_s": failover(leader, follower),
+        }
+        braze.close()
+    return found
+
+
+def failover(leader: Exporter, follower: Exporter) -> float:
+    """Seconds from SIGKILL of the leader until the other one leads."""
+    began = time.monotonic()
+    leader.process.process.send_signal(signal.SIGKILL)
+    eventually(follower.leads, "the other one leads")
+    return time.monotonic() - began
+
+
+def handover(postgres: PostgresServer) -> float:
+    """Seconds from SIGTERM until the other one leads."""
+    postgres.execute("CREATE DATABASE handover")
+    with pair(10, postgres.url("handover")) as (leader, follower, _):
+        began = time.monotonic()
+        leader.process.process.send_signal(signal.SIGTERM)
+        eventually(follower.leads, "the other one leads")
+        return time.monotonic() - began
+
+
+def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
+    """One entry per number of integrations."""
+    wanted = sizes or (QUICK_SIZES if quick else SIZES)
+    with server() as postgres:
+        by_size = {str(number): measure_one(number, quick, postgres) for number in wanted}
+        return {"sharing": by_size, "handover_s": handover(postgres)}
+
+
+def show(figures: Figures) -> None:
+    """Print the tables, ratios first."""
+    by_size = figures["sharing"]
+    head = [f"N={number}" for number in by_size]
+    print(table(["ratio", *head], across(by_size, lambda one: one["ratios"])), end="\n\n")
+    rows = [
+        [int(number), name, taken["p50"], taken["p99"], taken["samples"]]
+        for number, one in by_size.items()
+        for name, taken in one["scrape_ms"].items()
+    ]
+    columns = ["integrations", "exporter", "p50 ms", "p99 ms", "scrapes"]
+    print(table(columns, rows), end="\n\n")
+    seconds = ["after SIGKILL", *(one["failover_s"] for one in by_size.values())]
+    stopped = ["after SIGTERM", figures["handover_s"], *[None] * (len(head) - 1)]
+    print(table(["seconds until the other one leads", *head], [seconds, stopped]), end="\n\n")
