@@ -62,9 +62,13 @@ class HistoryReader:
         """Whether it was logged that every integration is refused."""
         self._looked_at = -math.inf
         self._looking: asyncio.Task[None] | None = None
-        for state in inventory:
+        self.spread_rechecks()
+
+    def spread_rechecks(self) -> None:
+        """Let the re-checks of what was restored come one after the other."""
+        for state in self._inventory:
             interval = self._recheck_interval()
-            state.reads.recheck_at = api.now() + api.clock.rng.uniform(0.0, interval)
+            state.reads.recheck_at = self._api.now() + self._api.clock.rng.uniform(0.0, interval)
 
     @property
     def pending(self) -> int:

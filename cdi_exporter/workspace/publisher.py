@@ -37,6 +37,9 @@ class Owner(Protocol):
     def status(self) -> LeaderStatus:
         """What other exporters are to know of it."""
 
+    def restored(self) -> None:
+        """All that is known of its integrations comes from another exporter."""
+
     def pause(self) -> None:
         """Send no more requests until the next scrape."""
 
@@ -104,6 +107,7 @@ class Publisher:
         self._changed.clear()
         self._take_over(stored, self._inventory.replace)
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
+        self._owner.restored()
         self._follow(status)
 
     def take(self, stored: StoredWorkspace, status: str | None) -> None:

@@ -192,6 +192,10 @@ class Workspace:
         """What other exporters are to know."""
         return LeaderStatus.of(self._snapshot())
 
+    def restored(self) -> None:
+        """All that is known of its integrations comes from another exporter."""
+        self._histories.spread_rechecks()
+
     def pause(self) -> None:
         """Send no more requests until the next scrape, and show what the leader knows."""
         self._refresher.pause()

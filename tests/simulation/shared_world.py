@@ -19,6 +19,7 @@ import httpx
 import structlog
 
 from cdi_exporter.app import Exporter
+from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.model import Run
 from cdi_exporter.state import Role, SharedJournal, StateError
@@ -66,6 +67,8 @@ class Trouble:
     at: float
     seconds: float
     exporter: int
+    amid_a_commit: bool = False
+    """Whether it waits for the exporter's next commit, and happens while that is under way."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def _troubles(rng: random.Random, exporters: int, start: float, end: float) -> l
     for _ in range(rng.choice([1, 4, 12])):
         at = rng.uniform(start, end - 600)
         seconds = min(end - at, rng.choice([5.0, 20.0, 60.0, 300.0, 2 * HOUR]))
-        troubles.append(Trouble(rng.choice([*Kind]), at, seconds, rng.randrange(exporters)))
+        kind, exporter = rng.choice([*Kind]), rng.randrange(exporters)
+        troubles.append(Trouble(kind, at, seconds, exporter, rng.random() < 0.6))
     return sorted(troubles, key=lambda each: each.at)
 
 
@@ -151,6 +155,7 @@ class _Life:
         self.awake = asyncio.Event()
         self.awake.set()
         self.dead = False
+        self.commits = ChangeSignal()
         self.cut_off_since: float | None = None
         self.fine_since = world.clock.monotonic()
         """Since when nothing keeps it from leading."""
@@ -162,7 +167,7 @@ class _Life:
             "memory",
             lambda: MemoryStore(world.database, name),
             self.clock,
-            offload=lambda _: self.call_database,
+            offload=lambda name: self.commit if name == "state" else self.call_database,
         )
         self.exporter = Exporter(
             world.settings,
@@ -177,9 +182,20 @@ class _Life:
         )
 
     @property
+    def in_trouble(self) -> bool:
+        """Whether it is frozen or cut off already."""
+        return not self.awake.is_set() or self.cut_off_since is not None
+
+    @property
     def connected(self) -> bool:
         """Whether it can reach the database."""
         return self.cut_off_since is None and not self.world.outage
+
+    async def commit(self, work: Callable[[], None]) -> None:
+        """A call that trouble may have waited for."""
+        self.commits.notify()
+        await asyncio.sleep(0)
+        await self.call_database(work)
 
     async def call_database(self, work: Callable[[], None]) -> None:
         """A call that takes its time; before and after it, the connection may be lost."""
@@ -289,8 +305,12 @@ class SharedWorld:
                     each.fine_since = max(each.fine_since, self.clock.monotonic())
             return
         life = self.alive[trouble.exporter]
-        if life is None or not life.awake.is_set() or life.cut_off_since is not None:
-            return  # it is in trouble already
+        if trouble.amid_a_commit and life is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(120):
+                    await life.commits.wait()
+        if life is None or life is not self.alive[trouble.exporter] or life.in_trouble:
+            return
         if trouble.kind is Kind.CUT_OFF:
             life.cut_off_since = self.clock.monotonic()
             await asyncio.sleep(trouble.seconds)
@@ -454,7 +474,7 @@ class SharedWorld:
         """When it was first read with nothing that could undo that."""
         for read in self.reads[spec.id]:
             troubled = any(
-                each.at - 60 <= read <= each.at + each.seconds + 60
+                each.at - 60 <= read <= each.at + each.seconds + 180
                 for each in self.scenario.troubles
             )
             if not troubled:

@@ -6,7 +6,7 @@ import re
 from cdi_exporter.state import Role
 from tests.harness import scripted
 from tests.shared_exporters import Replica
-from tests.simulator import Fault, FaultKind
+from tests.simulator import HISTORY, Fault, FaultKind
 from tests.unit.state.test_shared_journal import Site, roles, site
 from tests.virtual import run
 
@@ -175,5 +175,26 @@ def test_the_status_page_says_what_the_exporter_does() -> None:
             (found,) = (await b.client.get("/api/v1/status")).json()["workspaces"]
             assert found["role"] == "cut off"
             assert "cannot be reached" in (await b.client.get("/")).text
+
+    run(main())
+
+
+def test_a_new_leader_asks_for_nothing_that_did_not_change() -> None:
+    """It continues with what was committed, and does not read every history again."""
+    several = [scripted(f"i{number}", runs=3) for number in range(40)]
+
+    async def main() -> None:
+        async with site(*several) as it:
+            a, b = await pair(it)
+            await asyncio.sleep(60)
+            await a.scrape()
+            a.connected = False
+            histories = it.simulator.traffic[HISTORY].times
+            asked = len(histories)
+            for _ in range(10):
+                await b.scrape()
+                await asyncio.sleep(15)
+            assert b.journal.role("w") is Role.LEADS
+            assert len(histories) - asked <= 40 * 150 / 900 + 5  # the usual re-checks
 
     run(main())
