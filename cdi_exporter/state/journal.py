@@ -22,11 +22,14 @@ class SharedSource(ChangeSource, Protocol):
     def request_timeout(self) -> float:
         """Seconds that a request may be under way."""
 
-    def replace(self, stored: StoredWorkspace, status: str | None) -> None:
-        """Continue with what another exporter has committed; raises StateError."""
+    def read(
+        self, stored: StoredWorkspace, status: str | None, *, whole: bool
+    ) -> Callable[[], None]:
+        """Read what another exporter has committed, in any thread; raises UnreadableState.
 
-    def take(self, stored: StoredWorkspace, status: str | None) -> None:
-        """Take over what another exporter has committed since; raises StateError."""
+        The result, called in the event loop, continues with it. Unless it is `whole`, it is what
+        was committed since.
+        """
 
     def receive(self, integrations: Collection[str]) -> None:
         """Note that scrapers have received counters at 0 from another exporter."""

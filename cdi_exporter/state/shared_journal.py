@@ -436,15 +436,26 @@ class SharedJournal(Journal):
         async with member.lock:
             if member.epoch is not None:
                 return
-            name, since = member.source.name, member.version
-            found = await self._call(partial(self._store.read, name, since))
-            if since is not None and (found.epoch != member.read_epoch or found.version < since):
-                since, found = None, await self._call(partial(self._store.read, name))
-            if since is None:
-                member.source.replace(_stored(found), found.status)
-            elif found.version > since:
-                member.source.take(_stored(found), found.status)
+            found, take = await self._call(
+                partial(self._read, member.source, member.version, member.read_epoch)
+            )
+            take()
             member.version, member.read_epoch = found.version, found.epoch
+
+    def _read(
+        self, source: SharedSource, since: int | None, epoch: int
+    ) -> tuple[Committed, Callable[[], None]]:
+        """Read a workspace in the database's thread, and what takes that over.
+
+        It is read whole if another exporter leads by now, or if the database is a restored one.
+        """
+        found = self._store.read(source.name, since)
+        if since is not None and (found.epoch != epoch or found.version < since):
+            since, found = None, self._store.read(source.name)
+        if found.version == since:
+            return found, lambda: None
+        stored = StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)
+        return found, source.read(stored, found.status, whole=since is None)
 
     async def _call(self, call: Callable[[], Result]) -> Result:
         """Make a call to the database in its thread; raises StateError, also if it takes long."""
@@ -480,7 +491,3 @@ class SharedJournal(Journal):
             await self._call(partial(self._store.release, groups))
             await self._call(self._store.close)
             await self._within_patience(self._offload_commit, self._commits.close)
-
-
-def _stored(found: Committed) -> StoredWorkspace:
-    return StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)

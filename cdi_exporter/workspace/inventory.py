@@ -84,7 +84,7 @@ class Inventory:
 
     def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
         """Take over what the state has; raises ValueError if that is unreadable."""
-        self._restore_all(stored, _records(stored), instant)
+        self._restore_all(stored, records_of(stored), instant)
 
     def _restore_all(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
@@ -97,12 +97,10 @@ class Inventory:
                 self._note_move(row.id)
             self._restore(row, record, committed, instant)
 
-    def replace(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Forget everything, and continue with what the state has.
-
-        Raises ValueError, and forgets nothing, if that is unreadable.
-        """
-        records = _records(stored)
+    def replace(
+        self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
+    ) -> None:
+        """Forget everything, and continue with what another exporter has committed."""
         for known in (self._followed, self._absent, self._gone):
             known.clear()
         for identifiers in (self._ever_listed, self._present, self.moved):
@@ -110,9 +108,10 @@ class Inventory:
         self.configure(self._config)
         self._restore_all(stored, records, instant)
 
-    def take(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Take over rows that another exporter has committed; raises as `replace` does."""
-        records = _records(stored)
+    def take(
+        self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
+    ) -> None:
+        """Take over rows that another exporter has committed since."""
         self.list_read, self.forgotten = stored.complete, stored.forgotten
         for row, record in zip(stored.rows, records, strict=True):
             self._gone.pop(row.id, None)
@@ -295,7 +294,7 @@ class Inventory:
                     self.forgotten = max(self.forgotten or 0.0, left + instant.server - wall)
 
 
-def _records(stored: StoredWorkspace) -> list[Record | None]:
+def records_of(stored: StoredWorkspace) -> list[Record | None]:
     """The records of all rows; raises ValueError if one is unreadable."""
     return [_record(row) for row in stored.rows]
 

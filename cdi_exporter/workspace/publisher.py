@@ -1,6 +1,7 @@
 """What changed in one workspace: handed to the journal, and reported once it is committed."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -24,7 +25,7 @@ from cdi_exporter.state import (
 from cdi_exporter.typed_json import from_json, to_json
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.integration import IntegrationState
-from cdi_exporter.workspace.inventory import Inventory
+from cdi_exporter.workspace.inventory import Inventory, records_of
 from cdi_exporter.workspace.leader_status import LeaderStatus
 from cdi_exporter.workspace.record import Record
 
@@ -84,44 +85,56 @@ class Publisher:
 
     def restore(self) -> None:
         """Continue with what the journal has; raises StateError if that is unreadable."""
-        self._take_over(self._journal.attach(self), self._inventory.restore)
+        stored = self._journal.attach(self)
+        with self._readable(stored):
+            self._inventory.restore(stored, self._api.instant())
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
         self._journal.changed(self)
 
-    def _take_over(
-        self, stored: StoredWorkspace, take: Callable[[StoredWorkspace, Instant], None]
-    ) -> None:
+    @contextmanager
+    def _readable(self, stored: StoredWorkspace) -> Iterator[None]:
+        """Raise UnreadableState for what an exporter never writes."""
         for row in stored.rows:
             if not row.id.strip() or row.id in (".", ".."):
                 problem = f"integration {row.id!r}: id is not an integration ID"
                 raise UnreadableState(unreadable(self.name, problem))
         try:
-            take(stored, self._api.instant())
+            yield
         except ValueError as error:
             raise UnreadableState(unreadable(self.name, f"integration {error}")) from error
 
     # Where other exporters share the state
 
-    def replace(self, stored: StoredWorkspace, status: str | None) -> None:
-        """Continue with what another exporter has committed; raises StateError."""
-        self._changed.clear()
-        self._take_over(stored, self._inventory.replace)
-        self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
-        self._owner.restored()
-        self._follow(status)
+    def read(
+        self, stored: StoredWorkspace, status: str | None, *, whole: bool
+    ) -> Callable[[], None]:
+        """Read what another exporter has committed, in any thread; raises UnreadableState.
 
-    def take(self, stored: StoredWorkspace, status: str | None) -> None:
-        """Take over what another exporter has committed since; raises StateError."""
-        self._take_over(stored, self._inventory.take)
-        self._follow(status)
-
-    def _follow(self, status: str | None) -> None:
+        The result, called in the event loop, continues with it.
+        """
+        with self._readable(stored):
+            records = records_of(stored)
         try:
-            self.leader_status = from_json(LeaderStatus, status or "{}")
+            leader_status = from_json(LeaderStatus, status or "{}")
         except ValueError as error:
             problem = f"unreadable status of the workspace {show(self.name)}: {error}"
             raise UnreadableState(problem) from error
-        self.leader_status.show(self._inventory)
+        take = self._replace if whole else self._inventory.take
+
+        def continue_with() -> None:
+            take(stored, records, self._api.instant())
+            self.leader_status = leader_status
+            leader_status.show(self._inventory)
+
+        return continue_with
+
+    def _replace(
+        self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
+    ) -> None:
+        self._changed.clear()
+        self._inventory.replace(stored, records, instant)
+        self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
+        self._owner.restored()
 
     def receive(self, integrations: Collection[str]) -> None:
         """Note that scrapers have received counters at 0 from another exporter."""
