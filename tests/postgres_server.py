@@ -196,6 +196,22 @@ class Database:
         finally:
             other.close()
 
+    @contextmanager
+    def connection(self, **parameters: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """A superuser's connection, without an open transaction."""
+        with psycopg.connect(self.url(**parameters), autocommit=True) as connection:
+            yield connection
+
+    @contextmanager
+    def frozen_backend(self) -> Iterator[None]:
+        """Freeze what serves the only connection of an exporter; others can be made."""
+        (pid,) = self.backends()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def user(self) -> str:
         """The name of a new user, who may connect and no more."""
         name = f"user_{next(_numbers)}"

@@ -353,8 +353,15 @@ def _transaction(connection: "DatabaseConnection") -> Iterator[None]:
 
 
 def _schema_version(connection: "DatabaseConnection") -> int:
-    """The version of the tables, 0 if there are none."""
-    ((exists,),) = connection.execute("SELECT to_regclass('cdi_schema') IS NOT NULL")
+    """The version of the tables, 0 if there are none.
+
+    `to_regclass` could answer from before a lock that was waited for: it reads no table, and only
+    that makes the server see what others have created.
+    """
+    ((exists,),) = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_class"
+        " WHERE relname = 'cdi_schema' AND pg_table_is_visible(oid))"
+    )
     found = connection.execute("SELECT version FROM cdi_schema").fetchone() if exists else None
     return int(found[0]) if found else 0
 

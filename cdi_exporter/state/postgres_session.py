@@ -61,7 +61,9 @@ _CONNECT = (
     "check the URL, the server, and where the password comes from"
     " (PGPASSFILE, PGPASSWORD or a service file)"
 )
+_RECONNECT = "the next try connects again"
 _REMEDIES = {
+    "22021": "restore a backup",
     "25006": "the server is read-only; the URL must lead to the primary server",
     "3F000": "create the schema that search_path names, and grant the user USAGE on it",
     "42501": (
@@ -135,10 +137,11 @@ class DatabaseSession:
                 self._connection.deadline = time.monotonic() + ANSWER_SECONDS
             yield self._connection
         except BaseException as error:
+            remedy = _RECONNECT if self._connection else _CONNECT
             # Whatever was not committed is undone by the server.
             self.close()
             if isinstance(error, psycopg.Error | UnicodeError | StateError):
-                message = f"cannot use the database {self._place}: {_why(error)}"
+                message = f"cannot use the database {self._place}: {_why(error, remedy)}"
                 raise _same(error)(message) from error
             raise
 
@@ -179,17 +182,17 @@ def _same(error: BaseException) -> type[StateError]:
     return type(error) if isinstance(error, StateError) else StateError
 
 
-def _why(error: psycopg.Error | UnicodeError | StateError) -> str:
-    """What is wrong, and what to do.
+def _why(error: psycopg.Error | UnicodeError | StateError, lost: str) -> str:
+    """What is wrong, and what to do; `lost` says that of a connection that broke or was not made.
 
     Of what the server said only the first part: the others can contain data of a row.
     """
     if isinstance(error, StateError):
         return str(error)
     if isinstance(error, UnicodeError):
-        return "it contains text that is not UTF-8; restore a backup"
+        return "a text that was to be written has no form in UTF-8"
     if error.sqlstate is None:
-        return f"{_one_line(error)}; {_CONNECT}"
+        return f"{_one_line(error)}; {lost}"
     remedy = _REMEDIES.get(error.sqlstate)
     said = error.diag.message_primary or type(error).__name__
     return f"{said}; {remedy}" if remedy else said

@@ -11,7 +11,7 @@ EXPECTED = "expected postgresql://[user@]host[:port][,…]/database[?parameter=v
 
 _URL = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^/?#@]*)"
-    r"(?:/(?P<name>[^?#@]*))?(?:\?(?P<query>[^#]*))?"
+    r"(?:/(?P<name>[^?#@]*))?(?:\?(?P<query>[^#@]*))?"
 )
 _HOST = re.compile(r"(?:\[[\w.:%]*\]|[^:\[\]]*)(?::\d*)?")
 _REVEALED = (

@@ -1,0 +1,315 @@
+"""The connection to a real PostgreSQL: lost, frozen, refused, with few rights, and described."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from cdi_exporter.state.postgres import (
+    DatabaseDescription,
+    LeaseState,
+    PostgresStore,
+    describe,
+)
+from cdi_exporter.state.postgres_schema import STEPS, TABLES
+from cdi_exporter.state.shared import Batch, Committed, Group, SchemaTooNew
+from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from tests.postgres.threads import at_once
+from tests.postgres_server import Database, PostgresServer
+
+GROUP = Group(("w",))
+SECRET = "hunter2"
+RIGHTS = f"SELECT, INSERT, UPDATE, DELETE ON {', '.join(TABLES)}"
+_names = count(1)
+
+
+@contextmanager
+def fails(problem: str, error: type[StateError] = StateError) -> Iterator[None]:
+    """With one line that names the problem and the database, and no secret."""
+    with pytest.raises(error, match=problem) as caught:
+        yield
+    message = str(caught.value)
+    assert message.startswith("cannot use the database test_")
+    assert "\n" not in message
+    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__)
+
+
+def settled(database: Database) -> PostgresStore:
+    """An exporter that leads and has committed something."""
+    store = database.store()
+    store.beat([GROUP])
+    store.commit([Batch(WorkspaceRow("w", complete=True), 1)])
+    return store
+
+
+COMMITTED = Committed(1, 1, complete=True)
+
+
+def read(store: PostgresStore) -> Committed:
+    found = store.read("w")
+    return Committed(found.version, found.epoch, tuple(found.rows), found.complete)
+
+
+def test_a_connection_that_was_closed_is_made_again(database: Database) -> None:
+    """The call that meets it fails, the next one succeeds."""
+    store = settled(database)
+    (pid,) = database.backends()
+    database.execute(f"SELECT pg_terminate_backend({pid})")
+    with fails("terminating connection due to administrator command"):
+        store.read("w")
+    assert read(store) == COMMITTED
+    assert store.beat([GROUP]).leases["w"].epoch == 1
+
+
+def test_a_server_that_is_stopped_is_used_again_when_it_is_back(database: Database) -> None:
+    """Meanwhile each call fails, and says where it tried to connect."""
+    store = settled(database)
+    with database.server.stopped():
+        for _ in range(2):
+            with fails("terminating connection|failed: No such file"):
+                store.beat([GROUP])
+        with fails("check the URL, the server, and where the password comes from"):
+            store.commit([Batch(WorkspaceRow("w"), 1)])
+    assert read(store) == COMMITTED
+    assert store.beat([GROUP]).leases["w"].epoch == 1
+
+
+def test_a_server_that_hangs_does_not_hang_the_exporter(database: Database) -> None:
+    """Neither on a connection nor while one is made."""
+    store, other = settled(database), database.store("b")
+    with database.server.frozen():
+        with fails("no answer within 3 s"):
+            store.beat([GROUP])
+        with fails("timeout expired"):
+            other.beat([GROUP])
+    assert read(store) == COMMITTED
+    assert other.beat([GROUP]).holders == {"w": "a"}
+
+
+def test_a_lock_that_is_held_is_not_waited_for_long(database: Database) -> None:
+    """The message says where to look for its holder."""
+    store = settled(database)
+    with database.connection() as other:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM cdi_workspaces FOR UPDATE")
+        with fails("lock timeout; look in pg_stat_activity"):
+            store.commit([Batch(WorkspaceRow("w"), 1)])
+        assert read(store) == COMMITTED
+    assert list(store.commit([Batch(WorkspaceRow("w"), 1)])) == []
+
+
+def test_an_exporter_that_is_gone_keeps_no_lock(database: Database) -> None:
+    """The server ends a transaction in which nothing comes: it cannot see that a host is gone."""
+    store = settled(database)
+    with store._session.call() as connection:
+        found = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+        assert found == ("5s",)
+
+
+def test_the_first_starts_of_several_exporters_do_not_collide(database: Database) -> None:
+    """One creates the tables, the others wait for it."""
+    stores = [database.store(name) for name in "abcd"]
+    beats = at_once(*(partial(store.beat, [GROUP]) for store in stores))
+    assert sorted(len(beat.leases) for beat in beats) == [0, 0, 0, 1]
+    assert database.execute("SELECT version FROM cdi_schema") == [(len(STEPS),)]
+
+
+def test_a_schema_is_migrated_by_the_steps_that_it_lacks(database: Database) -> None:
+    """All or nothing; exporters of the version before notice it, and stop."""
+    old = settled(database)
+    broken = PostgresStore(database.url(), "b", steps=(*STEPS, "CREATE TABLE x (); SELECT 1 / 0"))
+    with fails("division by zero"):
+        broken.read("w")
+    assert database.execute("SELECT to_regclass('x')") == [(None,)]
+    assert read(old) == COMMITTED
+    new = PostgresStore(database.url(), "b", steps=(*STEPS, "CREATE TABLE x ()"))
+    assert read(new) == COMMITTED
+    new.close()
+    for _ in range(2):
+        with fails(r"a newer cdi-exporter \(schema 2, known 1\); use that version", SchemaTooNew):
+            old.beat([GROUP])
+
+
+def test_a_user_needs_no_right_to_create_once_the_tables_exist(database: Database) -> None:
+    """To read and write the rows is enough."""
+    settled(database).release([GROUP])
+    user = database.user()
+    database.execute(f"GRANT {RIGHTS} TO {user}; GRANT SELECT ON cdi_schema TO {user}")
+    store = database.store("b", user)
+    assert store.beat([GROUP]).leases["w"].epoch == 2
+    rows = [Row("w", "i", listed=True, record="{}"), Row("w", "j", listed=False)]
+    assert list(store.commit([Batch(WorkspaceRow("w"), 2, rows)])) == []
+    store.ask("w", {"i"})
+    store.retain({"w"}, 100)
+    store.release([GROUP])
+    assert len(store.read("w").rows) == 2
+    assert describe(database.url(user), "check").writes
+
+
+def test_a_user_without_rights_is_told_which_are_missing(database: Database) -> None:
+    """For the first start, and afterwards."""
+    user = database.user()
+    with fails("permission denied for schema public; grant the user SELECT, .*CREATE"):
+        database.store("a", user).beat([GROUP])
+    settled(database)
+    with fails("permission denied for table cdi_schema; grant the user SELECT"):
+        database.store("a", user).beat([GROUP])
+    database.execute(f"GRANT SELECT ON cdi_schema, cdi_workspaces, cdi_integrations TO {user}")
+    reader = database.store("a", user)
+    assert read(reader) == COMMITTED
+    with fails("permission denied for table cdi_exporters; grant the user SELECT, INSERT"):
+        reader.beat([GROUP])
+
+
+def test_the_password_comes_from_where_libpq_looks_for_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without one, or with a wrong one, the message says so; no message contains it."""
+    database.server.execute(
+        "DO $$ BEGIN CREATE ROLE secretive LOGIN SUPERUSER PASSWORD 'hunter2';"
+        " EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    )
+    url = database.url("secretive")
+    for name in ("PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with fails("no password supplied.*PGPASSFILE, PGPASSWORD or a service file"):
+        database.store("a", "secretive").read("w")
+    monkeypatch.setenv("PGPASSWORD", f"{SECRET}-wrong")
+    with fails('password authentication failed for user "secretive"'):
+        database.store("a", "secretive").read("w")
+    with fails("password authentication failed"):
+        describe(url, "check")
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    database.store("a", "secretive").read("w")
+    monkeypatch.delenv("PGPASSWORD")
+    file = tmp_path / "passwords"
+    file.write_text(f"*:*:*:secretive:{SECRET}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    database.store("a", "secretive").read("w")
+    monkeypatch.delenv("PGPASSFILE")
+    services = tmp_path / "services"
+    services.write_text(
+        f"[mine]\nhost={database.server.folder}\ndbname={database.name}\n"
+        f"user=secretive\npassword={SECRET}\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    store = PostgresStore("postgresql://?service=mine", "a")
+    store.read("w")
+    store.close()
+
+
+def test_the_search_path_chooses_the_schema(database: Database) -> None:
+    """Two sets of tables in one database do not see each other."""
+    database.execute("CREATE SCHEMA one; CREATE SCHEMA two")
+    one, two = (database.store("a", options=f"-csearch_path={schema}") for schema in ("one", "two"))
+    one.beat([GROUP])
+    assert two.beat([GROUP]).others == 0
+    assert database.execute("SELECT count(*) FROM one.cdi_workspaces, two.cdi_workspaces") == [(1,)]
+    with fails("no schema has been selected to create in; create the schema that search_path"):
+        database.store("a", options="-csearch_path=three").beat([GROUP])
+
+
+def test_what_the_url_sets_overrides_the_limits_of_the_exporter(database: Database) -> None:
+    """Also settings of the session; those of the server and of the database do not."""
+    database.execute(
+        f"ALTER DATABASE {database.name} SET statement_timeout = '1h';"
+        f"ALTER DATABASE {database.name} SET synchronous_commit = 'off'"
+    )
+
+    def shown(store: PostgresStore, *names: str) -> list[str]:
+        with store._session.call() as connection:
+            return [connection.execute(f"SHOW {name}".encode()).fetchall()[0][0] for name in names]
+
+    settings = ("statement_timeout", "lock_timeout", "synchronous_commit")
+    assert shown(database.store(), *settings) == ["2500ms", "2s", "on"]
+    options = "-cstatement_timeout=7s -csynchronous_commit=off"
+    store = database.store(options=options, application_name="mine", connect_timeout="9")
+    assert shown(store, *settings, "application_name") == ["7s", "2s", "off", "mine"]
+    assert "connect_timeout=9" in store._session._conninfo
+
+
+def test_the_first_host_that_can_be_written_to_is_used(database: Database) -> None:
+    """The others may be gone, or standbys."""
+    store = database.store(host=f"/nonexistent,{database.server.folder}")
+    assert store.beat([GROUP]).leases["w"].epoch == 1
+    database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    with fails("session is read-only"):
+        database.store().beat([GROUP])
+    with fails("the URL must lead to the primary server"):
+        database.store(
+            target_session_attrs="any", options="-cdefault_transaction_read_only=on"
+        ).ask("w", ())
+
+
+def test_the_encoding_of_the_database_must_hold_any_text(database: Database) -> None:
+    """One that is not UTF-8 is refused; text that is not, in one without any, is reported."""
+    execute = database.server.execute
+    for encoding in ("LATIN1", "SQL_ASCII"):
+        name = f"test_{encoding.lower()}_{os.getpid()}_{next(_names)}"
+        execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+        store = PostgresStore(database.server.url(name), "a")
+        if encoding == "LATIN1":
+            with fails("its encoding is LATIN1; create it with ENCODING 'UTF8'"):
+                store.beat([GROUP])
+        else:
+            store.beat([GROUP])
+            store.commit([Batch(WorkspaceRow("w", status="ü ✓"), 1)])
+            assert store.read("w").status == "ü ✓"
+            execute(
+                "SET client_encoding = 'SQL_ASCII'; UPDATE cdi_workspaces SET status = E'\\xff'",
+                name,
+            )
+            with fails("invalid byte sequence .*; restore a backup"):
+                store.read("w")
+        store.close()
+        execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_the_database_is_described(database: Database) -> None:
+    """Before the first start, with a leader, and once the lease is over; nothing is changed."""
+    server = database.execute("SELECT current_setting('server_version')")[0][0]
+    empty = DatabaseDescription(server, 0, 1, reads=False, writes=False, creates=True, leases=[])
+    assert describe(database.url(), "check") == empty
+    assert describe(database.url(), "check") == empty
+    store = settled(database)
+    found = describe(database.url(), "check")
+    (lease,) = found.leases
+    assert (found.schema, found.reads, found.writes) == (1, True, True)
+    assert lease == LeaseState("w", "a", 1, lease.seconds_left, 1)
+    assert lease.seconds_left > 0
+    store.release([GROUP])
+    (lease,) = describe(database.url(), "check").leases
+    assert (lease.leader, lease.epoch) == (None, 1)
+    assert lease.seconds_left <= 0
+    assert database.execute("SELECT name FROM cdi_exporters") == [("a",)]
+
+
+def test_the_rights_of_the_user_are_described(database: Database) -> None:
+    """Also those that are missing."""
+    settled(database)
+    user = database.user()
+    url = database.url(user)
+    found = describe(url, "check")
+    assert (found.schema, found.reads, found.writes, found.creates) == (None, False, False, False)
+    database.execute(f"GRANT SELECT ON cdi_schema, {', '.join(TABLES)} TO {user}")
+    found = describe(url, "check")
+    assert (found.schema, found.reads, found.writes, len(found.leases)) == (1, True, False, 1)
+    database.execute(f"GRANT {RIGHTS} TO {user}; GRANT CREATE ON SCHEMA public TO {user}")
+    found = describe(url, "check")
+    assert (found.writes, found.creates) == (True, True)
+    database.execute("UPDATE cdi_schema SET version = 2")
+    found = describe(url, "check")
+    assert (found.schema, found.known, list(found.leases)) == (2, 1, [])
+
+
+def test_a_database_that_is_not_there_is_described_as_such(
+    postgres_server: PostgresServer,
+) -> None:
+    """In one line."""
+    with fails('database "test_missing" does not exist'):
+        describe(postgres_server.url("test_missing"), "check")

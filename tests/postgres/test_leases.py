@@ -1,0 +1,311 @@
+"""Leases, commits and what followers ask, in a real PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from cdi_exporter.state.postgres import PostgresStore
+from cdi_exporter.state.shared import LEASE_SECONDS, LISTED_SECONDS, Batch, Committed, Group
+from cdi_exporter.state.store import Row, StateError, UnreadableState, WorkspaceRow
+from tests.postgres.threads import at_once
+from tests.postgres_server import Database, wait_until
+
+GROUP = Group(("w",))
+ROUNDS = 15
+
+
+def batch(epoch: int, *rows: Row, **values: object) -> Batch:
+    return Batch(WorkspaceRow("w", **values), epoch, rows)  # type: ignore[arg-type]
+
+
+def row(key: str, record: str | None = "{}", *, listed: bool = True) -> Row:
+    return Row("w", key, listed, record=record)
+
+
+def expire(database: Database) -> None:
+    """Let time pass for the leases."""
+    database.execute("UPDATE cdi_workspaces SET expires_at = clock_timestamp() - interval '1 s'")
+
+
+def test_one_exporter_leads_and_another_takes_over(database: Database) -> None:
+    """Once the lease is over, or was given back; the epoch says how often it was taken."""
+    a, b = database.store("a"), database.store("b")
+    assert a.beat([GROUP]).leases["w"].epoch == 1
+    answer = b.beat([GROUP])
+    assert (answer.leases, answer.holders, answer.others) == ({}, {"w": "a"}, 1)
+    expire(database)
+    taken = b.beat([GROUP])
+    assert (taken.leases["w"].epoch, taken.leases["w"].taken) == (2, True)
+    assert a.beat([GROUP]).leases == {}
+    b.release([GROUP])
+    assert a.beat([GROUP]).leases["w"].epoch == 3
+
+
+def test_a_lease_counts_from_the_renewal_on_the_clock_of_the_database(database: Database) -> None:
+    """For `LEASE_SECONDS`."""
+    store = database.store()
+    for _ in range(2):
+        store.beat([GROUP])
+        ((left,),) = database.execute(
+            "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM cdi_workspaces"
+        )
+        assert left <= LEASE_SECONDS
+        expire(database)
+    assert store.beat([GROUP]).leases["w"].epoch == 1
+
+
+def test_only_one_of_many_takes_a_free_lease(database: Database) -> None:
+    """However many beat at once; workspaces that share a budget go to one."""
+    group = Group(("w", "v", "u"))
+    stores = [database.store(name) for name in "abcd"]
+    for epoch in range(1, ROUNDS):
+        beats = at_once(*(partial(each.beat, [group]) for each in stores))
+        led = [beat.leases for beat in beats if beat.leases]
+        assert len(led) == 1
+        assert {name: lease.epoch for name, lease in led[0].items()} == dict.fromkeys("wvu", epoch)
+        database.execute("UPDATE cdi_workspaces SET holder = NULL")
+
+
+def test_beats_in_any_order_of_workspaces_never_block_each_other(database: Database) -> None:
+    """Rows are locked in the order of their names."""
+    names = tuple("uvwxyz")
+    stores = [database.store(name) for name in "abc"]
+
+    def work(store: PostgresStore, *, backwards: bool) -> None:
+        groups = [Group((name,)) for name in (names[::-1] if backwards else names)]
+        for _ in range(ROUNDS):
+            store.beat(groups)
+            store.retain(set(names), 0)
+            store.release(groups)
+
+    done = at_once(*(partial(work, each, backwards=each is stores[0]) for each in stores))
+    assert done == [None] * 3
+
+
+def test_a_replaced_leader_commits_nothing(database: Database) -> None:
+    """Neither with its own epoch nor with that of the next leader."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([GROUP])
+    assert list(a.commit([batch(1, row("i", "old"), complete=True)])) == []
+    expire(database)
+    b.beat([GROUP])
+    for epoch in (1, 2, 3):
+        assert list(a.commit([batch(epoch, row("i", "late"), row("j"))])) == ["w"]
+    assert b.read("w") == Committed(1, 2, [row("i", "old")], complete=True)
+
+
+def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Database) -> None:
+    """Whoever takes the lease reads all that the leader before has committed."""
+    stores = {name: database.store(name) for name in "ab"}
+    leader, other = "a", "b"
+    stores[leader].beat([GROUP])
+    for number in range(ROUNDS):
+        expire(database)
+        before = stores[leader].read("w")
+        new = batch(before.epoch, row("i", f"{number}"))
+        refused, beat = at_once(
+            partial(stores[leader].commit, [new]), partial(stores[other].beat, [GROUP])
+        )
+        assert beat.leases["w"].epoch == before.epoch + 1
+        found = stores[other].read("w")
+        if refused:
+            assert found.rows == before.rows
+        else:
+            assert found.rows == [row("i", f"{number}")]
+        assert found.version == before.version + (not refused)
+        leader, other = other, leader
+
+
+def test_what_the_leader_before_has_spent_survives_a_lost_answer(database: Database) -> None:
+    """A lease that was taken by a call whose answer was lost is taken again."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([Group(("w",), "of a")])
+    a.beat([Group(("w",), "of a")])
+    expire(database)
+    with database.another(b) as lost:
+        lost.beat([Group(("w",), "of b")])
+    lease = b.beat([Group(("w",), "of b")]).leases["w"]
+    assert (lease.epoch, lease.taken, lease.spending) == (3, True, "of a")
+    assert lease.spending_age >= 0
+    assert not b.beat([Group(("w",), "of b")]).leases["w"].taken
+    expire(database)
+    assert a.beat([GROUP]).leases["w"].spending == "of b"
+
+
+def test_a_commit_says_what_was_spent(database: Database) -> None:
+    """Whoever leads next is told by the newest of beats and commits."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([GROUP])
+    a.commit([Batch(WorkspaceRow("w"), 1, spending="newest")])
+    a.commit([Batch(WorkspaceRow("w"), 1)])
+    a.release([GROUP])
+    assert b.beat([GROUP]).leases["w"].spending == "newest"
+
+
+def test_what_followers_ask_is_reported_once(database: Database) -> None:
+    """Only to the leader of the workspace."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([GROUP])
+    b.ask("w", {"i", "j"})
+    b.ask("w", {"j", "k\0"})
+    b.ask("unknown", {"i"})
+    assert b.beat([GROUP]).leases == {}
+    lease = a.beat([GROUP]).leases["w"]
+    assert lease.wanted
+    assert lease.received == {"i", "j", "k\N{REPLACEMENT CHARACTER}"}
+    lease = a.beat([GROUP]).leases["w"]
+    assert not lease.wanted
+    assert not lease.received
+
+
+def test_integrations_are_read_in_the_order_of_first_sight(database: Database) -> None:
+    """However often they are written later, and whatever index the server uses."""
+    store = database.store(options="-cenable_bitmapscan=off -cenable_seqscan=off")
+    store.beat([GROUP])
+    store.commit([batch(1, row("c"), row("a"))])
+    store.commit([batch(1, row("b"), row("c"))])
+    assert [each.id for each in store.read("w").rows] == ["c", "a", "b"]
+    assert [each.id for each in store.read("w", 1).rows] == ["c", "b"]
+    assert store.read("w", 2).rows == []
+
+
+def test_a_forgotten_integration_is_seen_until_the_lease_is_taken(database: Database) -> None:
+    """Followers see that it is gone; a new epoch makes them read everything."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([GROUP])
+    a.commit([batch(1, row("i"), row("j"))])
+    a.commit([batch(1, row("i", None, listed=False))])
+    assert b.read("w", 1).rows == [row("i", None, listed=False)]
+    a.release([GROUP])
+    b.beat([GROUP])
+    assert b.read("w").rows == [row("j")]
+
+
+def test_a_text_that_postgresql_cannot_hold_stops_no_commit(database: Database) -> None:
+    """NUL in an ID is replaced; all else is kept as it is."""
+    store = database.store()
+    store.beat([GROUP])
+    text = "\x01 ü ✓ \U0001f600 '\"\\"
+    store.commit([batch(1, row("a\0b", text), status=text)])
+    assert store.read("w") == Committed(
+        1, 1, [row("a\N{REPLACEMENT CHARACTER}b", text)], status=text
+    )
+
+
+def test_a_workspace_is_forgotten_when_it_left_long_ago(database: Database) -> None:
+    """Since it first left the configuration; one that returns begins again to count."""
+    store = database.store()
+    store.retain({"w", "x"}, 100)
+    store.beat([GROUP])
+    store.commit([batch(1, row("i"))])
+    store.release([GROUP])
+    ago = "UPDATE cdi_workspaces SET left_at = left_at - 80"
+    store.retain({"x"}, 100)
+    database.execute(ago)
+    store.retain({"x"}, 100)
+    assert store.read("w").version == 1
+    database.execute(ago)
+    store.retain({"x"}, 100)
+    assert store.read("w") == Committed()
+    assert database.execute("SELECT name FROM cdi_workspaces") == [("x",)]
+    assert database.execute("SELECT id FROM cdi_integrations") == []
+    store.retain({"w"}, 100)
+    database.execute(ago)
+    store.retain({"x"}, 100)
+    database.execute(ago)
+    store.retain({"x", "w"}, 100)
+    assert database.execute("SELECT name FROM cdi_workspaces WHERE left_at IS NULL ORDER BY 1") == [
+        ("w",),
+        ("x",),
+    ]
+
+
+def test_a_workspace_that_another_exporter_leads_is_never_forgotten(database: Database) -> None:
+    """The other one has another configuration; its lead also counts as configured."""
+    a, b = database.store("a"), database.store("b")
+    a.beat([GROUP])
+    b.retain(set(), 0)
+    database.execute("UPDATE cdi_workspaces SET left_at = 0")
+    b.retain(set(), 0)
+    assert a.beat([GROUP]).leases["w"].epoch == 1
+    assert database.execute("SELECT left_at FROM cdi_workspaces") == [(None,)]
+
+
+def test_exporters_are_listed_for_a_minute_and_removed_after_a_day(database: Database) -> None:
+    """Also those that ended: what they have spent still counts."""
+    a, b = database.store("a"), database.store("b")
+    b.beat([GROUP])
+    b.release([GROUP])
+    assert a.beat([GROUP]).others == 1
+    seen = "UPDATE cdi_exporters SET seen_at = seen_at - interval '{} s' WHERE name = 'b'"
+    database.execute(seen.format(LISTED_SECONDS))
+    assert a.beat([GROUP]).others == 0
+    assert len(database.execute("SELECT name FROM cdi_exporters")) == 2
+    database.execute(seen.format(86_400))
+    a.beat([GROUP])
+    assert database.execute("SELECT name FROM cdi_exporters") == [("a",)]
+
+
+def test_a_commit_that_is_cut_off_leaves_nothing(database: Database) -> None:
+    """Its connection is ended between its statements; the next call connects again."""
+    store = database.store()
+    store.beat([GROUP])
+    store.commit([batch(1, row("i", "old"))])
+    with database.connection() as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM cdi_integrations FOR UPDATE")
+        doing = pool.submit(store.commit, [batch(1, row("j"), row("i", "new"))])
+        (pid,) = database.backends()
+        waiting = f"SELECT 1 FROM pg_locks WHERE pid = {pid} AND NOT granted"
+        wait_until(lambda: database.execute(waiting))
+        database.execute(f"SELECT pg_terminate_backend({pid})")
+        with pytest.raises(StateError, match="the next try connects again"):
+            doing.result()
+    assert store.read("w") == Committed(1, 1, [row("i", "old")])
+    assert list(store.commit([batch(1, row("i", "new"))])) == []
+    assert store.read("w") == Committed(2, 1, [row("i", "new")])
+
+
+def test_a_commit_that_hung_is_not_made_later(database: Database) -> None:
+    """Not even under the same epoch: it would bring older values back."""
+    store = database.store()
+    store.beat([GROUP])
+    with database.frozen_backend():
+        with pytest.raises(StateError, match="no answer within"):
+            store.commit([batch(1, row("i", "older"))])
+        store.commit([batch(1, row("i", "newer"))])
+    wait_until(lambda: len(database.backends()) == 1)
+    assert store.read("w") == Committed(1, 1, [row("i", "newer")])
+
+
+def test_batches_before_one_that_fails_are_kept(database: Database) -> None:
+    """Each is a transaction of its own, and can be made again."""
+    store = database.store()
+    store.beat([Group(("w", "x"))])
+    for version, text in enumerate(("\0", "\ud800"), start=1):
+        wrong = Batch(WorkspaceRow("x"), 1, [Row("x", "i", listed=True, record=text)])
+        with pytest.raises(StateError):
+            store.commit([batch(1, row("i")), wrong])
+        assert (store.read("w").version, store.read("x").version) == (version, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("cdi_integrations SET left_at = 'Infinity'", "integration 'i': left_at is not a time"),
+        ("cdi_integrations SET left_at = 'NaN'", "integration 'i': left_at is not a time"),
+        ("cdi_workspaces SET forgotten_at = -1", "workspace 'w': forgotten_at is not a time"),
+    ],
+)
+def test_an_unreadable_row_is_named(database: Database, change: str, problem: str) -> None:
+    """With its workspace, its integration, and what to do."""
+    store = database.store()
+    store.beat([GROUP])
+    store.commit([batch(1, row("i"))])
+    database.execute(f"UPDATE {change}")
+    with pytest.raises(UnreadableState) as caught:
+        store.read("w")
+    assert problem in str(caught.value)
+    assert "restore a backup" in str(caught.value)
+    assert "\n" not in str(caught.value)
