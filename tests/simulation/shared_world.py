@@ -110,12 +110,13 @@ class Outcome:
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = random.Random(f"shared/{seed}")
-    hours = 5.0
+    number = rng.choice([1, 5, 20, 60, 150])
+    hours = 5.0 if number <= 20 else 3.0
     end = EPOCH + hours * HOUR
     exporters = rng.choice([2, 2, 3])
     integrations = [
         replace(spec, removed_at=math.inf, renames=(), unscheduled=None)
-        for spec in mixed(rng.choice([1, 5, 20, 60]), seed, EPOCH + HOUR, end - SETTLED)
+        for spec in mixed(number, seed, EPOCH + CALM, end - SETTLED)
     ]
     return Scenario(
         seed=seed,
@@ -126,7 +127,7 @@ def draw(seed: int) -> Scenario:
         scraping=rng.choice([*Scraping, Scraping.EACH]),
         interval=rng.choice([15.0, 30.0, 60.0]),
         latency=rng.choice([0.05, 0.5, 2.0]),
-        database=rng.choice([0.005, 0.05, 1.0]),
+        database=rng.choice([0.005, 0.05, 1.0, 4.0]),
         ahead=[rng.choice([0.0, 0.0, -120.0, 3600.0]) for _ in range(exporters)],
     )
 
@@ -198,7 +199,15 @@ class _Life:
         await self.call_database(work)
 
     async def call_database(self, work: Callable[[], None]) -> None:
-        """A call that takes its time; before and after it, the connection may be lost."""
+        """A call that takes its time; before and after it, the connection may be lost.
+
+        It goes on if nobody waits for it any more, as in a thread.
+        """
+        call = asyncio.create_task(self._call(work))
+        call.add_done_callback(lambda call: call.cancelled() or call.exception())
+        await asyncio.shield(call)
+
+    async def _call(self, work: Callable[[], None]) -> None:
         await self._travel(self.world.scenario.database)
         work()
         await self._travel(self.world.scenario.database)
