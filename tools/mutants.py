@@ -32,7 +32,10 @@ LIMITS = "tests/unit/test_limits.py"
 TARGETS = {
     "cdi_exporter/ledger/*.py": ["tests/unit/ledger/test_*.py", LIMITS],
     "cdi_exporter/braze/wire.py": [f"{BRAZE}wire_*.py", LIMITS],
-    "cdi_exporter/braze/budget.py": [f"{BRAZE}budget*.py", f"{BRAZE}rate_limit*.py", LIMITS],
+    "cdi_exporter/braze/budget.py": [
+        *(f"{BRAZE}budget*.py", f"{BRAZE}rate_limit*.py", f"{BRAZE}shared_budget.py"),
+        LIMITS,
+    ],
     "cdi_exporter/workspace/publication.py": [f"{WORKSPACE}publication.py"],
     "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}due.py"],
 }

@@ -110,3 +110,30 @@ def test_each_run_is_reported_once_however_commits_overlap() -> None:
     assert publication.counted_runs == 5
     assert publication.report(5) == RUNS[3:]
     assert publication.report(5) == []
+
+
+def test_where_exporters_share_the_state_not_even_zero_shows_before_a_commit() -> None:
+    """Another exporter may have shown more; scrapes wait for what is to be committed."""
+    publication = Publication(keeps_state=True, shared=True)
+    assert publication.visible(NOTHING_COUNTED) is None
+    assert not publication.is_behind(NOTHING_COUNTED)  # nothing is known yet
+    publication.unsaved = True
+    assert publication.is_behind(NOTHING_COUNTED)
+    publication.unsaved = False
+    publication.save(saved(NOTHING_COUNTED, received=False))
+    assert publication.is_behind(NOTHING_COUNTED)
+    publication.receive()
+    assert publication.visible(COUNTED) is None
+    assert publication.commit(saved(NOTHING_COUNTED, received=False))
+    assert publication.visible(COUNTED) == NOTHING_COUNTED
+    assert not publication.commit(saved(NOTHING_COUNTED, received=False))
+    assert publication.commit(saved(COUNTED))
+    assert publication.visible(MORE) == COUNTED
+
+
+@pytest.mark.parametrize(("committed", "shown"), [(saved(COUNTED), COUNTED), (None, None)])
+def test_what_other_exporters_have_committed_is_shown(
+    committed: Knowledge | None, shown: Counters | None
+) -> None:
+    publication = Publication.restore(saved(COUNTED), committed, shared=True)
+    assert publication.visible(MORE) == shown
