@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from selectors import DefaultSelector
 from typing import Any, TypeVar
 
 import psycopg
@@ -86,23 +87,24 @@ class DatabaseConnection(psycopg.Connection[tuple[Any, ...]]):
     """On the monotonic clock."""
 
     def wait(self, gen: PQGen[Result], *args: Any, **kwargs: Any) -> Result:
-        """Wait for a part of a statement; raises OperationalError at the deadline."""
-        return super().wait(_until(gen, self.deadline), *args, **kwargs)
+        """Wait for a part of a statement; that of psycopg takes no deadline before version 3.3.
 
-
-def _until(gen: PQGen[Result], deadline: float) -> PQGen[Result]:
-    """The steps of a statement; psycopg resumes them several times a second if nothing comes."""
-    try:
-        wanted = next(gen)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() > deadline:
-                message = f"no answer within {ANSWER_SECONDS:g} s"
-                raise psycopg.OperationalError(message)
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
+        Raises OperationalError if nothing comes until the deadline.
+        """
+        try:
+            wanted = next(gen)
+            with DefaultSelector() as selector:
+                key = selector.register(self.pgconn.socket, wanted)
+                while True:
+                    left = min(self.deadline - time.monotonic(), ANSWER_SECONDS)
+                    if not (ready := selector.select(max(0.0, left))):
+                        message = f"no answer within {ANSWER_SECONDS:g} s"
+                        raise psycopg.OperationalError(message)
+                    wanted = gen.send(ready[0][1])
+                    selector.modify(key.fd, wanted)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 class DatabaseSession:
