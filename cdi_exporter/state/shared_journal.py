@@ -52,7 +52,8 @@ CALL_PATIENCE = 5.0
 """Seconds that a call to the database may take: less than half of a lease."""
 
 CLOCK_MARGIN = 1.0
-"""Seconds by which a leader thinks that its lease ends earlier: clocks do not run exactly alike."""
+"""Seconds by which an exporter thinks that its leases end earlier: clocks do not run exactly alike.
+It is cut off from that moment, so that it never follows what it led itself until then."""
 
 LOOK_EVERY = 0.05
 """Seconds between two looks whether the database has answered, at the start."""
@@ -166,7 +167,8 @@ class SharedJournal(Journal):
         now = self._clock.monotonic()
         if member is not None and now < self._until(member):
             return Role.LEADS
-        return Role.FOLLOWS if now < self._last_beat + LEASE_SECONDS else Role.CUT_OFF
+        reached = now < self._last_beat + LEASE_SECONDS - CLOCK_MARGIN
+        return Role.FOLLOWS if reached else Role.CUT_OFF
 
     def _until(self, member: _Member) -> float:
         """When the lease of a workspace and of those that share its budget is over."""

@@ -286,3 +286,20 @@ def test_what_the_leader_before_has_spent_is_known() -> None:
             assert it.clock.wall() < EPOCH + 3600
 
     run(main())
+
+
+def test_a_leader_that_loses_the_database_never_shows_what_an_earlier_leader_knew() -> None:
+    """It continues by itself from the moment at which its lease is over."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(5)
+            await a.scrape()
+            a.connected = False
+            for _ in range(300):
+                await asyncio.sleep(0.1)
+                assert roles(a) != [Role.FOLLOWS]
+                assert (await a.scrape(seconds=1))("braze_cdi_up") == 1
+
+    run(main())
