@@ -157,20 +157,24 @@ class SharedJournal(Journal):
         return bool(self._up)
 
     async def start(self) -> None:
-        """Begin to beat; wait some seconds until it is known what there is in the database.
+        """Begin to beat; wait some seconds until it is known who leads what, and what is committed.
 
         Raises StartError if the database was migrated by a newer exporter.
         """
         self._task = asyncio.create_task(self._beats())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_PATIENCE):
-                while self._up is None or (self._up and not self._all_read()):
+                while self._up is None or (self._up and not self._settled()):
                     await self._clock.sleep(LOOK_EVERY)
         if self._refused is not None:
             raise StartError(str(self._refused)) from self._refused
 
-    def _all_read(self) -> bool:
-        return all(member.version is not None for member in self._members.values())
+    def _settled(self) -> bool:
+        """Whether all workspaces were read, and leases that were taken were also renewed."""
+        return all(
+            member.version is not None and (member.epoch is None or math.isfinite(member.until))
+            for member in self._members.values()
+        )
 
     def role(self, workspace: str) -> Role:
         """What this exporter does for a workspace now."""
@@ -486,11 +490,13 @@ class SharedJournal(Journal):
         async with member.lock:
             if member.epoch is not None:
                 return
+            since = member.version
             found, take = await self._call(
-                partial(self._read, member.source, member.version, member.read_epoch)
+                partial(self._read, member.source, since, member.read_epoch)
             )
-            take()
-            member.version, member.read_epoch = found.version, found.epoch
+            if member.version == since:  # else it was cut off, or took the lead, meanwhile
+                take()
+                member.version, member.read_epoch = found.version, found.epoch
 
     def _read(
         self, source: SharedSource, since: int | None, epoch: int

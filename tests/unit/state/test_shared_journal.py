@@ -1,6 +1,7 @@
 """Who leads: leases, failover, fencing, and what an exporter may do while it is cut off."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -402,5 +403,38 @@ def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewa
             pages = [await a.scrape(), await b.scrape()]
             for page in pages:
                 assert page("braze_cdi_syncs_total", status="success") == 0
+
+    run(main())
+
+
+def test_when_it_has_started_it_leads_what_nobody_else_does() -> None:
+    """A command that refreshes once would otherwise show nothing."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a", delay=0.3)
+            assert roles(a) == [Role.LEADS]
+            assert (await a.scrape())("braze_cdi_up") == 1
+
+    run(main())
+
+
+def test_what_was_read_for_a_scrape_before_the_lead_was_taken_is_discarded() -> None:
+    """It is older than what the exporter continues with."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(3)
+            b = await it.exporter("b", delay=0.3)
+            for _ in range(2):
+                await a.scrape()
+                await asyncio.sleep(12)
+            member = b.journal._members["w"]
+            scrape = asyncio.create_task(b.journal.follow(member.source, math.inf))
+            await asyncio.sleep(0.1)
+            b.journal._lose(member)
+            await scrape
+            assert member.version is None
 
     run(main())
