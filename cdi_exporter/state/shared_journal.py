@@ -294,6 +294,11 @@ class SharedJournal(Journal):
                 tuple(sorted(member.source.name for member in members)),
                 to_json(Spending.of(report)),
                 may_lead=all(member.not_before <= began for member in members),
+                epochs={
+                    member.source.name: member.epoch
+                    for member in members
+                    if member.epoch is not None
+                },
             )
             for (_, members), report in zip(shares, reports, strict=True)
         ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ import structlog
 from cdi_exporter.braze.budget import NOTHING
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
+from cdi_exporter.model import Endpoint
 from cdi_exporter.state import Role, StateError
 from cdi_exporter.state.shared import LEASE_SECONDS, Committed
 from tests.harness import scripted, simulator, workspace
@@ -436,5 +437,33 @@ def test_what_was_read_for_a_scrape_before_the_lead_was_taken_is_discarded() -> 
             b.journal._lose(member)
             await scrape
             assert member.version is None
+
+    run(main())
+
+
+def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
+    """The new leader knows what the one before has spent, and need not assume the worst."""
+
+    async def main() -> None:
+        async with site(*[scripted(f"i{number}", runs=1) for number in range(30)]) as it:
+            a, b = await it.exporter("a"), await it.exporter("b")
+            await asyncio.sleep(3)
+            await a.scrape()
+            await asyncio.sleep(10)
+            a.connected = False
+            offload = b.journal._offload
+
+            async def late(work: Callable[[], None]) -> None:
+                await offload(work)
+                if it.database.workspaces["w"].holder == "b":
+                    b.journal._offload = offload
+                    await asyncio.sleep(60)
+
+            b.journal._offload = late
+            await asyncio.sleep(25)
+            assert b.journal.role("w") is Role.LEADS
+            assert it.database.workspaces["w"].epoch == 3
+            budget = b.exporter.workspaces["w"]._publisher.budgets.budgets[Endpoint.HISTORY]
+            assert 30 <= len(budget.spent()) < 50
 
     run(main())
