@@ -1,5 +1,6 @@
 """Several exporters with one database in memory, in virtual time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,8 +51,12 @@ async def replica(
     *,
     workspaces: Sequence[WorkspaceConfig] | None = None,
     connected: bool = True,
+    delay: float = 0.0,
 ) -> AsyncIterator[Replica]:
-    """An exporter named so; it gives its leases back at the end unless it is not connected."""
+    """An exporter named so; it gives its leases back at the end unless it is not connected.
+
+    `delay` is the time of a call to the database, in seconds.
+    """
     way = DirectTransport(simulator)
 
     def fault(stage: str) -> None:
@@ -62,8 +67,13 @@ async def replica(
     def connect() -> MemoryStore:
         return MemoryStore(database, name, fault=fault)
 
+    async def call(work: Callable[[], object]) -> object:
+        if delay:
+            await asyncio.sleep(delay)
+        return await inline(work)
+
     def offload(_: str) -> Callable[..., object]:
-        return inline
+        return call
 
     journal = SharedJournal("memory", connect, clock, offload=offload)  # type: ignore[arg-type]
     exporter = Exporter(

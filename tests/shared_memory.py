@@ -92,16 +92,11 @@ class MemoryStore:
         fault: Callable[[str], None] = no_fault,
     ) -> None:
         self.database, self.exporter, self.fault = database, exporter, fault
-        self._epochs: dict[str, int] = {}
-        """Of the leases that the last answer to a beat contained."""
 
     def beat(self, groups: Iterable[Group]) -> Beat:
-        """See `SharedStore`.
-
-        A lease in this exporter's name whose epoch it does not know was taken by a call whose
-        answer was lost, or by an earlier process: it is nobody's, and is taken again.
-        """
+        """See `SharedStore`."""
         self.fault("request")
+        groups = tuple(groups)
         database, now = self.database, self.database.now()
         database.exporters[self.exporter] = now
         names = [name for group in groups for name in group.workspaces]
@@ -111,18 +106,11 @@ class MemoryStore:
         for group in groups:
             leases |= self._lead(group)
         self.fault("answer")
-        self._epochs = {name: lease.epoch for name, lease in leases.items()}
-        rows = [self._known(database.lease(name)) for name in names]
-        holders = {
-            row.workspace: row.holder
-            for row in rows
-            if row.holder is not None and row.seconds_left > 0
-        }
-        return Beat(leases, holders, len(database.listed() - {self.exporter}))
+        return Beat(leases, len(database.listed() - {self.exporter}))
 
     def _lead(self, group: Group) -> dict[str, Lease]:
         """Renew the group's leases, and take those that are free."""
-        rows = {name: self._known(self.database.lease(name)) for name in group.workspaces}
+        rows = {name: self._known(name, group) for name in group.workspaces}
         taken = takes(self.exporter, group, rows)
         return {
             name: self._take(name) if name in taken else self._renew(name, group.spending)
@@ -130,9 +118,11 @@ class MemoryStore:
             if name in taken or row.holder == self.exporter
         }
 
-    def _known(self, row: LeaseRow) -> LeaseRow:
-        ours = row.holder == self.exporter and row.epoch != self._epochs.get(row.workspace)
-        return LeaseRow(row.workspace, row.epoch) if ours else row
+    def _known(self, name: str, group: Group) -> LeaseRow:
+        """A lease; it is nobody's if it is this exporter's with an epoch that it does not know."""
+        row = self.database.lease(name)
+        unknown = row.holder == self.exporter and row.epoch != group.epochs.get(name)
+        return LeaseRow(name, row.epoch) if unknown else row
 
     def _take(self, name: str) -> Lease:
         """The spending stays as the exporter before has reported it, until the first renewal."""
@@ -219,8 +209,6 @@ class MemoryStore:
                     found.holder, found.expires_at = None, self.database.now()
                     self._spent(found, group.spending)
         self.fault("answer")
-        for name in (name for group in groups for name in group.workspaces):
-            self._epochs.pop(name, None)
 
     def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
         """See `SharedStore`. One that an exporter leads is configured there, and stays."""

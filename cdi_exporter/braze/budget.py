@@ -220,7 +220,7 @@ class Budget:
         self._started = 0
         """Requests that have started since the beginning."""
         self._reported: BudgetReport | None = None
-        """What was last reported to other exporters; None while there are none."""
+        """What was last reported to other exporters; None while nothing has to be."""
         self._waiters: list[asyncio.Event] = []
         """One for each request that waits for a slot, in turn; set when things have changed."""
 
@@ -353,10 +353,12 @@ class Budget:
         return -(-self.slots // UNREPORTED)
 
     def allow(self, allowance: Allowance) -> None:
-        """Take no more than this from now on."""
+        """Take no more than this from now on; until a given time only what is reported."""
         self.allowance = allowance
         if allowance.until == math.inf:
             self._reported = None
+        elif self._reported is None:
+            self._reported = BudgetReport((), self._started)
         self.wake()
 
     def report(self) -> BudgetReport:

@@ -72,31 +72,24 @@ class PostgresStore:
         """Connect at the first call. Raises StartError if the URL is wrong or psycopg missing."""
         self._exporter, self._steps = exporter, steps
         self._session = _session(url, exporter, self._bring_up_to_date)
-        self._epochs: dict[str, int] = {}
-        """Of the leases that the last answer to a beat contained."""
 
     def beat(self, groups: Iterable[Group]) -> Beat:
-        """Say that this exporter runs, renew its leases, and take those that are free.
-
-        A lease in this exporter's name whose epoch it does not know was taken by a call whose
-        answer was lost, or by an earlier process. It is taken again, with another epoch; the
-        spending of the exporter before is still there, since only a renewal replaces it.
-        """
+        """Say that this exporter runs, renew its leases, and take those that are free."""
         groups = tuple(groups)
         names = sorted({name for group in groups for name in group.workspaces})
+        epochs = {name: epoch for group in groups for name, epoch in group.epochs.items()}
         with self._session.call() as connection, _transaction(connection):
             others = self._list_exporters(connection)
-            found = self._leases(connection, names)
+            found = self._leases(connection, names, epochs)
             _insert_workspaces(connection, [name for name in names if name not in found])
             concerned = [group for group in groups if self._concerns(group, found)]
             needed = sorted({name for group in concerned for name in group.workspaces})
-            locked = self._leases(connection, needed, lock=True)
+            locked = self._leases(connection, needed, epochs, lock=True)
             leases: dict[str, Lease] = {}
             for group in concerned:
                 leases |= self._lead(connection, group, locked)
             leases = _with_received(connection, leases)
-        self._epochs = {name: lease.epoch for name, lease in leases.items()}
-        return Beat(leases, self._holders(found | locked, leases), others)
+        return Beat(leases, others)
 
     def read(self, workspace: str, since: int | None = None) -> Committed:
         """What was committed of a workspace, of rows only those newer than version `since`.
@@ -156,8 +149,6 @@ class PostgresStore:
                     f" {_SPENDING} WHERE name = %(name)s AND holder = %(me)s",
                     {"name": name, "me": self._exporter, "spending": spending[name]},
                 )
-        for name in spending:
-            self._epochs.pop(name, None)
 
     def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago.
@@ -234,19 +225,28 @@ class PostgresStore:
         return int(others)
 
     def _leases(
-        self, connection: "DatabaseConnection", names: Sequence[str], *, lock: bool = False
+        self,
+        connection: "DatabaseConnection",
+        names: Sequence[str],
+        epochs: Mapping[str, int],
+        *,
+        lock: bool = False,
     ) -> dict[str, _Held]:
         """The leases by workspace, locked in the order of their names if asked.
 
+        One in this exporter's name is nobody's if it does not have the epoch that is known.
         The time of a row that had to be waited for is the one before: less has expired.
         """
         if not names:
             return {}
         found = connection.execute(_LEASES + (" FOR UPDATE" if lock else ""), (list(names),))
-        return {name: self._held(LeaseRow(name, *row[:3]), *row[3:]) for name, *row in found}
+        return {
+            name: self._held(LeaseRow(name, *row[:3]), epochs.get(name), *row[3:])
+            for name, *row in found
+        }
 
-    def _held(self, row: LeaseRow, *others: Any) -> _Held:
-        unknown = row.holder == self._exporter and row.epoch != self._epochs.get(row.workspace)
+    def _held(self, row: LeaseRow, epoch: int | None, *others: Any) -> _Held:
+        unknown = row.holder == self._exporter and row.epoch != epoch
         return _Held(LeaseRow(row.workspace, row.epoch) if unknown else row, *others)
 
     def _concerns(self, group: Group, found: Mapping[str, _Held]) -> bool:
@@ -298,15 +298,6 @@ class PostgresStore:
                 "names": names,
             },
         )
-
-    def _holders(self, found: Mapping[str, _Held], leases: Mapping[str, Lease]) -> dict[str, str]:
-        """The exporter that leads each workspace, if any does."""
-        others = {
-            name: each.row.holder
-            for name, each in found.items()
-            if each.row.holder is not None and each.row.seconds_left > 0
-        }
-        return others | dict.fromkeys(leases, self._exporter)
 
     def _commit(self, connection: "DatabaseConnection", batch: Batch) -> bool:
         """Write a batch; whether the exporter holds the lease.

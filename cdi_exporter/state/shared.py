@@ -82,6 +82,10 @@ class Group:
     """What was spent of the budget in the last minute, for the exporter that leads next."""
     may_lead: bool = True
     """Whether leases may be taken; those that are held are renewed in any case."""
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    """Of the leases that the exporter holds, by workspace. One in its name with another epoch was
+    taken by a call whose answer was lost or came too late, or by an earlier process: it is taken
+    again. The spending of the exporter before is still there, since only a renewal replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,6 @@ class Beat:
 
     leases: Mapping[str, Lease]
     """By workspace, those that this exporter holds now."""
-    holders: Mapping[str, str]
-    """By workspace, the exporter that leads it."""
     others: int
     """Other exporters that were running in the last `LISTED_SECONDS`."""
 

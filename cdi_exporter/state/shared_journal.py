@@ -18,7 +18,7 @@ sends anything, that its lease is over; and what it still commits the epoch in t
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +44,7 @@ from cdi_exporter.state.shared import (
     SchemaTooNew,
     SharedStore,
 )
-from cdi_exporter.state.store import StateError, StoredWorkspace, UnreadableState, WorkspaceRow
+from cdi_exporter.state.store import StateError, StoredWorkspace, WorkspaceRow
 from cdi_exporter.threads import Worker
 from cdi_exporter.typed_json import from_json, to_json
 
@@ -52,7 +52,8 @@ CALL_PATIENCE = 5.0
 """Seconds that a call to the database may take: less than half of a lease."""
 
 CLOCK_MARGIN = 1.0
-"""Seconds by which a leader thinks that its lease ends earlier: clocks do not run exactly alike."""
+"""Seconds by which an exporter thinks that its leases end earlier: clocks do not run exactly alike.
+It is cut off from that moment, so that it never follows what it led itself until then."""
 
 LOOK_EVERY = 0.05
 """Seconds between two looks whether the database has answered, at the start."""
@@ -69,6 +70,10 @@ are: more than anybody runs."""
 
 UNREADABLE_FOR = 60.0
 """Seconds for which the lead of a workspace is left to others after its state was unreadable."""
+
+UNREAD_FOR = 3 * BEAT_SECONDS
+"""The same after it could not be read in time, or the connection was lost: long enough for another
+exporter to take the lead, and short if there is none."""
 
 Result = TypeVar("Result")
 Reports = dict[Endpoint, BudgetReport]
@@ -96,6 +101,13 @@ class _Member:
     not_before: float = -math.inf
     """When the lead may be taken again, in loop seconds."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def holds(self, lease: Lease | None) -> bool:
+        """Whether that is the lease which this exporter leads with already.
+
+        One that was taken is new even if its epoch is known: the database was restored then.
+        """
+        return lease is not None and not lease.taken and lease.epoch == self.epoch
 
 
 class SharedJournal(Journal):
@@ -145,20 +157,24 @@ class SharedJournal(Journal):
         return bool(self._up)
 
     async def start(self) -> None:
-        """Begin to beat; wait some seconds until it is known what there is in the database.
+        """Begin to beat; wait some seconds until it is known who leads what, and what is committed.
 
         Raises StartError if the database was migrated by a newer exporter.
         """
         self._task = asyncio.create_task(self._beats())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_PATIENCE):
-                while self._up is None or (self._up and not self._all_read()):
+                while self._up is None or (self._up and not self._settled()):
                     await self._clock.sleep(LOOK_EVERY)
         if self._refused is not None:
             raise StartError(str(self._refused)) from self._refused
 
-    def _all_read(self) -> bool:
-        return all(member.version is not None for member in self._members.values())
+    def _settled(self) -> bool:
+        """Whether all workspaces were read, and leases that were taken were also renewed."""
+        return all(
+            member.version is not None and (member.epoch is None or math.isfinite(member.until))
+            for member in self._members.values()
+        )
 
     def role(self, workspace: str) -> Role:
         """What this exporter does for a workspace now."""
@@ -166,7 +182,8 @@ class SharedJournal(Journal):
         now = self._clock.monotonic()
         if member is not None and now < self._until(member):
             return Role.LEADS
-        return Role.FOLLOWS if now < self._last_beat + LEASE_SECONDS else Role.CUT_OFF
+        reached = now < self._last_beat + LEASE_SECONDS - CLOCK_MARGIN
+        return Role.FOLLOWS if reached else Role.CUT_OFF
 
     def _until(self, member: _Member) -> float:
         """When the lease of a workspace and of those that share its budget is over."""
@@ -277,27 +294,24 @@ class SharedJournal(Journal):
                 tuple(sorted(member.source.name for member in members)),
                 to_json(Spending.of(report)),
                 may_lead=all(member.not_before <= began for member in members),
+                epochs={
+                    member.source.name: member.epoch
+                    for member in members
+                    if member.epoch is not None
+                },
             )
             for (_, members), report in zip(shares, reports, strict=True)
         ]
         beat = await self._call(partial(self._store.beat, groups))
         self._succeeded(began, beat.others)
-        taken = False
-        for (budgets, members), report in zip(shares, reports, strict=True):
-            leases = {each: beat.leases.get(each.source.name) for each in members}
-            new = [one for each, one in leases.items() if one and one.epoch != each.epoch]
-            if new:
-                taken = True
-                self._assume(budgets, new, members[0].source.request_timeout)
-            for member, lease in leases.items():
-                try:
-                    await self._apply(member, lease, began)
-                except UnreadableState as error:
-                    await self._give_up(member, str(error))
-            if not new and all(leases.values()):
-                self._allow()
-                budgets.note_reported(report)
-        return taken
+        found = [
+            (budgets, report, {each: beat.leases.get(each.source.name) for each in members})
+            for (budgets, members), report in zip(shares, reports, strict=True)
+        ]
+        for budgets, report, leases in found:
+            self._renew(budgets, report, leases, began)
+        taken = [await self._take_up(budgets, leases) for budgets, _, leases in found]
+        return any(taken)
 
     def _shares(self) -> list[tuple[Shared, list[_Member]]]:
         """The workspaces by the budgets that they share."""
@@ -319,34 +333,79 @@ class SharedJournal(Journal):
             spending = None
         budgets.assume(spending, newest.spending_age, under_way_for)
 
-    async def _apply(self, member: _Member, lease: Lease | None, began: float) -> None:
-        """Continue with a lease, take it up, or follow whoever has it."""
-        if lease is None:
-            if member.epoch is not None:
-                self._lose(member)
-            if member.version is None:
-                await self._catch_up(member)
-        elif lease.epoch != member.epoch:
+    def _renew(
+        self,
+        budgets: Shared,
+        report: Reports,
+        leases: Mapping[_Member, Lease | None],
+        began: float,
+    ) -> None:
+        """Continue with leases that were renewed. Waits for nothing, so that all are in time."""
+        for member, lease in leases.items():
+            if lease is not None and member.holds(lease):
+                member.until = began + LEASE_SECONDS - CLOCK_MARGIN
+                self._lead(member, lease)
+        if all(member.holds(lease) for member, lease in leases.items()):
+            self._allow()
+            budgets.note_reported(report)
+
+    async def _take_up(self, budgets: Shared, leases: Mapping[_Member, Lease | None]) -> bool:
+        """Take up leases that are new, follow whoever has the others; whether any is new.
+
+        Leases with which this exporter cannot lead are left to others: if a workspace cannot be
+        read, or if the leases of one budget are held by two exporters, of which then the one
+        leads that holds the first.
+        """
+        new = [each for member, each in leases.items() if each and not member.holds(each)]
+        if new:
+            request_timeout = max(member.source.request_timeout for member in leases)
+            self._assume(budgets, new, request_timeout)
+        for member, lease in leases.items():
+            try:
+                await self._apply(member, lease)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it stops no other workspace
+                await self._give_up(budgets, leases, error)
+                return False
+        first = min(leases, key=lambda member: member.source.name)
+        if any(leases.values()) and leases[first] is None:
+            await self._give_back(budgets, leases)
+            return False
+        return bool(new)
+
+    async def _apply(self, member: _Member, lease: Lease | None) -> None:
+        """Take up a lease that is new, or follow whoever has it."""
+        if member.holds(lease):
+            return
+        if lease is not None or member.epoch is not None:
+            self._lose(member)
+        if member.version is None:
+            await self._catch_up(member)
+        if lease is not None:
             member.received |= lease.received
-            await self._take_up(member, lease)
-        else:
-            member.until = began + LEASE_SECONDS - CLOCK_MARGIN
-            self._lead(member, lease)
+            member.epoch = lease.epoch
+            log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
 
-    async def _take_up(self, member: _Member, lease: Lease) -> None:
-        """Continue with what is in the database, under a lease that is new to this exporter."""
-        self._lose(member)
-        await self._catch_up(member)
-        member.epoch = lease.epoch
-        log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
-
-    async def _give_up(self, member: _Member, problem: str) -> None:
+    async def _give_up(
+        self, budgets: Shared, members: Collection[_Member], error: Exception
+    ) -> None:
         """Leave the lead to others, of which one may be able to read the state."""
+        pause = UNREAD_FOR if type(error) is StateError else UNREADABLE_FOR
+        for member in members:
+            member.not_before = self._clock.monotonic() + pause
+        await self._give_back(budgets, members)
+        problem = str(error)
         if problem not in self._unreadable:
             self._unreadable.add(problem)
-            log.error("state unreadable", database=self._place, problem=problem)
-        member.not_before = self._clock.monotonic() + UNREADABLE_FOR
-        await self._call(partial(self._store.release, [Group((member.source.name,))]))
+            defect = None if isinstance(error, StateError) else error
+            log.error("state unreadable", database=self._place, problem=problem, exc_info=defect)
+
+    async def _give_back(self, budgets: Shared, members: Collection[_Member]) -> None:
+        """Give back the leases of workspaces that share a budget."""
+        for member in members:
+            if member.epoch is not None:
+                self._lose(member)
+        self._allow()
+        await self._call(partial(self._store.release, [self._group(budgets, members)]))
 
     def _lead(self, member: _Member, lease: Lease) -> None:
         """Do what other exporters ask of the leader."""
@@ -357,7 +416,7 @@ class SharedJournal(Journal):
             member.source.refresh_wanted()
         if not member.led:
             member.led = True
-            self._queue.changed(member.source)
+            self.changed(member.source)
 
     def _lose(self, member: _Member) -> None:
         """The lease is somebody else's, or new: what is known is not what was committed."""
@@ -436,11 +495,13 @@ class SharedJournal(Journal):
         async with member.lock:
             if member.epoch is not None:
                 return
+            since = member.version
             found, take = await self._call(
-                partial(self._read, member.source, member.version, member.read_epoch)
+                partial(self._read, member.source, since, member.read_epoch)
             )
-            take()
-            member.version, member.read_epoch = found.version, found.epoch
+            if member.version == since:  # else it was cut off, or took the lead, meanwhile
+                take()
+                member.version, member.read_epoch = found.version, found.epoch
 
     def _read(
         self, source: SharedSource, since: int | None, epoch: int
@@ -476,6 +537,12 @@ class SharedJournal(Journal):
             problem = f"no answer within {CALL_PATIENCE:g} s"
             raise StateError(problem) from error
 
+    @staticmethod
+    def _group(budgets: Shared, members: Iterable[_Member]) -> Group:
+        """Workspaces whose leases are given back, with what was spent of their budget."""
+        names = tuple(member.source.name for member in members)
+        return Group(names, to_json(Spending.of(budgets.report())))
+
     async def close(self) -> None:
         """Write what waits, once, and give the leases back with what is spent."""
         if self._task is not None:
@@ -485,8 +552,7 @@ class SharedJournal(Journal):
         groups = []
         for budgets, members in self._shares():
             budgets.allow(NOTHING)
-            spending = to_json(Spending.of(budgets.report()))
-            groups.append(Group(tuple(member.source.name for member in members), spending))
+            groups.append(self._group(budgets, members))
         with suppress(StateError):
             await self._call(partial(self._store.release, groups))
             await self._call(self._store.close)

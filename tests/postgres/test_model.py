@@ -52,12 +52,24 @@ class Pair:
         assert answer == expected
         return answer
 
+    def known(self, groups: list[Group]) -> list[Group]:
+        """The groups with the epochs of the leases that the exporter holds, as far as it knows."""
+        return [
+            replace(
+                each,
+                epochs={key: self.epochs[key] for key in each.workspaces if key in self.epochs},
+            )
+            for each in groups
+        ]
+
     def beat(self, groups: list[Group]) -> None:
+        groups = self.known(groups)
         answer = self.call(lambda store: store.beat(groups))
         self.epochs = {name: lease.epoch for name, lease in answer.leases.items()}
 
     def lose_beat(self, groups: list[Group]) -> None:
         """A beat that is done, and whose answer does not arrive."""
+        groups = self.known(groups)
         with self._world.postgres.another(self.postgres) as connection:
             connection.beat(groups)
         self.memory.fault = lost
@@ -97,7 +109,6 @@ class World:
         for name, pair in self.pairs.items():
             pair.epochs, pair.versions = {}, {}
             pair.memory = MemoryStore(self.memory, name)
-            pair.postgres._epochs = {}
 
     def _execute(self, statement: str) -> None:
         self._connection.execute(statement.encode())
@@ -180,8 +191,7 @@ class Step:
         pair.call(lambda store: store.retain(names, seconds))
 
     def _restart(self, world: World, pair: Pair) -> None:
-        pair.memory = MemoryStore(world.memory, self.exporter)
-        pair.postgres._epochs = {}
+        pair.epochs = {}
 
     def _wait(self, world: World, pair: Pair, seconds: float) -> None:
         world.pass_time(seconds)

@@ -101,13 +101,26 @@ def test_a_leader_takes_few_slots_before_it_reports() -> None:
     run(main())
 
 
+def test_a_leader_takes_few_slots_of_a_budget_that_it_has_not_reported_yet() -> None:
+    """Such as that of a key that was just replaced."""
+
+    async def main() -> None:
+        leader = budget()
+        leader.allow(Allowance(0.75, until=100.0))
+        assert take(leader) == 10
+        leader.note_reported(leader.report())
+        assert take(leader) == 10
+
+    run(main())
+
+
 def test_what_the_leader_before_has_spent_counts() -> None:
     async def main() -> None:
         clock = virtual_clock()
         bounds = Bounds({Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: LIMIT}, SHARE)
         old, new = Shared(clock, bounds), Shared(clock, bounds)
         for shared in (old, new):
-            shared.allow(Allowance(0.75, until=1000.0))
+            shared.allow(Allowance(0.75))
             for each in shared.budgets.values():
                 each._answered = True
         take(old.budgets[Endpoint.HISTORY], 30)
@@ -127,7 +140,7 @@ def test_what_the_leader_before_has_spent_counts() -> None:
 def test_if_it_is_unknown_everything_is_spent() -> None:
     async def main() -> None:
         shared = Shared(virtual_clock(), Bounds(dict.fromkeys(Endpoint, 50), SHARE))
-        shared.allow(Allowance(0.75, until=1000.0))
+        shared.allow(Allowance(0.75))
         shared.assume(None, 0.0, under_way_for=10.0)
         assert all(take(each) == 0 for each in shared.budgets.values())
         await asyncio.sleep(61)

@@ -1,7 +1,8 @@
 """Who leads: leases, failover, fencing, and what an exporter may do while it is cut off."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -9,8 +10,10 @@ import structlog
 
 from cdi_exporter.braze.budget import NOTHING
 from cdi_exporter.clock import Clock
-from cdi_exporter.state import Role
-from cdi_exporter.state.shared import LEASE_SECONDS
+from cdi_exporter.config import Settings
+from cdi_exporter.model import Endpoint
+from cdi_exporter.state import Role, StateError
+from cdi_exporter.state.shared import LEASE_SECONDS, Committed
 from tests.harness import scripted, simulator, workspace
 from tests.shared_exporters import Replica, replica
 from tests.shared_memory import MemoryDatabase
@@ -284,5 +287,183 @@ def test_what_the_leader_before_has_spent_is_known() -> None:
             for endpoint, most in ((LIST, 40), (HISTORY, 80)):
                 assert it.simulator.traffic[endpoint].busiest(60) <= most
             assert it.clock.wall() < EPOCH + 3600
+
+    run(main())
+
+
+def test_a_leader_that_loses_the_database_never_shows_what_an_earlier_leader_knew() -> None:
+    """It continues by itself from the moment at which its lease is over."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(5)
+            await a.scrape()
+            a.connected = False
+            for _ in range(300):
+                await asyncio.sleep(0.1)
+                assert roles(a) != [Role.FOLLOWS]
+                assert (await a.scrape(seconds=1))("braze_cdi_up") == 1
+
+    run(main())
+
+
+def led(replica_: Replica, *names: str) -> list[str]:
+    """Those of the workspaces that an exporter leads."""
+    return [name for name in names if replica_.journal.role(name) is Role.LEADS]
+
+
+def test_workspaces_that_are_given_one_key_get_one_leader() -> None:
+    """Each had a leader of its own before; one of the two gives way."""
+
+    async def main() -> None:
+        async with site() as it:
+            apart = [workspace("v"), workspace("w")]
+            together = [workspace("v"), replace(workspace("w"), endpoint="https://v.test")]
+            a = await it.exporter("a", workspaces=[workspace("v")])
+            b = await it.exporter("b", workspaces=[workspace("w")])
+            await asyncio.sleep(5)
+            for each in (a, b):
+                each.exporter._configure(Settings(tuple(apart)))
+            await asyncio.sleep(20)
+            assert [led(a, "v", "w"), led(b, "v", "w")] == [["v"], ["w"]]
+            for each in (a, b):
+                each.exporter._configure(Settings(tuple(together)))
+            await asyncio.sleep(30)
+            assert [led(a, "v", "w"), led(b, "v", "w")] == [["v", "w"], []]
+
+    run(main())
+
+
+def test_if_one_workspace_cannot_be_read_those_with_its_key_are_left_to_others_too() -> None:
+    """They share a budget, so another exporter can lead only all of them."""
+
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace("v"), replace(workspace("w"), endpoint="https://v.test")]
+            a = await it.exporter("a", workspaces=several)
+            await asyncio.sleep(3)
+            b = await it.exporter("b", workspaces=several)
+            await asyncio.sleep(3)
+            assert led(a, "v", "w") == ["v", "w"]
+            lease = it.database.workspaces["w"]
+            lease.status, lease.holder = '{"up": "yes"}', None
+            lease.epoch, lease.version = lease.epoch + 1, lease.version + 1
+            b.connected = False  # so that `a` finds it first
+            await asyncio.sleep(3)
+            b.connected = True
+            lease.status = None
+            await asyncio.sleep(20)
+            assert led(b, "v", "w") == ["v", "w"]
+
+    run(main())
+
+
+def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led() -> None:
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace("v"), workspace("w")]
+            a = await it.exporter("a", workspaces=several)
+            await asyncio.sleep(3)
+            read = a.journal._store.read
+
+            def hindered(workspace: str, since: int | None = None) -> Committed:
+                if workspace == "v":
+                    raise StateError("canceling statement due to statement timeout")
+                return read(workspace, since)
+
+            a.journal._store.read = hindered  # type: ignore[method-assign]
+            lease = it.database.workspaces["v"]
+            lease.holder, lease.epoch = None, lease.epoch + 1
+            for _ in range(60):
+                await asyncio.sleep(1)
+                assert led(a, "v", "w") == ["w"]
+            b = await it.exporter("b", workspaces=several)
+            await asyncio.sleep(40)
+            assert led(b, "v", "w") == ["v"]
+
+    run(main())
+
+
+def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewal() -> None:
+    """The epoch may be the one it had, but what is committed is not."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            b = await it.exporter("b")
+            await asyncio.sleep(3)
+            for _ in range(2):
+                await a.scrape()
+                await asyncio.sleep(12)
+            it.database.workspaces.clear()  # it was created again
+            for _ in range(3):
+                await asyncio.sleep(12)
+                await a.scrape()
+            await asyncio.sleep(3)
+            pages = [await a.scrape(), await b.scrape()]
+            for page in pages:
+                assert page("braze_cdi_syncs_total", status="success") == 0
+
+    run(main())
+
+
+def test_when_it_has_started_it_leads_what_nobody_else_does() -> None:
+    """A command that refreshes once would otherwise show nothing."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a", delay=0.3)
+            assert roles(a) == [Role.LEADS]
+            assert (await a.scrape())("braze_cdi_up") == 1
+
+    run(main())
+
+
+def test_what_was_read_for_a_scrape_before_the_lead_was_taken_is_discarded() -> None:
+    """It is older than what the exporter continues with."""
+
+    async def main() -> None:
+        async with site() as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(3)
+            b = await it.exporter("b", delay=0.3)
+            for _ in range(2):
+                await a.scrape()
+                await asyncio.sleep(12)
+            member = b.journal._members["w"]
+            scrape = asyncio.create_task(b.journal.follow(member.source, math.inf))
+            await asyncio.sleep(0.1)
+            b.journal._lose(member)
+            await scrape
+            assert member.version is None
+
+    run(main())
+
+
+def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
+    """The new leader knows what the one before has spent, and need not assume the worst."""
+
+    async def main() -> None:
+        async with site(*[scripted(f"i{number}", runs=1) for number in range(30)]) as it:
+            a, b = await it.exporter("a"), await it.exporter("b")
+            await asyncio.sleep(3)
+            await a.scrape()
+            await asyncio.sleep(10)
+            a.connected = False
+            offload = b.journal._offload
+
+            async def late(work: Callable[[], None]) -> None:
+                await offload(work)
+                if it.database.workspaces["w"].holder == "b":
+                    b.journal._offload = offload
+                    await asyncio.sleep(60)
+
+            b.journal._offload = late
+            await asyncio.sleep(25)
+            assert b.journal.role("w") is Role.LEADS
+            assert it.database.workspaces["w"].epoch == 3
+            budget = b.exporter.workspaces["w"]._publisher.budgets.budgets[Endpoint.HISTORY]
+            assert 30 <= len(budget.spent()) < 50
 
     run(main())
