@@ -218,6 +218,12 @@ class Database:
         self.server.execute(f"CREATE ROLE {name} LOGIN")
         return name
 
+    def secretive(self, password: str) -> str:
+        """The address for the one user who has to give a password, made anew with this one."""
+        self.server.execute("DROP ROLE IF EXISTS secretive")
+        self.server.execute(f"CREATE ROLE secretive LOGIN SUPERUSER PASSWORD '{password}'")
+        return self.url("secretive")
+
     def backends(self) -> list[int]:
         """The server's processes of this database's connections from exporters."""
         found = self.server.execute(

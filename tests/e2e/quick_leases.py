@@ -8,10 +8,15 @@ from cdi_exporter.state import postgres, shared, shared_journal
 
 LEASE, BEAT, MARGIN = 3.0, 0.5, 0.5
 
-for module in (shared, shared_journal, postgres):
-    for name, value in (("LEASE_SECONDS", LEASE), ("BEAT_SECONDS", BEAT), ("CLOCK_MARGIN", MARGIN)):
-        if hasattr(module, name):
-            setattr(module, name, value)
+
+def shorten() -> None:
+    """Change the constants of this process."""
+    changed = {"LEASE_SECONDS": LEASE, "BEAT_SECONDS": BEAT, "CLOCK_MARGIN": MARGIN}
+    for module in (shared, shared_journal, postgres):
+        for name in changed.keys() & vars(module).keys():
+            setattr(module, name, changed[name])
+
 
 if __name__ == "__main__":
+    shorten()
     main()

@@ -110,10 +110,7 @@ def test_without_the_database_gauges_stay_fresh_and_counters_stay(
 def test_a_password_comes_from_the_environment_and_appears_nowhere(
     database: Database, tmp_path: Path
 ) -> None:
-    database.execute("CREATE ROLE secretive LOGIN PASSWORD 'correct horse'")
-    database.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO secretive')
-    database.execute("GRANT ALL ON SCHEMA public TO secretive")
-    url = database.url("secretive")
+    url = database.secretive("correct horse")
     with World(3).served() as braze:
         with exporter(tmp_path, braze, url, PGPASSWORD="correct horse") as it:
             eventually(it.leads, "it leads")

@@ -22,6 +22,9 @@ from tests.postgres.threads import at_once
 from tests.postgres_server import Database, PostgresServer
 
 GROUP = Group(("w",))
+HELD = Group(("w",), epochs={"w": 1})
+"""As of an exporter that leads in the first epoch."""
+
 SECRET = "hunter2"
 RIGHTS = f"SELECT, INSERT, UPDATE, DELETE ON {', '.join(TABLES)}"
 _names = count(1)
@@ -62,7 +65,7 @@ def test_a_connection_that_was_closed_is_made_again(database: Database) -> None:
     with fails("terminating connection due to administrator command"):
         store.read("w")
     assert read(store) == COMMITTED
-    assert store.beat([GROUP]).leases["w"].epoch == 1
+    assert store.beat([HELD]).leases["w"].epoch == 1
 
 
 def test_a_server_that_is_stopped_is_used_again_when_it_is_back(database: Database) -> None:
@@ -75,7 +78,7 @@ def test_a_server_that_is_stopped_is_used_again_when_it_is_back(database: Databa
         with fails("check the URL, the server, and where the password comes from"):
             store.commit([Batch(WorkspaceRow("w"), 1)])
     assert read(store) == COMMITTED
-    assert store.beat([GROUP]).leases["w"].epoch == 1
+    assert store.beat([HELD]).leases["w"].epoch == 1
 
 
 def test_a_server_that_hangs_does_not_hang_the_exporter(database: Database) -> None:
@@ -169,11 +172,7 @@ def test_the_password_comes_from_where_libpq_looks_for_it(
     database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without one, or with a wrong one, the message says so; no message contains it."""
-    database.server.execute(
-        "DO $$ BEGIN CREATE ROLE secretive LOGIN SUPERUSER PASSWORD 'hunter2';"
-        " EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-    )
-    url = database.url("secretive")
+    url = database.secretive(SECRET)
     for name in ("PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE"):
         monkeypatch.delenv(name, raising=False)
     with fails("no password supplied.*PGPASSFILE, PGPASSWORD or a service file"):
@@ -236,7 +235,7 @@ def test_what_the_url_sets_overrides_the_limits_of_the_exporter(database: Databa
 def test_the_first_host_that_can_be_written_to_is_used(database: Database) -> None:
     """The others may be gone, or standbys."""
     store = database.store(host=f"/nonexistent,{database.server.folder}")
-    assert store.beat([GROUP]).leases["w"].epoch == 1
+    assert store.beat([HELD]).leases["w"].epoch == 1
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     with fails("session is read-only"):
         database.store().beat([GROUP])
