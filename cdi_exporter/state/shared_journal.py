@@ -18,7 +18,7 @@ sends anything, that its lease is over; and what it still commits the epoch in t
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -101,6 +101,8 @@ class _Member:
     not_before: float = -math.inf
     """When the lead may be taken again, in loop seconds."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: asyncio.Task[None] | None = None
+    """The last read that a scrape asked for."""
 
     def holds(self, lease: Lease | None) -> bool:
         """Whether that is the lease which this exporter leads with already.
@@ -138,7 +140,8 @@ class SharedJournal(Journal):
         self._others = OTHERS_ASSUMED
         self._up: bool | None = None
         self._task: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        """What scrapes have asked of the database."""
         self._committing: list[tuple[Shared, Reports]] = []
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
@@ -471,24 +474,39 @@ class SharedJournal(Journal):
         if member is None or self.role(source.name) is not Role.FOLLOWS:
             return
         self._ask(source.name, ())
-        with suppress(TimeoutError, StateError):  # the next beat meets the error, too
-            async with asyncio.timeout_at(until):
-                await self._catch_up(member)
+        if member.reading is not None and not member.reading.done():
+            await self._wait(member.reading, until)  # it may have begun before the newest commit
+        if member.reading is None or member.reading.done():
+            member.reading = self._in_background(partial(self._catch_up, member))
+        await self._wait(member.reading, until)
+
+    async def _wait(self, task: asyncio.Task[None], until: float) -> None:
+        """Wait for a task until then (loop seconds) at most; it continues after that."""
+        await asyncio.wait([task], timeout=max(0.0, until - self._clock.monotonic()))
 
     def received(self, workspace: str, integrations: Collection[str]) -> None:
         """Tell the leader which counters a scraper has received at 0 from this exporter."""
         self._ask(workspace, integrations)
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:
-        """Ask the leader, beside the scrape; if that fails, the next scrape asks again."""
+        """Ask the leader for newer data, while the scrape goes on."""
+        ask = partial(self._store.ask, workspace, received)
+        self._in_background(partial(self._call, ask))
 
-        async def ask() -> None:
-            with suppress(StateError):
-                await self._call(partial(self._store.ask, workspace, received))
+    def _in_background(self, call: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Do what a scrape wants of the database; if that fails, the next scrape tries again."""
 
-        task = asyncio.create_task(ask())
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        async def work() -> None:
+            try:
+                with suppress(StateError):  # the next beat meets the error, too
+                    await call()
+            except Exception:
+                log.exception("internal error")
+
+        task = asyncio.create_task(work())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
 
     async def _catch_up(self, member: _Member) -> None:
         """Read what is new, or everything, and have the source take it; raises StateError."""
@@ -545,9 +563,10 @@ class SharedJournal(Journal):
 
     async def close(self) -> None:
         """Write what waits, once, and give the leases back with what is spent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, *self._asking, return_exceptions=True)
+        tasks = [*self._background, *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._queue.close()
         groups = []
         for budgets, members in self._shares():

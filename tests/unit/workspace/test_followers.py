@@ -198,3 +198,29 @@ def test_a_new_leader_asks_for_nothing_that_did_not_change() -> None:
             assert len(histories) - asked <= 40 * 150 / 900 + 5  # the usual re-checks
 
     run(main())
+
+
+def test_what_is_read_too_slowly_for_a_scrape_is_shown_at_the_next() -> None:
+    """A read continues after the answer, and does not start again with each scrape."""
+    one = scripted(runs=3)
+
+    async def main() -> None:
+        async with site(one) as it:
+            a = await it.exporter("a")
+            await asyncio.sleep(3)
+            for _ in range(2):
+                await a.scrape()
+                await asyncio.sleep(12)
+            b = await it.exporter("b", delay=3.0)
+            await asyncio.sleep(12)
+            one.run(it.clock.wall() - 30, it.clock.wall() - 1)
+            await a.scrape()
+            await asyncio.sleep(3)
+            began = it.clock.monotonic()
+            await b.scrape(seconds=2)
+            assert it.clock.monotonic() - began < 2
+            await asyncio.sleep(10)
+            page = await b.scrape(seconds=2)
+            assert page("braze_cdi_syncs_total", status="success") == 1
+
+    run(main())
