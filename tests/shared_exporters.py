@@ -55,7 +55,7 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """An exporter named so; it gives its leases back at the end unless it is not connected.
 
-    `delay` is the time of a call to the database, in seconds.
+    `delay` is the time of a call to the database, in seconds; a thread makes one after the other.
     """
     way = DirectTransport(simulator)
 
@@ -67,12 +67,16 @@ async def replica(
     def connect() -> MemoryStore:
         return MemoryStore(database, name, fault=fault)
 
-    async def call(work: Callable[[], object]) -> object:
-        if delay:
-            await asyncio.sleep(delay)
-        return await inline(work)
-
     def offload(_: str) -> Callable[..., object]:
+        thread = asyncio.Lock()
+
+        async def call(work: Callable[[], object]) -> object:
+            if not delay:
+                return await inline(work)
+            async with thread:
+                await asyncio.sleep(delay)
+                return await inline(work)
+
         return call
 
     journal = SharedJournal("memory", connect, clock, offload=offload)  # type: ignore[arg-type]

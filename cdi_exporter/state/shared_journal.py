@@ -130,9 +130,11 @@ class SharedJournal(Journal):
         offload: Callable[[str], Offload] = lambda name: Worker(name).run,
     ) -> None:
         self._place, self._clock = place, clock
-        self._store, self._commits = connect(), connect()
+        # Beats, commits and reads have a connection and a thread each: none waits for another.
+        self._store, self._commits, self._reads = connect(), connect(), connect()
         self._offload = offload("database")
         self._offload_commit = offload("state")
+        self._offload_read = offload("reads")
         self._queue = CommitQueue(place, self._prepare, clock, self._commit)
         self._members: dict[str, _Member] = {}
         self._last_beat = -math.inf
@@ -490,8 +492,8 @@ class SharedJournal(Journal):
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:
         """Ask the leader for newer data, while the scrape goes on."""
-        ask = partial(self._store.ask, workspace, received)
-        self._in_background(partial(self._call, ask))
+        ask = partial(self._reads.ask, workspace, received)
+        self._in_background(partial(self._call, ask, self._offload_read))
 
     def _in_background(self, call: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Do what a scrape wants of the database; if that fails, the next scrape tries again."""
@@ -514,9 +516,8 @@ class SharedJournal(Journal):
             if member.epoch is not None:
                 return
             since = member.version
-            found, take = await self._call(
-                partial(self._read, member.source, since, member.read_epoch)
-            )
+            read = partial(self._read, member.source, since, member.read_epoch)
+            found, take = await self._call(read, self._offload_read)
             if member.version == since:  # else it was cut off, or took the lead, meanwhile
                 take()
                 member.version, member.read_epoch = found.version, found.epoch
@@ -524,26 +525,26 @@ class SharedJournal(Journal):
     def _read(
         self, source: SharedSource, since: int | None, epoch: int
     ) -> tuple[Committed, Callable[[], None]]:
-        """Read a workspace in the database's thread, and what takes that over.
+        """Read a workspace in the thread of reads, and what takes that over.
 
         It is read whole if another exporter leads by now, or if the database is a restored one.
         """
-        found = self._store.read(source.name, since)
+        found = self._reads.read(source.name, since)
         if since is not None and (found.epoch != epoch or found.version < since):
-            since, found = None, self._store.read(source.name)
+            since, found = None, self._reads.read(source.name)
         if found.version == since:
             return found, lambda: None
         stored = StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)
         return found, source.read(stored, found.status, whole=since is None)
 
-    async def _call(self, call: Callable[[], Result]) -> Result:
-        """Make a call to the database in its thread; raises StateError, also if it takes long."""
+    async def _call(self, call: Callable[[], Result], offload: Offload | None = None) -> Result:
+        """Make a call to the database in a thread; raises StateError, also if it takes long."""
         results: list[Result] = []
 
         def work() -> None:
             results.append(call())
 
-        await self._within_patience(self._offload, work)
+        await self._within_patience(offload or self._offload, work)
         return results[0]
 
     @staticmethod
@@ -575,4 +576,5 @@ class SharedJournal(Journal):
         with suppress(StateError):
             await self._call(partial(self._store.release, groups))
             await self._call(self._store.close)
-            await self._within_patience(self._offload_commit, self._commits.close)
+            await self._call(self._reads.close, self._offload_read)
+            await self._call(self._commits.close, self._offload_commit)

@@ -211,7 +211,7 @@ def test_what_is_read_too_slowly_for_a_scrape_is_shown_at_the_next() -> None:
             for _ in range(2):
                 await a.scrape()
                 await asyncio.sleep(12)
-            b = await it.exporter("b", delay=3.0)
+            b = await it.exporter("b", delay=2.0)
             await asyncio.sleep(12)
             one.run(it.clock.wall() - 30, it.clock.wall() - 1)
             await a.scrape()
