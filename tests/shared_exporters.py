@@ -31,8 +31,6 @@ class Replica:
     """Whether it reaches the database."""
     answers: bool = True
     """Whether the database's answers reach it."""
-    paused: bool = False
-    """Whether the process stands still, as far as the world can see."""
 
     async def scrape(self, seconds: float = 10.0) -> Page:
         """What Prometheus gets that waits for so many seconds."""

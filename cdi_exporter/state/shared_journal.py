@@ -487,7 +487,7 @@ class SharedJournal(Journal):
         await asyncio.wait([task], timeout=max(0.0, until - self._clock.monotonic()))
 
     def received(self, workspace: str, integrations: Collection[str]) -> None:
-        """Tell the leader which counters a scraper has received at 0 from this exporter."""
+        """Report to the leader which counters a scraper has received at 0 from this exporter."""
         self._ask(workspace, integrations)
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:

@@ -77,7 +77,7 @@ def test_it_shows_why_the_workspace_cannot_be_read() -> None:
     run(main())
 
 
-def test_a_scrape_of_it_alone_makes_the_leader_refresh() -> None:
+def test_the_leader_refreshes_if_only_a_follower_is_scraped() -> None:
     """Prometheus may scrape one exporter only: the other one leads for it."""
     one = scripted(runs=3)
 
