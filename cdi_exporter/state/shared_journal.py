@@ -102,7 +102,7 @@ class _Member:
     """When the lead may be taken again, in loop seconds."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Task[None] | None = None
-    """The last read that a scrape asked for."""
+    """The last read while it follows."""
 
     def holds(self, lease: Lease | None) -> bool:
         """Whether that is the lease which this exporter leads with already.
@@ -143,7 +143,7 @@ class SharedJournal(Journal):
         self._up: bool | None = None
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        """What scrapes have asked of the database."""
+        """Calls to the database that no beat waits for."""
         self._committing: list[tuple[Shared, Reports]] = []
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
@@ -383,12 +383,13 @@ class SharedJournal(Journal):
             return
         if lease is not None or member.epoch is not None:
             self._lose(member)
-        if member.version is None:
-            await self._catch_up(member)
         if lease is not None:
+            await self._catch_up(member)
             member.received |= lease.received
             member.epoch = lease.epoch
             log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
+        elif member.version is None:
+            self._read_soon(member)  # no beat waits for it
 
     async def _give_up(
         self, budgets: Shared, members: Collection[_Member], error: Exception
@@ -478,9 +479,13 @@ class SharedJournal(Journal):
         self._ask(source.name, ())
         if member.reading is not None and not member.reading.done():
             await self._wait(member.reading, until)  # it may have begun before the newest commit
+        await self._wait(self._read_soon(member), until)
+
+    def _read_soon(self, member: _Member) -> asyncio.Task[None]:
+        """Read what is new, unless a read is under way."""
         if member.reading is None or member.reading.done():
             member.reading = self._in_background(partial(self._catch_up, member))
-        await self._wait(member.reading, until)
+        return member.reading
 
     async def _wait(self, task: asyncio.Task[None], until: float) -> None:
         """Wait for a task until then (loop seconds) at most; it continues after that."""
@@ -496,7 +501,7 @@ class SharedJournal(Journal):
         self._in_background(partial(self._call, ask, self._offload_read))
 
     def _in_background(self, call: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Do what a scrape wants of the database; if that fails, the next scrape tries again."""
+        """Make a call to the database; if that fails, the next scrape or beat tries again."""
 
         async def work() -> None:
             try:

@@ -484,3 +484,23 @@ def test_what_scrapes_read_does_not_delay_beats() -> None:
                 await asyncio.sleep(0.1)
 
     run(main())
+
+
+def test_an_exporter_that_was_cut_off_follows_while_it_reads_everything_again() -> None:
+    """However long that takes: else it would be cut off again before it is done."""
+
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace(f"w{number}") for number in range(10)]
+            await it.exporter("a", workspaces=several)
+            b = await it.exporter("b", workspaces=several, delay=2.0)
+            b.connected = False
+            await asyncio.sleep(30)
+            assert b.journal.role("w0") is Role.CUT_OFF
+            b.connected = True
+            await asyncio.sleep(10)
+            for _ in range(60):
+                assert b.journal.role("w0") is Role.FOLLOWS
+                await asyncio.sleep(1)
+
+    run(main())
