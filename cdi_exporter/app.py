@@ -222,7 +222,7 @@ class Exporter:
         self._journal.retain(names, self._clock.wall(), REMEMBERED_FOR)
 
     def _leave(self, ending: Coroutine[None, None, None]) -> None:
-        """End something beside the work that goes on."""
+        """End something in the background."""
         task = asyncio.get_running_loop().create_task(ending)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

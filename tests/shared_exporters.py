@@ -31,8 +31,6 @@ class Replica:
     """Whether it reaches the database."""
     answers: bool = True
     """Whether the database's answers reach it."""
-    paused: bool = False
-    """Whether the process stands still, as far as the world can see."""
 
     async def scrape(self, seconds: float = 10.0) -> Page:
         """What Prometheus gets that waits for so many seconds."""
@@ -55,7 +53,7 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """An exporter named so; it gives its leases back at the end unless it is not connected.
 
-    `delay` is the time of a call to the database, in seconds.
+    `delay` is the time of a call to the database, in seconds; a thread makes one after the other.
     """
     way = DirectTransport(simulator)
 
@@ -67,12 +65,16 @@ async def replica(
     def connect() -> MemoryStore:
         return MemoryStore(database, name, fault=fault)
 
-    async def call(work: Callable[[], object]) -> object:
-        if delay:
-            await asyncio.sleep(delay)
-        return await inline(work)
-
     def offload(_: str) -> Callable[..., object]:
+        thread = asyncio.Lock()
+
+        async def call(work: Callable[[], object]) -> object:
+            if not delay:
+                return await inline(work)
+            async with thread:
+                await asyncio.sleep(delay)
+                return await inline(work)
+
         return call
 
     journal = SharedJournal("memory", connect, clock, offload=offload)  # type: ignore[arg-type]

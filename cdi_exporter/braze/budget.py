@@ -325,7 +325,7 @@ class Budget:
             self._waiters[0].set()
 
     def delay(self) -> float:
-        """Seconds until a request may start as things stand; infinite: until another ends."""
+        """Seconds until a request may start, as far as is known; infinite: until another ends."""
         now = self._monotonic()
         self._expire(now)
         wait = max(0.0, self._blocked_until - now, self._free_in(now))

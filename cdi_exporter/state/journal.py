@@ -97,7 +97,7 @@ class Journal:
         """Have `source` take what the leader has committed; until then (loop seconds) at most."""
 
     def received(self, workspace: str, integrations: Collection[str]) -> None:
-        """Tell the leader which counters a scraper has received at 0 from this exporter."""
+        """Report to the leader which counters a scraper has received at 0 from this exporter."""
 
     async def close(self) -> None:
         """Write what waits, once, and close the state."""

@@ -54,7 +54,7 @@ _SPENDING = (
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A lease in the database, with what whoever renews or takes it is to know."""
+    """A lease in the database, with what an exporter that renews or takes it must know."""
 
     row: LeaseRow
     wanted: bool = False
@@ -121,7 +121,7 @@ class PostgresStore:
             ]
 
     def ask(self, workspace: str, received: Collection[str]) -> None:
-        """Ask the leader for newer data, and tell it which counters were received at 0."""
+        """Ask the leader for newer data, and report which counters were received at 0."""
         with self._session.call() as connection:
             if received:
                 connection.execute(

@@ -3,8 +3,8 @@
 Each workspace has a lease in the database: which exporter leads it, until when, and its epoch,
 which grows with each exporter that takes the lease. A commit checks the epoch in the same
 transaction, so that an exporter that was replaced without knowing it commits nothing more. Each
-commit gives the rows that it writes the workspace's next version: who has read up to a version
-reads what is newer.
+commit gives the rows that it writes the workspace's next version: an exporter that has read up to
+a version reads only newer rows.
 
 Times are compared on the database's clock only. The rules are here, `postgres` carries them out;
 tests hold an implementation in memory to the same.
@@ -18,15 +18,16 @@ from typing import Protocol
 from cdi_exporter.state.store import Row, StateError, WorkspaceRow
 
 LEASE_SECONDS = 12.0
-"""For which a lease holds from its renewal on. Another exporter leads at most so long, and one
-`BEAT_SECONDS`, after the leader is gone: less than the 30 s promised, on a slow machine as well."""
+"""Seconds for which a lease is valid after its renewal. After the leader is gone, another exporter
+leads at most this time and one `BEAT_SECONDS` later: less than the 30 s promised, on a slow machine
+as well."""
 
 BEAT_SECONDS = 2.0
 """Seconds between two renewals: a lease outlives several that fail."""
 
 LISTED_SECONDS = 60.0
-"""For which an exporter counts as running after its last beat: as long as Braze's limits look back,
-so that the parts of the budget never add up to more than the whole."""
+"""Seconds for which an exporter counts as running after its last beat: as long as Braze's limits
+look back, so that the parts of the budget never add up to more than the whole."""
 
 
 class Role(Enum):
@@ -139,7 +140,7 @@ class SharedStore(Protocol):
         """
 
     def ask(self, workspace: str, received: Collection[str]) -> None:
-        """Ask the leader for newer data, and tell it which counters were received at 0."""
+        """Ask the leader for newer data, and report which counters were received at 0."""
 
     def release(self, groups: Iterable[Group]) -> None:
         """Give the leases back, with what was spent; this exporter runs no more."""

@@ -102,7 +102,7 @@ class _Member:
     """When the lead may be taken again, in loop seconds."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Task[None] | None = None
-    """The last read that a scrape asked for."""
+    """The last read while it follows."""
 
     def holds(self, lease: Lease | None) -> bool:
         """Whether that is the lease which this exporter leads with already.
@@ -130,9 +130,11 @@ class SharedJournal(Journal):
         offload: Callable[[str], Offload] = lambda name: Worker(name).run,
     ) -> None:
         self._place, self._clock = place, clock
-        self._store, self._commits = connect(), connect()
+        # Beats, commits and reads have a connection and a thread each: none waits for another.
+        self._store, self._commits, self._reads = connect(), connect(), connect()
         self._offload = offload("database")
         self._offload_commit = offload("state")
+        self._offload_read = offload("reads")
         self._queue = CommitQueue(place, self._prepare, clock, self._commit)
         self._members: dict[str, _Member] = {}
         self._last_beat = -math.inf
@@ -141,7 +143,7 @@ class SharedJournal(Journal):
         self._up: bool | None = None
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        """What scrapes have asked of the database."""
+        """Calls to the database that no beat waits for."""
         self._committing: list[tuple[Shared, Reports]] = []
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
@@ -381,12 +383,13 @@ class SharedJournal(Journal):
             return
         if lease is not None or member.epoch is not None:
             self._lose(member)
-        if member.version is None:
-            await self._catch_up(member)
         if lease is not None:
+            await self._catch_up(member)
             member.received |= lease.received
             member.epoch = lease.epoch
             log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
+        elif member.version is None:
+            self._read_soon(member)  # no beat waits for it
 
     async def _give_up(
         self, budgets: Shared, members: Collection[_Member], error: Exception
@@ -476,25 +479,29 @@ class SharedJournal(Journal):
         self._ask(source.name, ())
         if member.reading is not None and not member.reading.done():
             await self._wait(member.reading, until)  # it may have begun before the newest commit
+        await self._wait(self._read_soon(member), until)
+
+    def _read_soon(self, member: _Member) -> asyncio.Task[None]:
+        """Read what is new, unless a read is under way."""
         if member.reading is None or member.reading.done():
             member.reading = self._in_background(partial(self._catch_up, member))
-        await self._wait(member.reading, until)
+        return member.reading
 
     async def _wait(self, task: asyncio.Task[None], until: float) -> None:
         """Wait for a task until then (loop seconds) at most; it continues after that."""
         await asyncio.wait([task], timeout=max(0.0, until - self._clock.monotonic()))
 
     def received(self, workspace: str, integrations: Collection[str]) -> None:
-        """Tell the leader which counters a scraper has received at 0 from this exporter."""
+        """Report to the leader which counters a scraper has received at 0 from this exporter."""
         self._ask(workspace, integrations)
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:
         """Ask the leader for newer data, while the scrape goes on."""
-        ask = partial(self._store.ask, workspace, received)
-        self._in_background(partial(self._call, ask))
+        ask = partial(self._reads.ask, workspace, received)
+        self._in_background(partial(self._call, ask, self._offload_read))
 
     def _in_background(self, call: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Do what a scrape wants of the database; if that fails, the next scrape tries again."""
+        """Make a call to the database; if that fails, the next scrape or beat tries again."""
 
         async def work() -> None:
             try:
@@ -514,9 +521,8 @@ class SharedJournal(Journal):
             if member.epoch is not None:
                 return
             since = member.version
-            found, take = await self._call(
-                partial(self._read, member.source, since, member.read_epoch)
-            )
+            read = partial(self._read, member.source, since, member.read_epoch)
+            found, take = await self._call(read, self._offload_read)
             if member.version == since:  # else it was cut off, or took the lead, meanwhile
                 take()
                 member.version, member.read_epoch = found.version, found.epoch
@@ -524,26 +530,26 @@ class SharedJournal(Journal):
     def _read(
         self, source: SharedSource, since: int | None, epoch: int
     ) -> tuple[Committed, Callable[[], None]]:
-        """Read a workspace in the database's thread, and what takes that over.
+        """Read a workspace in the thread of reads, and what takes that over.
 
         It is read whole if another exporter leads by now, or if the database is a restored one.
         """
-        found = self._store.read(source.name, since)
+        found = self._reads.read(source.name, since)
         if since is not None and (found.epoch != epoch or found.version < since):
-            since, found = None, self._store.read(source.name)
+            since, found = None, self._reads.read(source.name)
         if found.version == since:
             return found, lambda: None
         stored = StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)
         return found, source.read(stored, found.status, whole=since is None)
 
-    async def _call(self, call: Callable[[], Result]) -> Result:
-        """Make a call to the database in its thread; raises StateError, also if it takes long."""
+    async def _call(self, call: Callable[[], Result], offload: Offload | None = None) -> Result:
+        """Make a call to the database in a thread; raises StateError, also if it takes long."""
         results: list[Result] = []
 
         def work() -> None:
             results.append(call())
 
-        await self._within_patience(self._offload, work)
+        await self._within_patience(offload or self._offload, work)
         return results[0]
 
     @staticmethod
@@ -575,4 +581,5 @@ class SharedJournal(Journal):
         with suppress(StateError):
             await self._call(partial(self._store.release, groups))
             await self._call(self._store.close)
-            await self._within_patience(self._offload_commit, self._commits.close)
+            await self._call(self._reads.close, self._offload_read)
+            await self._call(self._commits.close, self._offload_commit)

@@ -1,4 +1,4 @@
-"""What the leader of a workspace lets those that follow know, besides the records."""
+"""What the leader of a workspace shares with its followers, in addition to the records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

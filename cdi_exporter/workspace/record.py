@@ -1,4 +1,4 @@
-"""One integration as it stands in the state file: JSON, read back as strictly as written."""
+"""One integration as the state keeps it: JSON, read back as strictly as written."""
 
 from dataclasses import dataclass
 

@@ -93,7 +93,7 @@ def test_a_leader_takes_few_slots_before_it_reports() -> None:
         assert second.ages == (0.0,) * 10 + (None,) * 10
         leader.note_reported(second)
         assert take(leader) == 10
-        leader.allow(Allowance(0.25, least=0))  # cut off: nobody is told any more
+        leader.allow(Allowance(0.25, least=0))  # cut off: it reports no more
         assert take(leader) == 0
         await asyncio.sleep(61)
         assert take(leader) == 20

@@ -365,14 +365,14 @@ def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led()
             several = [workspace("v"), workspace("w")]
             a = await it.exporter("a", workspaces=several)
             await asyncio.sleep(3)
-            read = a.journal._store.read
+            read = a.journal._reads.read
 
             def hindered(workspace: str, since: int | None = None) -> Committed:
                 if workspace == "v":
                     raise StateError("canceling statement due to statement timeout")
                 return read(workspace, since)
 
-            a.journal._store.read = hindered  # type: ignore[method-assign]
+            a.journal._reads.read = hindered  # type: ignore[method-assign]
             lease = it.database.workspaces["v"]
             lease.holder, lease.epoch = None, lease.epoch + 1
             for _ in range(60):
@@ -465,5 +465,42 @@ def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
             assert it.database.workspaces["w"].epoch == 3
             budget = b.exporter.workspaces["w"]._publisher.budgets.budgets[Endpoint.HISTORY]
             assert 30 <= len(budget.spent()) < 50
+
+    run(main())
+
+
+def test_what_scrapes_read_does_not_delay_beats() -> None:
+    """Many workspaces and a slow database: the exporter is not taken for one that is cut off."""
+
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace(f"w{number}") for number in range(10)]
+            await it.exporter("a", workspaces=several)
+            await asyncio.sleep(3)
+            b = await it.exporter("b", workspaces=several, delay=0.4)
+            for _ in range(20):
+                await b.scrape(seconds=5)
+                assert b.journal.database_up
+                await asyncio.sleep(0.1)
+
+    run(main())
+
+
+def test_an_exporter_that_was_cut_off_follows_while_it_reads_everything_again() -> None:
+    """However long that takes: else it would be cut off again before it is done."""
+
+    async def main() -> None:
+        async with site() as it:
+            several = [workspace(f"w{number}") for number in range(10)]
+            await it.exporter("a", workspaces=several)
+            b = await it.exporter("b", workspaces=several, delay=2.0)
+            b.connected = False
+            await asyncio.sleep(30)
+            assert b.journal.role("w0") is Role.CUT_OFF
+            b.connected = True
+            await asyncio.sleep(10)
+            for _ in range(60):
+                assert b.journal.role("w0") is Role.FOLLOWS
+                await asyncio.sleep(1)
 
     run(main())

@@ -77,7 +77,7 @@ def test_it_shows_why_the_workspace_cannot_be_read() -> None:
     run(main())
 
 
-def test_a_scrape_of_it_alone_makes_the_leader_refresh() -> None:
+def test_the_leader_refreshes_if_only_a_follower_is_scraped() -> None:
     """Prometheus may scrape one exporter only: the other one leads for it."""
     one = scripted(runs=3)
 
@@ -211,7 +211,7 @@ def test_what_is_read_too_slowly_for_a_scrape_is_shown_at_the_next() -> None:
             for _ in range(2):
                 await a.scrape()
                 await asyncio.sleep(12)
-            b = await it.exporter("b", delay=3.0)
+            b = await it.exporter("b", delay=2.0)
             await asyncio.sleep(12)
             one.run(it.clock.wall() - 30, it.clock.wall() - 1)
             await a.scrape()
