@@ -341,7 +341,12 @@ class Budget:
             wait = max(wait, LOOKS_EVERY)
         return wait
 
-    # Shared with other exporters
+    # Where other exporters spend it, too
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests may start at all: not after the lead was lost, nor while following."""
+        return self._slots > 0 and self._monotonic() < self.allowance.until
 
     @property
     def _unreported(self) -> int:

@@ -32,7 +32,7 @@ from cdi_exporter.braze.answers import (
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.braze.proxies import Proxy
-from cdi_exporter.braze.sharing import Bounds, KeyAt, Register, Shared
+from cdi_exporter.braze.sharing import Bounds, KeyAt, KeyBudgets, Register
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import read_history, read_integrations
@@ -122,7 +122,7 @@ class Client:
         self.workspace, self.base_url = workspace, base_url
         self._host = urlsplit(base_url).netloc
         self.key, self.bounds = key, bounds
-        self.shared = Shared(clock, bounds)
+        self.shared = KeyBudgets(clock, bounds)
         self._clock, self.timeout = clock, timeout
         self._register = register or Register(clock)
         self._trust, self._proxy, self._transport = trust, proxy, transport
@@ -146,7 +146,7 @@ class Client:
         if self.shared is not before:
             before.wake()
 
-    def _has(self, shared: Shared) -> bool:
+    def _has(self, shared: KeyBudgets) -> bool:
         """Whether that is what this client shares, and it is not retired."""
         return self.shared is shared and not self._retired
 
@@ -244,7 +244,8 @@ class Client:
             except BaseException:
                 permit.close()
                 raise
-            if self._has(shared):
+            # A process that was frozen meanwhile may have lost the lead.
+            if self._has(shared) and budget.is_open:
                 permit.key = self.key.known
                 return
             permit.close()

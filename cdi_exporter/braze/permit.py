@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from cdi_exporter.braze.budget import RateLimitHeaders, Slot
-from cdi_exporter.braze.sharing import Shared
+from cdi_exporter.braze.sharing import KeyBudgets
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.config import Secret
 from cdi_exporter.model import Endpoint
@@ -20,10 +20,10 @@ class RequestPermit:
         self.holder, self.endpoint, self.stats = holder, endpoint, stats
         self.key: Secret | None = None
         """The key whose budget the slot is of: no other may be sent with it."""
-        self._shared: Shared | None = None
+        self._shared: KeyBudgets | None = None
         self._slot: Slot | None = None
 
-    def take(self, shared: Shared, slot: Slot, key: Secret) -> None:
+    def take(self, shared: KeyBudgets, slot: Slot, key: Secret) -> None:
         """Hold a slot, and the place that was acquired with it."""
         self._shared, self._slot, self.key = shared, slot, key
 

@@ -57,7 +57,7 @@ class KeyAt:
     key: Secret
 
 
-class Shared:
+class KeyBudgets:
     """What the requests with one key share."""
 
     def __init__(self, clock: Clock, bounds: Bounds) -> None:
@@ -81,7 +81,7 @@ class Shared:
             budget.configured = min(each.limits[endpoint] for each in bounds)
             budget.share = min(each.share for each in bounds)
 
-    def remember(self, other: "Shared") -> None:
+    def remember(self, other: "KeyBudgets") -> None:
         """Count what was spent with another key."""
         if other is self:
             return
@@ -132,7 +132,7 @@ class Member(Protocol):
     """A workspace's client, as far as it shares."""
 
     bounds: Bounds
-    shared: Shared
+    shared: KeyBudgets
 
 
 class Register:
@@ -140,7 +140,7 @@ class Register:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._shared: dict[KeyAt, Shared] = {}
+        self._shared: dict[KeyAt, KeyBudgets] = {}
         self._keys: dict[Member, KeyAt] = {}
 
     def key_of(self, member: Member) -> KeyAt | None:
@@ -172,7 +172,7 @@ class Register:
         self._forget_spent()
         shared = self._shared.get(key_at)
         if shared is None:
-            shared = self._shared[key_at] = Shared(self._clock, member.bounds)
+            shared = self._shared[key_at] = KeyBudgets(self._clock, member.bounds)
             shared.allow(member.shared.allowance)
         if former is not None and same_place:
             shared.remember(former)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
-from cdi_exporter.braze.sharing import Shared
+from cdi_exporter.braze.sharing import KeyBudgets
 from cdi_exporter.clock import Clock
 from cdi_exporter.state.commit_queue import ChangeSource, CommitQueue, Offload, PendingRow
 from cdi_exporter.state.shared import Role
@@ -15,7 +15,7 @@ class SharedSource(ChangeSource, Protocol):
     """A workspace that other exporters may lead."""
 
     @property
-    def budgets(self) -> Shared:
+    def budgets(self) -> KeyBudgets:
         """The budgets of the workspace's key."""
 
     @property

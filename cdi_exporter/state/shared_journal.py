@@ -27,7 +27,7 @@ from typing import TypeVar
 import structlog
 
 from cdi_exporter.braze.budget import NOTHING, Allowance, BudgetReport
-from cdi_exporter.braze.sharing import Shared, Spending
+from cdi_exporter.braze.sharing import KeyBudgets, Spending
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import StartError
 from cdi_exporter.model import Endpoint
@@ -103,6 +103,10 @@ class _Member:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Task[None] | None = None
     """The last read while it follows."""
+    asking: asyncio.Task[None] | None = None
+    """The last time that it asked the leader for newer data."""
+    to_report: set[str] = field(default_factory=set)
+    """Integrations whose counters a scraper has received at 0, for the leader to know."""
 
     def holds(self, lease: Lease | None) -> bool:
         """Whether that is the lease which this exporter leads with already.
@@ -144,7 +148,7 @@ class SharedJournal(Journal):
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         """Calls to the database that no beat waits for."""
-        self._committing: list[tuple[Shared, Reports]] = []
+        self._committing: list[tuple[KeyBudgets, Reports]] = []
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
         """Why this exporter is too old for the database, when it began to beat."""
@@ -318,16 +322,16 @@ class SharedJournal(Journal):
         taken = [await self._take_up(budgets, leases) for budgets, _, leases in found]
         return any(taken)
 
-    def _shares(self) -> list[tuple[Shared, list[_Member]]]:
+    def _shares(self) -> list[tuple[KeyBudgets, list[_Member]]]:
         """The workspaces by the budgets that they share."""
-        shares: dict[int, tuple[Shared, list[_Member]]] = {}
+        shares: dict[int, tuple[KeyBudgets, list[_Member]]] = {}
         for member in self._members.values():
             budgets = member.source.budgets
             shares.setdefault(id(budgets), (budgets, []))[1].append(member)
         return [*shares.values()]
 
     @staticmethod
-    def _assume(budgets: Shared, leases: Sequence[Lease], under_way_for: float) -> None:
+    def _assume(budgets: KeyBudgets, leases: Sequence[Lease], under_way_for: float) -> None:
         """Count what the exporter that led before has spent; if that is unknown, everything."""
         if all(lease.taken and lease.epoch == 1 for lease in leases):
             return  # nobody led before
@@ -340,7 +344,7 @@ class SharedJournal(Journal):
 
     def _renew(
         self,
-        budgets: Shared,
+        budgets: KeyBudgets,
         report: Reports,
         leases: Mapping[_Member, Lease | None],
         began: float,
@@ -354,7 +358,7 @@ class SharedJournal(Journal):
             self._allow()
             budgets.note_reported(report)
 
-    async def _take_up(self, budgets: Shared, leases: Mapping[_Member, Lease | None]) -> bool:
+    async def _take_up(self, budgets: KeyBudgets, leases: Mapping[_Member, Lease | None]) -> bool:
         """Take up leases that are new, follow whoever has the others; whether any is new.
 
         Leases with which this exporter cannot lead are left to others: if a workspace cannot be
@@ -392,7 +396,7 @@ class SharedJournal(Journal):
             self._read_soon(member)  # no beat waits for it
 
     async def _give_up(
-        self, budgets: Shared, members: Collection[_Member], error: Exception
+        self, budgets: KeyBudgets, members: Collection[_Member], error: Exception
     ) -> None:
         """Leave the lead to others, of which one may be able to read the state."""
         pause = UNREAD_FOR if type(error) is StateError else UNREADABLE_FOR
@@ -405,7 +409,7 @@ class SharedJournal(Journal):
             defect = None if isinstance(error, StateError) else error
             log.error("state unreadable", database=self._place, problem=problem, exc_info=defect)
 
-    async def _give_back(self, budgets: Shared, members: Collection[_Member]) -> None:
+    async def _give_back(self, budgets: KeyBudgets, members: Collection[_Member]) -> None:
         """Give back the leases of workspaces that share a budget."""
         for member in members:
             if member.epoch is not None:
@@ -496,9 +500,18 @@ class SharedJournal(Journal):
         self._ask(workspace, integrations)
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:
-        """Ask the leader for newer data, while the scrape goes on."""
-        ask = partial(self._reads.ask, workspace, received)
-        self._in_background(partial(self._call, ask, self._offload_read))
+        """Ask the leader for newer data, while the scrape goes on; one call at a time."""
+        member = self._members.get(workspace)
+        if member is None:
+            return
+        member.to_report |= set(received)
+        if member.asking is None or member.asking.done():
+            member.asking = self._in_background(partial(self._send, member))
+
+    async def _send(self, member: _Member) -> None:
+        received, member.to_report = frozenset(member.to_report), set()
+        ask = partial(self._reads.ask, member.source.name, received)
+        await self._call(ask, self._offload_read)
 
     def _in_background(self, call: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Make a call to the database; if that fails, the next scrape or beat tries again."""
@@ -562,7 +575,7 @@ class SharedJournal(Journal):
             raise StateError(problem) from error
 
     @staticmethod
-    def _group(budgets: Shared, members: Iterable[_Member]) -> Group:
+    def _group(budgets: KeyBudgets, members: Iterable[_Member]) -> Group:
         """Workspaces whose leases are given back, with what was spent of their budget."""
         names = tuple(member.source.name for member in members)
         return Group(names, to_json(Spending.of(budgets.report())))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from cdi_exporter.braze.sharing import Shared
+from cdi_exporter.braze.sharing import KeyBudgets
 from cdi_exporter.clock import Instant
 from cdi_exporter.model import Run, in_future
 from cdi_exporter.snapshot import WorkspaceSnapshot
@@ -74,7 +74,7 @@ class Publisher:
         return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten, status)
 
     @property
-    def budgets(self) -> Shared:
+    def budgets(self) -> KeyBudgets:
         """The budgets of the workspace's key."""
         return self._api.client.shared
 

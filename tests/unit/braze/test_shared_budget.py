@@ -5,13 +5,16 @@ import math
 import random
 from itertools import count
 
+import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdi_exporter.braze.budget import NOTHING, Allowance, Budget, BudgetReport, Slot
-from cdi_exporter.braze.sharing import Bounds, Shared, Spending
+from cdi_exporter.braze.sharing import MOST_AT_ONCE, Bounds, KeyBudgets, Spending
+from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.model import Endpoint
 from cdi_exporter.typed_json import from_json, to_json
+from tests.unit.braze.asking import asker
 from tests.virtual import run, virtual_clock
 
 LIMIT, SHARE = 100, 0.8
@@ -46,8 +49,10 @@ def test_a_leader_has_three_quarters_of_the_share() -> None:
 def test_one_that_follows_has_nothing_and_one_that_is_cut_off_its_part() -> None:
     async def main() -> None:
         other = budget()
+        assert other.is_open
         other.allow(NOTHING)
         assert take(other) == 0
+        assert not other.is_open
         assert other.delay() == math.inf
         other.allow(Allowance(0.25 / 3, least=0))
         assert take(other) == 6  # 20 slots, divided by three
@@ -69,8 +74,10 @@ def test_nothing_starts_once_the_lease_is_over() -> None:
         waits = asyncio.create_task(leader.acquire())
         await asyncio.sleep(0)
         assert waits.done()
+        assert leader.is_open
         await asyncio.sleep(11)
         assert leader.delay() == math.inf
+        assert not leader.is_open
         waits = asyncio.create_task(leader.acquire())
         await asyncio.sleep(3600)
         assert not waits.done()
@@ -118,7 +125,7 @@ def test_what_the_leader_before_has_spent_counts() -> None:
     async def main() -> None:
         clock = virtual_clock()
         bounds = Bounds({Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: LIMIT}, SHARE)
-        old, new = Shared(clock, bounds), Shared(clock, bounds)
+        old, new = KeyBudgets(clock, bounds), KeyBudgets(clock, bounds)
         for shared in (old, new):
             shared.allow(Allowance(0.75))
             for each in shared.budgets.values():
@@ -139,7 +146,7 @@ def test_what_the_leader_before_has_spent_counts() -> None:
 
 def test_if_it_is_unknown_everything_is_spent() -> None:
     async def main() -> None:
-        shared = Shared(virtual_clock(), Bounds(dict.fromkeys(Endpoint, 50), SHARE))
+        shared = KeyBudgets(virtual_clock(), Bounds(dict.fromkeys(Endpoint, 50), SHARE))
         shared.allow(Allowance(0.75))
         shared.assume(None, 0.0, under_way_for=10.0)
         assert all(take(each) == 0 for each in shared.budgets.values())
@@ -214,3 +221,35 @@ def test_one_leader_after_the_other_stays_within_the_share(seed: int, limit: int
     allowed = max(1, math.floor(0.75 * SHARE * limit))
     for time in started:
         assert sum(time - 60 < each <= time for each in started) <= allowed
+
+
+def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
+    """A process that was frozen between the slot and the request waits like all others."""
+
+    async def main() -> None:
+        async with asker(httpx.MockTransport(refuse)) as asking:
+            client = asking.client
+            shared, stats = client.shared, RequestStats(tuple(Endpoint))
+            for each in shared.budgets.values():
+                each._answered = True
+            shared.allow(Allowance(0.75, until=10.0))
+            shared.note_reported(shared.report())
+            for _ in range(MOST_AT_ONCE):
+                await shared.places.acquire()
+            waits = asyncio.create_task(client.permit(Endpoint.HISTORY, stats))
+            await asyncio.sleep(5)
+            assert shared.budgets[Endpoint.HISTORY].under_way == 1
+            await asyncio.sleep(10)
+            shared.places.release()
+            await asyncio.sleep(5)
+            assert not waits.done()
+            assert shared.budgets[Endpoint.HISTORY].under_way == 0
+            shared.allow(Allowance(0.75, until=100.0))
+            await asyncio.sleep(1)
+            assert waits.done()
+
+    run(main())
+
+
+def refuse(request: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"a request was sent: {request.url}")
