@@ -24,6 +24,7 @@ from cdi_exporter.config import Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.model import Run
 from cdi_exporter.simulator.simulated_workspace import Call
 from cdi_exporter.state import Role, SharedJournal, StateError
+from cdi_exporter.state.commit_queue import Offload
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, Page
 from tests.shared_memory import MemoryDatabase, MemoryStore
@@ -179,7 +180,7 @@ class _Life:
             "memory",
             lambda: MemoryStore(world.database, name),
             self.clock,
-            offload=lambda name: self.commit if name == "state" else self.call_database,
+            offload=self.offload,
         )
         self.exporter = Exporter(
             world.settings,
@@ -203,22 +204,24 @@ class _Life:
         """Whether it can reach the database."""
         return self.cut_off_since is None and not self.world.outage
 
-    async def commit(self, work: Callable[[], None]) -> None:
-        """A call that trouble may have waited for."""
-        self.commits.notify()
-        await asyncio.sleep(0)
-        await self.call_database(work)
+    def offload(self, name: str) -> Offload:
+        """A connection, on which one call is made after the other."""
+        busy = asyncio.Lock()
 
-    async def call_database(self, work: Callable[[], None]) -> None:
-        """A call that takes its time; before and after it, the connection may be lost.
+        async def offload(work: Callable[[], None]) -> None:
+            await busy.acquire()
+            call = asyncio.create_task(self._call(name, work))
+            call.add_done_callback(lambda _: busy.release())
+            call.add_done_callback(lambda call: call.cancelled() or call.exception())
+            await asyncio.shield(call)  # as in a thread, it goes on if nobody waits any more
 
-        It goes on if nobody waits for it any more, as in a thread.
-        """
-        call = asyncio.create_task(self._call(work))
-        call.add_done_callback(lambda call: call.cancelled() or call.exception())
-        await asyncio.shield(call)
+        return offload
 
-    async def _call(self, work: Callable[[], None]) -> None:
+    async def _call(self, name: str, work: Callable[[], None]) -> None:
+        """A call that takes its time; before and after it, the connection may be lost."""
+        if name == "state":
+            self.commits.notify()
+            await asyncio.sleep(0)
         await self._travel(self.world.scenario.database)
         work()
         await self._travel(self.world.scenario.database)
