@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.children import Child, Client, child, free_port, module
 from benchmarks.figures import Figures, Spread, across, table
+from benchmarks.world import KEY
 from tests.e2e.processes import eventually, exporter_command, serves
 from tests.postgres_server import PostgresServer
 
@@ -32,6 +34,7 @@ COMMITTED_WITHIN = 1.5
 """Seconds after which the leader has committed what it read."""
 
 LEADS, FOLLOWS = "leader", "follower"
+COUNTER = b"\nbraze_cdi_rows_synced_total{"
 LEADER = b'cdi_exporter_leader{workspace="w"} 1'
 
 
@@ -52,13 +55,21 @@ class Exporter:
         self.client.get("/metrics")
         return (time.perf_counter() - began) * 1e3
 
-    def leads(self) -> bool:
-        """Whether it says that it leads."""
+    def page(self) -> bytes:
+        """What a scrape gets."""
         client = Client(self.port)
         try:
-            return LEADER in gzip.decompress(client.get("/metrics"))
+            return gzip.decompress(client.get("/metrics"))
         finally:
             client.close()
+
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        return LEADER in self.page()
+
+    def counts(self, number: int) -> bool:
+        """Whether it shows the counters of so many integrations."""
+        return self.page().count(COUNTER) == number
 
 
 @contextmanager
@@ -86,7 +97,7 @@ def pair(number: int, url: str) -> Iterator[tuple[Exporter, Exporter, Client]]:
 refresh:
   min_interval: {MIN_INTERVAL:g}s
   rate_limits: {{integrations: 100000, job_sync_status: 100000}}
-workspaces: [{{name: w, endpoint: "http://127.0.0.1:{braze}", api_key: key-of-the-benchmark}}]
+workspaces: [{{name: w, endpoint: "http://127.0.0.1:{braze}", api_key: {KEY}}}]
 """)
         exporters = []
         for _ in range(2):
@@ -105,10 +116,8 @@ def measure_one(number: int, quick: bool, postgres: PostgresServer) -> dict[str,
     name = f"sharing_{number}"
     postgres.execute(f"CREATE DATABASE {name}")
     with pair(number, postgres.url(name)) as (leader, follower, braze):
-        for _ in range(3):
-            time.sleep(MIN_INTERVAL)
-            leader.scrape()
-            follower.scrape()
+        for each in (leader, follower):
+            eventually(partial(each.counts, number), "all integrations are shown")
         changed = max(1, round(number * CHANGED_SHARE))
         before = leader.process.cpu, follower.process.cpu
         for _ in range(3 if quick else 12):
