@@ -100,6 +100,8 @@ class _Member:
     """Whether it led when that was last looked at."""
     not_before: float = -math.inf
     """When the lead may be taken again, in loop seconds."""
+    problem: str | None = None
+    """Why the lead was left to others, as it was logged; None once it was taken up."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Task[None] | None = None
     """The last read while it follows."""
@@ -152,8 +154,6 @@ class SharedJournal(Journal):
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
         """Why this exporter is too old for the database, when it began to beat."""
-        self._unreadable: set[str] = set()
-        """Problems of states that cannot be read, as they were logged."""
 
     @property
     def failures(self) -> int:
@@ -390,7 +390,7 @@ class SharedJournal(Journal):
         if lease is not None:
             await self._catch_up(member)
             member.received |= lease.received
-            member.epoch = lease.epoch
+            member.epoch, member.problem = lease.epoch, None
             log.info("lead taken", workspace=member.source.name, epoch=lease.epoch)
         elif member.version is None:
             self._read_soon(member)  # no beat waits for it
@@ -404,8 +404,10 @@ class SharedJournal(Journal):
             member.not_before = self._clock.monotonic() + pause
         await self._give_back(budgets, members)
         problem = str(error)
-        if problem not in self._unreadable:
-            self._unreadable.add(problem)
+        known = any(member.problem == problem for member in members)
+        for member in members:
+            member.problem = problem
+        if not known:
             defect = None if isinstance(error, StateError) else error
             log.error("state unreadable", database=self._place, problem=problem, exc_info=defect)
 

@@ -263,6 +263,12 @@ def test_a_state_that_cannot_be_read_is_left_to_others_and_logged_once() -> None
             lease.rows["one"] = (row, version)
             await asyncio.sleep(70)
             assert a.journal.role("w") is Role.LEADS
+            lease.rows["one"] = (replace(row, record='{"knowledge": 7}'), version)
+            lease.holder, lease.epoch = None, lease.epoch + 1
+            with structlog.testing.capture_logs() as logs:
+                await asyncio.sleep(130)
+            events = [entry["event"] for entry in logs]
+            assert events.count("state unreadable") == 1  # it is news again
 
     run(main())
 
