@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.model import LATEST
 from cdi_exporter.state.postgres_schema import LOCK, STEPS, TABLES
 from cdi_exporter.state.shared import (
     LEASE_SECONDS,
@@ -26,7 +25,7 @@ from cdi_exporter.state.shared import (
     SchemaTooNew,
     takes,
 )
-from cdi_exporter.state.store import Row, UnreadableState, show
+from cdi_exporter.state.store import Row, UnreadableState, show, wrong_time
 
 if TYPE_CHECKING:
     from cdi_exporter.state.postgres_session import DatabaseConnection, DatabaseSession
@@ -108,7 +107,7 @@ class PostgresStore:
             if not found or found[0][0] is not None:
                 return Committed()
             (_, complete, forgotten, status, version, epoch, _), *integrations = found
-            if problem := _wrong_time("forgotten_at", forgotten):
+            if problem := wrong_time("forgotten_at", forgotten):
                 raise UnreadableState(_unreadable(f"of the workspace {show(workspace)}", problem))
             rows = [_row(workspace, *values[:4]) for values in integrations]
             return Committed(version, epoch, rows, complete, forgotten, status)
@@ -412,7 +411,7 @@ def _storable(key: str) -> str:
 
 def _row(workspace: str, key: str, listed: bool, left_at: object, record: str | None) -> Row:
     """One row; raises UnreadableState if it has a value that is never written."""
-    if problem := _wrong_time("left_at", left_at):
+    if problem := wrong_time("left_at", left_at):
         place = f"in the workspace {show(workspace)}, integration {show(key)}"
         raise UnreadableState(_unreadable(place, problem))
     return Row(workspace, key, listed, cast("float | None", left_at), record)
@@ -420,13 +419,6 @@ def _row(workspace: str, key: str, listed: bool, left_at: object, record: str | 
 
 def _unreadable(place: str, problem: str) -> str:
     return f"unreadable record {place}: {problem}; restore a backup, or delete the row"
-
-
-def _wrong_time(column: str, value: object) -> str | None:
-    """What is wrong with Unix seconds, which may be absent; a column can hold infinity."""
-    if value is None or (isinstance(value, float) and 0 <= value <= LATEST):
-        return None
-    return f"{column} is not a time"
 
 
 @dataclass(frozen=True, slots=True)

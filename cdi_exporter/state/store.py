@@ -159,7 +159,7 @@ class Store:
             except sqlite3.Error as error:
                 raise StateError(str(error)) from error
         complete, forgotten = found or (0, None)
-        problem = _wrong_whether("complete", complete) or _wrong_time("forgotten_at", forgotten)
+        problem = _wrong_whether("complete", complete) or wrong_time("forgotten_at", forgotten)
         if problem:
             raise UnreadableState(_unreadable_workspace(workspace, problem))
         return StoredWorkspace(
@@ -250,7 +250,7 @@ def _row(workspace: str, key: object, listed: object, left_at: object, record: o
     problem = (
         _wrong_type("id", key, str)
         or _wrong_whether("listed", listed)
-        or _wrong_time("left_at", left_at)
+        or wrong_time("left_at", left_at)
         or (None if record is None else _wrong_type("record", record, str))
     )
     if problem:
@@ -276,7 +276,7 @@ def _wrong_whether(column: str, value: object) -> str | None:
     return _wrong_type(column, value, int) or wrong
 
 
-def _wrong_time(column: str, value: object) -> str | None:
+def wrong_time(column: str, value: object) -> str | None:
     """What is wrong with Unix seconds, which may be absent."""
     if value is None:
         return None
