@@ -18,6 +18,13 @@ class IntegrationFreshness:
     problem: str | None = None
 
 
+_OF_THE_WORKSPACE = (
+    *("up", "error", "problem", "list_readable"),
+    *("last_refresh", "refresh_duration", "pending_reads"),
+)
+"""The fields of a snapshot that a follower shows as the leader does, by the same names here."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderStatus:
     """A leader's `WorkspaceSnapshot`, less what the records have."""
@@ -41,13 +48,7 @@ class LeaderStatus:
         if snapshot.last_refresh is not None:
             confirmed = snapshot.last_refresh - (snapshot.refresh_duration or 0.0)
         return cls(
-            up=snapshot.up,
-            error=snapshot.error,
-            problem=snapshot.problem,
-            list_readable=snapshot.list_readable,
-            last_refresh=snapshot.last_refresh,
-            refresh_duration=snapshot.refresh_duration,
-            pending_reads=snapshot.pending_reads,
+            **{name: getattr(snapshot, name) for name in _OF_THE_WORKSPACE},
             confirmed=confirmed,
             others=tuple(
                 IntegrationFreshness(each.facts.id, each.refreshed, each.problem)
@@ -69,13 +70,4 @@ class LeaderStatus:
 
     def applied_to(self, snapshot: WorkspaceSnapshot) -> WorkspaceSnapshot:
         """The snapshot of an exporter that follows, as the leader would show it."""
-        return replace(
-            snapshot,
-            up=self.up,
-            error=self.error,
-            problem=self.problem,
-            list_readable=self.list_readable,
-            last_refresh=self.last_refresh,
-            refresh_duration=self.refresh_duration,
-            pending_reads=self.pending_reads,
-        )
+        return replace(snapshot, **{name: getattr(self, name) for name in _OF_THE_WORKSPACE})
