@@ -22,6 +22,7 @@ from cdi_exporter.cli.flags import (
 )
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
+from cdi_exporter.state.postgres import describe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,6 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
     settings = load_settings(config_file)
     # What only this command needs is not imported by the others, which may run for years.
     from cdi_exporter.check import Report, check, show  # noqa: PLC0415
-    from cdi_exporter.state.postgres import describe  # noqa: PLC0415
 
     async def run() -> Report:
         interval, offline = flags["scrape_interval"], flags["offline"]
