@@ -219,7 +219,7 @@ class Database:
         return name
 
     def secretive(self, password: str) -> str:
-        """The address for the one user who has to give a password, made anew with this one."""
+        """The address for the one user who has to give a password, from now on this one."""
         self.server.execute("DROP ROLE IF EXISTS secretive")
         self.server.execute(f"CREATE ROLE secretive LOGIN SUPERUSER PASSWORD '{password}'")
         return self.url("secretive")

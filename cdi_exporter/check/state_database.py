@@ -28,7 +28,7 @@ async def check_database(describe: Describe, workspaces: Sequence[str]) -> Check
             "database_unreachable",
             str(error),
             "An exporter that cannot use the database serves statuses and ages, but its counters"
-            " stand still.",
+            " stay as they are.",
         )
         return CheckedDatabase(ok=False, reachable=False, findings=(finding,))
     return diagnose_database(found, workspaces)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -70,6 +71,14 @@ class Life:
         """Scrape it; how many integrations it shows."""
         return _scrape(self.url, self.shown)
 
+    def shows_all(self) -> bool:
+        """Scrape it; whether it shows all integrations."""
+        return self.scrape() >= len(IDS)
+
+    def shows(self, due: Totals) -> bool:
+        """Scrape it; whether it has counted all that is due."""
+        return bool(self.scrape()) and self.shown >= due
+
     def leads(self) -> bool:
         """Whether it says that it leads."""
         with suppress(httpx.HTTPError):
@@ -94,7 +103,7 @@ class Rounds:
                 self.lives.append(self._life(config))
                 stack.callback(self._end, self.lives[-1])
             for life in self.lives:
-                eventually(lambda life=life: life.scrape() >= len(IDS), "a first sight of each")  # type: ignore[misc]
+                eventually(life.shows_all, "a first sight of each")
             prometheus = stack.enter_context(self._prometheus())
             for _ in range(rounds):
                 self._round()
@@ -160,7 +169,7 @@ class Rounds:
         for life in self.lives:
             due = self.world.truth
             try:
-                eventually(lambda: life.scrape() and life.shown >= due, "all counted")  # noqa: B023
+                eventually(partial(life.shows, due), "all counted")
             except AssertionError as error:
                 missing = {key: (life.shown[key], value) for key, value in due.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error

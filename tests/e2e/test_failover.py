@@ -121,6 +121,18 @@ def test_a_password_comes_from_the_environment_and_appears_nowhere(
     assert not any("correct horse" in text or "battery staple" in text for text in logs)
 
 
+def outcome(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """How an exporter ends that cannot start."""
+    return subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment(),
+    )
+
+
 REFUSED = [
     ("postgresql://me:secret@host/db", "contains a password"),
     ("mysql://host/db", "does not start with postgresql://"),
@@ -131,14 +143,7 @@ REFUSED = [
 def test_a_url_that_cannot_be_used_is_refused(url: str, problem: str, tmp_path: Path) -> None:
     """In one line, without any part of the URL."""
     command = exporter_command(f"--config.file={config_file(tmp_path, 1)}", f"--state.url={url}")
-    ended = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=clean_environment(),
-    )
+    ended = outcome(command)
     assert ended.returncode == 2
     assert problem in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -155,14 +160,7 @@ def test_a_schema_that_is_too_new_is_refused(database: Database, tmp_path: Path)
         f"--state.url={database.url()}",
         f"--web.listen-address=127.0.0.1:{free_port()}",
     )
-    ended = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=clean_environment(),
-    )
+    ended = outcome(command)
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if "level=" not in line]
     assert "schema 99, known 1" in line

@@ -137,7 +137,7 @@ def test_what_the_leader_before_has_spent_survives_a_lost_answer(database: Datab
 
 
 def test_a_commit_says_what_was_spent(database: Database) -> None:
-    """Whoever leads next is told by the newest of beats and commits."""
+    """Whoever leads next gets what the newest beat or commit reported."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     a.commit([Batch(WorkspaceRow("w"), 1, spending="newest")])

@@ -26,7 +26,7 @@ INSERT INTO test_clock VALUES ({START});
 CREATE FUNCTION clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql
 AS 'SELECT to_timestamp(seconds) FROM test_clock';
 """
-"""A clock that stands still, found before PostgreSQL's own through the search path."""
+"""A clock that does not run, found before PostgreSQL's own through the search path."""
 OWN_CLOCK = {"options": "-csearch_path=public,pg_catalog"}
 
 
