@@ -169,7 +169,9 @@ def test_the_status_page_says_what_the_exporter_does() -> None:
             ):
                 (found,) = (await each.client.get("/api/v1/status")).json()["workspaces"]
                 assert found["role"] == role
-                assert words in (await each.client.get("/")).text
+                page = (await each.client.get("/")).text
+                assert words in page
+                assert ("API budget" in page) == (role == "leads")
             b.connected = False
             await asyncio.sleep(30)
             (found,) = (await b.client.get("/api/v1/status")).json()["workspaces"]
