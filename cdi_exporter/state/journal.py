@@ -52,11 +52,12 @@ class Journal:
     """Whether anything is kept."""
     shared = False
     """Whether other exporters share it."""
+    _queue: CommitQueue | None = None
 
     @property
     def failures(self) -> int:
         """Commits that failed since the start."""
-        return 0
+        return self._queue.failures if self._queue else 0
 
     @property
     def database_up(self) -> bool | None:
@@ -68,23 +69,30 @@ class Journal:
 
     async def idle(self) -> None:
         """Wait until no commit is under way, so that `attach` need not."""
+        if self._queue:
+            await self._queue.idle()
 
     def attach(self, source: SharedSource) -> StoredWorkspace:
-        """Begin to keep a workspace; what is known of it, or StateError."""
-        return self.load(source.name)
+        """Begin to keep a workspace; what is known of it, with what waits to be written.
 
-    def load(self, workspace: str) -> StoredWorkspace:
-        """What is known of a workspace, with what waits to be written; raises StateError."""
+        Raises StateError.
+        """
         return StoredWorkspace()
 
     def changed(self, source: ChangeSource) -> None:
         """Note that `source` has changes; they are asked for when they are written."""
+        if self._queue:
+            self._queue.changed(source)
 
     def hand_over(self, source: ChangeSource) -> None:
         """Take over what a workspace that ends has to write."""
+        if self._queue:
+            self._queue.hand_over(source)
 
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
         """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
+        if self._queue:
+            await self._queue.settle(until, needed)
 
     def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago."""
@@ -107,6 +115,7 @@ class SqliteJournal(Journal):
     """The journal of an exporter with a state file."""
 
     keeps = True
+    _queue: CommitQueue
 
     def __init__(self, store: Store, clock: Clock, *, offload: Offload | None = None) -> None:
         self._store = store
@@ -121,16 +130,14 @@ class SqliteJournal(Journal):
 
         return commit
 
-    @property
-    def failures(self) -> int:
-        """Commits that failed since the start."""
-        return self._queue.failures
+    def attach(self, source: ChangeSource) -> StoredWorkspace:
+        """Begin to keep a workspace; what is known of it, with what waits to be written.
 
-    def load(self, workspace: str) -> StoredWorkspace:
-        """What is known of a workspace, with what waits to be written; raises StateError."""
-        stored = self._store.load(workspace)
+        Raises StateError.
+        """
+        stored = self._store.load(source.name)
         rows = {row.id: row for row in stored.rows}
-        pending, newer = self._queue.waiting(workspace)
+        pending, newer = self._queue.waiting(source.name)
         waiting = {each.id: each.row() for each in pending}
         return StoredWorkspace(
             [*(rows | waiting).values()],
@@ -138,22 +145,6 @@ class SqliteJournal(Journal):
             forgotten=stored.forgotten if newer.forgotten is None else newer.forgotten,
             committed={key: rows.get(key) for key in waiting},
         )
-
-    async def idle(self) -> None:
-        """Wait until no commit is under way, so that `attach` need not."""
-        await self._queue.idle()
-
-    def changed(self, source: ChangeSource) -> None:
-        """Note that `source` has changes; they are asked for when they are written."""
-        self._queue.changed(source)
-
-    def hand_over(self, source: ChangeSource) -> None:
-        """Take over what a workspace that ends has to write."""
-        self._queue.hand_over(source)
-
-    async def settle(self, until: float, needed: Callable[[], object]) -> None:
-        """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
-        await self._queue.settle(until, needed)
 
     def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago."""

@@ -126,6 +126,7 @@ class SharedJournal(Journal):
     """
 
     keeps = shared = True
+    _queue: CommitQueue
 
     def __init__(
         self,
@@ -154,11 +155,6 @@ class SharedJournal(Journal):
         """What the commit under way says of the budgets."""
         self._refused: SchemaTooNew | None = None
         """Why this exporter is too old for the database, when it began to beat."""
-
-    @property
-    def failures(self) -> int:
-        """Commits that failed since the start."""
-        return self._queue.failures
 
     @property
     def database_up(self) -> bool:
@@ -201,10 +197,6 @@ class SharedJournal(Journal):
 
     # What workspaces hand over
 
-    async def idle(self) -> None:
-        """Wait until no commit is under way."""
-        await self._queue.idle()
-
     def attach(self, source: SharedSource) -> StoredWorkspace:
         """Begin to keep a workspace; nothing is known before the database was read."""
         self._members[source.name] = _Member(source)
@@ -213,12 +205,12 @@ class SharedJournal(Journal):
     def changed(self, source: ChangeSource) -> None:
         """Note that `source` has changes; only a leader's are written."""
         if self._is_led(source):
-            self._queue.changed(source)
+            super().changed(source)
 
     def hand_over(self, source: ChangeSource) -> None:
         """Take over what a workspace that ends has to write, if it is led."""
         if self._is_led(source):
-            self._queue.hand_over(source)
+            super().hand_over(source)
 
     def _is_led(self, source: ChangeSource) -> bool:
         """Whether this exporter holds the lease, as far as it knows."""
@@ -228,7 +220,7 @@ class SharedJournal(Journal):
     async def settle(self, until: float, needed: Callable[[], object]) -> None:
         """Wait, until then (loop seconds) at most, for the commits that are `needed`."""
         if self._up:
-            await self._queue.settle(until, needed)
+            await super().settle(until, needed)
 
     def retain(self, workspaces: Sequence[str], wall: float, remembered_for: float) -> None:
         """Follow and lead these workspaces; forget others after `remembered_for` seconds."""

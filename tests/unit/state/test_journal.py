@@ -147,7 +147,7 @@ def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -
         told = [(entry["log_level"], entry["event"]) for entry in logs]
         assert told == [("error", "state write failed"), ("info", "state write recovered")]
         assert logs[0]["problem"] == "database or disk is full"
-        assert {row.record for row in bench.journal.load("w").rows} == {"newer", "other"}
+        assert {row.record for row in bench.journal.attach(bench.source).rows} == {"newer", "other"}
         await bench.journal.close()
 
     run(scenario())
@@ -163,7 +163,7 @@ def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
         bench.disk.full = True
         bench.source.change("one", "waiting")
         bench.journal.hand_over(bench.source)
-        stored = bench.journal.load("w")
+        stored = bench.journal.attach(bench.source)
         assert [row.record for row in stored.rows] == ["waiting"]
         assert [row.record for row in stored.committed.values() if row] == ["written"]
         bench.disk.full = False

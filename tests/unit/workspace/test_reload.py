@@ -16,6 +16,7 @@ from cdi_exporter.config import (
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.state import Journal, StateError, StoredWorkspace
+from cdi_exporter.state.journal import SharedSource
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
@@ -228,8 +229,8 @@ def test_a_workspace_that_waits_for_the_budget_makes_no_request_after_it_is_gone
 class HalfReadable(Journal):
     """A journal that cannot read what it has kept of one workspace."""
 
-    def load(self, workspace: str) -> StoredWorkspace:
-        if workspace == "broken":
+    def attach(self, source: SharedSource) -> StoredWorkspace:
+        if source.name == "broken":
             raise StateError("unreadable record")
         return StoredWorkspace()
 

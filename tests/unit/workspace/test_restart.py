@@ -449,7 +449,8 @@ def test_who_is_not_configured_any_more_is_forgotten(tmp_path: Path, restart: bo
         await asyncio.sleep(REMEMBERED_FOR - 60)
         await rig_.scrape()
         await asyncio.sleep(20)
-        assert sum(row.record is not None for row in rig_.exporter._journal.load("w").rows) == 2
+        kept = rig_.exporter._journal._store.load("w")  # type: ignore[attr-defined]
+        assert sum(row.record is not None for row in kept.rows) == 2
         await asyncio.sleep(600)
         await rig_.scrape()
         await asyncio.sleep(20)
