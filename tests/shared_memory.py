@@ -12,13 +12,12 @@ from cdi_exporter.state.shared import (
     LISTED_SECONDS,
     Batch,
     Beat,
-    Committed,
     Group,
     Lease,
     LeaseRow,
     takes,
 )
-from cdi_exporter.state.store import Row
+from cdi_exporter.state.store import Row, StoredWorkspace
 
 
 @dataclass
@@ -154,14 +153,19 @@ class MemoryStore:
         if spending is not None:
             found.spending, found.spending_at = spending, self.database.now()
 
-    def read(self, workspace: str, since: int | None = None) -> Committed:
+    def read(self, workspace: str, since: int | None = None) -> StoredWorkspace:
         """See `SharedStore`."""
         self.fault("request")
         found = self.database.workspaces.get(workspace, StoredLease())
         rows = [row for row, version in found.rows.values() if since is None or version > since]
         self.fault("answer")
-        return Committed(
-            found.version, found.epoch, rows, found.complete, found.forgotten, found.status
+        return StoredWorkspace(
+            rows,
+            found.complete,
+            found.forgotten,
+            status=found.status,
+            version=found.version,
+            epoch=found.epoch,
         )
 
     def commit(self, batches: Iterable[Batch]) -> Collection[str]:

@@ -37,8 +37,8 @@ async def check_database(describe: Describe, workspaces: Sequence[str]) -> Check
 def diagnose_database(found: DatabaseDescription, workspaces: Sequence[str]) -> CheckedDatabase:
     """What the description means for these workspaces."""
     current = found.schema == found.known and found.reads
-    holders = {lease.workspace: lease.leader for lease in found.leases}
-    leaders = tuple(LeaderOf(name, holders.get(name)) for name in workspaces) if current else ()
+    leaders = tuple(LeaderOf(name, found.leaders.get(name)) for name in workspaces)
+    leaders = leaders if current else ()
     findings = (*_of_schema(found), *_of_permissions(found), *_of_leaders(leaders))
     tables = bool(found.schema)
     return CheckedDatabase(

@@ -22,9 +22,7 @@ class SharedSource(ChangeSource, Protocol):
     def request_timeout(self) -> float:
         """Seconds that a request may be under way."""
 
-    def read(
-        self, stored: StoredWorkspace, status: str | None, *, whole: bool
-    ) -> Callable[[], None]:
+    def read(self, stored: StoredWorkspace, *, whole: bool) -> Callable[[], None]:
         """Read what another exporter has committed, in any thread; raises UnreadableState.
 
         The result, called in the event loop, continues with it. Unless it is `whole`, it is what

@@ -8,8 +8,8 @@ commit, or is seen by it.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 from cdi_exporter.errors import StartError
 from cdi_exporter.state.postgres_schema import LOCK, STEPS, TABLES
@@ -18,14 +18,13 @@ from cdi_exporter.state.shared import (
     LISTED_SECONDS,
     Batch,
     Beat,
-    Committed,
     Group,
     Lease,
     LeaseRow,
     SchemaTooNew,
     takes,
 )
-from cdi_exporter.state.store import Row, UnreadableState, show, wrong_time
+from cdi_exporter.state.store import Row, StoredWorkspace, UnreadableState, show, wrong_time
 
 if TYPE_CHECKING:
     from cdi_exporter.state.postgres_session import DatabaseConnection, DatabaseSession
@@ -49,16 +48,6 @@ _SPENDING = (
     "spending = coalesce(%(spending)s, spending), spending_at ="
     " CASE WHEN %(spending)s::text IS NULL THEN spending_at ELSE clock_timestamp() END"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A lease in the database, with what an exporter that renews or takes it must know."""
-
-    row: LeaseRow
-    wanted: bool = False
-    spending: str | None = None
-    spending_age: float = 0.0
 
 
 class PostgresStore:
@@ -90,7 +79,7 @@ class PostgresStore:
             leases = _with_received(connection, leases)
         return Beat(leases, others)
 
-    def read(self, workspace: str, since: int | None = None) -> Committed:
+    def read(self, workspace: str, since: int | None = None) -> StoredWorkspace:
         """What was committed of a workspace, of rows only those newer than version `since`.
 
         One statement, so that the rows and the version belong together.
@@ -105,12 +94,14 @@ class PostgresStore:
                 {"workspace": workspace, "since": -1 if since is None else since},
             ).fetchall()
             if not found or found[0][0] is not None:
-                return Committed()
+                return StoredWorkspace()
             (_, complete, forgotten, status, version, epoch, _), *integrations = found
             if problem := wrong_time("forgotten_at", forgotten):
                 raise UnreadableState(_unreadable(f"of the workspace {show(workspace)}", problem))
             rows = [_row(workspace, *values[:4]) for values in integrations]
-            return Committed(version, epoch, rows, complete, forgotten, status)
+            return StoredWorkspace(
+                rows, complete, forgotten, status=status, version=version, epoch=epoch
+            )
 
     def commit(self, batches: Iterable[Batch]) -> Collection[str]:
         """Write each batch, all or nothing, if the exporter holds the lease of its epoch."""
@@ -230,7 +221,7 @@ class PostgresStore:
         epochs: Mapping[str, int],
         *,
         lock: bool = False,
-    ) -> dict[str, _Held]:
+    ) -> dict[str, LeaseRow]:
         """The leases by workspace, locked in the order of their names if asked.
 
         One in this exporter's name is nobody's if it does not have the epoch that is known.
@@ -239,39 +230,33 @@ class PostgresStore:
         if not names:
             return {}
         found = connection.execute(_LEASES + (" FOR UPDATE" if lock else ""), (list(names),))
+        rows = [LeaseRow(*values) for values in found]
         return {
-            name: self._held(LeaseRow(name, *row[:3]), epochs.get(name), *row[3:])
-            for name, *row in found
+            row.workspace: replace(row, holder=None)
+            if row.holder == self._exporter and row.epoch != epochs.get(row.workspace)
+            else row
+            for row in rows
         }
 
-    def _held(self, row: LeaseRow, epoch: int | None, *others: Any) -> _Held:
-        unknown = row.holder == self._exporter and row.epoch != epoch
-        return _Held(LeaseRow(row.workspace, row.epoch) if unknown else row, *others)
-
-    def _concerns(self, group: Group, found: Mapping[str, _Held]) -> bool:
+    def _concerns(self, group: Group, rows: Mapping[str, LeaseRow]) -> bool:
         """Whether a lease is to be renewed or can be taken, before anything is locked."""
-        rows = {name: each.row for name, each in found.items()}
         ours = any(rows[name].holder == self._exporter for name in group.workspaces if name in rows)
         return ours or bool(takes(self._exporter, group, rows))
 
     def _lead(
-        self, connection: "DatabaseConnection", group: Group, locked: Mapping[str, _Held]
+        self, connection: "DatabaseConnection", group: Group, locked: Mapping[str, LeaseRow]
     ) -> dict[str, Lease]:
         """Renew the group's leases, and take those that are free."""
         if not locked.keys() >= set(group.workspaces):
             return {}  # Forgotten in this moment: the next beat finds it again.
-        rows = {name: locked[name].row for name in group.workspaces}
-        taken = takes(self._exporter, group, rows)
-        renewed = [name for name, row in rows.items() if row.holder == self._exporter]
+        rows = [locked[name] for name in group.workspaces]
+        taken = takes(self._exporter, group, locked)
+        renewed = [row.workspace for row in rows if row.holder == self._exporter]
         if taken:
             self._take(connection, taken)
         if renewed:
             self._renew(connection, renewed, group.spending)
-        return {
-            name: _lease(locked[name], taken=name in taken)
-            for name in rows
-            if name in taken or name in renewed
-        }
+        return {name: _lease(locked[name], taken=name in taken) for name in [*taken, *renewed]}
 
     def _take(self, connection: "DatabaseConnection", names: list[str]) -> None:
         connection.execute(
@@ -365,11 +350,10 @@ def _insert_workspaces(connection: "DatabaseConnection", names: Sequence[str]) -
         )
 
 
-def _lease(held: _Held, *, taken: bool) -> Lease:
+def _lease(row: LeaseRow, *, taken: bool) -> Lease:
     if not taken:
-        return Lease(held.row.epoch, wanted=held.wanted)
-    age = max(0.0, held.spending_age)
-    return Lease(held.row.epoch + 1, True, held.spending, age, held.wanted)
+        return Lease(row.epoch, wanted=row.wanted)
+    return Lease(row.epoch + 1, True, row.spending, max(0.0, row.spending_age), row.wanted)
 
 
 def _with_received(
@@ -422,19 +406,6 @@ def _unreadable(place: str, problem: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseState:
-    """Who leads a workspace."""
-
-    workspace: str
-    leader: str | None
-    epoch: int
-    seconds_left: float
-    """Until the lease is over; not positive if nobody leads."""
-    version: int
-    """Of the newest commit."""
-
-
-@dataclass(frozen=True, slots=True)
 class DatabaseDescription:
     """What `check` reports of the database."""
 
@@ -450,8 +421,9 @@ class DatabaseDescription:
     """Whether the user may insert, update and delete their rows."""
     creates: bool
     """Whether the user may create tables."""
-    leases: Sequence[LeaseState] = ()
-    """By workspace; none if the tables cannot be read, or are not those that are known."""
+    leaders: Mapping[str, str | None] = field(default_factory=dict)
+    """Which exporter leads each workspace, None if none does; empty if the tables cannot be read,
+    or are not those that are known."""
 
 
 def describe(url: str, exporter: str) -> DatabaseDescription:
@@ -482,12 +454,11 @@ def _describe(connection: "DatabaseConnection") -> DatabaseDescription:
     )
     known = len(STEPS)
     schema = None if readable is False else _schema_version(connection)
-    leases = (
+    leaders = (
         connection.execute(
-            "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch,"
-            " extract(epoch FROM expires_at - clock_timestamp())::float8, version"
+            "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END"
             " FROM cdi_workspaces ORDER BY name"
-        )
+        ).fetchall()
         if schema == known and reads
         else ()
     )
@@ -498,7 +469,7 @@ def _describe(connection: "DatabaseConnection") -> DatabaseDescription:
         bool(readable and reads),
         bool(readable and reads and writes and writable),
         creates,
-        [LeaseState(*lease) for lease in leases],
+        dict(leaders),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from cdi_exporter.state.store import Row, StateError, StoredWorkspace, WorkspaceRow
 
 LEASE_SECONDS = 12.0
 """Seconds for which a lease is valid after its renewal. After the leader is gone, another exporter
@@ -55,6 +55,12 @@ class LeaseRow:
     """The exporter that leads, or led last; None if nobody ever did, or it gave the lease back."""
     seconds_left: float = 0.0
     """Seconds until the lease is over; negative if it is."""
+    wanted: bool = False
+    """Whether another exporter was scraped since the last beat, and needs newer data."""
+    spending: str | None = None
+    """What was spent of the budget, as its holder last reported."""
+    spending_age: float = 0.0
+    """Seconds since it reported that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,9 @@ class Lease:
     taken: bool = False
     """Whether it was somebody else's, or nobody's, before."""
     spending: str | None = None
-    """If taken: what the exporter before had spent, as it last reported."""
+    """If taken: what the exporter before had spent; see `LeaseRow`, like the next two."""
     spending_age: float = 0.0
-    """Seconds since it reported that."""
     wanted: bool = False
-    """Whether another exporter was scraped since the last beat, and needs newer data."""
     received: frozenset[str] = frozenset()
     """Integrations whose counters scrapers have received from other exporters at 0."""
 
@@ -100,21 +104,6 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """What the database holds of a workspace: all of it, or what is newer than a version."""
-
-    version: int = 0
-    epoch: int = 0
-    rows: Sequence[Row] = ()
-    """In the order in which the integrations were first seen. One that was forgotten has neither
-    a record nor `listed`."""
-    complete: bool = False
-    forgotten: float | None = None
-    status: str | None = None
-    """See `WorkspaceRow`."""
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What a leader commits of one workspace."""
 
@@ -130,8 +119,12 @@ class SharedStore(Protocol):
     def beat(self, groups: Iterable[Group]) -> Beat:
         """Say that this exporter runs, renew its leases, and take those that are free."""
 
-    def read(self, workspace: str, since: int | None = None) -> Committed:
-        """What was committed of a workspace, of rows only those newer than version `since`."""
+    def read(self, workspace: str, since: int | None = None) -> StoredWorkspace:
+        """What was committed of a workspace, of rows only those newer than version `since`.
+
+        The rows are in the order in which the integrations were first seen. One that was forgotten
+        has neither a record nor `listed`.
+        """
 
     def commit(self, batches: Iterable[Batch]) -> Collection[str]:
         """Write each batch, all or nothing, if the exporter holds the lease of its epoch.

@@ -37,7 +37,6 @@ from cdi_exporter.state.shared import (
     BEAT_SECONDS,
     LEASE_SECONDS,
     Batch,
-    Committed,
     Group,
     Lease,
     Role,
@@ -536,7 +535,7 @@ class SharedJournal(Journal):
 
     def _read(
         self, source: SharedSource, since: int | None, epoch: int
-    ) -> tuple[Committed, Callable[[], None]]:
+    ) -> tuple[StoredWorkspace, Callable[[], None]]:
         """Read a workspace in the thread of reads, and what takes that over.
 
         It is read whole if another exporter leads by now, or if the database is a restored one.
@@ -546,8 +545,7 @@ class SharedJournal(Journal):
             since, found = None, self._reads.read(source.name)
         if found.version == since:
             return found, lambda: None
-        stored = StoredWorkspace(found.rows, complete=found.complete, forgotten=found.forgotten)
-        return found, source.read(stored, found.status, whole=since is None)
+        return found, source.read(found, whole=since is None)
 
     async def _call(self, call: Callable[[], Result], offload: Offload | None = None) -> Result:
         """Make a call to the database in a thread; raises StateError, also if it takes long."""

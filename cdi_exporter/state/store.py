@@ -100,7 +100,7 @@ class WorkspaceRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredWorkspace:
-    """What is known of one workspace: in the file, or waiting to be written."""
+    """What is known of one workspace: in the state, or waiting to be written."""
 
     rows: Sequence[Row] = ()
     complete: bool = False
@@ -108,6 +108,12 @@ class StoredWorkspace:
     """See `WorkspaceRow`."""
     committed: Mapping[str, Row | None] = field(default_factory=dict)
     """For each row that waits: what the file holds in its place."""
+    status: str | None = None
+    """See `WorkspaceRow`; this and the next two are in a shared database only."""
+    version: int = 0
+    """Of the newest commit."""
+    epoch: int = 0
+    """How often the lease was taken."""
 
 
 class Store:

@@ -105,9 +105,7 @@ class Publisher:
 
     # Where other exporters share the state
 
-    def read(
-        self, stored: StoredWorkspace, status: str | None, *, whole: bool
-    ) -> Callable[[], None]:
+    def read(self, stored: StoredWorkspace, *, whole: bool) -> Callable[[], None]:
         """Read what another exporter has committed, in any thread; raises UnreadableState.
 
         The result, called in the event loop, continues with it.
@@ -115,7 +113,7 @@ class Publisher:
         with self._readable(stored):
             records = records_of(stored)
         try:
-            leader_status = from_json(LeaderStatus, status or "{}")
+            leader_status = from_json(LeaderStatus, stored.status or "{}")
         except ValueError as error:
             problem = f"unreadable status of the workspace {show(self.name)}: {error}"
             raise UnreadableState(problem) from error

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -11,13 +12,12 @@ import pytest
 
 from cdi_exporter.state.postgres import (
     DatabaseDescription,
-    LeaseState,
     PostgresStore,
     describe,
 )
 from cdi_exporter.state.postgres_schema import STEPS, TABLES
-from cdi_exporter.state.shared import Batch, Committed, Group, SchemaTooNew
-from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from cdi_exporter.state.shared import Batch, Group, SchemaTooNew
+from cdi_exporter.state.store import Row, StateError, StoredWorkspace, WorkspaceRow
 from tests.postgres.threads import at_once
 from tests.postgres_server import Database, PostgresServer
 
@@ -49,12 +49,12 @@ def settled(database: Database) -> PostgresStore:
     return store
 
 
-COMMITTED = Committed(1, 1, complete=True)
+COMMITTED = StoredWorkspace(complete=True, version=1, epoch=1)
 
 
-def read(store: PostgresStore) -> Committed:
+def read(store: PostgresStore) -> StoredWorkspace:
     found = store.read("w")
-    return Committed(found.version, found.epoch, tuple(found.rows), found.complete)
+    return replace(found, rows=tuple(found.rows))
 
 
 def test_a_connection_that_was_closed_is_made_again(database: Database) -> None:
@@ -272,19 +272,15 @@ def test_the_encoding_of_the_database_must_hold_any_text(database: Database) -> 
 def test_the_database_is_described(database: Database) -> None:
     """Before the first start, with a leader, and once the lease is over; nothing is changed."""
     server = database.execute("SELECT current_setting('server_version')")[0][0]
-    empty = DatabaseDescription(server, 0, 1, reads=False, writes=False, creates=True, leases=[])
+    empty = DatabaseDescription(server, 0, 1, reads=False, writes=False, creates=True)
     assert describe(database.url(), "check") == empty
     assert describe(database.url(), "check") == empty
     store = settled(database)
     found = describe(database.url(), "check")
-    (lease,) = found.leases
     assert (found.schema, found.reads, found.writes) == (1, True, True)
-    assert lease == LeaseState("w", "a", 1, lease.seconds_left, 1)
-    assert lease.seconds_left > 0
+    assert found.leaders == {"w": "a"}
     store.release([GROUP])
-    (lease,) = describe(database.url(), "check").leases
-    assert (lease.leader, lease.epoch) == (None, 1)
-    assert lease.seconds_left <= 0
+    assert describe(database.url(), "check").leaders == {"w": None}
     assert database.execute("SELECT name FROM cdi_exporters") == [("a",)]
 
 
@@ -297,13 +293,13 @@ def test_the_rights_of_the_user_are_described(database: Database) -> None:
     assert (found.schema, found.reads, found.writes, found.creates) == (None, False, False, False)
     database.execute(f"GRANT SELECT ON cdi_schema, {', '.join(TABLES)} TO {user}")
     found = describe(url, "check")
-    assert (found.schema, found.reads, found.writes, len(found.leases)) == (1, True, False, 1)
+    assert (found.schema, found.reads, found.writes, len(found.leaders)) == (1, True, False, 1)
     database.execute(f"GRANT {RIGHTS} TO {user}; GRANT CREATE ON SCHEMA public TO {user}")
     found = describe(url, "check")
     assert (found.writes, found.creates) == (True, True)
     database.execute("UPDATE cdi_schema SET version = 2")
     found = describe(url, "check")
-    assert (found.schema, found.known, list(found.leases)) == (2, 1, [])
+    assert (found.schema, found.known, list(found.leaders)) == (2, 1, [])
 
 
 def test_a_database_that_is_not_there_is_described_as_such(

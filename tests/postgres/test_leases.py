@@ -7,8 +7,14 @@ from functools import partial
 import pytest
 
 from cdi_exporter.state.postgres import PostgresStore
-from cdi_exporter.state.shared import LEASE_SECONDS, LISTED_SECONDS, Batch, Committed, Group
-from cdi_exporter.state.store import Row, StateError, UnreadableState, WorkspaceRow
+from cdi_exporter.state.shared import LEASE_SECONDS, LISTED_SECONDS, Batch, Group
+from cdi_exporter.state.store import (
+    Row,
+    StateError,
+    StoredWorkspace,
+    UnreadableState,
+    WorkspaceRow,
+)
 from tests.postgres.threads import at_once
 from tests.postgres_server import Database, wait_until
 
@@ -96,7 +102,7 @@ def test_a_replaced_leader_commits_nothing(database: Database) -> None:
     b.beat([GROUP])
     for epoch in (1, 2, 3):
         assert list(a.commit([batch(epoch, row("i", "late"), row("j"))])) == ["w"]
-    assert b.read("w") == Committed(1, 2, [row("i", "old")], complete=True)
+    assert b.read("w") == StoredWorkspace([row("i", "old")], True, version=1, epoch=2)
 
 
 def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Database) -> None:
@@ -191,8 +197,8 @@ def test_a_text_that_postgresql_cannot_hold_stops_no_commit(database: Database) 
     store.beat([GROUP])
     text = "\x01 ü ✓ \U0001f600 '\"\\"
     store.commit([batch(1, row("a\0b", text), status=text)])
-    assert store.read("w") == Committed(
-        1, 1, [row("a\N{REPLACEMENT CHARACTER}b", text)], status=text
+    assert store.read("w") == StoredWorkspace(
+        [row("a\N{REPLACEMENT CHARACTER}b", text)], status=text, version=1, epoch=1
     )
 
 
@@ -210,7 +216,7 @@ def test_a_workspace_is_forgotten_when_it_left_long_ago(database: Database) -> N
     assert store.read("w").version == 1
     database.execute(ago)
     store.retain({"x"}, 100)
-    assert store.read("w") == Committed()
+    assert store.read("w") == StoredWorkspace()
     assert database.execute("SELECT name FROM cdi_workspaces") == [("x",)]
     assert database.execute("SELECT id FROM cdi_integrations") == []
     store.retain({"w"}, 100)
@@ -265,9 +271,9 @@ def test_a_commit_that_is_cut_off_leaves_nothing(database: Database) -> None:
         database.execute(f"SELECT pg_terminate_backend({pid})")
         with pytest.raises(StateError, match="the next try connects again"):
             doing.result()
-    assert store.read("w") == Committed(1, 1, [row("i", "old")])
+    assert store.read("w") == StoredWorkspace([row("i", "old")], version=1, epoch=1)
     assert list(store.commit([batch(1, row("i", "new"))])) == []
-    assert store.read("w") == Committed(2, 1, [row("i", "new")])
+    assert store.read("w") == StoredWorkspace([row("i", "new")], version=2, epoch=1)
 
 
 def test_a_commit_that_hung_is_not_made_later(database: Database) -> None:
@@ -279,7 +285,7 @@ def test_a_commit_that_hung_is_not_made_later(database: Database) -> None:
             store.commit([batch(1, row("i", "older"))])
         store.commit([batch(1, row("i", "newer"))])
     wait_until(lambda: len(database.backends()) == 1)
-    assert store.read("w") == Committed(1, 1, [row("i", "newer")])
+    assert store.read("w") == StoredWorkspace([row("i", "newer")], version=1, epoch=1)
 
 
 def test_batches_before_one_that_fails_are_kept(database: Database) -> None:

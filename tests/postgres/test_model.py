@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from psycopg import Connection, connect
 
 from cdi_exporter.state.postgres_schema import TABLES
-from cdi_exporter.state.shared import Batch, Committed, Group, SharedStore
-from cdi_exporter.state.store import Row, StateError, WorkspaceRow
+from cdi_exporter.state.shared import Batch, Group, SharedStore
+from cdi_exporter.state.store import Row, StateError, StoredWorkspace, WorkspaceRow
 from tests.postgres_server import Database
 from tests.shared_memory import MemoryDatabase, MemoryStore, StoredLease, no_fault
 
@@ -80,11 +80,11 @@ class Pair:
     def read(self, workspace: str, *, all_of_it: bool) -> None:
         since = None if all_of_it else self.versions.get(workspace)
 
-        def read(store: SharedStore) -> Committed:
+        def read(store: SharedStore) -> StoredWorkspace:
             found = store.read(workspace, since)
             return replace(found, rows=list(found.rows))
 
-        answer: Committed = self.call(read)
+        answer: StoredWorkspace = self.call(read)
         self.versions[workspace] = answer.version
 
 

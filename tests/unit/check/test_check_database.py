@@ -13,19 +13,19 @@ from cdi_exporter.check.report import CheckedDatabase, Level
 from cdi_exporter.check.state_database import diagnose_database
 from cdi_exporter.errors import StartError
 from cdi_exporter.state import StateError
-from cdi_exporter.state.postgres import DatabaseDescription, LeaseState
+from cdi_exporter.state.postgres import DatabaseDescription
 from tests.harness import scripted, workspace
 from tests.unit.check.checking import checked, simulated, text
 from tools.check_schema import SCHEMA
 
 GOLDEN = Path(__file__).parent / "golden"
 WORKSPACES = ("production", "europe")
-LEASES = (
-    LeaseState("europe", None, 4, -60.0, 9),
-    LeaseState("left", "exporter-3/00000000", 1, 9.0, 2),
-    LeaseState("production", "exporter-1/8d42c0de", 7, 9.0, 12),
-)
-WORKS = DatabaseDescription("17.6", 1, 1, reads=True, writes=True, creates=True, leases=LEASES)
+LEADERS = {
+    "europe": None,
+    "left": "exporter-3/00000000",
+    "production": "exporter-1/8d42c0de",
+}
+WORKS = DatabaseDescription("17.6", 1, 1, reads=True, writes=True, creates=True, leaders=LEADERS)
 
 
 def diagnosed(found: DatabaseDescription) -> tuple[bool, list[tuple[Level, str]]]:
@@ -90,8 +90,8 @@ def test_a_database_that_cannot_be_used_is_an_error(error: Exception) -> None:
 
 
 ERROR, NOTE = Level.ERROR, Level.NOTE
-EMPTY = replace(WORKS, schema=0, reads=False, writes=False, leases=())
-OLDER = replace(WORKS, known=2, leases=())
+EMPTY = replace(WORKS, schema=0, reads=False, writes=False, leaders={})
+OLDER = replace(WORKS, known=2, leaders={})
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ OLDER = replace(WORKS, known=2, leases=())
             id="older, and not to be changed",
         ),
         pytest.param(
-            replace(WORKS, schema=2, leases=()),
+            replace(WORKS, schema=2, leaders={}),
             *(False, [(ERROR, "database_schema_newer")]),
             id="newer",
         ),
         pytest.param(
-            replace(WORKS, schema=None, reads=False, writes=False, leases=()),
+            replace(WORKS, schema=None, reads=False, writes=False, leaders={}),
             *(False, [(ERROR, "database_not_readable")]),
             id="the version cannot be read",
         ),
         pytest.param(
-            replace(WORKS, reads=False, writes=False, leases=()),
+            replace(WORKS, reads=False, writes=False, leaders={}),
             *(False, [(ERROR, "database_not_readable")]),
             id="the tables cannot be read",
         ),
@@ -169,7 +169,7 @@ def test_without_the_flag_there_is_no_database() -> None:
     [
         ("database-works", WORKS),
         ("database-missing", EMPTY),
-        ("database-newer", replace(WORKS, schema=2, leases=(), writes=False)),
+        ("database-newer", replace(WORKS, schema=2, leaders={}, writes=False)),
         ("database-unreachable", StateError("cannot use the database cdi at db: no answer")),
     ],
 )

@@ -12,8 +12,8 @@ from cdi_exporter.braze.budget import NOTHING
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.model import Endpoint
-from cdi_exporter.state import Role, StateError
-from cdi_exporter.state.shared import LEASE_SECONDS, Committed
+from cdi_exporter.state import Role, StateError, StoredWorkspace
+from cdi_exporter.state.shared import LEASE_SECONDS
 from tests.harness import scripted, simulator, workspace
 from tests.shared_exporters import Replica, replica
 from tests.shared_memory import MemoryDatabase
@@ -373,7 +373,7 @@ def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led()
             await asyncio.sleep(3)
             read = a.journal._reads.read
 
-            def hindered(workspace: str, since: int | None = None) -> Committed:
+            def hindered(workspace: str, since: int | None = None) -> StoredWorkspace:
                 if workspace == "v":
                     raise StateError("canceling statement due to statement timeout")
                 return read(workspace, since)
