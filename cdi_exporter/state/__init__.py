@@ -1,7 +1,7 @@
 """What outlives the process: a SQLite file, and the grouped commits to it."""
 
 from cdi_exporter.state.commit_queue import PendingRow
-from cdi_exporter.state.journal import Journal, SqliteJournal
+from cdi_exporter.state.journal import Journal, SharedSource, SqliteJournal
 from cdi_exporter.state.shared import Role
 from cdi_exporter.state.shared_journal import SharedJournal
 from cdi_exporter.state.store import (
@@ -21,6 +21,7 @@ __all__ = [
     "Role",
     "Row",
     "SharedJournal",
+    "SharedSource",
     "SqliteJournal",
     "StateError",
     "Store",

@@ -4,11 +4,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 
-from cdi_exporter.braze.sharing import KeyBudgets
 from cdi_exporter.clock import Instant
 from cdi_exporter.model import Run, in_future
 from cdi_exporter.snapshot import WorkspaceSnapshot
@@ -16,13 +14,13 @@ from cdi_exporter.state import (
     Journal,
     PendingRow,
     Role,
+    SharedSource,
     StoredWorkspace,
     UnreadableState,
-    WorkspaceRow,
     show,
     unreadable,
 )
-from cdi_exporter.typed_json import from_json, to_json
+from cdi_exporter.typed_json import from_json
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.integration import IntegrationState
 from cdi_exporter.workspace.inventory import Inventory, records_of
@@ -32,31 +30,14 @@ from cdi_exporter.workspace.record import Record
 log = structlog.get_logger()
 
 
-class Owner(Protocol):
-    """The workspace that a publisher belongs to."""
-
-    def status(self) -> LeaderStatus:
-        """What other exporters are to know of it."""
-
-    def restored(self) -> None:
-        """All that is known of its integrations comes from another exporter."""
-
-    def pause(self) -> None:
-        """Send no more requests until the next scrape."""
-
-    def refresh_wanted(self) -> None:
-        """Refresh soon, because another exporter was scraped."""
-
-
 class Publisher:
     """The journal's side of one workspace."""
 
     def __init__(
-        self, name: str, inventory: Inventory, api: Api, journal: Journal, owner: Owner
+        self, inventory: Inventory, api: Api, journal: Journal, source: SharedSource
     ) -> None:
-        self.name = name
-        self.pause, self.refresh_wanted = owner.pause, owner.refresh_wanted
-        self._owner = owner
+        self.name = source.name
+        self._source = source
         self._inventory, self._api, self._journal = inventory, api, journal
         self._changed: set[str] = set()
         """Integrations that the journal has to write."""
@@ -66,30 +47,13 @@ class Publisher:
         self.leader_status = LeaderStatus()
         """What the leader knows, while this exporter follows."""
 
-    @property
-    def workspace_row(self) -> WorkspaceRow:
-        """What is to be kept of the workspace itself."""
-        inventory = self._inventory
-        status = to_json(self._owner.status()) if self._journal.shared else None
-        return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten, status)
-
-    @property
-    def budgets(self) -> KeyBudgets:
-        """The budgets of the workspace's key."""
-        return self._api.client.shared
-
-    @property
-    def request_timeout(self) -> float:
-        """Seconds that a request may be under way."""
-        return self._api.client.timeout
-
     def restore(self) -> None:
         """Continue with what the journal has; raises StateError if that is unreadable."""
-        stored = self._journal.attach(self)
+        stored = self._journal.attach(self._source)
         with self._readable(stored):
             self._inventory.restore(stored, self._api.instant())
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
-        self._journal.changed(self)
+        self._journal.changed(self._source)
 
     @contextmanager
     def _readable(self, stored: StoredWorkspace) -> Iterator[None]:
@@ -132,7 +96,6 @@ class Publisher:
         self._changed.clear()
         self._inventory.replace(stored, records, instant)
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
-        self._owner.restored()
 
     def receive(self, integrations: Collection[str]) -> None:
         """Note that scrapers have received counters at 0 from another exporter."""
@@ -146,12 +109,12 @@ class Publisher:
         """Have the journal write what changed of an integration."""
         if state.publication.unsaved and self._journal.keeps and not self._closed:
             self._changed.add(state.id)
-            self._journal.changed(self)
+            self._journal.changed(self._source)
 
     def note_refresh(self) -> None:
         """Have the journal write which integrations came and went, and how the refresh ended."""
         if not self._closed:
-            self._journal.changed(self)
+            self._journal.changed(self._source)
 
     def received(self, snapshot: WorkspaceSnapshot) -> None:
         """Note that a scraper has received `snapshot`: its counters may rise from now on."""
@@ -172,11 +135,6 @@ class Publisher:
         state.publication.count(counted)
         if not self._journal.keeps:
             self._report(state, state.publication.counted_runs)
-
-    async def follow(self, deadline: float) -> None:
-        """Take what the leader has committed, unless this exporter leads."""
-        if self._journal.shared:
-            await self._journal.follow(self, deadline)
 
     async def settle(self, deadline: float) -> None:
         """Wait until counters are committed, until `deadline` (loop seconds) at most."""
@@ -255,10 +213,6 @@ class Publisher:
     def close(self) -> None:
         """Note nothing more."""
         self._closed = True
-
-    def hand_over(self) -> None:
-        """Give the journal what is left to be written."""
-        self._journal.hand_over(self)
 
 
 def _iso(time: float | None) -> str | None:

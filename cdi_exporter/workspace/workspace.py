@@ -9,18 +9,21 @@ each page shows in the snapshot as soon as it is read.
 """
 
 import asyncio
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 
 from cdi_exporter.braze.budget import INSTANT
 from cdi_exporter.braze.client import Client
+from cdi_exporter.braze.sharing import KeyBudgets
 from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import ApiError
 from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
-from cdi_exporter.state import Journal, Role
+from cdi_exporter.state import Journal, PendingRow, Role, StoredWorkspace, WorkspaceRow
+from cdi_exporter.typed_json import to_json
 from cdi_exporter.workspace.api import Api
 from cdi_exporter.workspace.defects import DEFECT, Defects
 from cdi_exporter.workspace.history_reader import HistoryReader
@@ -54,7 +57,7 @@ class Workspace:
         self._defects = Defects(config.name, self._defect_met)
         self._journal = journal
         self._inventory = Inventory(config, keeps_state=journal.keeps, shared=journal.shared)
-        self._publisher = Publisher(config.name, self._inventory, self._api, journal, self)
+        self._publisher = Publisher(self._inventory, self._api, journal, self)
         self._publisher.restore()
         self._histories = HistoryReader(
             inventory=self._inventory,
@@ -89,7 +92,7 @@ class Workspace:
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
         """Refresh, wait for what shows until `deadline` (loop seconds), return what is known."""
         try:
-            await self._publisher.follow(deadline)
+            await self._journal.follow(self, deadline)
             if self.role is not Role.FOLLOWS:
                 deadline = min(deadline, self._patience(deadline))
                 self._refresher.start()
@@ -188,13 +191,44 @@ class Workspace:
         """What this exporter does for the workspace."""
         return self._journal.role(self.name)
 
-    def status(self) -> LeaderStatus:
-        """What other exporters are to know."""
-        return LeaderStatus.of(self._snapshot())
+    @property
+    def budgets(self) -> KeyBudgets:
+        """The budgets of the workspace's key."""
+        return self._api.client.shared
 
-    def restored(self) -> None:
-        """All that is known of its integrations comes from another exporter."""
-        self._histories.spread_rechecks()
+    @property
+    def request_timeout(self) -> float:
+        """Seconds that a request may be under way."""
+        return self._api.client.timeout
+
+    @property
+    def workspace_row(self) -> WorkspaceRow:
+        """What is to be kept of the workspace itself; the status is for other exporters."""
+        inventory = self._inventory
+        status = to_json(LeaderStatus.of(self._snapshot())) if self._journal.shared else None
+        return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten, status)
+
+    def changes(self) -> list[PendingRow]:
+        """What is to be written of its integrations; asked for once, and again if it raises."""
+        return self._publisher.changes()
+
+    def read(self, stored: StoredWorkspace, *, whole: bool) -> Callable[[], None]:
+        """Read what another exporter has committed, in any thread; raises UnreadableState.
+
+        The result, called in the event loop, continues with it.
+        """
+        take = self._publisher.read(stored, whole=whole)
+
+        def continue_with() -> None:
+            take()
+            if whole:
+                self._histories.spread_rechecks()
+
+        return continue_with
+
+    def receive(self, integrations: Collection[str]) -> None:
+        """Note that scrapers have received counters at 0 from another exporter."""
+        self._publisher.receive(integrations)
 
     def pause(self) -> None:
         """Send no more requests until the next scrape, and show what the leader knows."""
@@ -223,7 +257,7 @@ class Workspace:
 
     def hand_over(self) -> None:
         """Give the journal what is left to be written."""
-        self._publisher.hand_over()
+        self._journal.hand_over(self)
 
     async def close(self) -> None:
         """Answer the scrapes that wait, and end what is in progress."""

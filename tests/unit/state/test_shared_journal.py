@@ -188,7 +188,7 @@ def test_workspaces_with_one_key_are_led_together() -> None:
             await asyncio.sleep(5)
             for name in ("v", "w"):
                 assert a.journal.role(name) is Role.LEADS
-            assert b.exporter.workspaces["w"]._publisher.budgets.allowance is NOTHING
+            assert b.exporter.workspaces["w"].budgets.allowance is NOTHING
             lease = it.database.workspaces["v"]
             lease.holder, lease.epoch = "c", lease.epoch + 1
             lease.expires_at = it.clock.wall() + 3600
@@ -236,7 +236,7 @@ def test_cut_off_exporters_share_the_last_quarter() -> None:
                 await asyncio.sleep(10)
             for endpoint, most in ((LIST, 40), (HISTORY, 80)):
                 assert it.simulator.traffic[endpoint].busiest(60) <= most
-            own = three[1].exporter.workspaces["w"]._publisher.budgets
+            own = three[1].exporter.workspaces["w"].budgets
             assert own.allowance.part == 0.25 / 2
 
     run(main())
@@ -469,7 +469,7 @@ def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
             await asyncio.sleep(25)
             assert b.journal.role("w") is Role.LEADS
             assert it.database.workspaces["w"].epoch == 3
-            budget = b.exporter.workspaces["w"]._publisher.budgets.budgets[Endpoint.HISTORY]
+            budget = b.exporter.workspaces["w"].budgets.budgets[Endpoint.HISTORY]
             assert 30 <= len(budget.spent()) < 50
 
     run(main())

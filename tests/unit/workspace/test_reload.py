@@ -15,8 +15,7 @@ from cdi_exporter.config import (
 )
 from cdi_exporter.config.settings import RateLimits, Refresh
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.state import Journal, StateError, StoredWorkspace
-from cdi_exporter.state.journal import SharedSource
+from cdi_exporter.state import Journal, SharedSource, StateError, StoredWorkspace
 from cdi_exporter.web.routes import WebOptions, create_app
 from tests.harness import SCRAPER, Rig, inline, passes, scripted, simulator, workspace
 from tests.simulation.direct import DirectTransport
