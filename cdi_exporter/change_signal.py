@@ -1,16 +1,16 @@
-"""Waiting until something happens, whatever it is."""
+"""A signal that something changed, for any number of waiting tasks."""
 
 import asyncio
 
 
 class ChangeSignal:
-    """Wakes all who wait; who comes later waits for the next notification."""
+    """Wakes all tasks that are waiting; a later one waits for the next notification."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     def notify(self) -> None:
-        """Something happened."""
+        """Wake all waiting tasks."""
         self._next.set()
         self._next = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Time and chance, as whatever waits or judges by time is handed them."""
+"""The clock and the source of random numbers, passed in so that tests control both."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time and chance come from; tests hand in others."""
+    """Sources of time and random numbers; tests pass in their own."""
 
     wall: Callable[[], float]
     """Unix seconds."""
@@ -21,12 +21,12 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """One moment on each clock, so that no two of them are mixed up."""
+    """One moment on three clocks. Named fields, so that they are not mixed up."""
 
     monotonic: float
-    """Seconds of the event loop: for waiting, and for how long something took."""
+    """Seconds of the event loop: for waiting and for durations."""
     wall: float
-    """Unix seconds of this machine: for what is shown and what is kept."""
+    """Unix seconds of this machine: for what is shown and stored."""
     server: float
     """Unix seconds of the API's clock: for comparison with times that Braze reports."""
 
@@ -36,6 +36,6 @@ wall_now: Callable[[], float] = time.time
 
 
 def system_clock() -> Clock:
-    """The machine's own time; to be called within the event loop."""
+    """The machine's own clock. Call it within the event loop."""
     loop = asyncio.get_running_loop()
     return Clock(wall_now, loop.time, asyncio.sleep, random.SystemRandom())

@@ -1,7 +1,7 @@
-"""The vocabulary: statuses, runs and integrations, as values.
+"""Statuses, runs and integrations, and pages of them, as values.
 
-Times are Unix seconds, durations seconds, rows are counts. A fact that the API did
-not give is None, never 0. The field names follow Braze's reference pages
+Times are Unix seconds, durations are seconds, rows are counts. A value that the API did not
+give is None, never 0. The field names follow Braze's reference pages
 "List job sync status" and "List integrations".
 """
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated
 
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""The last second of the calendar: a later time cannot be written as a date."""
+"""The last second that `datetime` can represent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ sum of rows comes near 2**100, which a double can still hold."""
 
 
 class Status(StrEnum):
-    """What Braze says of a run (`job_status`), compared without regard to case."""
+    """The status of a run (`job_status`); case is ignored."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -78,7 +78,7 @@ class Run:
     rows_synced: Count | None = None
     rows_failed: Count | None = None
     job_status: str | None = None
-    """Braze's own word for an unknown status, for people to read; None for a known status."""
+    """Braze's text for an unknown status, to be shown to people; None for a known status."""
 
     @property
     def finished(self) -> bool:
@@ -89,9 +89,9 @@ class Run:
 
     @property
     def identity(self) -> tuple[str, float]:
-        """What tells this run from others: its start, or its finish where that is all.
+        """What distinguishes this run from others: its start or, without one, its finish.
 
-        Raises ValueError for a row without any time.
+        Raises ValueError if it has neither.
         """
         if self.start is not None:
             return ("start", self.start)
@@ -102,14 +102,14 @@ class Run:
 
     @property
     def order(self) -> float:
-        """Where the run stands among others: its finish, else its start."""
+        """The run's position in time: its finish, else its start."""
         if self.finish is not None:
             return self.finish
         return self.start if self.start is not None else 0.0
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to finish; None where either is missing or they contradict."""
+        """Seconds from start to finish; None if either is missing or the finish comes first."""
         if self.start is None or self.finish is None or self.finish < self.start:
             return None
         return round(self.finish - self.start, 6)
@@ -129,19 +129,19 @@ class Integration:
     last_job_status: Status | None = None
     next_scheduled_run: Time | None = None
     last_job_word: str | None = None
-    """Braze's own word for an unknown `last_job_status`; None for a known status."""
+    """Braze's text for an unknown `last_job_status`; None for a known status."""
     schedule_unreadable: bool = False
-    """Whether `next_scheduled_run` was given in a form that cannot be read: there is a schedule."""
+    """Whether `next_scheduled_run` was given but cannot be parsed: there is a schedule."""
 
     @property
     def scheduled(self) -> bool:
-        """Whether the item shows a schedule."""
+        """Whether the integration has a schedule."""
         return self.next_scheduled_run is not None or self.schedule_unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What was counted of an integration since it was first seen."""
+    """The counters of an integration since it was first seen."""
 
     success: Count = 0
     partial: Count = 0
@@ -170,9 +170,9 @@ class IntegrationsPage:
 
     integrations: tuple[Integration, ...]
     invalid: int = 0
-    """Items that could not be read, in whole or in part."""
+    """Items that could not be parsed, in whole or in part."""
     damaged: int = 0
-    """Those of the invalid items that were kept: only a time could not be read."""
+    """Invalid items that were kept, because only a time could not be parsed."""
     next_cursor: str | None = None
 
 
@@ -182,20 +182,20 @@ class HistoryPage:
 
     runs: tuple[Run, ...]
     undated: Run | None = None
-    """A finished run without any time in the newest place: it has a status, no identity."""
+    """The newest row, if it is a finished run without any time: it has no identity."""
     undated_running: int = 0
     """Runs under way without any time."""
     invalid: int = 0
-    """Rows that could not be read, in whole or in part, or have no time."""
+    """Rows that could not be parsed, in whole or in part, or have no time."""
     damaged: int = 0
-    """Those of the invalid rows that were kept: only a time could not be read."""
+    """Invalid rows that were kept, because only a time could not be parsed."""
     unidentified: int = 0
-    """Rows that may be any run, because their times cannot be read."""
+    """Rows that may be any run, because their times cannot be parsed."""
     next_cursor: str | None = None
 
 
 class Endpoint(StrEnum):
-    """The endpoints by their label value."""
+    """The endpoints of the API, by the value of the label `endpoint`."""
 
     INTEGRATIONS = "integrations"
     HISTORY = "job_sync_status"
@@ -203,7 +203,7 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request and how it ended; never its body, never a key."""
+    """One request and its result; never its body or the key."""
 
     at: float
     """Unix seconds of its end."""

@@ -1,7 +1,7 @@
 """What is shown of the workspaces at one moment: values only, made by `workspace`.
 
-The exposition and the pages read these and nothing else. Objects are immutable and are
-replaced when they change, so `is` tells whether a part must be rendered again.
+The exposition and the pages read only these. Objects are immutable and are replaced when they
+change, so comparing with `is` shows whether a part must be rendered again.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ NOTHING_COUNTED = Counters()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one integration, less what every pass confirms anew.
+    """What is known of one integration, except for what every refresh updates.
 
-    Times are Unix seconds, durations seconds. None means that the API did not say.
+    Times are Unix seconds, durations are seconds. None: the API did not give it.
     """
 
     id: str
@@ -40,31 +40,31 @@ class Facts:
     typical_rows: float | None = None
     stale_after: float | None = None
     schedule_lost: float | None = None
-    """Since when an integration that had a schedule within the last 7 days has none."""
+    """When an integration lost its schedule, if it had one within the last 7 days."""
     running_job_status: str | None = None
-    """Braze's own word for the oldest run in progress if its status is unknown."""
+    """Braze's status text of the oldest run in progress, if the status is unknown."""
     counters: Counters | None = NOTHING_COUNTED
-    """None while it is not known what other exporters have shown."""
+    """None until it is known which values other exporters have shown."""
     recent: tuple[Run, ...] = ()
     """The last finished runs known, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntegrationSnapshot:
-    """One integration: its facts, and how far they can be trusted."""
+    """One integration: its facts, and how fresh they are."""
 
     facts: Facts
     refreshed: float | None = None
     """When a history read, or a list item without a change, last confirmed the facts."""
     up: bool | None = None
-    """False when its own request failed last; None before any was made."""
+    """False if its last request failed; None before the first request."""
     problem: str | None = None
-    """Why, in words."""
+    """Why it failed, as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSnapshot:
-    """The traffic with one endpoint of the API, as counted since the start."""
+    """Requests to one endpoint of the API, counted since the start."""
 
     endpoint: str
     requests: Mapping[str, int] = field(default_factory=dict)
@@ -86,17 +86,17 @@ class WorkspaceSnapshot:
     name: str
     integrations: tuple[IntegrationSnapshot, ...] = ()
     up: bool | None = None
-    """Whether the last pass got through; None before the first one ended."""
+    """Whether the last refresh succeeded; None before the first one ended."""
     error: str | None = None
-    """One of `errors.REASONS` while the last pass failed."""
+    """One of `errors.REASONS` if the last refresh failed."""
     problem: str | None = None
-    """The same in words, with what to do about it."""
+    """The error as text, with what to do about it."""
     list_readable: bool | None = None
-    """Whether the list of integrations can be read; None if it need not be, or was not tried."""
+    """Whether the list of integrations can be read; None if it is not needed or was not tried."""
     last_refresh: float | None = None
-    """When the last complete pass ended."""
+    """When the last complete refresh ended."""
     refresh_duration: float | None = None
     pending_reads: int = 0
     endpoints: tuple[EndpointSnapshot, ...] = ()
     role: str | None = None
-    """What this exporter does for it: a value of `state.Role`; None if it shares no state."""
+    """This exporter's `state.Role` for the workspace; None if it shares no state."""

@@ -12,28 +12,28 @@ from cdi_exporter.model import HistoryPage, Run
 
 @dataclass(slots=True)
 class Chain:
-    """Pages read one after the other from the newest row on."""
+    """Consecutive pages, read from the newest row on."""
 
     rows: dict[Identity, list[Run]] = field(default_factory=dict)
     cursor: str | None = None
-    """Where the next page begins; None at the end of the history."""
+    """The cursor of the next page; None at the end of the history."""
     pages: int = 0
     wanted: frozenset[Identity] = frozenset()
-    """Runs under way that were not met when the chain was settled."""
+    """Runs in progress that the chain did not contain when it was settled."""
     first: bool = False
-    """Begun at the first sight, to find the runs under way that its page did not show."""
+    """Whether it began at the first sight, to find runs in progress behind the first page."""
     floor: float = -math.inf
-    """Where the first sight's page ended: what it did not show started at or before it."""
+    """The oldest start on the first page: runs that it does not show started then or before."""
     blind: bool = False
-    """Whether rows were met that may be any run: what was not met need not be gone."""
+    """Whether a page had rows that may be any run: then a run that was not found may be one."""
     finishes: Finishes = field(default_factory=Finishes)
-    """Of all the rows."""
+    """The finishes of all rows."""
 
     def add(self, page: HistoryPage, known: Iterable[Run]) -> None:
-        """Collect a page; a newer row of a run replaces the older one.
+        """Add a page; a newer row of a run replaces the older one.
 
-        Of an identity that several `known` runs share, a page may show one and the next
-        page another.
+        If several `known` runs share an identity, one page may show one of them and the next page
+        another.
         """
         shared = Counter(run.identity for run in known)
         for identity, given in by_identity(page.runs).items():
@@ -55,7 +55,7 @@ class Chain:
         self.rows[identity] = rows
 
     def state(self) -> ChainState:
-        """All that must outlive the process."""
+        """What must outlive the process."""
         return ChainState(
             runs=tuple(run for rows in self.rows.values() for run in rows),
             cursor=self.cursor,
@@ -68,7 +68,7 @@ class Chain:
 
     @classmethod
     def restore(cls, state: ChainState) -> "Chain":
-        """The chain that gave this state."""
+        """The chain with this state."""
         return cls(
             by_identity(state.runs),
             state.cursor,

@@ -1,24 +1,23 @@
-"""What is known of one integration's runs, and what was counted. Pure: no clock, no I/O.
+"""The ledger of one integration: its known runs and its counters. Pure: no clock, no I/O.
 
-The history is read in pages, newest first. A run is recognised by its identity (its start,
-or its finish where that is all; a start that comes later, or goes, makes no other run);
-several runs share an identity only when one page shows them together. Invariants, for any
-paging, order, repetition and interruption:
+The history is read in pages, newest first. A run is recognised by its identity: its start or,
+without one, its finish. A start that appears later, or disappears, does not make it another run.
+Several runs share an identity only if one page shows them together. Invariants, for any paging,
+order, repetition and interruption:
 
-1. Each run that is seen finished, and that was neither finished at the first sight nor
-   counted before, is counted once. Counters never fall.
-2. Counters advance only when the chain of pages from the newest row on meets a finished
-   run that was known before, or provably all there is. What is collected of a chain that
-   has not met one yet is kept and not counted.
-3. Whatever may have been lost (the history ended or was cut before known runs were met, a
-   run under way that left it or was given up) adds one to `gaps`.
-4. At the first sight the runs under way are looked for on as many pages as show some that
-   others have overtaken; one that hangs behind whole pages of finished runs is not known.
-   A run that is known as under way is remembered until it is seen finished, leaves the
-   history, or is `ABANDONED_AFTER` old.
-5. Memory is bounded: `KEPT_RUNS` finished runs, `MOST_UNDER_WAY` runs under way, and at most
-   `MOST_PAGES` pages and `MOST_ROWS` rows of a chain. `floor` stands for all that is older: runs
-   that started at or before it are accounted for.
+1. Each finished run that was neither finished at the first sight nor counted before is counted
+   once. Counters never fall.
+2. Counters advance only when the chain of pages from the newest row on reaches a finished run that
+   was known before, or provably contains everything. Until then, the rows of the chain are kept and
+   not counted.
+3. Whatever may have been lost adds one to `gaps`: a history that ended or was cut before a known
+   run was reached, a run in progress that left the history or was given up.
+4. The first sight looks for runs in progress on further pages, as long as each page shows one that
+   newer runs have overtaken. One behind whole pages of finished runs is not found. A known run in
+   progress is remembered until it has finished, leaves the history, or is `ABANDONED_AFTER` old.
+5. Memory is bounded: `KEPT_RUNS` finished runs, `MOST_UNDER_WAY` runs in progress, and at most
+   `MOST_PAGES` pages and `MOST_ROWS` rows of a chain. `floor` represents everything older: runs
+   that started then or before are accounted for.
 """
 
 import math
@@ -46,27 +45,30 @@ KEPT_RUNS = 24
 """Finished runs kept: more than two pages, and enough for the typical values."""
 
 MOST_PAGES = 200
-"""Pages of a chain: 2,000 runs, a week of runs every 5 minutes. A longer one is cut, as a gap."""
+"""Most pages of a chain: 2,000 runs, a week of runs every 5 minutes. A longer one is cut, which
+counts as a gap."""
 
 MOST_ROWS = 10 * MOST_PAGES
-"""Rows of a chain, however many are on a page."""
+"""Most rows of a chain, for pages with more than 10 rows."""
 
 MOST_UNDER_WAY = 100
-"""Runs under way that are remembered. Braze refuses to start one while another is in progress, so
-that a few, which hang, are usual. The oldest of more are given up, each as a gap."""
+"""Most runs in progress that are remembered. Braze refuses to start a run while another one is in
+progress, so more than a few stuck ones are unusual. The oldest are given up, each as a gap."""
 
 ABANDONED_AFTER = 7 * 86_400.0
-"""Seconds after which a run that is still marked as running is given up."""
+"""Seconds after which a run that is still marked as running is given up: a week, longer than any
+sync takes."""
 
 OVERLOOKED_EVERY = 300.0
-"""Seconds between two looks for a run that stands behind a younger one."""
+"""Seconds between two searches for a run in progress that newer runs have overtaken: each may cost
+several requests."""
 
 
 class IntegrationLedger:
     """The ledger of one integration.
 
-    With `everything_counts` the runs that exist at the first sight count too: for an
-    integration that was absent from an earlier complete list.
+    With `everything_counts`, the runs that exist at the first sight count, too: for an integration
+    that was missing from an earlier complete list, and is therefore new.
     """
 
     __slots__ = (
@@ -91,22 +93,22 @@ class IntegrationLedger:
         self.under_way: list[Run] = []
         self.counters = Counters()
         self.floor: float | None = -math.inf if everything_counts else None
-        """Runs that started at or before it are accounted for; None before the first sight."""
+        """Runs that started then or before are accounted for; None before the first sight."""
         self.history_start: float | None = None
         self.older = NOTHING_OLDER
         self.chain: Chain | None = None
-        """Collected, but not connected to what is known: to be continued."""
+        """Rows that do not reach known runs yet; continued by older pages."""
         self.lookback: Chain | None = None
-        """Connected; continued only to find runs under way behind it."""
+        """A settled chain that is continued only to find runs in progress behind it."""
         self.undated: Run | None = None
         self.undated_running = 0
         self.looked = -math.inf
-        """When runs behind younger ones were last looked for."""
+        """When runs behind newer ones were last searched for."""
         self._summary: HistorySummary | None = None
         self._first_seen = math.inf
 
     def state(self) -> LedgerState:
-        """All that must outlive the process."""
+        """What must outlive the process."""
         return LedgerState(
             runs=tuple(self.runs),
             under_way=tuple(self.under_way),
@@ -124,7 +126,7 @@ class IntegrationLedger:
 
     @classmethod
     def restore(cls, state: LedgerState) -> "IntegrationLedger":
-        """The ledger that gave this state."""
+        """The ledger with this state."""
         ledger = cls(everything_counts=state.seen)
         if state.floor is not None:
             ledger.floor = state.floor
@@ -141,7 +143,7 @@ class IntegrationLedger:
     # Reading
 
     def read_newest(self, page: HistoryPage, now: float) -> list[Run]:
-        """Take the newest page of the history; return the runs counted by it."""
+        """Apply the newest page of the history; return the runs that it counted."""
         self._summary = None
         self.undated, self.undated_running = page.undated, page.undated_running
         if self.floor is None:
@@ -159,7 +161,7 @@ class IntegrationLedger:
         return self._advance(chain, page, now)
 
     def read_older(self, page: HistoryPage, now: float) -> list[Run]:
-        """Take the page that `next_cursor` named; return the runs counted by it."""
+        """Apply the page of `next_cursor`; return the runs that it counted."""
         self._summary = None
         page = self._as_known(page)
         if self.chain is not None:
@@ -188,11 +190,11 @@ class IntegrationLedger:
         return replace(page, runs=as_known(page.runs, is_known, finishes))
 
     def _behind(self, page: HistoryPage, lookback: Chain) -> list[Run]:
-        """The rows that a look behind may account for: known ones, and older than all known.
+        """The rows that a lookback may account for: known runs, and runs older than all known.
 
-        Where many runs began meanwhile, the page holds some that no chain has reached yet:
-        to count them here would make them known, and break off the chain that comes. What
-        an earlier page of the same look showed is accounted for, and perhaps forgotten.
+        If many runs began meanwhile, the page has some that no chain has reached yet. Counting
+        them here would make them known, and would end the next chain too early. Rows of earlier
+        pages of the lookback are already accounted for, and perhaps forgotten.
         """
         known = {run.identity for run in self._accounted}
         floor = -math.inf if self.floor is None else self.floor
@@ -205,23 +207,23 @@ class IntegrationLedger:
 
     @property
     def next_cursor(self) -> str | None:
-        """Where reading must go on until known runs, or those under way, are met."""
+        """The cursor of the next older page; None if no older page is needed."""
         chain = self.chain or self.lookback
         return chain.cursor if chain else None
 
     def restart_chain(self) -> None:
-        """Forget the cursor, which Braze no longer accepts; what was collected stays."""
+        """Forget the cursor, which Braze no longer accepts; the rows stay."""
         self.lookback = None
         if self.chain is not None:
             self.chain.cursor = None
 
     @property
     def catching_up(self) -> bool:
-        """Whether runs are collected that could not be counted yet."""
+        """Whether there are runs that cannot be counted yet."""
         return self.chain is not None
 
     def overlooked(self, now: float) -> bool:
-        """Whether a run under way behind a younger one should have ended by now."""
+        """Whether a run in progress behind a newer one should have ended already."""
         reading_on = self.chain is not None or self.lookback is not None
         if now < self.looked + OVERLOOKED_EVERY or not self.under_way or reading_on:
             return False
@@ -233,7 +235,7 @@ class IntegrationLedger:
         )
 
     def expire(self, now: float) -> None:
-        """Give up the runs that are marked as running for too long."""
+        """Give up the runs that have been marked as running for too long."""
         given_up = [run for run in self.under_way if _is_abandoned(run, now)]
         if given_up:
             self._give_up(given_up)
@@ -252,14 +254,14 @@ class IntegrationLedger:
         self._find_running_at_first_sight(chain, page)
 
     def _find_running_at_first_sight(self, chain: Chain, page: HistoryPage) -> None:
-        """At the first sight read on while pages show runs that others have overtaken."""
+        """After the first sight, continue while pages show runs that newer ones have overtaken."""
         overtaken = any(not run.finished for run in page.runs[1 if chain.pages == 1 else 0 :])
         room = chain.pages < MOST_PAGES and len(self.under_way) < MOST_UNDER_WAY
         more = overtaken and chain.cursor is not None and room
         self.lookback = chain if more else None
 
     def _advance(self, chain: Chain, page: HistoryPage, now: float) -> list[Run]:
-        """Go on with a chain that `page` was just added to."""
+        """Settle a chain to which `page` was just added, or keep it for older pages."""
         ended = chain.cursor is None
         cut = chain.pages >= MOST_PAGES or len(chain.rows) >= MOST_ROWS
         connected = self._connects(page)
@@ -286,9 +288,9 @@ class IntegrationLedger:
         )
 
     def _is_whole(self, chain: Chain) -> bool:
-        """Whether a chain that reached the end of the history misses nothing.
+        """Whether a chain that reached the end of the history lacks nothing.
 
-        The known runs may be rows that could not be identified.
+        Known runs that it lacks may be among rows that could not be identified.
         """
         if chain.blind:
             return True
@@ -298,7 +300,7 @@ class IntegrationLedger:
         return any(run.identity in chain.rows for run in known)
 
     def _start_lookback(self, chain: Chain, page: HistoryPage, now: float) -> None:
-        """Once a chain is settled, see whether it left runs under way behind."""
+        """After a chain was settled, search for runs in progress behind it if necessary."""
         due = self.overlooked(now)
         chain.wanted = frozenset(
             run.identity for run in self.under_way if run.identity not in chain.rows
@@ -309,9 +311,9 @@ class IntegrationLedger:
             self._find_missing_running(chain, page)
 
     def _find_missing_running(self, chain: Chain, page: HistoryPage) -> None:
-        """Keep the chain while runs under way may stand behind it; give up those that left.
+        """Keep the chain while runs in progress may be behind it; give up those that are gone.
 
-        If rows could not be identified, a run that was not met may be among them.
+        If rows could not be identified, a run that was not found may be among them.
         """
         hidden = [
             run
@@ -328,7 +330,7 @@ class IntegrationLedger:
     # Counting
 
     def _settle(self, rows: dict[Identity, list[Run]], now: float) -> list[Run]:
-        """Account for rows whose connection to the known runs is proven."""
+        """Account for rows that provably connect to the known runs."""
         accounted = by_identity(self._accounted)
         newer: dict[int, Run | None] = {}
         older: list[Run] = []
@@ -360,12 +362,12 @@ class IntegrationLedger:
     def _updated(old: Run, new: Run) -> Run | None:
         """What replaces a known run after a newer row of it; None if it is removed.
 
-        A run under way that has ended moves to the finished ones.
+        A run in progress that has ended moves to the finished ones.
         """
         return None if new.finished and not old.finished else newer_version(old, new)
 
     def _is_older(self, run: Run) -> bool:
-        """Whether an unknown finished run belongs to what is accounted for long since."""
+        """Whether an unknown finished run is so old that it is already accounted for."""
         if not run.finished or self.floor is None or position(run) > self.floor:
             return False
         search = self.lookback if self.lookback is not None and self.lookback.first else None
@@ -383,7 +385,7 @@ class IntegrationLedger:
         self._summary = None
 
     def _prune(self) -> None:
-        """Keep the newest runs, and those that one under way could be taken for."""
+        """Keep the newest runs, and those with the identity of a run in progress."""
         if len(self.under_way) > MOST_UNDER_WAY:
             self._give_up(sorted(self.under_way, key=position)[:-MOST_UNDER_WAY])
         self.runs.sort(key=lambda run: run.order)
@@ -401,11 +403,11 @@ class IntegrationLedger:
         if run.start is not None:
             self.history_start = min(self.history_start or run.start, run.start)
 
-    # Telling
+    # Summary
 
     @property
     def summary(self) -> HistorySummary:
-        """What the runs say; what a chain has collected moves it before it counts."""
+        """The summary of the runs, including rows of a chain that do not count yet."""
         if self._summary is None:
             self._summary = self._summarise()
         return self._summary
@@ -421,7 +423,7 @@ class IntegrationLedger:
         )
 
     def _effective_runs(self) -> list[Run]:
-        """The runs known, with the newest word of a chain that is not settled yet."""
+        """The known runs, in the newest version, with those of a chain that is not settled."""
         accounted = self._accounted
         if self.chain is None:
             return accounted
@@ -445,7 +447,7 @@ def _is_abandoned(run: Run, now: float) -> bool:
 
 
 def _replaced(runs: Sequence[Run], newer: dict[int, Run | None]) -> list[Run]:
-    """The runs with those in whose place, by `id`, another one is to be, or none."""
+    """The runs after those in `newer`, by `id`, were replaced or, if None, removed."""
     found = (newer.get(id(run), run) for run in runs)
     return [run for run in found if run is not None]
 
@@ -455,7 +457,7 @@ def _finite(time: float | None) -> float | None:
 
 
 def _count(counters: Counters, runs: Sequence[Run]) -> Counters:
-    """The counters with these runs, which are added one by one, as if each came alone."""
+    """The counters with these runs. Durations are added one by one: the order must not matter."""
     if not runs:
         return counters
     statuses = Counter(run.status.value for run in runs)

@@ -1,4 +1,4 @@
-"""Which run a row of the history describes."""
+"""Finds which run a row of the history describes."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -11,7 +11,7 @@ Identity = tuple[str, Time]
 
 
 def by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
-    """The runs that share an identity, in their order."""
+    """The runs by identity, each list in their order."""
     grouped: dict[Identity, list[Run]] = {}
     for run in runs:
         grouped.setdefault(run.identity, []).append(run)
@@ -19,7 +19,7 @@ def by_identity(runs: Iterable[Run]) -> dict[Identity, list[Run]]:
 
 
 class Finishes:
-    """The starts of runs by their finish, for rows whose start comes later or goes."""
+    """The starts of runs by their finish, for rows whose start appears later or disappears."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._starts: dict[float, Counter[float | None]] = {}
@@ -27,12 +27,12 @@ class Finishes:
             self.add(run)
 
     def add(self, run: Run) -> None:
-        """Take in a run."""
+        """Add a run."""
         if run.finish is not None:
             self._starts.setdefault(run.finish, Counter())[run.start] += 1
 
     def remove(self, run: Run) -> None:
-        """Take out a run that was taken in before."""
+        """Remove a run that was added before."""
         if run.finish is None:
             return
         starts = self._starts[run.finish]
@@ -43,17 +43,17 @@ class Finishes:
             del self._starts[run.finish]
 
     def starts(self, finish: float) -> Collection[float | None]:
-        """The different starts of the runs that finish then."""
+        """The different starts of the runs with this finish."""
         return self._starts.get(finish, {}).keys()
 
 
 def as_known(
     rows: Sequence[Run], is_known: Callable[[Identity], bool], finishes: Sequence[Finishes]
 ) -> tuple[Run, ...]:
-    """The rows of a page, each under the identity by which its run is known.
+    """The rows of a page, each with the identity by which its run is known.
 
-    A start may come later than its finish, or go: what finishes when a known run does is that
-    run, unless the page shows it beside another that does.
+    A start may appear after the finish, or disappear: a row with the finish of a known run is that
+    run, unless another row of the page has the same finish.
     """
     on_page = Counter(run.finish for run in rows)
 
@@ -76,8 +76,8 @@ def as_known(
 def match(known: Sequence[Run], rows: Sequence[Run], room: int = 0) -> list[tuple[Run | None, Run]]:
     """Pair rows of one identity with the known runs that they describe; None: a new run.
 
-    The likeliest pairs are made first: the same finish, both under way, one that ended;
-    last any, since a row alone is no second run, unless there is `room` for so many.
+    The most likely pairs come first: the same finish, both in progress, one that ended. Then any,
+    since a single row is not a second run, unless there is `room` for that many.
     """
     if not known:
         return [(None, row) for row in rows]
@@ -91,7 +91,7 @@ def match(known: Sequence[Run], rows: Sequence[Run], room: int = 0) -> list[tupl
 
 
 Key = Callable[[Run], object]
-"""What a known run and a row of the same run have in common; `...` for runs without a pair."""
+"""The value that a known run and a row of the same run have in common; `...` matches nothing."""
 
 
 def _finish(run: Run) -> object:
@@ -111,7 +111,7 @@ _LIKELY: tuple[tuple[Key, Key], ...] = (
     (_under_way, _under_way),
     (_under_way, _ended),
 )
-"""The keys of known runs and of rows by which pairs are made, the likeliest first."""
+"""The keys of known runs and of rows for pairs, the most likely first."""
 
 
 def _pair(
@@ -121,9 +121,9 @@ def _pair(
     new_key: Key,
     pairs: list[tuple[Run | None, Run]],
 ) -> tuple[list[Run], list[Run]]:
-    """Add the pairs with equal keys, first come, first served; the runs and rows left over.
+    """Append the pairs with equal keys, in order; return the remaining runs and rows.
 
-    Linear in both, since a page may show any number of rows with one start.
+    Linear in both, because a page may have any number of rows with one start.
     """
     waiting: dict[object, deque[Run]] = {}
     for run in old:
@@ -150,7 +150,7 @@ def _pair(
 
 
 def newer_version(old: Run | None, new: Run) -> Run:
-    """The version of a run to keep; one that has finished does not run again."""
+    """The version of a run to keep; a finished run does not run again."""
     return old if old is not None and old.finished and not new.finished else new
 
 

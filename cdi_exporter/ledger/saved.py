@@ -1,4 +1,4 @@
-"""A ledger as a value: what must outlive the process, and nothing that can be worked out."""
+"""A ledger as a value: what must outlive the process, without what can be calculated."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from cdi_exporter.model import Count, Counters, Run, Time
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """A `Chain`; its rows in the order in which they were met."""
+    """A `Chain`; its rows in the order in which they were read."""
 
     runs: tuple[Run, ...]
     pages: Count
@@ -22,10 +22,10 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """An `IntegrationLedger`; None where a time there is infinite."""
+    """An `IntegrationLedger`; None replaces an infinite time."""
 
     seen: bool
-    """Whether there was a first sight, or everything counts from the beginning."""
+    """Whether there was a first sight, or everything counts from the start."""
     counters: Counters
     runs: tuple[Run, ...] = ()
     under_way: tuple[Run, ...] = ()
@@ -35,6 +35,6 @@ class LedgerState:
     older: Older = NOTHING_OLDER
     chain: ChainState | None = None
     chase: ChainState | None = None
-    """The lookback, by its name in the state file."""
+    """The lookback, under its name in the state file."""
     undated: Run | None = None
     undated_running: Count = 0

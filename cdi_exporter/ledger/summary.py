@@ -1,4 +1,4 @@
-"""What the runs of an integration say: the newest, the typical, the failures in a row."""
+"""The summary of an integration's runs: the newest, typical values, failures in a row."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -10,12 +10,15 @@ from statistics import median
 from cdi_exporter.model import DELIVERIES, FAILURES, Count, Run, Status, Time
 
 TYPICAL_RUNS = 20
+"""Newest finished runs from which typical values are medians: two pages of a history."""
+
 FEWEST_TYPICAL_RUNS = 3
+"""With fewer there is no typical value: the median of two runs is as good as none."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySummary:
-    """What the runs of an integration say, as of the newest page read."""
+    """The summary of an integration's runs, as of the newest page read."""
 
     last: Run | None = None
     last_success: float | None = None
@@ -27,7 +30,7 @@ class HistorySummary:
     consecutive_failures: int = 0
     """Failed runs since the last delivery; an unknown status changes nothing."""
     running: tuple[Run, ...] = ()
-    """Runs under way, oldest first."""
+    """Runs in progress, oldest first."""
     undated_running: int = 0
     typical_interval: float | None = None
     typical_duration: float | None = None
@@ -35,23 +38,23 @@ class HistorySummary:
     recent: tuple[Run, ...] = ()
     """The last finished runs, oldest first."""
     newest_start: float = -math.inf
-    """The start of the youngest run known, minus infinity where none is."""
+    """The newest start of any known run; minus infinity if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """What the finished runs said that are no longer kept."""
+    """The summary of finished runs that are no longer kept."""
 
     success: Time | None = None
     watermark: Time | None = None
     failures: Count = 0
-    """Failures in a row at the end of what was dropped."""
+    """Failures in a row at the end of these runs."""
     delivery: Time | None = None
     watermark_order: Time | None = None
-    """The place (`Run.order`) of the run that the watermark is from."""
+    """`Run.order` of the run with the watermark."""
 
     def fold(self, runs: Sequence[Run]) -> "Older":
-        """With runs that are dropped, oldest first."""
+        """The summary including runs that are dropped, oldest first."""
         failures = self.failures
         for run in runs:
             if run.status in FAILURES:
@@ -61,7 +64,7 @@ class Older:
         return replace(self.note(runs), failures=failures)
 
     def note(self, runs: Sequence[Run]) -> "Older":
-        """With what runs say that were never kept."""
+        """The summary including runs that were never kept."""
         success, delivery = self.success, self.delivery
         watermark, order = self.watermark, self.watermark_order
         for run in runs:
@@ -92,7 +95,7 @@ def summarise(
     undated_running: int,
     keep: int,
 ) -> HistorySummary:
-    """What these runs say, with the `older` ones that are no longer kept."""
+    """The summary of these runs, with the `older` ones that are no longer kept."""
     finished = sorted((run for run in runs if run.finished), key=_order)
     recent = finished[-keep:]
     typical = recent[-TYPICAL_RUNS:]

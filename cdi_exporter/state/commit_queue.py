@@ -1,10 +1,10 @@
-"""What waits to be written, and when it is: soon after a change, at most once a second.
+"""The queue of rows to write: committed soon after a change, at most once a second.
 
     workspace ──changed──► queue ──one transaction──► state
         ▲                    │
-        └──── committed ◄────┘      counters are shown from here on
+        └──── committed ◄────┘      only now may counters be shown
 
-While commits fail, what is to be written waits, and each newer row replaces the older one. Nothing
+While commits fail, rows wait, and each newer row of an integration replaces the older one. Nothing
 here blocks the event loop.
 """
 
@@ -23,13 +23,13 @@ from cdi_exporter.state.store import Row, StateError, WorkspaceRow
 from cdi_exporter.threads import Worker
 
 COMMIT_EVERY = 1.0
-"""Seconds between two commits, at least: each waits for the disk."""
+"""Least seconds between two commits: each waits for the disk."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds between two tries while writing fails, at most."""
+"""Most seconds between two tries while commits fail."""
 
 SETTLE_PATIENCE = 1.5
-"""Seconds that a scrape may wait for a commit."""
+"""Most seconds that a scrape waits for a commit: more would risk its timeout."""
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class PendingRow:
-    """A row to be written. Without a `record` only that the integration was listed is kept."""
+    """A row to write. Without a `record` it says only that the integration was listed."""
 
     workspace: str
     id: str
@@ -71,21 +71,21 @@ class ChangeSource(Protocol):
 
     @property
     def workspace_row(self) -> WorkspaceRow:
-        """What is to be kept of the workspace itself."""
+        """The row of the workspace itself."""
 
     def changes(self) -> Sequence[PendingRow]:
-        """What changed since the last call."""
+        """The rows that changed since the last call."""
 
 
 Offload = Callable[[Callable[[], None]], Awaitable[None]]
 
 Prepare = Callable[[Sequence[PendingRow], Sequence[WorkspaceRow]], Callable[[], Collection[str]]]
-"""Makes what commits rows, which is called in another thread. That returns the workspaces whose
-rows were refused, because another exporter leads them."""
+"""Prepares a commit, and returns the function that makes it, to be called in another thread. That
+returns the workspaces whose rows were refused because another exporter leads them."""
 
 
 class CommitQueue:
-    """What waits to be written, and the commits of it; `place` names the state in the log."""
+    """Rows that wait to be written, and their commits; `place` names the state in the log."""
 
     def __init__(
         self, place: str, prepare: Prepare, clock: Clock, offload: Offload | None = None
@@ -97,16 +97,16 @@ class CommitQueue:
         self._sources: dict[str, ChangeSource] = {}
         self._waiting: dict[tuple[str, str], PendingRow] = {}
         self._workspaces: dict[str, WorkspaceRow] = {}
-        """Of workspaces themselves, what waits to be written."""
+        """Rows of workspaces that wait to be written."""
         self._workspaces_written: dict[str, WorkspaceRow] = {}
         self._also: Callable[[], None] | None = None
-        """What else is to be done with the next commit."""
+        """A function to call with the next commit."""
         self._failed_in_a_row = 0
         self._defects: set[str] = set()
-        """Workspaces whose changes could not be taken over, because of a defect."""
+        """Workspaces whose changes could not be collected, because of a defect."""
         self._not_before = -math.inf
         self._began = math.inf
-        """When the commit that is under way began."""
+        """When the commit in progress began; infinity if there is none."""
         self._task: asyncio.Task[None] | None = None
         self._committed = ChangeSignal()
 
@@ -133,7 +133,7 @@ class CommitQueue:
         self._wake()
 
     def drop(self, workspace: str) -> None:
-        """Forget what waits of a workspace that another exporter leads by now."""
+        """Drop the waiting rows of a workspace that another exporter now leads."""
         self._sources.pop(workspace, None)
         self._workspaces.pop(workspace, None)
         self._workspaces_written.pop(workspace, None)
@@ -141,14 +141,14 @@ class CommitQueue:
             del self._waiting[key]
 
     def also(self, work: Callable[[], None], workspaces: Collection[str]) -> None:
-        """Do this with the next commit; of others than `workspaces` nothing is to be known."""
+        """Call `work` with the next commit; forget what was written of other workspaces."""
         self._also = work
         for workspace in self._workspaces_written.keys() - set(workspaces):
             del self._workspaces_written[workspace]
         self._wake()
 
     def retry(self) -> None:
-        """Write at once what could not be written: there is reason to think that it can be now."""
+        """Commit at once, without the pause after a failure: it is likely to succeed now."""
         self._not_before = -math.inf
         if self._task is not None and math.isinf(self._began):
             self._task.cancel()
@@ -201,7 +201,7 @@ class CommitQueue:
             self._take(source)
 
     def _take(self, source: ChangeSource) -> None:
-        """Take over what a workspace has to write; if it fails, when it next has a change."""
+        """Collect the changes of a workspace; if that fails, they stay until its next change."""
         try:
             rows = source.changes()
         except Exception as error:  # noqa: BLE001 -- a defect of one workspace stops no other
@@ -214,7 +214,7 @@ class CommitQueue:
             self._workspaces[source.name] = row
 
     def _defect_met(self, source: ChangeSource, error: Exception) -> None:
-        """A defect of the exporter: what the workspace has to write stays with it."""
+        """Count a defect of the exporter; log it once."""
         known = source.name in self._defects
         self._defects.add(source.name)
         self.failures += 1
@@ -236,7 +236,7 @@ class CommitQueue:
         self._began = self._clock.monotonic()
         try:
             await self._offload(write)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may succeed
+        except Exception as error:  # noqa: BLE001 -- after any error the next try may succeed
             self._failed(error)
         else:
             if self._also is also:
@@ -277,14 +277,14 @@ class CommitQueue:
 
 
 def _remove(waiting: dict[Key, Value], written: dict[Key, Value]) -> None:
-    """Remove what was written, unless something newer waits by now."""
+    """Remove what was written, except what was replaced by something newer meanwhile."""
     for key, value in written.items():
         if waiting.get(key) == value:
             del waiting[key]
 
 
 def _defect_after(row: PendingRow) -> tuple[str, Exception] | None:
-    """Report that a row is committed; the workspace and the error if that fails."""
+    """Report that a row is committed; return the workspace and the error if that fails."""
     try:
         if row.committed is not None:
             row.committed()

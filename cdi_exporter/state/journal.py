@@ -1,4 +1,4 @@
-"""Where workspaces keep what must outlive the process: nowhere, or in a file of this exporter."""
+"""The journal: where workspaces store what must outlive the process. Here: none, or a file."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -40,14 +40,13 @@ class SharedSource(ChangeSource, Protocol):
 
 
 class Journal:
-    """What workspaces hand over to be kept, and when that has been done.
+    """The journal of an exporter without a state: it stores nothing, and nothing waits for it.
 
-    This one is that of an exporter without a state: nothing is kept, nothing is waited for. Unless
-    other exporters share the state, this exporter leads every workspace.
+    The others derive from it. Unless exporters share the state, each leads all its workspaces.
     """
 
     keeps = False
-    """Whether anything is kept."""
+    """Whether anything is stored."""
     shared = False
     """Whether other exporters share it."""
     _queue: CommitQueue | None = None
@@ -63,22 +62,22 @@ class Journal:
         return None
 
     async def start(self) -> None:
-        """Begin; wait some seconds for what other exporters have committed."""
+        """Start; wait some seconds for what other exporters have committed."""
 
     async def idle(self) -> None:
-        """Wait until no commit is under way, so that `attach` need not."""
+        """Wait until no commit is in progress, so that `attach` does not block on one."""
         if self._queue:
             await self._queue.idle()
 
     def attach(self, source: SharedSource) -> StoredWorkspace:
-        """Begin to keep a workspace; what is known of it, with what waits to be written.
+        """Start to store a workspace; return what is stored of it or waits to be written.
 
         Raises StateError.
         """
         return StoredWorkspace()
 
     def changed(self, source: ChangeSource) -> None:
-        """Note that `source` has changes; they are asked for when they are written."""
+        """Note that `source` has changes; they are collected when they are written."""
         if self._queue:
             self._queue.changed(source)
 
@@ -106,7 +105,7 @@ class Journal:
         """Report to the leader which counters a scraper has received at 0 from this exporter."""
 
     async def close(self) -> None:
-        """Write what waits, once, and close the state."""
+        """Try once to write what waits, then close the state."""
 
 
 class SqliteJournal(Journal):
@@ -129,7 +128,7 @@ class SqliteJournal(Journal):
         return commit
 
     def attach(self, source: ChangeSource) -> StoredWorkspace:
-        """Begin to keep a workspace; what is known of it, with what waits to be written.
+        """Start to store a workspace; return what is stored of it or waits to be written.
 
         Raises StateError.
         """
@@ -150,6 +149,6 @@ class SqliteJournal(Journal):
         self._queue.also(forget, workspaces)
 
     async def close(self) -> None:
-        """Write what waits, once, and close the file."""
+        """Try once to write what waits, then close the file."""
         await self._queue.close()
         self._store.close()

@@ -1,9 +1,8 @@
 """The shared database in PostgreSQL.
 
-Locks are always taken in the same order: workspaces by name, then their integrations, then what
-was received. A commit locks the row of its workspace first, and everything else follows from that:
-versions are committed in the order of their numbers, and whoever takes the lease waits for the
-commit, or is seen by it.
+Locks are always taken in the same order: workspaces by name, then their integrations, then
+`cdi_received`. A commit first locks the row of its workspace. Therefore versions are committed in
+their order, and an exporter that takes the lease either waits for the commit or makes it fail.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from cdi_exporter.state.postgres_session import DatabaseConnection, DatabaseSession
 
 EXPORTER_SECONDS = 86_400.0
-"""Seconds until an exporter that is gone is removed from the database: long after it was needed,
-so that someone who looks for a problem still finds it."""
+"""Seconds until an exporter that is gone is removed from the database: much longer than needed, so
+that it can be found while somebody looks into a problem."""
 
 _LEASES = (
     "SELECT name, epoch, holder,"
@@ -170,7 +169,7 @@ class PostgresStore:
         self._session.close()
 
     def _bring_up_to_date(self, connection: "DatabaseConnection") -> None:
-        """Take the steps that the schema lacks; without any, no right to create is needed."""
+        """Migrate the schema; if it is current, no permission to create is needed."""
         if self._version(connection) == len(self._steps):
             return
         with _transaction(connection):
@@ -224,8 +223,8 @@ class PostgresStore:
     ) -> dict[str, LeaseRow]:
         """The leases by workspace, locked in the order of their names if asked.
 
-        One in this exporter's name is nobody's if it does not have the epoch that is known.
-        The time of a row that had to be waited for is the one before: less has expired.
+        One in this exporter's name, but with an epoch that it does not know, has no holder.
+        `seconds_left` may be from before a wait for the lock; it is then too high.
         """
         if not names:
             return {}
@@ -263,7 +262,7 @@ class PostgresStore:
             f"UPDATE cdi_workspaces SET epoch = epoch + 1, {_RENEWAL} WHERE name = ANY(%(names)s)",
             {"me": self._exporter, "seconds": LEASE_SECONDS, "names": names},
         )
-        # Followers see a new epoch, and read everything: nobody needs to see what is gone.
+        # Followers see a new epoch and read everything: no one needs rows of what is gone.
         connection.execute(
             "DELETE FROM cdi_integrations"
             " WHERE workspace = ANY(%s) AND NOT listed AND record IS NULL",
@@ -286,10 +285,10 @@ class PostgresStore:
     def _commit(self, connection: "DatabaseConnection", batch: Batch) -> bool:
         """Write a batch; whether the exporter holds the lease.
 
-        Whether the lease has expired does not matter: as long as nobody else took it, nobody else
-        commits. A commit whose answer was lost cannot come after a later one either: the rows are
-        sent when the row of the workspace is locked, and it stays locked until that transaction
-        ends. So this must not become one message with the rows.
+        The lease may have expired: until another exporter takes it, no other one commits. A commit
+        whose answer was lost cannot come after a later one either: the rows are sent once the row
+        of the workspace is locked, and it stays locked until that transaction ends. So the two
+        must not become one message.
         """
         new = batch.workspace
         with _transaction(connection):
@@ -317,10 +316,10 @@ class PostgresStore:
 
 @contextmanager
 def _transaction(connection: "DatabaseConnection") -> Iterator[None]:
-    """Commit what is done; if it fails, the session ends, and the server undoes it.
+    """One transaction. If it fails, the session ends, and the server rolls it back.
 
-    Each statement sees what was committed before it, whatever the server's default is: one that
-    waited for a lock must see what its holder wrote.
+    The isolation level is explicit, because a statement that waited for a lock must see what the
+    lock's holder wrote.
     """
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     yield
@@ -330,8 +329,8 @@ def _transaction(connection: "DatabaseConnection") -> Iterator[None]:
 def _schema_version(connection: "DatabaseConnection") -> int:
     """The version of the tables, 0 if there are none.
 
-    `to_regclass` could answer from before a lock that was waited for: it reads no table, and only
-    that makes the server see what others have created.
+    Not with `to_regclass`: it reads no table, so after a wait for the lock it might not yet see the
+    tables that another exporter created.
     """
     ((exists,),) = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_class"
@@ -342,7 +341,7 @@ def _schema_version(connection: "DatabaseConnection") -> int:
 
 
 def _insert_workspaces(connection: "DatabaseConnection", names: Sequence[str]) -> None:
-    """Make sure that they exist; `names` are sorted, so that two who insert never block both."""
+    """Make sure that they exist; `names` are sorted, so that two inserts never deadlock."""
     if names:
         connection.execute(
             "INSERT INTO cdi_workspaces (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
@@ -375,7 +374,7 @@ def _with_received(
 def _upsert(
     connection: "DatabaseConnection", workspace: str, rows: Iterable[Row], version: int
 ) -> None:
-    """Write rows in their order. One that is forgotten stays, so that followers see it."""
+    """Write rows in their order. A forgotten one stays, so that followers can see it."""
     connection.cursor().executemany(
         "INSERT INTO cdi_integrations (workspace, id, listed, left_at, record, version)"
         " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (workspace, id) DO UPDATE SET"
@@ -427,9 +426,9 @@ class DatabaseDescription:
 
 
 def describe(url: str, exporter: str) -> DatabaseDescription:
-    """What the database is like for this user; nothing is changed.
+    """Describe the database as this user finds it; changes nothing.
 
-    Raises StateError if that cannot be found out, StartError if the URL is wrong.
+    Raises StateError if that fails, StartError if the URL is wrong.
     """
     session = _session(url, exporter, lambda _: None)
     try:
@@ -476,7 +475,7 @@ def _describe(connection: "DatabaseConnection") -> DatabaseDescription:
 def _session(
     url: str, exporter: str, prepare: Callable[["DatabaseConnection"], object]
 ) -> "DatabaseSession":
-    """A session; psycopg is loaded only now. Raises StartError."""
+    """A session; only this loads psycopg. Raises StartError."""
     try:
         from cdi_exporter.state.postgres_session import DatabaseSession  # noqa: PLC0415
     except ImportError as error:

@@ -1,16 +1,16 @@
-"""The tables of the shared database, as the steps that lead to them.
+"""The tables of the shared database, as a list of migrations.
 
-A step is never changed once it was released: a new version of the schema is a new step. Exporters
-of the version before may still run while the steps are taken. They notice the new version at their
-next beat, and stop; a step after which they must not commit increases every epoch.
+A migration is never changed once it was released: a new version of the schema is a new migration.
+Exporters of the version before may still run meanwhile. They notice the new version at their next
+beat, and stop; a migration after which they must not commit increases every epoch.
 """
 
 TABLES = ("cdi_exporters", "cdi_workspaces", "cdi_integrations", "cdi_received")
-"""What an exporter reads and writes; of `cdi_schema` it reads the version."""
+"""The tables that an exporter reads and writes; from `cdi_schema` it reads only the version."""
 
 LOCK = 0x43444958
-"""`CDIX`: the advisory lock under which steps are taken. Its number is the same for every
-cdi-exporter, so that two that start at once take turns."""
+"""`CDIX`: the advisory lock for migrations. It is the same in every version, so that two exporters
+that start at once migrate one after the other."""
 
 _TABLES = """
 CREATE TABLE cdi_schema (version integer NOT NULL);
@@ -57,4 +57,4 @@ INSERT INTO cdi_schema VALUES (0);
 """
 
 STEPS: tuple[str, ...] = (_TABLES,)
-"""From a schema of version N the steps from N on are taken; `cdi_schema` contains N."""
+"""A schema of version N, in `cdi_schema`, needs the steps from index N on."""

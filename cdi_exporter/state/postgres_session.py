@@ -1,6 +1,6 @@
 """A connection to PostgreSQL that is opened when it is needed, and on which no call hangs.
 
-It is the only module that imports psycopg, and is itself imported only if a database is used.
+This is the only module that imports psycopg, and it is imported only if a database is used.
 """
 
 import math
@@ -19,7 +19,7 @@ from cdi_exporter.state.postgres_url import database_url, place
 from cdi_exporter.state.store import StateError
 
 CONNECT_SECONDS = 2
-"""Seconds to connect to one host, at most: the least that psycopg allows, and enough for TLS."""
+"""Most seconds to connect to one host: the least that psycopg allows, and enough for TLS."""
 
 ANSWER_SECONDS = 3.0
 """Seconds until a call whose answer does not come fails: with `CONNECT_SECONDS`, less than half of
@@ -28,22 +28,22 @@ a lease. It is measured here, because the kernel of a server that hangs still ac
 
 _CONNECTION = {
     "connect_timeout": str(CONNECT_SECONDS),
-    # Of several hosts, the one that can be written to.
+    # If the URL names several hosts: the one that accepts writes.
     "target_session_attrs": "read-write",
     # A connection without traffic is found broken after 11 s, and no firewall drops it.
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
-    # What was sent is acknowledged within the time that the answer has.
+    # Sent data must be acknowledged within the time for the answer.
     "tcp_user_timeout": f"{ANSWER_SECONDS * 1000:.0f}",
 }
 """libpq's parameters, unless the URL sets them."""
 
 _SETTINGS = {
-    # Shorter than `ANSWER_SECONDS`, so that the server says what took too long.
+    # Shorter than `ANSWER_SECONDS`, so that the server reports what took too long.
     "lock_timeout": "2s",
     "statement_timeout": "2500ms",
-    # An exporter whose host is gone keeps no lock that another one needs to take its lease.
+    # An exporter whose host is gone must not keep a lock that others need for its lease.
     "idle_in_transaction_session_timeout": "5s",
     # A follower may be scraped rarely.
     "idle_session_timeout": "0",

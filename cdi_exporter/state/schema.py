@@ -1,6 +1,6 @@
-"""The tables of the state file, as the steps that lead to them.
+"""The tables of the state file, as a list of migrations.
 
-A step is never changed once it was released: a new version of the file is a new step.
+A migration is never changed once it was released: a new version of the file is a new migration.
 """
 
 import json
@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 
 APPLICATION_ID = 0x43444958
-"""`CDIX`, in the header of the file: whose it is."""
+"""`CDIX`, in the header of the file: SQLite's mark of the application that owns it."""
 
 Step = Callable[[sqlite3.Connection], object]
 
@@ -80,4 +80,4 @@ def _second_format(connection: sqlite3.Connection) -> None:
 
 
 STEPS: tuple[Step, ...] = (_tables, _second_format)
-"""From a file of version N the steps from N on are taken; `PRAGMA user_version` says N."""
+"""A file of version N, in `PRAGMA user_version`, needs the steps from index N on."""

@@ -6,8 +6,8 @@ transaction, so that an exporter that was replaced without knowing it commits no
 commit gives the rows that it writes the workspace's next version: an exporter that has read up to
 a version reads only newer rows.
 
-Times are compared on the database's clock only. The rules are here, `postgres` carries them out;
-tests hold an implementation in memory to the same.
+Times are compared only on the database's clock. This module has the rules, `postgres` implements
+them; tests compare it with an implementation in memory.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,11 +19,10 @@ from cdi_exporter.state.store import Row, StateError, StoredWorkspace, Workspace
 
 LEASE_SECONDS = 12.0
 """Seconds for which a lease is valid after its renewal. After the leader is gone, another exporter
-leads at most this time and one `BEAT_SECONDS` later: less than the 30 s promised, on a slow machine
-as well."""
+leads within this time plus `BEAT_SECONDS`: less than the promised 30 s, even on a slow machine."""
 
 BEAT_SECONDS = 2.0
-"""Seconds between two renewals: a lease outlives several that fail."""
+"""Seconds between two renewals: short enough for a lease to survive several that fail."""
 
 LISTED_SECONDS = 60.0
 """Seconds for which an exporter counts as running after its last beat: as long as Braze's limits
@@ -47,14 +46,14 @@ class SchemaTooNew(StateError):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """A workspace's lease as the database has it."""
+    """A workspace's lease as it is in the database."""
 
     workspace: str
     epoch: int = 0
     holder: str | None = None
-    """The exporter that leads, or led last; None if nobody ever did, or it gave the lease back."""
+    """The exporter that leads or led last; None if there was none, or it gave the lease back."""
     seconds_left: float = 0.0
-    """Seconds until the lease is over; negative if it is."""
+    """Seconds until the lease expires; negative if it has."""
     wanted: bool = False
     """Whether another exporter was scraped since the last beat, and needs newer data."""
     spending: str | None = None
@@ -69,7 +68,7 @@ class Lease:
 
     epoch: int
     taken: bool = False
-    """Whether it was somebody else's, or nobody's, before."""
+    """Whether this exporter did not hold it before."""
     spending: str | None = None
     """If taken: what the exporter before had spent; see `LeaseRow`, like the next two."""
     spending_age: float = 0.0
@@ -84,7 +83,7 @@ class Group:
 
     workspaces: tuple[str, ...]
     spending: str | None = None
-    """What was spent of the budget in the last minute, for the exporter that leads next."""
+    """What was spent of the budget in the last minute, as JSON, for the next leader."""
     may_lead: bool = True
     """Whether leases may be taken; those that are held are renewed in any case."""
     epochs: Mapping[str, int] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class SharedStore(Protocol):
     """A connection to the shared database. Its methods block, and raise StateError."""
 
     def beat(self, groups: Iterable[Group]) -> Beat:
-        """Say that this exporter runs, renew its leases, and take those that are free."""
+        """Record that this exporter runs, renew its leases, and take those that are free."""
 
     def read(self, workspace: str, since: int | None = None) -> StoredWorkspace:
         """What was committed of a workspace, of rows only those newer than version `since`.
@@ -136,7 +135,7 @@ class SharedStore(Protocol):
         """Ask the leader for newer data, and report which counters were received at 0."""
 
     def release(self, groups: Iterable[Group]) -> None:
-        """Give the leases back, with what was spent; this exporter runs no more."""
+        """Give the leases back, with what was spent."""
 
     def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
         """Forget workspaces that left the configuration `remembered_for` seconds ago."""

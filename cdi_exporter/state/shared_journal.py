@@ -4,16 +4,16 @@
     exporter ──► renew leases, take free ones ──► role ─┼─► follows: reads what was committed
                                                         └─► cut off: refreshes, commits nothing
 
-The role decides what part of the budget the exporter has, so that all exporters together never
-exceed the whole, whoever cannot reach what:
+The role decides which part of the budget an exporter has, so that all exporters together never
+exceed the whole, even if some cannot reach the database:
 
-- The leader has three quarters, until its lease is over. It says with each beat and each commit
-  what it has spent, and takes little more before it has said so. Who leads next counts that.
+- The leader has three quarters, until its lease expires. With each beat and each commit it reports
+  what it has spent, and it spends little more before it has. The next leader counts that.
 - Exporters that are cut off divide the last quarter.
-- Those that follow have nothing.
+- Those that follow have none.
 
-A lease counts from before the call that renewed it. So an exporter that was frozen sees, before it
-sends anything, that its lease is over; and what it still commits the epoch in the database refuses.
+A lease counts from before the call that renewed it. So an exporter that was frozen notices that its
+lease has expired before it sends anything; and the database refuses its commits by their epoch.
 """
 
 import asyncio
@@ -48,27 +48,27 @@ from cdi_exporter.threads import Worker
 from cdi_exporter.typed_json import from_json, to_json
 
 CALL_PATIENCE = 5.0
-"""Seconds that a call to the database may take: less than half of a lease."""
+"""Most seconds for a call to the database: less than half of a lease."""
 
 CLOCK_MARGIN = 1.0
-"""Seconds by which an exporter thinks that its leases end earlier: clocks do not run exactly alike.
+"""Seconds by which an exporter ends its own leases early, because clocks do not run exactly alike.
 It is cut off from that moment, so that it never follows what it led itself until then."""
 
 LOOK_EVERY = 0.05
-"""Seconds between two looks whether the database has answered, at the start."""
+"""Seconds between two checks, at the start, whether the database has answered."""
 
 START_PATIENCE = 5.0
-"""Seconds that the start waits for the database, which it does not need."""
+"""Most seconds that the start waits for the database: the exporter also works without it."""
 
 LEADERS_PART, PART_WHEN_CUT_OFF = 0.75, 0.25
-"""Parts of the share of the limits."""
+"""Parts of the share of the limits: together one, so that they never exceed it."""
 
 OTHERS_ASSUMED = 4
-"""Other exporters that may be cut off as well, before the database has ever said how many there
-are: more than anybody runs."""
+"""Other exporters that may also be cut off, assumed until the database has reported their number:
+more than usual."""
 
 UNREADABLE_FOR = 60.0
-"""Seconds for which the lead of a workspace is left to others after its state was unreadable."""
+"""Seconds for which the lead is left to others after a workspace's state was unreadable."""
 
 UNREAD_FOR = 3 * BEAT_SECONDS
 """The same after it could not be read in time, or the connection was lost: long enough for another
@@ -82,37 +82,37 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True)
 class _Member:
-    """A workspace of this exporter, and what is known of it in the database."""
+    """A workspace of this exporter, and what is known of its lease and its data in the database."""
 
     source: SharedSource
     epoch: int | None = None
-    """Of the lease that this exporter holds, once what it is to continue with was read."""
+    """The epoch of the lease that this exporter holds, once it has read what it continues with."""
     until: float = -math.inf
-    """When that lease is over, in loop seconds."""
+    """When that lease expires, in loop seconds."""
     version: int | None = None
-    """Up to which the source has what was committed; None if it must be read whole."""
+    """The newest version that the source has; None if everything must be read."""
     read_epoch: int = 0
-    """Of what was read last."""
+    """The epoch that was read with it."""
     received: set[str] = field(default_factory=set)
-    """Integrations whose counters were received at 0 from others, to be noted once it leads."""
+    """Integrations whose counters scrapers received at 0 from others; noted once it leads."""
     led: bool = False
-    """Whether it led when that was last looked at."""
+    """Whether it led at the last check."""
     not_before: float = -math.inf
     """When the lead may be taken again, in loop seconds."""
     problem: str | None = None
-    """Why the lead was left to others, as it was logged; None once it was taken up."""
+    """Why the lead was left to others, as logged; None once it was taken."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Task[None] | None = None
     """The last read while it follows."""
     asking: asyncio.Task[None] | None = None
-    """The last time that it asked the leader for newer data."""
+    """The last request to the leader for newer data."""
     to_report: set[str] = field(default_factory=set)
-    """Integrations whose counters a scraper has received at 0, for the leader to know."""
+    """Integrations whose counters a scraper received at 0, to be reported to the leader."""
 
     def holds(self, lease: Lease | None) -> bool:
-        """Whether that is the lease which this exporter leads with already.
+        """Whether this exporter already leads with that lease.
 
-        One that was taken is new even if its epoch is known: the database was restored then.
+        One that was just taken is new even if its epoch is known: then the database was restored.
         """
         return lease is not None and not lease.taken and lease.epoch == self.epoch
 
@@ -120,7 +120,7 @@ class _Member:
 class SharedJournal(Journal):
     """The journal of an exporter with a shared database.
 
-    `connect` makes a connection, which is not opened before it is used; `place` names the database
+    `connect` makes a connection, which is opened when it is first used; `place` names the database
     in the log.
     """
 
@@ -144,16 +144,16 @@ class SharedJournal(Journal):
         self._queue = CommitQueue(place, self._prepare, clock, self._commit)
         self._members: dict[str, _Member] = {}
         self._last_beat = -math.inf
-        """When the last beat began that succeeded, in loop seconds."""
+        """When the last successful beat began, in loop seconds."""
         self._others = OTHERS_ASSUMED
         self._up: bool | None = None
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        """Calls to the database that no beat waits for."""
+        """Calls to the database for which no beat waits."""
         self._committing: list[tuple[KeyBudgets, Reports]] = []
-        """What the commit under way says of the budgets."""
+        """The budgets and their reports in the commit in progress."""
         self._refused: SchemaTooNew | None = None
-        """Why this exporter is too old for the database, when it began to beat."""
+        """Why this exporter is too old for the database, found by its first beats."""
 
     @property
     def database_up(self) -> bool:
@@ -161,7 +161,7 @@ class SharedJournal(Journal):
         return bool(self._up)
 
     async def start(self) -> None:
-        """Begin to beat; wait some seconds until it is known who leads what, and what is committed.
+        """Start the beats; wait some seconds until the leaders and the stored data are known.
 
         Raises StartError if the database was migrated by a newer exporter.
         """
@@ -174,7 +174,7 @@ class SharedJournal(Journal):
             raise StartError(str(self._refused)) from self._refused
 
     def _settled(self) -> bool:
-        """Whether all workspaces were read, and leases that were taken were also renewed."""
+        """Whether all workspaces were read, and the leases that were taken were renewed."""
         return all(
             member.version is not None and (member.epoch is None or math.isfinite(member.until))
             for member in self._members.values()
@@ -190,19 +190,19 @@ class SharedJournal(Journal):
         return Role.FOLLOWS if reached else Role.CUT_OFF
 
     def _until(self, member: _Member) -> float:
-        """When the lease of a workspace and of those that share its budget is over."""
+        """When the first lease expires of the workspaces that share this one's budget."""
         budgets = member.source.budgets
         return min(each.until for each in self._members.values() if each.source.budgets is budgets)
 
-    # What workspaces hand over
+    # Data from the workspaces
 
     def attach(self, source: SharedSource) -> StoredWorkspace:
-        """Begin to keep a workspace; nothing is known before the database was read."""
+        """Start to store a workspace; nothing is known before the database was read."""
         self._members[source.name] = _Member(source)
         return StoredWorkspace()
 
     def changed(self, source: ChangeSource) -> None:
-        """Note that `source` has changes; only a leader's are written."""
+        """Note that `source` has changes; only those of a leader are written."""
         if self._is_led(source):
             super().changed(source)
 
@@ -232,7 +232,7 @@ class SharedJournal(Journal):
     def _prepare(
         self, rows: Sequence[PendingRow], workspaces: Sequence[WorkspaceRow]
     ) -> Callable[[], Collection[str]]:
-        """A commit of each workspace, with the epoch of now: rows of another one are not ours."""
+        """A commit of each workspace with its current epoch; without an epoch, rows are refused."""
         batches, refused = [], set()
         self._committing = []
         for name in {row.workspace for row in rows} | {row.name for row in workspaces}:
@@ -257,7 +257,7 @@ class SharedJournal(Journal):
         return commit
 
     async def _commit(self, work: Callable[[], None]) -> None:
-        """Make a commit in its thread; other exporters know then what is spent."""
+        """Make a commit in its thread; with it other exporters can see what was spent."""
         reports = self._committing
         await self._within_patience(self._offload_commit, work)
         for budgets, report in reports:
@@ -281,10 +281,10 @@ class SharedJournal(Journal):
                 await self._clock.sleep(BEAT_SECONDS)
 
     async def _beat(self) -> bool:
-        """Renew and take leases, and do what follows; whether another beat must follow at once.
+        """Renew and take leases, and act on them; whether another beat must follow at once.
 
-        Nothing is sent under a lease that was just taken: first others must be able to see, with
-        the next beat, what the leader before has spent.
+        Nothing is sent under a lease that was just taken. First the next beat must report, for
+        others to see, what the leader before has spent.
         """
         began = self._clock.monotonic()
         shares = self._shares()
@@ -314,7 +314,7 @@ class SharedJournal(Journal):
         return any(taken)
 
     def _shares(self) -> list[tuple[KeyBudgets, list[_Member]]]:
-        """The workspaces by the budgets that they share."""
+        """The workspaces, grouped by the budgets that they share."""
         shares: dict[int, tuple[KeyBudgets, list[_Member]]] = {}
         for member in self._members.values():
             budgets = member.source.budgets
@@ -323,9 +323,9 @@ class SharedJournal(Journal):
 
     @staticmethod
     def _assume(budgets: KeyBudgets, leases: Sequence[Lease], under_way_for: float) -> None:
-        """Count what the exporter that led before has spent; if that is unknown, everything."""
+        """Count what the leader before has spent; if that is unknown, the whole budget."""
         if all(lease.taken and lease.epoch == 1 for lease in leases):
-            return  # nobody led before
+            return  # there was no leader before
         newest = min(leases, key=lambda lease: lease.spending_age)
         try:
             spending = from_json(Spending, newest.spending or "")
@@ -350,11 +350,10 @@ class SharedJournal(Journal):
             budgets.note_reported(report)
 
     async def _take_up(self, budgets: KeyBudgets, leases: Mapping[_Member, Lease | None]) -> bool:
-        """Take up leases that are new, follow whoever has the others; whether any is new.
+        """Start to lead with new leases, follow the holders of the others; whether any is new.
 
-        Leases with which this exporter cannot lead are left to others: if a workspace cannot be
-        read, or if the leases of one budget are held by two exporters, of which then the one
-        leads that holds the first.
+        Leases with which this exporter cannot lead are given back: if a workspace cannot be read,
+        or if two exporters hold leases of one budget. Then the one that holds the first leads.
         """
         new = [each for member, each in leases.items() if each and not member.holds(each)]
         if new:
@@ -363,7 +362,7 @@ class SharedJournal(Journal):
         for member, lease in leases.items():
             try:
                 await self._apply(member, lease)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it stops no other workspace
+            except Exception as error:  # noqa: BLE001 -- an error of one workspace stops no other
                 await self._give_up(budgets, leases, error)
                 return False
         first = min(leases, key=lambda member: member.source.name)
@@ -373,7 +372,7 @@ class SharedJournal(Journal):
         return bool(new)
 
     async def _apply(self, member: _Member, lease: Lease | None) -> None:
-        """Take up a lease that is new, or follow whoever has it."""
+        """Start to lead with a new lease, or follow its holder."""
         if member.holds(lease):
             return
         if lease is not None or member.epoch is not None:
@@ -389,7 +388,7 @@ class SharedJournal(Journal):
     async def _give_up(
         self, budgets: KeyBudgets, members: Collection[_Member], error: Exception
     ) -> None:
-        """Leave the lead to others, of which one may be able to read the state."""
+        """Leave the lead to others, one of which may be able to read the state."""
         pause = UNREAD_FOR if type(error) is StateError else UNREADABLE_FOR
         for member in members:
             member.not_before = self._clock.monotonic() + pause
@@ -422,14 +421,14 @@ class SharedJournal(Journal):
             self.changed(member.source)
 
     def _lose(self, member: _Member) -> None:
-        """The lease is somebody else's, or new: what is known is not what was committed."""
+        """Forget what is known: another exporter holds the lease, or held it meanwhile."""
         if member.epoch is not None:
             log.warning("lead lost", workspace=member.source.name, epoch=member.epoch)
         member.epoch, member.until, member.version = None, -math.inf, None
         self._queue.drop(member.source.name)
 
     def _allow(self) -> None:
-        """Give each budget the part that the exporter's role has; note who stopped leading."""
+        """Give each budget the part that belongs to the exporter's role; note changed roles."""
         for budgets, members in self._shares():
             roles = {self.role(member.source.name) for member in members}
             if roles == {Role.LEADS}:
@@ -448,8 +447,8 @@ class SharedJournal(Journal):
         if role is not Role.LEADS:
             member.led = False
         if role is Role.CUT_OFF:
-            # What it reads from now on is not committed. Its own epoch, if nobody has taken the
-            # lease when the database is back, makes it so.
+            # What it reads from now on is not committed until it renews its lease, if no other
+            # exporter has taken it by then. Otherwise it must read everything.
             member.version = None
         elif role is Role.FOLLOWS:
             member.source.pause()
@@ -466,7 +465,7 @@ class SharedJournal(Journal):
             log.error("database unreachable", database=self._place, problem=problem)
         self._up = False
 
-    # What others committed
+    # Data from other exporters
 
     async def follow(self, source: SharedSource, until: float) -> None:
         """Have `source` take what the leader has committed; until then (loop seconds) at most."""
@@ -479,7 +478,7 @@ class SharedJournal(Journal):
         await self._wait(self._read_soon(member), until)
 
     def _read_soon(self, member: _Member) -> asyncio.Task[None]:
-        """Read what is new, unless a read is under way."""
+        """Read what is new, unless a read is in progress."""
         if member.reading is None or member.reading.done():
             member.reading = self._in_background(partial(self._catch_up, member))
         return member.reading
@@ -493,7 +492,7 @@ class SharedJournal(Journal):
         self._ask(workspace, integrations)
 
     def _ask(self, workspace: str, received: Collection[str]) -> None:
-        """Ask the leader for newer data, while the scrape goes on; one call at a time."""
+        """Ask the leader for newer data, in the background, one call at a time."""
         member = self._members.get(workspace)
         if member is None:
             return
@@ -529,7 +528,7 @@ class SharedJournal(Journal):
             since = member.version
             read = partial(self._read, member.source, since, member.read_epoch)
             found, take = await self._call(read, self._offload_read)
-            if member.version == since:  # else it was cut off, or took the lead, meanwhile
+            if member.version == since:  # else its role changed meanwhile
                 take()
                 member.version, member.read_epoch = found.version, found.epoch
 
@@ -538,7 +537,7 @@ class SharedJournal(Journal):
     ) -> tuple[StoredWorkspace, Callable[[], None]]:
         """Read a workspace in the thread of reads, and what takes that over.
 
-        It is read whole if another exporter leads by now, or if the database is a restored one.
+        Everything is read if another exporter leads now, or if the database was restored.
         """
         found = self._reads.read(source.name, since)
         if since is not None and (found.epoch != epoch or found.version < since):
@@ -568,12 +567,12 @@ class SharedJournal(Journal):
 
     @staticmethod
     def _group(budgets: KeyBudgets, members: Iterable[_Member]) -> Group:
-        """Workspaces whose leases are given back, with what was spent of their budget."""
+        """The workspaces of one budget, with what was spent of it, to give their leases back."""
         names = tuple(member.source.name for member in members)
         return Group(names, to_json(Spending.of(budgets.report())))
 
     async def close(self) -> None:
-        """Write what waits, once, and give the leases back with what is spent."""
+        """Try once to write what waits, then give the leases back with what was spent."""
         tasks = [*self._background, *([] if self._task is None else [self._task])]
         for task in tasks:
             task.cancel()

@@ -1,7 +1,7 @@
-"""The state file: opened by one exporter alone, read at the start, written in transactions.
+"""The state file: opened by one exporter only, read at the start, written in transactions.
 
-SQLite in WAL mode with `synchronous=FULL`: what was committed survives a crash of the process
-and of the machine. The file is locked for as long as it is open, and never deleted.
+SQLite in WAL mode with `synchronous=FULL`: what was committed survives a crash of the process and
+of the machine. The file stays locked while it is open, and is never deleted.
 """
 
 import os
@@ -23,10 +23,10 @@ from cdi_exporter.state.schema import APPLICATION_ID, STEPS, Step
 log = structlog.get_logger()
 
 LOCK_PATIENCE = 2.0
-"""Seconds to wait for a lock: another exporter may be about to end."""
+"""Seconds to wait for a lock: another exporter may be shutting down."""
 
 JOURNAL_BYTES = 4 * 2**20
-"""What the journal beside the file shrinks to after a large commit."""
+"""Bytes to which SQLite truncates its write-ahead log after a large commit."""
 
 LONGEST_SHOWN = 200
 """Characters of a value that an error message shows: enough for any ID or name that Braze gives."""
@@ -57,11 +57,11 @@ class StateError(ExporterError):
 
 
 class UnreadableState(StateError):
-    """What was read of a workspace is not what an exporter writes."""
+    """A stored workspace contains something that no exporter writes."""
 
 
 def show(value: object) -> str:
-    """A value from the file on one line, not too long."""
+    """A value from the state for an error message: one line, cut if it is long."""
     shown = repr(value)
     return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
 
@@ -73,9 +73,9 @@ def unreadable(workspace: str, problem: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One integration in the file; without a `record` only that it was listed is known.
+    """One integration in the state; without a `record` it says only that it was listed.
 
-    One that was not even listed is forgotten: its row is deleted when it is written.
+    Without a record and not listed, the integration is forgotten: writing the row deletes it.
     """
 
     workspace: str
@@ -87,15 +87,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceRow:
-    """What the file holds of a workspace itself."""
+    """A workspace itself, without its integrations."""
 
     name: str
     complete: bool = False
-    """Whether its whole list was ever read."""
+    """Whether its list was ever read completely."""
     forgotten: float | None = None
-    """When the last integration left that is forgotten, in Unix seconds."""
+    """When the last one of the forgotten integrations was removed, in Unix seconds."""
     status: str | None = None
-    """What the exporter that leads it knows of it besides, as JSON, for those that follow."""
+    """A `LeaderStatus` as JSON, for exporters that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class StoredWorkspace:
     forgotten: float | None = None
     """See `WorkspaceRow`."""
     committed: Mapping[str, Row | None] = field(default_factory=dict)
-    """For each row that waits: what the file holds in its place."""
+    """For each row that waits: the row that the file has instead."""
     status: str | None = None
     """See `WorkspaceRow`; this and the next two are in a shared database only."""
     version: int = 0
@@ -127,7 +127,7 @@ class Store:
         steps: Sequence[Step] = STEPS,
         patience: float = LOCK_PATIENCE,
     ) -> None:
-        """Open or create it; raises StartError where that cannot be. `wall` gives Unix seconds."""
+        """Open or create it; raises StartError if that fails. `wall` returns Unix seconds."""
         self.path = path
         self._lock = threading.Lock()
         try:
@@ -137,13 +137,13 @@ class Store:
                 log.warning("state file empty", path=path, problem="starting with no history")
             self._connection = _open(place, steps, patience, wall())
             self._files = self._opened(place)
-            """What SQLite writes to, and what stood there when it was opened."""
+            """The files that SQLite writes to, as they were when they were opened."""
         except (StateError, sqlite3.Error, OSError) as error:
             message = f"cannot use the state file {path}: {_why(error)}"
             raise StartError(message) from error
 
     def _opened(self, place: Path) -> dict[Path, os.stat_result]:
-        """The files that are open now; raises OSError, with none of them open, if one is gone."""
+        """The files that are open now; raises OSError, after closing them, if one is gone."""
         try:
             return {each: each.stat() for each in (place, Path(f"{place}-wal"))}
         except OSError:
@@ -175,10 +175,9 @@ class Store:
         )
 
     def commit(self, rows: Iterable[Row], workspaces: Iterable[WorkspaceRow] = ()) -> None:
-        """Write rows, all or nothing. Raises StateError; the file is then as it was.
+        """Write rows, all or nothing. Raises StateError; the file is then unchanged.
 
-        What a workspace's row says is added to what the file has: a list that was read whole
-        stays so.
+        A workspace stays `complete`, and keeps `forgotten`, if a newer row does not say so.
         """
         integrations, forgotten = [], []
         for row in rows:
@@ -210,8 +209,8 @@ class Store:
     def retain(self, workspaces: Iterable[str], wall: float, remembered_for: float) -> None:
         """Forget workspaces that left the configuration more than `remembered_for` seconds ago.
 
-        `wall` is the time in Unix seconds. Integrations of the others are forgotten once a refresh
-        shows that they are gone. Raises StateError.
+        `wall` is the time in Unix seconds. Integrations of other workspaces are forgotten once a
+        refresh shows that they are gone. Raises StateError.
         """
         names = [(name,) for name in workspaces]
         old = (wall - remembered_for,)
@@ -296,7 +295,7 @@ def _unreadable_workspace(workspace: str, problem: str) -> str:
 
 
 def _text(value: bytes) -> str | bytes:
-    """Text as Python has it; bytes if it is not UTF-8, so that the row can be named."""
+    """Text as `str`; as bytes if it is not UTF-8, so that the row can be named."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -304,9 +303,9 @@ def _text(value: bytes) -> str | bytes:
 
 
 def _place(path: str) -> Path:
-    """The file itself, which exists from here on; raises StateError or OSError.
+    """The file itself, created if necessary; raises StateError or OSError.
 
-    SQLite keeps its journal beside the name that it is given, so the file must have but one.
+    SQLite derives the name of its journal from the file's, so the file must have only one name.
     """
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
@@ -338,9 +337,9 @@ def _open(place: Path, steps: Sequence[Step], patience: float, opened: float) ->
 
 
 def _prepare(connection: sqlite3.Connection, steps: Sequence[Step], opened: float) -> None:
-    """Lock the file, see that it is a sound one of ours, and bring it up to date.
+    """Lock the file, check that it is ours and undamaged, and migrate it.
 
-    Nothing is written before all of that is known.
+    Nothing is written before these checks.
     """
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     version = _number(connection, "user_version")
@@ -377,7 +376,7 @@ def _prepare(connection: sqlite3.Connection, steps: Sequence[Step], opened: floa
 
 
 def _in_one(connection: sqlite3.Connection, write: Step) -> None:
-    """Do it in one transaction; where it fails nothing of it stays."""
+    """Do it in one transaction; if it fails, all of it is undone."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         write(connection)
@@ -393,7 +392,7 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
 
 
 def _is_still(file: Path, was: os.stat_result) -> bool:
-    """Whether the name leads to the file that it led to."""
+    """Whether the name still refers to the same file."""
     try:
         return os.path.samestat(file.stat(), was)
     except OSError:

@@ -1,4 +1,4 @@
-"""The API as one workspace asks it."""
+"""The API as one workspace uses it."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -17,9 +17,9 @@ Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
 
 class Api:
-    """A client, which other workspaces may share, with this one's stats and the clock.
+    """A client, which workspaces may share, with the stats of this one and the clock.
 
-    The client may be replaced; what the stats counted stays.
+    The client may be replaced; the stats stay.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
@@ -72,11 +72,11 @@ class Api:
         return await self._to_its_end(self.client.history(identifier, cursor, permit))
 
     async def _to_its_end(self, request: Coroutine[None, None, Page]) -> Page:
-        """Make a request, and let it end within its timeout if the caller is cancelled.
+        """Make a request; if the caller is cancelled, the request still ends within its timeout.
 
-        A cancelled request would keep its place among the client's connections for good. An error
-        comes without its traceback: it may be kept for long, and with it the body of the answer
-        that the client's frames hold.
+        A cancelled request would occupy one of the client's connections for good. An error is
+        raised without its traceback: it may be stored for long, and the frames of the traceback
+        hold the body of the answer.
         """
         task = asyncio.create_task(request)
         self._requests.add(task)
@@ -87,14 +87,14 @@ class Api:
             error.__context__ = None
             raise error.with_traceback(None) from None
         finally:
-            # The task keeps its error with the traceback, and the error this frame: together
-            # they would keep the body until the garbage collector looks for cycles.
+            # The task holds its error with the traceback, and the traceback this frame: a cycle
+            # that would hold the body until the garbage collector runs.
             del task
 
     def _ended(self, task: asyncio.Task[Page]) -> None:
         self._requests.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, since nobody may wait for it any more
+            task.exception()  # retrieved, because perhaps nothing waits for it any more
 
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """The figures of each endpoint."""

@@ -1,4 +1,4 @@
-"""Defects of the exporter that a workspace met: reported, and tried again at the next refresh."""
+"""Defects of the exporter itself: logged, shown as an error, retried with the next refresh."""
 
 from collections.abc import Callable
 
@@ -15,23 +15,23 @@ log = structlog.get_logger()
 
 
 class Defects:
-    """The defects that one workspace met; `met` is called with each."""
+    """The defects that one workspace met; `met` is called after each."""
 
     def __init__(self, workspace: str, met: Callable[[], None]) -> None:
         self.current: ApiError | None = None
-        """The one that was met since the last refresh began."""
+        """The defect since the last refresh began, if any."""
         self._workspace, self._met = workspace, met
         self._refresh_number = 0
         self._last: tuple[str, int] | None = None
-        """What the last one was, and in which refresh."""
+        """The last one, and the number of the refresh."""
 
     def start_refresh(self) -> None:
-        """Try again."""
+        """Start again without a defect."""
         self._refresh_number += 1
         self.current = None
 
     def report(self, error: Exception) -> None:
-        """Note a defect: it is logged once while it lasts."""
+        """Note a defect; log it unless the same was just logged."""
         before, self._last = self._last, (repr(error), self._refresh_number)
         lasts = (
             before is not None

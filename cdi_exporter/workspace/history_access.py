@@ -1,4 +1,4 @@
-"""What failed reads say about the histories of a workspace as a whole. Pure."""
+"""Whether the histories of a workspace can be read, judged by the reads that failed. Pure."""
 
 from cdi_exporter.errors import (
     ApiError,
@@ -10,31 +10,31 @@ from cdi_exporter.errors import (
 )
 
 MOST_FAILED_READS = 3
-"""Reads in a row that may fail before the rest is left to the next refresh: a few failures are
-chance, and each read of an API that is down takes a timeout."""
+"""Failed reads in a row after which the rest waits for the next refresh: fewer may be chance, and
+each read of an API that is down takes a timeout."""
 
 REFUSALS = (BadRequest, Unauthorized, Forbidden, NotFound)
-"""Errors that say that a history may not be read, or that there is none."""
+"""Errors of a history that may not be read or does not exist."""
 
 
 class HistoryAccess:
-    """Whether histories can be read: by the key, and at the moment.
+    """Whether the key may read histories, and whether the endpoint works.
 
-    A history that is refused while others are read is its integration's own problem.
+    A history that is refused while others can be read is a problem of that integration only.
     """
 
     def __init__(self) -> None:
         self.pages = 0
         """Pages read since the start."""
         self.denied: ApiError | None = None
-        """Why the key may read no history, while that is so."""
+        """Why the key may not read any history; None if it may."""
         self._failed_in_a_row = 0
-        """Reads that failed for no reason of the integration's own."""
+        """Failed reads for which the integration is not the cause."""
         self._last_error: ApiError | None = None
         self._refused: set[str] = set()
-        """Integrations whose histories were refused, since one was read."""
+        """Integrations whose histories were refused since one was last read."""
         self._over_in = 0
-        """The last refresh in which nothing more is to be read."""
+        """The last refresh that stopped reading histories."""
 
     @property
     def unavailable(self) -> ApiError | None:
@@ -62,9 +62,9 @@ class HistoryAccess:
     def is_refused(
         self, identifier: str, error: ApiError, refresh_number: int, integrations: int
     ) -> bool:
-        """Whether a failure says that the key may read no history, of so many `integrations`.
+        """Whether a failure shows that the key may not read any of so many `integrations`.
 
-        It does if none was ever read, or if several in a row are refused.
+        It does if no history was ever read, or if several in a row are refused.
         """
         if not isinstance(error, Unauthorized | Forbidden):
             return False
@@ -78,14 +78,14 @@ class HistoryAccess:
         return True
 
     def failed(self, error: ApiError) -> None:
-        """Note a read that failed, whether for a reason of the integration's own or not."""
+        """Note a read that failed for any other reason."""
         if error.retryable or isinstance(error, InvalidResponse):
             self._failed_in_a_row += 1
             self._last_error = error
 
 
 def is_own_problem(error: ApiError, denied: ApiError | None) -> bool:
-    """Whether a failed read concerns one integration only."""
+    """Whether a failed read concerns only one integration."""
     if isinstance(error, Forbidden):
         return denied is None
     return isinstance(error, BadRequest | NotFound)

@@ -1,8 +1,8 @@
-"""Reads the histories of one workspace: what is due goes into a queue, and each page to its ledger.
+"""Reads the histories of one workspace: due reads go into a queue, each page to its ledger.
 
-    what is due ──► queue ──► a page ──► ledger ──► what is due now?
+    due? ──► queue ──► page ──► ledger ──► due again?
 
-Reads go on after the scrape or the refresh that asked for them; each page shows at once.
+Reads continue after the scrape or the refresh that queued them; each page shows at once.
 """
 
 import asyncio
@@ -27,13 +27,14 @@ from cdi_exporter.workspace.read_queue import ReadQueue
 from cdi_exporter.workspace.schedule import NEWEST_IS_DUE, ReadReason, next_read, recheck_interval
 
 LOOK_EVERY = 5.0
-"""Seconds between two looks at what became due, while no refresh starts."""
+"""Least seconds between two checks for due reads between refreshes: several scrapers share one."""
 
 ANSWERED = 0.1
-"""Seconds in which a scrape is answered that has nothing to wait for."""
+"""Seconds by which a check waits, so that the scrape that caused it is answered first."""
 
 AT_ONE_GO, PAUSE = 200, 0.005
-"""Integrations that are looked at before the event loop does other work, and the seconds for it."""
+"""Integrations that a check handles before it pauses, and the seconds that it pauses, for the event
+loop to do other work."""
 
 log = structlog.get_logger()
 
@@ -55,45 +56,45 @@ class HistoryReader:
         self._queue = ReadQueue(api.permit, self._read_queued, defects.report)
         self.access = HistoryAccess()
         self.refresh_number = 0
-        """Counts the refreshes."""
+        """The number of the current refresh."""
         self.round_robin = False
         """Whether each refresh reads every history, because the list cannot be read."""
         self._all_refused = False
-        """Whether it was logged that every integration is refused."""
+        """Whether it was logged that all integrations are refused."""
         self._looked_at = -math.inf
         self._looking: asyncio.Task[None] | None = None
         self.spread_rechecks()
 
     def spread_rechecks(self) -> None:
-        """Let the re-checks of what was restored come one after the other."""
+        """Spread the re-checks of restored integrations over time."""
         for state in self._inventory:
             interval = self._recheck_interval()
             state.reads.recheck_at = self._api.now() + self._api.clock.rng.uniform(0.0, interval)
 
     @property
     def pending(self) -> int:
-        """How many reads wait, apart from re-checks."""
+        """How many reads wait, without re-checks."""
         reasons = (reason for reason in ReadReason if reason is not ReadReason.RECHECK)
         return self._queue.waiting(*reasons)
 
     @property
     def busy(self) -> bool:
-        """Whether any read waits or is under way."""
+        """Whether any read waits or is in progress."""
         return self._queue.busy
 
     @property
     def newest_unread(self) -> bool:
-        """Whether newest pages are due that are not read yet."""
+        """Whether any newest page still has to be read."""
         return bool(self._queue.waiting(*NEWEST_IS_DUE) or self._queue.under_way(*NEWEST_IS_DUE))
 
     @property
     def given_up(self) -> ApiError | None:
-        """Why nothing more is read before the next refresh."""
+        """Why nothing more is read before the next refresh; None otherwise."""
         return self._defects.current or self.access.unavailable
 
     @property
     def refused(self) -> ApiError | None:
-        """Why there is nothing to read, while every configured integration is refused."""
+        """The error if every configured integration is refused."""
         if not self._inventory.configured or not len(self._inventory):
             return None
         if not all(isinstance(state.problem, REFUSALS) for state in self._inventory):
@@ -114,19 +115,19 @@ class HistoryReader:
         waiting = self._queue.waiting(*newest) > 0
         return waiting and not self._api.client.stalled(Endpoint.HISTORY, seconds)
 
-    # What is due
+    # Due reads
 
     def start_refresh(self) -> None:
-        """Try again what failed."""
+        """Start a refresh: what failed is tried again."""
         self.refresh_number += 1
         self.access.start_refresh()
 
     def drop(self) -> None:
-        """Forget what waits; what is under way goes on."""
+        """Drop the waiting reads; those in progress continue."""
         self._queue.clear()
 
     def stop_looking(self) -> None:
-        """Look no more for what becomes due."""
+        """Stop checking for due reads."""
         if self._looking is not None:
             self._looking.cancel()
 
@@ -138,9 +139,9 @@ class HistoryReader:
         await self._queue.close()
 
     def look(self) -> None:
-        """Queue what became due because time passed, next to the scrapes.
+        """Queue, in the background, what became due because time passed.
 
-        Scrapes that come together share a look; none waits for it.
+        Scrapes that arrive together share a check; none waits for it.
         """
         looks = self._looking is not None and not self._looking.done()
         if not looks and self._api.now() - self._looked_at >= LOOK_EVERY:
@@ -154,11 +155,11 @@ class HistoryReader:
             for begin in range(0, len(states), AT_ONE_GO):
                 self.queue_due(states[begin : begin + AT_ONE_GO])
                 await self._api.clock.sleep(PAUSE)
-        except Exception as error:  # noqa: BLE001 -- a defect is reported, whatever it is
+        except Exception as error:  # noqa: BLE001 -- any error here is a defect, and is reported
             self._defects.report(error)
 
     def queue_due(self, states: Iterable[IntegrationState]) -> None:
-        """Put into the queue what is due."""
+        """Queue the due reads of these integrations."""
         instant = self._api.instant()
         for state in states if self.access.denied is None else self._probe():
             if self.access.is_over(self.refresh_number):
@@ -168,7 +169,7 @@ class HistoryReader:
             self._queue_read(state, self._next_read(state, instant))
 
     def _queue_read(self, state: IntegrationState, reason: ReadReason | None) -> None:
-        """Ask for a read, before those for the same reason that have waited for less long."""
+        """Queue a read; of those with the same reason the one that waited longest goes first."""
         if reason is not None:
             reads = state.reads
             since = reads.behind_since if reason.reads_older_page else reads.read_at
@@ -178,7 +179,7 @@ class HistoryReader:
         return next_read(state, instant, self.refresh_number, round_robin=self.round_robin)
 
     def _probe(self) -> list[IntegrationState]:
-        """While no history may be read, the one that tries for all in this refresh, due or not."""
+        """The one history to try in this refresh, due or not, while the key may not read any."""
         if self._queue.busy or self.access.is_over(self.refresh_number):
             return []
         instant = self._api.instant()
@@ -196,9 +197,9 @@ class HistoryReader:
     # Reading
 
     async def read_one(self) -> bool:
-        """Read the newest page that is longest unread, of those due; whether there was any.
+        """Read the newest page of the due history that was read longest ago; whether there was one.
 
-        Raises ApiError if that failed for no reason of the integration's own.
+        Raises ApiError if that failed and the integration is not the cause.
         """
         instant = self._api.instant()
         due = [state for state in self._inventory if self._next_read(state, instant) is not None]
@@ -213,7 +214,7 @@ class HistoryReader:
         return True
 
     async def _read_queued(self, identifier: str, permit: RequestPermit) -> None:
-        """Read what is due by now: the reason for which it was queued may be gone."""
+        """Read what is due now: the reason for which it was queued may be gone."""
         state = self._inventory.get(identifier)
         try:
             with ExitStack() as unused:
@@ -235,9 +236,9 @@ class HistoryReader:
     async def _read(
         self, state: IntegrationState, reason: ReadReason, permit: RequestPermit, unused: ExitStack
     ) -> ApiError | None:
-        """Read one page of a history; the error if it failed.
+        """Read one page of a history; return the error if that failed.
 
-        `unused` gives the permit back unless a request takes it over.
+        `unused` gives the permit back unless a request uses it.
         """
         cursor = state.ledger.next_cursor if reason.reads_older_page else None
         try:
@@ -278,7 +279,7 @@ class HistoryReader:
             self._queue_read(state, self._next_read(state, self._api.instant()))
 
     def _read_failed(self, state: IntegrationState, error: ApiError) -> None:
-        """Note a failure where it belongs: to the key, to the endpoint, to the integration."""
+        """Note a failure of the key, of the endpoint, or of the integration."""
         if isinstance(error, RateLimited):
             return
         denied = self.access.denied
@@ -295,7 +296,7 @@ class HistoryReader:
             self._queue.clear()
 
     def _failed(self, state: IntegrationState, error: ApiError) -> None:
-        """A read failed, perhaps for a reason of the integration's own."""
+        """Note a failure that is not one of the key."""
         state.read_failed(error, self._api.now(), self.refresh_number)
         self.access.failed(error)
         known, self._all_refused = self._all_refused, self.refused is not None

@@ -1,4 +1,4 @@
-"""One integration: what the list shows, what was read, and what is shown of it. Pure."""
+"""One integration: its list item, its ledger, the state of its reads, and its snapshot. Pure."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -14,49 +14,49 @@ from cdi_exporter.workspace.publication import Publication
 from cdi_exporter.workspace.record import Knowledge, Record
 
 FIRST_BACKOFF = 5.0
-"""Seconds after the first read that failed; doubled with each further one."""
+"""Seconds after the first failed read; doubled with each further one."""
 
 LONGEST_BACKOFF = 900.0
-"""As often as every history is re-checked in any case."""
+"""Seconds, at most: every history is re-checked that often in any case."""
 
 LEAST_STALE_AFTER = 900.0
-"""An integration that runs every few minutes is not late at once: its runs may just be slow."""
+"""Seconds, at least: one slow run of an integration that runs every few minutes is not late."""
 
 _CURSOR_REPEATS = "the cursor of the next page was already read"
 
 
 @dataclass(slots=True)
 class ReadState:
-    """What the schedule knows of the reads of one history; times in loop seconds."""
+    """The reads of one history, as `schedule` needs them; times in loop seconds."""
 
     read_at: float | None = None
     """When the newest page was last read."""
     refresh_number: int = 0
-    """The refresh in which the newest page was last asked for."""
+    """The refresh in which the newest page was last requested."""
     refused_in: int = 0
-    """The refresh in which a read failed for good: it is not repeated within that refresh."""
+    """The refresh in which a read failed permanently: it is not repeated in that refresh."""
     behind_since: float | None = None
-    """Since when older pages have to be read."""
+    """Since when older pages have to be read; None if they do not."""
     recheck_at: float = -math.inf
     not_before: float = -math.inf
-    """When the history may be read again after a read that failed or came too early."""
+    """When the history may be read again after a read that failed or was too early."""
     _attempts: int = 0
-    """Such reads in a row."""
+    """Reads in a row that failed or were too early."""
     _cursors: set[str] = field(default_factory=set)
-    """Cursors that the pages since the newest one gave."""
+    """Cursors that the pages from the newest one on contained."""
 
     def back_off(self, now: float) -> None:
-        """Wait longer after each read that failed or came too early."""
+        """Wait longer after each read that failed or was too early."""
         pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._attempts, 16))
         self.not_before = now + pause
         self._attempts += 1
 
     def reset_back_off(self) -> None:
-        """Read again as soon as there is a reason to."""
+        """Allow a read at once."""
         self._attempts, self.not_before = 0, -math.inf
 
     def follow(self, cursor: str | None, *, first: bool) -> None:
-        """Note the cursor that a page gave; raises InvalidResponse if an earlier one gave it."""
+        """Note the cursor of a page; raises InvalidResponse if an earlier page had the same."""
         if first:
             self._cursors.clear()
         if cursor is None:
@@ -88,12 +88,12 @@ class IntegrationState:
         self.problem: ApiError | None = None
         """Why the last read failed."""
         self._refreshed: float | None = None
-        """When what is known was last confirmed, in Unix seconds."""
+        """When the facts were last confirmed, in Unix seconds."""
         self._stale_after: StaleAfter | None = None
         self._snapshot: IntegrationSnapshot | None = None
-        """What is shown; None after a change."""
+        """The current snapshot; None after a change."""
         self._facts = Facts(identifier, "")
-        """The facts that were last shown."""
+        """The facts of the last snapshot."""
 
     @property
     def item(self) -> Integration | None:
@@ -106,7 +106,7 @@ class IntegrationState:
         return self.configured_name or (self.item.name if self.item else None) or self.id
 
     def configure(self, stale_after: StaleAfter | None) -> None:
-        """Set when the user considers this integration late; None: to be worked out."""
+        """Set the age at which the user considers this integration late; None: calculate it."""
         self._stale_after = stale_after
         self._snapshot = None
 
@@ -115,7 +115,7 @@ class IntegrationState:
     def apply_list_item(
         self, item: Integration, instant: Instant, stale_after: StaleAfter | None
     ) -> None:
-        """Take an item of the list; `stale_after` is what the user configured for it."""
+        """Apply a list item; `stale_after` is what the user configured for it."""
         before = self._from_list
         if self.list_view.apply(item, instant.server, self.ledger.summary):
             self.reads.reset_back_off()
@@ -127,13 +127,13 @@ class IntegrationState:
 
     @property
     def _from_list(self) -> tuple[Integration | None, float | None, bool]:
-        """What of the list is shown, or is kept across restarts."""
+        """The parts of the list view that are shown or stored."""
         view = self.list_view
         return view.item, view.schedule_lost, view.missed_at is None
 
     @property
     def has_change(self) -> bool:
-        """Whether the list shows something that the history read so far does not have."""
+        """Whether the list shows something that the history does not have yet."""
         return self.list_view.has_change(self.ledger.summary)
 
     @property
@@ -143,7 +143,7 @@ class IntegrationState:
 
     @property
     def fingerprint(self) -> ListFingerprint | None:
-        """What the list shows when a read starts; to be passed to `apply_newest_page`."""
+        """What the list shows when a read starts; pass it to `apply_newest_page`."""
         return self.list_view.fingerprint
 
     # The history
@@ -151,7 +151,7 @@ class IntegrationState:
     def apply_newest_page(
         self, page: HistoryPage, fingerprint: ListFingerprint | None, instant: Instant
     ) -> list[Run]:
-        """Take the newest page; return the runs that it counted."""
+        """Apply the newest page; return the runs that it counted."""
         before, first = self.ledger.summary, self.reads.read_at is None
         self.reads.follow(page.next_cursor, first=True)
         counted = self.ledger.read_newest(page, instant.server)
@@ -169,9 +169,9 @@ class IntegrationState:
         return counted
 
     def apply_older_page(self, page: HistoryPage, instant: Instant) -> list[Run]:
-        """Take an older page; return the runs that it counted.
+        """Apply an older page; return the runs that it counted.
 
-        Raises InvalidResponse if its cursor leads back.
+        Raises InvalidResponse if its cursor is a repeated one.
         """
         self.reads.follow(page.next_cursor, first=False)
         self._note_change()
@@ -192,21 +192,21 @@ class IntegrationState:
         self.read_refused(error, refresh_number)
 
     def read_refused(self, error: ApiError, refresh_number: int) -> None:
-        """Note a failure of which the integration is not the cause, such as a refused key."""
+        """Note a failure that the integration did not cause, such as a refused key."""
         self.problem = error
         if not error.retryable:
             self.reads.refused_in = refresh_number
         self._note_change()
 
     def expire(self, server: float) -> None:
-        """Give up runs that are marked as running for too long, and forget a lost schedule."""
+        """Give up runs that have been running for too long, and forget a lost schedule."""
         gaps = self.ledger.counters.gaps
         self.ledger.expire(server)
         if self.list_view.expire_schedule(server) or self.ledger.counters.gaps != gaps:
             self._note_change()
 
     def follow(self, refreshed: float | None, problem: str | None) -> None:
-        """Show it as fresh as the exporter that leads the workspace does."""
+        """Show the freshness and the problem that the leader of the workspace reports."""
         if problem != (str(self.problem) if self.problem else None):
             self.problem = ApiError(problem) if problem else None
             self._snapshot = None
@@ -214,7 +214,7 @@ class IntegrationState:
             self._confirm(refreshed)
 
     def _confirm(self, wall: float) -> None:
-        """Note that what is known was true at `wall`."""
+        """Note that the facts were true at `wall`."""
         self._refreshed = wall
         if self._snapshot is not None:
             self._snapshot = replace(self._snapshot, refreshed=wall)
@@ -227,7 +227,7 @@ class IntegrationState:
 
     @property
     def is_behind(self) -> bool:
-        """Whether counters that may be shown are not committed yet."""
+        """Whether counters wait only for their commit to be shown."""
         return self.publication.is_behind(self.ledger.counters)
 
     def receive(self) -> bool:
@@ -238,12 +238,12 @@ class IntegrationState:
         return first
 
     def commit(self, record: Record) -> None:
-        """Note that `record` cannot be lost any more."""
+        """Note that `record` is committed."""
         if self.publication.commit(record.knowledge):
             self._snapshot = None
 
     def record(self, instant: Instant) -> Record:
-        """What is to be written."""
+        """The record to write."""
         self.publication.unsaved = False
         view, read_at = self.list_view, self.reads.read_at
         return Record(
@@ -272,9 +272,9 @@ class IntegrationState:
         *,
         shared: bool = False,
     ) -> "IntegrationState":
-        """The integration that gave this record, perhaps long ago.
+        """The integration with this record, which may be old.
 
-        The state holds `committed`: the same record, or an older one, or none. `shared` as for
+        `committed` is what the state has: the same record, an older one, or none. `shared` as in
         `Publication`.
         """
         known = record.knowledge
@@ -300,7 +300,7 @@ class IntegrationState:
     # What is shown
 
     def snapshot(self) -> IntegrationSnapshot:
-        """What is shown of it; the same object until something changes."""
+        """Its snapshot; the same object until something changes."""
         if self._snapshot is None:
             facts = self._new_facts()
             if facts != self._facts:
@@ -344,7 +344,7 @@ class IntegrationState:
         )
 
     def _running(self, known: HistorySummary) -> tuple[int | None, float | None]:
-        """How many runs are in progress, and since when the oldest one is."""
+        """How many runs are in progress, and the start of the oldest one."""
         starts = [run.start for run in known.running if run.start is not None]
         only_in_list = self.list_view.running_since(known)
         if only_in_list is not None:

@@ -1,4 +1,4 @@
-"""Which integrations a workspace has: followed ones, new ones, and those that left. Pure."""
+"""The integrations of a workspace: those followed, and those that were removed. Pure."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,21 +13,21 @@ from cdi_exporter.workspace.publication import Publication
 from cdi_exporter.workspace.record import Record
 
 REMEMBERED_FOR = 30 * 86_400.0
-"""Seconds for which what left is remembered: a workspace that is left out of the configuration for
-a holiday, or an integration that is archived and restored, goes on where it was."""
+"""Seconds for which removed workspaces and integrations are remembered, so that one that returns,
+for example after a holiday, continues with its counters."""
 
 LEAVES_AFTER = 600.0
-"""Seconds of absence from complete lists, and at least `LEAVES_AFTER_LISTS` of them: a list that
-is read while Braze changes it may lack an integration."""
+"""Seconds of absence, from at least `LEAVES_AFTER_LISTS` complete lists, after which an integration
+counts as removed: a list that changes while it is read may lack an integration."""
 
 LEAVES_AFTER_LISTS = 2
 
 MOST_INTEGRATIONS = 20_000
-"""Integrations of a workspace that are followed: twice as many as the benchmarks measure, in some
-400 MiB. Reading so many histories takes more than four hours of Braze's rate limit."""
+"""Most integrations of a workspace: twice as many as the benchmarks measure, in about 400 MiB.
+Reading that many histories takes more than four hours of Braze's rate limit."""
 
 MOST_REMEMBERED = 20_000
-"""Integrations that left and are remembered; of more the ones that left first are forgotten."""
+"""Most removed integrations that are remembered; the ones removed first are forgotten first."""
 
 
 class Inventory:
@@ -40,33 +40,33 @@ class Inventory:
         self._config, self._keeps_state, self._shared = config, keeps_state, shared
         self._followed: dict[str, IntegrationState] = {}
         self._absent: dict[str, tuple[int, float]] = {}
-        """Of those that complete lists lack: how many lists in a row, and since when (loop
+        """For those missing from complete lists: how many lists in a row, and since when (loop
         seconds)."""
         self._gone: dict[str, tuple[float, IntegrationState | None]] = {}
-        """Those that left, and when: Unix seconds, infinity until the next refresh succeeds.
+        """Removed ones, and when: Unix seconds, infinity until the next refresh succeeds.
 
-        Of one that the list showed and that was never followed, only the ID is known.
+        None: one that was listed and never followed, of which only the ID is known.
         """
         self._ever_listed: set[str] = set()
-        """IDs that a list showed, and that are not forgotten."""
+        """IDs that were ever listed, except forgotten ones."""
         self._present: set[str] = set()
         """IDs in the last complete list."""
         self.list_read = False
-        """Whether the whole list was ever read."""
+        """Whether the list was ever read completely."""
         self.forgotten: float | None = None
-        """When the last one left that is forgotten, in Unix seconds of the API's clock.
+        """When the last one of the forgotten integrations was removed, in Unix seconds of the API.
 
-        An ID that is not known may be one of those. What it ran until then may have been
-        counted already, so it is not counted again.
+        An unknown ID may be one of them. Its runs until then may already have been counted, so
+        they are not counted again.
         """
         self.refused = 0
-        """Items of the list that were not followed since it began, because there are too many."""
+        """Items of the current list that are not followed because there are too many."""
         self.moved: set[str] = set()
-        """IDs that came, left or were forgotten, which is to be written, if a state is kept."""
+        """IDs that were added, removed or forgotten since the state was last written."""
         self.configure(config)
 
     def configure(self, config: WorkspaceConfig) -> None:
-        """Follow what `config` says; an integration that stays keeps what is known of it."""
+        """Follow the integrations of `config`; those that stay keep what is known of them."""
         self._config = config
         before, self._followed = self._followed, {}
         if config.integrations is None:
@@ -83,7 +83,7 @@ class Inventory:
                 self._leave(state, math.inf)
 
     def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Take over what the state has; raises ValueError if that is unreadable."""
+        """Continue with what the state has; raises ValueError if that is unreadable."""
         self._restore_all(stored, records_of(stored), instant)
 
     def _restore_all(
@@ -100,7 +100,7 @@ class Inventory:
     def replace(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
     ) -> None:
-        """Forget everything, and continue with what another exporter has committed."""
+        """Forget everything, and continue with what another exporter committed."""
         for known in (self._followed, self._absent, self._gone):
             known.clear()
         for identifiers in (self._ever_listed, self._present, self.moved):
@@ -111,7 +111,7 @@ class Inventory:
     def take(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
     ) -> None:
-        """Take over rows that another exporter has committed since."""
+        """Apply rows that another exporter committed since."""
         self.list_read, self.forgotten = stored.complete, stored.forgotten
         for row, record in zip(stored.rows, records, strict=True):
             self._gone.pop(row.id, None)
@@ -157,28 +157,28 @@ class Inventory:
         return self._followed.get(identifier)
 
     def find(self, identifier: str) -> IntegrationState | None:
-        """The integration of that ID, if anything is known of it but the ID."""
+        """The integration of that ID, followed or removed, if more than the ID is known."""
         _, gone = self._gone.get(identifier, (None, None))
         return gone or self._followed.get(identifier)
 
     def left_at(self, identifier: str) -> float | None:
-        """When the integration left, in Unix seconds; None if it did not, or just now."""
+        """When the integration was removed, in Unix seconds; None if it was not, or just now."""
         left, _ = self._gone.get(identifier, (math.inf, None))
         return left if math.isfinite(left) else None
 
     def was_listed(self, identifier: str) -> bool:
-        """Whether a list showed the ID, and it is not forgotten."""
+        """Whether the ID was ever listed, and is not forgotten."""
         return identifier in self._ever_listed
 
     @property
     def configured(self) -> bool:
-        """Whether the user named the integrations, so that none has to be discovered."""
+        """Whether the user configured the integrations, so that none is discovered."""
         return self._config.integrations is not None
 
     # The list
 
     def apply_list_item(self, item: Integration, instant: Instant) -> IntegrationState | None:
-        """Take a list item; None if the configuration leaves it out, or if there are too many."""
+        """Apply a list item; None if the configuration excludes it, or if there are too many."""
         if item.id not in self._followed and len(self._followed) >= MOST_INTEGRATIONS:
             self.refused += 1
             return None
@@ -199,7 +199,7 @@ class Inventory:
         return state
 
     def complete_list(self, listed: set[str], instant: Instant) -> list[IntegrationState]:
-        """Take note of a complete list; return the integrations that left with it."""
+        """Note which IDs a complete list has; return the integrations that it shows as removed."""
         self.list_read, self._present = True, listed
         known = self._followed.keys() | self._gone.keys()
         for identifier in self._ever_listed - listed - known:
@@ -221,7 +221,7 @@ class Inventory:
         return lists >= LEAVES_AFTER_LISTS and now - since >= LEAVES_AFTER
 
     def _note_listed(self, identifier: str) -> bool:
-        """Note that a list shows the ID; whether it is new, and an earlier list was complete."""
+        """Note a listed ID; whether it is new although an earlier list was complete."""
         if identifier in self._ever_listed:
             _, known = self._gone.get(identifier, (0.0, True))
             if known is None:
@@ -232,9 +232,9 @@ class Inventory:
         return self.list_read
 
     def _excludes(self, item: Integration) -> bool:
-        """Whether a followed integration now has a name that the configuration leaves out."""
+        """Whether a followed integration now has a name that the configuration excludes."""
         if self.configured or item.name is None:
-            return False  # an item without a name does not say that it was renamed
+            return False  # an item without a name does not show that it was renamed
         return not self._config.selects(item.id, item.name)
 
     def _admit(self, item: Integration) -> IntegrationState | None:
@@ -242,7 +242,7 @@ class Inventory:
             return None
         return self._follow(self._return(item.id) or self._new(item.id))
 
-    # Coming and going
+    # Added and removed
 
     def _new(self, identifier: str) -> IntegrationState:
         publication = Publication(keeps_state=self._keeps_state, shared=self._shared)
@@ -254,7 +254,7 @@ class Inventory:
         return state
 
     def _return(self, identifier: str) -> IntegrationState | None:
-        """Take back one that had left, with what is still known of it."""
+        """Take back a removed one, with what is still known of it."""
         if identifier not in self._gone:
             return None
         self._note_move(identifier)
@@ -262,7 +262,7 @@ class Inventory:
         return state
 
     def _leave(self, state: IntegrationState, wall: float) -> None:
-        """Follow it no more, but keep what is known of it."""
+        """Stop to follow it, but keep what is known of it."""
         self._followed.pop(state.id, None)
         self._absent.pop(state.id, None)
         self._gone[state.id] = (wall, state)
@@ -273,10 +273,10 @@ class Inventory:
             self.moved.add(identifier)
 
     def forget(self, instant: Instant) -> None:
-        """Forget what left more than 30 days ago; called after each refresh that succeeds.
+        """Forget what was removed more than 30 days ago; called after each successful refresh.
 
-        The ID of one that is still listed, but excluded by the configuration, stays known: it
-        is not new if it is followed again.
+        The ID of one that is still listed, but excluded by the configuration, stays known, so
+        that it is not new if it is followed again.
         """
         wall = instant.wall
         too_many = len(self._gone) - MOST_REMEMBERED

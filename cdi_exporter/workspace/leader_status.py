@@ -11,7 +11,7 @@ from cdi_exporter.workspace.integration import IntegrationState
 
 @dataclass(frozen=True, slots=True)
 class IntegrationFreshness:
-    """How far the facts of one integration can be trusted."""
+    """How fresh the facts of one integration are, and the problem with its history."""
 
     id: str
     refreshed: Time | None = None
@@ -22,12 +22,12 @@ _OF_THE_WORKSPACE = (
     *("up", "error", "problem", "list_readable"),
     *("last_refresh", "refresh_duration", "pending_reads"),
 )
-"""The fields of a snapshot that a follower shows as the leader does, by the same names here."""
+"""The fields of a snapshot that a follower takes from the leader; `LeaderStatus` has them, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderStatus:
-    """A leader's `WorkspaceSnapshot`, less what the records have."""
+    """A leader's `WorkspaceSnapshot`, without what the records contain."""
 
     up: bool | None = None
     error: str | None = None
@@ -39,11 +39,11 @@ class LeaderStatus:
     confirmed: Time | None = None
     """When the last complete refresh began, which confirmed the facts of most integrations."""
     others: tuple[IntegrationFreshness, ...] = ()
-    """Those whose facts it did not confirm, and those that have a problem."""
+    """Integrations whose facts it did not confirm, or that have a problem."""
 
     @classmethod
     def of(cls, snapshot: WorkspaceSnapshot) -> "LeaderStatus":
-        """What a snapshot of the leader says."""
+        """The status that a leader's snapshot contains."""
         confirmed = None
         if snapshot.last_refresh is not None:
             confirmed = snapshot.last_refresh - (snapshot.refresh_duration or 0.0)
@@ -61,7 +61,7 @@ class LeaderStatus:
         )
 
     def show(self, integrations: Iterable[IntegrationState]) -> None:
-        """Show integrations as fresh as they are for the leader."""
+        """Show the freshness that integrations have for the leader."""
         others = {each.id: each for each in self.others}
         for state in integrations:
             usual = IntegrationFreshness(state.id, self.confirmed)

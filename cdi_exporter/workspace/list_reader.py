@@ -1,4 +1,4 @@
-"""Reads the list of integrations page by page; what a page shows may queue a history."""
+"""Reads the list of integrations page by page; each page may queue reads of histories."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -14,17 +14,17 @@ from cdi_exporter.workspace.inventory import MOST_INTEGRATIONS, Inventory
 from cdi_exporter.workspace.publisher import Publisher
 
 MOST_LIST_PAGES = MOST_INTEGRATIONS // PAGE_SIZE
-"""Pages of the list that are read in one refresh."""
+"""Most pages of the list that are read in one refresh."""
 
 MOST_REFUSALS = 5
-"""Times that one page is asked for again after a 429: each waits until Braze allows it."""
+"""Most retries of one page after a 429: each waits until Braze allows it."""
 
 _LEADS_BACK = "the pages of the list repeat themselves"
 log = structlog.get_logger()
 
 
 class ListReader:
-    """The list of one workspace; `answered` is called with each page that comes."""
+    """Reads the list of one workspace; `answered` is called for each page that arrives."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ListReader:
 
     @property
     def is_long(self) -> bool:
-        """Whether the list takes more than a minute's budget; unknown before the first one."""
+        """Whether the list takes more than a minute's budget; False before the first one."""
         return self._pages > self._api.budget(Endpoint.INTEGRATIONS).slots
 
     async def read(self) -> bool:
@@ -69,7 +69,7 @@ class ListReader:
         return cursor is None and not self._inventory.refused
 
     async def _page(self, cursor: str | None, *, patient: bool) -> IntegrationsPage:
-        """One page; a refusal amid the list costs a wait, not what was read before it."""
+        """One page; with `patient` a 429 causes a wait, so that earlier pages are not lost."""
         for _ in range(MOST_REFUSALS if patient else 0):
             try:
                 return await self._api.integrations(cursor)
@@ -78,7 +78,7 @@ class ListReader:
         return await self._api.integrations(cursor)
 
     def _apply(self, page: IntegrationsPage, *, first: bool) -> None:
-        """Take what a page shows, and queue the histories that have to be read for it."""
+        """Apply a page, and queue the histories that have to be read because of it."""
         ids = [item.id for item in page.integrations]
         before = [state for state in map(self._inventory.get, ids) if state is not None]
         lost = {state.id for state in before if state.list_view.schedule_lost is not None}
@@ -93,7 +93,7 @@ class ListReader:
         self._log_changes(before, lost)
 
     def _log_changes(self, before: Iterable[IntegrationState], lost: Collection[str]) -> None:
-        """Log what a page changed about integrations that were followed."""
+        """Log what a page changed about integrations that were already followed."""
         for state in before:
             facts = {
                 "workspace": self._publisher.name,

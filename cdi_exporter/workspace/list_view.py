@@ -1,4 +1,4 @@
-"""What the list shows of one integration, and how much of it the history has confirmed. Pure.
+"""The list item of one integration, compared with its history. Pure.
 
 Times are in Unix seconds of the API's clock.
 """
@@ -13,20 +13,21 @@ SAME_START = 1.0
 """Seconds by which the list's start time may differ from the history's."""
 
 SKIPPED_BY = 240.0
-"""A start so long after the scheduled one is another run's: they are 5 minutes apart at least."""
+"""A start so many seconds after the scheduled time is another run's: runs are at least 5 minutes
+apart."""
 
 LAG = 120.0
-"""Seconds that the list may take to show a run."""
+"""Seconds by which the list may be late to show a run."""
 
 DAY = 86_400.0
 
 TRUSTED_AFTER = DAY
-"""Seconds without a late report after which a list that missed a run is trusted again."""
+"""Seconds after which a list that missed a run is trusted again, if it missed no other."""
 
 SCHEDULE_REMEMBERED = 7 * DAY
-"""Seconds since the list last showed a schedule, for which its loss is reported."""
+"""Seconds for which the loss of a schedule is reported, from when the list last showed it."""
 EARLY = 60.0
-"""Seconds by which a run may begin before its scheduled time, by clocks that differ."""
+"""Seconds by which a run may start before its scheduled time, because clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ListFingerprint:
     status: Status | None
     watermark: Time | None
     word: str | None = None
-    """Braze's own word for an unknown status, in lower case: two such words are a change."""
+    """Braze's text for an unknown status, in lower case: another text is a change."""
 
     @classmethod
     def of(cls, item: Integration) -> "ListFingerprint":
@@ -47,7 +48,7 @@ class ListFingerprint:
 
 
 class ListView:
-    """The newest list item; `known` is, throughout, what the ledger holds of the runs."""
+    """The newest list item; `known` is always the ledger's summary of the runs."""
 
     def __init__(
         self,
@@ -64,20 +65,21 @@ class ListView:
         self.fingerprint = ListFingerprint.of(item) if item else None
         """What the item shows of runs."""
         self.confirmed_fingerprint = confirmed_fingerprint
-        """What the list showed when the newest page of the history was last asked for."""
+        """What the list showed when the newest page of the history was last requested."""
         self.seen_at = seen_at
-        """When the item was given."""
+        """When the item was received."""
         self.missed_at = missed_at
-        """When the list last was silent about a run that the history held; None if trusted."""
+        """When the list last lacked a run that the history had; None if the list is trusted."""
         self.scheduled_at = scheduled_at
         """When the list last showed a schedule."""
         self.schedule_lost = schedule_lost
-        """When the list first showed none after it had shown one within the last 7 days."""
+        """When the schedule was lost, if the list showed one within the last 7 days."""
         self.interval_since = interval_since
-        """What `next_scheduled_run` follows by the schedule's interval, as of its last change."""
+        """The time from which the schedule's interval leads to `next_scheduled_run`, as of its last
+        change."""
 
     def apply(self, item: Integration, server: float, known: HistorySummary) -> bool:
-        """Take an item; whether it shows of runs what the one before did not."""
+        """Apply an item; whether it shows something new about runs."""
         before, fingerprint_before = self.item, self.fingerprint
         self.item, self.fingerprint, self.seen_at = item, ListFingerprint.of(item), server
         if before is not None and before.next_scheduled_run != item.next_scheduled_run:
@@ -94,11 +96,12 @@ class ListView:
     def _note_interval(
         self, before: float | None, item: Integration, server: float, known: HistorySummary
     ) -> None:
-        """Note the last start, or the scheduled time that passed without one, before the next.
+        """Note from when the interval to the next scheduled run is measured.
 
-        Noted only when the next scheduled run changes: a run that was started through the API
-        meanwhile says nothing about the schedule. If runs are skipped, Braze may move the next
-        one on, so that the last start alone would make the interval grow with the delay.
+        That is the last start, or a scheduled time that passed without one. It is noted only when
+        the next scheduled run changes: a run that was started through the API meanwhile shows
+        nothing about the schedule. Without the scheduled time, the interval would grow if Braze
+        skips runs and moves the next one.
         """
         following = item.next_scheduled_run
         passed = before if before is not None and before <= server else None
@@ -118,7 +121,7 @@ class ListView:
         return self.item.next_scheduled_run - since
 
     def has_change(self, known: HistorySummary) -> bool:
-        """Whether it shows something that the history read so far does not have."""
+        """Whether it shows something that the history does not have yet."""
         if self.item is None or self.is_unreliable(known):
             return False
         return self.fingerprint != self.confirmed_fingerprint or self.history_lags(known)
@@ -151,7 +154,7 @@ class ListView:
         return None if in_history else start
 
     def note_missed_run(self, before: HistorySummary, known: HistorySummary, server: float) -> None:
-        """Note whether a read brought a run that the list had been silent about for long."""
+        """Note whether a read brought a run that the list should have shown long before."""
         if self.item is None or self.item.last_job_start is None:
             return
         shown = max(before.newest_start, self.item.last_job_start) + SAME_START
@@ -161,7 +164,7 @@ class ListView:
     def _note_trust(self, item: Integration, server: float, known: HistorySummary) -> None:
         """Trust a list again that has not been late for a day.
 
-        It is distrusted for as long as it says nothing of a run that the history has shown.
+        It stays distrusted while it does not show a run that the history has.
         """
         if self.missed_at is None or item.last_job_start is None:
             return
@@ -171,9 +174,9 @@ class ListView:
             self.missed_at = None
 
     def _note_schedule(self, before: Integration | None, item: Integration, server: float) -> None:
-        """Note since when an integration has no schedule that had one a short while ago.
+        """Note when an integration lost its schedule.
 
-        A schedule that cannot be read is neither lost nor kept: nothing is known of it.
+        A schedule that cannot be parsed is neither lost nor present: nothing is known of it.
         """
         if item.schedule_unreadable:
             return
@@ -181,8 +184,8 @@ class ListView:
             self.scheduled_at, self.schedule_lost = server, None
             return
         if before is not None and before.next_scheduled_run is not None:
-            # After a restart the record may be old: a run that was still to come is known to
-            # have been scheduled until then.
+            # After a restart the record may be old: a run in its future was scheduled at least
+            # until then.
             until = min(server, before.next_scheduled_run)
             self.scheduled_at = max(until, self.scheduled_at or until)
         if self.scheduled_at is None or server >= self.scheduled_at + SCHEDULE_REMEMBERED:
@@ -191,7 +194,7 @@ class ListView:
             self.schedule_lost = server
 
     def expire_schedule(self, server: float) -> bool:
-        """Stop reporting a schedule that was lost long ago; whether that is new."""
+        """Stop reporting a schedule that was lost long ago; whether that changed anything."""
         lost = self.schedule_lost
         if lost is not None and self.item is not None:
             self._note_schedule(None, self.item, server)
@@ -199,7 +202,7 @@ class ListView:
 
 
 def _only_begins(before: Integration, item: Integration, known: HistorySummary) -> bool:
-    """Whether all that is new in `item` is that a run began after the last one known."""
+    """Whether the only news in `item` is that a run began after the last known one."""
     if item.last_job_start is None or item.last_job_status is not Status.RUNNING:
         return False
     scheduled = before.next_scheduled_run
@@ -215,7 +218,7 @@ def _only_begins(before: Integration, item: Integration, known: HistorySummary) 
 
 
 def _is_known(before: Integration, item: Integration, known: HistorySummary) -> bool:
-    """Whether all that is new in `item` was read in the history before."""
+    """Whether the history already has everything that is new in `item`."""
     met: list[Run] = [
         run for run in (*known.recent, *known.running) if run.start == item.last_job_start
     ]
@@ -228,13 +231,13 @@ def _is_known(before: Integration, item: Integration, known: HistorySummary) -> 
 
 
 def _has_status(run: Run, item: Integration) -> bool:
-    """Whether the list gives the run's status; unknown ones are compared by Braze's words."""
+    """Whether the list shows the run's status; unknown ones are compared by Braze's text."""
     words = [word and word.lower() for word in (run.job_status, item.last_job_word)]
     return run.status is item.last_job_status and words[0] == words[1]
 
 
 def last_start(item: Integration, known: HistorySummary) -> float | None:
-    """The last start before the item's next scheduled run, of those that are known.
+    """The last known start before the item's next scheduled run.
 
     A start within `EARLY` of it is the scheduled run itself.
     """

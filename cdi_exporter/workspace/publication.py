@@ -1,19 +1,19 @@
-"""What scrapes may show of one integration's counters: where "every run counts once" is kept. Pure.
+"""Decides which counters a scrape may show, so that every run counts exactly once. Pure.
 
     read ──► counted ──► committed ──► shown
                               ▲
       a scraper received 0 ───┘
 
-A run counts once for everyone who scrapes, because the counters that are shown rise only
+Every scraper sees each run once, because the counters that are shown rise only
 
-1. after a scraper has received them at 0: Prometheus takes no increase from the first sample
-   of a series;
+1. after a scraper has received them at 0: Prometheus sees no increase in the first sample of a
+   series;
 2. once the state holds them: otherwise a crash would make them fall, and rise again.
 
-The log reports a run once, too: when condition 2 holds. Without a state that is at once.
+The log also reports a run once: when condition 2 holds. Without a state, that is at once.
 
-Where several exporters share the state, counters have no value before something of the integration
-is committed: another exporter may have shown more than 0.
+If exporters share the state, counters have no value before something of the integration is
+committed: another exporter may have shown more than 0.
 """
 
 from collections.abc import Sequence
@@ -24,32 +24,32 @@ from cdi_exporter.workspace.record import Knowledge
 
 
 class Publication:
-    """What is counted, committed and received at 0 of one integration.
+    """Which counters of one integration are counted, committed and received at 0.
 
-    With `keeps_state`, counters are shown once they are committed; if the state is `shared`, with
-    other exporters, not even 0 is shown before.
+    With `keeps_state`, counters are shown once they are committed. If the state is also `shared`
+    with other exporters, not even 0 is shown before.
     """
 
     def __init__(self, *, keeps_state: bool = False, shared: bool = False) -> None:
         self.received_at_zero = False
-        """Whether a scraper has received the counters before they first rose."""
+        """Whether a scraper has received the counters at 0."""
         self.unsaved = False
-        """Whether anything changed that may have to be written."""
+        """Whether anything changed that may need a commit."""
         self._committed = NOTHING_COUNTED if keeps_state else None
         self._known = not shared
-        """Whether it is known what the state holds of it."""
+        """Whether it is known what the state has of it."""
         self._saved: Knowledge | None = None
-        """What was last handed to the journal."""
+        """What the journal was last given."""
         self._unreported: list[Run] = []
-        """Runs counted that are not committed yet, in the order in which they were counted."""
+        """Counted runs that are not committed yet, in the order of counting."""
         self._reported = 0
-        """Runs counted before these."""
+        """How many runs were counted before these."""
 
     @classmethod
     def restore(
         cls, saved: Knowledge, committed: Knowledge | None, *, shared: bool = False
     ) -> "Publication":
-        """The publication of an integration that was `saved`; the state may hold less of it."""
+        """The publication of an integration that was `saved`, and so far `committed`."""
         publication = cls(keeps_state=True, shared=shared)
         publication._saved = saved
         publication.received_at_zero = saved.zero_served
@@ -58,7 +58,7 @@ class Publication:
         return publication
 
     def visible(self, counted: Counters) -> Counters | None:
-        """The counters that may be shown when so much is counted; None if none may."""
+        """The counters that may be shown, given those `counted`; None if none may."""
         if not self._known:
             return None
         if not self.received_at_zero:
@@ -86,19 +86,19 @@ class Publication:
         return self._reported + len(self._unreported)
 
     def report(self, counted_runs: int) -> list[Run]:
-        """The runs to be reported once the first `counted_runs` cannot be lost any more."""
+        """The runs to report now that the first `counted_runs` are committed."""
         number = max(0, counted_runs - self._reported)
         reported, self._unreported = self._unreported[:number], self._unreported[number:]
         self._reported += len(reported)
         return reported
 
     def save(self, knowledge: Knowledge) -> bool:
-        """Note that this is handed to the journal; whether it differs from what was last."""
+        """Note that the journal gets this; whether it differs from what it last got."""
         before, self._saved = self._saved, knowledge
         return before != knowledge
 
     def commit(self, knowledge: Knowledge) -> bool:
-        """Note that the state holds this; whether that may change what is shown."""
+        """Note that this is committed; whether that may change what is shown."""
         first, self._known = not self._known, True
         if not knowledge.zero_served or self._committed is None:
             return first

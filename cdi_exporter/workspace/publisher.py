@@ -1,4 +1,4 @@
-"""What changed in one workspace: handed to the journal, and reported once it is committed."""
+"""Gives the changes of one workspace to the journal, and logs runs once they are committed."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """The journal's side of one workspace."""
+    """The changes of one workspace, on their way to and from the journal."""
 
     def __init__(
         self, inventory: Inventory, api: Api, journal: Journal, source: SharedSource
@@ -40,12 +40,12 @@ class Publisher:
         self._source = source
         self._inventory, self._api, self._journal = inventory, api, journal
         self._changed: set[str] = set()
-        """Integrations that the journal has to write."""
+        """Integrations that changed since the journal last collected changes."""
         self._watermarks_ahead: set[str] = set()
-        """Integrations whose watermark was in the future when their history was last read."""
+        """Integrations whose watermark was in the future at the last read."""
         self._closed = False
         self.leader_status = LeaderStatus()
-        """What the leader knows, while this exporter follows."""
+        """The leader's status, while this exporter follows."""
 
     def restore(self) -> None:
         """Continue with what the journal has; raises StateError if that is unreadable."""
@@ -57,7 +57,7 @@ class Publisher:
 
     @contextmanager
     def _readable(self, stored: StoredWorkspace) -> Iterator[None]:
-        """Raise UnreadableState for what an exporter never writes."""
+        """Raise UnreadableState for rows that no exporter writes."""
         for row in stored.rows:
             if not row.id.strip() or row.id in (".", ".."):
                 problem = f"integration {row.id!r}: id is not an integration ID"
@@ -67,7 +67,7 @@ class Publisher:
         except ValueError as error:
             raise UnreadableState(unreadable(self.name, f"integration {error}")) from error
 
-    # Where other exporters share the state
+    # With a state that other exporters share
 
     def read(self, stored: StoredWorkspace, *, whole: bool) -> Callable[[], None]:
         """Read what another exporter has committed, in any thread; raises UnreadableState.
@@ -106,13 +106,13 @@ class Publisher:
     # What changed
 
     def note(self, state: IntegrationState) -> None:
-        """Have the journal write what changed of an integration."""
+        """Give the journal an integration that may have changed."""
         if state.publication.unsaved and self._journal.keeps and not self._closed:
             self._changed.add(state.id)
             self._journal.changed(self._source)
 
     def note_refresh(self) -> None:
-        """Have the journal write which integrations came and went, and how the refresh ended."""
+        """Give the journal which integrations came and went, and the result of a refresh."""
         if not self._closed:
             self._journal.changed(self._source)
 
@@ -130,7 +130,7 @@ class Publisher:
             self.receive(new)
 
     def page_read(self, state: IntegrationState, counted: Sequence[Run]) -> None:
-        """Report the runs that a page counted once they cannot count again."""
+        """Log the runs that a page counted once they cannot count again."""
         self._warn_of_watermark(state)
         state.publication.count(counted)
         if not self._journal.keeps:
@@ -144,7 +144,7 @@ class Publisher:
             )
 
     def changes(self) -> list[PendingRow]:
-        """What the journal has to write; asked for once, and again if it raises."""
+        """The rows that changed since the last call, or since the last one that did not raise."""
         moved, instant = self._inventory.moved, self._api.instant()
         changed = sorted(self._changed | moved)
         states = [self._inventory.find(identifier) for identifier in changed]
@@ -194,7 +194,7 @@ class Publisher:
             log.info("sync finished", **known)
 
     def _warn_of_watermark(self, state: IntegrationState) -> None:
-        """Warn once when the watermark is in the future: Braze syncs nothing older any more."""
+        """Warn once if the watermark is in the future: Braze then syncs nothing older."""
         if not self._is_ahead(state):
             self._watermarks_ahead.discard(state.id)
         elif state.id not in self._watermarks_ahead:

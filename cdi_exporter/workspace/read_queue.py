@@ -1,4 +1,4 @@
-"""The history reads of one workspace: a queue, most urgent first, emptied within the budget."""
+"""The queue of history reads of one workspace: most urgent first, within the budget."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,13 +13,12 @@ Rank = tuple[ReadReason, float, int]
 
 
 class ReadQueue:
-    """The reads that wait, and the tasks that make them.
+    """The waiting reads, and the tasks that make them.
 
-    `permit` waits until a request may start, and raises ApiError if none may any more. The most
-    urgent read is chosen only then, so that what becomes urgent meanwhile goes first. A permit
-    belongs to the queue until the task that reads has started. `read` makes one read and never
-    raises. `report_defect` gets an error that ended the emptying of the queue: the next read
-    that is put starts it again.
+    `permit` waits until a request may start, and raises ApiError if none ever may. Only then the
+    most urgent read is chosen, so that what becomes urgent meanwhile goes first. A permit belongs
+    to the queue until the task that reads has started. `read` makes one read and never raises.
+    `report_defect` gets an error that stopped the queue; the next `put` starts it again.
     """
 
     def __init__(
@@ -37,9 +36,9 @@ class ReadQueue:
         self._last: ReadReason | None = None
 
     def put(self, identifier: str, reason: ReadReason, rank: float = 0.0) -> None:
-        """Ask for a read; of two for the same integration the newer reason holds.
+        """Queue a read; a newer reason replaces an older one of the same integration.
 
-        Of reads with the same reason the one with the lowest `rank` goes first.
+        Of reads with the same reason, the one with the lowest `rank` goes first.
         """
         waiting = self._waiting.get(identifier)
         if waiting is None or reason is not waiting[0] or rank < waiting[1]:
@@ -61,11 +60,11 @@ class ReadQueue:
         return bool(self._waiting or self._under_way)
 
     def clear(self) -> None:
-        """Drop what waits; what is under way goes on."""
+        """Drop the waiting reads; those in progress continue."""
         self._waiting.clear()
 
     async def close(self) -> None:
-        """End everything at once."""
+        """Drop the waiting reads, and cancel those in progress."""
         self.clear()
         tasks = [*self._tasks, *([self._emptying] if self._emptying else [])]
         for task in tasks:
@@ -102,7 +101,7 @@ class ReadQueue:
             task.add_done_callback(partial(self._ended, permit))
 
     def _ended(self, permit: RequestPermit, task: asyncio.Task[None]) -> None:
-        """A task that was cancelled before its first step has not given its permit back."""
+        """Close the permit: a task that was cancelled before its first step has not done so."""
         permit.close()
         self._tasks.discard(task)
 
@@ -119,7 +118,7 @@ class ReadQueue:
         return min(free, key=self._urgency, default=None)
 
     def _urgency(self, identifier: str) -> tuple[float, float, int]:
-        """Every other time an overdue catch-up goes first."""
+        """The sort key of a waiting read: every other time an overdue catch-up goes first."""
         reason, rank, order = self._waiting[identifier]
         overdue = ReadReason.OVERDUE
         first = reason is overdue and self._last is not overdue

@@ -1,4 +1,4 @@
-"""One integration as the state keeps it: JSON, read back as strictly as written."""
+"""One integration as it is stored: JSON, validated strictly when it is read."""
 
 from dataclasses import dataclass
 
@@ -10,45 +10,45 @@ from cdi_exporter.workspace.list_view import ListFingerprint
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What is known of an integration, less when that was confirmed."""
+    """What is known of an integration, without the times at which it was confirmed."""
 
     ledger: LedgerState
     item: Integration | None = None
     answered: ListFingerprint | None = None
     zero_served: bool = False
     list_missed_at: Time | None = None
-    """When the list last was silent about a run, in the API's time; None if it is trusted."""
+    """See `ListView.missed_at`."""
     schedule_lost: Time | None = None
     interval_since: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What must outlive the process; times in Unix seconds."""
+    """Everything that must outlive the process; times in Unix seconds."""
 
     knowledge: Knowledge
     read_at: Time | None = None
     """When the newest page was last read."""
     seen_server: Time | None = None
-    """When the list item was given, in the API's time."""
+    """When the list item was received, in the API's time."""
     scheduled_at: Time | None = None
     """When the list last showed a schedule, in the API's time."""
     refreshed: Time | None = None
 
     def to_json(self) -> str:
-        """One line; what is as by default is left out."""
+        """One line of JSON, without default values."""
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        """Raises ValueError, with the first error in one line, if it is not a record."""
+        """Parse a record; raises ValueError, with the first error in one line."""
         record = from_json(cls, text)
         _check_runs(record.knowledge.ledger)
         return record
 
 
 def _check_runs(ledger: LedgerState) -> None:
-    """Raise ValueError for a run that nothing identifies; the ledger keeps none of these."""
+    """Raise ValueError for a run without any time: the ledger never keeps one."""
     kept = {"runs": ledger.runs, "under_way": ledger.under_way}
     kept |= {"chain": ledger.chain.runs} if ledger.chain else {}
     kept |= {"chase": ledger.chase.runs} if ledger.chase else {}

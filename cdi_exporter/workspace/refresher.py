@@ -1,7 +1,7 @@
 """The refreshes of one workspace: the list page by page or, without it, the histories round robin.
 
-A scrape starts a refresh unless one is in progress; it continues after the answer. The
-histories that a page of the list asks for are read while the next pages are.
+A scrape starts a refresh unless one is in progress; it continues after the answer. Histories that
+a page of the list queues are read while the next pages are.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from cdi_exporter.workspace.list_reader import ListReader
 from cdi_exporter.workspace.publisher import Publisher
 
 FORBIDDEN_FOR = 900.0
-"""Seconds after which a list that was forbidden is asked for again."""
+"""Seconds after which a forbidden list is tried again: the key may have got more permissions."""
 
 LIST_AGAIN_AFTER = 60.0
-"""Seconds of round-robin reads after which a list that failed is asked for again."""
+"""Seconds of round-robin reads after which a list that failed is tried again."""
 
 EARLY = 0.9
-"""A scrape starts a refresh after this part of `min_interval`: scrapes do not come exactly."""
+"""Part of `min_interval` after which a scrape starts a refresh: scrapes are not exactly on time."""
 
 WANTED_AFTER = 25.0
-"""Seconds since the last refresh began, after which a scrape of another exporter is a reason for
-one: where all are scraped, once in 15 to 60 s as usual, one of them causes nearly all refreshes."""
+"""Seconds since the last refresh began, after which a scrape of another exporter starts one. If all
+are scraped every 15 to 60 s, as usual, the leader's own scrapes start nearly all refreshes."""
 
 _TOO_MANY = (
     f"the workspace has more than {MOST_INTEGRATIONS} integrations; only the first ones are "
@@ -44,16 +44,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What the refreshes so far came to."""
+    """The result of the refreshes so far."""
 
     ended: bool = False
-    """Whether there was any."""
+    """Whether any refresh has ended."""
     failure: ApiError | None = None
-    """Why the last one failed."""
+    """Why the last one failed; None if it succeeded."""
     completed: float | None = None
-    """When the last one that succeeded ended, in Unix seconds."""
+    """When the last successful one ended, in Unix seconds."""
     duration: float | None = None
-    """What that one took, in seconds."""
+    """Its duration in seconds."""
 
 
 class Refresher:
@@ -82,18 +82,18 @@ class Refresher:
         )
         self.last = RefreshResult()
         self.list_readable: bool | None = None
-        """Whether the list could be read when it was last tried; None if it need not be."""
+        """Whether the list could be read at the last try; None if it is not needed."""
         self._list_error: ApiError | None = None
-        """Why it could not be read."""
+        """Why the list could not be read."""
         self._list_lost = False
         """Whether it was logged that the list cannot be read."""
         self._forbidden_until = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._began = -math.inf
         self._another = False
-        """Whether a scrape came that needs a newer refresh than the one in progress."""
+        """Whether a scrape needs a newer refresh than the one in progress."""
         self._got_answer = False
-        """Whether the refresh in progress has got an answer."""
+        """Whether the refresh in progress has received an answer."""
         self._closing = False
 
     def configure(self, config: WorkspaceConfig) -> None:
@@ -103,7 +103,7 @@ class Refresher:
 
     @property
     def in_progress(self) -> bool:
-        """Whether a refresh is being made."""
+        """Whether a refresh is in progress."""
         return self._task is not None and not self._task.done()
 
     def can_progress_within(self, seconds: float) -> bool:
@@ -112,7 +112,7 @@ class Refresher:
         return self.in_progress and not self._api.client.stalled(endpoint, seconds)
 
     def start(self) -> None:
-        """A scrape came: start a refresh if one is due, else queue what became due meanwhile."""
+        """Start a refresh if one is due, else queue what became due meanwhile; for each scrape."""
         if self._closing:
             return
         due = self._api.now() - self._began >= EARLY * self._min_interval
@@ -126,12 +126,12 @@ class Refresher:
             self._histories.look()
 
     def wanted(self) -> None:
-        """Start a refresh for a scrape of another exporter, unless scrapes of this one do."""
+        """Start a refresh for a scrape of another exporter, unless this one's scrapes do."""
         if self._api.now() - self._began >= WANTED_AFTER:
             self.start()
 
     def pause(self) -> None:
-        """End what is in progress, and forget what came of it: another exporter leads."""
+        """Cancel the refresh in progress, and forget its results: another exporter leads."""
         if self._task is not None:
             self._task.cancel()
         self.last = RefreshResult()
@@ -141,16 +141,16 @@ class Refresher:
         self._closing = True
 
     async def close(self) -> None:
-        """End what is in progress; a request that has started ends by itself."""
+        """Cancel the refresh in progress; a request that has started ends by itself."""
         self.release()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        """Refresh; with a long list at once again if a scrape came meanwhile.
+        """Refresh; with a long list again at once if a scrape came meanwhile.
 
-        Else each refresh of a long list would take longer by the time until the next scrape.
+        Otherwise the time until the next scrape would be added to each refresh of a long list.
         """
         self._another = True
         while self._another and not self._closing:
@@ -196,7 +196,7 @@ class Refresher:
         self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)
 
     def _log(self, previous: RefreshResult) -> None:
-        """Log what this refresh changed; nothing else follows that this could prevent."""
+        """Log what this refresh changed."""
         lost, self._list_lost = self._list_lost, self._list_is_lost()
         name, failure, error = self._name, self.last.failure, self._list_error
         before = previous.failure
@@ -216,9 +216,9 @@ class Refresher:
             log.info("list read recovered", workspace=name)
 
     def _list_is_lost(self) -> bool:
-        """Whether histories are read without a list that should be there.
+        """Whether histories are read without a list that should be readable.
 
-        While the refresh fails as a whole, that is logged instead.
+        If the whole refresh fails, that is logged instead.
         """
         return self.list_readable is False and (self.last.failure is None or self._list_lost)
 
@@ -246,7 +246,7 @@ class Refresher:
     # Without the list
 
     async def _read_without_list(self, error: ApiError) -> None:
-        """Continue without the list if possible; raises its `error` unless that is normal."""
+        """Continue without the list if possible; raises its `error` unless it is expected."""
         if isinstance(error, Forbidden) and self._inventory.configured:
             self._forbidden_until = self._api.now() + FORBIDDEN_FOR
             await self._read_round_robin()
@@ -261,10 +261,10 @@ class Refresher:
             raise error
 
     async def _read_round_robin(self, until: float = math.inf) -> bool:
-        """Read the history of each integration, the longest unread first; whether any was read.
+        """Read each history, the one read longest ago first; whether any was read.
 
-        If nothing may be read yet, a failure remains one. After `until` (loop seconds) the rest
-        is left to the refresh that a scrape wants next.
+        If nothing may be read yet, an earlier failure remains. After `until` (loop seconds) the
+        rest is left to the next refresh, if a scrape waits for one.
         """
         histories = self._histories
         histories.round_robin = True

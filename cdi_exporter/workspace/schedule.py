@@ -1,4 +1,4 @@
-"""When the history of an integration is read next, and why. Pure."""
+"""Decides when the history of an integration is read next, and why. Pure."""
 
 from enum import IntEnum
 
@@ -6,48 +6,48 @@ from cdi_exporter.clock import Instant
 from cdi_exporter.workspace.integration import IntegrationState
 
 CATCH_UP_WITHIN = 300.0
-"""Seconds for which newest pages go first; then they alternate with the older pages."""
+"""Seconds of catch-up for which newest pages go first; then they alternate with older pages."""
 
 RECHECK_EVERY = 900.0
-"""Seconds between two reads of a history that nothing else asks for. A defect of the list, or a
-change that it never shows, is found within this time."""
+"""Seconds between two reads of a history for which there is no other reason. A defect of the list,
+or a change that it never shows, is found within this time."""
 
 RECHECK_SHARE = 0.1
-"""The part of the history budget that re-checks may take; with more than about 60 integrations
-they come less often than every `RECHECK_EVERY` seconds."""
+"""The part of the history budget for re-checks: a tenth, so that changes are not delayed. With more
+than about 60 integrations they are less frequent than `RECHECK_EVERY`."""
 
 
 class ReadReason(IntEnum):
-    """Why a history is read; the lower, the more urgent."""
+    """Why a history is read; a lower value is more urgent."""
 
     CHANGE = 0
     """The list shows something that the history read so far does not have."""
     ROUND_ROBIN = 1
     """The list does not show changes, so that each refresh reads the history."""
     OVERDUE = 2
-    """A catch-up that has waited for long: alternates with everything more urgent."""
+    """A catch-up that has waited for long; it alternates with everything more urgent."""
     CATCH_UP = 3
-    """Older pages are needed to connect to the runs known."""
+    """Older pages are needed to reach runs that are already known."""
     RECHECK = 4
-    """Nothing asks for it; see `RECHECK_EVERY`."""
+    """There is no other reason; see `RECHECK_EVERY`."""
 
     @property
     def reads_older_page(self) -> bool:
-        """Whether the next older page is read, not the newest."""
+        """Whether the next older page is read instead of the newest."""
         return self in (ReadReason.OVERDUE, ReadReason.CATCH_UP)
 
 
 NEWEST_IS_DUE = (ReadReason.CHANGE, ReadReason.ROUND_ROBIN)
-"""Reasons to read a newest page that a scrape waits for."""
+"""Reasons for which a scrape waits."""
 
 
 def next_read(
     state: IntegrationState, instant: Instant, refresh_number: int, *, round_robin: bool
 ) -> ReadReason | None:
-    """Why the history should be read now; None if it need not be.
+    """Why the history should be read now; None if it should not.
 
-    `refresh_number` counts the refreshes. With `round_robin` each of them reads every history,
-    because the list cannot be read.
+    `refresh_number` is the number of the current refresh. With `round_robin` each refresh reads
+    every history, because the list cannot be read.
     """
     reads, now = state.reads, instant.monotonic
     if now < reads.not_before or reads.refused_in == refresh_number:
@@ -75,11 +75,11 @@ def _newest_page(
 
 
 def is_overdue(state: IntegrationState, now: float) -> bool:
-    """Whether older pages have waited for so long that newest ones no longer go first."""
+    """Whether older pages have waited so long that newest pages no longer go first."""
     since = state.reads.behind_since
     return since is not None and now - since > CATCH_UP_WITHIN
 
 
 def recheck_interval(integrations: int, slots: int) -> float:
-    """Seconds between two re-checks of a history, with so many `slots` per minute."""
+    """Seconds between two re-checks of a history, with so many requests (`slots`) per minute."""
     return max(RECHECK_EVERY, 60.0 * integrations / (RECHECK_SHARE * slots))

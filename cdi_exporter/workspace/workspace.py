@@ -1,11 +1,11 @@
-"""One workspace: what a scrape starts, what it waits for, and what it is shown.
+"""One workspace: what a scrape starts, waits for and returns.
 
     scrape ──► refresher ──► what changed? ──► history reader ──► ledger
        ▲                                                            │
        └────────────────────────── snapshot ◄───────────────────────┘
 
 Only a scrape makes the exporter send requests. What it started continues after the answer, and
-each page shows in the snapshot as soon as it is read.
+the snapshot shows each page as soon as it is read.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from cdi_exporter.workspace.publisher import Publisher
 from cdi_exporter.workspace.refresher import Refresher
 
 FINISH_EVERY = 0.05
-"""Seconds between two looks at whether a single refresh is finished: little next to a request."""
+"""Seconds between two checks whether a single refresh is finished: less than a request takes."""
 
 PATIENCE = 1.0
-"""Seconds to wait for a workspace that failed last, while nothing at all is known of it."""
+"""Seconds that a scrape waits for a workspace of which nothing is known, if its refresh failed."""
 
 
 class Workspace:
@@ -90,7 +90,7 @@ class Workspace:
         self._refresher.configure(config)
 
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
-        """Refresh, wait for what shows until `deadline` (loop seconds), return what is known."""
+        """Refresh, wait for results until `deadline` (loop seconds), return what is known."""
         try:
             await self._journal.follow(self, deadline)
             if self.role is not Role.FOLLOWS:
@@ -98,12 +98,12 @@ class Workspace:
                 self._refresher.start()
                 await self._wait_for_pages(deadline)
             await self._publisher.settle(deadline)
-        except Exception as error:  # noqa: BLE001 -- a defect hides no other workspace
+        except Exception as error:  # noqa: BLE001 -- a defect must not hide other workspaces
             self._defects.report(error)
         return self.snapshot()
 
     async def finish(self, deadline: float) -> WorkspaceSnapshot:
-        """Wait, until then at most, for the refresh and all history reads, also for catch-up."""
+        """Wait until `deadline` for the refresh and all history reads, including catch-up."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while self._refresher.in_progress or self._histories.busy:
@@ -112,7 +112,7 @@ class Workspace:
         return self.snapshot()
 
     def _patience(self, deadline: float) -> float:
-        """Until when it is worth waiting for this workspace at all."""
+        """Until when it is useful to wait for this workspace."""
         now, duration = self._api.now(), self._refresher.last.duration
         known = any(state.reads.read_at is not None for state in self._inventory)
         if self._error is not None:
@@ -121,7 +121,7 @@ class Workspace:
         return now if known and slow else deadline
 
     async def _wait_for_pages(self, deadline: float) -> None:
-        """Wait, until then at most, for pages that are being read or may be."""
+        """Wait until `deadline` for pages that are being read or may be."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not self._closing and self._can_progress_until(deadline):
@@ -168,7 +168,7 @@ class Workspace:
         return snapshot
 
     def _own_snapshot(self) -> WorkspaceSnapshot:
-        """What this exporter knows of its own requests."""
+        """What this exporter knows from its own requests."""
         last, error = self._refresher.last, self._error
         return WorkspaceSnapshot(
             name=self.name,
@@ -184,11 +184,11 @@ class Workspace:
             role=self.role.value if self._journal.shared else None,
         )
 
-    # Where other exporters share the state
+    # With a state that other exporters share
 
     @property
     def role(self) -> Role:
-        """What this exporter does for the workspace."""
+        """What this exporter does for the workspace; see `Role`."""
         return self._journal.role(self.name)
 
     @property
@@ -203,13 +203,13 @@ class Workspace:
 
     @property
     def workspace_row(self) -> WorkspaceRow:
-        """What is to be kept of the workspace itself; the status is for other exporters."""
+        """The workspace's own row in the state, with a status for other exporters."""
         inventory = self._inventory
         status = to_json(LeaderStatus.of(self._snapshot())) if self._journal.shared else None
         return WorkspaceRow(self.name, inventory.list_read, inventory.forgotten, status)
 
     def changes(self) -> list[PendingRow]:
-        """What is to be written of its integrations; asked for once, and again if it raises."""
+        """The rows of its integrations that changed; called again if it raises."""
         return self._publisher.changes()
 
     def read(self, stored: StoredWorkspace, *, whole: bool) -> Callable[[], None]:
@@ -248,7 +248,7 @@ class Workspace:
         return tuple(self._api.stats.recent)
 
     def release(self) -> None:
-        """Answer the scrapes that wait with what is known, and start nothing more."""
+        """Answer the waiting scrapes with what is known, and start nothing more."""
         self._closing = True
         self._refresher.release()
         self._histories.stop_looking()
@@ -256,11 +256,11 @@ class Workspace:
         self._signal.notify()
 
     def hand_over(self) -> None:
-        """Give the journal what is left to be written."""
+        """Give the journal what is not yet written."""
         self._journal.hand_over(self)
 
     async def close(self) -> None:
-        """Answer the scrapes that wait, and end what is in progress."""
+        """Answer the waiting scrapes, and end what is in progress."""
         self.release()
         await self._refresher.close()
         await self._histories.close()
