@@ -339,8 +339,10 @@ class IntegrationLedger:
             for old, new in match(accounted.get(identity, ()), given):
                 self._note_start(new)
                 if old is not None:
-                    newer[id(old)] = self._updated(old, new)
-                    if old.finished or not new.finished:
+                    ended = new.finished and not old.finished
+                    # A run in progress that has ended moves to the finished ones.
+                    newer[id(old)] = None if ended else newer_version(old, new)
+                    if not ended:
                         continue
                 elif self._is_older(new):
                     older.append(new)
@@ -357,14 +359,6 @@ class IntegrationLedger:
         self.counters = _count(self.counters, counted)
         self._prune()
         return counted
-
-    @staticmethod
-    def _updated(old: Run, new: Run) -> Run | None:
-        """What replaces a known run after a newer row of it; None if it is removed.
-
-        A run in progress that has ended moves to the finished ones.
-        """
-        return None if new.finished and not old.finished else newer_version(old, new)
 
     def _is_older(self, run: Run) -> bool:
         """Whether an unknown finished run is so old that it is already accounted for."""

@@ -144,7 +144,8 @@ class DatabaseSession:
             self.close()
             if isinstance(error, psycopg.Error | UnicodeError | StateError):
                 message = f"cannot use the database {self._place}: {_why(error, remedy)}"
-                raise _same(error)(message) from error
+                kind = type(error) if isinstance(error, StateError) else StateError
+                raise kind(message) from error
             raise
 
     def _connect(self) -> DatabaseConnection:
@@ -178,10 +179,6 @@ def _check_encoding(connection: DatabaseConnection) -> None:
     if encoding not in _ENCODINGS:
         message = f"its encoding is {encoding}; create it with ENCODING 'UTF8'"
         raise StateError(message)
-
-
-def _same(error: BaseException) -> type[StateError]:
-    return type(error) if isinstance(error, StateError) else StateError
 
 
 def _why(error: psycopg.Error | UnicodeError | StateError, lost: str) -> str:

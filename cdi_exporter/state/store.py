@@ -167,7 +167,8 @@ class Store:
         complete, forgotten = found or (0, None)
         problem = _wrong_whether("complete", complete) or wrong_time("forgotten_at", forgotten)
         if problem:
-            raise UnreadableState(_unreadable_workspace(workspace, problem))
+            message = f"unreadable record of the workspace {show(workspace)}: {problem}; {_REMEDY}"
+            raise UnreadableState(message)
         return StoredWorkspace(
             [_row(workspace, *values) for values in rows],
             complete=bool(complete),
@@ -288,10 +289,6 @@ def wrong_time(column: str, value: object) -> str | None:
     in_calendar = isinstance(value, float) and 0 <= value <= LATEST
     wrong = None if in_calendar else f"{column} is not a time"
     return _wrong_type(column, value, float) or wrong
-
-
-def _unreadable_workspace(workspace: str, problem: str) -> str:
-    return f"unreadable record of the workspace {show(workspace)}: {problem}; {_REMEDY}"
 
 
 def _text(value: bytes) -> str | bytes:

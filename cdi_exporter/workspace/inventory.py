@@ -208,15 +208,14 @@ class Inventory:
         for identifier in self._followed.keys() - listed:
             lists, since = self._absent.get(identifier, (0, instant.monotonic))
             self._absent[identifier] = lists + 1, since
-        return [] if self.configured else self._let_go(instant)
-
-    def _let_go(self, instant: Instant) -> list[IntegrationState]:
-        gone = [state for state in self if self._has_left(state, instant.monotonic)]
-        for state in gone:
+        if self.configured:
+            return []
+        removed = [state for state in self if self._is_removed(state, instant.monotonic)]
+        for state in removed:
             self._leave(state, instant.wall)
-        return gone
+        return removed
 
-    def _has_left(self, state: IntegrationState, now: float) -> bool:
+    def _is_removed(self, state: IntegrationState, now: float) -> bool:
         lists, since = self._absent.get(state.id, (0, now))
         return lists >= LEAVES_AFTER_LISTS and now - since >= LEAVES_AFTER
 

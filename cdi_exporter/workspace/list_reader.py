@@ -64,7 +64,7 @@ class ListReader:
             if cursor is None:
                 self._pages = number + 1
                 if not left_out:
-                    self._complete(listed)
+                    self._note_complete(listed)
                 break
         return cursor is None and not self._inventory.refused
 
@@ -107,7 +107,7 @@ class ListReader:
             elif state.id in lost and state.item and state.item.next_scheduled_run is not None:
                 log.info("schedule returned", **facts)
 
-    def _complete(self, listed: set[str]) -> None:
+    def _note_complete(self, listed: set[str]) -> None:
         for state in self._inventory.complete_list(listed, self._api.instant()):
             workspace = self._publisher.name
             log.info("integration removed", workspace=workspace, integration_id=state.id)
