@@ -510,3 +510,21 @@ def test_an_exporter_that_was_cut_off_follows_while_it_reads_everything_again() 
                 await asyncio.sleep(1)
 
     run(main())
+
+
+def test_two_exporters_with_many_keys_and_a_slow_database_find_a_leader_for_each() -> None:
+    """Reading all workspaces takes longer than a lease: those that were read are led meanwhile."""
+    many = [workspace(f"w{number}") for number in range(40)]
+
+    async def main() -> None:
+        async with site() as it:
+            both = [await it.exporter(name, workspaces=many, delay=0.4) for name in "ab"]
+            await asyncio.sleep(60)
+            for each in many:
+                leaders = [one for one in both if one.journal.role(each.name) is Role.LEADS]
+                assert len(leaders) == 1, each.name
+            epochs = {name: one.epoch for name, one in it.database.workspaces.items()}
+            await asyncio.sleep(60)
+            assert epochs == {name: one.epoch for name, one in it.database.workspaces.items()}
+
+    run(main())
