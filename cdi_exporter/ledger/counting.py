@@ -279,13 +279,10 @@ class IntegrationLedger:
 
     def _connects(self, page: HistoryPage) -> bool:
         """Whether the page reaches runs that were finished and known before."""
-        if not page.runs:
-            return False
         floor = -math.inf if self.floor is None else self.floor
         known = {run.identity for run in self.runs}
-        return any(run.identity in known for run in page.runs) or all(
-            position(run) <= floor for run in page.runs
-        )
+        reached = any(run.identity in known for run in page.runs)
+        return reached or max(map(position, page.runs), default=math.inf) <= floor
 
     def _is_whole(self, chain: Chain) -> bool:
         """Whether a chain that reached the end of the history lacks nothing.
@@ -362,11 +359,11 @@ class IntegrationLedger:
 
     def _is_older(self, run: Run) -> bool:
         """Whether an unknown finished run is so old that it is already accounted for."""
-        if not run.finished or self.floor is None or position(run) > self.floor:
-            return False
         search = self.lookback if self.lookback is not None and self.lookback.first else None
         hidden = search is not None and position(run) <= search.floor
-        return not (hidden and run.order > self._first_seen)
+        in_progress_then = hidden and run.order > self._first_seen
+        accounted = self.floor is not None and position(run) <= self.floor
+        return run.finished and accounted and not in_progress_then
 
     @property
     def _accounted(self) -> list[Run]:

@@ -231,7 +231,76 @@ def test_a_run_that_pages_before_its_start_do_not_show_is_given_up() -> None:
     assert it.next_cursor is None
 
 
-# What runs say
+def test_a_run_that_a_page_with_newer_and_older_rows_lacks_is_not_given_up_yet() -> None:
+    """The next page may show it: only one that is older as a whole proves that it is gone."""
+    it = ledger(ok(400), running(300), ok(200))
+    it.read_newest(page(ok(1002), ok(1001), ok(1000), ok(400), ok(200), cursor="a"), NOW)
+    assert it.counters.gaps == 0
+    assert it.next_cursor == "a"
+
+
+def test_a_run_that_started_with_the_newest_row_of_a_page_is_not_given_up() -> None:
+    """Rows with one start may be divided between two pages."""
+    it = ledger(ok(400), running(300), ok(200))
+    it.read_newest(page(ok(1002), ok(1001), ok(1000), ok(400), cursor="a"), NOW)
+    it.read_older(page(Run(Status.SUCCESS, finish=300.0), cursor="b"), NOW)
+    assert it.counters.gaps == 0
+    assert it.next_cursor == "b"
+
+
+def test_the_search_for_a_run_in_progress_ends_after_the_most_pages() -> None:
+    """It is neither found nor given up then."""
+    it = ledger(ok(400), running(300), ok(200))
+    it.read_newest(page(ok(1000), ok(400), cursor="1"), NOW)
+    for number in range(2, MOST_PAGES + 1):
+        assert it.next_cursor == str(number - 1)
+        it.read_older(page(ok(350), cursor=str(number)), NOW)
+    assert it.next_cursor is None
+    assert it.counters.gaps == 0
+
+
+def test_without_a_usual_duration_a_run_in_progress_should_end_at_once() -> None:
+    """Two runs are too few for a usual duration."""
+    assert ledger(ok(400), running(300)).overlooked(300.5)
+
+
+def test_one_overlooked_run_in_progress_is_enough() -> None:
+    """The newest run, which is also in progress, is not overlooked."""
+    assert ledger(running(500), ok(400), running(300)).overlooked(NOW) is True
+    assert ledger(running(500), ok(400)).overlooked(NOW) is False
+
+
+# Counters
+
+
+def test_rows_of_counted_runs_are_added() -> None:
+    """A run without a number of rows adds none."""
+    it = ledger(ok(100))
+    unsaid = Run(Status.SUCCESS, 400.0, 460.0)
+    first = Run(Status.PARTIAL, 300.0, 360.0, rows_synced=20, rows_failed=3)
+    second = Run(Status.PARTIAL, 200.0, 260.0, rows_synced=5, rows_failed=4)
+    it.read_newest(page(unsaid, first, second, ok(100)), NOW)
+    assert (it.counters.rows_synced, it.counters.rows_failed) == (25, 7)
+
+
+def test_a_run_that_had_ended_at_the_first_sight_is_not_counted_from_an_older_page() -> None:
+    """Not even one that ended at that very moment."""
+    it = ledger(ok(500), running(400), cursor="a")
+    assert it.read_older(page(ok(300, NOW), ok(200)), NOW + 100) == []
+
+
+def test_a_run_that_shares_the_oldest_start_of_the_first_page_counts_when_it_has_ended() -> None:
+    """The next page shows it together with the run that the first page showed."""
+    it = ledger(ok(500), running(400), cursor="a")
+    other = ok(400, NOW + 50)
+    assert it.read_older(page(running(400), other, ok(200)), NOW + 100) == [other]
+
+
+def test_before_the_first_sight_no_run_is_in_progress() -> None:
+    assert IntegrationLedger().summary.undated_running == 0
+
+
+# Summary
 
 
 def test_the_history_starts_with_the_oldest_run_of_all_pages() -> None:
