@@ -85,6 +85,19 @@ class Worker:
                 time.sleep(self._rest * (time.monotonic() - began))
 
 
+async def result_of(call: "asyncio.Future[Result]") -> Result:
+    """The result of a call, which continues if this wait for it is cancelled.
+
+    `asyncio.shield` would log, since Python 3.14, an error that comes after the cancellation.
+    """
+    try:
+        await asyncio.wait([call])
+    except asyncio.CancelledError:
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+    return call.result()
+
+
 class Lookups(ThreadPoolExecutor):
     """The default executor of the event loop, in which it looks up host names.
 

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from cdi_exporter.exposition import negotiate
 from cdi_exporter.exposition.writer import same_objects
-from cdi_exporter.threads import Busy
+from cdi_exporter.threads import Busy, result_of
 from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.delivery import LargeResponse, Outstanding
 from cdi_exporter.web.heads import valid_host
@@ -52,7 +52,7 @@ class SharedPages:
         while len(self._recent) > MOST_KEPT:
             del self._recent[next(iter(self._recent))]
         try:
-            return await asyncio.shield(page[2])
+            return await result_of(page[2])
         except Busy:
             self._recent.pop(key, None)
             raise

@@ -12,6 +12,7 @@ from cdi_exporter.clock import Clock, Instant
 from cdi_exporter.errors import ApiError, ConnectionFailed
 from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage
 from cdi_exporter.snapshot import EndpointSnapshot
+from cdi_exporter.threads import result_of
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
@@ -80,9 +81,9 @@ class Api:
         """
         task = asyncio.create_task(request)
         self._requests.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._requests.discard)
         try:
-            return await asyncio.shield(task)
+            return await result_of(task)
         except ApiError as error:
             error.__context__ = None
             raise error.with_traceback(None) from None
@@ -90,11 +91,6 @@ class Api:
             # The task holds its error with the traceback, and the traceback this frame: a cycle
             # that would hold the body until the garbage collector runs.
             del task
-
-    def _ended(self, task: asyncio.Task[Page]) -> None:
-        self._requests.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, because perhaps nothing waits for it any more
 
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """The figures of each endpoint."""

@@ -120,7 +120,7 @@ def test_openssl_sees_what_was_configured(folder: Path) -> None:
         shown = asked("-alpn", "h2,http/1.1")
         assert "Verify return code: 0 (ok)" in shown
         assert "TLSv1.3" in shown
-        assert "Server Temp Key: ECDH, secp384r1" in shown
+        assert "secp384r1" in shown  # the group; how the line begins depends on the version
         assert "ALPN protocol: http/1.1" in shown
         assert "Cipher is (NONE)" in asked("-tls1_2")
         assert "Cipher is (NONE)" in asked("-groups", "P-256")

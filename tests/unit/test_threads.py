@@ -1,6 +1,7 @@
 """Calls beside the event loop: a call that hangs delays nothing else."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cdi_exporter.threads import Lookups, Worker, in_thread
+from cdi_exporter.threads import Lookups, Worker, in_thread, result_of
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def test_a_worker_makes_calls_in_order_and_skips_cancelled_ones() -> None:
 
 EXITS = """
 import asyncio, threading, time
-from cdi_exporter.threads import Lookups, Worker, in_thread
+from cdi_exporter.threads import Lookups, Worker, in_thread, result_of
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -129,3 +130,34 @@ def test_a_call_in_a_thread_gives_its_result() -> None:
     assert asyncio.run(in_thread(lambda: 7)) == 7
     with pytest.raises(KeyError):
         asyncio.run(in_thread(lambda: dict[str, int]()["missing"]))
+
+
+@pytest.mark.parametrize("late", [None, ValueError("too late")])
+def test_a_call_outlives_a_cancelled_wait_and_its_error_is_not_logged(
+    late: Exception | None,
+) -> None:
+    """Others may wait for the same call."""
+
+    async def main() -> None:
+        complaints: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, it: complaints.append(it))
+        call: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waits = [asyncio.create_task(result_of(call)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for each in waits[: 1 if late is None else 2]:
+            each.cancel()
+        await asyncio.sleep(0)
+        assert not call.done()
+        if late is None:
+            call.set_result("done")
+            assert await waits[1] == "done"
+        else:
+            call.set_exception(late)
+        del call
+        await asyncio.gather(*waits, return_exceptions=True)
+        waits.clear()
+        gc.collect()
+        await asyncio.sleep(0)
+        assert complaints == []
+
+    asyncio.run(main())

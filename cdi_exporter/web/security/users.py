@@ -13,7 +13,7 @@ from contextlib import suppress
 import bcrypt
 
 from cdi_exporter.config.secret import Secret
-from cdi_exporter.threads import Busy, in_thread
+from cdi_exporter.threads import Busy, in_thread, result_of
 
 Compare = Callable[[str, bytes], bool]
 
@@ -71,7 +71,7 @@ class Authenticator:
             self._waiting[key] = (task, [])
         task, waiting = self._waiting[key]
         waiting.append(gone)
-        return await asyncio.shield(task)
+        return await result_of(task)
 
     async def _admits(self, key: bytes, hashed: str, password: bytes, known: bool) -> bool:
         try:
