@@ -202,7 +202,7 @@ WATCHED_ONE = "braze.restEndpoint=rest.iad-03.braze.com,apiKeys.existingSecret=b
         (f"{WATCHED_ONE},state.url=postgresql://db/cdi?password=a", "would be readable in the pod"),
     ],
 )
-def test_a_mistake_in_the_values_is_told(values: str, words: str) -> None:
+def test_a_wrong_value_is_reported(values: str, words: str) -> None:
     """Helm refuses what cannot work, and says what to set."""
     assert words in refusal(f"--kube-version={NEWEST}", f"--set={values}")
 

@@ -150,7 +150,7 @@ def test_two_variables_make_it_real(tmp_path: Path) -> None:
         ({"BRAZE_API_KEY": "key"}, "BRAZE_REST_ENDPOINT"),
     ],
 )
-def test_one_variable_alone_is_a_mistake(
+def test_one_variable_without_the_other_is_an_error(
     given: dict[str, str], missing: str, tmp_path: Path
 ) -> None:
     """It is not the demo that is shown then: a line says what is missing."""

@@ -59,7 +59,7 @@ def test_the_dockerfile_has_no_findings() -> None:
     output(str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE))
 
 
-def test_the_image_says_how_it_runs(containers: Containers) -> None:
+def test_the_image_has_its_entrypoint_port_and_user(containers: Containers) -> None:
     """A numeric user that is not root, the program, its volume, its health, and who it is."""
     image = containers.image()
     config = image["Config"]
@@ -137,14 +137,12 @@ def test_the_demo_runs_without_any_right(demo: Served) -> None:
     assert httpx.get(demo.url, timeout=60).status_code == 200
 
 
-def test_its_health_is_told(demo: Served) -> None:
+def test_its_health_check_works(demo: Served) -> None:
     """The image's health check succeeds while the exporter answers."""
     demo.healthy()
 
 
-def test_its_health_is_told_where_others_need_a_password(
-    containers: Containers, tmp_path: Path
-) -> None:
+def test_its_health_check_needs_no_password(containers: Containers, tmp_path: Path) -> None:
     """The health check has no credentials, and needs none."""
     file = tmp_path / "web.yml"
     secret = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()

@@ -93,7 +93,7 @@ def test_the_fixed_user_is_made(tmp_path: Path) -> None:
     assert shell.endswith("nologin")
 
 
-def test_the_folders_of_the_keys_are_roots_alone(tmp_path: Path) -> None:
+def test_only_root_can_read_the_folders_of_the_keys(tmp_path: Path) -> None:
     """Also if a key was put there for everybody to read."""
     keys = tmp_path / "etc" / "cdi-exporter" / "keys"
     keys.mkdir(parents=True)

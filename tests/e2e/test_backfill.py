@@ -360,7 +360,7 @@ def test_each_rule_can_be_evaluated_over_the_past_and_the_seam(past: Past) -> No
         past.get("query_range", query=expression, start=past.last - 3600, end=time.time(), step=240)
 
 
-def test_rules_that_ask_for_runs_alone_would_have_fired(past: Past) -> None:
+def test_rules_that_need_only_runs_would_have_fired(past: Past) -> None:
     """A misconfigured sync and a sync that fails again and again show in the past."""
     for name, identifier in (
         ("BrazeCDISyncConfigError", "broken"),
@@ -379,7 +379,7 @@ def test_rules_that_ask_for_runs_alone_would_have_fired(past: Past) -> None:
 # Ctrl-C
 
 
-def test_interrupted_while_reading_it_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_interrupted_while_reading_it_resumes(tmp_path: Path) -> None:
     """No day file before all is read, no page read twice, and the files of an undisturbed job."""
     now = int(time.time())
     simulator = simulated(IntegrationSpec("one", "one", interval=1800.0), SPECS["good"])
@@ -409,7 +409,7 @@ def test_interrupted_while_reading_it_goes_on_where_it_was(tmp_path: Path) -> No
     assert len(contents(tmp_path / "a")) >= 20
 
 
-def test_interrupted_while_writing_it_leaves_whole_files_alone(tmp_path: Path) -> None:
+def test_interrupted_while_writing_it_keeps_whole_files(tmp_path: Path) -> None:
     """Each file that is there is whole; the rest is written by the same command."""
     now = int(time.time()) // 60 * 60  # so that the range begins and ends with an instant
     first, last = now - 60 * DAY, now - 3 * 3600

@@ -81,7 +81,7 @@ def test_it_needs_neither_certificate_nor_password(content: str, tmp_path: Path)
     assert "Connection refused" in said
 
 
-def test_without_the_exporters_flags_it_says_what_it_needs(tmp_path: Path) -> None:
+def test_without_the_exporters_flags_it_reports_what_it_needs(tmp_path: Path) -> None:
     """A refusal is an answer of the exporter only if it is known to be secured."""
     with secured(tmp_path, USERS) as exporter:
         status, said = asked(f"--web.listen-address=127.0.0.1:{exporter.port}")

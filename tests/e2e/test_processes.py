@@ -40,7 +40,7 @@ def fails(*flags: str, **env: str) -> tuple[int, list[str]]:
     return done.returncode, done.stderr.splitlines()
 
 
-def test_without_any_configuration_it_says_what_to_set() -> None:
+def test_without_any_configuration_it_lists_what_to_set() -> None:
     """A newcomer learns the two variables, one line each."""
     status, lines = fails()
     assert status == 2
@@ -49,7 +49,7 @@ def test_without_any_configuration_it_says_what_to_set() -> None:
     assert "cdi-exporter demo" in lines[-1]
 
 
-def test_mistakes_in_the_file_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_the_file_are_reported_together(tmp_path: Path) -> None:
     """One line each, with file and line number, and status 2."""
     config = tmp_path / "config.yml"
     config.write_text(
@@ -88,7 +88,7 @@ def test_a_wrong_flag_is_one_line(flags: list[str]) -> None:
     assert len(lines) == 1
 
 
-def test_mistakes_in_the_flags_are_told_at_once() -> None:
+def test_all_errors_of_the_flags_are_reported_together() -> None:
     """A line for each, whatever its kind."""
     status, lines = fails(
         "--log.level=loud",
@@ -105,7 +105,7 @@ def test_mistakes_in_the_flags_are_told_at_once() -> None:
     assert [word for line, word in zip(lines, told, strict=True) if word not in line] == []
 
 
-def test_mistakes_in_both_files_are_told_at_once(tmp_path: Path) -> None:
+def test_errors_of_both_files_are_reported_together(tmp_path: Path) -> None:
     """Those of the configuration, then those of the web configuration."""
     config, web = tmp_path / "config.yml", tmp_path / "web.yml"
     config.write_text("workspaces: 7\n")

@@ -164,7 +164,7 @@ def exporter(folder: Path, config: str, log_format: str) -> Iterator[Exporter]:
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
-def test_the_exporter_tells_no_secret(log_format: str, tmp_path: Path) -> None:
+def test_the_exporter_shows_no_secret(log_format: str, tmp_path: Path) -> None:
     """No endpoint, log line or byte of the state file, while Braze fails in every way."""
     braze = LeakyBraze()
     with (
@@ -192,7 +192,7 @@ def test_the_exporter_tells_no_secret(log_format: str, tmp_path: Path) -> None:
     assert all(words in told for words in (*TROUBLES.values(), "Connection refused"))
 
 
-def test_a_broken_configuration_tells_no_secret(tmp_path: Path) -> None:
+def test_a_broken_configuration_shows_no_secret(tmp_path: Path) -> None:
     """At a reload by POST and by SIGHUP."""
     with (
         serving(LeakyBraze()) as url,
@@ -216,7 +216,7 @@ def test_a_broken_configuration_tells_no_secret(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "check", "backfill"])
 @pytest.mark.parametrize("broken", ["next to the key", "no YAML"])
-def test_no_command_tells_the_secrets_of_a_broken_configuration(
+def test_no_command_shows_the_secrets_of_a_broken_configuration(
     broken: str, command: str, tmp_path: Path
 ) -> None:
     """Each names the file and the line, and no value."""
@@ -242,7 +242,7 @@ def outcome(*arguments: str, folder: Path | None = None) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("trouble", ["", "401", "web page", "silence"])
-def test_check_tells_no_secret(trouble: str, tmp_path: Path) -> None:
+def test_check_shows_no_secret(trouble: str, tmp_path: Path) -> None:
     """Whatever it is answered, for people and for programs, at the lowest log level."""
     braze = LeakyBraze()
     braze.trouble = trouble
@@ -258,7 +258,7 @@ def test_check_tells_no_secret(trouble: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["", "401", "403"])
-def test_backfill_tells_no_secret(trouble: str, tmp_path: Path) -> None:
+def test_backfill_shows_no_secret(trouble: str, tmp_path: Path) -> None:
     """Neither in what it says, nor in the day files, nor in what it keeps to resume."""
     braze = LeakyBraze()
     braze.trouble = trouble
@@ -281,7 +281,7 @@ def test_backfill_tells_no_secret(trouble: str, tmp_path: Path) -> None:
     assert KEY in braze.keys
 
 
-def test_help_tells_no_secret() -> None:
+def test_help_shows_no_secret() -> None:
     """What the environment holds is not shown as a default."""
     for command in ("", *cli.list_commands(None)):  # type: ignore[arg-type]
         status, told = outcome(*filter(None, [command]), "--help")

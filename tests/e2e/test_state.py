@@ -141,7 +141,7 @@ def value(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     """Scrapes go on, counters wait, the log says it once; with room again all is written."""
     world = World(3)
     syncs = "braze_cdi_syncs_total{"
@@ -161,7 +161,7 @@ def test_a_disk_that_takes_no_more_is_told_and_survived(tmp_path: Path) -> None:
         assert "state write recovered" in (tmp_path / "log").read_text()
 
 
-def test_a_file_that_was_deleted_is_told_of(tmp_path: Path) -> None:
+def test_a_deleted_state_file_is_reported(tmp_path: Path) -> None:
     """A file that is gone takes no more: scrapes go on, and the log says what to do."""
     world = World(4)
     failed = "cdi_exporter_state_writes_failed_total"

@@ -78,7 +78,7 @@ def at(browser: Browser) -> Open:
     return lambda home, **options: window(browser, home, **options)
 
 
-def test_each_row_tells_what_happened(world: World, at: Open) -> None:
+def test_each_row_shows_what_happened(world: World, at: Open) -> None:
     """Status with glyph and words, rows, failures, ages and the next run, as a person reads."""
     with at(world.url) as one:
         page = one.go()
@@ -135,7 +135,7 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
         assert names(page)[:5] == ["catalog", "purchases", "email", "consent", "orders"]
 
 
-def test_a_thousand_integrations_say_the_truth_and_cost_braze_nothing(at: Open) -> None:
+def test_the_page_of_a_thousand_integrations_is_right_and_sends_no_request(at: Open) -> None:
     """Each row is what the simulator knows; neither page nor JSON makes a request to it."""
     with living(*many(1_000, seed=3, profiles=list(Profile))) as crowd:
         crowd.scrape()
@@ -292,7 +292,7 @@ def test_it_follows_what_happens(at: Open) -> None:
         assert page.locator("details:not([open])").count() == 0
 
 
-def test_it_says_when_the_exporter_is_gone(world: World, at: Open) -> None:
+def test_it_shows_when_the_exporter_is_gone(world: World, at: Open) -> None:
     """What stands there is old then; the next answer takes the word back."""
     with at(world.url) as one:
         page = one.go()
@@ -453,7 +453,7 @@ TROUBLE: dict[Callable[[World], None], tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda each: each.__name__.strip("_"))
-def test_trouble_is_told_without_barrier(at: Open, trouble: Callable[[World], None]) -> None:
+def test_problems_are_shown_accessibly(at: Open, trouble: Callable[[World], None]) -> None:
     """From the first moment on: what is wrong, and what to do, on both widths."""
     verdict, words = TROUBLE[trouble]
     with living(_hourly("users"), _never()) as world:
@@ -478,7 +478,7 @@ def test_before_the_first_scrape_it_explains_itself(at: Open) -> None:
         assert world.requests() == 0
 
 
-def test_two_workspaces_stand_beside_each_other(at: Open) -> None:
+def test_two_workspaces_are_shown_separately(at: Open) -> None:
     """Each under its own heading, one of them chosen by the form; no barrier."""
     with serving(create_app(example(), WebOptions())) as url, at(url) as one:
         page = one.go()

@@ -204,7 +204,7 @@ def test_a_wrong_file_is_status_2(folder: Path) -> None:
     assert f"{web}:2: basic_auth_users.alice: not a bcrypt hash" in second
 
 
-def test_no_secret_is_told(closed: Secured) -> None:
+def test_no_secret_is_shown(closed: Secured) -> None:
     """Neither password nor hash nor key is in a log or on a page, at any level."""
     closed.get("/metrics", "client", auth=("alice", PASSWORD + "!"))
     closed.configure(TLS + CLIENTS + USERS + f"unknown: {HASH}\n")

@@ -127,7 +127,7 @@ def test_the_alerts_lead_here() -> None:
 
 
 @BOTH
-def test_marks_are_off_until_somebody_wants_them(dashboard: Object) -> None:
+def test_annotations_are_off_by_default(dashboard: Object) -> None:
     """Critical alerts of what is chosen and of the exporter itself; starts of the exporter."""
     alerts, restarts = dashboard["annotations"]["list"]
     assert 'alertname=~"BrazeCDI.+",alertstate="firing",severity="critical"' in alerts["expr"]

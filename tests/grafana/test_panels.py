@@ -90,7 +90,7 @@ def test_panels_have_ids_of_their_own(dashboard: Object) -> None:
 
 
 @EACH_PANEL
-def test_each_panel_says_what_it_is(panel: Object) -> None:
+def test_each_panel_has_a_description(panel: Object) -> None:
     """Title; what, unit, what is bad, the first thing to do."""
     assert 3 < len(panel["title"]) <= 50
     if panel["type"] == "text":

@@ -332,7 +332,7 @@ def check(found: Mapping[str, float], wanted: Wanted, where: str) -> None:
         assert found == wanted, where
 
 
-def test_every_panel_tells_the_truth(running: Stack) -> None:
+def test_every_panel_shows_the_truth(running: Stack) -> None:
     """Each query of both dashboards gives what is true; none is left out."""
     at = running.moment()
     wanted = Expected(running, at).panels()
@@ -379,7 +379,7 @@ def test_the_lanes_are_sorted_by_urgency(running: Stack) -> None:
     ("name", "alert"),
     [(state.name, f"BrazeCDI{state.alert}") for state in STATES if state.name in CONDITIONS],
 )
-def test_a_state_is_what_its_alert_says(running: Stack, name: str, alert: str) -> None:
+def test_a_state_matches_its_alert(running: Stack, name: str, alert: str) -> None:
     """The dashboards have the limits of the alerts; a misconfigured integration has one alert."""
     at = running.moment()
     shown = running.instant(ALL.filled(NOW.condition(name)), at)

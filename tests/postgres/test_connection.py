@@ -153,7 +153,7 @@ def test_a_user_needs_no_right_to_create_once_the_tables_exist(database: Databas
     assert describe(database.url(user), "check").writes
 
 
-def test_a_user_without_rights_is_told_which_are_missing(database: Database) -> None:
+def test_an_error_names_the_missing_permissions(database: Database) -> None:
     """For the first start, and afterwards."""
     user = database.user()
     with fails("permission denied for schema public; grant the user SELECT, .*CREATE"):

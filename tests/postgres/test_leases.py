@@ -142,7 +142,7 @@ def test_what_the_leader_before_has_spent_survives_a_lost_answer(database: Datab
     assert a.beat([GROUP]).leases["w"].spending == "of b"
 
 
-def test_a_commit_says_what_was_spent(database: Database) -> None:
+def test_a_commit_reports_what_was_spent(database: Database) -> None:
     """Whoever leads next gets what the newest beat or commit reported."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])

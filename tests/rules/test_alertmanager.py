@@ -157,7 +157,7 @@ def test_inhibitions(tmp_path: Path) -> None:
     }
 
 
-def test_without_an_exporter_all_else_is_mute(tmp_path: Path) -> None:
+def test_without_an_exporter_other_alerts_are_muted(tmp_path: Path) -> None:
     """An exporter that is down mutes all others; one of two does not, nor does a missing target."""
     others = [
         *_of_integration("BrazeCDISyncLate", "production", "8d42"),
@@ -303,7 +303,7 @@ def _rendered(template: str, alerts: list[dict[str, Any]], folder: Path) -> str:
     )
 
 
-def test_the_mail_says_what_happened_and_what_to_do(tmp_path: Path) -> None:
+def test_the_mail_has_what_happened_and_what_to_do(tmp_path: Path) -> None:
     """Subject and text of a mail about two integrations, one of which has recovered."""
     alerts = [_alert("orders"), _alert("users", "resolved")]
     title = _rendered("title", alerts, tmp_path)

@@ -114,7 +114,7 @@ def test_the_same_holds(path: Path, change: Change, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [scrapes_missed_while_firing, exporter_restarted_while_firing])
-def test_what_fires_goes_on(change: Change, tmp_path: Path) -> None:
+def test_alerts_that_fire_continue(change: Change, tmp_path: Path) -> None:
     """Neither missed scrapes nor a restart end an alert, to begin it anew a moment later."""
     check([change(story) for story in TOLD if first_alert(story) is not None], tmp_path)
 

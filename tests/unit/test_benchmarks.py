@@ -99,7 +99,7 @@ def test_sizes_without_the_library_have_no_ratio() -> None:
     assert latency.ratios({name: {"p50": 1.0, "server_cpu_ms": 1.0} for name in names}) == {}
 
 
-def test_the_machine_is_told_without_its_name(tmp_path: Path) -> None:
+def test_the_machine_is_described_without_its_name(tmp_path: Path) -> None:
     """The JSON and the line above the tables say cores and versions, and no host."""
     described = machine()
     write_json(str(tmp_path / "all.json"), {"machine": described})

@@ -211,7 +211,7 @@ def test_keys_that_are_the_same_from_now_on_share_one_budget(
     run(main())
 
 
-def test_a_rotation_brings_no_fresh_minute(files: tuple[Path, Path]) -> None:
+def test_a_rotated_key_keeps_the_spent_budget(files: tuple[Path, Path]) -> None:
     """Braze's limit is the workspace's: with the new key it is spent as far as with the old."""
 
     async def main() -> None:
@@ -323,7 +323,7 @@ def test_a_workspace_that_leaves_takes_no_permit_with_it(files: tuple[Path, Path
     run(main())
 
 
-def test_a_workspace_that_left_and_is_back_has_no_fresh_minute(
+def test_a_workspace_that_returns_keeps_the_spent_budget(
     files: tuple[Path, Path],
 ) -> None:
     """What was spent before a reload is remembered though nobody had the key for a moment."""
@@ -480,7 +480,7 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_configuration() -> None
     assert clients(a, b, ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY=".test").by_workspace
 
 
-def test_an_exception_that_means_nothing_is_logged_once(log: io.StringIO) -> None:
+def test_a_meaningless_proxy_exception_is_logged_once(log: io.StringIO) -> None:
     """For all workspaces together."""
     assert clients(workspace("a"), workspace("b"), NO_PROXY="[::1").by_workspace
     (line,) = log.getvalue().splitlines()

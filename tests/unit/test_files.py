@@ -75,7 +75,7 @@ def now(source: Watched[str]) -> str | None:
     return asyncio.run(look())
 
 
-def test_a_file_that_is_written_is_seen_by_the_next_look(tmp_path: Path) -> None:
+def test_a_changed_file_is_noticed_by_the_next_check(tmp_path: Path) -> None:
     """In place, moved over it, or by a link that leads elsewhere."""
     path = tmp_path / "file"
     path.write_text("one")
@@ -105,7 +105,7 @@ def test_two_writes_with_the_same_times_are_both_seen(tmp_path: Path) -> None:
         assert now(source) == "two"
 
 
-def test_a_file_is_not_read_again_once_its_times_tell(
+def test_an_unchanged_file_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The content is read until two writes cannot have had the same times, then no more."""
@@ -188,7 +188,7 @@ def test_a_file_that_hangs_is_a_problem_after_a_while(
     assert source.problem is None
 
 
-def test_the_loop_goes_on_while_a_file_hangs(mount: Mount) -> None:
+def test_a_file_that_hangs_does_not_block_the_event_loop(mount: Mount) -> None:
     """Others are not held up, however many files hang."""
     mount.hang()
     sources = [Watched(mount.load) for _ in range(50)]
@@ -204,7 +204,7 @@ def test_the_loop_goes_on_while_a_file_hangs(mount: Mount) -> None:
     assert asyncio.run(main()) > 10
 
 
-def test_a_look_that_is_cancelled_harms_nothing(mount: Mount) -> None:
+def test_a_cancelled_check_harms_nothing(mount: Mount) -> None:
     """The thread ends by itself, and the next look has its result."""
     mount.hang()
     source = Watched(mount.load)
@@ -232,7 +232,7 @@ def test_a_read_that_takes_too_long_is_an_error(mount: Mount) -> None:
         read_within(lambda: read_plain("/no/such/file"))
 
 
-def test_no_thread_to_be_had_is_a_problem_like_any_other(
+def test_a_missing_thread_is_reported_as_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Containers bound the number of threads."""

@@ -61,7 +61,7 @@ def test_what_is_below_the_level_is_not_written() -> None:
     assert written("logfmt", "warn") == ""
 
 
-def test_the_libraries_tell_nothing_of_requests() -> None:
+def test_libraries_do_not_log_requests() -> None:
     """httpx tells of each request at info, httpcore of each header at debug: never here."""
     out = io.StringIO()
     logs.configure("debug", "logfmt", out)

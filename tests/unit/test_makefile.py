@@ -82,7 +82,7 @@ def test_links_are_set_in_the_rule_files(tmp_path: Path) -> None:
     assert all(line.split(": ")[1].startswith("https://") for line in both)
 
 
-def test_make_test_says_how_long_each_part_took(tmp_path: Path) -> None:
+def test_make_test_prints_how_long_each_part_took(tmp_path: Path) -> None:
     """The times come before the last part, whose own summary stays the last line."""
     fake = tmp_path / "make"
     fake.write_text('#!/bin/sh\necho "makes $2"\n[ "$2" != broken ]\n', "utf-8")
@@ -109,7 +109,7 @@ def test_make_test_says_how_long_each_part_took(tmp_path: Path) -> None:
     assert recipe[1].split()[2:] == ["debian-packages", "lint", "types", "unit"]
 
 
-def test_the_tests_say_how_long_each_folder_took(tmp_path: Path) -> None:
+def test_the_tests_print_how_long_each_folder_took(tmp_path: Path) -> None:
     """Before pytest's own summary, which stays the last line."""
     for folder in ("one", "other"):
         place = tmp_path / "tests" / folder

@@ -30,7 +30,7 @@ def test_each_message_arrives_as_one_datagram(manager: tuple[str, socket.socket]
         assert receiver.recv(1_000) == message.encode()
 
 
-def test_a_reload_says_when_it_began(manager: tuple[str, socket.socket]) -> None:
+def test_a_reload_sends_the_time_at_which_it_began(manager: tuple[str, socket.socket]) -> None:
     """On the clock that systemd compares it with, in microseconds."""
     path, receiver = manager
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
@@ -58,7 +58,7 @@ def test_without_a_manager_nothing_happens(address: str) -> None:
     notify(READY, {})
 
 
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_socket_is_ignored(tmp_path: Path) -> None:
     """Also a socket of another kind."""
     file = tmp_path / "file"
     file.write_text("content")

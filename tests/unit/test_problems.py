@@ -70,7 +70,7 @@ def test_alerts_describe_each_reason_as_the_table_does() -> None:
         assert text == BY_REASON[reason].alert
 
 
-def test_the_runbook_of_a_refused_key_says_what_401_and_403_mean() -> None:
+def test_the_runbook_of_a_refused_key_explains_401_and_403() -> None:
     """It gives causes for both statuses and names both permissions."""
     text = (RUNBOOKS / "BrazeCDIApiUnauthorized.md").read_text("utf-8")
     causes = re.findall(r"^\d\. (.*(?:\n   .*)*)", text, re.MULTILINE)

@@ -71,7 +71,7 @@ def test_a_share_never_looks_like_none_or_all_when_it_is_not(ratio: float, words
     assert wording.percent(ratio) == words
 
 
-def test_counts_have_their_thousands_apart() -> None:
+def test_counts_have_thousands_separators() -> None:
     """The noun follows the number."""
     assert wording.things(1, "run") == "1 run"
     assert wording.things(12_345, "run") == "12,345 runs"

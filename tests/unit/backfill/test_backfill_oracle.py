@@ -128,7 +128,7 @@ def check(history: Sequence[Run], found: Samples) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories(45, odd=False))
-def test_the_samples_are_what_the_runs_say(history: list[Run]) -> None:
+def test_the_samples_match_the_runs(history: list[Run]) -> None:
     """At every instant each series has the value that follows from the runs alone."""
     check(history, made(history))
 

@@ -58,7 +58,7 @@ def test_a_mistake_is_one_line_and_leaves_no_folder(
     assert not output.exists()
 
 
-def test_a_mistake_in_the_configuration_is_told_as_by_serve(
+def test_a_configuration_error_is_reported_as_by_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file, the line, the key; the same exit status."""

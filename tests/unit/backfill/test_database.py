@@ -24,7 +24,7 @@ def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_a_damaged_spool_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_damaged_spool_has_what_to_do(tmp_path: Path) -> None:
     """It is left alone: what it holds may have taken hours."""
     (tmp_path / NAME).write_bytes(b"no database at all" * 500)
     with pytest.raises(StartError, match="is damaged: delete it; everything is then read again"):
@@ -40,7 +40,7 @@ def test_a_damaged_spool_says_what_to_do(tmp_path: Path) -> None:
         "PRAGMA application_id = 1",
     ],
 )
-def test_a_spool_of_another_version_is_left_alone(tmp_path: Path, statement: str) -> None:
+def test_a_spool_of_another_version_is_not_touched(tmp_path: Path, statement: str) -> None:
     """So is a database that something else has made."""
     Spool(tmp_path).__exit__()
     with sqlite3.connect(tmp_path / NAME) as database:

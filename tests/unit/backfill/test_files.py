@@ -48,7 +48,7 @@ def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", [KeyboardInterrupt, RuntimeError])
-def test_what_breaks_off_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
     """Neither half a file nor its beginnings."""
 
     def broken() -> Iterator[DayPart]:
@@ -92,7 +92,7 @@ def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
-def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     """Spool, journal and day files have names and row counts, whatever the umask is."""
     before = os.umask(0)
     try:

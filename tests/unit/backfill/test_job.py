@@ -50,7 +50,7 @@ def number(pattern: str, told: Told) -> int:
     return int(found[1])
 
 
-def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) -> None:
+def test_a_dry_run_estimates_requests_time_and_size_and_stops(tmp_path: Path) -> None:
     """It reads the newest pages alone; they need not be read again."""
     braze = living(every(3600.0, "hourly"), every(86_400.0, "daily", days=100))
     chosen = options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h"), dry_run=True)
@@ -70,7 +70,7 @@ def test_a_dry_run_says_how_many_how_long_how_large_and_stops(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("seconds", [300.0, 3600.0, 86_400.0])
-def test_what_is_said_first_is_about_what_comes(tmp_path: Path, seconds: float) -> None:
+def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> None:
     """Requests and bytes, for a sync that runs often or seldom."""
     chosen = options(tmp_path, since=parse_moment("10d"), until=parse_moment("3h"))
     braze = simulated(every(seconds))
@@ -83,7 +83,7 @@ def test_what_is_said_first_is_about_what_comes(tmp_path: Path, seconds: float) 
     )
 
 
-def test_at_the_end_it_says_what_was_written_and_what_comes_next(tmp_path: Path) -> None:
+def test_at_the_end_it_prints_what_was_written_and_the_next_command(tmp_path: Path) -> None:
     """Samples, bytes, files; and the command that makes blocks of them."""
     output = tmp_path / "a folder"
     told = backfill(options(output, step=3600.0), simulated(every(3600.0)))
@@ -117,16 +117,14 @@ def _size(output: Path) -> int:
         ),
     ],
 )
-def test_what_may_not_be_meant_is_noted(
-    tmp_path: Path, fields: dict[str, object], note: str
-) -> None:
+def test_unusual_options_are_noted(tmp_path: Path, fields: dict[str, object], note: str) -> None:
     """Before anything long begins; it is no mistake."""
     given: dict[str, object] = {"until": parse_moment("3h"), "dry_run": True}
     told = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
     assert told.lines[5:] == [f"note: {note}"]
 
 
-def test_a_range_of_the_last_three_hours_is_warned_of(tmp_path: Path) -> None:
+def test_a_range_within_the_last_three_hours_is_a_warning(tmp_path: Path) -> None:
     """It is allowed with --force only, and harms what else Prometheus scrapes."""
     chosen = options(tmp_path, until=parse_moment("2h"), dry_run=True)
     told = backfill(chosen, simulated(every(3600.0)))
@@ -157,7 +155,7 @@ def test_the_next_command_moves_blocks_only_after_all_are_written(
     assert moved == (set() if failing else {path.name for path in files(tmp_path / "out")})
 
 
-def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:
+def test_errors_are_reported_before_any_request(tmp_path: Path) -> None:
     """No request for a range that is none."""
     braze = simulated(every(3600.0))
     with pytest.raises(ConfigError, match="the range contains no sample"):
@@ -165,7 +163,7 @@ def test_mistakes_are_told_before_anything_is_asked(tmp_path: Path) -> None:
     assert not braze.traffic[LIST].times
 
 
-def test_nothing_to_read_is_said(tmp_path: Path) -> None:
+def test_having_nothing_to_read_is_reported(tmp_path: Path) -> None:
     """As where --include fits no name."""
     with pytest.raises(StartError, match=r"^there are no integrations to read$"):
         backfill(options(tmp_path, include=("nobody*",)), simulated(every(3600.0)))
@@ -181,7 +179,7 @@ def test_include_takes_names_and_ids_of_what_the_configuration_selects(tmp_path:
     assert {request.integration_id for request in braze.traffic[HISTORY].recent} == ids
 
 
-def test_the_exporters_own_word_on_lateness_is_written(tmp_path: Path) -> None:
+def test_the_configured_stale_after_is_written(tmp_path: Path) -> None:
     """`stale_after` of the configuration, as in a scrape; else two typical intervals."""
     braze = simulated(every(3600.0, "a"), every(3600.0, "b"))
     config = workspace("w0", stale_after=(StaleAfter("*a", 7200.0),))
@@ -212,7 +210,7 @@ def test_a_shorter_range_leaves_no_file_of_the_longer_one(tmp_path: Path) -> Non
     assert len(files(tmp_path)) == 2
 
 
-def test_the_same_command_again_makes_a_lost_file_anew(tmp_path: Path) -> None:
+def test_the_same_command_writes_a_lost_file_again(tmp_path: Path) -> None:
     """Without a request for any history; where none is lost there is nothing to do."""
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, **BY_DATE), braze)
@@ -258,7 +256,7 @@ def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
     assert at(found, last)["history_gaps_total", ""] == 0
 
 
-def test_the_page_of_now_says_nothing_of_the_past(tmp_path: Path) -> None:
+def test_samples_of_the_past_have_no_facts_of_the_present(tmp_path: Path) -> None:
     """A run that the list tells of as under way is not under way before it began."""
     integration = every(3600.0)
     integration.run(EPOCH - 1)

@@ -46,7 +46,7 @@ def test_a_line_is_that_of_a_scrape_with_more(name: str, workspace: str) -> None
         assert count == served.count("\n")
 
 
-def test_the_labels_of_prometheus_stand_among_the_others_in_order() -> None:
+def test_the_labels_of_prometheus_are_sorted_with_the_others() -> None:
     """As everywhere, in alphabetical order; values are escaped."""
     lines = Lines("production", {"job": 'a"b', "cluster": "c"})
     _, text = lines.of_family(catalog.SYNCS_RUNNING, [(range(60, 61), FACTS)])
@@ -56,7 +56,7 @@ def test_the_labels_of_prometheus_stand_among_the_others_in_order() -> None:
     )
 
 
-def test_the_lines_of_one_metric_stand_together_in_the_order_of_time() -> None:
+def test_the_lines_of_a_metric_are_grouped_and_in_order_of_time() -> None:
     """As OpenMetrics asks: by status all instants, and of a summary both parts at each."""
     later = range(120, 241, 60)
     lines = Lines("w", {})
@@ -70,7 +70,7 @@ def test_the_lines_of_one_metric_stand_together_in_the_order_of_time() -> None:
     assert found == [(part, str(at)) for at in later for part in ("count", "sum")]
 
 
-def test_only_what_runs_tell_is_written() -> None:
+def test_only_metrics_that_follow_from_runs_are_written() -> None:
     """No schedule, no refresh, no API series: nobody knows them of the past."""
     names = {metric.name for metric in FAMILIES}
     assert names == {

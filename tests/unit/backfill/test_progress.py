@@ -12,7 +12,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_without_a_terminal_a_line_now_and_then() -> None:
+def test_without_a_terminal_progress_is_printed_now_and_then() -> None:
     """Every ten seconds and at the end, not for each request."""
     lines: list[str] = []
     now = 0.0
@@ -29,7 +29,7 @@ def test_without_a_terminal_a_line_now_and_then() -> None:
     ]
 
 
-def test_each_stage_begins_anew() -> None:
+def test_each_stage_starts_at_zero() -> None:
     """A short stage still says that it is done."""
     lines: list[str] = []
     progress = PlainProgress(lines.append, lambda: 0.0)
@@ -40,7 +40,7 @@ def test_each_stage_begins_anew() -> None:
     assert lines == ["sampling: 1 of 1, 0 left", "writing: 1 of 1, 0 left"]
 
 
-def test_on_a_terminal_a_bar_says_the_same() -> None:
+def test_a_terminal_gets_a_progress_bar() -> None:
     """Stage, done, total, what is left; the total may change on the way."""
     stream = Terminal()
     progress = RichProgress(stream)

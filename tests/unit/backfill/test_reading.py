@@ -178,7 +178,7 @@ def test_a_workspace_that_does_not_answer_ends_the_job(tmp_path: Path, status: i
     assert of_integrations(tmp_path) == {"a", "b"}
 
 
-def test_a_while_without_answers_is_waited_out(tmp_path: Path) -> None:
+def test_an_outage_is_waited_out(tmp_path: Path) -> None:
     """An outage of minutes, 5xx and answers that are none: nothing is lost, nothing left out."""
     faults = [
         Fault(EPOCH + 5, EPOCH + 100, FaultKind.OUTAGE),
@@ -299,7 +299,7 @@ def test_an_integration_without_runs_has_no_series(tmp_path: Path) -> None:
     assert f"0 samples, 0 B, in 0 files in {tmp_path}" in said.lines
 
 
-def test_rows_without_any_time_are_told(tmp_path: Path) -> None:
+def test_rows_without_any_time_are_reported(tmp_path: Path) -> None:
     """They cannot be placed, and are not dropped in silence."""
     integration = hourly("a", days=1)
     integration.runs.append(

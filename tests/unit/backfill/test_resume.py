@@ -160,7 +160,7 @@ def test_a_crash_after_any_step_is_resumed(tmp_path: Path) -> None:
     assert max(requests) == at_once - 1
 
 
-def test_what_was_begun_is_gone_on_with_as_it_was_meant_then(tmp_path: Path) -> None:
+def test_a_resumed_job_keeps_its_original_plan(tmp_path: Path) -> None:
     """`30d` ago counts from the first attempt, so that the files fit together."""
     chosen = options(tmp_path, since=parse_moment("2d"), step=3600.0)
     braze = Troubled(simulated(every(3600.0)), after(3, 401))

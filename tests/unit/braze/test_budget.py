@@ -150,7 +150,7 @@ def test_a_lower_limit_binds_the_requests_that_follow() -> None:
     assert run(main()) == pytest.approx([0, 0, 0, SPENT_FOR, SPENT_FOR])
 
 
-def test_acquire_tells_how_long_it_took() -> None:
+def test_acquire_returns_how_long_it_waited() -> None:
     """The time is counted for the metrics."""
 
     async def main() -> tuple[float, float]:
@@ -175,7 +175,7 @@ def test_until_the_first_answer_one_request_at_a_time() -> None:
     assert run(main()) == [0, 3, 3, 3]
 
 
-def test_a_request_without_an_answer_tells_nothing() -> None:
+def test_a_request_without_an_answer_changes_no_limit() -> None:
     """The next one is alone again."""
 
     async def main() -> list[float]:
@@ -285,7 +285,7 @@ def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
     assert seconds_of(main) == pytest.approx(40)
 
 
-def test_what_remains_is_obeyed_without_a_limit_beside_it() -> None:
+def test_a_remaining_count_is_obeyed_without_a_limit() -> None:
     """The configured limit stands in for the one that the server leaves out."""
 
     async def main() -> float:
@@ -308,7 +308,7 @@ def test_without_a_reset_a_whole_window_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("resets_in", [LONGEST_WAIT + 1, 1e9, 1e300])
-def test_a_reset_beyond_belief_is_tried_after_an_hour(resets_in: float) -> None:
+def test_an_implausible_reset_is_retried_after_an_hour(resets_in: float) -> None:
     """One wrong header stops nothing for ever."""
 
     async def main() -> float:
@@ -345,7 +345,7 @@ def test_without_a_date_the_wait_is_off_but_ends(ahead: float, wait: float) -> N
     assert seconds_of(main) == pytest.approx(wait, abs=1e-5)
 
 
-def test_the_last_word_is_kept_for_the_metrics() -> None:
+def test_the_last_headers_are_kept_for_the_metrics() -> None:
     """An answer without these headers, as a proxy gives it, does not wipe it out."""
 
     async def main() -> RateLimitHeaders:
@@ -455,7 +455,7 @@ def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
     assert seconds_of(main) <= FIRST_BACKOFF
 
 
-def test_a_refusal_holds_back_those_who_wait_already() -> None:
+def test_a_refusal_also_holds_back_waiting_requests() -> None:
     """A request that waits for a slot learns of the 429 that comes meanwhile."""
 
     async def main() -> float:
@@ -492,7 +492,7 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
-def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
+def test_a_cancelled_waiter_leaves_no_trace(cancelled: Sequence[int]) -> None:
     """The others move up, the first in line or not, and no slot is lost."""
 
     async def main() -> tuple[list[int], int]:
@@ -518,7 +518,7 @@ def test_who_gives_up_waiting_leaves_no_trace(cancelled: Sequence[int]) -> None:
     assert run(main()) == ([number for number in range(3) if number not in cancelled], 0)
 
 
-def test_giving_up_at_the_moment_of_the_slot_loses_none() -> None:
+def test_a_waiter_cancelled_as_it_gets_a_slot_loses_none() -> None:
     """A cancellation that meets the slot itself takes it, or leaves it to the next."""
 
     async def main() -> int:
@@ -549,7 +549,7 @@ def test_a_slot_that_is_not_used_is_free_at_once() -> None:
     assert run(main()) == (SPENT_FOR + 2, 0)
 
 
-def test_the_delay_tells_what_a_start_would_wait_for() -> None:
+def test_the_delay_is_how_long_a_request_would_wait() -> None:
     """None now, a time, or the end of another request, which nobody knows."""
 
     async def main() -> list[float]:
@@ -709,7 +709,7 @@ def test_a_budget_that_waits_for_a_request_of_another_one_sees_its_end() -> None
     assert seconds_of(main) == pytest.approx(10 + SPENT_FOR, abs=1.1)
 
 
-def test_who_does_not_want_a_slot_any_more_leaves_the_line() -> None:
+def test_a_waiter_that_no_longer_needs_a_slot_leaves_the_queue() -> None:
     """At once when woken, also from the middle of it; the others keep their order."""
 
     async def main() -> tuple[list[object], float]:

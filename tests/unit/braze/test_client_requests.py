@@ -133,7 +133,7 @@ def test_the_list_has_its_own_url() -> None:
     assert run(main()) == [f"{BASE}/cdi/integrations", f"{BASE}/cdi/integrations?cursor=a%3D"]
 
 
-def test_the_cursor_of_an_answer_is_told_and_its_url_not_used() -> None:
+def test_only_the_cursor_of_a_link_is_used() -> None:
     """The malformed documented link gives a cursor, which goes to the endpoint's own path."""
 
     async def main() -> list[str]:
@@ -248,7 +248,7 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
 @pytest.mark.parametrize("answer", GATEWAYS)
-def test_a_status_that_is_not_from_braze_says_nothing_of_the_key(answer: str, status: int) -> None:
+def test_a_status_that_is_not_from_braze_is_not_blamed_on_the_key(answer: str, status: int) -> None:
     """It counts under its status, and means that the answer is not valid."""
     headers, content = GATEWAYS[answer]
     error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
@@ -288,7 +288,7 @@ def test_a_server_error_is_one_whatever_its_body(answer: str) -> None:
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 302, 304, 407, 451])
-def test_a_status_that_is_not_documented_is_none_of_brazes(status: int) -> None:
+def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
     """Whatever its body says."""
     error, braze, _ = refused(httpx.Response(status, content=ERROR if status != 204 else b""))
     assert (type(error), error.reason, error.code) == (UnexpectedStatus, "other", str(status))
@@ -296,7 +296,7 @@ def test_a_status_that_is_not_documented_is_none_of_brazes(status: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
-def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
+def test_a_200_that_is_a_web_page_is_reported_as_one(content: bytes) -> None:
     """A captive portal answers so."""
     error, braze, _ = refused(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
@@ -305,7 +305,7 @@ def test_a_200_that_is_a_web_page_says_so(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [ERROR, b"slow down"])
-def test_a_429_is_obeyed_whoever_sent_it(content: bytes) -> None:
+def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
     """Also by a gateway, whose other headers mean nothing."""
 
     async def main() -> float:
@@ -336,7 +336,7 @@ def test_a_429_whose_body_never_ends_is_obeyed() -> None:
     assert run(main()) == (77, 2)
 
 
-def test_limits_that_a_gateway_names_are_not_brazes() -> None:
+def test_limits_from_a_gateway_are_ignored() -> None:
     """They neither hold back requests nor show in the metrics."""
 
     async def main() -> tuple[float, object]:
@@ -501,7 +501,7 @@ def test_a_gzip_trailer_in_a_part_of_its_own_is_read() -> None:
     )
 
 
-def test_no_more_is_read_than_the_most() -> None:
+def test_no_more_than_the_limit_is_read() -> None:
     """A body without an end costs two mebibytes at most, and is given up."""
     body = Body(b" " * 2**20 for _ in range(10_000))
     with pytest.raises(InvalidResponse):
@@ -522,7 +522,7 @@ def test_an_encoding_that_was_not_asked_for_is_invalid(encoding: str) -> None:
 # What is counted
 
 
-def test_an_exchange_is_remembered() -> None:
+def test_a_request_is_recorded() -> None:
     """Each request: when it ended, what was asked, what came of it, how long it took."""
 
     async def main() -> list[tuple[object, ...]]:

@@ -67,7 +67,7 @@ def _everything(error: ApiError, braze: Asker) -> str:
     ],
     ids=lambda answer: f"{answer!r} {getattr(answer, 'content', b'')[:9]!r}",
 )
-def test_no_error_tells_a_key_or_a_body(answer: httpx.Response | Exception) -> None:
+def test_no_error_shows_a_key_or_a_body(answer: httpx.Response | Exception) -> None:
     """Neither in its text nor in an error behind it, and no figure does."""
     _, everything, made = failure(answer)
     assert made > 0
@@ -106,7 +106,7 @@ def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, f"{KEY}\n"], ids=ascii)
-def test_no_log_tells_a_key(caplog: pytest.LogCaptureFixture, key: str) -> None:
+def test_no_log_line_shows_a_key(caplog: pytest.LogCaptureFixture, key: str) -> None:
     """Not even the libraries' own, with everything switched on."""
     caplog.set_level(logging.DEBUG)
     failure(httpx.Response(500), key)

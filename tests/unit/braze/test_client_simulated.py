@@ -208,7 +208,7 @@ async def _burst(braze: Asker, number: int) -> list[Any]:
 @pytest.mark.parametrize("window", ["sliding", "fixed"])
 @pytest.mark.parametrize("share", [0.8, 1.0])
 @pytest.mark.parametrize("latency", [0.0, 0.4, 5.0])
-def test_alone_it_provokes_no_429(
+def test_without_other_tools_there_is_no_429(
     window: Literal["sliding", "fixed"], share: float, latency: float
 ) -> None:
     """Three hundred requests at once are asked as fast as the share allows, and no faster."""
@@ -273,7 +273,7 @@ def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
     assert seconds < 2400
 
 
-def test_the_host_alone_is_asked() -> None:
+def test_only_the_configured_host_is_requested() -> None:
     """Through all of a history no other host is ever met."""
     hosts = set()
 

@@ -187,7 +187,7 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
         assert asyncio.run(main()) == expected
 
 
-def test_a_server_that_says_nothing_times_out() -> None:
+def test_a_silent_server_times_out() -> None:
     """Over a socket as in virtual time."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,7 +275,7 @@ def over_tls(
     return asyncio.run(main()), heard
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
+def test_an_untrusted_certificate_is_refused(certificate: Path) -> None:
     """Its server hears nothing, the key least of all, and the error names the reason."""
     result, heard = over_tls(certificate)
     assert result.startswith("ConnectionFailed: no answer from ")
@@ -283,7 +283,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> 
     assert heard == []
 
 
-def test_a_ca_file_vouches_for_a_certificate(certificate: Path) -> None:
+def test_a_certificate_of_the_ca_file_is_trusted(certificate: Path) -> None:
     """For those whose proxy shows a certificate of its own."""
     result, heard = over_tls(certificate, ca_file=str(certificate))
     assert result == "1"
@@ -297,7 +297,7 @@ def test_a_certificate_for_another_host_is_refused(certificate: Path) -> None:
     assert heard == []
 
 
-def test_tls_with_a_server_that_speaks_none() -> None:
+def test_a_server_without_tls_is_a_failed_connection() -> None:
     """Plain HTTP at an https endpoint is a failed connection."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -376,7 +376,7 @@ def test_no_proxy_is_used_where_the_environment_excepts_the_host(
     assert (result, len(heard)) == ("1", 1)
 
 
-def test_a_proxy_that_lets_nobody_through_hears_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusing_proxy_never_receives_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a failed connection, and neither the key nor the proxy's password is told."""
     heard: list[bytes] = []
 

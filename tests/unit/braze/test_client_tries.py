@@ -57,7 +57,7 @@ BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
     ],
     ids=repr,
 )
-def test_what_may_pass_is_tried_again(answer: Any, code: str, endpoint: Endpoint) -> None:
+def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoint) -> None:
     """Connection errors, timeouts and 5xx: the third try may still give the page."""
 
     async def main() -> tuple[dict[str, int], bool]:
@@ -73,7 +73,7 @@ def test_what_may_pass_is_tried_again(answer: Any, code: str, endpoint: Endpoint
     [(REFUSED, ConnectionFailed), (httpx.ReadTimeout("slow"), RequestTimeout), (DOWN, ServerError)],
     ids=repr,
 )
-def test_three_tries_are_the_most(answer: Any, kind: type[ApiError]) -> None:
+def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> None:
     """After them the last error is told."""
 
     async def main() -> int:
@@ -86,7 +86,7 @@ def test_three_tries_are_the_most(answer: Any, kind: type[ApiError]) -> None:
     assert run(main()) == TRIES == 3
 
 
-def test_the_last_failure_is_the_one_that_is_told() -> None:
+def test_the_last_failure_is_reported() -> None:
     """A try that fails for a reason that stays ends the tries."""
 
     async def main() -> dict[str, int]:
@@ -133,7 +133,7 @@ def test_each_try_takes_a_slot() -> None:
     assert waited == pytest.approx(third - second, abs=2 * FIRST_BACKOFF)
 
 
-def test_a_try_obeys_what_the_failure_said_of_the_limit() -> None:
+def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
     """A 503 may carry the server's word as well."""
 
     async def main() -> list[float]:
@@ -239,7 +239,7 @@ async def _busy(braze: Asker, number: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("answer", [page(), DOWN, REFUSED], ids=repr)
-def test_ten_requests_at_once_are_the_most(answer: Any) -> None:
+def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
     """Over both endpoints together, retries included; and ten there are."""
 
     async def main() -> int:
@@ -253,7 +253,7 @@ def test_ten_requests_at_once_are_the_most(answer: Any) -> None:
     assert run(main()) == MOST_AT_ONCE == 10
 
 
-def test_who_waits_for_one_budget_does_not_keep_the_other_endpoint() -> None:
+def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
     """Ten history tries that wait for their budget leave the list its place."""
 
     async def main() -> float:
@@ -317,7 +317,7 @@ def test_a_cancelled_request_spends_its_slot_but_is_no_figure() -> None:
     assert run(main()) == (SPENT_FOR, {})
 
 
-def test_a_turn_that_is_not_used_is_given_back() -> None:
+def test_an_unused_permit_is_given_back() -> None:
     """With its slot and its place."""
 
     async def main() -> float:
@@ -334,7 +334,7 @@ def test_a_turn_that_is_not_used_is_given_back() -> None:
     assert run(main()) == 0
 
 
-def test_a_defect_in_the_transport_gives_the_turn_back() -> None:
+def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
     """Whatever is raised, slot and place are free again."""
 
     async def main() -> None:
@@ -349,7 +349,7 @@ def test_a_defect_in_the_transport_gives_the_turn_back() -> None:
     run(main())
 
 
-def test_a_stalled_endpoint_is_told_apart_from_a_busy_one() -> None:
+def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
     """Stalled: nothing is under way, and nothing may start in time."""
 
     async def main() -> list[bool]:
@@ -429,7 +429,7 @@ def test_a_client_retires_once_its_requests_are_answered() -> None:
     assert len(pages) == 5
 
 
-def test_who_waits_for_a_client_that_retires_is_refused_at_once() -> None:
+def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
     """Between two tries, or for a budget that is blocked for an hour: none waits for ever."""
 
     async def main() -> tuple[float, list[Any], bool]:

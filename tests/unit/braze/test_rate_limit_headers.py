@@ -39,7 +39,7 @@ def test_the_documented_headers() -> None:
     assert said == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
 
 
-def test_no_headers_say_nothing() -> None:
+def test_missing_headers_give_no_limits() -> None:
     """What is not said is None."""
     assert read() == RateLimitHeaders()
 
@@ -85,7 +85,7 @@ def test_a_count_is_a_number_from_zero_on(name: str, text: str, count: int | Non
         ({"retry_after": DATE, "date": LATER}, 0.0),
     ],
 )
-def test_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_in_all_forms(headers: dict[str, str], seconds: float | None) -> None:
     """As seconds or as an HTTP date, documented or not; what cannot be read hides nothing."""
     assert read(**headers).retry_after == seconds
 

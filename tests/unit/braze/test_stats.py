@@ -43,7 +43,7 @@ def test_durations_are_a_cumulative_histogram() -> None:
     assert snapshot.duration_sum == pytest.approx(sum(durations))
 
 
-def test_the_servers_word_is_shown_as_it_was_said() -> None:
+def test_rate_limit_headers_are_shown_as_received() -> None:
     """Nothing said is nothing shown, never 0."""
     endpoint = RequestStats((HISTORY,)).endpoints[HISTORY]
     said = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
@@ -52,7 +52,7 @@ def test_the_servers_word_is_shown_as_it_was_said() -> None:
     assert (silent.limit, silent.remaining, silent.reset) == (None, None, None)
 
 
-def test_only_the_last_exchanges_are_remembered() -> None:
+def test_only_the_last_requests_are_recorded() -> None:
     """However long it runs, the memory stays the same."""
     stats = RequestStats((HISTORY,))
     for number in range(3 * REMEMBERED):

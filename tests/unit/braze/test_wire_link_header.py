@@ -75,7 +75,7 @@ def test_the_cursor_of_the_next_page(link: str, cursor: str) -> None:
         '</cdi?cursor=a>; rel="prev", </cdi>; rel="next"',
     ],
 )
-def test_where_there_is_no_next_page(link: str | None) -> None:
+def test_a_missing_next_link_means_no_next_page(link: str | None) -> None:
     """A header that names no next page with a cursor has none; a former page is never taken."""
     assert next_cursor(link) is None
 

@@ -439,7 +439,7 @@ def test_a_new_status_is_unknown(value: object) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_an_unknown_status_keeps_brazes_own_word(value: object, word: str | None) -> None:
+def test_an_unknown_status_keeps_brazes_text(value: object, word: str | None) -> None:
     """For people: as it is written, in one printable line that is not endless."""
     assert run_with(job_status=value).job_status == word
     (item,) = integrations(changed(FULL_ITEM, last_job_status=value)).integrations
@@ -447,7 +447,7 @@ def test_an_unknown_status_keeps_brazes_own_word(value: object, word: str | None
 
 
 @pytest.mark.parametrize("value", ["success", "ERROR", "running", None, "", " "])
-def test_a_known_or_absent_status_has_no_word_of_its_own(value: str | None) -> None:
+def test_a_known_or_absent_status_has_no_extra_text(value: str | None) -> None:
     """The status says it all."""
     assert run_with(job_status=value).job_status is None
 
@@ -514,7 +514,7 @@ UNDATED = {"sync_start_time": None, "sync_finish_time": None}
 
 
 @pytest.mark.parametrize("status", ["success", "partial", "error", "config_error"])
-def test_a_finished_run_without_a_time_in_the_newest_place_tells_its_status(status: str) -> None:
+def test_the_newest_finished_run_without_a_time_sets_the_status(status: str) -> None:
     """It is no run that could be counted: an invalid item whose status is shown all the same."""
     row = changed(FULL_ROW, job_status=status, **UNDATED)
     page = history(row, FULL_ROW)
@@ -532,7 +532,7 @@ def test_a_finished_run_without_a_time_elsewhere_is_only_invalid(status: str) ->
     assert page == HistoryPage(runs=(FULL_RUN,), invalid=1)
 
 
-def test_runs_under_way_without_a_time_are_counted_apart() -> None:
+def test_runs_in_progress_without_a_time_are_counted_separately() -> None:
     """They are valid items: a run that has only begun may have no time yet."""
     row = {"job_status": "running"}
     page = history(row, row, FULL_ROW)
@@ -540,14 +540,14 @@ def test_runs_under_way_without_a_time_are_counted_apart() -> None:
 
 
 @pytest.mark.parametrize("status", ["draining", None, ..., "", 7], ids=repr)
-def test_an_unknown_status_without_a_time_says_nothing(status: object) -> None:
+def test_an_unknown_status_without_a_time_is_ignored(status: object) -> None:
     """Such a row is invalid, in the newest place too."""
     row = changed(FULL_ROW, job_status=status, **UNDATED)
     assert history(row, FULL_ROW) == HistoryPage(runs=(FULL_RUN,), invalid=1)
 
 
 @pytest.mark.parametrize("row", [{}, None, 7], ids=repr)
-def test_behind_a_row_that_cannot_be_read_nothing_is_the_newest(row: object) -> None:
+def test_after_an_unreadable_row_no_row_counts_as_the_newest(row: object) -> None:
     """The second row is not in the newest place, whatever the first one is."""
     page = history(row, changed(FULL_ROW, **UNDATED))
     assert page == HistoryPage(runs=(), invalid=2)
@@ -559,7 +559,7 @@ def test_a_row_with_only_a_finish_is_a_run() -> None:
     assert run.identity == ("finish", NOON + 120)
 
 
-def test_a_running_row_may_be_a_status_and_a_start_alone() -> None:
+def test_a_running_row_needs_only_a_status_and_a_start() -> None:
     """So a real client has seen it."""
     row = {"job_status": "running", "sync_start_time": "2026-03-25T12:00:00.000000Z"}
     assert history(row).runs == (Run(Status.RUNNING, NOON),)

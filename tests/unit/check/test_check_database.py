@@ -141,7 +141,7 @@ def test_what_the_user_may_do_decides(
     assert diagnosed(found) == (ok, said)
 
 
-def test_without_tables_nothing_is_said_of_reading_them() -> None:
+def test_without_tables_there_is_no_finding_about_reading_them() -> None:
     """It is not known before they exist; nobody leads."""
     database = diagnose_database(EMPTY, WORKSPACES)
     assert database.may_read is database.may_write is None

@@ -50,7 +50,7 @@ def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> 
         ),
     ],
 )
-def test_a_wrong_word_names_the_likely_one_and_the_help(
+def test_a_misspelt_command_suggests_the_likely_one(
     capsys: pytest.CaptureFixture[str], args: list[str], expected: str
 ) -> None:
     """Status 2, one line; nothing is suggested that is something else."""

@@ -171,7 +171,7 @@ def test_known_zero_is_shown() -> None:
     assert page["braze_cdi_integration_up", *labels] == 0
 
 
-def test_refresh_error_is_all_zero_once_a_pass_got_through(quiet: WorkspaceSnapshot) -> None:
+def test_refresh_error_is_all_zero_after_a_successful_refresh(quiet: WorkspaceSnapshot) -> None:
     """After a good pass each reason is 0, and `braze_cdi_up` 1."""
     page = samples_of(replace(quiet, up=True))
     reasons = [value for (name, *_), value in page.items() if name == "braze_cdi_refresh_error"]

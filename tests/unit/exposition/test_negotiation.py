@@ -49,7 +49,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         (";;;,=,q=;q", False),
     ],
 )
-def test_openmetrics_for_who_prefers_it(accept: str | None, openmetrics: bool) -> None:
+def test_openmetrics_is_chosen_if_preferred(accept: str | None, openmetrics: bool) -> None:
     """OpenMetrics goes to who asks for it at least as much as for text, else text goes."""
     assert negotiate(accept, None).openmetrics is openmetrics
 
@@ -76,7 +76,7 @@ def test_openmetrics_for_who_prefers_it(accept: str | None, openmetrics: bool) -
         ("gzip;q=x", False),
     ],
 )
-def test_gzip_for_who_accepts_it(accept_encoding: str | None, gzip: bool) -> None:
+def test_gzip_is_used_if_accepted(accept_encoding: str | None, gzip: bool) -> None:
     """Gzip goes to who accepts it with a quality above 0 and no less than identity's."""
     assert negotiate(None, accept_encoding).gzip is gzip
 

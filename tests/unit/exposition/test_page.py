@@ -151,7 +151,7 @@ def test_lines_of_a_workspace_with_another_name_are_not_used(full: WorkspaceSnap
         assert exposition.render([renamed], Format()) == library_page([renamed])
 
 
-def test_pages_of_a_workspace_alone_and_among_others(full: WorkspaceSnapshot) -> None:
+def test_a_probe_and_the_whole_page_do_not_mix(full: WorkspaceSnapshot) -> None:
     """A workspace's own page and the page of all, in turn, are each right."""
     other = workspace(3, "other")
     exposition = Exposition()
@@ -210,7 +210,7 @@ def test_gzip_is_one_member(count: int) -> None:
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-def test_own_families_follow_and_the_end_stands_once(
+def test_own_families_follow_and_the_end_marker_comes_once(
     full: WorkspaceSnapshot, openmetrics: bool
 ) -> None:
     """The exporter's own families come after the workspaces', and `# EOF` only at the end."""

@@ -98,7 +98,7 @@ def test_an_interrupted_chain_is_resumed_where_it_was() -> None:
     assert it.counters.total == 5
 
 
-def test_a_chain_that_lost_touch_begins_anew() -> None:
+def test_a_chain_that_no_longer_overlaps_starts_again() -> None:
     """Where the newest page does not touch what was collected, reading starts at its end."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), cursor="a"), NOW)
@@ -136,7 +136,7 @@ def test_an_emptied_history_is_no_gap_by_itself() -> None:
     assert it.counters.gaps == 0
 
 
-def test_a_run_told_with_other_numbers_is_not_counted_again() -> None:
+def test_a_run_reported_with_other_numbers_is_not_counted_again() -> None:
     """The newest word shows; the counter stays."""
     it = ledger(ok(100))
     it.read_newest(page(ok(200, rows=5), ok(100)), NOW)
@@ -146,7 +146,7 @@ def test_a_run_told_with_other_numbers_is_not_counted_again() -> None:
     assert it.summary.last == ok(200, finish=280, rows=9)
 
 
-def test_two_runs_with_one_start_are_two_when_one_page_shows_both() -> None:
+def test_runs_sharing_a_start_time_on_one_page_are_counted_separately() -> None:
     """Rows with one start time are one run, unless a single page shows both."""
     it = ledger(ok(100))
     it.read_newest(page(ok(200), failed(200), ok(100)), NOW)
@@ -167,7 +167,7 @@ def test_a_long_run_that_ends_after_younger_ones_counts() -> None:
     assert it.counters.total == 10
 
 
-def test_a_run_hidden_behind_younger_ones_is_looked_for() -> None:
+def test_a_run_hidden_behind_newer_ones_is_searched_for() -> None:
     """Once its typical end has passed, and then at most every five minutes."""
     it = ledger(running(100), ok(50), ok(40), ok(30))
     younger = [ok(100 + 10 * number, 105 + 10 * number) for number in range(10, 0, -1)]
@@ -183,7 +183,7 @@ def test_a_run_hidden_behind_younger_ones_is_looked_for() -> None:
     assert it.counters.total == 11
 
 
-def test_runs_overtaken_at_the_first_sight_are_looked_for() -> None:
+def test_runs_overtaken_at_the_first_sight_are_searched_for() -> None:
     """A page that shows runs under way behind younger ones is followed by the next."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(400), cursor="a"), NOW)
@@ -195,7 +195,7 @@ def test_runs_overtaken_at_the_first_sight_are_looked_for() -> None:
     assert it.counters.total == 0
 
 
-def test_a_look_behind_counts_nothing_again_that_was_forgotten() -> None:
+def test_a_lookback_does_not_count_forgotten_runs_again() -> None:
     """A run that was counted, and dropped as too old, is met where a slow first look goes on."""
     baseline = [ok(100.0 * each) for each in range(10, 3, -1)]
     under_way = [running(1300), running(1200), running(1100)]
@@ -213,7 +213,7 @@ def test_a_look_behind_counts_nothing_again_that_was_forgotten() -> None:
     assert it.counters.total == len(counted)
 
 
-def test_a_look_behind_counts_nothing_that_no_chain_has_reached() -> None:
+def test_a_lookback_does_not_count_runs_that_no_chain_has_reached() -> None:
     """Runs that pushed the page down meanwhile are left to the chain from the newest page."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(400), ok(300), cursor="a"), NOW)
@@ -259,7 +259,7 @@ def test_an_undated_row_in_the_newest_place_shows_and_is_not_counted() -> None:
     assert it.counters.total == 0
 
 
-def test_failures_in_a_row_are_counted_over_what_was_dropped() -> None:
+def test_failures_in_a_row_include_dropped_runs() -> None:
     """More failures than runs are kept still add up."""
     it = ledger(ok(0.5))
     for number in range(1, 60):
@@ -295,7 +295,7 @@ def test_a_run_without_a_finish_is_ordered_by_its_start(status: Status) -> None:
     assert it.counters.duration_count == 0
 
 
-def test_a_row_with_a_finish_alone_is_keyed_by_it() -> None:
+def test_a_row_with_only_a_finish_is_identified_by_it() -> None:
     """Read twice it counts once."""
     it = ledger(ok(100))
     only_finish = Run(Status.SUCCESS, finish=900)
@@ -318,7 +318,7 @@ WHOLE, STARTLESS = ok(200, 260), Run(Status.SUCCESS, None, 260.0, rows_synced=1)
 
 
 @pytest.mark.parametrize("words", [(STARTLESS, WHOLE), (WHOLE, STARTLESS)])
-def test_a_start_that_comes_or_goes_makes_no_second_run(words: tuple[Run, Run]) -> None:
+def test_a_start_that_appears_or_disappears_makes_no_second_run(words: tuple[Run, Run]) -> None:
     """A finish that is known is that run's, counted, in the baseline or not yet connected."""
     first, second = words
     counted = ledger(ok(100))
@@ -335,7 +335,7 @@ def test_a_start_that_comes_or_goes_makes_no_second_run(words: tuple[Run, Run]) 
     assert apart.counters.total == 2
 
 
-def test_a_start_is_kept_for_what_was_told_with_it() -> None:
+def test_a_start_is_kept_if_later_rows_lack_it() -> None:
     """Where it goes, the run still has its start and duration; its other numbers are the new."""
     it = ledger(ok(100))
     it.read_newest(page(WHOLE, ok(100)), NOW)
@@ -343,7 +343,7 @@ def test_a_start_is_kept_for_what_was_told_with_it() -> None:
     assert it.summary.last == replace(WHOLE, rows_synced=9)
 
 
-def test_two_that_one_page_shows_are_two() -> None:
+def test_runs_sharing_a_finish_on_one_page_are_counted_separately() -> None:
     """Also where one has only the finish of the other."""
     it = ledger(ok(100))
     it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
@@ -480,7 +480,7 @@ def test_an_unknown_status_neither_counts_nor_ends_a_series(statuses: str, failu
     assert restarted(it).summary.consecutive_failures == failures
 
 
-def test_a_series_of_failures_goes_on_across_what_is_no_longer_kept() -> None:
+def test_a_series_of_failures_includes_runs_that_are_no_longer_kept() -> None:
     """Each third run has an unknown status, and no run delivers."""
     it = ledger(ok(0.5))
     told: list[Run] = [ok(0.5)]

@@ -113,7 +113,7 @@ def test_the_newest_run_in_progress_is_no_reason_to_search() -> None:
     assert ledger(ok(300), running(200)).next_cursor is None
 
 
-def test_the_search_at_the_first_sight_goes_on_from_any_row_of_later_pages() -> None:
+def test_the_search_at_the_first_sight_continues_from_any_row_of_later_pages() -> None:
     """On these also the first row has been overtaken."""
     it = ledger(ok(500), running(400), cursor="a")
     it.read_older(page(running(300), ok(200), cursor="b"), NOW)
@@ -141,7 +141,7 @@ def test_a_refused_cursor_ends_the_search_for_runs_in_progress() -> None:
     assert it.read_older(page(ok(50)), NOW) == []
 
 
-def test_a_search_goes_on_after_a_restart_with_what_it_had_not_shown() -> None:
+def test_a_search_continues_after_a_restart() -> None:
     """A run on an older page that has ended since the first sight counts."""
     it = restarted(ledger(ok(500), running(400), cursor="a"))
     assert it.next_cursor == "a"
@@ -165,7 +165,7 @@ def test_a_run_is_given_up_after_a_week_and_not_before() -> None:
     assert not it.under_way
 
 
-def test_a_run_that_is_given_up_shows_no_longer() -> None:
+def test_a_run_that_is_given_up_is_no_longer_shown() -> None:
     """What was summarised before is not kept."""
     it = ledger(running(NOW - 10), ok(200))
     assert it.summary.running
@@ -188,7 +188,7 @@ def test_a_run_in_progress_is_overlooked_only_after_its_usual_duration() -> None
     assert it.overlooked(401)
 
 
-def test_a_page_with_all_runs_in_progress_is_a_look_for_them() -> None:
+def test_a_page_with_all_runs_in_progress_counts_as_a_search() -> None:
     """The next one is due five minutes after it."""
     rows = (ok(400), running(300), ok(200), ok(100))
     it = ledger(*rows)
@@ -391,7 +391,7 @@ def test_a_finish_that_was_corrected_belongs_to_no_run() -> None:
     assert it.counters.total == 3
 
 
-def test_of_two_runs_with_one_start_each_row_is_the_run_that_it_looks_like() -> None:
+def test_of_two_runs_with_one_start_each_row_matches_the_most_similar_run() -> None:
     """In whatever order a page shows them."""
     it = ledger(running(300), failed(300), ok(100))
     it.read_newest(page(failed(300), running(300), ok(100)), NOW)

@@ -103,7 +103,7 @@ WORLDS: dict[str, tuple[Callable[[Callable[[], float]], Simulator], set[str]]] =
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_brazes_own_client_understands_every_page(name: str, models: ModuleType) -> None:
+def test_brazes_models_accept_every_page(name: str, models: ModuleType) -> None:
     """Each page of the list and of the histories, at several moments, whatever the status."""
     world, statuses = WORLDS[name]
     now = NOW

@@ -297,7 +297,7 @@ def test_a_sliding_window_counts_any_sixty_seconds() -> None:
         ("none", {}),
     ],
 )
-def test_a_429_tells_as_much_as_it_is_told_to(style: str, expected: dict[str, str]) -> None:
+def test_a_429_has_the_configured_headers(style: str, expected: dict[str, str]) -> None:
     """When to come back stands in a header of its own, in the reset alone, or nowhere."""
     moment = [NOW + 0.5]
     simulator = simulator_of(
@@ -516,7 +516,7 @@ def test_no_run_is_missed_while_pages_are_read(
 @given(
     moments=st.lists(st.floats(-86_400, 86_400), min_size=1, max_size=8), seed=st.integers(0, 99)
 )
-def test_the_list_is_as_if_it_were_made_anew(moments: list[float], seed: int) -> None:
+def test_the_cached_list_equals_a_list_without_cache(moments: list[float], seed: int) -> None:
     """Whatever was asked before, and when, the same moment shows the same list."""
     specs = many(3, seed, profiles=[Profile.LATE, Profile.HANGING, Profile.HEALTHY], overlap=True)
     specs += many(3, seed + 1, interval=None)
@@ -530,7 +530,7 @@ def test_the_list_is_as_if_it_were_made_anew(moments: list[float], seed: int) ->
         assert get(used).content == get(fresh).content
 
 
-def test_it_serves_over_a_socket() -> None:
+def test_it_can_be_served_over_a_socket() -> None:
     """Under uvicorn it starts, answers with its own Date, and stops."""
     simulator = simulator_of(scripted(1))
     config = uvicorn.Config(simulator, port=0, log_level="error", date_header=False)

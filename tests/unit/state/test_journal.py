@@ -125,7 +125,7 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_write_that_fails_is_made_again_with_the_newest_word(tmp_path: Path) -> None:
+def test_a_failed_write_is_repeated_with_the_newest_rows(tmp_path: Path) -> None:
     """While the disk is full changes wait; each failure counts, and only the first is logged."""
 
     async def scenario() -> None:
@@ -214,7 +214,7 @@ def test_the_end_writes_what_waits(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_who_leaves_does_not_silence_who_came_after(tmp_path: Path) -> None:
+def test_a_removed_workspace_does_not_block_its_successor(tmp_path: Path) -> None:
     """A workspace that was named anew is still asked when its forerunner has ended."""
 
     async def scenario() -> None:
@@ -246,7 +246,7 @@ def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_an_end_amid_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
+def test_a_close_during_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
     """The commit that is under way is awaited, and no other one made for the same words."""
 
     async def scenario() -> None:
@@ -261,7 +261,7 @@ def test_an_end_amid_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
+def test_an_unexpected_error_counts_as_a_failed_write(tmp_path: Path) -> None:
     """Whatever keeps a commit from being made is counted, told, and tried again."""
 
     async def scenario() -> None:
@@ -281,7 +281,7 @@ def test_a_failure_that_nobody_thought_of_is_one_too(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
+def test_a_callback_that_raises_stops_no_other(tmp_path: Path) -> None:
     """Where one is told of its commit and fails, the others are told, and the end comes."""
 
     async def scenario() -> None:
@@ -303,7 +303,7 @@ def test_a_word_that_cannot_be_heard_stops_nothing(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_that_a_list_was_read_whole_is_written_again_for_who_comes_back(tmp_path: Path) -> None:
+def test_a_returning_workspace_is_written_as_complete_again(tmp_path: Path) -> None:
     """A workspace that was forgotten meanwhile is new to the file."""
 
     async def scenario() -> None:

@@ -106,7 +106,7 @@ def test_a_leader_that_stops_gives_the_lead_back_at_once() -> None:
     run(main())
 
 
-def test_a_leader_that_finds_its_lease_free_goes_on_without_reading_again() -> None:
+def test_a_leader_that_finds_its_lease_free_continues_without_reading_again() -> None:
     """Nobody else was there: what it read meanwhile, which could not be committed, now is."""
     one = scripted(runs=3)
 
@@ -297,7 +297,7 @@ def test_what_the_leader_before_has_spent_is_known() -> None:
     run(main())
 
 
-def test_a_leader_that_loses_the_database_never_shows_what_an_earlier_leader_knew() -> None:
+def test_a_leader_that_loses_the_database_never_shows_older_values() -> None:
     """It continues by itself from the moment at which its lease is over."""
 
     async def main() -> None:

@@ -194,7 +194,7 @@ def test_a_relative_path_is_of_where_the_exporter_began(
     assert [file.name for file in tmp_path.iterdir()] == ["state.sqlite"]
 
 
-def test_a_new_file_is_its_owners_alone(path: str, store: Store) -> None:
+def test_only_the_owner_can_read_a_new_file(path: str, store: Store) -> None:
     """Nobody else reads it or its journal; the mode of a file that was there stays."""
     store.commit([ROW])
     files = [Path(path), Path(f"{path}-wal")]
@@ -229,7 +229,7 @@ def test_a_lock_that_is_about_to_be_freed_is_waited_for(path: str, store: Store)
 
 
 @pytest.mark.parametrize("what", ["", "-wal"])
-def test_a_file_that_was_taken_away_is_told_of(path: str, store: Store, what: str) -> None:
+def test_a_deleted_file_is_reported(path: str, store: Store, what: str) -> None:
     """What goes to a file that was deleted or replaced would be lost in silence."""
     store.commit([ROW])
     kept = Path(f"{path}{what}").rename(f"{path}.kept")
@@ -287,7 +287,7 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
     assert store.load("w").rows == [ROW, *many]
 
 
-def test_a_row_that_says_nothing_is_deleted(path: str, store: Store) -> None:
+def test_a_forgotten_row_is_deleted(path: str, store: Store) -> None:
     """An integration that is forgotten leaves no row, only the time when the last one left."""
     store.commit([ROW, Row("w", "old", listed=True, left_at=1000.0)])
     several = [WorkspaceRow("w", complete=True, forgotten=1000.0), WorkspaceRow("v", forgotten=7.0)]

@@ -158,7 +158,7 @@ def test_what_is_no_host_is_not_repeated(host: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/-/metrics", "/sd", "/", "/api/v1/status", "/nowhere", "/-/healthy", "/probe"]
 )
-def test_every_answer_says_that_its_type_is_right_and_not_to_be_kept(path: str) -> None:
+def test_every_answer_forbids_sniffing_and_caching(path: str) -> None:
     """Errors too."""
     answer = get(example(), path)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -89,7 +89,7 @@ def talk(script: Callable[[], Coroutine[Any, Any, Conversation]]) -> Conversatio
     return run(script())
 
 
-def test_a_client_that_says_nothing_is_closed() -> None:
+def test_a_silent_client_is_disconnected() -> None:
     """Without a word, after the time for a head."""
 
     async def script() -> Conversation:

@@ -34,7 +34,7 @@ def field(*lines: bytes) -> bytes:
 
 
 @given(st.lists(st.sampled_from([GET, POST, b"\r\n"]), max_size=5), st.data())
-def test_heads_come_out_however_they_come_in(sent: list[bytes], data: st.DataObject) -> None:
+def test_heads_may_arrive_in_any_parts(sent: list[bytes], data: st.DataObject) -> None:
     """Any division into pieces gives the same heads; empty lines between them are skipped."""
     stream = b"".join(sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
@@ -43,7 +43,7 @@ def test_heads_come_out_however_they_come_in(sent: list[bytes], data: st.DataObj
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
-def test_whatever_comes_is_a_head_or_refused(pieces: list[bytes]) -> None:
+def test_any_bytes_are_a_head_or_refused(pieces: list[bytes]) -> None:
     """Nothing else happens, and no head holds a bare line end."""
     with suppress(Refused):
         for head in taken(*pieces):
@@ -105,7 +105,7 @@ def test_a_body_is_refused_before_it_comes(lines: list[bytes]) -> None:
     assert status(field(*lines)) == 413
 
 
-def test_a_request_that_says_it_has_no_body_has_none() -> None:
+def test_a_request_with_an_empty_body_is_accepted() -> None:
     """As clients do that send an empty POST."""
     assert taken(POST, field(b"Content-Length: 00")) == [POST, field(b"Content-Length: 00")]
 

@@ -41,7 +41,7 @@ def names(choice: Choice) -> list[str]:
         ("attention", "desc", ["users", "carts", "Orders", "Events"]),
     ],
 )
-def test_each_order_sorts_and_what_is_unknown_stands_last(
+def test_each_order_sorts_with_unknown_values_last(
     sort: str, order: str, expected: list[str]
 ) -> None:
     """In both directions; equals stand by name."""
@@ -85,7 +85,7 @@ def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -
         ),
     ],
 )
-def test_a_value_that_is_none_is_refused_in_one_line(query: dict[str, str], message: str) -> None:
+def test_an_unknown_value_is_refused_in_one_line(query: dict[str, str], message: str) -> None:
     """It says which there are, and does not repeat what was sent."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message follows
         Choice.read(query)

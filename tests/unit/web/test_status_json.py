@@ -101,7 +101,7 @@ def test_a_problem_comes_with_its_advice() -> None:
 
 
 @pytest.mark.parametrize("readable", [True, False, None])
-def test_it_says_whether_the_list_can_be_read(readable: bool | None) -> None:
+def test_it_has_whether_the_list_can_be_read(readable: bool | None) -> None:
     """As the metric does: null if the list is not needed."""
     (shown,) = status(Shown(workspace("w", list_readable=readable)))["workspaces"]
     assert shown["list_readable"] is readable

@@ -71,7 +71,7 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", Tree(text).text)
 
 
-def test_the_first_words_tell_whether_it_works() -> None:
+def test_the_page_begins_with_whether_everything_works() -> None:
     """Trouble is named and counted; without any, that is said too."""
     assert "1 of 2 workspaces cannot be read, 6 integrations need attention" in words(
         page(example())
@@ -83,7 +83,7 @@ def test_the_first_words_tell_whether_it_works() -> None:
     assert "1 of 2 integrations needs attention" in words(page(one))
 
 
-def test_before_any_scrape_it_says_what_to_do() -> None:
+def test_before_any_scrape_it_shows_what_to_do() -> None:
     """A new user learns that Prometheus has to scrape, and how."""
     waiting = Shown(workspace("w", up=None, last_refresh=None, refresh_duration=None, exchanges=()))
     told = words(page(waiting))
@@ -96,7 +96,7 @@ def test_before_any_scrape_it_says_what_to_do() -> None:
     assert {"href": "cdi/metrics"} in Tree(other).all("a")
 
 
-def test_a_workspace_that_was_not_asked_yet_says_what_asks() -> None:
+def test_a_workspace_that_was_never_refreshed_explains_why() -> None:
     """Beside others that were, as with a scrape of its own that is not configured yet."""
     new = {"up": None, "last_refresh": None, "refresh_duration": None, "exchanges": ()}
     told = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
@@ -122,7 +122,7 @@ def test_a_name_cannot_turn_its_letters_around() -> None:
     assert "<bdi>\ufffdgnp.exe\ufffd</bdi>" in text
 
 
-def test_a_workspace_that_fails_says_why_and_what_to_do() -> None:
+def test_a_failing_workspace_shows_the_cause_and_what_to_do() -> None:
     """The problem, the advice, and how old the rest is."""
     told = words(page(example(), "?workspace=sandbox"))
     assert "Problem: 401: Braze does not know this API key" in told
@@ -131,7 +131,7 @@ def test_a_workspace_that_fails_says_why_and_what_to_do() -> None:
     assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in told
 
 
-def test_a_workspace_that_nobody_scrapes_says_so() -> None:
+def test_a_workspace_that_is_not_scraped_is_marked() -> None:
     """Old data under a green sign would be a lie."""
     quiet = workspace("w", facts("a"), last_refresh=NOW - HOUR, exchanges=())
     told = words(page(Shown(quiet)))
@@ -139,7 +139,7 @@ def test_a_workspace_that_nobody_scrapes_says_so() -> None:
     assert "no scrape has asked for this workspace in 1 h" in told
 
 
-def test_a_workspace_that_nobody_scrapes_may_never_have_been_complete() -> None:
+def test_a_workspace_that_is_not_scraped_may_never_have_had_a_complete_refresh() -> None:
     """The first scrapes got through, and then no other came before all was read."""
     asked = workspace("w", facts("a"), last_refresh=None, exchanges=(exchange(ago=2 * HOUR),))
     told = words(page(Shown(asked)))
@@ -147,12 +147,12 @@ def test_a_workspace_that_nobody_scrapes_may_never_have_been_complete() -> None:
     assert "not complete yet" in told
 
 
-def test_a_workspace_without_integrations_says_so() -> None:
+def test_a_workspace_without_integrations_is_marked() -> None:
     """An empty list is an answer too."""
     assert "Braze lists no integrations for this workspace" in words(page(Shown(workspace("w"))))
 
 
-def test_a_row_tells_the_last_run_and_the_freshness() -> None:
+def test_a_row_shows_the_last_run_and_the_freshness() -> None:
     """Each column of the table says its fact."""
     one = facts(
         "a",
@@ -191,13 +191,13 @@ def test_what_is_not_known_is_not_zero() -> None:
     assert "no known runs" in table
 
 
-def test_a_run_that_is_due_and_has_not_begun_is_told() -> None:
+def test_an_overdue_run_is_shown() -> None:
     """The next run's time may have passed."""
     due = facts("a", None, run(), next_scheduled=NOW - 300)
     assert "due 5 min ago" in words(page(Shown(workspace("w", due))))
 
 
-def test_the_budget_is_told_as_the_api_last_said_it() -> None:
+def test_the_budget_is_that_of_the_last_answer() -> None:
     """With the time of its reset, and without a guess where nothing was said."""
     shown = workspace(
         "w",
@@ -215,7 +215,7 @@ def test_the_budget_is_told_as_the_api_last_said_it() -> None:
     assert "other not known yet" in told
 
 
-def test_sorting_and_filtering_work_by_links_alone() -> None:
+def test_sorting_and_filtering_work_with_links_only() -> None:
     """Without a script: the query decides, the head of the column and the count link to it."""
     source = Shown(
         workspace(
@@ -353,7 +353,7 @@ def test_every_link_is_relative_and_leads_somewhere() -> None:
     assert {link.partition("#")[2] for link in links if link and "#" in link} <= anchors
 
 
-def test_pictures_and_tables_have_words() -> None:
+def test_pictures_and_tables_have_descriptions() -> None:
     """A picture has a title or is hidden; each table and input has a name."""
     text = page(example())
     for picture in re.findall(r"<svg.*?</svg>", text):
@@ -366,7 +366,7 @@ def test_pictures_and_tables_have_words() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_trouble_stands_below_the_line() -> None:
+def test_the_problem_is_shown_below_the_summary() -> None:
     """In the picture each bad status has a mark of its own length, beside its colour."""
     drawn = str(
         sparkline(
@@ -433,7 +433,7 @@ def test_metrics_on_the_root_leave_no_page() -> None:
     assert get(waiting, "/", **options).text == ""
 
 
-def test_the_page_follows_the_state_of_things() -> None:
+def test_the_page_follows_a_workspace_through_its_states() -> None:
     """Ages are as of the request, whatever the facts' age."""
     snapshot = workspace("w", facts("a", None, run(ago=0))).snapshot()
     shown = workspace("w", replace(snapshot.integrations[0].facts))

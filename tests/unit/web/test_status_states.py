@@ -60,7 +60,7 @@ def some(*faults: FaultKind, key: str = KEY, without: Sequence[str] = ()) -> Mak
 
 
 @pytest.mark.parametrize("kind", list(FaultKind))
-def test_whatever_fails_is_said_as_documented(kind: FaultKind) -> None:
+def test_every_failure_is_shown_as_documented(kind: FaultKind) -> None:
     """Every fault of the API, from the first request on."""
     told = known_of(some(kind))
     assert told["state"] in ("ok", "failing", "starting")
@@ -95,7 +95,7 @@ def test_before_the_first_scrape_it_waits() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_mixed_world_is_told_as_documented(seed: int) -> None:
+def test_a_mixed_workspace_is_shown_as_documented(seed: int) -> None:
     """Runs that overlap, hang and fail, integrations that come and go, in every profile."""
     specs = mixed(40, seed, EPOCH - 86_400, EPOCH + 86_400)
     told = known_of(lambda clock: Simulator(specs, clock.wall, seed=seed), scrapes=8)
@@ -176,7 +176,7 @@ exchanges = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(snapshots, st.lists(exchanges, max_size=3))
-def test_any_snapshot_is_told_as_documented(
+def test_any_snapshot_is_shown_as_documented(
     snapshot: WorkspaceSnapshot, recent: list[RequestRecord]
 ) -> None:
     """Whatever the facts are, and whichever of them are missing; the page shows them too."""

@@ -110,7 +110,7 @@ def test_a_running_run_without_a_start_does_not_hang() -> None:
         (run(Status.PARTIAL, failed=None), 0, "Some rows of the last run failed."),
     ],
 )
-def test_a_run_that_did_not_succeed_is_told_in_words(
+def test_a_run_that_did_not_succeed_is_described(
     last: Run, failures: int | None, words: str
 ) -> None:
     """Each bad status has its own sentence."""
@@ -169,7 +169,7 @@ def test_a_watermark_in_the_future_needs_attention(ahead: float, concerned: bool
         )
 
 
-def test_an_integration_whose_own_request_failed_says_why() -> None:
+def test_an_integration_whose_own_request_failed_shows_why() -> None:
     """The problem's words reach the reader."""
     shown = IntegrationSnapshot(facts("a"), None, up=False, problem="404: not found")
     assert judged(shown).concerns == {
@@ -185,7 +185,7 @@ def test_the_failed_ratio_is_none_without_rows() -> None:
     assert judged(facts("a")).failed_ratio is None
 
 
-def test_the_worst_stands_first() -> None:
+def test_the_most_urgent_comes_first() -> None:
     """Late before misconfigured before failed before unknown before partial before well."""
     late = judged(facts("late", None, run(ago=HOUR), stale_after=60.0))
     config = judged(facts("config", None, run(), run(Status.CONFIG_ERROR)))
@@ -221,7 +221,7 @@ def test_the_state_of_a_workspace(fields: dict[str, object], state: WorkspaceSta
     assert status(workspace("w", **fields)).state is state
 
 
-def test_failed_requests_are_told_by_kind_newest_first() -> None:
+def test_failed_requests_are_listed_by_kind_newest_first() -> None:
     """Equal failures are one line with their number; what went well is left out."""
     shown = workspace(
         "w",

@@ -106,7 +106,7 @@ def test_text_in_the_file_serves_as_well(certificates: Path, tmp_path: Path) -> 
     ]
 
 
-def test_a_key_in_the_file_is_never_told(certificates: Path, tmp_path: Path) -> None:
+def test_a_key_in_the_file_is_never_shown(certificates: Path, tmp_path: Path) -> None:
     """A mistake about a pair shows nothing of the key, and nothing is left on the disk."""
     path = tmp_path / "web.yml"
     path.write_text(inline(certificates, "server", "renewed"))

@@ -113,7 +113,7 @@ def test_a_swapped_link_is_a_change(tmp_path: Path, certificates: Path) -> None:
     assert watched.security.reload_successful
 
 
-def test_tls_is_switched_by_a_restart_alone(tls: Watched, tmp_path: Path, log: io.StringIO) -> None:
+def test_tls_is_switched_only_by_a_restart(tls: Watched, tmp_path: Path, log: io.StringIO) -> None:
     """A file that would turn it off, or on, is rejected: clients would meet the other protocol."""
     context = tls.policy().tls
     tls.file.write_text(HEADERS)

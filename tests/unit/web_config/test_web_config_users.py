@@ -89,7 +89,7 @@ def test_a_password_may_hold_a_colon() -> None:
     assert credentials(basic(b"alice", b"a:b")) == (b"alice", b"a:b")
 
 
-def test_whatever_the_version_of_the_hash() -> None:
+def test_hashes_of_all_bcrypt_versions_are_accepted() -> None:
     """Go reads `2`, `2a`, `2b`, `2x`, `2y` alike; a hash that is none matches nothing."""
     rest = hashed(b"secret").reveal().removeprefix("$2b")
     for version in ("$2", "$2a", "$2b", "$2x", "$2y"):
@@ -113,7 +113,7 @@ def test_no_two_comparisons_are_taken_for_one() -> None:
     assert not asyncio.run(ask())
 
 
-def test_a_changed_hash_is_compared_anew() -> None:
+def test_a_changed_hash_is_compared_again() -> None:
     """What was right with the old hash says nothing of the new one."""
 
     async def ask() -> list[bool]:

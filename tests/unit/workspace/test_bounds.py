@@ -22,7 +22,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory_module, "MOST_REMEMBERED", MOST)
 
 
-def test_a_workspace_with_too_many_integrations_says_so_and_watches_the_first() -> None:
+def test_a_workspace_with_too_many_integrations_watches_the_first_and_reports_it() -> None:
     """`braze_cdi_up` is 0 with a reason, the first integrations are read and counted."""
 
     async def main() -> None:

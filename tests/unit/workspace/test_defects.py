@@ -127,7 +127,7 @@ def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> N
     run(main())
 
 
-def test_a_defect_in_a_look_between_refreshes_is_reported() -> None:
+def test_a_defect_in_a_check_between_refreshes_is_reported() -> None:
     """What becomes due by time alone is looked for in a task of its own."""
 
     async def main() -> None:

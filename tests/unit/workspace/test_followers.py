@@ -121,7 +121,7 @@ def test_counters_rise_once_any_exporter_has_shown_them_at_zero() -> None:
     run(main())
 
 
-def test_a_new_leader_goes_on_showing_what_was_known() -> None:
+def test_a_new_leader_keeps_showing_what_was_known() -> None:
     """Between the failover and its first refresh nothing disappears."""
 
     async def main() -> None:
@@ -157,7 +157,7 @@ def test_an_integration_that_leaves_the_leader_leaves_it_as_well() -> None:
     run(main())
 
 
-def test_the_status_page_says_what_the_exporter_does() -> None:
+def test_the_status_page_shows_the_role() -> None:
     """Whose data it is, and what to do while the database cannot be reached."""
 
     async def main() -> None:

@@ -135,7 +135,7 @@ def test_the_limit_is_two_intervals_of_the_schedule_and_two_durations() -> None:
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_the_schedule_alone_is_enough(runs: int) -> None:
+def test_the_schedule_is_enough_without_runs(runs: int) -> None:
     """With fewer than three runs nothing is typical, but Braze says when the next run comes."""
     life = Life()
     life.every(DAY, runs)
@@ -299,7 +299,7 @@ def test_what_is_configured_comes_first(after: float | None, expected: float | N
 
 
 @pytest.mark.parametrize("given", [EPOCH - 3 * DAY, EPOCH - TOOK, 1.0])
-def test_a_next_run_that_is_not_after_the_last_start_says_nothing(given: float) -> None:
+def test_a_next_run_before_the_last_start_is_ignored(given: float) -> None:
     """A stale or wrong time in the list makes no interval."""
     life = Life()
     life.every(HOUR, 3)

@@ -123,7 +123,7 @@ def test_an_item_without_a_name_is_not_renamed() -> None:
     run(main())
 
 
-def test_a_configured_id_stays_whatever_its_name() -> None:
+def test_a_configured_id_stays_with_any_name() -> None:
     """`include` and `exclude` were applied to the IDs of the configuration."""
 
     async def main() -> None:

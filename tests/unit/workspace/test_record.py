@@ -55,7 +55,7 @@ def test_the_form_of_a_record_belongs_to_a_format() -> None:
         ('{"knowledge":{"ledger":{"seen":true}}}', "knowledge.ledger.counters: missing"),
     ],
 )
-def test_what_is_no_record_is_told_in_a_line(text: str, mistake: str) -> None:
+def test_an_invalid_record_is_reported_in_one_line(text: str, mistake: str) -> None:
     """The first mistake, and where it stands; nothing of what stood there."""
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         Record.from_json(text)

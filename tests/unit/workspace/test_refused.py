@@ -63,7 +63,9 @@ def test_one_refused_history_holds_up_no_other(status: int, *, first_seen: bool)
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("number", [1, 3, 40])
-def test_a_key_that_reads_no_history_costs_one_request_a_pass(number: int, status: int) -> None:
+def test_a_key_that_reads_no_history_costs_one_request_per_refresh(
+    number: int, status: int
+) -> None:
     """It is said once what is missing; another one is tried in each pass, and all once it works."""
 
     async def main() -> None:
@@ -94,7 +96,7 @@ def test_a_key_that_reads_no_history_costs_one_request_a_pass(number: int, statu
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_what_was_refused_is_not_asked_again_within_a_pass(status: int) -> None:
+def test_a_refused_history_is_not_read_again_within_a_refresh(status: int) -> None:
     """However many scrapes come until the next pass is due."""
 
     async def main() -> None:
@@ -135,7 +137,7 @@ def test_a_key_that_reads_no_history_is_not_waited_for() -> None:
     run(main())
 
 
-def test_a_scrape_amid_a_pass_begins_no_other() -> None:
+def test_a_scrape_during_a_refresh_starts_no_other() -> None:
     """It waits for the pass that is under way; the next one waits for the next scrape."""
 
     async def main() -> None:

@@ -60,7 +60,7 @@ class Reloaded:
         await self.exporter.close()
 
 
-def test_counters_go_on_over_a_reload() -> None:
+def test_counters_continue_after_a_reload() -> None:
     """A workspace that stays keeps its ledger; a rule for staleness applies at once."""
 
     async def main() -> None:
@@ -83,7 +83,7 @@ def test_counters_go_on_over_a_reload() -> None:
     run(main())
 
 
-def test_an_integration_that_is_excluded_and_included_again_goes_on() -> None:
+def test_an_integration_that_is_excluded_and_included_again_continues() -> None:
     """It leaves the exposition at the reload, and its counters continue when it is back."""
 
     async def main() -> None:

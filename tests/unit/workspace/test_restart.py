@@ -268,7 +268,7 @@ def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_long_catching_up_goes_on_after_a_crash(tmp_path: Path) -> None:
+def test_a_long_catch_up_continues_after_a_crash(tmp_path: Path) -> None:
     """A chain of pages that was broken off by a crash still counts each run once."""
     one = scripted(runs=30)
 
@@ -355,7 +355,7 @@ def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0])
-def test_each_run_is_told_once_whatever_the_disk_does(tmp_path: Path, seconds: float) -> None:
+def test_each_run_is_logged_once_whatever_the_disk_does(tmp_path: Path, seconds: float) -> None:
     """A reload amid a slow commit neither repeats a line of the log nor swallows one."""
     one = scripted(runs=3)
 
@@ -425,7 +425,9 @@ def records(setup: StatefulSetup) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_who_is_not_configured_any_more_is_forgotten(tmp_path: Path, restart: bool) -> None:
+def test_workspaces_that_are_no_longer_configured_are_forgotten(
+    tmp_path: Path, restart: bool
+) -> None:
     """Where no list can be read too, 30 days after it left the configuration."""
     both = [scripted("one", runs=3), scripted("other", runs=3)]
     named = [workspace(integrations=tuple(map(ConfiguredIntegration, ids))) for ids in ONE_AND_BOTH]
@@ -516,7 +518,7 @@ FAR = 4_070_908_800.0
         pytest.param(EPOCH - 90_000, EPOCH - 90_000, id="in the past"),
     ],
 )
-def test_a_file_of_the_first_format_goes_on_with_right_values(
+def test_a_file_of_the_first_format_continues_with_right_values(
     tmp_path: Path, watermark: float, shown: float | None
 ) -> None:
     """Its greatest watermark, its last success and its failures, and then what is read."""

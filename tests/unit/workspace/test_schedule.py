@@ -129,7 +129,7 @@ def test_an_overdue_catch_up_gives_way_to_a_newest_page_that_is_old(
     assert reason(state, now) is expected
 
 
-def test_an_overdue_catch_up_goes_on_if_no_newest_page_is_due() -> None:
+def test_an_overdue_catch_up_continues_if_no_newest_page_is_due() -> None:
     """However old the newest page is."""
     state = read(page=BEHIND)
     now = 3 * CATCH_UP_WITHIN

@@ -198,7 +198,7 @@ def test_a_refresh_outlives_its_scrape_and_shows_piece_by_piece() -> None:
     run(main())
 
 
-def test_nobody_scrapes_nothing_is_asked() -> None:
+def test_without_a_scrape_no_request_is_sent() -> None:
     """Without a scrape the exporter falls silent."""
 
     async def main() -> None:
@@ -217,7 +217,7 @@ def test_nobody_scrapes_nothing_is_asked() -> None:
     run(main())
 
 
-def test_a_look_at_the_pages_asks_nothing() -> None:
+def test_reading_the_pages_sends_no_request() -> None:
     """HEAD, the pages and the exporter's own metrics show what is known."""
 
     async def main() -> None:
@@ -232,7 +232,7 @@ def test_a_look_at_the_pages_asks_nothing() -> None:
     run(main())
 
 
-def test_a_dead_workspace_costs_the_tries_of_one_request_a_pass() -> None:
+def test_a_dead_workspace_costs_the_tries_of_one_request_per_refresh() -> None:
     """While nothing answers, a pass is three tries."""
 
     async def main() -> None:
@@ -324,7 +324,7 @@ def test_a_new_status_without_a_finish_is_no_change() -> None:
 
 
 @pytest.mark.parametrize("number", [5, 200])
-def test_a_list_that_says_nothing_of_runs_is_as_fresh(number: int) -> None:
+def test_integrations_are_fresh_even_if_the_list_shows_no_runs(number: int) -> None:
     """A scrape waits for the reads in turn too, where the budget has room for all at once."""
 
     async def main() -> None:
@@ -408,7 +408,7 @@ def test_a_workspace_that_answers_nothing_useful_stays_down(kind: FaultKind) -> 
     run(main())
 
 
-def test_a_failed_turn_stays_failed_until_a_history_is_read() -> None:
+def test_a_failed_round_robin_refresh_stays_failed_until_a_history_is_read() -> None:
     """Without the list permission too, what may not be asked again yet is no success."""
 
     async def main() -> None:
@@ -427,7 +427,7 @@ def test_a_failed_turn_stays_failed_until_a_history_is_read() -> None:
     run(main())
 
 
-def test_discovery_without_the_permission_says_what_is_missing() -> None:
+def test_discovery_without_the_permission_names_it() -> None:
     """`auto` without the list permission is an error that names the permission."""
 
     async def main() -> None:
@@ -442,7 +442,7 @@ def test_discovery_without_the_permission_says_what_is_missing() -> None:
     run(main())
 
 
-def test_a_wrong_key_is_unauthorized_and_asked_once_a_pass() -> None:
+def test_a_wrong_key_costs_one_request_per_refresh() -> None:
     """401 ends the pass, and is not tried again within it."""
 
     async def main() -> None:
@@ -458,7 +458,7 @@ def test_a_wrong_key_is_unauthorized_and_asked_once_a_pass() -> None:
     run(main())
 
 
-def test_what_becomes_due_between_passes_delays_no_scrape() -> None:
+def test_what_becomes_due_between_refreshes_delays_no_scrape() -> None:
     """It is asked for once the scrape that comes by is answered, and shows in the next."""
 
     async def main() -> None:

@@ -231,7 +231,7 @@ def test_a_workspace_that_cannot_be_is_refused(
     assert told == f"unreadable record of the workspace 'w': {problem}{SOUND}"
 
 
-def test_a_state_file_of_no_bytes_is_told_of(tmp_path: Path) -> None:
+def test_an_empty_state_file_is_reported(tmp_path: Path) -> None:
     """It may have been truncated: the exporter starts with no history, and says so."""
     path = tmp_path / "state.sqlite"
     path.touch()
