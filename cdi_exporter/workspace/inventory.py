@@ -82,13 +82,18 @@ class Inventory:
             if state.id not in self._followed:
                 self._leave(state, math.inf)
 
-    def restore(self, stored: StoredWorkspace, instant: Instant) -> None:
-        """Continue with what the state has; raises ValueError if that is unreadable."""
-        self._restore_all(stored, records_of(stored), instant)
-
-    def _restore_all(
+    def restore(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
     ) -> None:
+        """Forget everything, and continue with what is stored; `records` are those of its rows.
+
+        Raises ValueError if a committed record is unreadable.
+        """
+        for known in (self._followed, self._absent, self._gone):
+            known.clear()
+        for identifiers in (self._ever_listed, self._present, self.moved):
+            identifiers.clear()
+        self.configure(self._config)
         self.list_read, self.forgotten = stored.complete, stored.forgotten
         for row, record in zip(stored.rows, records, strict=True):
             committed = record
@@ -96,17 +101,6 @@ class Inventory:
                 committed = _record(stored.committed[row.id])
                 self._note_move(row.id)
             self._restore(row, record, committed, instant)
-
-    def replace(
-        self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
-    ) -> None:
-        """Forget everything, and continue with what another exporter committed."""
-        for known in (self._followed, self._absent, self._gone):
-            known.clear()
-        for identifiers in (self._ever_listed, self._present, self.moved):
-            identifiers.clear()
-        self.configure(self._config)
-        self._restore_all(stored, records, instant)
 
     def take(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant

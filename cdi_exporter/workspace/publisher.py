@@ -51,8 +51,7 @@ class Publisher:
         """Continue with what the journal has; raises StateError if that is unreadable."""
         stored = self._journal.attach(self._source)
         with self._readable(stored):
-            self._inventory.restore(stored, self._api.instant())
-        self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
+            self._restore(stored, records_of(stored), self._api.instant())
         self._journal.changed(self._source)
 
     @contextmanager
@@ -81,7 +80,7 @@ class Publisher:
         except ValueError as error:
             problem = f"unreadable status of the workspace {show(self.name)}: {error}"
             raise UnreadableState(problem) from error
-        take = self._replace if whole else self._inventory.take
+        take = self._restore if whole else self._inventory.take
 
         def continue_with() -> None:
             take(stored, records, self._api.instant())
@@ -90,11 +89,11 @@ class Publisher:
 
         return continue_with
 
-    def _replace(
+    def _restore(
         self, stored: StoredWorkspace, records: Sequence[Record | None], instant: Instant
     ) -> None:
         self._changed.clear()
-        self._inventory.replace(stored, records, instant)
+        self._inventory.restore(stored, records, instant)
         self._watermarks_ahead = {state.id for state in self._inventory if self._is_ahead(state)}
 
     def receive(self, integrations: Collection[str]) -> None:
