@@ -1,7 +1,6 @@
 """The dashboard of one integration: since when, how much, how far, how fast."""
 
-from tools.dashboards.advice import advice
-from tools.dashboards.board import INTEGRATION_UID, Section, dashboard, line
+from tools.dashboards.board import INTEGRATION_UID, Section, advice, dashboard, line
 from tools.dashboards.panels import (
     STACKED,
     STEPPED,

@@ -1,7 +1,14 @@
 """The dashboard of all workspaces: what is broken, since when, and what to do."""
 
-from tools.dashboards.advice import advice
-from tools.dashboards.board import INTEGRATION_PAGE, OVERVIEW_UID, RUNBOOK, Section, dashboard, line
+from tools.dashboards.board import (
+    INTEGRATION_PAGE,
+    OVERVIEW_UID,
+    RUNBOOK,
+    Section,
+    advice,
+    dashboard,
+    line,
+)
 from tools.dashboards.exporter import TRUST, exporter
 from tools.dashboards.panels import Json, Query, bars, lines, tile, timeline
 from tools.dashboards.promql import (

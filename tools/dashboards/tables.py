@@ -95,10 +95,8 @@ def table(
             *(_target(column.ref, column.expr) for column in values),
         ],
         transformations=[{"id": name, "options": each} for name, each in transformations.items()],
-        fieldConfig={
-            "defaults": {"unit": "short", "noValue": NO_DATA},
-            "overrides": [override("byName", each.title, each.look) for each in columns],
-        },
+        defaults={"unit": "short", "noValue": NO_DATA},
+        overrides=[override("byName", each.title, each.look) for each in columns],
         options={
             "cellHeight": "sm",
             "showHeader": True,
