@@ -122,16 +122,3 @@ class InvalidResponse(ApiError):
 
 class UnexpectedStatus(ApiError):
     """Any other status; a redirect is one, since none is followed."""
-
-
-REASONS = (
-    "unauthorized",
-    "forbidden",
-    "rate_limited",
-    "timeout",
-    "connection",
-    "server_error",
-    "invalid_response",
-    "other",
-)
-"""The values of the label `reason`, in the order in which they are shown."""

@@ -7,8 +7,8 @@ from jinja2 import Template
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Endpoint, Status
+from cdi_exporter.problems import REASONS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 TEMPLATE = Path(__file__).parent / "templates" / "metrics.md.j2"

@@ -5,9 +5,7 @@ the exporter's own few families, and `writer` for the many of the workspaces; te
 the two ways equal.
 """
 
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client import exposition as text_format
@@ -21,6 +19,9 @@ from cdi_exporter.exposition.samples import printable, samples
 from cdi_exporter.snapshot import WorkspaceSnapshot
 
 OPENMETRICS_END = b"# EOF\n"
+
+Values = Mapping[tuple[str, ...], float]
+"""The samples of a family by the values of its labels."""
 
 
 class FamilyCollector(Collector):
@@ -67,57 +68,15 @@ def process_collectors() -> tuple[Collector, ...]:
 
 
 def own_families(
-    version: str,
-    *,
-    reload_successful: bool,
-    reloaded: float | None,
-    state_writes_failed: int,
-    web_reload_successful: bool | None = None,
-    web_reloaded: float | None = None,
-    log_lines_dropped: int = 0,
-    file_reloads: Mapping[tuple[str, str], bool] = MappingProxyType({}),
-    database_up: bool | None = None,
-    leaders: Mapping[str, bool] = MappingProxyType({}),
-    collectors: Iterable[Collector] = (),
+    values: Mapping[Metric, Values], collectors: Iterable[Collector] = ()
 ) -> Iterator[Family]:
-    """The exporter's own families: those of `catalog.OWN`, then those of the collectors.
-
-    `reloaded` is when the configuration was last loaded successfully, in Unix seconds;
-    `web_reloaded` the same of the web configuration, None without one. `file_reloads`
-    says by workspace and kind of file whether its newest version is in use. `database_up` is None
-    if the exporter shares no database; `leaders` says by workspace whether this exporter leads it.
-    """
-    build = {"version": version, "python_version": platform.python_version()}
-    values: dict[Metric, tuple[dict[str, str], float | None]] = {
-        catalog.BUILD_INFO: (build, 1),
-        catalog.CONFIG_RELOAD_SUCCESSFUL: ({}, reload_successful),
-        catalog.CONFIG_RELOAD_TIME: ({}, reloaded),
-        catalog.WEB_CONFIG_RELOAD_SUCCESSFUL: ({}, web_reload_successful),
-        catalog.WEB_CONFIG_RELOAD_TIME: ({}, web_reloaded),
-        catalog.STATE_WRITES_FAILED: ({}, state_writes_failed),
-        catalog.DATABASE_UP: ({}, database_up),
-        catalog.LOG_LINES_DROPPED: ({}, log_lines_dropped),
-    }
-    for metric, (labels, value) in values.items():
-        if value is not None:
-            family = empty_family(metric)
-            family.add_sample(metric.name, labels, value)
+    """The families of `catalog.OWN` that have values, then those of the collectors."""
+    for metric in catalog.OWN:
+        family = empty_family(metric)
+        for labels, value in values.get(metric, {}).items():
+            shown = dict(zip(metric.labels, map(printable, labels), strict=True))
+            family.add_sample(metric.name, shown, value)
+        if family.samples:
             yield family
-    yield from _labelled_family(catalog.FILE_RELOAD_SUCCESSFUL, file_reloads.items())
-    yield from _labelled_family(
-        catalog.LEADER, (((name,), leads) for name, leads in leaders.items())
-    )
     for collector in collectors:
         yield from collector.collect()
-
-
-def _labelled_family(
-    metric: Metric, values: Iterable[tuple[tuple[str, ...], bool]]
-) -> Iterator[Family]:
-    """The family with one sample for each set of label values; none without samples."""
-    family = empty_family(metric)
-    for labels, value in values:
-        shown = dict(zip(metric.labels, map(printable, labels), strict=True))
-        family.add_sample(metric.name, shown, value)
-    if family.samples:
-        yield family

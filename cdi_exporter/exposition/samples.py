@@ -13,8 +13,8 @@ from prometheus_client import utils
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Status
+from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import (
     EndpointSnapshot,
     Facts,

@@ -8,8 +8,8 @@ import promql_parser
 import pytest
 import yaml
 
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.problems import REASONS
 from cdi_exporter.wording import GLYPHS
 from tests.grafana.grafana import (
     DASHBOARDS,

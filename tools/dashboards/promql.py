@@ -8,7 +8,7 @@ them for a regular expression in a PromQL string.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdi_exporter.errors import REASONS
+from cdi_exporter.problems import REASONS
 from tools.dashboards.states import CODES, IDLE_CODE, NO_DATA_CODE, RUNNING_CODE, UNKNOWN_CODE
 
 WORKSPACE = 'workspace=~"$workspace"'
