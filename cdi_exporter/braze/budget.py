@@ -253,14 +253,11 @@ class Budget:
         known = {id(slot) for slot in self.spent()}
         self._others += [slot for slot in other.spent() if id(slot) not in known]
 
-    async def acquire(self) -> Slot:
-        """Wait in line for a slot, and take it; `release` or `cancel` gives it back."""
-        slot = await self.acquire_while(lambda: True)
-        assert slot is not None  # noqa: S101 -- it is always wanted
-        return slot
-
     async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
-        """The same; None if it is not `wanted` any more, which `wake` makes it look at."""
+        """Wait in line for a slot, and take it; `release` or `cancel` gives it back.
+
+        None if it is not `wanted` any more, which `wake` makes it look at.
+        """
         began = self._monotonic()
         woken = asyncio.Event()
         self._waiters.append(woken)
