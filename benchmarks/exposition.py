@@ -32,7 +32,6 @@ from cdi_exporter.exposition import (
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Run
@@ -42,6 +41,7 @@ from cdi_exporter.snapshot import (
     IntegrationSnapshot,
     WorkspaceSnapshot,
 )
+from tests.library_families import workspace_families
 
 SIZES, QUICK_SIZES = (10, 100, 1000, 10_000), (10, 100)
 ROUNDS, QUICK_ROUNDS = 5, 2

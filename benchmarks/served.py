@@ -30,11 +30,11 @@ from cdi_exporter.config import Settings
 from cdi_exporter.exposition import (
     own_families,
     process_collectors,
-    workspace_families,
 )
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.web.server import Address, Listener, listen
 from cdi_exporter.workspace import Workspace
+from tests.library_families import workspace_families
 from tests.simulation.direct import DirectTransport
 
 PATIENCE = 600.0

@@ -1,11 +1,11 @@
-"""The exposition as prometheus_client's families: the reference for our own writer.
+"""The exporter's own families, and how prometheus_client writes them.
 
-The library writes them as text 0.0.4 and as OpenMetrics 1.0.0. `serve` uses this way for
-the exporter's own few families, and `writer` for the many of the workspaces; tests hold
-the two ways equal.
+The library writes text 0.0.4 and OpenMetrics 1.0.0. `serve` uses it for the exporter's own few
+families and for the lines before each family, and `writer` for the many samples of the workspaces;
+tests hold these equal to what the library would write.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client import exposition as text_format
@@ -15,8 +15,7 @@ from prometheus_client.registry import Collector
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.exposition.samples import printable, samples
-from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.exposition.samples import printable
 
 OPENMETRICS_END = b"# EOF\n"
 
@@ -39,16 +38,6 @@ def empty_family(metric: Metric) -> Family:
     """The library's family for one entry of the catalog, without samples."""
     name = metric.name.removesuffix("_total") if metric.type == "counter" else metric.name
     return Family(name, metric.help, metric.type, metric.unit)
-
-
-def workspace_families(workspaces: Sequence[WorkspaceSnapshot]) -> Iterator[Family]:
-    """The families of the workspaces that have samples, in the catalog's order."""
-    for metric in (*catalog.PER_INTEGRATION, *catalog.PER_WORKSPACE):
-        family = empty_family(metric)
-        for name, labels, value in samples(metric, workspaces):
-            family.add_sample(name, labels, value)
-        if family.samples:
-            yield family
 
 
 def write_families(families: Iterable[Family], *, openmetrics: bool) -> bytes:

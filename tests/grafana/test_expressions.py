@@ -8,12 +8,13 @@ from promql_parser import AggregateExpr, BinaryExpr, Call, NumberLiteral, ParenE
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import CATALOG, OWN
-from cdi_exporter.exposition.families import own_families, workspace_families, write_families
+from cdi_exporter.exposition.families import own_families, write_families
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.grafana.expressions import PARTS, matchers, parsed, selectors, shown, unmerged, walk
 from tests.grafana.grafana import DASHBOARDS, expressions
 from tests.grafana.world import World
 from tests.harness import KEY, rig
+from tests.library_families import workspace_families
 from tests.virtual import EPOCH, run, virtual_clock
 
 EXPRESSIONS = {

@@ -13,12 +13,12 @@ from cdi_exporter.exposition import (
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.exposition.families import Values
 from cdi_exporter.model import Run, Status
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
+from tests.library_families import workspace_families
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -20,7 +20,6 @@ from cdi_exporter.exposition import (
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.exposition import page as exposition_page
@@ -28,6 +27,7 @@ from cdi_exporter.exposition.families import Values
 from cdi_exporter.exposition.page import MOST_KEPT_LINES
 from cdi_exporter.exposition.writer import BLOCK, families_text
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
+from tests.library_families import workspace_families
 
 
 def library_page(workspaces: Sequence[WorkspaceSnapshot], *, openmetrics: bool = False) -> bytes:
