@@ -215,19 +215,12 @@ def _is_no_cancelled_request(record: logging.LogRecord) -> bool:
 
 
 def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    error = unraisable.exc_value
-    logging.getLogger("python").error(
-        "error ignored: %s",
-        unraisable.err_msg or "in a finalizer",
-        exc_info=(type(error), error, error.__traceback__) if error else None,
-    )
+    where = unraisable.err_msg or "in a finalizer"
+    logging.getLogger("python").error("error ignored: %s", where, exc_info=unraisable.exc_value)
 
 
 def _log_thread_error(failed: threading.ExceptHookArgs) -> None:
-    error = failed.exc_value
-    logging.getLogger("python").error(
-        "thread failed", exc_info=(type(error), error, error.__traceback__) if error else None
-    )
+    logging.getLogger("python").error("thread failed", exc_info=failed.exc_value)
 
 
 def _never_raising(processors: list[Processor]) -> Processor:
