@@ -122,6 +122,8 @@ class Clients:
         secure = config.endpoint.startswith("https:") or (
             proxy is not None and proxy.url.lower().startswith("https:")
         )
+        # The certificates of a file are read once for all workspaces that name it.
+        trust = self._trusts.setdefault(config.ca_file, Trust(config.ca_file, self._environ))
         return Client(
             config.endpoint,
             config.key,
@@ -130,16 +132,10 @@ class Clients:
             timeout=config.refresh.request_timeout,
             register=self._register,
             workspace=config.name,
-            trust=self._trust(config.ca_file) if secure and not direct else None,
+            trust=trust if secure and not direct else None,
             proxy=proxy,
             transport=transport,
         )
-
-    def _trust(self, ca_file: str | None) -> Trust:
-        """The certificates of a file, which are read once for all workspaces that name it."""
-        if ca_file not in self._trusts:
-            self._trusts[ca_file] = Trust(ca_file, self._environ)
-        return self._trusts[ca_file]
 
 
 def _bounds(config: WorkspaceConfig, part: float) -> Bounds:

@@ -57,6 +57,8 @@ LOOKS_EVERY = 1.0
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
+"""Seconds to wait after a 429 that names no time: five windows at most, since it may be temporary.
+"""
 
 UNREPORTED = 6
 """Of so many slots one may be taken between two reports of what is spent: whoever reads a report

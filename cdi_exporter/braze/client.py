@@ -31,7 +31,14 @@ from cdi_exporter.braze.answers import (
 )
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.proxies import Proxy
-from cdi_exporter.braze.sharing import Bounds, KeyAt, KeyBudgets, Register, RequestPermit
+from cdi_exporter.braze.sharing import (
+    MOST_AT_ONCE,
+    Bounds,
+    KeyAt,
+    KeyBudgets,
+    Register,
+    RequestPermit,
+)
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import read_history, read_integrations
@@ -50,10 +57,10 @@ from cdi_exporter.pem import client_context
 Transport = httpx.AsyncBaseTransport
 
 TRIES = 3
+"""Of one request, each within the budget: a third one helps after a connection that broke twice."""
 FIRST_BACKOFF = 0.5
 """Seconds after the first try; doubled with each, and taken with full jitter."""
 
-MOST_CONNECTIONS = 10
 MOST_BYTES = 1024 * 1024
 """The largest answer that is read, decompressed: ten items have some 5 KiB, and one of this size
 takes some 40 ms to parse."""
@@ -418,7 +425,8 @@ class Client:
                 "Accept-Encoding": "gzip",
             },
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=90),
+            # Kept for longer than Prometheus' default of a minute between two scrapes.
+            limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
         )
 
     def _drop(self, connections: _Connections) -> None:
