@@ -35,7 +35,7 @@ from tools.dashboards.states import (
     VERMILION,
     YELLOW,
 )
-from tools.dashboards.tables import Column, Label, Rows, table
+from tools.dashboards.tables import Column, Label, table
 
 NAME = "{{workspace}} / {{integration_name}}"
 LANE_POINTS = 300
@@ -131,7 +131,8 @@ def _table() -> Json:
         *since* cover the time range; *earlier* is before it.
         Bad: anything but success.
         First: do what the column says; click the name to see the integration's history.""",
-        Rows(NOW.known, "integration_id"),
+        NOW.known,
+        "integration_id",
         Label("integration_name", "integration", link=INTEGRATION_PAGE),
         Label("workspace", "workspace", 90),
         Column(
