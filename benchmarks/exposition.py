@@ -26,12 +26,12 @@ from prometheus_client.core import Metric as Family
 
 from benchmarks.figures import Figures, across, table
 from cdi_exporter.braze.stats import DURATION_BUCKETS
+from cdi_exporter.catalog import OWN
 from cdi_exporter.exposition import (
     Exposition,
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Run
@@ -41,6 +41,7 @@ from cdi_exporter.snapshot import (
     IntegrationSnapshot,
     WorkspaceSnapshot,
 )
+from tests.library_families import workspace_families
 
 SIZES, QUICK_SIZES = (10, 100, 1000, 10_000), (10, 100)
 ROUNDS, QUICK_ROUNDS = 5, 2
@@ -152,11 +153,7 @@ class Page:
     def own(self) -> list[Family]:
         return list(
             own_families(
-                "0",
-                reload_successful=True,
-                reloaded=NOW,
-                state_writes_failed=0,
-                collectors=self.collectors,
+                {each: {("0",) * len(each.labels): NOW} for each in OWN[:8]}, self.collectors
             )
         )
 

@@ -24,16 +24,17 @@ from starlette.routing import Route
 from benchmarks.world import STILL, World, config
 from cdi_exporter import logs
 from cdi_exporter.app import Exporter, ServeOptions, serve
+from cdi_exporter.catalog import OWN
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 from cdi_exporter.exposition import (
     own_families,
     process_collectors,
-    workspace_families,
 )
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.web.server import Address, Listener, listen
 from cdi_exporter.workspace import Workspace
+from tests.library_families import workspace_families
 from tests.simulation.direct import DirectTransport
 
 PATIENCE = 600.0
@@ -112,11 +113,7 @@ class Rendering(Collector):
     def collect(self) -> Iterator[Family]:
         yield from workspace_families(self._snapshots)
         yield from own_families(
-            "0",
-            reload_successful=True,
-            reloaded=0.0,
-            state_writes_failed=0,
-            collectors=self._process,
+            {each: {("0",) * len(each.labels): 1.0} for each in OWN[:8]}, self._process
         )
 
 

@@ -1,21 +1,22 @@
 """The running exporter: settings → clients → workspaces → web; start and stop in order."""
 
 import asyncio
+import platform
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import socket
 
 import structlog
 from prometheus_client.core import Metric as Family
-from starlette.types import ASGIApp
 
-from cdi_exporter import __version__, logs, signals
+from cdi_exporter import __version__, catalog, logs, signals
+from cdi_exporter.catalog import Metric
 from cdi_exporter.clients import Clients, TransportFor, over_the_network
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.exposition import Exposition, Format, own_families, process_collectors
+from cdi_exporter.exposition.families import Values
 from cdi_exporter.notify import READY, STOPPING, notify, reloading
 from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import Journal, Role, StateError
@@ -125,28 +126,24 @@ class Exporter:
         return await self._offload_page(work)
 
     def _own(self) -> list[Family]:
-        security = self.security
-        return [
-            *own_families(
-                __version__,
-                reload_successful=self._reload_successful,
-                reloaded=self._reloaded,
-                state_writes_failed=self._journal.failures,
-                log_lines_dropped=logs.dropped(),
-                web_reload_successful=security.reload_successful if security else None,
-                web_reloaded=security.reloaded if security else None,
-                file_reloads=self._clients.file_reloads(),
-                database_up=self._journal.database_up,
-                leaders=self._leaders(),
-                collectors=self._collectors,
-            )
-        ]
-
-    def _leaders(self) -> dict[str, bool]:
-        """By workspace, whether this exporter leads it; nothing if it shares no state."""
-        if not self._journal.shared:
-            return {}
-        return {name: each.role is Role.LEADS for name, each in self.workspaces.items()}
+        """The families of the exporter itself; what it does not have gives no sample."""
+        security, database_up = self.security, self._journal.database_up
+        reloaded: Values = {} if security is None else {(): security.reloaded}
+        successful: Values = {} if security is None else {(): security.reload_successful}
+        leads: Values = {(name,): each.role is Role.LEADS for name, each in self.workspaces.items()}
+        values: dict[Metric, Values] = {
+            catalog.BUILD_INFO: {(__version__, platform.python_version()): 1},
+            catalog.CONFIG_RELOAD_SUCCESSFUL: {(): self._reload_successful},
+            catalog.CONFIG_RELOAD_TIME: {(): self._reloaded},
+            catalog.WEB_CONFIG_RELOAD_SUCCESSFUL: successful,
+            catalog.WEB_CONFIG_RELOAD_TIME: reloaded,
+            catalog.STATE_WRITES_FAILED: {(): self._journal.failures},
+            catalog.DATABASE_UP: {} if database_up is None else {(): database_up},
+            catalog.LOG_LINES_DROPPED: {(): logs.dropped()},
+            catalog.FILE_RELOAD_SUCCESSFUL: self._clients.file_reloads(),
+            catalog.LEADER: leads if self._journal.shared else {},
+        }
+        return [*own_families(values, self._collectors)]
 
     def secure(self, web_config: str) -> None:
         """Load the web configuration, whose state shows in the metrics. Raises ConfigError."""
@@ -199,15 +196,14 @@ class Exporter:
             notify(READY)
 
     def _configure(self, settings: Settings) -> None:
-        prepared = self._clients.prepare(settings.workspaces)
-        clients = prepared.by_workspace
+        clients = self._clients.prepare(settings.workspaces)
         before = self.workspaces
         new = {
             config.name: Workspace(config, clients[config.name], self._clock, self._journal)
             for config in settings.workspaces
             if config.name not in before
         }
-        unneeded = self._clients.apply(prepared)
+        unneeded = self._clients.apply(settings.workspaces, clients)
         for config in settings.workspaces:
             if config.name in before:
                 before[config.name].configure(config, clients[config.name])
@@ -276,8 +272,12 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
         web_config = options.web_config
         await in_thread(lambda: exporter.secure(web_config))
     sockets = await in_thread(lambda: [listen(address) for address in options.listen])
-    listeners = [_listener(create_app(exporter, options.web), sockets, exporter.security)]
-    if options.health is not None:
+    app, security = create_app(exporter, options.web), exporter.security
+    if security is None:
+        listeners = [Listener(app, sockets)]
+    else:
+        listeners = [Listener(Guard(app, security), sockets, security.tls)]
+    if options.health is not None:  # which needs no credentials
         address = options.health
         health = await in_thread(lambda: listen(address, flag="--web.health-address"))
         app = create_health_app(exporter)
@@ -311,10 +311,3 @@ async def _at_most(seconds: float, ending: Awaitable[object]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await ending
-
-
-def _listener(app: ASGIApp, sockets: Sequence[socket], security: Security | None) -> Listener:
-    """The listener of the exporter itself; the health address needs no credentials."""
-    if security is None:
-        return Listener(app, sockets)
-    return Listener(Guard(app, security), sockets, security.tls)

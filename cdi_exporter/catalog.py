@@ -37,6 +37,12 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = INTEGRATION) -> Met
     return Metric(f"braze_cdi_{name}_total", "counter", text, labels)
 
 
+def _own(name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
+    """A family of the exporter itself."""
+    kind: MetricType = "counter" if name.endswith("_total") else "gauge"
+    return Metric(f"cdi_exporter_{name}", kind, text, labels)
+
+
 LAST_SYNC_STATUS = _gauge(
     "last_sync_status",
     "Status of the last finished sync run: 1 for the current status, 0 for the others.",
@@ -218,125 +224,56 @@ API_INVALID_ITEMS = _counter(
     ENDPOINT,
 )
 
-BUILD_INFO = Metric(
-    "cdi_exporter_build_info",
-    "gauge",
+BUILD_INFO = _own(
+    "build_info",
     "Version of the exporter and of Python; always 1.",
     ("version", "python_version"),
 )
-CONFIG_RELOAD_SUCCESSFUL = Metric(
-    "cdi_exporter_config_last_reload_successful",
-    "gauge",
+CONFIG_RELOAD_SUCCESSFUL = _own(
+    "config_last_reload_successful",
     "Whether the last attempt to load the configuration succeeded.",
-    (),
 )
-CONFIG_RELOAD_TIME = Metric(
-    "cdi_exporter_config_last_reload_success_timestamp_seconds",
-    "gauge",
+CONFIG_RELOAD_TIME = _own(
+    "config_last_reload_success_timestamp_seconds",
     "Unix timestamp of the last successful load of the configuration.",
-    (),
 )
-WEB_CONFIG_RELOAD_SUCCESSFUL = Metric(
-    "cdi_exporter_web_config_last_reload_successful",
-    "gauge",
+WEB_CONFIG_RELOAD_SUCCESSFUL = _own(
+    "web_config_last_reload_successful",
     "Whether the newest --web.config.file and its certificates are in use: 0 if a change was "
     "rejected and the previous version stays in use. Absent without such a file.",
-    (),
 )
-WEB_CONFIG_RELOAD_TIME = Metric(
-    "cdi_exporter_web_config_last_reload_success_timestamp_seconds",
-    "gauge",
+WEB_CONFIG_RELOAD_TIME = _own(
+    "web_config_last_reload_success_timestamp_seconds",
     "Unix timestamp of the last successful load of --web.config.file. Absent without such a file.",
-    (),
 )
-STATE_WRITES_FAILED = Metric(
-    "cdi_exporter_state_writes_failed_total",
-    "counter",
+STATE_WRITES_FAILED = _own(
+    "state_writes_failed_total",
     "Failed writes to the state file or the database of --state.url.",
-    (),
 )
-LEADER = Metric(
-    "cdi_exporter_leader",
-    "gauge",
-    "Whether this exporter leads the workspace: only the leader sends requests to Braze. Absent "
-    "without --state.url.",
-    WORKSPACE,
-)
-DATABASE_UP = Metric(
-    "cdi_exporter_database_up",
-    "gauge",
+DATABASE_UP = _own(
+    "database_up",
     "Whether this exporter reaches the database of --state.url. Absent without it.",
-    (),
 )
-LOG_LINES_DROPPED = Metric(
-    "cdi_exporter_log_lines_dropped_total",
-    "counter",
+LOG_LINES_DROPPED = _own(
+    "log_lines_dropped_total",
     "Log lines that were dropped because they could not be written to stderr.",
-    (),
 )
-FILE_RELOAD_SUCCESSFUL = Metric(
-    "cdi_exporter_file_reload_successful",
-    "gauge",
+FILE_RELOAD_SUCCESSFUL = _own(
+    "file_reload_successful",
     "Whether the newest version of a file named in the configuration is in use: 0 while it cannot "
     "be used and the last good version stays in use.",
     ("workspace", "kind"),
 )
+LEADER = _own(
+    "leader",
+    "Whether this exporter leads the workspace: only the leader sends requests to Braze. Absent "
+    "without --state.url.",
+    WORKSPACE,
+)
 
-PER_INTEGRATION = (
-    LAST_SYNC_STATUS,
-    LAST_SYNC_ROWS_SYNCED,
-    LAST_SYNC_ROWS_FAILED,
-    LAST_SYNC_DURATION,
-    LAST_SYNC_START,
-    LAST_SYNC_FINISH,
-    LAST_SUCCESS,
-    LAST_DELIVERY,
-    HISTORY_START,
-    WATERMARK,
-    CONSECUTIVE_FAILURES,
-    SYNCS_RUNNING,
-    RUNNING_SYNC_START,
-    NEXT_SCHEDULED_SYNC,
-    SYNCS,
-    ROWS_SYNCED,
-    ROWS_FAILED,
-    SYNC_DURATION,
-    TYPICAL_INTERVAL,
-    TYPICAL_DURATION,
-    TYPICAL_ROWS,
-    STALE_AFTER,
-    SCHEDULE_LOST,
-    HISTORY_GAPS,
-    INTEGRATION_LAST_REFRESH,
-    INTEGRATION_UP,
-    INTEGRATION_INFO,
-)
-PER_WORKSPACE = (
-    UP,
-    REFRESH_ERROR,
-    LIST_READABLE,
-    INTEGRATIONS,
-    LAST_REFRESH,
-    HISTORY_READS_PENDING,
-    REFRESH_DURATION,
-    API_REQUESTS,
-    API_REQUEST_DURATION,
-    API_RATE_LIMIT,
-    API_RATE_LIMIT_REMAINING,
-    API_RATE_LIMIT_RESET,
-    API_BUDGET_WAIT,
-    API_INVALID_ITEMS,
-)
-OWN = (
-    BUILD_INFO,
-    CONFIG_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_TIME,
-    WEB_CONFIG_RELOAD_SUCCESSFUL,
-    WEB_CONFIG_RELOAD_TIME,
-    STATE_WRITES_FAILED,
-    DATABASE_UP,
-    LOG_LINES_DROPPED,
-    FILE_RELOAD_SUCCESSFUL,
-    LEADER,
-)
-CATALOG = (*PER_INTEGRATION, *PER_WORKSPACE, *OWN)
+CATALOG = tuple(each for each in [*globals().values()] if isinstance(each, Metric))
+"""Every metric in the order in which it is defined here, which is that of the pages."""
+
+OWN = tuple(each for each in CATALOG if each.name.startswith("cdi_exporter_"))
+PER_INTEGRATION = tuple(each for each in CATALOG if each.labels[:3] == INTEGRATION)
+PER_WORKSPACE = tuple(each for each in CATALOG if each not in (*OWN, *PER_INTEGRATION))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -34,17 +33,8 @@ def clients_for(
 ) -> dict[str, Client]:
     """A client for each workspace by its name, for one command; raises ConfigError."""
     clients = Clients(clock, transport, part=part)
-    clients.apply(clients.prepare(configs))
+    clients.apply(configs, clients.prepare(configs))
     return dict(clients.by_workspace)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The clients of a configuration that is not in force yet."""
-
-    by_workspace: Mapping[str, Client]
-    """New ones, and those that go on; nothing has changed in the latter."""
-    configs: Mapping[str, WorkspaceConfig]
 
 
 class Clients:
@@ -72,10 +62,11 @@ class Clients:
         self._configs: Mapping[str, WorkspaceConfig] = {}
         self.by_workspace: Mapping[str, Client] = {}
 
-    def prepare(self, configs: Sequence[WorkspaceConfig]) -> Prepared:
-        """The clients that a configuration needs. Changes nothing; raises ConfigError.
+    def prepare(self, configs: Sequence[WorkspaceConfig]) -> dict[str, Client]:
+        """The clients that a configuration needs, by workspace. Raises ConfigError.
 
-        Reads no file: keys were read with the configuration, certificates are before a request.
+        Some are new, and some go on: nothing changes in the latter before `apply`. Reads no
+        file: keys were read with the configuration, certificates are read before a request.
         """
         clients: dict[str, Client] = {}
         mistakes: list[str] = []
@@ -86,26 +77,28 @@ class Clients:
                 mistakes += error.mistakes
         if mistakes:
             raise ConfigError([*dict.fromkeys(mistakes)])
-        return Prepared(clients, {config.name: config for config in configs})
+        return clients
 
-    def apply(self, prepared: Prepared) -> list[Client]:
+    def apply(
+        self, configs: Sequence[WorkspaceConfig], clients: Mapping[str, Client]
+    ) -> list[Client]:
         """Put a configuration in force; the clients that are not needed any more, to be retired.
 
         A workspace whose key, or whose place in the file, changed keeps what its budget knows.
         """
-        before, self.by_workspace = self.by_workspace, prepared.by_workspace
-        self._configs = prepared.configs
-        for name, client in self.by_workspace.items():
-            config = self._configs[name]
+        before, self.by_workspace = self.by_workspace, clients
+        self._configs = {config.name: config for config in configs}
+        for config in configs:
+            client = clients[config.name]
             bounds = _bounds(config, self._part)
             client.configure(config.key, bounds, config.refresh.request_timeout)
-            former = before.get(name)
+            former = before.get(config.name)
             if former is not None and former.base_url == client.base_url:
                 client.shared.remember(former.shared)
         needed = set(self.by_workspace.values())
         return [client for client in before.values() if client not in needed]
 
-    def file_reloads(self) -> dict[tuple[str, str], bool]:
+    def file_reloads(self) -> dict[tuple[str, ...], bool]:
         """By workspace and kind of file, whether its newest content is in use."""
         return {
             (name, kind): successful
@@ -129,6 +122,8 @@ class Clients:
         secure = config.endpoint.startswith("https:") or (
             proxy is not None and proxy.url.lower().startswith("https:")
         )
+        # The certificates of a file are read once for all workspaces that name it.
+        trust = self._trusts.setdefault(config.ca_file, Trust(config.ca_file, self._environ))
         return Client(
             config.endpoint,
             config.key,
@@ -137,16 +132,10 @@ class Clients:
             timeout=config.refresh.request_timeout,
             register=self._register,
             workspace=config.name,
-            trust=self._trust(config.ca_file) if secure and not direct else None,
+            trust=trust if secure and not direct else None,
             proxy=proxy,
             transport=transport,
         )
-
-    def _trust(self, ca_file: str | None) -> Trust:
-        """The certificates of a file, which are read once for all workspaces that name it."""
-        if ca_file not in self._trusts:
-            self._trusts[ca_file] = Trust(ca_file, self._environ)
-        return self._trusts[ca_file]
 
 
 def _bounds(config: WorkspaceConfig, part: float) -> Bounds:

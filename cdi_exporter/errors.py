@@ -1,20 +1,5 @@
 """Everything that can go wrong, as one tree.
 
-    ExporterError
-    ├── ConfigError            what the user wrote is wrong: exit status 2
-    ├── StartError             port in use, state file unusable: exit status 1
-    └── ApiError               a request to Braze did not give data
-        ├── Unauthorized       401: no such key
-        ├── Forbidden          403: the key lacks the permission
-        ├── BadRequest         400: bad cursor or bad integration ID
-        ├── NotFound           404: no such integration
-        ├── RateLimited        429
-        ├── ServerError        5xx
-        ├── RequestTimeout     no complete answer within `request_timeout`
-        ├── ConnectionFailed   refused, reset, TLS, cut short
-        ├── InvalidResponse    a 200 that is not the documented answer, or too large
-        └── UnexpectedStatus   any other status, redirects among them
-
 No error holds a response body or a key: both could end in a log.
 """
 
@@ -27,7 +12,7 @@ class ExporterError(Exception):
 
 
 class ConfigError(ExporterError):
-    """What the user wrote is wrong; `mistakes` has one line for each mistake."""
+    """What the user wrote is wrong: exit status 2; `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -35,7 +20,7 @@ class ConfigError(ExporterError):
 
 
 class StartError(ExporterError):
-    """The exporter cannot start although its configuration is right."""
+    """The exporter cannot start although its configuration is right: exit status 1."""
 
 
 class ApiError(ExporterError):
@@ -122,16 +107,3 @@ class InvalidResponse(ApiError):
 
 class UnexpectedStatus(ApiError):
     """Any other status; a redirect is one, since none is followed."""
-
-
-REASONS = (
-    "unauthorized",
-    "forbidden",
-    "rate_limited",
-    "timeout",
-    "connection",
-    "server_error",
-    "invalid_response",
-    "other",
-)
-"""The values of the label `reason`, in the order in which they are shown."""

@@ -126,7 +126,11 @@ class Files:
         if signature == seen.signature and seen.settled:
             return False
         now = monotonic()
-        if _digest_now(path, seen.take) != seen.digest:
+        try:
+            digest = hashlib.sha256(seen.take(path)).digest()
+        except (OSError, ValueError):
+            digest = None
+        if digest != seen.digest:
             return True
         if signature != seen.signature:
             seen.signature, seen.since, seen.settled = signature, now, False
@@ -146,13 +150,6 @@ def _signature(path: str) -> Signature | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _digest_now(path: str, take: Callable[[str], bytes]) -> bytes | None:
-    try:
-        return hashlib.sha256(take(path)).digest()
-    except (OSError, ValueError):
-        return None
 
 
 class Watched(Generic[Value]):

@@ -14,7 +14,7 @@ import queue
 import select
 import sys
 import threading
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -41,16 +41,30 @@ _LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+_SHARED: list[Processor] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+]
+"""For our own events and for those of the libraries' loggers."""
 
 
-class LineWriter(Protocol):
-    """What log lines are written to."""
+class LineWriter:
+    """Writes lines to a stream that never blocks, such as one in memory; None: to nothing."""
 
-    dropped: int
-    """Lines that could not be written."""
+    def __init__(self, stream: TextIO | None) -> None:
+        self.dropped = 0
+        """Lines that could not be written."""
+        self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write a line; never raises."""
+        """Write a line, or drop and count it; never raises."""
+        try:
+            if self._stream is not None:
+                self._stream.write(_encoded(line).decode())
+                return
+        except (OSError, ValueError):
+            pass
+        self.dropped += 1
 
     def flush(self) -> None:
         """Do nothing: lines are not buffered."""
@@ -59,11 +73,11 @@ class LineWriter(Protocol):
         """Wait a moment until what was written has left the process."""
 
 
-class ThreadedWriter:
+class ThreadedWriter(LineWriter):
     """Writes lines to a file descriptor, in a thread of its own."""
 
     def __init__(self, descriptor: int) -> None:
-        self.dropped = 0
+        super().__init__(None)
         self._descriptor = descriptor
         self._lines: queue.Queue[bytes | threading.Event] = queue.Queue(MOST_WAITING)
         self._counting = threading.Lock()
@@ -75,9 +89,6 @@ class ThreadedWriter:
             self._lines.put_nowait(_encoded(line))
         except queue.Full:
             self._drop()
-
-    def flush(self) -> None:
-        """Do nothing: the thread writes each line as it comes."""
 
     def drain(self) -> None:
         """Wait until the lines so far are written, at most `EXIT_PATIENCE`."""
@@ -113,31 +124,7 @@ class ThreadedWriter:
             self.dropped += 1
 
 
-class DirectWriter:
-    """Writes lines to a stream that never blocks, such as one in memory; None: to nothing."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self.dropped = 0
-        self._stream = stream
-
-    def write(self, line: str) -> None:
-        """Write a line, or drop and count it."""
-        try:
-            if self._stream is not None:
-                self._stream.write(_encoded(line).decode())
-                return
-        except (OSError, ValueError):
-            pass
-        self.dropped += 1
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def drain(self) -> None:
-        """Do nothing: lines are written at once."""
-
-
-_writer: LineWriter = DirectWriter(None)
+_writer = LineWriter(None)
 
 
 def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
@@ -150,7 +137,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
     global _writer  # noqa: PLW0603 -- a process has one log
     _writer = writer = _writer_for(stream or sys.stderr)
     structlog.configure(
-        processors=[_never_raising([*_shared(), *_renderers(form)])],
+        processors=[_never_raising([*_SHARED, *_renderers(form)])],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]  # writes and flushes
         cache_logger_on_first_use=False,
@@ -158,7 +145,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
     handler = _Handler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_shared()],
+            foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers(form),
@@ -197,7 +184,7 @@ def _writer_for(stream: TextIO | None) -> LineWriter:
     except (OSError, ValueError, io.UnsupportedOperation):
         descriptor = None
     if descriptor is None:
-        return DirectWriter(stream)
+        return LineWriter(stream)
     if isinstance(_writer, ThreadedWriter):  # one thread for all: lines keep their order
         return _writer
     writer = ThreadedWriter(descriptor)
@@ -228,19 +215,12 @@ def _is_no_cancelled_request(record: logging.LogRecord) -> bool:
 
 
 def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    error = unraisable.exc_value
-    logging.getLogger("python").error(
-        "error ignored: %s",
-        unraisable.err_msg or "in a finalizer",
-        exc_info=(type(error), error, error.__traceback__) if error else None,
-    )
+    where = unraisable.err_msg or "in a finalizer"
+    logging.getLogger("python").error("error ignored: %s", where, exc_info=unraisable.exc_value)
 
 
 def _log_thread_error(failed: threading.ExceptHookArgs) -> None:
-    error = failed.exc_value
-    logging.getLogger("python").error(
-        "thread failed", exc_info=(type(error), error, error.__traceback__) if error else None
-    )
+    logging.getLogger("python").error("thread failed", exc_info=failed.exc_value)
 
 
 def _never_raising(processors: list[Processor]) -> Processor:
@@ -257,13 +237,6 @@ def _never_raising(processors: list[Processor]) -> Processor:
         return result
 
     return process
-
-
-def _shared() -> list[Processor]:
-    return [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-    ]
 
 
 def _renderers(form: LogFormat) -> list[Processor]:

@@ -12,7 +12,6 @@ import structlog
 from cdi_exporter.app import Exporter
 from cdi_exporter.errors import StartError
 from cdi_exporter.exposition import Format
-from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.wording import duration, things
 
 READABLE_BY_ALL = 0o644
@@ -40,12 +39,9 @@ async def refresh_once(
             left = things(snapshot.pending_reads, "history read")
             problem = f"{left} did not fit into {duration(patience)}; raise --timeout"
             log.warning("refresh incomplete", workspace=snapshot.name, problem=problem)
-    return [_problem(each, patience) for each in snapshots if not each.up]
-
-
-def _problem(snapshot: WorkspaceSnapshot, patience: float) -> str:
-    problem = snapshot.problem or f"no complete refresh within {duration(patience)}"
-    return f"cannot read the workspace {snapshot.name}: {problem}"
+    nothing = f"no complete refresh within {duration(patience)}"
+    unread = [each for each in snapshots if not each.up]
+    return [f"cannot read the workspace {each.name}: {each.problem or nothing}" for each in unread]
 
 
 def write_file(path: Path, page: bytes) -> None:

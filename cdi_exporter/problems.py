@@ -232,7 +232,9 @@ BY_REASON = {
         OTHER,
     )
 }
-"""The kinds by the values of the label `reason`, in the order of `errors.REASONS`."""
+"""The kinds by the values of the label `reason`, in the order in which these are shown."""
+
+REASONS = tuple(BY_REASON)
 
 _CODES = {
     "400": BAD_REQUEST,

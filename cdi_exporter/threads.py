@@ -80,7 +80,8 @@ class Worker:
         while True:
             future, call = self._calls.get()
             began = time.monotonic()
-            _make(future, call)
+            if future.set_running_or_notify_cancel():
+                _settle(future, call)
             if self._rest:
                 time.sleep(self._rest * (time.monotonic() - began))
 
@@ -132,11 +133,6 @@ class Lookups(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for nothing: the threads are daemons."""
-
-
-def _make(future: "Future[Result]", call: Callable[[], Result]) -> None:
-    if future.set_running_or_notify_cancel():
-        _settle(future, call)
 
 
 def _settle(future: "Future[Result]", call: Callable[[], Result]) -> None:

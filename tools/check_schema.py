@@ -4,6 +4,7 @@ To be run as `python -m tools.check_schema`.
 """
 
 import json
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter
@@ -12,18 +13,6 @@ from cdi_exporter.check import report
 
 SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "check.schema.json"
 
-
-PARTS = (
-    report.Finding,
-    report.LastRun,
-    report.CheckedIntegration,
-    report.Load,
-    report.Cost,
-    report.CheckedWorkspace,
-    report.LeaderOf,
-    report.CheckedDatabase,
-    report.Report,
-)
 DESCRIBED = ConfigDict(
     use_attribute_docstrings=True,
     extra="forbid",
@@ -33,8 +22,9 @@ DESCRIBED = ConfigDict(
 
 def schema() -> str:
     """The schema as it is written to its file."""
-    for part in PARTS:
-        part.__pydantic_config__ = DESCRIBED  # type: ignore[union-attr]  # read by pydantic
+    for part in vars(report).values():
+        if is_dataclass(part):
+            part.__pydantic_config__ = DESCRIBED  # type: ignore[union-attr]  # read by pydantic
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **TypeAdapter(report.Report).json_schema(mode="serialization"),
@@ -43,10 +33,5 @@ def schema() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def write() -> None:
-    """Write the schema."""
-    SCHEMA.write_text(schema(), "utf-8")
-
-
 if __name__ == "__main__":
-    write()
+    SCHEMA.write_text(schema(), "utf-8")

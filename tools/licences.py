@@ -61,10 +61,5 @@ def page() -> str:
     return HEAD + "".join(rows)
 
 
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(), "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page(), "utf-8")

@@ -1,37 +1,23 @@
 """Writes `docs/metrics.md` from the catalog: `python tools/metrics_reference.py`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from jinja2 import Template
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Endpoint, Status
+from cdi_exporter.problems import REASONS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
-
-_INTRODUCTION = """\
-# Metrics
-
-<!-- Written by tools/metrics_reference.py from cdi_exporter/catalog.py; do not edit. -->
-
-The *last sync* is the newest finished run; a run in progress does not change it. A value that
-Braze did not report has no sample: never 0, never NaN. Times are Unix timestamps, never ages. No
-sample has an explicit timestamp. The runs that exist when an integration is first seen are the
-*baseline*: counters start at 0 and increase once for each run that finishes later. All values of an
-integration are as of its last refresh (`braze_cdi_integration_last_refresh_timestamp_seconds`).
-"""
+TEMPLATE = Path(__file__).parent / "templates" / "metrics.md.j2"
 
 _SECTIONS = (
     ("Per integration", catalog.PER_INTEGRATION, catalog.INTEGRATION),
     ("Per workspace", catalog.PER_WORKSPACE, catalog.WORKSPACE),
     ("The exporter itself", catalog.OWN, ()),
 )
-
-_PROCESS = """\
-`process_*` (CPU, memory, file descriptors, start time; only on Linux) and `python_info` are exposed
-too, as by every Python program with the Prometheus client.
-"""
 
 _STATUSES = {
     Status.SUCCESS: "All rows were synced.",
@@ -68,8 +54,8 @@ _KINDS = {
 }
 
 
-def _label_values() -> str:
-    """A table of the values of each label that has a fixed set of them."""
+def _label_values() -> Iterator[str]:
+    """A row for each value of each label that has a fixed set of them."""
     labels = {
         "status": {each.value: _STATUSES[each] for each in FINISHED_STATUSES},
         "reason": {each: _REASONS[each] for each in REASONS},
@@ -77,35 +63,29 @@ def _label_values() -> str:
         "code": _CODES,
         "kind": _KINDS,
     }
-    rows = [
-        f"| `{label}` | `{value}` | {meaning} |"
-        for label, values in labels.items()
-        for value, meaning in values.items()
-    ]
-    return "\n".join(
-        ["## Label values", "", "| label | value | meaning |", "|---|---|---|", *rows, ""]
-    )
-
-
-def _row(metric: Metric, common: tuple[str, ...]) -> str:
-    further = ", ".join(f"`{label}`" for label in metric.labels if label not in common)
-    text = metric.help.replace("|", "\\|")
-    return f"| `{metric.name}` | {metric.type} | {further} | {text} |"
+    for label, values in labels.items():
+        for value, meaning in values.items():
+            yield f"| `{label}` | `{value}` | {meaning} |"
 
 
 def _section(title: str, metrics: Iterable[Metric], common: tuple[str, ...]) -> str:
     shared = ", ".join(f"`{label}`" for label in common)
-    labels = [f"Labels of all: {shared}.", ""] if common else []
-    rows = [_row(metric, common) for metric in metrics]
+    lines = [f"## {title}", "", *([f"Labels of all: {shared}.", ""] if common else [])]
     heading = "further labels" if common else "labels"
-    table = [f"| name | type | {heading} | |", "|---|---|---|---|", *rows]
-    return "\n".join([f"## {title}", "", *labels, *table, ""])
+    lines += [f"| name | type | {heading} | |", "|---|---|---|---|"]
+    for metric in metrics:
+        further = ", ".join(f"`{label}`" for label in metric.labels if label not in common)
+        text = metric.help.replace("|", "\\|")
+        lines.append(f"| `{metric.name}` | {metric.type} | {further} | {text} |")
+    return "\n".join([*lines, ""])
 
 
 def reference() -> str:
     """The page's text."""
+    template = Template(TEMPLATE.read_text("utf-8"), keep_trailing_newline=True)
     sections = [_section(*section) for section in _SECTIONS]
-    return "\n".join([_INTRODUCTION, *sections, _PROCESS, _label_values()])
+    text: str = template.render(sections=sections, label_values=_label_values())
+    return text
 
 
 if __name__ == "__main__":

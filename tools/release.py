@@ -97,29 +97,24 @@ def prepare(version: str, date: str, root: Path = ROOT) -> None:
     changelog.write_text(text, "utf-8")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Do what the arguments ask for."""
-    version = current()
-    if arguments.notes:
-        notes = section((ROOT / "CHANGELOG.md").read_text("utf-8"), version)
-        if not notes:
-            sys.exit(f"release: CHANGELOG.md has no section of {version}: run make release")
-        print(notes)
-    elif arguments.tag:
-        if arguments.tag != f"v{version}":
-            sys.exit(f"release: the tag {arguments.tag} is not that of the code: v{version}")
-    else:
-        prepare(arguments.version, dt.datetime.now(dt.UTC).date().isoformat())
-
-
 def main() -> None:
-    """Read the command line."""
+    """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("version", nargs="?")
     chosen.add_argument("--notes", action="store_true")
     chosen.add_argument("--tag")
-    run(parser.parse_args())
+    wanted, version = parser.parse_args(), current()
+    if wanted.notes:
+        notes = section((ROOT / "CHANGELOG.md").read_text("utf-8"), version)
+        if not notes:
+            sys.exit(f"release: CHANGELOG.md has no section of {version}: run make release")
+        print(notes)
+    elif wanted.tag:
+        if wanted.tag != f"v{version}":
+            sys.exit(f"release: the tag {wanted.tag} is not that of the code: v{version}")
+    else:
+        prepare(wanted.version, dt.datetime.now(dt.UTC).date().isoformat())
 
 
 if __name__ == "__main__":

@@ -69,29 +69,21 @@ def _first_paragraph(comment: str) -> str:
 
 def tables() -> str:
     """A table of the alerts of each group, then one of the recording rules."""
-    groups, means = {group["name"]: group for group in read_rules()}, meanings()
+    groups, means = {group["name"]: group["rules"] for group in read_rules()}, meanings()
     lines: list[str] = []
     for name, title in TITLES.items():
-        lines += [
-            f"### {title}",
-            "",
-            "| alert | severity | for | fires when |",
-            "|---|---|---|---|",
-        ]
+        lines += [f"### {title}", ""]
+        lines += ["| alert | severity | for | fires when |", "|---|---|---|---|"]
         lines += [
             f"| [`{rule['alert']}`](runbooks/{rule['alert']}.md) | {rule['labels']['severity']} "
             f"| {rule.get('for', 'at once')} | {means[rule['alert']]} |"
-            for rule in groups[name]["rules"]
+            for rule in groups[name]
             if "alert" in rule
         ]
         lines.append("")
     lines += ["### Recording rules", "", "| name | value |", "|---|---|"]
-    recorded = [each for group in groups.values() for each in group["rules"] if "record" in each]
-    lines += [
-        f"| `{rule['record']}` | {means[rule['record']]} |"
-        for rule in recorded
-        if rule["record"] in means
-    ]
+    recorded = [rule["record"] for rules in groups.values() for rule in rules if "record" in rule]
+    lines += [f"| `{name}` | {means[name]} |" for name in recorded if name in means]
     return "\n".join([*lines, ""])
 
 
@@ -106,11 +98,6 @@ FILES = {PROMETHEUS_RULE: prometheus_rule, ALERTS_PAGE: alerts_page}
 """What is written, and by what."""
 
 
-def main() -> None:
-    """Write all files."""
-    for path, content in FILES.items():
-        path.write_text(content(), "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    for file, content in FILES.items():
+        file.write_text(content(), "utf-8")

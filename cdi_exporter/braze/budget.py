@@ -57,6 +57,8 @@ LOOKS_EVERY = 1.0
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
+"""Seconds to wait after a 429 that names no time: five windows at most, since it may be temporary.
+"""
 
 UNREPORTED = 6
 """Of so many slots one may be taken between two reports of what is spent: whoever reads a report
@@ -253,14 +255,11 @@ class Budget:
         known = {id(slot) for slot in self.spent()}
         self._others += [slot for slot in other.spent() if id(slot) not in known]
 
-    async def acquire(self) -> Slot:
-        """Wait in line for a slot, and take it; `release` or `cancel` gives it back."""
-        slot = await self.acquire_while(lambda: True)
-        assert slot is not None  # noqa: S101 -- it is always wanted
-        return slot
-
     async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
-        """The same; None if it is not `wanted` any more, which `wake` makes it look at."""
+        """Wait in line for a slot, and take it; `release` or `cancel` gives it back.
+
+        None if it is not `wanted` any more, which `wake` makes it look at.
+        """
         began = self._monotonic()
         woken = asyncio.Event()
         self._waiters.append(woken)

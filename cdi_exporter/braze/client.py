@@ -30,9 +30,15 @@ from cdi_exporter.braze.answers import (
     raise_for_status,
 )
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
-from cdi_exporter.braze.permit import RequestPermit
 from cdi_exporter.braze.proxies import Proxy
-from cdi_exporter.braze.sharing import Bounds, KeyAt, KeyBudgets, Register
+from cdi_exporter.braze.sharing import (
+    MOST_AT_ONCE,
+    Bounds,
+    KeyAt,
+    KeyBudgets,
+    Register,
+    RequestPermit,
+)
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import read_history, read_integrations
@@ -51,10 +57,10 @@ from cdi_exporter.pem import client_context
 Transport = httpx.AsyncBaseTransport
 
 TRIES = 3
+"""Of one request, each within the budget: a third one helps after a connection that broke twice."""
 FIRST_BACKOFF = 0.5
 """Seconds after the first try; doubled with each, and taken with full jitter."""
 
-MOST_CONNECTIONS = 10
 MOST_BYTES = 1024 * 1024
 """The largest answer that is read, decompressed: ten items have some 5 KiB, and one of this size
 takes some 40 ms to parse."""
@@ -419,7 +425,8 @@ class Client:
                 "Accept-Encoding": "gzip",
             },
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=90),
+            # Kept for longer than Prometheus' default of a minute between two scrapes.
+            limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
         )
 
     def _drop(self, connections: _Connections) -> None:
@@ -456,12 +463,13 @@ async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
     if encoding not in _ENCODINGS:
         raise InvalidResponse(_BAD_ENCODING)
     whole = response.is_stream_consumed  # as a transport for tests gives it, decoded already
-    decode = _plain if whole or encoding in ("", "identity") else _Inflater().decode
+    plain = whole or encoding in ("", "identity")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip, or deflate as HTTP means it
     body, raw = bytearray(), 0
     try:
         async for chunk in response.aiter_bytes() if whole else response.aiter_raw():
             raw += len(chunk)
-            body += decode(chunk, most + 1 - len(body))
+            body += chunk if plain else _inflated(inflater, chunk, most + 1 - len(body))
             if max(raw, len(body)) > most:
                 message = f"the answer is larger than {most // 2**20} MiB"
                 raise InvalidResponse(message)
@@ -470,28 +478,19 @@ async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
         body.clear()  # an error keeps this frame, and with it the body, until it is collected
 
 
-def _plain(chunk: bytes, most: int) -> bytes:
-    return chunk
+def _inflated(inflater: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    """At most so many bytes of what the chunk holds; raises InvalidResponse.
 
-
-class _Inflater:
-    """Decompresses one member; httpx would keep, and copy again and again, what follows it."""
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip, or deflate as HTTP means it
-        self._ended = False
-
-    def decode(self, chunk: bytes, most: int) -> bytes:
-        """At most so many bytes of what the chunk holds; raises InvalidResponse."""
-        try:
-            text = b"" if self._zlib.eof else self._zlib.decompress(chunk, most)
-        except zlib.error as error:
-            raise InvalidResponse(_BAD_ENCODING) from error
-        rest = self._zlib.unused_data or (chunk if self._ended else b"")
-        self._ended = self._zlib.eof
-        if rest:
-            raise InvalidResponse(_BAD_ENCODING)
-        return text
+    One member is decompressed; httpx would keep, and copy again and again, what follows it.
+    """
+    rest = chunk if inflater.eof else b""
+    try:
+        text = b"" if inflater.eof else inflater.decompress(chunk, most)
+    except zlib.error as error:
+        raise InvalidResponse(_BAD_ENCODING) from error
+    if rest or inflater.unused_data:
+        raise InvalidResponse(_BAD_ENCODING)
+    return text
 
 
 async def _error_body(response: httpx.Response) -> bytes:

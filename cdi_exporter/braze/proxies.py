@@ -30,23 +30,6 @@ class Proxy:
     """May hold a password: not to be shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Exception:
-    """What goes without a proxy: a network, or a name with all below it; to one port if named."""
-
-    network: Network | None
-    name: str
-    port: int | None
-
-    def covers(self, host: str, port: int) -> bool:
-        if self.port not in (None, port):
-            return False
-        address = _address(host)
-        if self.network is not None:
-            return address is not None and address in self.network
-        return host == self.name or (address is None and host.endswith(f".{self.name}"))
-
-
 class Proxies:
     """The proxies that the environment names."""
 
@@ -55,16 +38,26 @@ class Proxies:
         self.ignored: list[tuple[str, str]] = []
         """Entries of NO_PROXY that mean nothing, with their variable; as they may be shown."""
         self._everywhere = False
-        self._exceptions: list[_Exception] = []
+        self._exceptions: list[tuple[Network | str, int | None]] = []
+        """What goes without a proxy: a network, or a name with all below it; to one port if named.
+        """
         variable = next((each for each in ("no_proxy", "NO_PROXY") if environ.get(each)), "")
-        for entry in re.split(r"[,\s]+", environ.get(variable, "")):
-            self._except(variable, entry)
+        for entry in filter(None, re.split(r"[,\s]+", environ.get(variable, ""))):
+            if entry == "*":
+                self._everywhere = True
+                continue
+            try:
+                self._exceptions.append(_exception(entry))
+            except ValueError:
+                self.ignored.append((variable, show_value(entry) or "…"))
 
     def proxy_for(self, url: str) -> Proxy | None:
         """The proxy for requests to a URL; None if there is none. Raises ConfigError."""
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
-        if self._everywhere or any(each.covers(host, port) for each in self._exceptions):
+        if self._everywhere or any(
+            only in (None, port) and _covers(what, host) for what, only in self._exceptions
+        ):
             return None
         for name in (f"{parts.scheme}_proxy", "all_proxy"):
             variable, value = self._value(name)
@@ -82,28 +75,25 @@ class Proxies:
                 return variable, self._environ[variable].strip()
         return name, ""
 
-    def _except(self, variable: str, entry: str) -> None:
-        if entry == "*":
-            self._everywhere = True
-        elif entry:
-            try:
-                self._exceptions.append(_exception(entry))
-            except ValueError:
-                self.ignored.append((variable, show_value(entry) or "…"))
+
+def _covers(what: Network | str, host: str) -> bool:
+    address = _address(host)
+    if not isinstance(what, str):
+        return address is not None and address in what
+    return host == what or (address is None and host.endswith(f".{what}"))
 
 
-def _exception(entry: str) -> _Exception:
-    """An entry of NO_PROXY; raises ValueError."""
+def _exception(entry: str) -> tuple[Network | str, int | None]:
+    """An entry of NO_PROXY: what it covers, and at which port; raises ValueError."""
     if "/" in entry:
-        network = ipaddress.ip_network(re.sub(r"[][]", "", entry), strict=False)
-        return _Exception(network, "", None)
+        return ipaddress.ip_network(re.sub(r"[][]", "", entry), strict=False), None
     host, port = _split(entry.lower())
     if (address := _address(host)) is not None:
-        return _Exception(ipaddress.ip_network(address), "", port)
+        return ipaddress.ip_network(address), port
     name = host.removeprefix("*").strip(".")
     if not name or "*" in name or not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(entry)
-    return _Exception(None, name, port)
+    return name, port
 
 
 def _split(entry: str) -> tuple[str, int | None]:

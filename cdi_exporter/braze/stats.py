@@ -12,6 +12,7 @@ DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, float("inf"
 """Upper bounds in seconds: from a fast answer to well beyond the default `request_timeout`."""
 
 REMEMBERED = 50
+"""Requests that the status page lists: a refresh of a few dozen integrations."""
 
 
 class EndpointStats:

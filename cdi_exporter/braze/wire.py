@@ -19,7 +19,6 @@ the item is used:
 import json
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from cdi_exporter.errors import InvalidResponse
@@ -79,19 +78,29 @@ def read_integrations(document: object, link: str | None = None) -> Integrations
 def read_history(document: object, link: str | None = None) -> HistoryPage:
     """The answer of `GET /cdi/integrations/{id}/job_sync_status`, its Link header beside it."""
     rows = [_row(row) for row in _results(document)]
-    undated = [row for row in rows if not row.dated]
-    running = [row for row in undated if row.run and row.run.status is Status.RUNNING]
-    kept = [row.run for row in rows if row.run is not None and row.dated]
-    newest = rows[0].run if rows and not rows[0].dated else None
-    damaged = sum(1 for row in rows if row.damaged and row.dated)
-    damaged += sum(1 for row in running if row.damaged)
+    runs: list[Run] = []
+    undated: Run | None = None
+    undated_running = invalid = damaged = unidentified = 0
+    for place, (run, unreadable_time) in enumerate(rows):
+        if run is not None and (run.start is not None or run.finish is not None):
+            runs.append(run)
+            damaged += unreadable_time
+            continue
+        unidentified += unreadable_time
+        if run is not None and run.status is Status.RUNNING:
+            undated_running += 1
+            damaged += unreadable_time
+            continue
+        invalid += 1
+        if place == 0:
+            undated = run
     return HistoryPage(
-        runs=tuple(kept),
-        undated=newest if newest and newest.finished else None,
-        undated_running=len(running),
-        invalid=len(undated) - len(running) + damaged,
+        runs=tuple(runs),
+        undated=undated if undated and undated.finished else None,
+        undated_running=undated_running,
+        invalid=invalid + damaged,
         damaged=damaged,
-        unidentified=sum(1 for row in undated if row.damaged),
+        unidentified=unidentified,
         next_cursor=next_cursor(link),
     )
 
@@ -156,23 +165,10 @@ def _integration(row: object) -> Integration | None:
     )
 
 
-class _Row(NamedTuple):
-    """A row of the history as it was read."""
-
-    run: Run | None
-    """None if nothing of it can be used."""
-    damaged: bool
-    """Whether one of its times cannot be read."""
-
-    @property
-    def dated(self) -> bool:
-        """Whether it has a time that identifies the run."""
-        return self.run is not None and (self.run.start is not None or self.run.finish is not None)
-
-
-def _row(row: object) -> _Row:
+def _row(row: object) -> tuple[Run | None, bool]:
+    """A row of the history, None if nothing of it can be used; whether a time is unreadable."""
     if not isinstance(row, dict):
-        return _Row(None, damaged=False)
+        return None, False
     status = _status(row.get("job_status")) or Status.UNKNOWN
     run = Run(
         status=status,
@@ -185,8 +181,8 @@ def _row(row: object) -> _Row:
     )
     damaged = any(unreadable(row.get(name)) for name in _ROW_TIMES)
     if status is Status.UNKNOWN and run.start is None and run.finish is None:
-        return _Row(None, damaged)
-    return _Row(run, damaged)
+        return None, damaged
+    return run, damaged
 
 
 def _text(value: object) -> str | None:

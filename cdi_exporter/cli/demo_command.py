@@ -38,6 +38,4 @@ def command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
     from cdi_exporter import demo  # noqa: PLC0415 -- no other command needs the simulator
 
     logs.configure(flags["log_level"], flags["log_format"])
-    asyncio.run(
-        demo.run(options(flags), integrations=integrations, seed=seed, speed=speed, say=click.echo)
-    )
+    asyncio.run(demo.run(options(flags), integrations=integrations, seed=seed, speed=speed))

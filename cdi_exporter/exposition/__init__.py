@@ -1,14 +1,13 @@
 """The exposition: snapshots → metric families → bytes.
 
-`samples` reads the values out of a snapshot; `families` gives them to prometheus_client,
-the reference; `writer` writes the same lines by hand; `page` compresses them as one stream,
-and keeps it while nothing changes; `negotiation` chooses the format.
+`samples` reads the values out of a snapshot; `writer` writes their lines as prometheus_client
+would; `families` has the exporter's own families; `page` compresses all as one stream, and keeps
+it while nothing changes; `negotiation` chooses the format.
 """
 
 from cdi_exporter.exposition.families import (
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.exposition.negotiation import Format, negotiate
@@ -20,6 +19,5 @@ __all__ = (
     "negotiate",
     "own_families",
     "process_collectors",
-    "workspace_families",
     "write_families",
 )

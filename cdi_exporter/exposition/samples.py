@@ -1,7 +1,6 @@
 """What a snapshot says, family by family: the one place that reads values out of it.
 
-A fact that is None gives no point, never 0 and never NaN. Both writers of the exposition,
-the library's and our own, take their points from here.
+A fact that is None gives no point, never 0 and never NaN.
 """
 
 import math
@@ -13,8 +12,8 @@ from prometheus_client import utils
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Status
+from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import (
     EndpointSnapshot,
     Facts,
@@ -194,14 +193,6 @@ ENDPOINT: dict[Metric, Callable[[EndpointSnapshot], Points]] = {
 }
 
 
-class Sample(NamedTuple):
-    """One sample with its whole name and all of its labels, in the catalog's order."""
-
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
 def integration_points(metric: Metric, integration: IntegrationSnapshot) -> Points:
     """The points of a family of `catalog.PER_INTEGRATION` for one integration."""
     if metric in BY_STATUS:
@@ -214,25 +205,13 @@ def integration_points(metric: Metric, integration: IntegrationSnapshot) -> Poin
     return _optional(FRESHNESS[metric](integration))
 
 
-def _identified(
+def workspace_points(
     metric: Metric, workspace: WorkspaceSnapshot
-) -> Iterator[tuple[tuple[str, ...], Points]]:
+) -> Iterator[tuple[dict[str, str], Points]]:
+    """The points of a family of `catalog.PER_WORKSPACE`, and the labels of what they are about."""
     if metric in WORKSPACE:
-        yield (), WORKSPACE[metric](workspace)
-    elif metric in ENDPOINT:
-        for endpoint in workspace.endpoints:
-            yield (endpoint.endpoint,), ENDPOINT[metric](endpoint)
-    else:
-        for integration in workspace.integrations:
-            facts = integration.facts
-            yield (facts.id, facts.name), integration_points(metric, integration)
-
-
-def samples(metric: Metric, workspaces: Sequence[WorkspaceSnapshot]) -> Iterator[Sample]:
-    """The samples of one family over all workspaces."""
-    for workspace in workspaces:
-        for names, points in _identified(metric, workspace):
-            texts = (printable(text) for text in (workspace.name, *names))
-            identity = dict(zip(metric.labels, texts, strict=False))
-            for value, labels, suffix in points:
-                yield Sample(metric.name + suffix, identity | dict(labels), as_float(value))
+        yield {"workspace": workspace.name}, WORKSPACE[metric](workspace)
+        return
+    for endpoint in workspace.endpoints:
+        labels = {"workspace": workspace.name, "endpoint": endpoint.endpoint}
+        yield labels, ENDPOINT[metric](endpoint)

@@ -20,12 +20,11 @@ from cdi_exporter.exposition.samples import (
     FRESHNESS,
     STATUS_LABELS,
     Points,
-    Sample,
     Value,
     as_float,
     go_float,
     printable,
-    samples,
+    workspace_points,
 )
 from cdi_exporter.snapshot import Facts, WorkspaceSnapshot
 
@@ -55,7 +54,7 @@ def families_text(
         if text:
             yield header(metric, openmetrics=openmetrics) + text.encode()
     for metric in catalog.PER_WORKSPACE:
-        text = "".join(map(_sample_line, samples(metric, workspaces)))
+        text = "".join(_workspace_lines(metric, workspaces))
         if text:
             yield header(metric, openmetrics=openmetrics) + text.encode()
 
@@ -96,10 +95,13 @@ def escaped(text: str) -> str:
     return printable(text).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _sample_line(sample: Sample) -> str:
-    """One line, from any sample."""
-    labels = ",".join(f'{name}="{escaped(text)}"' for name, text in sorted(sample.labels.items()))
-    return f"{sample.name}{{{labels}}} {number(sample.value)}\n"
+def _workspace_lines(metric: Metric, workspaces: Sequence[WorkspaceSnapshot]) -> Iterator[str]:
+    for workspace in workspaces:
+        for identity, points in workspace_points(metric, workspace):
+            for value, further, suffix in points:
+                labels = sorted((*identity.items(), *further))
+                text = ",".join(f'{name}="{escaped(label)}"' for name, label in labels)
+                yield f"{metric.name}{suffix}{{{text}}} {number(value)}\n"
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 
 from cdi_exporter.simulator.simulated_run import SECOND, SimulatedRun, micros
@@ -27,14 +27,22 @@ UNDOCUMENTED_STATUS = "throttled"
 _start = attrgetter("start")
 
 
-@dataclass(slots=True, eq=False)
 class GeneratedIntegration:
-    """The runs of a spec and a seed."""
+    """An integration of the workspace. Times are microseconds, except in its spec."""
 
-    spec: IntegrationSpec
-    seed: int
-    _blocks: dict[int, list[SimulatedRun]] = field(default_factory=dict)
-    _counts: dict[int, int] = field(default_factory=dict)
+    def __init__(self, spec: IntegrationSpec, seed: int) -> None:
+        self.spec = spec
+
+        def draw(number: int) -> list[SimulatedRun]:
+            return _BlockDraw(spec, seed, number).runs()
+
+        self._block = lru_cache(BLOCKS_KEPT)(draw)
+        # To skip a block on the way to an old page only its size is needed.
+        self._count = lru_cache(maxsize=None)(lambda number: len(self._block(number)))
+
+    def name_at(self, moment: float) -> str:
+        """The name at this moment, in Unix seconds."""
+        return self.spec.name
 
     def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
         """Runs that start after `since` and no later than `until`, newest start first."""
@@ -49,7 +57,7 @@ class GeneratedIntegration:
                         return
                     yield run
                 skip = 0
-            if self._block_start(number) * SECOND <= since:
+            if self._slot_start(number * BLOCK) * SECOND <= since:
                 return
             number -= 1
             end = self._count(number)
@@ -68,38 +76,12 @@ class GeneratedIntegration:
             slot = slot if last is None else self._slot(last.start)
         return micros(self._slot_start(slot + 1))
 
-    def next_event(self, moment: int) -> int:
-        """Nothing starts, and no schedule passes, after `moment` and before this."""
-        slot = self._slot(moment)
-        block = self._block(slot // BLOCK)
-        boundary = micros(self._slot_start(slot + 1))
-        after = bisect_right(block, moment, key=_start)
-        later = [boundary] if boundary > moment else []
-        return min([*later, *(run.start for run in block[after : after + 1])])
-
     def _slot(self, moment: int) -> int:
         # Half a microsecond puts a moment that was rounded into its own slot.
         return math.floor((moment / SECOND - self.spec.phase + 5e-7) / self.spec.pace)
 
     def _slot_start(self, slot: int) -> float:
         return self.spec.phase + slot * self.spec.pace
-
-    def _block_start(self, number: int) -> float:
-        return self._slot_start(number * BLOCK)
-
-    def _count(self, number: int) -> int:
-        count = self._counts.get(number)
-        return len(self._block(number)) if count is None else count
-
-    def _block(self, number: int) -> list[SimulatedRun]:
-        block = self._blocks.pop(number, None)
-        if block is None:
-            block = _BlockDraw(self.spec, self.seed, number).runs()
-            self._counts[number] = len(block)
-            if len(self._blocks) >= BLOCKS_KEPT:
-                del self._blocks[next(iter(self._blocks))]
-        self._blocks[number] = block
-        return block
 
 
 class _BlockDraw:

@@ -3,18 +3,15 @@
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cdi_exporter.simulator.simulated_workspace import DAY, SimulatedWorkspace
 from cdi_exporter.simulator.spec import Episode, IntegrationSpec, Profile
 
-DEMO_SPEED = 60.0
-DEMO_INTEGRATIONS = 12
 REGIONS = ("", "-eu", "-us", "-apac", "-latam", "-sandbox")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sync:
+class _Sync(NamedTuple):
     """An integration of the demo; `every` and `takes` are minutes in a real workspace."""
 
     name: str
@@ -62,11 +59,7 @@ _SYNCS = (
 
 
 def demo_workspace(
-    seed: int,
-    integrations: int = DEMO_INTEGRATIONS,
-    speed: float = DEMO_SPEED,
-    *,
-    clock: Callable[[], float],
+    seed: int, integrations: int, speed: float, clock: Callable[[], float]
 ) -> SimulatedWorkspace:
     """A workspace to look at, with days of history and something new every few seconds."""
     specs = demo_integrations(seed, integrations, speed, clock())
@@ -81,8 +74,34 @@ def demo_integrations(seed: int, number: int, speed: float, now: float) -> list[
     longer, so that the workspace as a whole stays within the API's limits.
     """
     draw = random.Random(f"demo/{seed}")  # noqa: S311 - a simulation
-    pace = _Pace(now, 60 / speed, max(1.0, number / len(_SYNCS)))
-    return [_spec(draw, index, pace) for index in range(number)]
+    minute, crowd = 60 / speed, max(1.0, number / len(_SYNCS))
+    # A slower demo has longer trouble; in a faster one, trouble still lasts long enough to see.
+    trouble_minute = 60 * max(1.0, minute) * crowd
+    specs = []
+    for index in range(number):
+        around, which = divmod(index, len(_SYNCS))
+        kind = _SYNCS[which]
+        every = kind.every * minute * crowd
+        episode = None
+        if kind.trouble is not None:
+            first, length, again = (each * trouble_minute for each in kind.trouble)
+            episode = Episode(now + first, length, again)
+        spec = IntegrationSpec(
+            id=new_id(draw),
+            name=kind.name + (REGIONS[around] if around < len(REGIONS) else f"-{around}"),
+            type=kind.type,
+            warehouse=kind.warehouse,
+            interval=None if kind.warehouse == "s3" else every,
+            mean_gap=every,
+            phase=draw.uniform(0, every),
+            duration_median=kind.takes * minute,
+            duration_sigma=0.4,
+            rows_median=kind.rows,
+            profile=kind.profile,
+            episode=episode,
+        )
+        specs.append(spec)
+    return specs
 
 
 def demo_retention(speed: float) -> float:
@@ -93,37 +112,3 @@ def demo_retention(speed: float) -> float:
 def new_id(draw: random.Random) -> str:
     """An ID as Braze has them."""
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    begin: float
-    minute: float
-    """Seconds that a minute of a real workspace takes."""
-    crowd: float
-    """Schedules are so many times as long, because there are many integrations."""
-
-
-def _spec(draw: random.Random, index: int, pace: _Pace) -> IntegrationSpec:
-    around, which = divmod(index, len(_SYNCS))
-    kind = _SYNCS[which]
-    every = kind.every * pace.minute * pace.crowd
-    spec = IntegrationSpec(
-        id=new_id(draw),
-        name=kind.name + (REGIONS[around] if around < len(REGIONS) else f"-{around}"),
-        type=kind.type,
-        warehouse=kind.warehouse,
-        interval=None if kind.warehouse == "s3" else every,
-        mean_gap=every,
-        phase=draw.uniform(0, every),
-        duration_median=kind.takes * pace.minute,
-        duration_sigma=0.4,
-        rows_median=kind.rows,
-        profile=kind.profile,
-    )
-    if kind.trouble is None:
-        return spec
-    # A slower demo has longer trouble; in a faster one, trouble still lasts long enough to see.
-    unit = 60 * max(1.0, pace.minute) * pace.crowd
-    first, length, again = (each * unit for each in kind.trouble)
-    return replace(spec, episode=Episode(pace.begin + first, length, again))

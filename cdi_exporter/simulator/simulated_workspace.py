@@ -4,22 +4,18 @@ Over a socket, let uvicorn write no headers of its own (`date_header=False`): th
 comes from the simulated clock.
 """
 
+import json
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs
 
 from cdi_exporter.simulator.generated import GeneratedIntegration
-from cdi_exporter.simulator.json_pages import (
-    InvalidCursor,
-    JsonPage,
-    PageMaker,
-    WorkspaceMember,
-    skipped,
-)
-from cdi_exporter.simulator.rate_window import RateWindow
+from cdi_exporter.simulator.json_pages import PAGE, JsonPage, list_item, skipped
+from cdi_exporter.simulator.simulated_run import micros
 from cdi_exporter.simulator.spec import IntegrationSpec
 
 Scope = MutableMapping[str, Any]
@@ -33,6 +29,32 @@ PERMISSIONS = {LIST: "cdi.integration_list", HISTORY: "cdi.integration_job_statu
 LIMITS: Mapping[str, int] = {LIST: 50, HISTORY: 100}
 """Requests per minute and workspace, as documented."""
 DAY = 86_400.0
+WINDOW = 60.0
+"""Seconds in which the limit of an endpoint holds."""
+
+
+class RateWindow:
+    """A limit per minute of the clock. A rejected request does not count."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._since, self._admitted = 0.0, 0
+
+    def remaining(self, now: float) -> int:
+        """The requests that are still allowed."""
+        return max(0, self.limit - (self._admitted if now // WINDOW * WINDOW == self._since else 0))
+
+    def admit(self, now: float) -> bool:
+        """Whether one more request is allowed; if so, it counts."""
+        if self.remaining(now) < 1:
+            return False
+        since = now // WINDOW * WINDOW
+        self._since, self._admitted = since, 1 + (self._admitted if since == self._since else 0)
+        return True
+
+    def reset(self, now: float) -> float:
+        """When the minute ends."""
+        return now // WINDOW * WINDOW + WINDOW
 
 
 @dataclass(slots=True)
@@ -75,11 +97,10 @@ class SimulatedWorkspace:
         self._windows: Mapping[str, RateWindow] = {
             name: RateWindow(limit) for name, limit in limits.items()
         }
-        self._members = {
-            spec.id: WorkspaceMember(spec, GeneratedIntegration(spec, seed))
-            for spec in integrations
-        }
-        self._pages = PageMaker(retention)
+        self._members = {spec.id: GeneratedIntegration(spec, seed) for spec in integrations}
+        self._retention = retention
+        # How far the list's last job and the history are behind; tests set them.
+        self._list_lag = self._history_lag = 0.0
         self._date = (0, b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +140,7 @@ class SimulatedWorkspace:
     def _page(self, call: Call) -> Answer:
         try:
             skip = None if call.cursor is None else skipped(call.cursor)
-        except InvalidCursor:
+        except ValueError:
             return error(400, "Invalid cursor")
         page = self._read(call, skip)
         if page is None:
@@ -130,13 +151,26 @@ class SimulatedWorkspace:
         return page_answer(page)
 
     def _read(self, call: Call, skip: int | None) -> JsonPage | None:
-        members = self._members_at(call.now)
+        """The page that is asked for; None if there is no such integration."""
+        members, first = self._members_at(call.now), skip or 0
         if call.integration_id is None:
-            return self._pages.integrations([*members.values()], call.now, skip)
+            shown = [*members.values()][first : first + PAGE]
+            items = [json.dumps(self._list_item(each, call.now)).encode() for each in shown]
+            return JsonPage("/cdi/integrations", items, skip, len(members) > first + PAGE)
         member = members.get(call.integration_id)
-        return None if member is None else self._pages.history(member, call.now, skip)
+        if member is None:
+            return None
+        seen = micros(call.now - self._history_lag)
+        runs = member.history(seen, micros(call.now - self._retention), first)
+        found = list(islice(runs, PAGE + 1))
+        path = f"/cdi/integrations/{member.spec.id}/job_sync_status"
+        items = [run.item(seen) for run in found[:PAGE]]
+        return JsonPage(path, items, skip, len(found) > PAGE)
 
-    def _members_at(self, now: float) -> Mapping[str, WorkspaceMember]:
+    def _list_item(self, member: GeneratedIntegration, now: float) -> dict[str, object]:
+        return list_item(member, now, self._retention, self._list_lag)
+
+    def _members_at(self, now: float) -> Mapping[str, GeneratedIntegration]:
         """The integrations by ID, in the order in which the API lists them."""
         return self._members
 

@@ -44,7 +44,7 @@ class Episode:
         return moment - since + self.length if 0 <= since < self.length else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IntegrationSpec:
     """One generated integration. Times are Unix seconds, durations seconds.
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from cdi_exporter.braze.budget import Budget
 from cdi_exporter.braze.client import Client
-from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.clock import Clock, Instant
 from cdi_exporter.errors import ApiError, ConnectionFailed

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import structlog
 
-from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.change_signal import ChangeSignal
 from cdi_exporter.clock import Instant
 from cdi_exporter.errors import ApiError, RateLimited

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 
-from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.errors import ApiError
 from cdi_exporter.workspace.schedule import ReadReason
 

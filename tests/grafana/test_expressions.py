@@ -6,13 +6,15 @@ import re
 import pytest
 from promql_parser import AggregateExpr, BinaryExpr, Call, NumberLiteral, ParenExpr
 
+from cdi_exporter import catalog
 from cdi_exporter.catalog import CATALOG, OWN
-from cdi_exporter.exposition.families import own_families, workspace_families, write_families
+from cdi_exporter.exposition.families import own_families, write_families
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.grafana.expressions import PARTS, matchers, parsed, selectors, shown, unmerged, walk
 from tests.grafana.grafana import DASHBOARDS, expressions
 from tests.grafana.world import World
 from tests.harness import KEY, rig
+from tests.library_families import workspace_families
 from tests.virtual import EPOCH, run, virtual_clock
 
 EXPRESSIONS = {
@@ -77,15 +79,7 @@ def _in_special_cases() -> str:
     """A workspace that lost its list, a lost schedule, a key in a file, a shared database."""
     facts = Facts("id", "name", last_delivery=EPOCH, schedule_lost=EPOCH)
     workspace = WorkspaceSnapshot("w", (IntegrationSnapshot(facts),), list_readable=False)
-    own = own_families(
-        "1",
-        reload_successful=True,
-        reloaded=None,
-        state_writes_failed=0,
-        file_reloads={("w", "api_key"): False},
-        database_up=True,
-        leaders={"w": True},
-    )
+    own = own_families({each: {("w",) * len(each.labels): 1.0} for each in catalog.OWN})
     families = [*workspace_families([workspace]), *own]
     return write_families(families, openmetrics=False).decode()
 

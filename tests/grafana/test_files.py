@@ -8,8 +8,8 @@ import promql_parser
 import pytest
 import yaml
 
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.problems import REASONS
 from cdi_exporter.wording import GLYPHS
 from tests.grafana.grafana import (
     DASHBOARDS,
@@ -193,7 +193,7 @@ def test_the_states_are_the_exporters() -> None:
     reserved = {states.NO_DATA_CODE, states.UNKNOWN_CODE, states.RUNNING_CODE, states.IDLE_CODE}
     assert len(reserved | set(states.CODES.values())) == len(reserved) + len(known)
     assert max(states.CODES, key=lambda name: states.CODES[name]) == Status.CONFIG_ERROR
-    assert promql.REASONS == tuple(exporter.REASONS) == REASONS
+    assert tuple(exporter.REASONS) == tuple(promql.REASON_CODES) == REASONS
     for status in FINISHED_STATUSES:
         assert states.BY_NAME[status].glyph == GLYPHS[Status(status)], "as on the status page"
     for dashboard in DASHBOARDS.values():

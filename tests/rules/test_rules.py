@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cdi_exporter.catalog import CATALOG
-from cdi_exporter.errors import REASONS
+from cdi_exporter.problems import REASONS
 from tests.e2e.processes import program
 from tools.rules import FILES, PROMETHEUS_RULE, ROOT, RULE_FILES, meanings, read_rules
 

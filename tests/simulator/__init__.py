@@ -5,17 +5,8 @@ httpx.AsyncClient(transport=SimulatedTransport(simulator), base_url="https://bra
 simulator.truth.finished_runs(integration_id, since, until)
 """
 
-from cdi_exporter.simulator import (
-    DEMO_INTEGRATIONS,
-    DEMO_SPEED,
-    HISTORY,
-    LIMITS,
-    LIST,
-    PERMISSIONS,
-    Episode,
-    IntegrationSpec,
-    Profile,
-)
+from cdi_exporter.simulator.simulated_workspace import HISTORY, LIMITS, LIST, PERMISSIONS
+from cdi_exporter.simulator.spec import Episode, IntegrationSpec, Profile
 from tests.simulator.changing import ChangingSpec
 from tests.simulator.faults import Fault, FaultKind, Unreachable
 from tests.simulator.populations import EXCLUDED, many, mixed
@@ -24,7 +15,13 @@ from tests.simulator.script import ScriptedIntegration, ScriptedRun
 from tests.simulator.shared_window import WindowKind
 from tests.simulator.transport import SimulatedTransport
 from tests.simulator.truth import Truth, run_state
-from tests.simulator.workspace import RetryHeader, Simulator, demo_workspace
+from tests.simulator.workspace import (
+    DEMO_INTEGRATIONS,
+    DEMO_SPEED,
+    RetryHeader,
+    Simulator,
+    demo_workspace,
+)
 
 __all__ = [
     "DEMO_INTEGRATIONS",

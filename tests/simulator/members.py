@@ -1,24 +1,47 @@
 """Which integrations the simulated workspace has, under which names, at any moment."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 
 from cdi_exporter.simulator.generated import GeneratedIntegration
-from cdi_exporter.simulator.json_pages import WorkspaceMember
+from cdi_exporter.simulator.simulated_run import SECOND, SimulatedRun, micros
 from cdi_exporter.simulator.spec import IntegrationSpec
-from tests.simulator.changing import ChangingIntegration, ChangingSpec
+from tests.simulator.changing import ChangingSpec
 from tests.simulator.script import ScriptedIntegration
 
 
-@dataclass(slots=True, eq=False)
-class ChangingMember(WorkspaceMember):
-    """An integration that may leave, return, or get another name. Times are Unix seconds."""
+class ChangingMember(GeneratedIntegration):
+    """An integration that may leave, return, or get another name. Times are Unix seconds.
 
-    present: list[tuple[float, float]] = field(default_factory=list)
-    """From when until when it is in the workspace; it may return."""
-    names: list[tuple[float, str]] = field(default_factory=list)
-    """From when on it has another name than in its spec, oldest first."""
+    The runs of a `ChangingSpec` lie between its times; those of a script may lie anywhere.
+    """
+
+    def __init__(self, spec: IntegrationSpec, seed: int, at: float) -> None:
+        super().__init__(spec, seed)
+        self.present = [(at, math.inf)]
+        """From when until when it is in the workspace; it may return."""
+        self.names: list[tuple[float, str]] = []
+        """From when on it has another name than in its spec, oldest first."""
+        if isinstance(spec, ChangingSpec):
+            self.present = [(max(at, spec.added_at), spec.removed_at)]
+            self.names = [*spec.renames]
+
+    def history(self, until: int, since: int, skip: int = 0) -> Iterator[SimulatedRun]:
+        if isinstance(self.spec, ScriptedIntegration):
+            return self.spec.history(until, since, skip)
+        if isinstance(self.spec, ChangingSpec):
+            until = min(until, _bounded_micros(self.spec.removed_at))
+            since = max(since, _bounded_micros(self.spec.added_at) - 1)
+        return super().history(until, since, skip)
+
+    def next_scheduled(self, moment: int) -> int | None:
+        if isinstance(self.spec, ScriptedIntegration):
+            return self.spec.next_scheduled(moment)
+        if isinstance(self.spec, ChangingSpec) and self.spec.unscheduled:
+            since, until = self.spec.unscheduled
+            if since * SECOND <= moment < until * SECOND:
+                return None
+        return super().next_scheduled(moment)
 
     def present_at(self, moment: float) -> bool:
         """Whether the workspace has the integration at this moment."""
@@ -39,6 +62,11 @@ class ChangingMember(WorkspaceMember):
         return min((edge for edge in edges if edge > moment), default=math.inf)
 
 
+def _bounded_micros(moment: float) -> int:
+    """Microseconds; the moment may be infinite."""
+    return micros(max(-1e12, min(1e12, moment)))
+
+
 class Members:
     """All members in the order in which the API lists them."""
 
@@ -47,26 +75,16 @@ class Members:
         self._members: dict[str, ChangingMember] = {}
         self._listed: tuple[float, float, dict[str, ChangingMember]] = (math.inf, -math.inf, {})
 
-    def add(self, integrations: Iterable[IntegrationSpec | ScriptedIntegration], at: float) -> None:
+    def add(self, integrations: Iterable[IntegrationSpec], at: float) -> None:
         """Take in integrations, from the moment `at` on or when their spec says so."""
         for spec in integrations:
             if spec.id in self._members:
                 self._return(spec, at)
             else:
-                self._members[spec.id] = self._new(spec, at)
+                self._members[spec.id] = ChangingMember(spec, self._seed, at)
         self._forget()
 
-    def _new(self, spec: IntegrationSpec | ScriptedIntegration, at: float) -> ChangingMember:
-        if isinstance(spec, ScriptedIntegration):
-            return ChangingMember(spec, spec, present=[(at, math.inf)])
-        if not isinstance(spec, ChangingSpec):
-            life = GeneratedIntegration(spec, self._seed)
-            return ChangingMember(spec, life, present=[(at, math.inf)])
-        span = (max(at, spec.added_at), spec.removed_at)
-        life = ChangingIntegration(spec, self._seed)
-        return ChangingMember(spec, life, present=[span], names=list(spec.renames))
-
-    def _return(self, spec: IntegrationSpec | ScriptedIntegration, at: float) -> None:
+    def _return(self, spec: IntegrationSpec, at: float) -> None:
         member = self._members[spec.id]
         if member.spec is not spec or member.present_at(at):
             msg = f"the workspace already has an integration {spec.id}"
@@ -86,8 +104,6 @@ class Members:
 
     def _forget(self) -> None:
         self._listed = (math.inf, -math.inf, {})
-        for member in self._members.values():
-            member.item = (math.inf, -math.inf, b"")
 
     def known(self, integration_id: str) -> ChangingMember:
         """The integration, whenever it is present. Raises KeyError for one that never is."""

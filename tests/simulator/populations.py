@@ -5,9 +5,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cdi_exporter.simulator import Profile
 from cdi_exporter.simulator.showcase import new_id
 from cdi_exporter.simulator.simulated_workspace import DAY
+from cdi_exporter.simulator.spec import Profile
 from tests.simulator.changing import ChangingSpec
 
 EXCLUDED = "-excluded"

@@ -5,7 +5,7 @@ from array import array
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from cdi_exporter.simulator.rate_window import WINDOW
+from cdi_exporter.simulator.simulated_workspace import WINDOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from cdi_exporter.simulator.simulated_run import SimulatedRun, micros
+from cdi_exporter.simulator.spec import IntegrationSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +44,7 @@ class ScriptedRun(SimulatedRun):
 
 
 @dataclass(slots=True, eq=False)
-class ScriptedIntegration:
+class ScriptedIntegration(IntegrationSpec):
     """One integration with an explicit list of runs, which may be changed at any time.
 
     `next_run` (Unix seconds) is the next scheduled run that the list shows, None if there
@@ -52,11 +53,6 @@ class ScriptedIntegration:
     the last added first.
     """
 
-    id: str
-    name: str
-    type: str = "users_track"
-    warehouse: str = "snowflake"
-    status: str = "active"
     next_run: float | None = None
     runs: list[ScriptedRun] = field(default_factory=list)
     list_fields: Mapping[str, object] = field(default_factory=dict)
@@ -94,7 +90,3 @@ class ScriptedIntegration:
     def next_scheduled(self, moment: int) -> int | None:
         """As in the script, at any moment."""
         return None if self.next_run is None else micros(self.next_run)
-
-    def next_event(self, moment: int) -> int:
-        """A test may change its script at any time, so nothing of it is kept."""
-        return moment

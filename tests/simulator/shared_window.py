@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from cdi_exporter.simulator.rate_window import WINDOW, RateWindow
+from cdi_exporter.simulator.simulated_workspace import WINDOW, RateWindow
 
 WindowKind = Literal["fixed", "sliding"]
 

@@ -4,9 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from cdi_exporter.model import Counters, Integration, Run, Status
-from cdi_exporter.simulator import IntegrationSpec, Profile
-from cdi_exporter.simulator.generated import BLOCK, SLOWNESS, GeneratedIntegration
-from cdi_exporter.simulator.json_pages import Life
+from cdi_exporter.simulator.generated import BLOCK, SLOWNESS
 from cdi_exporter.simulator.simulated_run import (
     SECOND,
     WATERMARK_SEARCH,
@@ -14,7 +12,9 @@ from cdi_exporter.simulator.simulated_run import (
     micros,
     newest_watermark,
 )
+from cdi_exporter.simulator.spec import IntegrationSpec, Profile
 from tests.simulator.members import ChangingMember, Members
+from tests.simulator.script import ScriptedIntegration
 
 UNBOUNDED = 1e12
 """The longest that a run takes which a test writes down: no limit."""
@@ -45,11 +45,10 @@ def run_state(run: SimulatedRun, moment: int) -> Run:
     )
 
 
-def longest_run(life: Life) -> float:
+def longest_run(spec: IntegrationSpec) -> float:
     """No run takes longer than so many seconds."""
-    if not isinstance(life, GeneratedIntegration):
+    if isinstance(spec, ScriptedIntegration):
         return UNBOUNDED
-    spec: IntegrationSpec = life.spec
     if spec.profile is Profile.HANGING:
         trouble = BLOCK * spec.pace if spec.episode is None else spec.episode.length
         return max(spec.longest, trouble)
@@ -79,8 +78,8 @@ class Truth:
 
     def run_states_at(self, integration_id: str, moment: float) -> tuple[Run, ...]:
         """All runs within the retention as they are at this moment, newest start first."""
-        life = self.members.known(integration_id).life
-        runs = life.history(micros(moment), micros(moment - self.retention))
+        member = self.members.known(integration_id)
+        runs = member.history(micros(moment), micros(moment - self.retention))
         return tuple(run_state(run, micros(moment)) for run in runs)
 
     def totals(self, integration_id: str, since: float, until: float) -> Counters:
@@ -91,18 +90,18 @@ class Truth:
         return tally.counters()
 
     def _finished(self, integration_id: str, since: float, until: float) -> list[SimulatedRun]:
-        life = self.members.known(integration_id).life
+        member = self.members.known(integration_id)
         first, last = micros(since), micros(until)
-        runs = life.history(last, micros(since - longest_run(life)))
+        runs = member.history(last, micros(since - longest_run(member.spec)))
         found = [run for run in runs if run.finish is not None and first < run.finish <= last]
         return sorted(found, key=lambda run: (run.finish or 0, run.start))
 
     def _integration(self, member: ChangingMember, moment: float) -> Integration:
         now, spec = micros(moment), member.spec
-        runs = member.life.history(now, micros(moment - self.retention))
+        runs = member.history(now, micros(moment - self.retention))
         recent = list(itertools.islice(runs, WATERMARK_SEARCH))
         last, left = recent[0] if recent else None, newest_watermark(recent, now)
-        due = member.life.next_scheduled(now)
+        due = member.next_scheduled(now)
         return Integration(
             id=spec.id,
             name=member.name_at(moment),

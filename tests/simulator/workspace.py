@@ -4,24 +4,26 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from cdi_exporter.simulator import (
-    DEMO_INTEGRATIONS,
-    DEMO_SPEED,
+from cdi_exporter.simulator.generated import GeneratedIntegration
+from cdi_exporter.simulator.json_pages import JsonPage
+from cdi_exporter.simulator.showcase import demo_integrations, demo_retention
+from cdi_exporter.simulator.simulated_workspace import (
+    DAY,
     HISTORY,
     LIMITS,
     LIST,
     PERMISSIONS,
-    IntegrationSpec,
+    Answer,
+    Call,
+    Send,
     SimulatedWorkspace,
-    demo_integrations,
-    demo_retention,
+    error,
+    page_answer,
 )
-from cdi_exporter.simulator.json_pages import JsonPage, PageMaker, WorkspaceMember
-from cdi_exporter.simulator.simulated_workspace import DAY, Answer, Call, Send, error, page_answer
+from cdi_exporter.simulator.spec import IntegrationSpec
 from tests.simulator.faults import ELSEWHERE, PROXY_PAGE, SPOILERS, Fault, FaultKind, Unreachable
 from tests.simulator.members import Members
 from tests.simulator.requests import Request, Traffic
@@ -29,6 +31,7 @@ from tests.simulator.script import ScriptedIntegration
 from tests.simulator.shared_window import SharedWindow, WindowKind
 from tests.simulator.truth import Truth
 
+DEMO_INTEGRATIONS, DEMO_SPEED = 12, 60.0
 Sleep = Callable[[float], Awaitable[object]]
 RetryHeader = Literal["retry-after", "x-ratelimit-retry-after", "reset", "none"]
 """The header of a 429 with the time to wait; with `none` it has no rate limit header at all."""
@@ -48,7 +51,7 @@ class Simulator(SimulatedWorkspace):
 
     def __init__(
         self,
-        integrations: Iterable[IntegrationSpec | ScriptedIntegration],
+        integrations: Iterable[IntegrationSpec],
         clock: Callable[[], float],
         *,
         key: str = "simulated-key",
@@ -65,7 +68,7 @@ class Simulator(SimulatedWorkspace):
         list_has_last_job: bool = True,
         retention: float = 30 * DAY,
     ) -> None:
-        super().__init__((), clock, key=key)
+        super().__init__((), clock, key=key, retention=retention)
         self.permissions = set(permissions)
         self.faults = list(faults)
         self.retry_header: RetryHeader = retry_header
@@ -79,11 +82,12 @@ class Simulator(SimulatedWorkspace):
         }
         self._roster = Members(seed)
         self._roster.add(integrations, at=-math.inf)
-        self._pages = ScriptedPages(retention, history_lag, list_lag, list_has_last_job)
+        self._history_lag, self._list_lag = history_lag, list_lag
+        self._list_has_last_job = list_has_last_job
         self.truth = Truth(self._roster, retention)
         self._met: tuple[Fault, ...] = ()
 
-    def add(self, *integrations: IntegrationSpec | ScriptedIntegration) -> None:
+    def add(self, *integrations: IntegrationSpec) -> None:
         """Add integrations now, or let one that was removed return.
 
         Raises ValueError for an ID that the workspace has.
@@ -163,7 +167,7 @@ class Simulator(SimulatedWorkspace):
                 answer.body = spoil(answer.body)
         return answer
 
-    def _members_at(self, now: float) -> Mapping[str, WorkspaceMember]:
+    def _members_at(self, now: float) -> Mapping[str, GeneratedIntegration]:
         return self._roster.at(now)
 
     def _too_many(self, call: Call) -> Answer:
@@ -178,20 +182,14 @@ class Simulator(SimulatedWorkspace):
             return []
         return super()._limit_headers(call, status)
 
-
-@dataclass(frozen=True, slots=True)
-class ScriptedPages(PageMaker):
-    """Pages with what a script says, and perhaps without a last job."""
-
-    list_has_last_job: bool = True
-
-    def _fields(self, member: WorkspaceMember, now: float) -> tuple[dict[str, object], float]:
-        item, until = PageMaker._fields(self, member, now)
-        if not self.list_has_last_job:
+    def _list_item(self, member: GeneratedIntegration, now: float) -> dict[str, object]:
+        """As a script says, and perhaps without a last job."""
+        item = super()._list_item(member, now)
+        if not self._list_has_last_job:
             item |= {"last_job_start_time": None, "last_job_status": None}
         if isinstance(member.spec, ScriptedIntegration):
             item |= member.spec.list_fields
-        return {name: value for name, value in item.items() if value is not ...}, until
+        return {name: value for name, value in item.items() if value is not ...}
 
 
 def demo_workspace(

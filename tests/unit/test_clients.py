@@ -415,7 +415,7 @@ def test_a_rotated_key_file_that_cannot_be_used_is_reported_while_the_old_key_wo
 def clients(*configs: WorkspaceConfig, **environ: str) -> Clients:
     async def make() -> Clients:
         found = Clients(virtual_clock(), over_the_network, environ=environ)
-        found.apply(found.prepare(configs))
+        found.apply(configs, found.prepare(configs))
         return found
 
     return run(make())
@@ -434,17 +434,18 @@ def test_what_is_only_prepared_changes_nothing() -> None:
     async def main() -> None:
         found = Clients(virtual_clock(), over_the_network, environ={})
         a = workspace("a", endpoint="https://braze.test")
-        found.apply(found.prepare([a]))
+        found.apply([a], found.prepare([a]))
         client, before = found.by_workspace["a"], shares_of(found)
         low = replace(a, refresh=Refresh(rate_limit_share=0.1))
-        prepared = found.prepare([low, replace(low, name="b")])
-        assert prepared.by_workspace["a"] is client
-        assert prepared.by_workspace["b"].budgets[Endpoint.HISTORY].share == 0.1
+        configs = [low, replace(low, name="b")]
+        prepared = found.prepare(configs)
+        assert prepared["a"] is client
+        assert prepared["b"].budgets[Endpoint.HISTORY].share == 0.1
         assert found.by_workspace == {"a": client}
         assert shares_of(found) == before
-        assert found.apply(prepared) == []
+        assert found.apply(configs, prepared) == []
         assert set(shares_of(found).values()) == {(0.1, 100)}
-        assert found.apply(found.prepare([a])) == [prepared.by_workspace["b"]]
+        assert found.apply([a], found.prepare([a])) == [prepared["b"]]
 
     run(main())
 
@@ -457,11 +458,11 @@ def test_workspaces_that_share_keep_to_what_each_of_them_allows() -> None:
         a = workspace("a", endpoint="https://braze.test", refresh=Refresh(rate_limit_share=0.5))
         limits = Refresh(rate_limits=RateLimits(job_sync_status=30))
         b = replace(a, name="b", refresh=limits, ca_file="/some/file.pem")
-        found.apply(found.prepare([a, b]))
+        found.apply([a, b], found.prepare([a, b]))
         assert shares_of(found) == {"a": (0.5, 30), "b": (0.5, 30)}
-        (left,) = found.apply(found.prepare([a]))
+        (left,) = found.apply([a], found.prepare([a]))
         await left.retire()
-        found.apply(found.prepare([a]))
+        found.apply([a], found.prepare([a]))
         assert shares_of(found) == {"a": (0.5, 100)}
 
     run(main())

@@ -10,8 +10,7 @@ import pytest
 
 from cdi_exporter import catalog, problems
 from cdi_exporter.cli import cli
-from cdi_exporter.errors import REASONS
-from cdi_exporter.problems import Problem
+from cdi_exporter.problems import REASONS, Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -8,8 +8,14 @@ import pytest
 import yaml
 
 from cdi_exporter import problems
-from cdi_exporter.errors import REASONS, ApiError
-from cdi_exporter.problems import BY_REASON, HISTORY_PERMISSION, LIST_PERMISSION, problem_of
+from cdi_exporter.errors import ApiError
+from cdi_exporter.problems import (
+    BY_REASON,
+    HISTORY_PERMISSION,
+    LIST_PERMISSION,
+    REASONS,
+    problem_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "prometheus" / "rules" / "braze-cdi.yml"

@@ -20,11 +20,6 @@ def text(dashboard: Json) -> str:
     return json.dumps(dashboard, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
-    """Write all files."""
-    for path, dashboard in FILES.items():
-        path.write_text(text(dashboard()), "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    for file, dashboard in FILES.items():
+        file.write_text(text(dashboard()), "utf-8")

@@ -21,7 +21,7 @@ from tools.dashboards.promql import (
     workspace,
 )
 from tools.dashboards.states import BLUE, FAINT, GREY, LIGHT_BLUE, VERMILION, YELLOW, Looks
-from tools.dashboards.tables import Column, Label, Rows, table
+from tools.dashboards.tables import Column, Label, table
 
 RATE = "$__rate_interval"
 REASONS = {
@@ -78,7 +78,8 @@ def _workspaces() -> Json:
         Bad: a state other than current; integrations that are not confirmed; reads that wait for
         long; any gap, because counters may lack runs.
         First: open the exporter's status page: it says what to do about each problem.""",
-        Rows(pending, "workspace"),
+        pending,
+        "workspace",
         Label("workspace", "workspace"),
         Column(
             "state", "state", of_each(trust()), "none", 240, looks=TRUST, coloured=True, words=True

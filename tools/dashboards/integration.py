@@ -1,7 +1,6 @@
 """The dashboard of one integration: since when, how much, how far, how fast."""
 
-from tools.dashboards.advice import advice
-from tools.dashboards.board import INTEGRATION_UID, Section, dashboard, line
+from tools.dashboards.board import INTEGRATION_UID, Section, advice, dashboard, line
 from tools.dashboards.panels import (
     STACKED,
     STEPPED,
@@ -37,7 +36,7 @@ from tools.dashboards.states import (
     VERMILION,
     YELLOW,
 )
-from tools.dashboards.tables import Column, Label, Rows, table
+from tools.dashboards.tables import Column, Label, table
 
 
 def integration() -> Json:
@@ -138,7 +137,8 @@ def _facts() -> Json:
         runs. *schedule lost*: since when Braze lists no next run, if it did within the last 7 days.
         Bad: a status other than active; a lost schedule that nobody knows of.
         First: find the integration in Braze: the ID is the last part of its address there.""",
-        Rows(newest(series("integration_info", CHOSEN), labels), "integration_id"),
+        newest(series("integration_info", CHOSEN), labels),
+        "integration_id",
         Label("integration_name", "integration"),
         Label("workspace", "workspace", 90),
         Label("integration_id", "ID", 310),

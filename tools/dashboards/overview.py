@@ -1,7 +1,14 @@
 """The dashboard of all workspaces: what is broken, since when, and what to do."""
 
-from tools.dashboards.advice import advice
-from tools.dashboards.board import INTEGRATION_PAGE, OVERVIEW_UID, RUNBOOK, Section, dashboard, line
+from tools.dashboards.board import (
+    INTEGRATION_PAGE,
+    OVERVIEW_UID,
+    RUNBOOK,
+    Section,
+    advice,
+    dashboard,
+    line,
+)
 from tools.dashboards.exporter import TRUST, exporter
 from tools.dashboards.panels import Json, Query, bars, lines, tile, timeline
 from tools.dashboards.promql import (
@@ -28,7 +35,7 @@ from tools.dashboards.states import (
     VERMILION,
     YELLOW,
 )
-from tools.dashboards.tables import Column, Label, Rows, table
+from tools.dashboards.tables import Column, Label, table
 
 NAME = "{{workspace}} / {{integration_name}}"
 LANE_POINTS = 300
@@ -124,7 +131,8 @@ def _table() -> Json:
         *since* cover the time range; *earlier* is before it.
         Bad: anything but success.
         First: do what the column says; click the name to see the integration's history.""",
-        Rows(NOW.known, "integration_id"),
+        NOW.known,
+        "integration_id",
         Label("integration_name", "integration", link=INTEGRATION_PAGE),
         Label("workspace", "workspace", 90),
         Column(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from tools.dashboards.states import FAINT, NO_DATA, UNKNOWN_CODE, Looks
@@ -40,7 +41,17 @@ class Query(NamedTuple):
     """For what other series are compared with."""
 
 
-def panel(kind: str, title: str, about: str, unit: str, **further: Any) -> Json:
+def panel(
+    kind: str,
+    title: str,
+    about: str,
+    unit: str,
+    *,
+    defaults: Json,
+    options: Json,
+    overrides: Sequence[Json] = (),
+    **further: Any,
+) -> Json:
     """What every panel has. `about` says what it shows, then `Bad:`, then `First:`."""
     what, bad, first = (" ".join(part.split()) for part in re.split(r"\s+(?:Bad|First): ", about))
     return {
@@ -50,6 +61,8 @@ def panel(kind: str, title: str, about: str, unit: str, **further: Any) -> Json:
             f"{what.strip()}\n\n**Unit:** {UNITS[unit]}\n\n**Bad:** {bad}\n\n**Do first:** {first}"
         ),
         "datasource": DATASOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": [*overrides]},
+        "options": options,
         **further,
     }
 
@@ -63,10 +76,15 @@ def targets(queries: Sequence[Query], *, over_time: bool) -> list[Json]:
             "instant": not over_time,
             "legendFormat": query.legend,
             "range": over_time,
-            "refId": chr(ord("A") + number),
+            "refId": ref,
         }
-        for number, query in enumerate(queries)
+        for ref, query in zip(ascii_uppercase, queries, strict=False)
     ]
+
+
+def fixed(colour: str) -> Json:
+    """One colour for a whole series."""
+    return {"mode": "fixed", "fixedColor": colour}
 
 
 def thresholds(steps: Sequence[Step]) -> Json:
@@ -120,12 +138,8 @@ def tile(
         "reduceOptions": NEWEST_VALUE,
         "textMode": "value_and_name" if names else "value",
     } | ({"text": {"titleSize": 12, "valueSize": 16}} if names else {})
-    return panel(
-        *("stat", title, about, unit),
-        targets=targets(queries, over_time=False),
-        fieldConfig={"defaults": defaults, "overrides": []},
-        options=options,
-    )
+    shown = targets(queries, over_time=False)
+    return panel("stat", title, about, unit, defaults=defaults, options=options, targets=shown)
 
 
 def bars(title: str, about: str, query: Query, *steps: Step, unit: str = "percentunit") -> Json:
@@ -148,12 +162,8 @@ def bars(title: str, about: str, query: Query, *steps: Step, unit: str = "percen
         "text": {"titleSize": 11, "valueSize": 14},
         "valueMode": "text",
     }
-    return panel(
-        *("bargauge", title, about, unit),
-        targets=targets([query], over_time=False),
-        fieldConfig={"defaults": defaults, "overrides": []},
-        options=options,
-    )
+    shown = targets([query], over_time=False)
+    return panel("bargauge", title, about, unit, defaults=defaults, options=options, targets=shown)
 
 
 def lines(
@@ -167,18 +177,14 @@ def lines(
     **defaults: object,
 ) -> Json:
     """Values over time, each series in its own colour; gaps stay gaps."""
+    dashed = {"custom.lineStyle": {"dash": [6, 6], "fill": "dash"}, "custom.fillOpacity": 0}
     by_query = [
         override(
             "byFrameRefID",
-            chr(ord("A") + number),
-            {"color": {"mode": "fixed", "fixedColor": query.colour}}
-            | (
-                {"custom.lineStyle": {"dash": [6, 6], "fill": "dash"}, "custom.fillOpacity": 0}
-                if query.dashed
-                else {}
-            ),
+            ref,
+            {"color": fixed(query.colour)} | (dashed if query.dashed else {}),
         )
-        for number, query in enumerate(queries)
+        for ref, query in zip(ascii_uppercase, queries, strict=False)
         if query.colour
     ]
     look = {
@@ -190,14 +196,11 @@ def lines(
     }
     return panel(
         *("timeseries", title, about, unit),
+        defaults={"unit": unit, "noValue": NOTHING, "custom": look | dict(custom or {})} | defaults,
+        overrides=[*by_query, *overrides],
+        options={"legend": LEGEND, "tooltip": TOOLTIP},
         interval=interval,
         targets=targets(queries, over_time=True),
-        fieldConfig={
-            "defaults": {"unit": unit, "noValue": NOTHING, "custom": look | dict(custom or {})}
-            | defaults,
-            "overrides": [*by_query, *overrides],
-        },
-        options={"legend": LEGEND, "tooltip": TOOLTIP},
     )
 
 
@@ -215,7 +218,7 @@ STACKED = {
 def coloured(colours: Mapping[str, str]) -> list[Json]:
     """Series whose whole name matches a regular expression in a colour."""
     return [
-        override("byRegexp", f"/^(?:{name})$/", {"color": {"mode": "fixed", "fixedColor": colour}})
+        override("byRegexp", f"/^(?:{name})$/", {"color": fixed(colour)})
         for name, colour in colours.items()
     ]
 
@@ -229,7 +232,7 @@ def timeline(title: str, about: str, looks: Looks, *queries: Query, points: int)
     defaults = {
         "unit": "none",
         "noValue": NOTHING,
-        "color": {"mode": "fixed", "fixedColor": FAINT},
+        "color": fixed(FAINT),
         "custom": {"fillOpacity": 100, "lineWidth": 0, "insertNulls": 28_800_000},
         "mappings": mappings(looks, NO_DATA),
     }
@@ -243,11 +246,11 @@ def timeline(title: str, about: str, looks: Looks, *queries: Query, points: int)
     }
     return panel(
         *("state-timeline", title, about, "none"),
+        defaults=defaults,
+        options=options,
         interval="1m",
         maxDataPoints=points,
         targets=targets(queries, over_time=True),
-        fieldConfig={"defaults": defaults, "overrides": []},
-        options=options,
     )
 
 

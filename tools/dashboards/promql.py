@@ -8,6 +8,7 @@ them for a regular expression in a PromQL string.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cdi_exporter.problems import REASONS
 from tools.dashboards.states import CODES, IDLE_CODE, NO_DATA_CODE, RUNNING_CODE, UNKNOWN_CODE
 
 WORKSPACE = 'workspace=~"$workspace"'
@@ -29,16 +30,6 @@ UNCONFIRMED_AFTER = 3600
 OLD_AFTER = 900
 """A workspace whose last refresh ended longer ago: scrapes are seconds to two minutes apart."""
 
-REASONS = (
-    "unauthorized",
-    "forbidden",
-    "rate_limited",
-    "timeout",
-    "connection",
-    "server_error",
-    "invalid_response",
-    "other",
-)
 CURRENT, LIST_UNREADABLE, OLD, UNREADABLE = 0, 1, 2, 3
 REASON_CODES = {reason: code for code, reason in enumerate(REASONS, start=UNREADABLE + 1)}
 SILENT = UNREADABLE + len(REASONS) + 1

@@ -8,13 +8,6 @@ from tools.dashboards.panels import DATASOURCE, Json, mappings, override, panel
 from tools.dashboards.states import FAINT, NO_DATA, Looks
 
 
-class Rows(NamedTuple):
-    """What a table has a row for: each series of the query, told apart by the label `key`."""
-
-    expr: str
-    key: str
-
-
 class Label(NamedTuple):
     """A column that is a label of the rows; without a width it takes the space that is left."""
 
@@ -72,15 +65,18 @@ class Column:
 
 
 def table(
-    title: str, about: str, rows: Rows, *columns: Label | Column, sort: Sequence[str]
+    title: str, about: str, rows: str, key: str, *columns: Label | Column, sort: Sequence[str]
 ) -> Json:
-    """A table, sorted by these columns, the highest first."""
+    """A table, sorted by the columns `sort`, the highest first.
+
+    It has a row for each series of the query `rows`; the label `key` tells them apart.
+    """
     values = [column for column in columns if isinstance(column, Column)]
     shown = [column.field for column in columns]
-    hidden = sorted({rows.key, "Value #rows"} - set(shown))
+    hidden = sorted({key, "Value #rows"} - set(shown))
     transformations = {
         "filterFieldsByName": {"exclude": {"pattern": "^Time.*"}},
-        "joinByField": {"byField": rows.key, "mode": "outer"},
+        "joinByField": {"byField": key, "mode": "outer"},
         "organize": {
             "excludeByName": dict.fromkeys(hidden, True),
             "indexByName": {name: index for index, name in enumerate(shown)},
@@ -91,14 +87,12 @@ def table(
         *("table", title, about, ""),
         interval="2m",
         targets=[
-            _target("rows", rows.expr),
+            _target("rows", rows),
             *(_target(column.ref, column.expr) for column in values),
         ],
         transformations=[{"id": name, "options": each} for name, each in transformations.items()],
-        fieldConfig={
-            "defaults": {"unit": "short", "noValue": NO_DATA},
-            "overrides": [override("byName", each.title, each.look) for each in columns],
-        },
+        defaults={"unit": "short", "noValue": NO_DATA},
+        overrides=[override("byName", each.title, each.look) for each in columns],
         options={
             "cellHeight": "sm",
             "showHeader": True,

@@ -16,6 +16,7 @@ from cdi_exporter.braze.budget import (
     WINDOW,
     Budget,
     RateLimitHeaders,
+    Slot,
 )
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -27,6 +28,13 @@ def make(limit: int = 50, share: float = 0.8, *, ahead: float = 0.0, seed: int =
     """A budget on the virtual clock; `ahead` shifts this machine's wall clock."""
     clock = virtual_clock(seed, ahead)
     return Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
+
+
+async def acquire(budget: Budget) -> Slot:
+    """A slot that is wanted for as long as it takes."""
+    slot = await budget.acquire_while(lambda: True)
+    assert slot is not None
+    return slot
 
 
 def now() -> float:
@@ -52,7 +60,7 @@ async def answered(
     budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False
 ) -> None:
     """A request that is answered at once."""
-    budget.release(await budget.acquire(), headers, refused=refused)
+    budget.release(await acquire(budget), headers, refused=refused)
 
 
 async def starts(
@@ -62,7 +70,7 @@ async def starts(
     found = []
 
     async def request() -> None:
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         found.append(now())
         await asyncio.sleep(seconds)
         budget.release(slot, answer())
@@ -73,7 +81,7 @@ async def starts(
 
 async def next_start(budget: Budget) -> float:
     """When the next request may start."""
-    budget.cancel(await budget.acquire())
+    budget.cancel(await acquire(budget))
     return now()
 
 
@@ -155,9 +163,9 @@ def test_acquire_returns_how_long_it_waited() -> None:
 
     async def main() -> tuple[float, float]:
         budget = make(1, 1.0)
-        first = await budget.acquire()
+        first = await acquire(budget)
         budget.release(first, SILENT)
-        second = await budget.acquire()
+        second = await acquire(budget)
         return first.waited, second.waited
 
     assert run(main()) == (0, SPENT_FOR)
@@ -231,8 +239,8 @@ def test_an_answer_that_comes_late_does_not_raise_what_remains() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(40, resets_in=20))
-        one = await budget.acquire()
-        two = await budget.acquire()
+        one = await acquire(budget)
+        two = await acquire(budget)
         budget.release(one, said(10, resets_in=20))
         budget.release(two, said(35, resets_in=20))
         return await next_start(budget)
@@ -246,7 +254,7 @@ def test_a_new_window_makes_room() -> None:
     async def main() -> tuple[float, float]:
         budget = make()
         await answered(budget, said(5, resets_in=20))
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         began = now()
         budget.release(slot, said(49, resets_in=60))
         return began, await next_start(budget)
@@ -260,10 +268,10 @@ def test_a_window_may_begin_before_the_former_one_was_to_end() -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(11, resets_in=40))
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         await asyncio.sleep(5)
         budget.release(slot, said(45, resets_in=60))
-        await budget.acquire()
+        await acquire(budget)
         return await next_start(budget)
 
     assert seconds_of(main) == 5
@@ -276,8 +284,8 @@ def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
     async def main() -> float:
         budget = make()
         await answered(budget, said(12, resets_in=40))
-        one = await budget.acquire()
-        two = await budget.acquire()
+        one = await acquire(budget)
+        two = await acquire(budget)
         budget.release(one, said(10, resets_in=40))
         budget.release(two, said(30, resets_in=40 + jitter))
         return await next_start(budget)
@@ -447,7 +455,7 @@ def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
     async def main() -> float:
         budget = make(1000, 1.0)
         await answered(budget)
-        slots = [await budget.acquire() for _ in range(10)]
+        slots = [await acquire(budget) for _ in range(10)]
         for slot in slots:
             budget.release(slot, SILENT, refused=True)
         return await next_start(budget)
@@ -460,7 +468,7 @@ def test_a_refusal_also_holds_back_waiting_requests() -> None:
 
     async def main() -> float:
         budget = make(1, 1.0)
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(1)
         budget.release(slot, said(None, None, resets_in=None, retry_after=500), refused=True)
@@ -480,7 +488,7 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
         order = []
 
         async def request(number: int) -> None:
-            slot = await budget.acquire()
+            slot = await acquire(budget)
             order.append(number)
             await asyncio.sleep(number % 3)
             budget.release(slot, SILENT)
@@ -501,7 +509,7 @@ def test_a_cancelled_waiter_leaves_no_trace(cancelled: Sequence[int]) -> None:
         served = []
 
         async def request(number: int) -> None:
-            slot = await budget.acquire()
+            slot = await acquire(budget)
             served.append(number)
             budget.release(slot, SILENT)
 
@@ -524,8 +532,8 @@ def test_a_waiter_cancelled_as_it_gets_a_slot_loses_none() -> None:
     async def main() -> int:
         budget = make(1, 1.0)
         await answered(budget)
-        first = asyncio.create_task(budget.acquire())
-        second = asyncio.create_task(budget.acquire())
+        first = asyncio.create_task(acquire(budget))
+        second = asyncio.create_task(acquire(budget))
         await asyncio.sleep(0)
         asyncio.get_running_loop().call_later(SPENT_FOR, first.cancel)
         results = await asyncio.gather(first, asyncio.wait_for(second, 70), return_exceptions=True)
@@ -540,7 +548,7 @@ def test_a_slot_that_is_not_used_is_free_at_once() -> None:
     async def main() -> tuple[float, int]:
         budget = make(1, 1.0)
         await answered(budget)
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
         budget.cancel(slot)
@@ -555,7 +563,7 @@ def test_the_delay_is_how_long_a_request_would_wait() -> None:
     async def main() -> list[float]:
         budget = make(1, 1.0)
         delays = [budget.delay()]
-        slot = await budget.acquire()
+        slot = await acquire(budget)
         delays.append(budget.delay())
         budget.release(slot, SILENT)
         delays.append(budget.delay())
@@ -572,7 +580,7 @@ def test_what_is_used_is_a_share_of_the_slots() -> None:
         budget = make(5, 0.8)
         shares = [budget.used]
         await answered(budget)
-        await budget.acquire()
+        await acquire(budget)
         shares.append(budget.used)
         await asyncio.sleep(SPENT_FOR)
         shares.append(budget.used)
@@ -603,10 +611,10 @@ def test_a_newer_answer_counts_even_if_more_remains(resets_in: float) -> None:
 
     async def main() -> float:
         budget = make()
-        first = await budget.acquire()
+        first = await acquire(budget)
         budget.release(first, said(11, resets_in=60))
         await answered(budget, said(30, resets_in=resets_in))
-        slots = [await budget.acquire() for _ in range(10)]
+        slots = [await acquire(budget) for _ in range(10)]
         return now() + len(slots)
 
     assert seconds_of(main) == 10
@@ -619,11 +627,11 @@ def test_of_requests_under_way_together_every_answer_counts() -> None:
     async def main() -> tuple[float, float]:
         budget = make()
         await answered(budget)
-        one, two = await budget.acquire(), await budget.acquire()
+        one, two = await acquire(budget), await acquire(budget)
         budget.release(two, said(12, resets_in=40))
-        three = await budget.acquire()
+        three = await acquire(budget)
         budget.release(one, said(30, resets_in=50))
-        await budget.acquire()
+        await acquire(budget)
         held = budget.delay()
         budget.release(three, said(25, resets_in=50))
         return held, budget.delay()
@@ -637,7 +645,7 @@ def test_an_answer_that_overtakes_another_brings_no_room() -> None:
     async def main() -> list[float]:
         budget = make()
         await answered(budget)
-        slots = [await budget.acquire() for _ in range(5)]
+        slots = [await acquire(budget) for _ in range(5)]
         for number, slot in reversed([*enumerate(slots)]):
             budget.release(slot, said(15 - number - 1, resets_in=20))
         return await starts(budget, 1, lambda: SILENT)
@@ -681,7 +689,7 @@ def test_what_another_budget_spent_is_counted_once() -> None:
     async def main() -> list[float]:
         old, new = make(5, 0.8), make(5, 0.8)
         await answered(old)
-        running = await old.acquire()
+        running = await acquire(old)
         for _ in range(3):
             new.remember(old)
         old.remember(new)
@@ -699,7 +707,7 @@ def test_a_budget_that_waits_for_a_request_of_another_one_sees_its_end() -> None
 
     async def main() -> float:
         old, new = make(1, 1.0), make(1, 1.0)
-        running = await old.acquire()
+        running = await acquire(old)
         new.remember(old)
         waiting = asyncio.create_task(next_start(new))
         await asyncio.sleep(10)
@@ -715,9 +723,9 @@ def test_a_waiter_that_no_longer_needs_a_slot_leaves_the_queue() -> None:
     async def main() -> tuple[list[object], float]:
         budget, wanted = make(1, 1.0), [True]
         await answered(budget)
-        first = asyncio.create_task(budget.acquire())
+        first = asyncio.create_task(acquire(budget))
         second = asyncio.create_task(budget.acquire_while(lambda: wanted[0]))
-        third = asyncio.create_task(budget.acquire())
+        third = asyncio.create_task(acquire(budget))
         await asyncio.sleep(1)
         wanted[0] = False
         budget.wake()

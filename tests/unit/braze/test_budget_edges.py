@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders, ServerClock
-from tests.unit.braze.test_budget import SILENT, answered, make, next_start, said, seconds_of
+from tests.unit.braze.test_budget import (
+    SILENT,
+    acquire,
+    answered,
+    make,
+    next_start,
+    said,
+    seconds_of,
+)
 from tests.virtual import EPOCH, run, virtual_clock
 
 
@@ -132,7 +140,7 @@ def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
         clock = virtual_clock()
         budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=Longest())
         await answered(budget)
-        first, second, third = [await budget.acquire() for _ in range(3)]
+        first, second, third = [await acquire(budget) for _ in range(3)]
         budget.release(first, SILENT, refused=True)
         budget.release(second, SILENT, refused=True)
         found = [budget.delay()]
@@ -179,7 +187,7 @@ def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
         await answered(budget, said(12, resets_in=20))
         found = []
         for _ in range(2):
-            budget.release(await budget.acquire())
+            budget.release(await acquire(budget))
             found.append(budget.delay())
         return [*found, budget.used * budget.slots]
 
@@ -194,7 +202,7 @@ def test_a_request_of_another_budget_is_taken_off_what_remains_once(
 
     async def main() -> float:
         other, budget = make(), make()
-        await other.acquire()
+        await acquire(other)
         budget.remember(other)
         await answered(budget, said(remaining, resets_in=20))
         return budget.delay()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter.braze.budget import WINDOW, Budget, RateLimitHeaders, allowed
+from tests.unit.braze.test_budget import acquire
 from tests.virtual import EPOCH, run, virtual_clock
 
 Answer = Literal["ok", "refused", "nothing", "forgone", "cancelled", "impatient"]
@@ -65,11 +66,11 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     if request.answer == "impatient":
         try:
             async with asyncio.timeout(request.lasts):
-                slot = await budget.acquire()
+                slot = await acquire(budget)
         except TimeoutError:
             return
     else:
-        slot = await budget.acquire()
+        slot = await acquire(budget)
     record.turns.append(number)
     if request.answer in ("forgone", "impatient"):
         budget.cancel(slot)
@@ -143,7 +144,7 @@ def test_after_all_that_the_whole_budget_is_there_again(
         began = asyncio.get_running_loop().time()
         waits = []
         for _ in range(budget.slots):
-            slot = await budget.acquire()
+            slot = await acquire(budget)
             waits.append(asyncio.get_running_loop().time() - began)
             budget.release(slot, RateLimitHeaders())
         return waits
@@ -202,7 +203,7 @@ def test_the_part_of_others_is_never_touched(
         budget = Budget(limit, share, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
 
         async def act(way: float, back: float) -> None:
-            slot = await budget.acquire()
+            slot = await acquire(budget)
             await asyncio.sleep(way)
             headers = server.count()
             await asyncio.sleep(back)

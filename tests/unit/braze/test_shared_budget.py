@@ -71,14 +71,14 @@ def test_nothing_starts_once_the_lease_is_over() -> None:
         leader.allow(Allowance(0.75, until=11.0))
         leader.note_reported(leader.report())
         assert take(leader, 1) == 1
-        waits = asyncio.create_task(leader.acquire())
+        waits = asyncio.create_task(leader.acquire_while(lambda: True))
         await asyncio.sleep(0)
         assert waits.done()
         assert leader.is_open
         await asyncio.sleep(11)
         assert leader.delay() == math.inf
         assert not leader.is_open
-        waits = asyncio.create_task(leader.acquire())
+        waits = asyncio.create_task(leader.acquire_while(lambda: True))
         await asyncio.sleep(3600)
         assert not waits.done()
         leader.allow(Allowance(0.75, until=4000.0))

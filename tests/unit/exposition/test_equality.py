@@ -12,17 +12,18 @@ from prometheus_client import parser as text_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.samples import Sample
 
-from cdi_exporter.errors import REASONS
-from cdi_exporter.exposition import Exposition, Format, workspace_families, write_families
+from cdi_exporter.exposition import Exposition, Format, write_families
 from cdi_exporter.exposition.samples import go_float, printable
 from cdi_exporter.exposition.writer import number
 from cdi_exporter.model import FINISHED_STATUSES, Counters, Run
+from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import (
     EndpointSnapshot,
     Facts,
     IntegrationSnapshot,
     WorkspaceSnapshot,
 )
+from tests.library_families import workspace_families
 
 T = TypeVar("T")
 Workspaces = tuple[WorkspaceSnapshot, ...]

@@ -13,11 +13,12 @@ from cdi_exporter.exposition import (
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
+from cdi_exporter.exposition.families import Values
 from cdi_exporter.model import Run, Status
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
+from tests.library_families import workspace_families
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -67,16 +68,7 @@ def test_page_is_what_the_library_writes(
 def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceSnapshot) -> None:
     """Every metric of the catalog is on the page, in its order, and only the library's besides."""
     own = own_families(
-        "1.2.3",
-        reload_successful=True,
-        reloaded=1795514400.0,
-        state_writes_failed=0,
-        web_reload_successful=True,
-        web_reloaded=1795514400.0,
-        file_reloads={("production", "api_key"): True},
-        database_up=True,
-        leaders={"production": True},
-        collectors=process_collectors(),
+        {each: {("1",) * len(each.labels): 1.0} for each in catalog.OWN}, process_collectors()
     )
     page = Exposition().render([full], Format(), own=own).decode()
     shown = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
@@ -123,13 +115,13 @@ def test_what_is_not_known_has_no_sample(quiet: WorkspaceSnapshot) -> None:
 def test_a_shared_database_and_its_leaders_are_shown() -> None:
     """0 and 1 with --state.url, by workspace, whatever its name; no sample without."""
 
-    def shown(**given: Any) -> str:
-        own = own_families(
-            "1", reload_successful=True, reloaded=None, state_writes_failed=0, **given
-        )
+    def shown(database_up: float | None = None, **leaders: bool) -> str:
+        up: Values = {} if database_up is None else {(): database_up}
+        leads: Values = {(name,): float(each) for name, each in leaders.items()}
+        own = own_families({catalog.DATABASE_UP: up, catalog.LEADER: leads})
         return Exposition().render([], Format(), own=own).decode()
 
-    page = shown(database_up=False, leaders={"produc\ntion": True, "europe": False})
+    page = shown(database_up=False, **{"produc\ntion": True, "europe": False})
     assert "\ncdi_exporter_database_up 0.0\n" in page
     assert '\ncdi_exporter_leader{workspace="produc\\ntion"} 1.0\n' in page
     assert '\ncdi_exporter_leader{workspace="europe"} 0.0\n' in page

@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from cdi_exporter import catalog
 from cdi_exporter.exposition import (
     Exposition,
     Format,
     own_families,
     process_collectors,
-    workspace_families,
     write_families,
 )
 from cdi_exporter.exposition import page as exposition_page
+from cdi_exporter.exposition.families import Values
 from cdi_exporter.exposition.page import MOST_KEPT_LINES
 from cdi_exporter.exposition.writer import BLOCK, families_text
 from cdi_exporter.snapshot import Facts, IntegrationSnapshot, WorkspaceSnapshot
+from tests.library_families import workspace_families
 
 
 def library_page(workspaces: Sequence[WorkspaceSnapshot], *, openmetrics: bool = False) -> bytes:
@@ -35,15 +37,11 @@ def library_page(workspaces: Sequence[WorkspaceSnapshot], *, openmetrics: bool =
 
 def own(failed: int, collectors: Iterable[Collector] = ()) -> list[Family]:
     """The exporter's own families, with so many failed writes of the state."""
-    return list(
-        own_families(
-            "1.2",
-            reload_successful=False,
-            reloaded=None,
-            state_writes_failed=failed,
-            collectors=collectors,
-        )
-    )
+    values: dict[catalog.Metric, Values] = {
+        catalog.CONFIG_RELOAD_SUCCESSFUL: {(): 0},
+        catalog.STATE_WRITES_FAILED: {(): failed},
+    }
+    return list(own_families(values, collectors))
 
 
 def workspace(count: int, name: str = "w") -> WorkspaceSnapshot:

@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, Status
+from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.web.choice import ORDERS
 from cdi_exporter.web.status import FILTERS, Concern, WorkspaceState

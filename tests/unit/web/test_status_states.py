@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter.clock import Clock
-from cdi_exporter.errors import REASONS
 from cdi_exporter.model import FINISHED_STATUSES, RequestRecord, Run
+from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from tests.harness import KEY, rig, scripted, simulator
 from tests.shown import Shown, ShownWorkspace, get

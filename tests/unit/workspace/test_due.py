@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.model import HistoryPage, Integration, Run, Status
 from cdi_exporter.workspace.integration import IntegrationState
 from cdi_exporter.workspace.read_queue import ReadQueue

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cdi_exporter.braze.permit import RequestPermit
+from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.model import Endpoint
 from cdi_exporter.workspace.read_queue import ReadQueue
 from cdi_exporter.workspace.schedule import ReadReason
