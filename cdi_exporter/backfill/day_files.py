@@ -3,8 +3,8 @@
 import os
 import zlib
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
 
 from cdi_exporter.backfill.lines import FAMILIES
 from cdi_exporter.backfill.spool import DayPart
@@ -29,10 +29,16 @@ def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, in
     """
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
+    samples = 0
     try:
         unfinished.unlink(missing_ok=True)
         with open(unfinished, "xb", opener=_for_its_owner) as file:
-            samples = _write(file, parts)
+            for family, group in groupby(parts, key=lambda part: part.family):
+                file.write(header(FAMILIES[family], openmetrics=True))
+                for part in group:
+                    file.write(zlib.decompress(part.text))
+                    samples += part.samples
+            file.write(OPENMETRICS_END)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
@@ -48,18 +54,6 @@ def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, in
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, FOR_ITS_OWNER)
-
-
-def _write(file: BinaryIO, parts: Iterable[DayPart]) -> int:
-    samples, family = 0, -1
-    for part in parts:
-        if part.family != family:
-            family = part.family
-            file.write(header(FAMILIES[family], openmetrics=True))
-        file.write(zlib.decompress(part.text))
-        samples += part.samples
-    file.write(OPENMETRICS_END)
-    return samples
 
 
 def remove_days(output: Path) -> int:

@@ -63,17 +63,13 @@ class Lines:
     def _start(self, metric: Metric, facts: Facts, point: Point) -> str:
         """A line up to its timestamp."""
         key = (metric.name, point.suffix, point.labels)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = self._name(metric, facts, point)
-        return f"{series} {number(point.value)} "
-
-    def _name(self, metric: Metric, facts: Facts, point: Point) -> str:
-        names = (self._workspace, facts.id, facts.name)
-        identity = zip(catalog.INTEGRATION, map(printable, names), strict=True)
-        labels = {**self._extra, **dict(identity), **dict(point.labels)}
-        text = ",".join(f'{name}="{escaped(value)}"' for name, value in sorted(labels.items()))
-        return f"{metric.name}{point.suffix}{{{text}}}"
+        if key not in self._series:
+            names = (self._workspace, facts.id, facts.name)
+            identity = zip(catalog.INTEGRATION, map(printable, names), strict=True)
+            labels = {**self._extra, **dict(identity), **dict(point.labels)}
+            text = ",".join(f'{name}="{escaped(value)}"' for name, value in sorted(labels.items()))
+            self._series[key] = f"{metric.name}{point.suffix}{{{text}}}"
+        return f"{self._series[key]} {number(point.value)} "
 
 
 def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
@@ -85,11 +81,11 @@ def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
 
 def day_parts(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> Iterator[DayPart]:
     """The compressed lines of one integration, day by day and family by family."""
-    for day, segments in segments_of(past, days):
+    for (day, _), segments in segments_of(past, days):
         for family, metric in enumerate(FAMILIES):
             count, text = lines.of_family(metric, segments)
             if count:
-                yield DayPart(day.name, family, count, zlib.compress(text.encode(), LEVEL))
+                yield DayPart(day, family, count, zlib.compress(text.encode(), LEVEL))
 
 
 def segments_of(
@@ -100,13 +96,14 @@ def segments_of(
     coming = next(states, None)
     facts: Facts | None = None
     for day in days:
+        _, instants = day
         segments: list[Segment] = []
-        since = day.instants.start
-        while coming is not None and coming[0] < day.instants.stop:
+        since = instants.start
+        while coming is not None and coming[0] < instants.stop:
             if facts is not None and coming[0] > since:
-                segments.append((range(since, coming[0], day.instants.step), facts))
+                segments.append((range(since, coming[0], instants.step), facts))
             since, facts = coming
             coming = next(states, None)
         if facts is not None:
-            segments.append((range(since, day.instants.stop, day.instants.step), facts))
+            segments.append((range(since, instants.stop, instants.step), facts))
             yield day, segments

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cdi_exporter.backfill.plan import url_digest
 from cdi_exporter.backfill.reading import with_retries
@@ -12,9 +13,10 @@ from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.errors import ApiError, Forbidden, InvalidResponse, StartError
-from cdi_exporter.model import Endpoint, Integration, IntegrationsPage
+from cdi_exporter.model import Endpoint, Integration
 
 MOST_PAGES = 5_000
+"""More than the integrations of any workspace need, so that a broken API cannot keep us."""
 
 
 async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
@@ -22,37 +24,26 @@ async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[
 
     Raises StartError with the reason if it cannot be read.
     """
-    try:
-        return await _pages(client, clock)
-    except Forbidden as error:
-        if config.integrations is not None:
-            return {}
-        msg = f"workspace {config.name}: {error}"
-        raise StartError(msg) from error
-    except ApiError as error:
-        msg = f"workspace {config.name}: {error}"
-        raise StartError(msg) from error
-
-
-async def _pages(client: Client, clock: Clock) -> dict[str, Integration]:
     stats = RequestStats(tuple(Endpoint))
     found: dict[str, Integration] = {}
     cursor: str | None = None
-    for _ in range(MOST_PAGES):
-
-        async def ask(cursor: str | None = cursor) -> IntegrationsPage:
-            return await client.integrations(cursor, stats)
-
-        page = await with_retries(ask, clock)
-        known = len(found)
-        found |= {item.id: item for item in page.integrations}
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-        if len(found) == known:
-            break
-    msg = "the pages of the list repeat themselves"
-    raise InvalidResponse(msg)
+    try:
+        for _ in range(MOST_PAGES):
+            page = await with_retries(partial(client.integrations, cursor, stats), clock)
+            known = len(found)
+            found |= {item.id: item for item in page.integrations}
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+            if len(found) == known:
+                break
+        msg = "the pages of the list repeat themselves"
+        raise InvalidResponse(msg)
+    except ApiError as error:
+        if isinstance(error, Forbidden) and config.integrations is not None:
+            return {}
+        msg = f"workspace {config.name}: {error}"
+        raise StartError(msg) from error
 
 
 def choose(

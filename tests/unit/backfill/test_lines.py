@@ -102,8 +102,8 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
     other = Facts("one", "other")
     past = [(day - 300, FACTS), (day + 300, other)]
     found = [
-        (each.name, [(list(instants), facts) for instants, facts in segments])
-        for each, segments in segments_of(past, grid.days())
+        (name, [(list(instants), facts) for instants, facts in segments])
+        for (name, _), segments in segments_of(past, grid.days())
     ]
     assert found == [
         ("1970-01-01", [([day - 300], FACTS)]),
