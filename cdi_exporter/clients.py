@@ -1,7 +1,8 @@
 """The clients of the configured workspaces: one each; those with the same key share one budget."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -25,17 +26,23 @@ def over_the_network(config: WorkspaceConfig) -> Transport | None:
     return None
 
 
-def clients_for(
+@asynccontextmanager
+async def clients_for(
     configs: Sequence[WorkspaceConfig],
     clock: Clock,
     transport: TransportFor,
     *,
     part: float = 1.0,
-) -> dict[str, Client]:
-    """A client for each workspace by its name, for one command; raises ConfigError."""
+) -> AsyncIterator[dict[str, Client]]:
+    """A client for each workspace by its name, until the context ends; raises ConfigError."""
     clients = Clients(clock, transport, part=part)
     clients.apply(clients.prepare(configs))
-    return dict(clients.by_workspace)
+    by_workspace = dict(clients.by_workspace)
+    try:
+        yield by_workspace
+    finally:
+        for client in set(by_workspace.values()):
+            await client.aclose()
 
 
 @dataclass(frozen=True, slots=True)

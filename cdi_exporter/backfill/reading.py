@@ -58,9 +58,9 @@ class Reading:
         spool: Spool,
         grid: Grid,
         chosen: Sequence[Chosen],
-        *,
         clients: Mapping[str, Client],
         clock: Clock,
+        *,
         progress: Progress,
     ) -> None:
         self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress

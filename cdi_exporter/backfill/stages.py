@@ -62,17 +62,10 @@ class Backfill:
         if plan.done:
             self._say(f"everything is already written: {self._spool.output}")
             return False
-        clients = clients_for(self._settings.workspaces, clock, transport, part=SHARE)
-        try:
+        async with clients_for(self._settings.workspaces, clock, transport, part=SHARE) as clients:
             chosen = await self._chosen(plan, clients, clock, resumed=resumed)
-            reading = Reading(
-                self._spool,
-                plan.grid,
-                chosen,
-                clients=clients,
-                clock=clock,
-                progress=self._progress,
-            )
+            progress = self._progress
+            reading = Reading(self._spool, plan.grid, chosen, clients, clock, progress=progress)
             await reading.first_pages()
             self._print_estimate(plan, reading)
             if self._options.dry_run:
@@ -81,9 +74,6 @@ class Backfill:
             await reading.rest()
             for each, reason in reading.skipped.items():
                 self._spool.skip(each, reason)
-        finally:
-            for client in set(clients.values()):
-                await client.aclose()
         return True
 
     def _plan(self, now: float) -> tuple[Plan, bool]:
