@@ -1,8 +1,6 @@
 """How the mappings of a YAML file are read: dataclasses whose fields name the form of their value.
 
-    @dataclass
-    class Rate:
-        burst: Annotated[int, Key(WHOLE_NUMBER, "Requests at once.")] = 1
+    burst: Annotated[int, Key(WHOLE_NUMBER, "Requests at once.")] = 1
 
 A field without a default is a required key. The reference page and the JSON Schema of the
 configuration are made from the same fields.

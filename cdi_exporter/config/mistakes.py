@@ -122,7 +122,7 @@ class MistakeCollector:
     def add_value(self, path: KeyPath, value: object, text: str) -> None:
         """A mistake in a value, which is shown if it may be."""
         path = self._yaml.known(path)
-        self.add(path, phrase(show_value(value, self._yaml.position(path).written), text))
+        self.add(path, phrase(show_value(value, self._yaml.written.get(path)), text))
 
     def add_error(self, path: KeyPath, value: object, error: ValueError) -> None:
         """What a check of `values` says of a value."""
@@ -133,7 +133,7 @@ class MistakeCollector:
 
     def line(self, path: KeyPath) -> int:
         """The line of a key."""
-        return self._yaml.position(path).line
+        return self._yaml.line(path)
 
     def stop(self) -> None:
         """Raise ConfigError if there are any."""

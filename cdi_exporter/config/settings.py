@@ -14,13 +14,8 @@ from typing import Annotated, Any
 
 from cdi_exporter.config import values
 from cdi_exporter.config.forms import INVALID, Form, Key, Reader, Sections, list_of, mapping_of
-from cdi_exporter.config.keys import (
-    FileKey,
-    KeyMistake,
-    KeySource,
-    inline_key,
-    key_from_environment,
-)
+from cdi_exporter.config.keys import FileKey, KeySource, inline_key, key_from_environment
+from cdi_exporter.config.mistakes import RedactedError
 from cdi_exporter.config.yaml_lines import KeyPath
 
 MOST_WORKSPACES = 500
@@ -146,7 +141,7 @@ def _source(kind: str, make: Callable[[str, Reader], KeySource]) -> Form:
         def source() -> KeySource:
             if not isinstance(value, str):
                 msg = f"{values.EXPECTED_TEXT} (put it into quotes)"
-                raise KeyMistake(msg)
+                raise RedactedError(msg)
             return make(value, reader)
 
         return reader.attempt(source, value, path)

@@ -9,7 +9,7 @@ from typing import Any
 from cdi_exporter.config.forms import Reader, Values, is_valid
 from cdi_exporter.config.mistakes import MistakeCollector, show_kind
 from cdi_exporter.config.secret import Secret
-from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
 from cdi_exporter.files import reason_of
 from cdi_exporter.web.security.sections import (
     HEADERS,
@@ -49,15 +49,12 @@ def _secret(path: KeyPath) -> bool:
     return path == (TLS, "key") or path[:1] == ("basic_auth_users",)
 
 
-TOOLKIT = Dialect(secret=_secret, plain_keys=True, first_alone=True)
-
-
 def load(path: str, read: Read) -> Policy:
     """The policy of a file; raises ConfigError with a line for each error.
 
     `read` gives the content of the file and of those that it names; it raises OSError.
     """
-    yaml = read_yaml(path, TOOLKIT, read=read)
+    yaml = read_yaml(path, is_secret=_secret, toolkit=True, read=read)
     found = MistakeCollector(path, yaml)
     data = _as_written(yaml, yaml.data, ()) if yaml.data is not None else {}
     if not isinstance(data, dict):
@@ -80,7 +77,7 @@ def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
         return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list):
         return [_as_written(yaml, each, (*path, i)) for i, each in enumerate(value)]
-    written = yaml.positions[path].written
+    written = yaml.written.get(path)
     if value is None or written is None or TYPED.intersection(path[-1:]):
         return value
     return written
