@@ -75,6 +75,8 @@ class Chosen:
     """Whether it has a schedule; None if it is not in the list, or the list cannot be read."""
     skipped: str | None = None
     """Why its history cannot be read."""
+    sampled: bool = False
+    """Whether its parts are made."""
 
 
 class DayPart(NamedTuple):
@@ -158,7 +160,7 @@ class Spool:
                 "INSERT INTO plan VALUES (1, ?, ?, ?, ?, ?, 0)",
                 (plan.fingerprint, plan.now, *astuple(plan.grid)),
             )
-            sql = "INSERT INTO chosen VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
+            sql = "INSERT INTO chosen VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             self._db.executemany(sql, map(astuple, chosen))
 
     def finish(self) -> None:
@@ -168,15 +170,7 @@ class Spool:
 
     def chosen(self) -> list[Chosen]:
         """The integrations of the job, in their order."""
-        return self._chosen("TRUE")
-
-    def unsampled(self) -> list[Chosen]:
-        """Those whose parts are not made yet."""
-        return self._chosen("NOT sampled AND skipped IS NULL")
-
-    def _chosen(self, where: str) -> list[Chosen]:
-        sql = f"SELECT * FROM chosen WHERE {where} ORDER BY number"  # noqa: S608 -- no text from outside
-        return [Chosen(*row) for *row, _ in self._db.execute(sql)]
+        return [Chosen(*row) for row in self._db.execute("SELECT * FROM chosen ORDER BY number")]
 
     def skip(self, chosen: Chosen, reason: str) -> None:
         """Leave an integration out, and remember why."""

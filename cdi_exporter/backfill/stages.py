@@ -168,7 +168,8 @@ class Backfill:
         def write(day: str) -> None:
             spool.keep_file(day, *write_day(spool.output, day, spool.parts(day)))
 
-        self._each("sampling", spool.unsampled(), sample)
+        unsampled = [each for each in spool.chosen() if each.skipped is None and not each.sampled]
+        self._each("sampling", unsampled, sample)
         self._each("writing", spool.unwritten(), write)
         spool.finish()
         self._print_summary()

@@ -113,7 +113,7 @@ def _read_integration(value: object, path: KeyPath, reader: Reader) -> Any:
     if isinstance(value, dict):
         return reader.mapping(ConfiguredIntegration, value, path)
     expected = f"{values.EXPECTED_ID} (in quotes), or a mapping with id and name"
-    reader.found.add_value(path, value, expected)
+    reader.add_value(path, value, expected)
     return INVALID
 
 
