@@ -4,8 +4,15 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from cdi_exporter.backfill.day_files import DAY_FILES, day_file, remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts
+from cdi_exporter.backfill.day_files import (
+    DAY_FILES,
+    FAMILIES,
+    Lines,
+    day_file,
+    day_parts,
+    remove_days,
+    write_day,
+)
 from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
     LOOKBACK,

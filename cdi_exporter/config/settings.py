@@ -231,11 +231,7 @@ class WorkspaceConfig:
         ),
     ] = None
     refresh: Annotated[
-        Refresh,
-        Key(
-            mapping_of(Refresh),
-            "Overrides of the `refresh` at the top of the file.",
-        ),
+        Refresh, Key(mapping_of(Refresh), "Overrides of the `refresh` at the top of the file.")
     ] = field(default_factory=Refresh)
 
     def selects(self, integration_id: str, name: str | None) -> bool:

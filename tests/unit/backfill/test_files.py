@@ -9,8 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.day_files import remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES
+from cdi_exporter.backfill.day_files import FAMILIES, remove_days, write_day
 from cdi_exporter.backfill.spool import NAME, DayPart, open_spool
 from cdi_exporter.errors import StartError
 

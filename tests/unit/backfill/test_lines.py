@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts, segments_of
+from cdi_exporter.backfill.day_files import FAMILIES, Lines, day_parts, segments_of
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.exposition.writer import IntegrationLines
 from cdi_exporter.model import Counters, Run, Status
