@@ -3,9 +3,9 @@
     list ──► pages ──► spool (SQLite in the output folder) ──► states ──► lines ──► day files
 
 `plan` has the range and the options, `spool` keeps what was read and made so far (`run_store` its
-runs), `listing` chooses the integrations, `reading` reads their histories
-from Braze, `sampling` replays the runs to the exporter's own bookkeeping, `day_files` writes its
-samples as lines and assembles the days; `stages` runs them in this order.
+runs), `reading` chooses the integrations and reads their histories from Braze, `sampling` replays
+the runs to the exporter's own bookkeeping, `day_files` writes its samples as lines and assembles
+the days; `stages` runs them in this order.
 """
 
 from cdi_exporter.backfill.plan import BackfillOptions, parse_label, parse_moment

@@ -1,7 +1,8 @@
-"""Reads the histories from Braze, newest page first, within half of the budget share.
+"""Reads the list and the histories from Braze, within half of the budget share.
 
-Each page is kept as soon as it is read. A temporary failure is retried for some minutes; one of
-the workspace ends the job, one of an integration leaves that integration out.
+A history is read newest page first. Each page is kept as soon as it is read. A temporary failure
+is retried for some minutes; one of the workspace ends the job, one of an integration leaves that
+integration out.
 """
 
 import asyncio
@@ -9,20 +10,22 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
 import structlog
 
-from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.plan import Grid, url_digest
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.run_store import Span, shown
+from cdi_exporter.backfill.run_store import RunStore, Span, shown
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.clock import Clock
+from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
@@ -34,7 +37,7 @@ from cdi_exporter.errors import (
     Unauthorized,
 )
 from cdi_exporter.ledger import KEPT_RUNS
-from cdi_exporter.model import Endpoint, HistoryPage
+from cdi_exporter.model import Endpoint, HistoryPage, Integration
 
 AT_ONCE = 4
 """Integrations of a workspace that are read at the same time: latency must not limit the pace."""
@@ -42,12 +45,68 @@ AT_ONCE = 4
 WAITS = (5.0, 15.0, 60.0, 180.0)
 """Seconds to wait before a retry; the client tries three times in each."""
 
+MOST_LIST_PAGES = 5_000
+"""More than the integrations of any workspace need, so that a broken API cannot keep us."""
+
 MOST_VAIN_PAGES = 200
 """Pages without a new run in one read, after which the history is considered endless."""
 
 log = structlog.get_logger()
 
 Page = TypeVar("Page")
+
+
+async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
+    """The list of integrations by ID; empty if the key may not read it and need not.
+
+    Raises StartError with the reason if it cannot be read.
+    """
+    stats = RequestStats(tuple(Endpoint))
+    found: dict[str, Integration] = {}
+    cursor: str | None = None
+    try:
+        for _ in range(MOST_LIST_PAGES):
+            page = await with_retries(partial(client.integrations, cursor, stats), clock)
+            known = len(found)
+            found |= {item.id: item for item in page.integrations}
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+            if len(found) == known:
+                break
+        msg = "the pages of the list repeat themselves"
+        raise InvalidResponse(msg)
+    except ApiError as error:
+        if isinstance(error, Forbidden) and config.integrations is not None:
+            return {}
+        msg = f"workspace {config.name}: {error}"
+        raise StartError(msg) from error
+
+
+def choose(
+    configs: Sequence[WorkspaceConfig],
+    lists: Mapping[str, Mapping[str, Integration]],
+    include: Sequence[str],
+    histories: RunStore,
+) -> list[Chosen]:
+    """The integrations of all workspaces that are wanted, numbered; by ID within each."""
+    found: list[Chosen] = []
+    for config in configs:
+        items = lists[config.name]
+        wanted = replace(config, include=tuple(include), exclude=())
+        named = config.integrations or [
+            ConfiguredIntegration(item.id)
+            for item in items.values()
+            if config.selects(item.id, item.name or item.id)
+        ]
+        for each in sorted(named, key=lambda each: each.id):
+            item = items.get(each.id)
+            name = each.name or (item.name if item else None) or each.id
+            if wanted.selects(each.id, name):
+                source = histories.source(config.name, url_digest(config), each.id)
+                scheduled = item.scheduled if item else None
+                found.append(Chosen(len(found), source, config.name, each.id, name, scheduled))
+    return found
 
 
 class Reading:

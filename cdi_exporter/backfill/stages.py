@@ -13,7 +13,6 @@ from cdi_exporter.backfill.day_files import (
     remove_days,
     write_day,
 )
-from cdi_exporter.backfill.listing import choose, listed
 from cdi_exporter.backfill.plan import (
     LOOKBACK,
     TOO_NEW,
@@ -28,7 +27,7 @@ from cdi_exporter.backfill.plan import (
     utc,
 )
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.reading import Reading
+from cdi_exporter.backfill.reading import Reading, choose, listed
 from cdi_exporter.backfill.sampling import PastState, states
 from cdi_exporter.backfill.spool import Chosen, Plan, Spool
 from cdi_exporter.braze.client import Client

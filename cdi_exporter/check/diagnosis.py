@@ -126,15 +126,8 @@ def _integration(identifier: str, name: str, probe: Probe) -> CheckedIntegration
 
 
 def _last_run(run: Run) -> LastRun:
-    return LastRun(
-        run.status,
-        run.start,
-        run.finish,
-        run.duration,
-        run.rows_synced,
-        run.rows_failed,
-        run.job_status,
-    )
+    facts = (run.start, run.finish, run.duration, run.rows_synced, run.rows_failed)
+    return LastRun(run.status, *facts, run.job_status)
 
 
 def _has_trouble(integration: CheckedIntegration) -> bool:
