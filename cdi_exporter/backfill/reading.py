@@ -24,8 +24,9 @@ from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.wire import PAGE_SIZE
+from cdi_exporter.clients import read_list
 from cdi_exporter.clock import Clock
-from cdi_exporter.config import ConfiguredIntegration, WorkspaceConfig
+from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
@@ -37,16 +38,13 @@ from cdi_exporter.errors import (
     Unauthorized,
 )
 from cdi_exporter.ledger import KEPT_RUNS
-from cdi_exporter.model import Endpoint, HistoryPage, Integration
+from cdi_exporter.model import Endpoint, HistoryPage, Integration, IntegrationsPage
 
 AT_ONCE = 4
 """Integrations of a workspace that are read at the same time: latency must not limit the pace."""
 
 WAITS = (5.0, 15.0, 60.0, 180.0)
 """Seconds to wait before a retry; the client tries three times in each."""
-
-MOST_LIST_PAGES = 5_000
-"""More than the integrations of any workspace need, so that a broken API cannot keep us."""
 
 MOST_VAIN_PAGES = 200
 """Pages without a new run in one read, after which the history is considered endless."""
@@ -63,24 +61,18 @@ async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[
     """
     stats = RequestStats(tuple(Endpoint))
     found: dict[str, Integration] = {}
-    cursor: str | None = None
+
+    def page(cursor: str | None) -> Awaitable[IntegrationsPage]:
+        return with_retries(partial(client.integrations, cursor, stats), clock)
+
     try:
-        for _ in range(MOST_LIST_PAGES):
-            page = await with_retries(partial(client.integrations, cursor, stats), clock)
-            known = len(found)
-            found |= {item.id: item for item in page.integrations}
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
-            if len(found) == known:
-                break
-        msg = "the pages of the list repeat themselves"
-        raise InvalidResponse(msg)
+        await read_list(page, found)
     except ApiError as error:
         if isinstance(error, Forbidden) and config.integrations is not None:
             return {}
         msg = f"workspace {config.name}: {error}"
         raise StartError(msg) from error
+    return found
 
 
 def choose(
@@ -94,18 +86,12 @@ def choose(
     for config in configs:
         items = lists[config.name]
         wanted = replace(config, include=tuple(include), exclude=())
-        named = config.integrations or [
-            ConfiguredIntegration(item.id)
-            for item in items.values()
-            if config.selects(item.id, item.name or item.id)
-        ]
-        for each in sorted(named, key=lambda each: each.id):
-            item = items.get(each.id)
-            name = each.name or (item.name if item else None) or each.id
-            if wanted.selects(each.id, name):
-                source = histories.source(config.name, url_digest(config), each.id)
-                scheduled = item.scheduled if item else None
-                found.append(Chosen(len(found), source, config.name, each.id, name, scheduled))
+        for identifier, name in sorted(config.watched(items).items()):
+            if wanted.selects(identifier, name):
+                source = histories.source(config.name, url_digest(config), identifier)
+                scheduled = items[identifier].scheduled if identifier in items else None
+                chosen = Chosen(len(found), source, config.name, identifier, name, scheduled)
+                found.append(chosen)
     return found
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
+from cdi_exporter.clients import read_list
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
@@ -18,20 +19,16 @@ from cdi_exporter.errors import (
     BadRequest,
     ConnectionFailed,
     Forbidden,
-    InvalidResponse,
     NotFound,
     RateLimited,
     RequestTimeout,
     Unauthorized,
 )
 from cdi_exporter.ledger import HistorySummary, IntegrationLedger
-from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration
+from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration, IntegrationsPage
 
 SHARE = 0.25
 """Of the exporter's own share of the limits: it may run at the same time."""
-
-MOST_LIST_PAGES = 5_000
-"""More than the integrations of any workspace need, so that a broken API cannot keep us."""
 
 MOST_FAILURES = 2
 """Failed histories in a row, for a reason that concerns all, after which no more are read."""
@@ -87,7 +84,8 @@ class Probe:
     async def run(self) -> None:
         """Send the requests, and keep what went wrong."""
         try:
-            await self._read_list()
+            await read_list(self._list_page, self.items)
+            self.complete = True
         except ApiError as error:
             self.list_error = error
         if not isinstance(self.list_error, Unauthorized | ConnectionFailed | RequestTimeout):
@@ -130,31 +128,7 @@ class Probe:
 
         Only to be asked for after the list was read: it stays as it is then.
         """
-        config = self.config
-        if config.integrations is None:
-            names = {each.id: each.name or each.id for each in self.items.values()}
-            return {each: name for each, name in names.items() if config.selects(each, name)}
-        names = {}
-        for each in config.integrations:
-            item = self.items.get(each.id)
-            names[each.id] = each.name or (item and item.name) or each.id
-        return names
-
-    async def _read_list(self) -> None:
-        items, cursor = self.items, None
-        for _ in range(MOST_LIST_PAGES):
-            ask = partial(self._client.integrations, cursor, self._stats)
-            page = await self._patiently(Endpoint.INTEGRATIONS, ask)
-            known = len(items)
-            items |= {item.id: item for item in page.integrations}
-            cursor = page.next_cursor
-            if cursor is None:
-                self.complete = True
-                return
-            if len(items) == known:
-                break
-        msg = "the pages of the list repeat themselves"
-        raise InvalidResponse(msg)
+        return self.config.watched(self.items)
 
     async def _read_histories(self) -> None:
         failures = 0
@@ -188,6 +162,10 @@ class Probe:
         watched = sorted(self.watched, key=urgency)
         one = next(iter(items), NO_SUCH_ID)
         return watched[: self._client.budgets[Endpoint.HISTORY].slots] or [one]
+
+    async def _list_page(self, cursor: str | None) -> IntegrationsPage:
+        ask = partial(self._client.integrations, cursor, self._stats)
+        return await self._patiently(Endpoint.INTEGRATIONS, ask)
 
     async def _history(self, identifier: str) -> HistoryPage:
         permit = await self._client.permit(Endpoint.HISTORY, self._stats)
