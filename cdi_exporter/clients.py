@@ -1,7 +1,8 @@
 """The clients of the configured workspaces: one each; those with the same key share one budget."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -11,10 +12,14 @@ from cdi_exporter.braze.sharing import Bounds, Register
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
-from cdi_exporter.errors import ConfigError
-from cdi_exporter.model import Endpoint
+from cdi_exporter.errors import ConfigError, InvalidResponse
+from cdi_exporter.model import Endpoint, Integration, IntegrationsPage
 
 log = structlog.get_logger()
+
+MOST_LIST_PAGES = 5_000
+"""Pages of a list that a command reads as a whole: more than any workspace needs, so that a broken
+API cannot keep us."""
 
 TransportFor = Callable[[WorkspaceConfig], Transport | None]
 
@@ -24,17 +29,44 @@ def over_the_network(config: WorkspaceConfig) -> Transport | None:
     return None
 
 
-def clients_for(
+@asynccontextmanager
+async def clients_for(
     configs: Sequence[WorkspaceConfig],
     clock: Clock,
     transport: TransportFor,
     *,
     part: float = 1.0,
-) -> dict[str, Client]:
-    """A client for each workspace by its name, for one command; raises ConfigError."""
+) -> AsyncIterator[dict[str, Client]]:
+    """A client for each workspace by its name, until the context ends; raises ConfigError."""
     clients = Clients(clock, transport, part=part)
     clients.apply(configs, clients.prepare(configs))
-    return dict(clients.by_workspace)
+    by_workspace = dict(clients.by_workspace)
+    try:
+        yield by_workspace
+    finally:
+        for client in set(by_workspace.values()):
+            await client.aclose()
+
+
+async def read_list(
+    ask: Callable[[str | None], Awaitable[IntegrationsPage]], found: dict[str, Integration]
+) -> None:
+    """Read the whole list page by page into `found`, by ID. Raises ApiError.
+
+    `ask` gives the page at a cursor, the first page for None.
+    """
+    cursor: str | None = None
+    for _ in range(MOST_LIST_PAGES):
+        page = await ask(cursor)
+        known = len(found)
+        found |= {item.id: item for item in page.integrations}
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+        if len(found) == known:
+            break
+    msg = "the pages of the list repeat themselves"
+    raise InvalidResponse(msg)
 
 
 class Clients:

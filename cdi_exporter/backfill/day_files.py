@@ -1,20 +1,120 @@
-"""The day files: header and parts, family by family; renamed when they are complete."""
+"""The states of one integration → its lines in each family of each day → the day files.
+
+Values, labels and their spelling are those of the exposition. Added here are the labels that
+Prometheus would have added, and a timestamp in seconds on every line.
+"""
 
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
 
-from cdi_exporter.backfill.lines import FAMILIES
+from cdi_exporter import catalog
+from cdi_exporter.backfill.plan import Day
+from cdi_exporter.backfill.sampling import PastState
 from cdi_exporter.backfill.spool import DayPart
+from cdi_exporter.catalog import Metric
 from cdi_exporter.errors import StartError
 from cdi_exporter.exposition.families import OPENMETRICS_END
-from cdi_exporter.exposition.writer import header
+from cdi_exporter.exposition.samples import Point, integration_points, printable
+from cdi_exporter.exposition.writer import escaped, header, number
 from cdi_exporter.files import FOR_ITS_OWNER
+from cdi_exporter.snapshot import Facts, IntegrationSnapshot
+
+NOT_FROM_RUNS = frozenset(
+    {
+        catalog.NEXT_SCHEDULED_SYNC,
+        catalog.SCHEDULE_LOST,
+        catalog.INTEGRATION_LAST_REFRESH,
+        catalog.INTEGRATION_UP,
+        catalog.INTEGRATION_INFO,
+    }
+)
+"""What is not known of the past: the history only has runs."""
+
+FAMILIES = tuple(each for each in catalog.PER_INTEGRATION if each not in NOT_FROM_RUNS)
+"""The families of the day files, in their order."""
+
+LEVEL = 1
+"""Of the compression: the lines repeat so much that a higher one gains little."""
 
 DAY_FILES = "braze-cdi-*.om"
 """The names of the day files."""
+
+Segment = tuple[Sequence[int], Facts]
+"""Instants at which the same facts hold."""
+
+
+class Lines:
+    """Writes the lines of one integration."""
+
+    def __init__(self, workspace: str, extra: Mapping[str, str]) -> None:
+        self._workspace, self._extra = workspace, extra
+        self._series: dict[tuple[object, ...], str] = {}
+
+    def of_family(self, metric: Metric, segments: Iterable[Segment]) -> tuple[int, str]:
+        """How many samples the family has at these instants, and their lines.
+
+        The lines of one metric are together, in the order of their times.
+        """
+        metrics: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        count = 0
+        for instants, facts in segments:
+            points = integration_points(metric, IntegrationSnapshot(facts))
+            for labels, several in groupby(points, key=lambda point: point.labels):
+                starts = [self._start(metric, facts, point) for point in several]
+                metrics.setdefault(labels, []).append(_lines(starts, instants))
+                count += len(starts) * len(instants)
+        return count, "".join(text for texts in metrics.values() for text in texts)
+
+    def _start(self, metric: Metric, facts: Facts, point: Point) -> str:
+        """A line up to its timestamp."""
+        key = (metric.name, point.suffix, point.labels)
+        if key not in self._series:
+            names = (self._workspace, facts.id, facts.name)
+            identity = zip(catalog.INTEGRATION, map(printable, names), strict=True)
+            labels = {**self._extra, **dict(identity), **dict(point.labels)}
+            text = ",".join(f'{name}="{escaped(value)}"' for name, value in sorted(labels.items()))
+            self._series[key] = f"{metric.name}{point.suffix}{{{text}}}"
+        return f"{self._series[key]} {number(point.value)} "
+
+
+def _lines(starts: Sequence[str], instants: Sequence[int]) -> str:
+    if len(starts) == 1:
+        (start,) = starts
+        return start + f"\n{start}".join(map(str, instants)) + "\n"
+    return "".join(f"{start}{instant}\n" for instant in instants for start in starts)
+
+
+def day_parts(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> Iterator[DayPart]:
+    """The compressed lines of one integration, day by day and family by family."""
+    for (day, _), segments in segments_of(past, days):
+        for family, metric in enumerate(FAMILIES):
+            count, text = lines.of_family(metric, segments)
+            if count:
+                yield DayPart(day, family, count, zlib.compress(text.encode(), LEVEL))
+
+
+def segments_of(
+    past: Iterable[PastState], days: Iterable[Day]
+) -> Iterator[tuple[Day, list[Segment]]]:
+    """For each day what holds at its instants; nothing before the first state."""
+    states = iter(past)
+    coming = next(states, None)
+    facts: Facts | None = None
+    for day in days:
+        _, instants = day
+        segments: list[Segment] = []
+        since = instants.start
+        while coming is not None and coming[0] < instants.stop:
+            if facts is not None and coming[0] > since:
+                segments.append((range(since, coming[0], instants.step), facts))
+            since, facts = coming
+            coming = next(states, None)
+        if facts is not None:
+            segments.append((range(since, instants.stop, instants.step), facts))
+            yield day, segments
 
 
 def day_file(output: Path, day: str) -> Path:
@@ -29,10 +129,16 @@ def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, in
     """
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
+    samples = 0
     try:
         unfinished.unlink(missing_ok=True)
         with open(unfinished, "xb", opener=_for_its_owner) as file:
-            samples = _write(file, parts)
+            for family, group in groupby(parts, key=lambda part: part.family):
+                file.write(header(FAMILIES[family], openmetrics=True))
+                for part in group:
+                    file.write(zlib.decompress(part.text))
+                    samples += part.samples
+            file.write(OPENMETRICS_END)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
@@ -48,18 +154,6 @@ def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, in
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, FOR_ITS_OWNER)
-
-
-def _write(file: BinaryIO, parts: Iterable[DayPart]) -> int:
-    samples, family = 0, -1
-    for part in parts:
-        if part.family != family:
-            family = part.family
-            file.write(header(FAMILIES[family], openmetrics=True))
-        file.write(zlib.decompress(part.text))
-        samples += part.samples
-    file.write(OPENMETRICS_END)
-    return samples
 
 
 def remove_days(output: Path) -> int:

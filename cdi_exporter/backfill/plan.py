@@ -7,9 +7,9 @@ always has the same instants.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,29 +37,26 @@ _OWN_LABELS = frozenset({label for each in catalog.PER_INTEGRATION for label in 
 """Of what backfill writes; `endpoint` is none, and the Prometheus operator sets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time as the user wrote it: so many seconds ago, or at a Unix time."""
-
-    text: str
-    ago: float | None = None
-    at: float | None = None
-
-    def resolve(self, now: float) -> float:
-        """The Unix time, when `now` is the present."""
-        return self.at if self.at is not None else now - (self.ago or 0.0)
+Day = tuple[str, range]
+"""A UTC day, such as `2026-09-24`, and its instants."""
 
 
-def parse_moment(text: str) -> Moment:
-    """A duration ago, or a time as RFC 3339 has it; raises ValueError for anything else."""
+def moment_at(text: str, now: float) -> float:
+    """The Unix time of a duration ago, or of a time as RFC 3339 has it; raises ValueError."""
     with suppress(ValueError):
-        return Moment(text, ago=parse_duration(text))
+        return now - parse_duration(text)
     with suppress(ValueError):
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            return Moment(text, at=moment.timestamp())
+            return moment.timestamp()
     msg = "expected a duration ago such as 30d, or a time such as 2026-09-01T00:00:00Z"
     raise ValueError(msg)
+
+
+def parse_moment(text: str) -> str:
+    """The text, if `moment_at` can read it: the present may move until the job starts."""
+    moment_at(text, 0.0)
+    return text
 
 
 def parse_label(text: str) -> tuple[str, str]:
@@ -83,8 +80,8 @@ class BackfillOptions:
     """The flags of `backfill`, without those of the configuration. `step` in seconds."""
 
     output: Path
-    since: Moment = field(default_factory=lambda: parse_moment("30d"))
-    until: Moment = field(default_factory=lambda: parse_moment("3h"))
+    since: str = "30d"
+    until: str = "3h"
     step: float = 240.0
     labels: tuple[tuple[str, str], ...] = ()
     include: tuple[str, ...] = ()
@@ -94,39 +91,31 @@ class BackfillOptions:
 
     def check(self, now: float) -> None:
         """Raises ConfigError with a line for each mistake."""
-        errors = [*self._flag_errors()] or [*self._range_errors(now)]
+        errors = []
+        if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
+            written = format_duration(self.step)
+            errors.append(f"--step={written}: expected whole seconds, from 1s to 1h")
+        names = [name for name, _ in self.labels]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        errors += [f"--label: {name} is given more than once" for name in twice]
+        if not errors and (error := self._range_error(now)):
+            errors.append(error)
         if errors:
             raise ConfigError(errors)
 
-    def _flag_errors(self) -> Iterator[str]:
-        if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
-            written = format_duration(self.step)
-            yield f"--step={written}: expected whole seconds, from 1s to 1h"
-        names = [name for name, _ in self.labels]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"--label: {name} is given more than once"
-
-    def _range_errors(self, now: float) -> Iterator[str]:
+    def _range_error(self, now: float) -> str | None:
         grid = grid_of(self, now)
-        since, until = f"--since={self.since.text}", f"--until={self.until.text}"
+        since, until = f"--since={self.since}", f"--until={self.until}"
         if grid.until > now:
-            yield f"{until} is in the future; expected a time in the past"
-        elif grid.since < 0:
-            yield f"{since} is too long ago"
-        elif not len(grid):
+            return f"{until} is in the future; expected a time in the past"
+        if grid.since < 0:
+            return f"{since} is too long ago"
+        if not len(grid):
             step = format_duration(self.step)
-            yield f"{since} {until}: the range contains no sample at a step of {step}"
-        elif is_too_new(grid, now) and not self.force:
-            yield f"{until}: {TOO_NEW}; expected 3h or more ago, or --force"
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """One UTC day and its instants."""
-
-    name: str
-    """Such as `2026-09-24`."""
-    instants: range
+            return f"{since} {until}: the range contains no sample at a step of {step}"
+        if is_too_new(grid, now) and not self.force:
+            return f"{until}: {TOO_NEW}; expected 3h or more ago, or --force"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +157,12 @@ class Grid:
             begin = max(self.first, self.at_or_after(start))
             instants = range(begin, min(self.last + 1, start + DAY), self.step)
             if instants:
-                yield Day(datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d"), instants)
+                yield utc(start)[:10], instants
 
 
 def grid_of(options: BackfillOptions, now: float) -> Grid:
     """The range of the options, if the time is `now`."""
-    return Grid(options.since.resolve(now), options.until.resolve(now), int(options.step))
+    return Grid(moment_at(options.since, now), moment_at(options.until, now), int(options.step))
 
 
 def is_too_new(grid: Grid, now: float) -> bool:
@@ -185,12 +174,22 @@ def fingerprint(settings: Settings, options: BackfillOptions) -> str:
     """Identifies a job: the same for the same arguments, without any secret."""
     job = {
         "format": FORMAT,
-        "since": options.since.text,
-        "until": options.until.text,
+        "since": options.since,
+        "until": options.until,
         "step": options.step,
         "labels": sorted(options.labels),
         "include": options.include,
-        "workspaces": [_identity(config) for config in settings.workspaces],
+        "workspaces": [
+            {
+                "name": config.name,
+                "place": url_digest(config),
+                "integrations": config.integrations and [*map(asdict, config.integrations)],
+                "include": config.include,
+                "exclude": config.exclude,
+                "stale_after": [*map(asdict, config.stale_after)],
+            }
+            for config in settings.workspaces
+        ],
     }
     return hashlib.sha256(json.dumps(job).encode()).hexdigest()
 
@@ -198,17 +197,6 @@ def fingerprint(settings: Settings, options: BackfillOptions) -> str:
 def url_digest(config: WorkspaceConfig) -> str:
     """Identifies the API that a workspace is read from; an endpoint may contain a secret."""
     return hashlib.sha256(config.endpoint.encode()).hexdigest()
-
-
-def _identity(config: WorkspaceConfig) -> dict[str, object]:
-    return {
-        "name": config.name,
-        "place": url_digest(config),
-        "integrations": config.integrations and [asdict(each) for each in config.integrations],
-        "include": config.include,
-        "exclude": config.exclude,
-        "stale_after": [asdict(rule) for rule in config.stale_after],
-    }
 
 
 def counted(number: int, what: str) -> str:
@@ -231,10 +219,9 @@ def rough_duration(seconds: float) -> str:
 
 def rough_size(count: float) -> str:
     """Bytes as people read them, such as `1.2 GB`."""
-    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
-    size = float(count)
-    for unit in units:
-        if size < 1000 or unit == units[-1]:
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while count >= 1000 and power < len(units) - 1:
+        count /= 1000
+        power += 1
+    return f"{count:.{0 if count >= 10 or not power else 1}f} {units[power]}"

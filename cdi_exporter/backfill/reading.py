@@ -1,25 +1,32 @@
-"""Reads the histories from Braze, newest page first, within half of the budget share.
+"""Reads the list and the histories from Braze, within half of the budget share.
 
-Each page is kept as soon as it is read. A temporary failure is retried for some minutes; one of
-the workspace ends the job, one of an integration leaves that integration out.
+A history is read newest page first. Each page is kept as soon as it is read. A temporary failure
+is retried for some minutes; one of the workspace ends the job, one of an integration leaves that
+integration out.
 """
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
 import structlog
 
-from cdi_exporter.backfill.plan import Grid
+from cdi_exporter.backfill.plan import Grid, url_digest
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.run_store import Span, shown
+from cdi_exporter.backfill.run_store import RunStore, Span, shown
 from cdi_exporter.backfill.spool import Chosen, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.wire import PAGE_SIZE
+from cdi_exporter.clients import read_list
 from cdi_exporter.clock import Clock
+from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
     ApiError,
     BadRequest,
@@ -31,7 +38,7 @@ from cdi_exporter.errors import (
     Unauthorized,
 )
 from cdi_exporter.ledger import KEPT_RUNS
-from cdi_exporter.model import Endpoint, HistoryPage
+from cdi_exporter.model import Endpoint, HistoryPage, Integration, IntegrationsPage
 
 AT_ONCE = 4
 """Integrations of a workspace that are read at the same time: latency must not limit the pace."""
@@ -47,17 +54,45 @@ log = structlog.get_logger()
 Page = TypeVar("Page")
 
 
-class EndlessHistory(ApiError):
-    """The cursors of one integration's history lead back, or never end."""
+async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
+    """The list of integrations by ID; empty if the key may not read it and need not.
 
-    code = "invalid_response"
+    Raises StartError with the reason if it cannot be read.
+    """
+    stats = RequestStats(tuple(Endpoint))
+    found: dict[str, Integration] = {}
+
+    def page(cursor: str | None) -> Awaitable[IntegrationsPage]:
+        return with_retries(partial(client.integrations, cursor, stats), clock)
+
+    try:
+        await read_list(page, found)
+    except ApiError as error:
+        if isinstance(error, Forbidden) and config.integrations is not None:
+            return {}
+        msg = f"workspace {config.name}: {error}"
+        raise StartError(msg) from error
+    return found
 
 
-OF_ONE_INTEGRATION = (BadRequest, NotFound, EndlessHistory)
-"""Failures that are one integration's own."""
-
-OF_THE_KEY = (Unauthorized, Forbidden)
-"""Failures that all integrations of a workspace share."""
+def choose(
+    configs: Sequence[WorkspaceConfig],
+    lists: Mapping[str, Mapping[str, Integration]],
+    include: Sequence[str],
+    histories: RunStore,
+) -> list[Chosen]:
+    """The integrations of all workspaces that are wanted, numbered; by ID within each."""
+    found: list[Chosen] = []
+    for config in configs:
+        items = lists[config.name]
+        wanted = replace(config, include=tuple(include), exclude=())
+        for identifier, name in sorted(config.watched(items).items()):
+            if wanted.selects(identifier, name):
+                source = histories.source(config.name, url_digest(config), identifier)
+                scheduled = items[identifier].scheduled if identifier in items else None
+                chosen = Chosen(len(found), source, config.name, identifier, name, scheduled)
+                found.append(chosen)
+    return found
 
 
 class Reading:
@@ -68,15 +103,15 @@ class Reading:
         spool: Spool,
         grid: Grid,
         chosen: Sequence[Chosen],
-        *,
         clients: Mapping[str, Client],
         clock: Clock,
+        *,
         progress: Progress,
     ) -> None:
         self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress
         self._histories = spool.histories
         self._chosen, self._clients = chosen, clients
-        self._stats = {name: RequestStats(tuple(Endpoint)) for name in clients}
+        self._stats = RequestStats(tuple(Endpoint))
         self._left: dict[Chosen, int] = {}
         self._done = 0
         self.skipped: dict[Chosen, str] = {}
@@ -95,18 +130,19 @@ class Reading:
         """Read all that is missing."""
         await self._read_all("reading", self.readable, self.estimate)
 
-    def left(self) -> dict[str, int]:
-        """About how many requests are missing, by workspace."""
-        return _by_workspace({each: self.estimate(each) for each in self.readable})
+    def left(self) -> dict[Chosen, int]:
+        """About how many requests are missing."""
+        return {each: self.estimate(each) for each in self.readable}
 
-    def seconds(self, left: Mapping[str, int]) -> float:
+    def seconds(self, left: Mapping[Chosen, int]) -> float:
         """About how long so many requests take; workspaces with one key share one budget."""
-        by_client: dict[int, float] = {}
-        for workspace, count in left.items():
-            client = self._clients[workspace]
-            pace = 60.0 / client.budgets[Endpoint.HISTORY].slots
-            by_client[id(client.shared)] = by_client.get(id(client.shared), 0.0) + count * pace
-        return max(by_client.values(), default=0.0)
+        by_budget: Counter[int] = Counter()
+        paces = {}
+        for each, count in left.items():
+            client = self._clients[each.workspace]
+            by_budget[id(client.shared)] += count
+            paces[id(client.shared)] = 60.0 / client.budgets[Endpoint.HISTORY].slots
+        return max((count * paces[each] for each, count in by_budget.items()), default=0.0)
 
     def estimate(self, chosen: Chosen) -> int:
         """About how many requests the history of one integration still takes."""
@@ -114,10 +150,11 @@ class Reading:
             return 0
         extent = self._histories.extent(chosen.source)
         spans = self._histories.spans(chosen.source)
-        if extent is None or extent.runs < 2 or not spans:
+        if extent is None or extent[0] < 2 or not spans:
             return 1
-        gap = max(1.0, (extent.newest - extent.oldest) / (extent.runs - 1))
-        missing = max(0.0, extent.oldest - self._grid.first)
+        runs, oldest, newest = extent
+        gap = max(1.0, (newest - oldest) / (runs - 1))
+        missing = max(0.0, oldest - self._grid.first)
         if self._current(chosen) is None or len(spans) > 1:
             missing += max(0.0, spans[-1].began - spans[0].began)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
@@ -144,11 +181,9 @@ class Reading:
 
     def _span(self, chosen: Chosen) -> Span:
         """The span to go on with: the current one, else a new one on top of the others."""
-        current, spans = self._current(chosen), self._histories.spans(chosen.source)
-        if current is not None:
-            return current
+        spans = self._histories.spans(chosen.source)
         number = spans[-1].number + spans[-1].has_pages if spans else 1
-        return Span(number, self._clock.wall())
+        return self._current(chosen) or Span(number, self._clock.wall())
 
     # Asking
 
@@ -159,11 +194,10 @@ class Reading:
         self._left = {each: expected(each) for each in wanted}
         self._done = 0
         self._progress.begin(stage, sum(self._left.values()))
-        by_workspace = groupby(wanted, key=lambda each: each.workspace)
-        queues = [iter([*group]) for _, group in by_workspace]
         try:
             async with asyncio.TaskGroup() as tasks:
-                for queue in queues:
+                for _, group in groupby(wanted, key=lambda each: each.workspace):
+                    queue = iter([*group])
                     for _ in range(AT_ONCE):
                         tasks.create_task(self._read_each(queue, expected))
         except ExceptionGroup as group:
@@ -181,89 +215,68 @@ class Reading:
 
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
         """Leave out an integration whose failure is its own; otherwise raise StartError."""
-        shared = isinstance(error, OF_THE_KEY)
-        own = isinstance(error, OF_ONE_INTEGRATION)
-        if shared or not (own or await self._others_readable(chosen)):
+        of_the_key = isinstance(error, Unauthorized | Forbidden)
+        own = isinstance(error, BadRequest | NotFound)
+        if of_the_key or not (own or await self._others_readable(chosen)):
             msg = f"workspace {chosen.workspace}: {error}"
             raise StartError(msg) from error
-        self.skipped[chosen] = str(error)
+        self._skip(chosen, str(error))
+
+    def _skip(self, chosen: Chosen, problem: str) -> None:
+        self.skipped[chosen] = problem
         log.warning(
             "integration skipped",
             workspace=chosen.workspace,
             integration_id=chosen.id,
             integration_name=chosen.name,
-            problem=str(error),
+            problem=problem,
         )
 
     async def _others_readable(self, chosen: Chosen) -> bool:
         """Whether another history of the workspace can be read, one that could be before."""
-        other = next(
-            (
-                each
-                for each in self.readable
-                if each.workspace == chosen.workspace
-                and each.source != chosen.source
-                and self._histories.spans(each.source)
-            ),
-            None,
-        )
-        if other is None:
-            return False
-        try:
-            await self._ask(other, None)
-        except ApiError:
-            return False
-        return True
+        for each in self.readable:
+            same = each.workspace == chosen.workspace and each.source != chosen.source
+            if same and self._histories.spans(each.source):
+                with suppress(ApiError):
+                    await self._ask(each, None)
+                    return True
+                return False
+        return False
 
     async def _read(self, chosen: Chosen, expected: Callable[[Chosen], int]) -> None:
         """Read pages of one history while any is expected. Raises ApiError."""
         extent = self._histories.extent(chosen.source)
-        vain, most_vain = 0, MOST_VAIN_PAGES + (extent.runs if extent else 0) // PAGE_SIZE
+        vain, most_vain = 0, MOST_VAIN_PAGES + (extent[0] if extent else 0) // PAGE_SIZE
         resumed = True
         while self._left[chosen]:
             span = self._span(chosen)
+            began = self._clock.wall() if span.cursor is None else span.began
             try:
-                page, extended = await self._page(chosen, span)
+                page = await with_retries(partial(self._ask, chosen, span.cursor), self._clock)
             except BadRequest:
                 if span.cursor is None or not resumed:
                     raise  # it is not an old cursor that Braze no longer accepts
                 self._histories.restart(chosen.source, span)
                 continue
             resumed = False
+            oldest_end = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
+            ended = page.next_cursor is None or not (page.runs or page.invalid)
+            extended = Span(span.number, began, page.next_cursor, oldest_end, ended)
             unplaced = page.invalid - page.damaged + page.undated_running
             news = self._histories.take(chosen.source, extended, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
-            self._report()
+            self._done += 1
+            total = self._done + sum(self._left.values())
+            self._progress.at(self._done, total, self.seconds(self._left))
             vain = 0 if news else vain + 1
-            if not extended.ended and (extended.cursor == span.cursor or vain > most_vain):
-                msg = "the pages of the history repeat themselves"
-                raise EndlessHistory(msg)
-
-    async def _page(self, chosen: Chosen, span: Span) -> tuple[HistoryPage, Span]:
-        """The next page of a span, and the span as far as the page brings it."""
-        began = self._clock.wall() if span.cursor is None else span.began
-        page = await with_retries(lambda: self._ask(chosen, span.cursor), self._clock)
-        oldest_end = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
-        ended = page.next_cursor is None or not (page.runs or page.invalid)
-        return page, Span(span.number, began, page.next_cursor, oldest_end, ended)
+            if not ended and (page.next_cursor == span.cursor or vain > most_vain):
+                self._skip(chosen, "the pages of the history repeat themselves")
+                return
 
     async def _ask(self, chosen: Chosen, cursor: str | None) -> HistoryPage:
         client = self._clients[chosen.workspace]
-        permit = await client.permit(Endpoint.HISTORY, self._stats[chosen.workspace])
+        permit = await client.permit(Endpoint.HISTORY, self._stats)
         return await client.history(chosen.id, cursor, permit)
-
-    def _report(self) -> None:
-        """Report the progress, with one more request done."""
-        self._done += 1
-        left = _by_workspace(self._left)
-        self._progress.at(self._done, self._done + sum(left.values()), self.seconds(left))
-
-
-def _by_workspace(counts: Mapping[Chosen, int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for each, count in counts.items():
-        found[each.workspace] = found.get(each.workspace, 0) + count
-    return found
 
 
 async def with_retries(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:

@@ -9,14 +9,15 @@ import heapq
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import astuple, dataclass, replace
+from operator import attrgetter
 
 from cdi_exporter.ledger import ABANDONED_AFTER, KEPT_RUNS
 from cdi_exporter.ledger.identity import Identity, by_identity, match, newer_version
 from cdi_exporter.model import Run, Status
 
 FIELDS = "status, start, finish, watermark, rows_synced, rows_failed"
+_fields_of = attrgetter(*FIELDS.split(", "))
 OF_IDENTITY = "FROM runs WHERE source = ? AND kind = ? AND time = ?"
 
 BEGINS, ENDS, GIVEN_UP = range(3)
@@ -47,12 +48,8 @@ class Span:
         return self.cursor is not None or self.ended
 
 
-class Extent(NamedTuple):
-    """How many runs are known, and from when to when."""
-
-    runs: int
-    oldest: float
-    newest: float
+Extent = tuple[int, float, float]
+"""How many runs are known, when the oldest began, when the newest did."""
 
 
 def shown(run: Run) -> tuple[float | None, float | None]:
@@ -104,10 +101,8 @@ class RunStore:
             sql = "UPDATE sources SET unplaced = unplaced + ? WHERE source = ?"
             self._db.execute(sql, (unplaced, source))
             self._set(source, span)
-            if span.ended:
+            if span.ended or (any(met) and not self._open_behind(source, span)):
                 self._drop_older(source, span)
-            elif any(met) and not self._open_behind(source, span):
-                self._join(source, span)
             return self._count(source) - known
 
     def _count(self, source: int) -> int:
@@ -127,17 +122,21 @@ class RunStore:
         self._db.executemany(
             "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (*key, number, span.number, *shown(run), *_fields(run))
+                (*key, number, span.number, *shown(run), *_fields_of(run))
                 for number, run in enumerate(sorted(kept, key=lambda run: run.order))
             ],
         )
         return any(run.finished and number < span.number for number, run in before)
 
     def _set(self, source: int, span: Span) -> None:
-        values = (source, span.number, span.began, span.cursor, span.oldest_end, span.ended)
+        values = (source, *astuple(span))
         self._db.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _drop_older(self, source: int, span: Span) -> None:
+        """Drop the older spans; one that is not read to the end goes on where the last one ends."""
+        older = [each for each in self.spans(source) if each.number < span.number]
+        if older and not span.ended:
+            self._set(source, replace(older[-1], number=span.number, began=span.began))
         sql = "DELETE FROM spans WHERE source = ? AND number < ?"
         self._db.execute(sql, (source, span.number))
 
@@ -148,13 +147,6 @@ class RunStore:
             " WHERE source = ? AND span < ? AND ends IS NULL AND begins > ?"
         )
         return self._number(sql, source, span.number, span.began - ABANDONED_AFTER) > 0
-
-    def _join(self, source: int, span: Span) -> None:
-        """Let the span go on where the older one ends."""
-        older = [each for each in self.spans(source) if each.number < span.number]
-        for each in older[-1:]:
-            self._set(source, replace(each, number=span.number, began=span.began))
-        self._drop_older(source, span)
 
     def restart(self, source: int, span: Span) -> None:
         """Begin a span again at the newest page: its cursor is not accepted any more."""
@@ -172,8 +164,8 @@ class RunStore:
             "SELECT count(*), min(coalesce(begins, ends)), max(coalesce(begins, ends))"
             " FROM runs WHERE source = ?"
         )
-        found = Extent._make(self._db.execute(sql, (source,)).fetchone())
-        return found if found.runs else None
+        found: Extent = self._db.execute(sql, (source,)).fetchone()
+        return found if found[0] else None
 
     # The runs in the order in which they happen
 
@@ -206,11 +198,6 @@ class RunStore:
         rows = heapq.merge(when("begins", BEGINS), when("ends", ENDS), given_up)
         for moment, what, _, _, _, begins, *fields in rows:
             yield moment, what, begins, _run(fields)
-
-
-def _fields(run: Run) -> tuple[object, ...]:
-    counts = (run.rows_synced, run.rows_failed)
-    return (run.status.value, run.start, run.finish, run.watermark, *counts)
 
 
 def _run(fields: Sequence[object]) -> Run:

@@ -27,14 +27,23 @@ def states(
 ) -> Iterator[PastState]:
     """What the exporter would have known at the instants of the grid; nothing without runs."""
     first, source = grid.first, chosen.source
-    state = _new_state(chosen, first, stale_after)
+    state = IntegrationState(chosen.id, chosen.name)
+    state.configure(stale_after)
+    if chosen.scheduled is not None:
+        item = Integration(chosen.id, schedule_unreadable=bool(chosen.scheduled))
+        state.apply_list_item(item, _at(first), stale_after)
+    state.receive()
     finished = histories.newest_before(source, first)
     under_way = histories.under_way(source, first)
     known = bool(finished or under_way)
     if known:
         yield first, _read(state, first, finished, under_way)
-    events = histories.events(source, first, grid.last)
-    for instant, group in groupby(events, key=lambda event: _shown_at(grid, event)):
+
+    def shown_at(event: Event) -> int:
+        time, what, *_ = event
+        return grid.after(time) if what == GIVEN_UP else grid.at_or_after(time)
+
+    for instant, group in groupby(histories.events(source, first, grid.last), key=shown_at):
         if instant > grid.last:
             break
         if not known:  # the counters are shown at 0 once before they rise
@@ -42,21 +51,6 @@ def states(
             known = True
         ended = _apply(group, under_way)
         yield instant, _read(state, instant, ended, under_way)
-
-
-def _new_state(chosen: Chosen, first: int, stale_after: StaleAfter | None) -> IntegrationState:
-    state = IntegrationState(chosen.id, chosen.name)
-    state.configure(stale_after)
-    if chosen.scheduled is not None:
-        item = Integration(chosen.id, schedule_unreadable=chosen.scheduled)
-        state.apply_list_item(item, _at(first), stale_after)
-    state.receive()
-    return state
-
-
-def _shown_at(grid: Grid, event: Event) -> int:
-    time, what, *_ = event
-    return grid.after(time) if what == GIVEN_UP else grid.at_or_after(time)
 
 
 def _apply(events: Iterable[Event], under_way: list[float]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""What was read and made so far, for resuming.
+"""What was read and made so far, for resuming: an SQLite file in the output folder.
 
 The plan, its integrations, the parts of the day files and the files' names belong to one job;
 the runs are kept for later jobs. No key, no endpoint and no contact data is in the spool.
@@ -6,13 +6,46 @@ the runs are kept for later jobs. No key, no endpoint and no contact data is in 
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from cdi_exporter.backfill.database import open_database, unusable
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.backfill.run_store import RunStore
+from cdi_exporter.errors import StartError
+from cdi_exporter.files import FOR_ITS_OWNER
+
+NAME = "backfill.spool"
+VERSION = 2
+APPLICATION = 0x43444942
+"""SQLite's mark of whose file it is: `CDIB`."""
+
+SCHEMA = """
+CREATE TABLE plan (
+    one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint TEXT, now REAL, since REAL, until REAL,
+    step INTEGER, done INTEGER DEFAULT 0);
+CREATE TABLE sources (
+    source INTEGER PRIMARY KEY, workspace TEXT, url TEXT, id TEXT, unplaced INTEGER DEFAULT 0,
+    UNIQUE (workspace, url, id));
+CREATE TABLE chosen (
+    number INTEGER PRIMARY KEY, source INTEGER, workspace TEXT, id TEXT, name TEXT,
+    scheduled INTEGER, skipped TEXT, sampled INTEGER DEFAULT 0);
+CREATE TABLE spans (
+    source INTEGER, number INTEGER, began REAL, cursor TEXT, oldest_end REAL, ended INTEGER,
+    PRIMARY KEY (source, number)) WITHOUT ROWID;
+CREATE TABLE runs (
+    source INTEGER, kind TEXT, time REAL, number INTEGER, span INTEGER,
+    begins REAL, ends REAL, status TEXT, start REAL, finish REAL, watermark REAL,
+    rows_synced INTEGER, rows_failed INTEGER,
+    PRIMARY KEY (source, kind, time, number)) WITHOUT ROWID;
+CREATE INDEX runs_begin ON runs (source, begins) WHERE begins IS NOT NULL;
+CREATE INDEX runs_end ON runs (source, ends) WHERE ends IS NOT NULL;
+CREATE TABLE parts (
+    day TEXT, family INTEGER, number INTEGER, samples INTEGER, text BLOB,
+    PRIMARY KEY (day, family, number)) WITHOUT ROWID;
+CREATE TABLE files (day TEXT PRIMARY KEY, samples INTEGER, bytes INTEGER) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +75,8 @@ class Chosen:
     """Whether it has a schedule; None if it is not in the list, or the list cannot be read."""
     skipped: str | None = None
     """Why its history cannot be read."""
+    sampled: bool = False
+    """Whether its parts are made."""
 
 
 class DayPart(NamedTuple):
@@ -54,24 +89,57 @@ class DayPart(NamedTuple):
     """Compressed."""
 
 
-class Spool:
-    """The spool of an output folder. Raises StartError if it cannot be used.
+@contextmanager
+def open_spool(output: Path) -> Iterator["Spool"]:
+    """The spool of an output folder, locked until the context ends.
 
-    Leaving the context closes the file, and makes one line of an error of SQLite.
+    Raises StartError, also for any error of SQLite in the context, if it is not a spool, is in
+    use, or cannot be written.
     """
+    path = output / NAME
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(FOR_ITS_OWNER)
+    except OSError as error:
+        msg = f"{output} cannot be used: {error.strerror}"
+        raise StartError(msg) from error
+    try:
+        with closing(sqlite3.connect(path, timeout=0.2, isolation_level="IMMEDIATE")) as database:
+            _prepare(database, path)
+            yield Spool(output, database)
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            msg = f"{output} is in use by another backfill"
+        elif "not a database" in str(error) or "malformed" in str(error):
+            msg = f"{path} is damaged: delete it; everything is then read again"
+        else:
+            msg = f"{path} cannot be used: {error}"
+        raise StartError(msg) from error
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self._db = open_database(output)
-        self.histories = RunStore(self._db)
 
-    def __enter__(self) -> Self:
-        return self
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+        database.execute(f"PRAGMA {pragma}")
+    database.execute("BEGIN IMMEDIATE")
+    if database.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+        for statement in SCHEMA.split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute(f"PRAGMA application_id = {APPLICATION}")
+    marks = (("user_version", VERSION), ("application_id", APPLICATION))
+    if any(database.execute(f"PRAGMA {mark}").fetchone() != (own,) for mark, own in marks):
+        msg = f"{path} was written by another version: delete it, or choose another --output"
+        raise StartError(msg)
+    database.commit()
 
-    def __exit__(self, _: object = None, error: object = None, __: object = None) -> None:
-        self._db.close()
-        if isinstance(error, sqlite3.Error):
-            raise unusable(self.output, error) from error
+
+class Spool:
+    """The spool of an output folder. Each change is made entirely or not at all."""
+
+    def __init__(self, output: Path, database: sqlite3.Connection) -> None:
+        self.output, self._db = output, database
+        self.histories = RunStore(database)
 
     # The job
 
@@ -85,19 +153,15 @@ class Spool:
 
     def begin(self, plan: Plan, chosen: Iterable[Chosen]) -> None:
         """Start a job; the runs stay."""
-        grid = plan.grid
-        values = (plan.fingerprint, plan.now, grid.since, grid.until, grid.step)
         with self._db:
             for table in ("plan", "chosen", "parts", "files"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 -- the names are ours
-            self._db.execute("INSERT INTO plan VALUES (1, ?, ?, ?, ?, ?, 0)", values)
-            self._db.executemany(
-                "INSERT INTO chosen VALUES (?, ?, ?, ?, ?, ?, NULL, 0)",
-                (
-                    (each.number, each.source, each.workspace, each.id, each.name, each.scheduled)
-                    for each in chosen
-                ),
+            self._db.execute(
+                "INSERT INTO plan VALUES (1, ?, ?, ?, ?, ?, 0)",
+                (plan.fingerprint, plan.now, *astuple(plan.grid)),
             )
+            sql = "INSERT INTO chosen VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            self._db.executemany(sql, map(astuple, chosen))
 
     def finish(self) -> None:
         """The job is done."""
@@ -106,21 +170,7 @@ class Spool:
 
     def chosen(self) -> list[Chosen]:
         """The integrations of the job, in their order."""
-        return self._chosen("TRUE")
-
-    def unsampled(self) -> list[Chosen]:
-        """Those whose parts are not made yet."""
-        return self._chosen("NOT sampled AND skipped IS NULL")
-
-    def _chosen(self, where: str) -> list[Chosen]:
-        sql = f"SELECT * FROM chosen WHERE {where} ORDER BY number"  # noqa: S608 -- no text from outside
-        found = []
-        for number, source, workspace, identifier, name, scheduled, skipped, _ in self._db.execute(
-            sql
-        ):
-            planned = None if scheduled is None else bool(scheduled)
-            found.append(Chosen(number, source, workspace, identifier, name, planned, skipped))
-        return found
+        return [Chosen(*row) for row in self._db.execute("SELECT * FROM chosen ORDER BY number")]
 
     def skip(self, chosen: Chosen, reason: str) -> None:
         """Leave an integration out, and remember why."""

@@ -4,9 +4,15 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from cdi_exporter.backfill.day_files import DAY_FILES, day_file, remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts
-from cdi_exporter.backfill.listing import choose, listed
+from cdi_exporter.backfill.day_files import (
+    DAY_FILES,
+    FAMILIES,
+    Lines,
+    day_file,
+    day_parts,
+    remove_days,
+    write_day,
+)
 from cdi_exporter.backfill.plan import (
     LOOKBACK,
     TOO_NEW,
@@ -21,13 +27,13 @@ from cdi_exporter.backfill.plan import (
     utc,
 )
 from cdi_exporter.backfill.progress import Progress
-from cdi_exporter.backfill.reading import Reading
-from cdi_exporter.backfill.sampling import states
+from cdi_exporter.backfill.reading import Reading, choose, listed
+from cdi_exporter.backfill.sampling import PastState, states
 from cdi_exporter.backfill.spool import Chosen, Plan, Spool
 from cdi_exporter.braze.client import Client
 from cdi_exporter.clients import TransportFor, clients_for, over_the_network
 from cdi_exporter.clock import Clock
-from cdi_exporter.config import Settings, StaleAfter, format_duration
+from cdi_exporter.config import Settings, format_duration
 from cdi_exporter.errors import StartError
 
 SHARE = 0.5
@@ -62,17 +68,10 @@ class Backfill:
         if plan.done:
             self._say(f"everything is already written: {self._spool.output}")
             return False
-        clients = clients_for(self._settings.workspaces, clock, transport, part=SHARE)
-        try:
+        async with clients_for(self._settings.workspaces, clock, transport, part=SHARE) as clients:
             chosen = await self._chosen(plan, clients, clock, resumed=resumed)
-            reading = Reading(
-                self._spool,
-                plan.grid,
-                chosen,
-                clients=clients,
-                clock=clock,
-                progress=self._progress,
-            )
+            progress = self._progress
+            reading = Reading(self._spool, plan.grid, chosen, clients, clock, progress=progress)
             await reading.first_pages()
             self._print_estimate(plan, reading)
             if self._options.dry_run:
@@ -81,9 +80,6 @@ class Backfill:
             await reading.rest()
             for each, reason in reading.skipped.items():
                 self._spool.skip(each, reason)
-        finally:
-            for client in set(clients.values()):
-                await client.aclose()
         return True
 
     def _plan(self, now: float) -> tuple[Plan, bool]:
@@ -138,36 +134,27 @@ class Backfill:
         size = rough_size(sum(self._size(plan, each) for each in reading.readable))
         files = counted(days, "file")
         self._say(f"about {size} of OpenMetrics text in at most {files} in {self._spool.output}")
-        for note in self._notes(plan):
-            self._say(f"note: {note}")
+        if grid.step > LOOKBACK:
+            why = "because Prometheus looks back 5 minutes"
+            self._say(f"note: a step of {step} leaves gaps, {why}")
+        for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
+            self._say(f"note: without --label {name}=... the series differ from the scraped ones")
         if is_too_new(grid, plan.now):
             self._say(f"WARNING: {TOO_NEW}")
 
-    def _notes(self, plan: Plan) -> Iterator[str]:
-        """What is probably not intended."""
-        grid = plan.grid
-        if grid.step > LOOKBACK:
-            step = format_duration(grid.step)
-            yield f"a step of {step} leaves gaps, because Prometheus looks back 5 minutes"
-        for name in sorted({"job", "instance"} - dict(self._options.labels).keys()):
-            yield f"without --label {name}=... the series differ from the scraped ones"
-
     def _size(self, plan: Plan, chosen: Chosen) -> float:
         """About how many bytes the lines of one integration take, if all are like the newest."""
-        grid = plan.grid
-        histories = self._spool.histories
+        grid, histories = plan.grid, self._spool.histories
         extent = histories.extent(chosen.source)
         if extent is None:
             return 0.0
+        _, oldest, _ = extent
         spans = histories.spans(chosen.source)
         whole = bool(spans) and spans[-1].ended
-        first = max(grid.first, grid.before(extent.oldest)) if whole else grid.first
+        first = max(grid.first, grid.before(oldest)) if whole else grid.first
         now = grid.after(plan.now)
-        lines, last = self._lines(chosen), Grid(now, now, grid.step)
-        segments = [
-            (range(instant, instant + 1), facts)
-            for instant, facts in states(chosen, histories, last, self._stale_after(chosen))
-        ]
+        lines, past = self._lines(chosen), self._states(chosen, Grid(now, now, grid.step))
+        segments = [(range(instant, instant + 1), facts) for instant, facts in past]
         a_line_each = sum(len(lines.of_family(each, segments)[1]) for each in FAMILIES)
         return a_line_each * len(Grid(first, grid.last, grid.step))
 
@@ -178,11 +165,31 @@ class Backfill:
         plan = self._spool.plan()
         if plan is None:
             return
-        self._sample(plan.grid)
-        self._write_days()
-        self._spool.finish()
+        spool, days = self._spool, [*plan.grid.days()]
+
+        def sample(each: Chosen) -> None:
+            past = self._states(each, plan.grid)
+            spool.keep_parts(each, day_parts(self._lines(each), past, days))
+
+        def write(day: str) -> None:
+            spool.keep_file(day, *write_day(spool.output, day, spool.parts(day)))
+
+        unsampled = [each for each in spool.chosen() if each.skipped is None and not each.sampled]
+        self._each("sampling", unsampled, sample)
+        self._each("writing", spool.unwritten(), write)
+        spool.finish()
         self._print_summary()
         self._fail_if_skipped(self._skipped())
+
+    def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
+        """Do something with each, and report the progress."""
+        self._progress.begin(stage, len(todo))
+        try:
+            for done, each in enumerate(todo, 1):
+                do(each)
+                self._progress.at(done, len(todo))
+        finally:
+            self._progress.end()
 
     def _print_summary(self) -> None:
         output, files = self._spool.output, self._spool.files()
@@ -198,40 +205,16 @@ class Backfill:
             self._say(f"next: (for file in {pattern}; do {make}; done) && mv BLOCKS/* DATA/")
             self._say("DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it")
 
-    def _sample(self, grid: Grid) -> None:
-        days = [*grid.days()]
-
-        def sample(each: Chosen) -> None:
-            past = states(each, self._spool.histories, grid, self._stale_after(each))
-            self._spool.keep_parts(each, day_parts(self._lines(each), past, days))
-
-        self._each("sampling", self._spool.unsampled(), sample)
-
-    def _write_days(self) -> None:
-        def write(day: str) -> None:
-            samples, size = write_day(self._spool.output, day, self._spool.parts(day))
-            self._spool.keep_file(day, samples, size)
-
-        self._each("writing", self._spool.unwritten(), write)
-
-    def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
-        """Do something with each, and report the progress."""
-        self._progress.begin(stage, len(todo))
-        try:
-            for done, each in enumerate(todo, 1):
-                do(each)
-                self._progress.at(done, len(todo))
-        finally:
-            self._progress.end()
-
     def _lines(self, chosen: Chosen) -> Lines:
         return Lines(chosen.workspace, dict(self._options.labels))
 
     def _skipped(self) -> dict[Chosen, str]:
         return {each: each.skipped for each in self._spool.chosen() if each.skipped}
 
-    def _stale_after(self, chosen: Chosen) -> StaleAfter | None:
-        return self._configs[chosen.workspace].stale_after_for(chosen.id, chosen.name)
+    def _states(self, chosen: Chosen, grid: Grid) -> Iterator[PastState]:
+        config = self._configs[chosen.workspace]
+        stale_after = config.stale_after_for(chosen.id, chosen.name)
+        return states(chosen, self._spool.histories, grid, stale_after)
 
     def _fail_if_skipped(self, skipped: Mapping[Chosen, str]) -> None:
         if skipped:

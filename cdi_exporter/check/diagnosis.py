@@ -1,12 +1,12 @@
 """What a probe's result means for one workspace: key, permissions, integrations, cost. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cdi_exporter.braze.budget import allowed
 from cdi_exporter.check import remarks
-from cdi_exporter.check.cost import Pace, cost
-from cdi_exporter.check.probe import ProbeResult, Target
+from cdi_exporter.check.cost import cost
+from cdi_exporter.check.probe import Probe
 from cdi_exporter.check.report import (
     CheckedIntegration,
     CheckedWorkspace,
@@ -27,81 +27,80 @@ LEAST_INTERVAL = 300.0
 _LEVELS = [*Level]
 
 
-def diagnose_offline(target: Target) -> CheckedWorkspace:
+def diagnose_offline(probe: Probe) -> CheckedWorkspace:
     """A workspace of which only the configuration is known."""
-    return _workspace(target, remarks.of_configuration(target))
+    return _workspace(probe, remarks.of_configuration(probe))
 
 
-def diagnose(target: Target, result: ProbeResult) -> CheckedWorkspace:
-    """What the result means for a workspace."""
-    names = result.watched(target.config)
-    integrations = _integrations(result, names)
-    watching = _cost(target, result, integrations) if names else None
+def diagnose(probe: Probe) -> CheckedWorkspace:
+    """What the answers mean for a workspace."""
+    integrations = _integrations(probe)
+    watching = _cost(probe, integrations) if probe.watched else None
     findings = [
-        *remarks.of_requests(target, result),
-        *remarks.of_integrations(target, result, names),
-        *remarks.of_configuration(target),
+        *remarks.of_requests(probe),
+        *remarks.of_integrations(probe),
+        *remarks.of_configuration(probe),
         *(remarks.of_cost(watching) if watching else ()),
-        *remarks.of_runs(result, names),
-        *remarks.of_data(result, names),
+        *remarks.of_runs(probe),
+        *remarks.of_data(probe),
     ]
     return replace(
-        _workspace(target, findings),
-        key_works=result.key_works,
+        _workspace(probe, findings),
+        key_works=probe.key_works,
         permissions={
-            LIST_PERMISSION: _list_granted(result),
-            HISTORY_PERMISSION: _history_granted(result),
+            LIST_PERMISSION: _list_granted(probe),
+            HISTORY_PERMISSION: _history_granted(probe),
         },
-        list_complete=result.complete,
+        list_complete=probe.complete,
         integrations=integrations,
         cost=watching,
     )
 
 
-def _workspace(target: Target, findings: Iterable[Finding]) -> CheckedWorkspace:
+def _workspace(probe: Probe, findings: Iterable[Finding]) -> CheckedWorkspace:
     by_level = sorted(dict.fromkeys(findings), key=lambda each: _LEVELS.index(each.level))
     return CheckedWorkspace(
-        workspace=target.config.name,
-        endpoint=target.endpoint,
-        cluster=cluster_of(target.endpoint),
+        workspace=probe.config.name,
+        endpoint=probe.config.endpoint,
+        cluster=cluster_of(probe.config.endpoint),
         ok=not any(each.level is Level.ERROR for each in by_level),
         findings=tuple(by_level),
     )
 
 
-def _list_granted(result: ProbeResult) -> Granted:
-    if result.items or result.complete or result.list_error is None:
+def _list_granted(probe: Probe) -> Granted:
+    if probe.items or probe.complete or probe.list_error is None:
         return Granted.YES
-    return Granted.NO if result.list_forbidden else Granted.UNKNOWN
+    return Granted.NO if probe.list_forbidden else Granted.UNKNOWN
 
 
-def _history_granted(result: ProbeResult) -> Granted:
-    if result.histories:
+def _history_granted(probe: Probe) -> Granted:
+    if probe.histories:
         return Granted.YES
-    if result.history_forbidden:
+    if probe.history_forbidden:
         return Granted.NO
     objections = (BadRequest, NotFound)
-    refused = any(isinstance(each, objections) for each in result.problems.values())
-    return Granted.LIKELY if refused and result.key_works else Granted.UNKNOWN
+    refused = any(isinstance(each, objections) for each in probe.problems.values())
+    return Granted.LIKELY if refused and probe.key_works else Granted.UNKNOWN
 
 
-def _integrations(result: ProbeResult, names: Mapping[str, str]) -> tuple[CheckedIntegration, ...]:
+def _integrations(probe: Probe) -> tuple[CheckedIntegration, ...]:
     """The watched ones, those with trouble first, then those that are left out."""
-    found = [_integration(each, name, result) for each, name in names.items()]
+    found = [_integration(each, name, probe) for each, name in probe.watched.items()]
     found.sort(key=lambda each: (not _has_trouble(each), each.integration_name.casefold()))
     found += [
-        replace(_integration(each, item.name or each, result), watched=False)
-        for each, item in result.items.items()
-        if each not in names
+        replace(_integration(each, item.name or each, probe), watched=False)
+        for each, item in probe.items.items()
+        if each not in probe.watched
     ]
     return tuple(found)
 
 
-def _integration(identifier: str, name: str, result: ProbeResult) -> CheckedIntegration:
+def _integration(identifier: str, name: str, probe: Probe) -> CheckedIntegration:
     """One integration: its runs from its history, else from the list."""
-    known = result.histories.get(identifier)
-    item = result.items.get(identifier)
-    problem = result.problems.get(identifier)
+    known = probe.histories.get(identifier)
+    item = probe.items.get(identifier)
+    problem = probe.problems.get(identifier)
     last = oldest = None
     if known is not None:
         last = _last_run(known.last) if known.last else None
@@ -119,7 +118,7 @@ def _integration(identifier: str, name: str, result: ProbeResult) -> CheckedInte
         last_run=last,
         running_start_timestamp_seconds=oldest.start if oldest else None,
         running_job_status=oldest.job_status if oldest else None,
-        watermark_timestamp_seconds=result.watermark(identifier),
+        watermark_timestamp_seconds=probe.watermark(identifier),
         typical_sync_interval_seconds=known.typical_interval if known else None,
         next_scheduled_sync_timestamp_seconds=item.next_scheduled_run if item else None,
         problem=str(problem) if problem else None,
@@ -127,15 +126,8 @@ def _integration(identifier: str, name: str, result: ProbeResult) -> CheckedInte
 
 
 def _last_run(run: Run) -> LastRun:
-    return LastRun(
-        run.status,
-        run.start,
-        run.finish,
-        run.duration,
-        run.rows_synced,
-        run.rows_failed,
-        run.job_status,
-    )
+    facts = (run.start, run.finish, run.duration, run.rows_synced, run.rows_failed)
+    return LastRun(run.status, *facts, run.job_status)
 
 
 def _has_trouble(integration: CheckedIntegration) -> bool:
@@ -144,22 +136,22 @@ def _has_trouble(integration: CheckedIntegration) -> bool:
     return integration.problem is not None or (last is not None and last.status in unwell)
 
 
-def _cost(target: Target, result: ProbeResult, integrations: Sequence[CheckedIntegration]) -> Cost:
+def _cost(probe: Probe, integrations: Sequence[CheckedIntegration]) -> Cost:
     """What watching takes; workspaces with one budget have equal parts of it."""
-    refresh = target.config.refresh
+    refresh = probe.config.refresh
 
     def budget(endpoint: Endpoint, documented: int) -> int:
-        limit = min(documented, result.limits.get(endpoint, documented))
-        return max(1, allowed(limit, refresh.rate_limit_share) // (1 + len(target.sharing)))
+        limit = min(documented, probe.limits.get(endpoint, documented))
+        return max(1, allowed(limit, refresh.rate_limit_share) // (1 + len(probe.sharing)))
 
-    pace = Pace(
-        scrape_interval=target.scrape_interval,
+    return cost(
+        [_interval(each) for each in integrations if each.watched],
+        listed=None if probe.list_forbidden else len(probe.items),
+        scrape_interval=probe.scrape_interval,
         min_interval=refresh.min_interval,
         list_budget=budget(Endpoint.INTEGRATIONS, refresh.rate_limits.integrations),
         history_budget=budget(Endpoint.HISTORY, refresh.rate_limits.job_sync_status),
     )
-    intervals = [_interval(each) for each in integrations if each.watched]
-    return cost(intervals, pace, listed=None if result.list_forbidden else len(result.items))
 
 
 def _interval(integration: CheckedIntegration) -> float | None:

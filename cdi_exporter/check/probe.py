@@ -3,15 +3,15 @@
 The key is sent only to the configured endpoint; other clusters are not tried.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property, partial
 from typing import TypeVar
 
 import structlog
 
 from cdi_exporter.braze.client import Client
 from cdi_exporter.braze.stats import RequestStats
+from cdi_exporter.clients import read_list
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import WorkspaceConfig
 from cdi_exporter.errors import (
@@ -19,20 +19,16 @@ from cdi_exporter.errors import (
     BadRequest,
     ConnectionFailed,
     Forbidden,
-    InvalidResponse,
     NotFound,
     RateLimited,
     RequestTimeout,
     Unauthorized,
 )
 from cdi_exporter.ledger import HistorySummary, IntegrationLedger
-from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration
+from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration, IntegrationsPage
 
 SHARE = 0.25
 """Of the exporter's own share of the limits: it may run at the same time."""
-
-MOST_LIST_PAGES = 5_000
-"""More than the integrations of any workspace need, so that a broken API cannot keep us."""
 
 MOST_FAILURES = 2
 """Failed histories in a row, for a reason that concerns all, after which no more are read."""
@@ -51,43 +47,54 @@ log = structlog.get_logger()
 Page = TypeVar("Page")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One workspace and its circumstances."""
+class Probe:
+    """One workspace and its circumstances; once it has `run`, also what the API answered."""
 
-    config: WorkspaceConfig
-    scrape_interval: float
-    environ: Mapping[str, str]
-    """Where proxies are looked up."""
-    sharing: tuple[str, ...] = ()
-    """The other workspaces with the same endpoint and key, hence the same budget."""
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        client: Client,
+        clock: Clock,
+        scrape_interval: float,
+        sharing: Sequence[str],
+    ) -> None:
+        self.config, self.scrape_interval = config, scrape_interval
+        self.sharing = sharing
+        """The other workspaces with the same endpoint and key, hence the same budget."""
+        self._client, self._clock = client, clock
+        self._stats = RequestStats(tuple(Endpoint))
+        self.items: dict[str, Integration] = {}
+        """The list by ID, as far as it was read."""
+        self.complete = False
+        """Whether the whole list was read."""
+        self.list_error: ApiError | None = None
+        self.histories: dict[str, HistorySummary] = {}
+        """A summary of the newest page of each history that was read, by the integration's ID."""
+        self.problems: dict[str, ApiError] = {}
+        """Why a history could not be read, by the integration's ID."""
+        self.history_error: ApiError | None = None
+        """Why no history may be read, or no more."""
+        self.limits: dict[Endpoint, int] = {}
+        """Requests per minute, according to the answers."""
+        self.skew = 0.0
+        """Seconds by which Braze's clock is ahead."""
+        self.now = 0.0
+        """When the last answer came, in Unix seconds of Braze's clock."""
 
-    @property
-    def endpoint(self) -> str:
-        """The base URL that is queried."""
-        return self.config.endpoint
-
-
-@dataclass(slots=True)
-class ProbeResult:
-    """What the API answered for one workspace."""
-
-    items: dict[str, Integration] = field(default_factory=dict)
-    """The list by ID, as far as it was read."""
-    complete: bool = False
-    list_error: ApiError | None = None
-    histories: dict[str, HistorySummary] = field(default_factory=dict)
-    """A summary of the newest page of each history that was read, by the integration's ID."""
-    problems: dict[str, ApiError] = field(default_factory=dict)
-    """Why a history could not be read, by the integration's ID."""
-    history_error: ApiError | None = None
-    """Why no history may be read, or no more."""
-    limits: dict[Endpoint, int] = field(default_factory=dict)
-    """Requests per minute, according to the answers."""
-    skew: float = 0.0
-    """Seconds by which Braze's clock is ahead."""
-    now: float = 0.0
-    """When the last answer came, in Unix seconds of Braze's clock."""
+    async def run(self) -> None:
+        """Send the requests, and keep what went wrong."""
+        try:
+            await read_list(self._list_page, self.items)
+            self.complete = True
+        except ApiError as error:
+            self.list_error = error
+        if not isinstance(self.list_error, Unauthorized | ConnectionFailed | RequestTimeout):
+            await self._read_histories()
+        self.skew = self._client.skew
+        self.now = self._clock.wall() + self.skew
+        for endpoint, budget in self._client.budgets.items():
+            if budget.last.limit:
+                self.limits[endpoint] = budget.last.limit
 
     @property
     def list_forbidden(self) -> bool:
@@ -115,62 +122,13 @@ class ProbeResult:
             return known.watermark
         return item.last_updated if item else None
 
-    def watched(self, config: WorkspaceConfig) -> dict[str, str]:
-        """The names of the integrations that the exporter would watch, by ID."""
-        if config.integrations is None:
-            names = {each.id: each.name or each.id for each in self.items.values()}
-            return {each: name for each, name in names.items() if config.selects(each, name)}
-        names = {}
-        for each in config.integrations:
-            item = self.items.get(each.id)
-            names[each.id] = each.name or (item and item.name) or each.id
-        return names
+    @cached_property
+    def watched(self) -> dict[str, str]:
+        """The names of the integrations that the exporter would watch, by ID.
 
-
-def _is_forbidden(error: ApiError | None) -> bool:
-    """Whether Braze itself, and not a proxy, reports that a permission is missing."""
-    return isinstance(error, Forbidden) and not error.web_page
-
-
-class Probe:
-    """The requests to one workspace."""
-
-    def __init__(self, config: WorkspaceConfig, client: Client, clock: Clock) -> None:
-        self._config, self._client, self._clock = config, client, clock
-        self._stats = RequestStats(tuple(Endpoint))
-        self._result = ProbeResult()
-
-    async def run(self) -> ProbeResult:
-        """Send them; the result also holds what went wrong."""
-        result = self._result
-        try:
-            await self._read_list()
-        except ApiError as error:
-            result.list_error = error
-        if not isinstance(result.list_error, Unauthorized | ConnectionFailed | RequestTimeout):
-            await self._read_histories()
-        result.skew = self._client.skew
-        result.now = self._clock.wall() + result.skew
-        for endpoint, budget in self._client.budgets.items():
-            if budget.last.limit:
-                result.limits[endpoint] = budget.last.limit
-        return result
-
-    async def _read_list(self) -> None:
-        items, cursor = self._result.items, None
-        for _ in range(MOST_LIST_PAGES):
-            ask = partial(self._client.integrations, cursor, self._stats)
-            page = await self._patiently(Endpoint.INTEGRATIONS, ask)
-            known = len(items)
-            items |= {item.id: item for item in page.integrations}
-            cursor = page.next_cursor
-            if cursor is None:
-                self._result.complete = True
-                return
-            if len(items) == known:
-                break
-        msg = "the pages of the list repeat themselves"
-        raise InvalidResponse(msg)
+        Only to be asked for after the list was read: it stays as it is then.
+        """
+        return self.config.watched(self.items)
 
     async def _read_histories(self) -> None:
         failures = 0
@@ -178,32 +136,36 @@ class Probe:
             try:
                 page = await self._patiently(Endpoint.HISTORY, partial(self._history, identifier))
             except (Unauthorized, Forbidden, RateLimited) as error:
-                self._result.history_error = error
+                self.history_error = error
                 return
             except ApiError as error:
-                self._result.problems[identifier] = error
+                self.problems[identifier] = error
                 failures += not isinstance(error, BadRequest | NotFound)
                 if failures >= MOST_FAILURES:
-                    self._result.history_error = error
+                    self.history_error = error
                     return
                 continue
             failures = 0
             ledger = IntegrationLedger()
             ledger.read_newest(page, self._clock.wall() + self._client.skew)
-            self._result.histories[identifier] = ledger.summary
+            self.histories[identifier] = ledger.summary
 
     def _wanted(self) -> list[str]:
         """The histories to read: what the list lacks first, then failures, then the newest."""
-        items = self._result.items
+        items = self.items
 
         def urgency(identifier: str) -> tuple[bool, bool, float]:
             item = items.get(identifier)
             failed = item is not None and item.last_job_status in FAILURES
             return item is not None, not failed, -((item and item.last_job_start) or 0.0)
 
-        watched = sorted(self._result.watched(self._config), key=urgency)
+        watched = sorted(self.watched, key=urgency)
         one = next(iter(items), NO_SUCH_ID)
         return watched[: self._client.budgets[Endpoint.HISTORY].slots] or [one]
+
+    async def _list_page(self, cursor: str | None) -> IntegrationsPage:
+        ask = partial(self._client.integrations, cursor, self._stats)
+        return await self._patiently(Endpoint.INTEGRATIONS, ask)
 
     async def _history(self, identifier: str) -> HistoryPage:
         permit = await self._client.permit(Endpoint.HISTORY, self._stats)
@@ -228,7 +190,12 @@ class Probe:
             raise RateLimited(msg)
         log.info(
             "waiting for request budget",
-            workspace=self._config.name,
+            workspace=self.config.name,
             endpoint=endpoint.value,
             seconds=round(seconds),
         )
+
+
+def _is_forbidden(error: ApiError | None) -> bool:
+    """Whether Braze itself, and not a proxy, reports that a permission is missing."""
+    return isinstance(error, Forbidden) and not error.web_page

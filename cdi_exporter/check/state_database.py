@@ -18,8 +18,12 @@ _GRANT = (
 _OWNER = "Start one exporter as the user that owns the tables, or let this user own them."
 
 
-async def check_database(describe: Describe, workspaces: Sequence[str]) -> CheckedDatabase:
+async def check_database(
+    describe: Describe | None, workspaces: Sequence[str]
+) -> CheckedDatabase | None:
     """The database as this user finds it; nothing in it is changed."""
+    if describe is None:
+        return None
     try:
         found = await in_thread(describe)
     except (StateError, StartError) as error:
@@ -39,7 +43,7 @@ def diagnose_database(found: DatabaseDescription, workspaces: Sequence[str]) -> 
     current = found.schema == found.known and found.reads
     leaders = tuple(LeaderOf(name, found.leaders.get(name)) for name in workspaces)
     leaders = leaders if current else ()
-    findings = (*_of_schema(found), *_of_permissions(found), *_of_leaders(leaders))
+    findings = tuple(_findings(found, leaders))
     tables = bool(found.schema)
     return CheckedDatabase(
         ok=not any(each.level is Level.ERROR for each in findings),
@@ -55,13 +59,11 @@ def diagnose_database(found: DatabaseDescription, workspaces: Sequence[str]) -> 
     )
 
 
-def _of_schema(found: DatabaseDescription) -> Iterator[Finding]:
-    """Whether the tables are those that this exporter knows."""
-    if found.schema is None:
-        return
+def _findings(found: DatabaseDescription, leaders: Sequence[LeaderOf]) -> Iterator[Finding]:
+    """What is wrong with the tables, what the user may not do, and workspaces without a leader."""
     versions = f"schema {found.schema}, known {found.known}"
     level = Level.NOTE if found.creates else Level.ERROR
-    if found.schema > found.known:
+    if found.schema is not None and found.schema > found.known:
         yield Finding(
             Level.ERROR,
             "database_schema_newer",
@@ -77,7 +79,7 @@ def _of_schema(found: DatabaseDescription) -> Iterator[Finding]:
             else "the tables do not exist, and the user may not create them",
             "" if found.creates else f"Grant the user CREATE on the schema. Or: {_OWNER}",
         )
-    elif found.schema < found.known:
+    elif found.schema is not None and found.schema < found.known:
         yield Finding(
             level,
             "database_schema_older",
@@ -89,27 +91,17 @@ def _of_schema(found: DatabaseDescription) -> Iterator[Finding]:
             if found.creates
             else _OWNER,
         )
-
-
-def _of_permissions(found: DatabaseDescription) -> Iterator[Finding]:
-    """Whether the user may do what an exporter does with tables that exist."""
-    if found.schema == 0:
-        return
-    if not found.reads:
+    if found.schema != 0 and not found.reads:
         yield Finding(
             Level.ERROR, "database_not_readable", "the user may not read the tables", _GRANT
         )
-    elif not found.writes:
+    elif found.schema != 0 and not found.writes:
         yield Finding(
             Level.ERROR,
             "database_not_writable",
             "the user may not write the tables, or the server is a standby",
             f"{_GRANT} The URL must lead to the primary server.",
         )
-
-
-def _of_leaders(leaders: Sequence[LeaderOf]) -> Iterator[Finding]:
-    """Workspaces that nobody leads now."""
     if without := [each.workspace for each in leaders if each.leader is None]:
         yield Finding(
             Level.NOTE,

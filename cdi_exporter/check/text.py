@@ -71,9 +71,9 @@ def _workspace(workspace: CheckedWorkspace, report: Report, console: Console) ->
     if workspace.permissions is not None:
         parts += [_facts(workspace, workspace.permissions), Text()]
     if workspace.watched:
-        table = _integrations(workspace.watched, report.timestamp_seconds)
+        table = _integrations(workspace.watched, report.timestamp_seconds, narrow=False)
         if console.measure(table).maximum + INDENT > console.width:
-            table = _narrow(workspace.watched, report.timestamp_seconds)
+            table = _integrations(workspace.watched, report.timestamp_seconds, narrow=True)
         parts += [table, Text()]
     if workspace.cost:
         parts += [_cost(workspace.cost, report.scrape_interval_seconds), Text()]
@@ -101,38 +101,31 @@ def _counted(workspace: CheckedWorkspace) -> str:
     return f"{shown}, {count(left_out)} excluded by the configuration" if left_out else shown
 
 
-def _integrations(integrations: Sequence[CheckedIntegration], now: float) -> Table:
+def _integrations(integrations: Sequence[CheckedIntegration], now: float, *, narrow: bool) -> Table:
+    """A row for each; if `narrow`, status and run in progress have lines below the name."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("INTEGRATION", overflow="fold")
-    table.add_column("LAST RUN", no_wrap=True)
+    table.add_column("INTEGRATION, LAST RUN" if narrow else "INTEGRATION", overflow="fold")
+    if not narrow:
+        table.add_column("LAST RUN", no_wrap=True)
     for head in ("AGO", "TOOK", "ROWS", "FAILED"):
         table.add_column(head, justify="right", no_wrap=True)
-    running = any(each.running_start_timestamp_seconds is not None for each in integrations)
-    if running:
+    under_way = any(each.running_start_timestamp_seconds is not None for each in integrations)
+    if under_way and not narrow:
         table.add_column("RUNNING", no_wrap=True)
     for each in integrations:
-        cells = [_plain(each.integration_name[:LONGEST]), *_last_run(each, now)]
-        cells += [_running(each, now)] if running else []
-        table.add_row(*map(_as_text, cells))
+        name, running = Text(_plain(each.integration_name[:LONGEST])), _running(each, now)
+        status, *facts = _last_run(each, now)
+        if narrow:
+            table.add_row(name)
+            table.add_row(Text.assemble("  ", status), *facts)
+            if running:
+                table.add_row(Text(f"  {running} in progress"))
+        else:
+            table.add_row(name, status, *facts, *([Text(running)] if running else []))
     return table
 
 
-def _narrow(integrations: Sequence[CheckedIntegration], now: float) -> Table:
-    """The same with the status, and a run in progress, in lines of their own below the name."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("INTEGRATION, LAST RUN", overflow="fold")
-    for head in ("AGO", "TOOK", "ROWS", "FAILED"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for each in integrations:
-        status, *facts = map(_as_text, _last_run(each, now))
-        table.add_row(_as_text(_plain(each.integration_name[:LONGEST])))
-        table.add_row(Text.assemble("  ", status), *facts)
-        if running := _running(each, now):
-            table.add_row(Text(f"  {running} in progress"))
-    return table
-
-
-def _last_run(integration: CheckedIntegration, now: float) -> tuple[str | Text, ...]:
+def _last_run(integration: CheckedIntegration, now: float) -> tuple[Text | str, ...]:
     """Status, age, duration, rows synced and failed; the age of its start if that is all."""
     last = integration.last_run
     if last is None:
@@ -163,11 +156,6 @@ def _running(integration: CheckedIntegration, now: float) -> str:
 def _coarse(seconds: float) -> str:
     """A duration in whole minutes if it is longer than one."""
     return duration(max(0, 60 * round(seconds / 60) if seconds >= 60 else round(seconds)))
-
-
-def _as_text(cell: str | Text) -> Text:
-    """The cell without the markup that a string would have."""
-    return cell if isinstance(cell, Text) else Text(cell)
 
 
 def _style(status: Status) -> str:

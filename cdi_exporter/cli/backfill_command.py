@@ -87,7 +87,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     from cdi_exporter.backfill import (  # noqa: PLC0415 -- as above
         Backfill,
         BackfillOptions,
-        Spool,
+        open_spool,
     )
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
@@ -105,7 +105,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     options.check(wall_now())
     settings = load_settings(config_file)
     try:
-        with Spool(options.output) as spool:
+        with open_spool(options.output) as spool:
             backfill = Backfill(settings, options, spool, say=click.echo, progress=_progress())
             if asyncio.run(_read(backfill)):
                 backfill.write()
@@ -131,8 +131,7 @@ async def _read(backfill: "Backfill") -> bool:
 
 
 def _progress() -> "Progress":
-    from cdi_exporter.backfill import PlainProgress, RichProgress  # noqa: PLC0415 -- as above
+    from cdi_exporter.backfill import Progress  # noqa: PLC0415 -- as above
 
-    if sys.stderr.isatty():
-        return RichProgress(sys.stderr)
-    return PlainProgress(lambda line: click.echo(line, err=True), time.monotonic)
+    terminal = sys.stderr if sys.stderr.isatty() else None
+    return Progress(lambda line: click.echo(line, err=True), time.monotonic, terminal)

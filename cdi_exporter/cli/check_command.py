@@ -86,7 +86,6 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
             clock,
             scrape_interval=interval,
             offline=offline,
-            environ=os.environ,
             describe=partial(describe, state_url, "check") if state_url else None,
         )
 

@@ -2,7 +2,7 @@
 
 from cdi_exporter.config.duration import format_duration, parse_duration
 from cdi_exporter.config.environment import from_environment
-from cdi_exporter.config.keys import InlineKey, KeySource, inline_key
+from cdi_exporter.config.keys import KeySource, inline_key
 from cdi_exporter.config.load import load_file
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.settings import (
@@ -16,7 +16,6 @@ from cdi_exporter.config.settings import (
 
 __all__ = [
     "ConfiguredIntegration",
-    "InlineKey",
     "KeySource",
     "RateLimits",
     "Refresh",

@@ -18,6 +18,13 @@ CLUSTERS = {
 }
 """The clusters by the host of their REST endpoint. Braze adds new ones, so others are right too."""
 
+KNOWN = (
+    "rest.iad-01 to rest.iad-08.braze.com (US-01 to US-08), rest.us-10.braze.com, "
+    "rest.fra-01 and rest.fra-02.braze.eu (EU), and rest.au-01, rest.id-01, rest.jp-01, "
+    "rest.kr-01.braze.com"
+)
+"""The endpoints in a few words."""
+
 _NUMBERED = re.compile(r"dashboard(?:-(\d\d))?\.braze\.(com|eu)")
 _NAMED = re.compile(r"(?:dashboard|sdk)\.([a-z]{2,3}-\d\d)\.braze\.(com|eu)")
 
@@ -46,15 +53,6 @@ def dashboard_of(endpoint: str) -> str | None:
     region, number = place.split("-")
     named = region not in ("iad", "fra")
     return ".".join([f"dashboard.{place}" if named else f"dashboard-{number}", *domain])
-
-
-def known() -> str:
-    """The endpoints in a few words."""
-    return (
-        "rest.iad-01 to rest.iad-08.braze.com (US-01 to US-08), rest.us-10.braze.com, "
-        "rest.fra-01 and rest.fra-02.braze.eu (EU), and rest.au-01, rest.id-01, rest.jp-01, "
-        "rest.kr-01.braze.com"
-    )
 
 
 def _host(endpoint: str) -> str:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from cdi_exporter.config import values
-from cdi_exporter.config.keys import FileKey, KeyMistake, KeySource, inline_key
+from cdi_exporter.config.keys import FileKey, KeySource, inline_key
 from cdi_exporter.config.mistakes import (
     RedactedError,
     copied_with_more,
@@ -58,17 +58,30 @@ Value = TypeVar("Value")
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings of the quick start; raises ConfigError with a line for each error."""
-    quick = _QuickStart(environ)
-    endpoint = quick.attempt(ENDPOINT, quick.endpoint)
-    key = quick.attempt(quick.key_variable(), quick.key)
-    name = quick.attempt(WORKSPACE, quick.workspace)
-    integrations = quick.attempt(INTEGRATION_IDS, quick.integrations)
-    if not any(map(quick.text, (ENDPOINT, KEY, KEY_FILE))):
-        quick.mistakes.append(_NOTHING_SET)
-    raise_mistakes(quick.mistakes, {quick.text(KEY)})
+    written = {variable: environ.get(variable, "").strip() for variable in VARIABLES}
+    mistakes: list[str] = []
+
+    def attempt(variable: str, read: Callable[[], Value]) -> Value | None:
+        try:
+            return read()
+        except RedactedError as error:
+            mistakes.append(f"{variable}: {error}")
+        except ValueError as error:
+            shown = show_value(written[variable] or None)
+            mistakes.append(f"{variable}: {phrase(shown, str(error))}")
+        return None
+
+    endpoint = attempt(ENDPOINT, lambda: _endpoint(written[ENDPOINT]))
+    source = KEY_FILE if written[KEY_FILE] and not written[KEY] else KEY
+    key = attempt(source, lambda: _key(written[KEY], written[KEY_FILE]))
+    name = attempt(WORKSPACE, lambda: values.name(written[WORKSPACE] or DEFAULT_WORKSPACE))
+    ids = attempt(INTEGRATION_IDS, lambda: _integrations(written[INTEGRATION_IDS]))
+    if not any(map(written.get, (ENDPOINT, KEY, KEY_FILE))):
+        mistakes.append(_NOTHING_SET)
+    raise_mistakes(mistakes, {written[KEY]})
     if endpoint is None or key is None or name is None:  # pragma: no cover -- raised above
         raise ConfigError([_NOTHING_SET])
-    return Settings((WorkspaceConfig(name, endpoint, key, integrations=integrations or None),))
+    return Settings((WorkspaceConfig(name, endpoint, key, integrations=ids or None),))
 
 
 def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
@@ -88,6 +101,50 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, st
     return dict(sorted(found.items()))
 
 
+def _endpoint(written: str) -> str:
+    if not written:
+        expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
+        msg = f"not set; {expected}"
+        raise RedactedError(msg)
+    return values.endpoint(written)
+
+
+def _key(key: str, path: str) -> KeySource:
+    if key and path:
+        msg = f"set together with {KEY_FILE}; expected one of the two"
+        raise RedactedError(msg)
+    if path:
+        return FileKey(path)
+    if not key:
+        msg = (
+            "not set; expected a REST API key with the permissions cdi.integration_list and "
+            f"cdi.integration_job_status, or its file in {KEY_FILE}"
+        )
+        raise RedactedError(msg)
+    return inline_key(key)
+
+
+def _integrations(written: str) -> tuple[ConfiguredIntegration, ...]:
+    """The IDs, none if they are to be discovered; a comma at the end is allowed."""
+    if written in ("", "auto"):
+        return ()
+    problem = copied_with_more(written) or _separator_problem(written)
+    if problem is not None:
+        msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
+        raise ValueError(msg)
+    parts = [part.strip() for part in written.split(",")]
+    ids = [values.integration_id(part) for part in parts if part]
+    if not ids:
+        raise ValueError(_EXPECTED_IDS)
+    if len(ids) > MOST_INTEGRATIONS:
+        msg = f"has {len(ids):,} IDs; expected at most {MOST_INTEGRATIONS:,}"
+        raise ValueError(msg)
+    if len(set(ids)) < len(ids):
+        msg = f"has an ID twice; {_EXPECTED_IDS}, each once"
+        raise ValueError(msg)
+    return tuple(map(ConfiguredIntegration, ids))
+
+
 def _separator_problem(written: str) -> str | None:
     """Why a list of IDs is not one with commas; None if it is."""
     if written[0] in "[({":
@@ -99,74 +156,3 @@ def _separator_problem(written: str) -> str | None:
     if any(len(part.split()) > 1 for part in written.split(",")):
         return "contains a space between IDs"
     return None
-
-
-class _QuickStart:
-    """The variables, and what is wrong with them."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.mistakes: list[str] = []
-
-    def text(self, variable: str) -> str:
-        return self._environ.get(variable, "").strip()
-
-    def attempt(self, variable: str, read: Callable[[], Value]) -> Value | None:
-        try:
-            return read()
-        except RedactedError as error:
-            self.mistakes.append(f"{variable}: {error}")
-        except ValueError as error:
-            shown = show_value(self.text(variable) or None)
-            self.mistakes.append(f"{variable}: {phrase(shown, str(error))}")
-        return None
-
-    def endpoint(self) -> str:
-        written = self.text(ENDPOINT)
-        if not written:
-            expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
-            msg = f"not set; {expected}"
-            raise RedactedError(msg)
-        return values.endpoint(written)
-
-    def key_variable(self) -> str:
-        return KEY_FILE if self.text(KEY_FILE) and not self.text(KEY) else KEY
-
-    def key(self) -> KeySource:
-        key, path = self.text(KEY), self.text(KEY_FILE)
-        if key and path:
-            msg = f"set together with {KEY_FILE}; expected one of the two"
-            raise KeyMistake(msg)
-        if path:
-            return FileKey(path)
-        if not key:
-            msg = (
-                "not set; expected a REST API key with the permissions cdi.integration_list and "
-                f"cdi.integration_job_status, or its file in {KEY_FILE}"
-            )
-            raise KeyMistake(msg)
-        return inline_key(key)
-
-    def workspace(self) -> str:
-        return values.name(self.text(WORKSPACE) or DEFAULT_WORKSPACE)
-
-    def integrations(self) -> tuple[ConfiguredIntegration, ...]:
-        """The IDs, none if they are to be discovered; a comma at the end is allowed."""
-        written = self.text(INTEGRATION_IDS)
-        if written in ("", "auto"):
-            return ()
-        problem = copied_with_more(written) or _separator_problem(written)
-        if problem is not None:
-            msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
-            raise ValueError(msg)
-        parts = [part.strip() for part in written.split(",")]
-        ids = [values.integration_id(part) for part in parts if part]
-        if not ids:
-            raise ValueError(_EXPECTED_IDS)
-        if len(ids) > MOST_INTEGRATIONS:
-            msg = f"has {len(ids):,} IDs; expected at most {MOST_INTEGRATIONS:,}"
-            raise ValueError(msg)
-        if len(set(ids)) < len(ids):
-            msg = f"has an ID twice; {_EXPECTED_IDS}, each once"
-            raise ValueError(msg)
-        return tuple(map(ConfiguredIntegration, ids))

@@ -1,22 +1,28 @@
 """How the mappings of a YAML file are read: dataclasses whose fields name the form of their value.
 
-    @dataclass
-    class Rate:
-        burst: Annotated[int, Key(WHOLE_NUMBER, "Requests at once.")] = 1
+    burst: Annotated[int, Key(WHOLE_NUMBER, "Requests at once.")] = 1
 
 A field without a default is a required key. The reference page and the JSON Schema of the
 configuration are made from the same fields.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from typing import Any, get_type_hints
 
-from cdi_exporter.config.mistakes import MistakeCollector, phrase, show_kind
-from cdi_exporter.config.yaml_lines import KeyPath
+from cdi_exporter.config.mistakes import (
+    RedactedError,
+    phrase,
+    raise_mistakes,
+    show_kind,
+    show_path,
+    show_value,
+)
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData
 
 INVALID: Any = object()
 """Stands for a value in which something is wrong, which has been collected."""
@@ -76,20 +82,42 @@ def keys_of(section: type) -> Mapping[str, Key]:
 
 
 class Reader:
-    """Reads one file and collects everything that is wrong with its values.
+    """Reads one file and collects everything that is wrong with it, in the order of its lines.
 
     `environ` is where variables are looked up; relative paths start at `directory`.
     """
 
     def __init__(
-        self,
-        found: MistakeCollector,
-        sections: Sections,
-        environ: Mapping[str, str] | None = None,
-        directory: str = "",
+        self, file: str, yaml: YamlData, sections: Sections, environ: Mapping[str, str]
     ) -> None:
-        self.found, self.environ, self.directory = found, environ or {}, directory
-        self._sections = sections
+        self.environ = environ
+        self.directory = os.path.dirname(file)  # noqa: PTH120 -- keeps ""
+        self._file, self._yaml, self._sections = file, yaml, sections
+        self._mistakes: list[tuple[int, str]] = []
+        for line, path, text in yaml.mistakes:
+            self._add(line, path, text)
+
+    def add(self, path: KeyPath, text: str) -> None:
+        """Collect a mistake at a key, without its value."""
+        self._add(self.line(path), path, text)
+
+    def add_value(self, path: KeyPath, value: object, text: str) -> None:
+        """Collect a mistake in a value, which is shown if it may be."""
+        path = self._yaml.known(path)
+        self.add(path, phrase(show_value(value, self._yaml.written.get(path)), text))
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key."""
+        return self._yaml.line(path)
+
+    def stop(self) -> None:
+        """Raise ConfigError if there are any mistakes."""
+        raise_mistakes((text for _, text in sorted(self._mistakes)), self._yaml.secrets)
+
+    def _add(self, line: int, path: KeyPath, text: str) -> None:
+        where = f"{self._file}:{line}" if line else self._file
+        key = f"{show_path(path)}: " if path else ""
+        self._mistakes.append((line, f"{where}: {key}{text}"))
 
     def mapping(self, section: type, value: object, path: KeyPath) -> Any:
         """The values of a mapping; `INVALID` also for each key that it must not have."""
@@ -99,27 +127,29 @@ class Reader:
         for name in value:
             if name not in keys:
                 values[name] = INVALID
-                self.found.add((*path, name), self._unknown(name, keys))
+                self.add((*path, name), self._unknown(name, keys))
         for name, key in keys.items():
             if key.required and name not in value:
                 values[name] = INVALID
-                self.found.add((*path, name), f"missing; {key.form.expected}")
+                self.add((*path, name), f"missing; {key.form.expected}")
             elif key.required or value.get(name) is not None:
                 values[name] = key.form.read(value[name], (*path, name), self)
         return values
 
     def wrong_kind(self, path: KeyPath, value: object, expected: str) -> Any:
         """Collect that a value is no list, or no mapping."""
-        self.found.add(path, phrase(show_kind(value), expected))
+        self.add(path, phrase(show_kind(value), expected))
         return INVALID
 
     def attempt(self, read: Callable[[], Any], value: object, path: KeyPath) -> Any:
         """The result of a check of `values`, whose ValueError is collected."""
         try:
             return read()
+        except RedactedError as error:
+            self.add(self._yaml.known(path), str(error))
         except ValueError as error:
-            self.found.add_error(path, value, error)
-            return INVALID
+            self.add_value(path, value, str(error))
+        return INVALID
 
     def _unknown(self, name: str, known: Mapping[str, Key]) -> str:
         """What the user may have meant: a known key of this level, or one of another level."""
@@ -172,12 +202,12 @@ def list_of(item: Form, most: int | None = None, at_least_one: str = "") -> Form
 
     def read(value: object, path: KeyPath, reader: Reader) -> Any:
         if at_least_one and not (isinstance(value, list) and value):
-            reader.found.add_value(path, value, at_least_one)
+            reader.add_value(path, value, at_least_one)
             return INVALID
         if not isinstance(value, list):
             return reader.wrong_kind(path, value, "expected a list")
         if most is not None and len(value) > most:
-            reader.found.add_value(path, value, f"of {len(value):,}; expected at most {most:,}")
+            reader.add_value(path, value, f"of {len(value):,}; expected at most {most:,}")
             return INVALID
         return [item.read(each, (*path, place), reader) for place, each in enumerate(value)]
 

@@ -1,9 +1,7 @@
 """The source of a workspace's API key: the configuration, the environment or a file."""
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from cdi_exporter.config.mistakes import (
@@ -23,61 +21,53 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOME_KEY = "expected a Braze REST API key"
 
 
-class KeyMistake(RedactedError):
-    """A key that cannot be read or sent; the message shows no part of it."""
+class KeySource:
+    """A key in the configuration, or in the environment at the start; it never changes.
 
-
-class KeySource(ABC):
-    """Where a key comes from; sources of the same key in the same place are equal."""
+    Sources of the same key in the same place are equal.
+    """
 
     file: str | None = None
     """The file that the key is in."""
 
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+
     @property
-    @abstractmethod
     def known(self) -> Secret:
         """The key that was read last. A source is only made if there is a key."""
+        return self._secret
 
     @property
     def problem(self) -> str | None:
         """Why the newest content of the file is not in use; None if it is."""
         return None
 
-    def read(self) -> Secret:
-        """The key as it is now. May wait for the file: not on the event loop."""
-        return self.known
-
-    async def refresh(self) -> None:  # noqa: B027 -- only a file can change
+    async def refresh(self) -> None:
         """Check whether the file has a new key, without waiting long for it."""
 
+    def __repr__(self) -> str:
+        return f"KeySource({self._secret})"
 
-@dataclass(frozen=True, slots=True)
-class InlineKey(KeySource):
-    """A key in the configuration, or in the environment at the start; it never changes."""
+    def __eq__(self, other: object) -> bool:
+        return type(other) is KeySource and other._secret == self._secret
 
-    secret: Secret
-
-    @property
-    def known(self) -> Secret:
-        """The key."""
-        return self.secret
+    def __hash__(self) -> int:
+        return hash(self._secret)
 
 
 class FileKey(KeySource):
-    """A key in a file, for rotation without a restart. Raises KeyMistake if it has none.
+    """A key in a file, for rotation without a restart. Raises RedactedError if it has none.
 
     While the file is missing, hangs or holds no key, the key that was read last stays in use.
     """
 
     def __init__(self, path: str) -> None:
         self.file = path
-        self._watched = Watched(self._load)
+        self._watched = Watched(lambda files: _from_file(path, files))
         self._watched.wait(FIRST_PATIENCE)
         if self._watched.value is None:
-            raise KeyMistake(self.problem or "")
-
-    def _load(self, files: Files) -> Secret:
-        return _from_file(self.file or "", files)
+            raise RedactedError(self.problem or "")
 
     @property
     def known(self) -> Secret:
@@ -89,14 +79,10 @@ class FileKey(KeySource):
     def problem(self) -> str | None:
         """Why the newest content of the file is not in use; None if it is."""
         error = self._watched.problem
-        if error is None or isinstance(error, KeyMistake):
+        if error is None or isinstance(error, RedactedError):
             return None if error is None else str(error)
-        return _unreadable(self.file or "", error)
-
-    def read(self) -> Secret:
-        """The key as the file has it now; the old one while the file has none."""
-        self._watched.wait()
-        return self.known
+        why = f"cannot be read ({reason_of(error)})"
+        return f"{_named(self.file or '')} {why}; expected a file that contains the key"
 
     async def refresh(self) -> None:
         """Check whether the file has a new key, without waiting long for it."""
@@ -119,24 +105,21 @@ class FileKey(KeySource):
         return hash(self.file)
 
 
-def inline_key(text: str) -> InlineKey:
-    """A key that is known already. Raises KeyMistake if it cannot be sent."""
-    return InlineKey(_checked(text, "the key"))
+def inline_key(text: str) -> KeySource:
+    """A key that is known already. Raises RedactedError if it cannot be sent."""
+    return KeySource(_checked(text, "the key"))
 
 
-def key_from_environment(name: str, environ: Mapping[str, str]) -> InlineKey:
-    """The key in an environment variable. Raises KeyMistake."""
+def key_from_environment(name: str, environ: Mapping[str, str]) -> KeySource:
+    """The key in an environment variable. Raises RedactedError."""
     value = environ.get(name, "")
-    shown = "the environment variable" + (f" {name}" if _is_name(name) else "")
+    is_name = _VARIABLE.fullmatch(name) and not holds_api_key(name)
+    shown = "the environment variable" + (f" {name}" if is_name else "")
     if not value.strip():
         state = "is empty" if name in environ else "is not set"
         msg = f"{shown} {state}; expected the name of a variable that contains a Braze REST API key"
-        raise KeyMistake(msg)
-    return InlineKey(_checked(value, f"the key in {shown}"))
-
-
-def _is_name(name: str) -> bool:
-    return _VARIABLE.fullmatch(name) is not None and not holds_api_key(name)
+        raise RedactedError(msg)
+    return KeySource(_checked(value, f"the key in {shown}"))
 
 
 def _from_file(path: str, files: Files) -> Secret:
@@ -145,43 +128,39 @@ def _from_file(path: str, files: Files) -> Secret:
     except ValueError:
         problem = "is not a possible file name"
         msg = f"{_named(path)} {problem}; expected the path of a file that contains the key"
-        raise KeyMistake(msg) from None
+        raise RedactedError(msg) from None
     if not content.strip():
         msg = f"{_named(path)} is empty; expected it to contain the key"
-        raise KeyMistake(msg)
+        raise RedactedError(msg)
     what = f"the key in {_named(path)}"
     try:
-        return _checked(without_mark(content).decode("latin-1"), what)
+        text = without_mark(content).decode("latin-1")
     except UnicodeDecodeError:
         msg = f"{what} is not text; {_SOME_KEY}"
-        raise KeyMistake(msg) from None
+        raise RedactedError(msg) from None
+    return _checked(text, what)
 
 
 def _named(path: str) -> str:
     return " ".join(("the file", show_value(path))).strip()
 
 
-def _unreadable(path: str, error: Exception) -> str:
-    return (
-        f"{_named(path)} cannot be read ({reason_of(error)}); expected a file that contains the key"
-    )
-
-
 def _checked(text: str, what: str) -> Secret:
+    """The key without what surrounds it. Raises RedactedError if it cannot be one."""
     key = text.strip().removeprefix("\ufeff").strip()
+    problem = None
     if not key:
-        msg = f"{what} is empty; {_SOME_KEY}"
-        raise KeyMistake(msg)
-    if problem := copied_with_more(key):
-        msg = f"{what} {problem}; {_SOME_KEY}"
-        raise KeyMistake(msg)
-    if key.lower().startswith("bearer "):
+        problem = "is empty"
+    elif copied := copied_with_more(key):
+        problem = copied
+    elif key.lower().startswith("bearer "):
         msg = f'{what} starts with "Bearer"; expected only the key'
-        raise KeyMistake(msg)
-    if len(key) > LONGEST_KEY:
-        msg = f"{what} is longer than {LONGEST_KEY} characters; {_SOME_KEY}"
-        raise KeyMistake(msg)
-    if not all("!" <= char <= "~" for char in key):
-        msg = f"{what} contains spaces, control characters or non-ASCII characters; {_SOME_KEY}"
-        raise KeyMistake(msg)
+        raise RedactedError(msg)
+    elif len(key) > LONGEST_KEY:
+        problem = f"is longer than {LONGEST_KEY} characters"
+    elif not all("!" <= char <= "~" for char in key):
+        problem = "contains spaces, control characters or non-ASCII characters"
+    if problem:
+        msg = f"{what} {problem}; {_SOME_KEY}"
+        raise RedactedError(msg)
     return Secret(key)

@@ -1,13 +1,12 @@
 """A configuration file → settings; every mistake is reported at once, one line each."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from cdi_exporter.config.forms import Reader, Values, is_valid
-from cdi_exporter.config.mistakes import MistakeCollector, show_kind, show_path
+from cdi_exporter.config.mistakes import show_kind, show_path
 from cdi_exporter.config.settings import (
     MOST_INTEGRATIONS,
     MOST_WORKSPACES,
@@ -34,26 +33,25 @@ def load_file(path: str, environ: Mapping[str, str]) -> Settings:
 
 def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settings:
     """The settings of a file that was read from `path`; raises ConfigError."""
-    found = MistakeCollector(path, yaml)
+    reader = Reader(path, yaml, SECTIONS, environ)
     data = yaml.data
     values: Values = {}
     if isinstance(data, dict):
-        directory = os.path.dirname(path)  # noqa: PTH120 -- keeps ""
-        values = Reader(found, SECTIONS, environ, directory).mapping(Settings, data, ())
-        _check_rules(data, values, found)
+        values = reader.mapping(Settings, data, ())
+        _check_rules(data, values, reader)
     elif not yaml.broken:
         what = "empty" if data is None else show_kind(data)
-        found.add((), f'{what}; expected a mapping with the key "workspaces"')
-    found.stop()
+        reader.add((), f'{what}; expected a mapping with the key "workspaces"')
+    reader.stop()
     common = values.get("refresh", {})
     workspaces = tuple(_workspace(each, common) for each in values["workspaces"])
     for number, workspace in enumerate(workspaces):
         if workspace.integrations == ():
             where = ("workspaces", number, "integrations")
-            found.add(
+            reader.add(
                 where, "include and exclude leave out every integration; expected at least one"
             )
-    found.stop()
+    reader.stop()
     return Settings(workspaces, refresh=_refresh(common))
 
 
@@ -88,17 +86,17 @@ def _refresh(*sections: Values) -> Refresh:
 # reported together with those of the single values.
 
 
-def _check_rules(data: Values, values: Values, found: MistakeCollector) -> None:
+def _check_rules(data: Values, values: Values, reader: Reader) -> None:
     names: list[tuple[KeyPath, object]] = []
     for number, each in enumerate(_entries(data.get("workspaces"), MOST_WORKSPACES)):
         if isinstance(each, dict):
             path = ("workspaces", number)
             names.append(((*path, "name"), each.get("name")))
-            _check_key_sources(path, each, found)
-            _check_unique(list(_ids(each, path)), "the ID", found)
+            _check_key_sources(path, each, reader)
+            _check_unique(list(_ids(each, path)), "the ID", reader)
             own = values["workspaces"][number]
-            _check_budget(path, _budget(own), _budget(values), found)
-    _check_unique(names, "the name", found)
+            _check_budget(path, _budget(own), _budget(values), reader)
+    _check_unique(names, "the name", reader)
 
 
 def _entries(value: object, most: int) -> list[Any]:
@@ -112,29 +110,29 @@ def _ids(section: Values, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
         yield ((*place, "id"), each.get("id")) if isinstance(each, dict) else (place, each)
 
 
-def _check_key_sources(path: KeyPath, section: Values, found: MistakeCollector) -> None:
+def _check_key_sources(path: KeyPath, section: Values, reader: Reader) -> None:
     sources = [source for source in KEY_SOURCES if section.get(source) is not None]
     expected = f"expected one of {', '.join(KEY_SOURCES)}"
     if not sources:
-        found.add(path, f"no API key; {expected}")
+        reader.add(path, f"no API key; {expected}")
     elif len(sources) > 1:
-        lines = (f"{source} in line {found.line((*path, source))}" for source in sources)
-        found.add(path, f"{' and '.join(lines)}; {expected}")
+        lines = (f"{source} in line {reader.line((*path, source))}" for source in sources)
+        reader.add(path, f"{' and '.join(lines)}; {expected}")
 
 
-def _check_unique(values: list[tuple[KeyPath, object]], what: str, found: MistakeCollector) -> None:
+def _check_unique(values: list[tuple[KeyPath, object]], what: str, reader: Reader) -> None:
     first: dict[str, KeyPath] = {}
     for path, value in values:
         if not isinstance(value, str):
             continue
         if value in first:
             other = first[value]
-            place = f"{show_path(other)} in line {found.line(other)}"
-            found.add_value(path, value, f"is already {what} at {place}; expected a different one")
+            place = f"{show_path(other)} in line {reader.line(other)}"
+            reader.add_value(path, value, f"is already {what} at {place}; expected a different one")
         first.setdefault(value, path)
 
 
-def _check_budget(path: KeyPath, own: Values, common: Values, found: MistakeCollector) -> None:
+def _check_budget(path: KeyPath, own: Values, common: Values, reader: Reader) -> None:
     """Whether share x limit lets at least one request a minute through."""
     if not is_valid([own, common]):
         return
@@ -142,7 +140,7 @@ def _check_budget(path: KeyPath, own: Values, common: Values, found: MistakeColl
     share = refresh.rate_limit_share
     for endpoint, limit in asdict(refresh.rate_limits).items():
         if math.floor(round(share * limit, 9)) < 1:
-            found.add(
+            reader.add(
                 _budget_path(path, own, common, endpoint),
                 f"a share of {share:g} of {limit} requests per minute ({endpoint}) allows "
                 "none; expected share times limit to be at least 1",

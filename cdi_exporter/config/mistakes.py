@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from cdi_exporter.config.yaml_lines import KeyPath, YamlData
+from cdi_exporter.config.yaml_lines import KeyPath
 from cdi_exporter.errors import ConfigError
 
 LONGEST_SHOWN = 100
@@ -104,45 +104,6 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class MistakeCollector:
-    """Everything that is wrong with one file, in the order of its lines."""
-
-    def __init__(self, file: str, yaml: YamlData) -> None:
-        self._file, self._yaml = file, yaml
-        self._lines: list[tuple[int, str]] = []
-        for line, path, text in yaml.mistakes:
-            self._add(line, path, text)
-
-    def add(self, path: KeyPath, text: str) -> None:
-        """A mistake at a key, without its value."""
-        self._add(self.line(path), path, text)
-
-    def add_value(self, path: KeyPath, value: object, text: str) -> None:
-        """A mistake in a value, which is shown if it may be."""
-        path = self._yaml.known(path)
-        self.add(path, phrase(show_value(value, self._yaml.position(path).written), text))
-
-    def add_error(self, path: KeyPath, value: object, error: ValueError) -> None:
-        """What a check of `values` says of a value."""
-        if isinstance(error, RedactedError):
-            self.add(self._yaml.known(path), str(error))
-        else:
-            self.add_value(path, value, str(error))
-
-    def line(self, path: KeyPath) -> int:
-        """The line of a key."""
-        return self._yaml.position(path).line
-
-    def stop(self) -> None:
-        """Raise ConfigError if there are any."""
-        raise_mistakes((text for _, text in sorted(self._lines)), self._yaml.secrets)
-
-    def _add(self, line: int, path: KeyPath, text: str) -> None:
-        where = f"{self._file}:{line}" if line else self._file
-        key = f"{show_path(path)}: " if path else ""
-        self._lines.append((line, f"{where}: {key}{text}"))
 
 
 def raise_mistakes(lines: Iterable[str], secrets: Iterable[str] = ()) -> None:

@@ -20,9 +20,6 @@ class Secret:
     def __repr__(self) -> str:
         return SHOWN
 
-    def __str__(self) -> str:
-        return SHOWN
-
     def __format__(self, specification: str) -> str:
         return format(SHOWN, specification)
 

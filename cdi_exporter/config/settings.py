@@ -6,7 +6,7 @@ them. Rules between several keys are in `load`.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
@@ -14,14 +14,10 @@ from typing import Annotated, Any
 
 from cdi_exporter.config import values
 from cdi_exporter.config.forms import INVALID, Form, Key, Reader, Sections, list_of, mapping_of
-from cdi_exporter.config.keys import (
-    FileKey,
-    KeyMistake,
-    KeySource,
-    inline_key,
-    key_from_environment,
-)
+from cdi_exporter.config.keys import FileKey, KeySource, inline_key, key_from_environment
+from cdi_exporter.config.mistakes import RedactedError
 from cdi_exporter.config.yaml_lines import KeyPath
+from cdi_exporter.model import Integration
 
 MOST_WORKSPACES = 500
 """Workspaces of a configuration: far more than a company has. Each has connections of its own."""
@@ -118,7 +114,7 @@ def _read_integration(value: object, path: KeyPath, reader: Reader) -> Any:
     if isinstance(value, dict):
         return reader.mapping(ConfiguredIntegration, value, path)
     expected = f"{values.EXPECTED_ID} (in quotes), or a mapping with id and name"
-    reader.found.add_value(path, value, expected)
+    reader.add_value(path, value, expected)
     return INVALID
 
 
@@ -146,7 +142,7 @@ def _source(kind: str, make: Callable[[str, Reader], KeySource]) -> Form:
         def source() -> KeySource:
             if not isinstance(value, str):
                 msg = f"{values.EXPECTED_TEXT} (put it into quotes)"
-                raise KeyMistake(msg)
+                raise RedactedError(msg)
             return make(value, reader)
 
         return reader.attempt(source, value, path)
@@ -236,11 +232,7 @@ class WorkspaceConfig:
         ),
     ] = None
     refresh: Annotated[
-        Refresh,
-        Key(
-            mapping_of(Refresh),
-            "Overrides of the `refresh` at the top of the file.",
-        ),
+        Refresh, Key(mapping_of(Refresh), "Overrides of the `refresh` at the top of the file.")
     ] = field(default_factory=Refresh)
 
     def selects(self, integration_id: str, name: str | None) -> bool:
@@ -248,6 +240,17 @@ class WorkspaceConfig:
         if self.include and not any(_matches(p, integration_id, name) for p in self.include):
             return False
         return not any(_matches(pattern, integration_id, name) for pattern in self.exclude)
+
+    def watched(self, listed: Mapping[str, Integration]) -> dict[str, str]:
+        """The names of the integrations to watch by their IDs, if Braze lists these."""
+        if self.integrations is None:
+            names = {each.id: each.name or each.id for each in listed.values()}
+            return {each: name for each, name in names.items() if self.selects(each, name)}
+        names = {}
+        for each in self.integrations:
+            item = listed.get(each.id)
+            names[each.id] = each.name or (item and item.name) or each.id
+        return names
 
     def stale_after_for(self, integration_id: str, name: str | None) -> StaleAfter | None:
         """The first rule that matches the integration."""

@@ -7,7 +7,7 @@ complete a sentence about the value (RedactedError if the value must not be show
 import ipaddress
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cdi_exporter.config.duration import EXPECTED, UNITS, format_duration, parse_duration
 from cdi_exporter.config.forms import scalar
@@ -48,15 +48,14 @@ def text(value: object, most: int = LONGEST_TEXT) -> str:
         quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
         raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- a check raises ValueError
     if not value.strip():
-        msg = f"is empty; {EXPECTED_TEXT}"
-        raise ValueError(msg)
-    if len(value) > most:
-        msg = f"has {len(value):,} characters; expected at most {most:,}"
-        raise ValueError(msg)
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
-        msg = f"contains control characters; {EXPECTED_TEXT}"
-        raise ValueError(msg)
-    return value
+        problem = f"is empty; {EXPECTED_TEXT}"
+    elif len(value) > most:
+        problem = f"has {len(value):,} characters; expected at most {most:,}"
+    elif any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
+        problem = f"contains control characters; {EXPECTED_TEXT}"
+    else:
+        return value
+    raise ValueError(problem)
 
 
 def pattern(value: object) -> str:
@@ -81,13 +80,10 @@ def integration_id(value: object) -> str:
     found = name(value)
     if found.startswith(("https://", "http://")):
         found = urlsplit(found).path.rstrip("/").rpartition("/")[2]
-        if not found:
-            msg = f"is a URL without an ID; {EXPECTED_ID}"
-            raise ValueError(msg)
-    if found in (".", ".."):
-        msg = f"is not an integration ID; {EXPECTED_ID}"
-        raise ValueError(msg)
-    return found
+    if found not in ("", ".", ".."):
+        return found
+    msg = f"is {'not an integration ID' if found else 'a URL without an ID'}; {EXPECTED_ID}"
+    raise ValueError(msg)
 
 
 def duration(value: object) -> float:
@@ -157,31 +153,14 @@ def endpoint(value: object) -> str:
         raise ValueError(EXPECTED_ENDPOINT)
     written = value.strip()
     extra = copied_with_more(written)
-    problem = f"{extra}; {EXPECTED_ENDPOINT}" if extra else _endpoint_problem(written)
-    if problem is not None:
-        raise ValueError(problem)
-    return _base_url(urlsplit(_with_scheme(written)))
-
-
-def _with_scheme(written: str) -> str:
-    return written if "://" in written else f"https://{written}"
-
-
-def _base_url(parts: SplitResult) -> str:
-    host = parts.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{shown}{port}"
-
-
-def _endpoint_problem(written: str) -> str | None:
-    """What is wrong with an endpoint; None where it is right."""
     try:
-        parts = urlsplit(_with_scheme(written))
+        parts = urlsplit(written if "://" in written else f"https://{written}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return f"is not a URL; {EXPECTED_ENDPOINT}"
+        msg = f"{extra or 'is not a URL'}; {EXPECTED_ENDPOINT}"
+        raise ValueError(msg) from None
     problems = (
+        (extra, extra),
         ("@" in written, "contains credentials"),
         (parts.scheme not in _DEFAULT_PORTS, "is neither https nor http"),
         (parts.path.strip("/") or "?" in written or "#" in written, "has more than a host"),
@@ -190,10 +169,13 @@ def _endpoint_problem(written: str) -> str | None:
     )
     for holds, problem in problems:
         if holds:
-            return f"{problem}; {EXPECTED_ENDPOINT}"
+            msg = f"{problem}; {EXPECTED_ENDPOINT}"
+            raise ValueError(msg)
     if parts.scheme == "http" and not _is_loopback(host):
-        return PLAIN_HTTP
-    return None
+        raise ValueError(PLAIN_HTTP)
+    shown = f"[{host}]" if ":" in host else host
+    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{shown}{suffix}"
 
 
 def _is_host(host: str) -> bool:

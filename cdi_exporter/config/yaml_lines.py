@@ -29,21 +29,10 @@ _READABLE = {_TAG + kind for kind in ("null", "bool", "int", "float")}
 _DATE = _TAG + "timestamp"
 _AS_TEXT = {_TAG + kind for kind in ("str", "value", "merge")}
 
+DATE = object()
+"""What YAML 1.1 reads as a date, such as `2026-01-01`; no value of ours is one."""
+
 _CONTENT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
-
-
-class Date:
-    """What YAML 1.1 reads as a date, such as `2026-01-01`; no value of ours is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The line of a value and, if it is plain but not text, how it is written."""
-
-    line: int
-    written: str | None = None
-
-
 _SECRET_NAME = re.compile(r"key|passw|pwd|token|secret|credential|auth", re.IGNORECASE)
 _NAMES_A_PLACE = ("api_key_file", "api_key_env")
 """Keys whose value says where a secret is: paths and names of variables are no secrets."""
@@ -58,46 +47,31 @@ def about_keys(path: KeyPath) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What the kind of file decides."""
-
-    secret: Callable[[KeyPath], bool] = about_keys
-    """Whether the text at a path is a secret."""
-
-    plain_keys: bool = False
-    """Whether a key such as `1` or `yes` counts as the text that it is written with."""
-
-    first_alone: bool = False
-    """Whether documents after the first are ignored, instead of being mistakes."""
-
-
-CONFIGURATION = Dialect()
-
-
 @dataclass
 class YamlData:
     """The content of a file.
 
     `mistakes` has (line, path, text), line 0 for the file as a whole; after one that ends the
-    reading (`broken`) there is no data. `secrets` has the texts at the dialect's secret paths.
+    reading (`broken`) there is no data. `secrets` has the texts at paths of secrets.
     """
 
     data: Any = None
-    positions: dict[KeyPath, Position] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    written: dict[KeyPath, str] = field(default_factory=dict)
+    """How the values are written that are plain but not text."""
     mistakes: list[tuple[int, KeyPath, str]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     broken: bool = False
 
     def known(self, path: KeyPath) -> KeyPath:
         """The path, or the nearest one above it that is in the file."""
-        while path and path not in self.positions:
+        while path and path not in self.lines:
             path = path[:-1]
         return path
 
-    def position(self, path: KeyPath) -> Position:
-        """Where a path is, or the nearest one above it."""
-        return self.positions.get(self.known(path), Position(1))
+    def line(self, path: KeyPath) -> int:
+        """The line of a path, or of the nearest one above it."""
+        return self.lines.get(self.known(path), 1)
 
 
 def read_content(path: str) -> bytes:
@@ -107,11 +81,16 @@ def read_content(path: str) -> bytes:
 
 def read_yaml(
     path: str,
-    dialect: Dialect = CONFIGURATION,
     *,
+    is_secret: Callable[[KeyPath], bool] = about_keys,
+    toolkit: bool = False,
     read: Callable[[str], bytes] = read_content,
 ) -> YamlData:
-    """Read a file; what is wrong with it as YAML is in `mistakes`."""
+    """Read a file; what is wrong with it as YAML is in `mistakes`.
+
+    `is_secret` says whether the text at a path is a secret. The exporter-toolkit takes a key
+    such as `1` or `yes` as text, and ignores further documents; here both are mistakes.
+    """
     try:
         content = read(path)
     except OSError as error:
@@ -126,15 +105,15 @@ def read_yaml(
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return _broken(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
-    return parse_yaml(text, dialect)
+    return parse_yaml(text, is_secret=is_secret, toolkit=toolkit)
 
 
-def parse_yaml(text: str, dialect: Dialect = CONFIGURATION) -> YamlData:
-    """Parse YAML text."""
+def parse_yaml(
+    text: str, *, is_secret: Callable[[KeyPath], bool] = about_keys, toolkit: bool = False
+) -> YamlData:
+    """Parse YAML text; see `read_yaml`."""
     try:
-        loader = _Loader(text)
-        node = _first_node(loader) if dialect.first_alone else loader.get_single_node()
-        return YamlData() if node is None else _Reader(loader, dialect).read_all(node)
+        return _Loader(text, is_secret, toolkit=toolkit).read_document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return _broken(mark.line + 1 if mark else 1, _explain(error, text))
@@ -144,24 +123,6 @@ def parse_yaml(text: str, dialect: Dialect = CONFIGURATION) -> YamlData:
         return _broken(line, f"{character}; expected text without control characters")
     except RecursionError:
         return _broken(1, _ENDLESS)
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that makes a bounded number of nodes."""
-
-    _nodes = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=mark)
-        node: yaml.Node | None = super().compose_node(parent, index)
-        return node
-
-
-def _first_node(loader: yaml.SafeLoader) -> yaml.Node | None:
-    return loader.get_node() if loader.check_node() else None
 
 
 _TOO_MANY = f"too many values, or repeated too often; expected at most {MOST_NODES:,}"
@@ -211,28 +172,48 @@ def _line_without_space(lines: list[str]) -> int | None:
     return None
 
 
-class _Reader:
-    """Walks the nodes of a document; each use of an alias is followed."""
+class _Loader(yaml.SafeLoader):
+    """Reads the nodes of a document as plain data; each use of an alias is followed.
 
-    def __init__(self, loader: yaml.SafeLoader, dialect: Dialect) -> None:
-        self._loader, self._dialect = loader, dialect
+    The number of nodes is bounded, when they are composed and when they are followed.
+    """
+
+    def __init__(self, text: str, is_secret: Callable[[KeyPath], bool], *, toolkit: bool) -> None:
+        super().__init__(text)
+        self._is_secret, self._toolkit = is_secret, toolkit
         self._yaml = YamlData()
-        self._nodes = 0
+        self._composed = self._followed = 0
 
-    def read_all(self, root: yaml.Node) -> YamlData:
-        self._yaml.data = self._read(root, ())
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._composed += 1
+        if self._composed > MOST_NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def read_document(self) -> YamlData:
+        """Read the first document, or the only one. Raises yaml.YAMLError, RecursionError."""
+        if self._toolkit:
+            self.check_node()  # skips the start of the stream
+        root = self.get_node() if self._toolkit else self.get_single_node()
+        if root is not None:
+            self._yaml.data = self._read(root, ())
         return self._yaml
+
+    def _follow(self, node: yaml.Node) -> None:
+        self._followed += 1
+        if self._followed > MOST_NODES:
+            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
 
     def _mistake(self, node: yaml.Node, path: KeyPath, text: str) -> None:
         self._yaml.mistakes.append((node.start_mark.line + 1, path, text))
 
     def _read(self, node: yaml.Node, path: KeyPath) -> Any:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
+        self._follow(node)
         if len(path) > DEEPEST:
             raise yaml.MarkedYAMLError(problem=_ENDLESS, problem_mark=node.start_mark)
-        self._yaml.positions.setdefault(path, Position(node.start_mark.line + 1))
+        self._yaml.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in (_TAG + "map", _TAG + "seq"):
@@ -242,23 +223,22 @@ class _Reader:
         return self._mapping(node, path)
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        if self._dialect.secret(path):
+        if self._is_secret(path):
             self._yaml.secrets.add(node.value)
         if node.tag in _AS_TEXT:
             return node.value
         if node.tag not in (*_READABLE, _DATE):
             self._unknown_tag(node, path)
             return node.value
-        line = self._yaml.positions[path].line
-        self._yaml.positions[path] = Position(line, node.value)
+        self._yaml.written[path] = node.value
         if node.tag == _DATE:
-            return Date()
+            return DATE
         if len(node.value) > LONGEST_NUMBER:
             text = f"a number of more than {LONGEST_NUMBER} characters; expected a shorter one"
             self._mistake(node, path, text)
             return node.value
         try:
-            return self._loader.construct_object(node)
+            return self.construct_object(node)
         except (ValueError, LookupError, ArithmeticError):
             self._mistake(node, path, "a value that does not match its tag; expected a plain value")
             return node.value
@@ -276,11 +256,11 @@ class _Reader:
                 self._mistake(key, path, "a key that is not text; expected text")
             elif key.value in found:
                 where = (*path, key.value)
-                first = self._yaml.positions[where].line
+                first = self._yaml.lines[where]
                 self._mistake(key, where, f"is already set in line {first}; expected each key once")
             else:
                 where = (*path, key.value)
-                self._yaml.positions[where] = Position(key.start_mark.line + 1)
+                self._yaml.lines[where] = key.start_mark.line + 1
                 found[key.value] = self._read(value, where)
         for each in merged:
             self._merge(each, path, found)
@@ -289,16 +269,14 @@ class _Reader:
     def _is_text(self, key: yaml.Node) -> bool:
         if not isinstance(key, yaml.ScalarNode):
             return False
-        return self._dialect.plain_keys or key.tag in _AS_TEXT
+        return self._toolkit or key.tag in _AS_TEXT
 
     def _merge(self, node: yaml.Node, path: KeyPath, found: dict[str, Any]) -> None:
         """Add the keys of `<<` that the mapping itself does not have."""
         if not isinstance(node, yaml.MappingNode):
             self._mistake(node, path, '"<<" without a mapping; expected an alias of a mapping')
             return
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            raise yaml.MarkedYAMLError(problem=_TOO_MANY, problem_mark=node.start_mark)
+        self._follow(node)
         rest = [
             (key, value)
             for key, value in node.value

@@ -20,7 +20,7 @@ import uvicorn
 import yaml
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.lines import FAMILIES
+from cdi_exporter.backfill.day_files import FAMILIES
 from cdi_exporter.model import FAILURES, FINISHED_STATUSES, Run, Status
 from tests.e2e.processes import (
     ROOT,

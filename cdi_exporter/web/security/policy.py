@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdi_exporter.config.forms import Reader, Values, is_valid
-from cdi_exporter.config.mistakes import MistakeCollector, show_kind
+from cdi_exporter.config.mistakes import show_kind
 from cdi_exporter.config.secret import Secret
-from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
 from cdi_exporter.files import reason_of
 from cdi_exporter.web.security.sections import (
     HEADERS,
@@ -49,27 +49,23 @@ def _secret(path: KeyPath) -> bool:
     return path == (TLS, "key") or path[:1] == ("basic_auth_users",)
 
 
-TOOLKIT = Dialect(secret=_secret, plain_keys=True, first_alone=True)
-
-
 def load(path: str, read: Read) -> Policy:
     """The policy of a file; raises ConfigError with a line for each error.
 
     `read` gives the content of the file and of those that it names; it raises OSError.
     """
-    yaml = read_yaml(path, TOOLKIT, read=read)
-    found = MistakeCollector(path, yaml)
+    yaml = read_yaml(path, is_secret=_secret, toolkit=True, read=read)
+    found = Reader(path, yaml, SECTIONS, {})
     data = _as_written(yaml, yaml.data, ()) if yaml.data is not None else {}
     if not isinstance(data, dict):
         found.add((), f"{show_kind(data)}; expected a mapping")
         data = {}
-    values = Reader(found, SECTIONS).mapping(WebConfigFile, data, ())
+    values = found.mapping(WebConfigFile, data, ())
     _check_headers(data, found)
     section = values.get(TLS, {})
     # The certificates are examined even if the rest of the file is wrong.
     tls = TlsSection(**section) if is_valid(section) else TlsSection()
-    directory = os.path.dirname(path)  # noqa: PTH120 -- keeps ""
-    context = _context(tls, directory, read, found) if tls.on else None
+    context = _context(tls, found.directory, read, found) if tls.on else None
     found.stop()
     return _policy(values, context)
 
@@ -80,13 +76,13 @@ def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
         return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list):
         return [_as_written(yaml, each, (*path, i)) for i, each in enumerate(value)]
-    written = yaml.positions[path].written
+    written = yaml.written.get(path)
     if value is None or written is None or TYPED.intersection(path[-1:]):
         return value
     return written
 
 
-def _check_headers(data: Mapping[str, Any], found: MistakeCollector) -> None:
+def _check_headers(data: Mapping[str, Any], found: Reader) -> None:
     http = data.get(_HEADERS[0])
     written = http.get(_HEADERS[1]) if isinstance(http, dict) else None
     for name, value in written.items() if isinstance(written, dict) else ():
@@ -114,7 +110,7 @@ def _on_one_line(value: str) -> str:
 
 
 def _context(
-    section: TlsSection, directory: str, read: Read, found: MistakeCollector
+    section: TlsSection, directory: str, read: Read, found: Reader
 ) -> ServerContext | None:
     def content(name: str) -> bytes | None:
         """The named file, else the text itself; None if it is missing or unreadable."""
@@ -146,7 +142,7 @@ def _context(
         return None
 
 
-def _check_client_auth(section: TlsSection, found: MistakeCollector) -> None:
+def _check_client_auth(section: TlsSection, found: Reader) -> None:
     if section.client_auth_type not in (None, "", "NoClientCert"):
         return
     if section.client_ca_file or section.client_ca:

@@ -10,9 +10,8 @@ from typing import Any
 from cdi_exporter.backfill import (
     Backfill,
     BackfillOptions,
-    PlainProgress,
     Progress,
-    Spool,
+    open_spool,
     parse_moment,
 )
 from cdi_exporter.config import Settings, WorkspaceConfig
@@ -68,13 +67,13 @@ def backfill(
         clock = virtual_clock(ahead=later)
         return await job.read(clock, lambda config: DirectTransport(by_name[config.name]))
 
-    with Spool(chosen.output) as spool:
+    with open_spool(chosen.output) as spool:
         job = Backfill(
             Settings(tuple(configs)),
             chosen,
             spool,
             say=told.lines.append,
-            progress=progress or PlainProgress(told.progress.append, lambda: 0.0),
+            progress=progress or Progress(told.progress.append, lambda: 0.0),
         )
         if run(read(job)):
             job.write()

@@ -6,29 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from cdi_exporter.backfill import Spool
-from cdi_exporter.backfill.database import NAME, VERSION
-from cdi_exporter.backfill.spool import Chosen, DayPart
+from cdi_exporter.backfill import open_spool
+from cdi_exporter.backfill.spool import NAME, VERSION, Chosen, DayPart, Spool
 from cdi_exporter.errors import StartError
 
 
 def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
     """The second one is told, and changes nothing."""
     with (
-        Spool(tmp_path),
+        open_spool(tmp_path),
         pytest.raises(StartError, match=r"is in use by another backfill$"),
-        Spool(tmp_path),
+        open_spool(tmp_path),
     ):
         pass
-    with Spool(tmp_path):
+    with open_spool(tmp_path):
         pass
 
 
 def test_the_error_of_a_damaged_spool_has_what_to_do(tmp_path: Path) -> None:
     """It is left alone: what it holds may have taken hours."""
     (tmp_path / NAME).write_bytes(b"no database at all" * 500)
-    with pytest.raises(StartError, match="is damaged: delete it; everything is then read again"):
-        Spool(tmp_path)
+    with (
+        pytest.raises(StartError, match="is damaged: delete it; everything is then read again"),
+        open_spool(tmp_path),
+    ):
+        pass
     assert (tmp_path / NAME).read_bytes().startswith(b"no database")
 
 
@@ -42,12 +44,16 @@ def test_the_error_of_a_damaged_spool_has_what_to_do(tmp_path: Path) -> None:
 )
 def test_a_spool_of_another_version_is_not_touched(tmp_path: Path, statement: str) -> None:
     """So is a database that something else has made."""
-    Spool(tmp_path).__exit__()
+    with open_spool(tmp_path):
+        pass
     with sqlite3.connect(tmp_path / NAME) as database:
         database.execute(statement)
     database.close()
-    with pytest.raises(StartError, match="was written by another version: delete it"):
-        Spool(tmp_path)
+    with (
+        pytest.raises(StartError, match="was written by another version: delete it"),
+        open_spool(tmp_path),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b""])
@@ -60,8 +66,8 @@ def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> Non
             database.execute("PRAGMA user_version = 2")
             database.execute("CREATE TABLE other (one TEXT)")
         database.close()
-    with pytest.raises(StartError) as error:
-        Spool(tmp_path)
+    with pytest.raises(StartError) as error, open_spool(tmp_path):
+        pass
     opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
     assert str(spool) not in opened, f"still open after {error}"
 
@@ -69,8 +75,11 @@ def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> Non
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     """Which folder, and why."""
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match="file/out cannot be used: Not a directory"):
-        Spool(tmp_path / "file" / "out")
+    with (
+        pytest.raises(StartError, match="file/out cannot be used: Not a directory"),
+        open_spool(tmp_path / "file" / "out"),
+    ):
+        pass
 
 
 def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> None:
@@ -80,11 +89,11 @@ def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> No
     def keep(spool: Spool, *parts: tuple[str, bytes]) -> None:
         spool.keep_parts(one, (DayPart(day, 0, 1, text) for day, text in parts))
 
-    with Spool(tmp_path) as spool:
+    with open_spool(tmp_path) as spool:
         keep(spool, ("2026-09-24", b"kept"))
 
     def fill() -> None:
-        with Spool(tmp_path) as spool:
+        with open_spool(tmp_path) as spool:
             (pages,) = spool._db.execute("PRAGMA page_count").fetchone()
             spool._db.execute(f"PRAGMA max_page_count = {pages}")
             with pytest.raises(sqlite3.Error):
@@ -95,5 +104,5 @@ def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> No
 
     with pytest.raises(StartError, match="cannot be used: database or disk is full"):
         fill()
-    with Spool(tmp_path) as spool:
+    with open_spool(tmp_path) as spool:
         assert spool.unwritten() == ["2026-09-24", "2026-09-25"]

@@ -9,10 +9,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.database import NAME
-from cdi_exporter.backfill.day_files import remove_days, write_day
-from cdi_exporter.backfill.lines import FAMILIES
-from cdi_exporter.backfill.spool import DayPart, Spool
+from cdi_exporter.backfill.day_files import FAMILIES, remove_days, write_day
+from cdi_exporter.backfill.spool import NAME, DayPart, open_spool
 from cdi_exporter.errors import StartError
 
 DAY = "2026-09-24"
@@ -97,7 +95,7 @@ def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         (tmp_path / f"braze-cdi-{DAY}.om.unfinished").touch(0o644)
-        with Spool(tmp_path) as spool:
+        with open_spool(tmp_path) as spool:
             spool.finish()
             write_day(tmp_path, DAY, [piece()])
             modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}

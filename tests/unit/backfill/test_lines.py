@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdi_exporter import catalog
-from cdi_exporter.backfill.lines import FAMILIES, Lines, day_parts, segments_of
+from cdi_exporter.backfill.day_files import FAMILIES, Lines, day_parts, segments_of
 from cdi_exporter.backfill.plan import Grid
 from cdi_exporter.exposition.writer import IntegrationLines
 from cdi_exporter.model import Counters, Run, Status
@@ -102,8 +102,8 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
     other = Facts("one", "other")
     past = [(day - 300, FACTS), (day + 300, other)]
     found = [
-        (each.name, [(list(instants), facts) for instants, facts in segments])
-        for each, segments in segments_of(past, grid.days())
+        (name, [(list(instants), facts) for instants, facts in segments])
+        for (name, _), segments in segments_of(past, grid.days())
     ]
     assert found == [
         ("1970-01-01", [([day - 300], FACTS)]),

@@ -3,20 +3,22 @@
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from cdi_exporter.backfill import parse_moment
+from cdi_exporter.backfill import Progress, parse_moment
 from tests.unit.backfill.backfilling import backfill, files, options, simulated
 from tests.unit.backfill.test_job import every
 
 OURS = [tracemalloc.Filter(inclusive=True, filename_pattern="*/cdi_exporter/backfill/*")]
 
 
-class Weighing:
+class Weighing(Progress):
     """Progress that weighs: while reading what is held, while writing the peak."""
 
     def __init__(self) -> None:
+        super().__init__(print, monotonic)
         self.held, self.peaks = 0, dict[str, int]()
         self._stage, self._before = "", 0
 

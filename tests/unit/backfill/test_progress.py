@@ -2,7 +2,7 @@
 
 import io
 
-from cdi_exporter.backfill import PlainProgress, RichProgress
+from cdi_exporter.backfill import Progress
 
 
 class Terminal(io.StringIO):
@@ -16,7 +16,7 @@ def test_without_a_terminal_progress_is_printed_now_and_then() -> None:
     """Every ten seconds and at the end, not for each request."""
     lines: list[str] = []
     now = 0.0
-    progress = PlainProgress(lines.append, lambda: now)
+    progress = Progress(lines.append, lambda: now)
     progress.begin("reading", 100)
     for done in range(1, 101):
         now += 0.3
@@ -32,7 +32,7 @@ def test_without_a_terminal_progress_is_printed_now_and_then() -> None:
 def test_each_stage_starts_at_zero() -> None:
     """A short stage still says that it is done."""
     lines: list[str] = []
-    progress = PlainProgress(lines.append, lambda: 0.0)
+    progress = Progress(lines.append, lambda: 0.0)
     for stage in ("sampling", "writing"):
         progress.begin(stage, 1)
         progress.at(1, 1)
@@ -43,7 +43,7 @@ def test_each_stage_starts_at_zero() -> None:
 def test_a_terminal_gets_a_progress_bar() -> None:
     """Stage, done, total, what is left; the total may change on the way."""
     stream = Terminal()
-    progress = RichProgress(stream)
+    progress = Progress(print, lambda: 0.0, stream)
     progress.begin("reading", 10)
     progress.at(1, 20, 75.0)
     progress.end()
@@ -56,7 +56,7 @@ def test_a_terminal_gets_a_progress_bar() -> None:
 def test_a_bar_that_was_never_shown_can_be_ended() -> None:
     """As where nothing is left to do, or Ctrl-C came first."""
     stream = Terminal()
-    progress = RichProgress(stream)
+    progress = Progress(print, lambda: 0.0, stream)
     progress.at(1, 2)
     progress.end()
     assert stream.getvalue() == ""

@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdi_exporter.backfill import BackfillOptions, parse_moment
+from cdi_exporter.backfill import BackfillOptions, Progress, parse_moment
 from cdi_exporter.backfill.plan import utc
 from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
@@ -123,10 +124,11 @@ def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) 
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
 
 
-class Copying:
+class Copying(Progress):
     """Progress that copies the folder at each step: what a crash would leave."""
 
     def __init__(self, output: Path, copies: Path) -> None:
+        super().__init__(print, monotonic)
         self._output, self._copies = output, copies
         self._stage = ""
 

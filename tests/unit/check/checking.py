@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import httpx
 from rich.console import Console
@@ -35,7 +35,6 @@ def checked(
     workspaces: Sequence[WorkspaceConfig] | None = None,
     scrape_interval: float = 60.0,
     offline: bool = False,
-    environ: Mapping[str, str] | None = None,
     describe: Describe | None = None,
 ) -> Report:
     """The report on workspaces w0, w1 …, or on one named w."""
@@ -54,7 +53,6 @@ def checked(
             virtual_clock(),
             scrape_interval=scrape_interval,
             offline=offline,
-            environ=environ,
             transport=transport,
             describe=describe,
         )
@@ -62,12 +60,10 @@ def checked(
     return run(main())
 
 
-def one(
-    answering: Answering, *, environ: Mapping[str, str] | None = None, **settings: object
-) -> CheckedWorkspace:
+def one(answering: Answering, **settings: object) -> CheckedWorkspace:
     """What is said of the only workspace, configured as the settings say."""
     config = workspace(**settings)  # type: ignore[arg-type]
-    (found,) = checked(answering, workspaces=[config], environ=environ).workspaces
+    (found,) = checked(answering, workspaces=[config]).workspaces
     return found
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from cdi_exporter.check.cost import Pace, cost
+from cdi_exporter.check.cost import cost
+from cdi_exporter.check.report import Cost
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
 from cdi_exporter.problems import HISTORY_PERMISSION
 from tests.harness import KEY, rig, scripted, workspace
@@ -16,9 +17,18 @@ from tests.virtual import EPOCH, run, virtual_clock
 HOUR = 3_600.0
 
 
-def pace(scrape_interval: float = 60.0, min_interval: float = 10.0) -> Pace:
-    """The documented limits at the default share."""
-    return Pace(scrape_interval, min_interval, list_budget=40, history_budget=80)
+def cost_of(
+    intervals: Sequence[float | None], *, listed: int | None, scrape_interval: float = 60.0
+) -> Cost:
+    """The cost with the documented limits at the default share."""
+    return cost(
+        intervals,
+        listed=listed,
+        scrape_interval=scrape_interval,
+        min_interval=10.0,
+        list_budget=40,
+        history_budget=80,
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,7 +36,7 @@ def pace(scrape_interval: float = 60.0, min_interval: float = 10.0) -> Pace:
 )
 def test_scrapes_in_quick_succession_share_a_refresh(scraped: float, refreshed: float) -> None:
     """A refresh begins at the first scrape that is 0.9 minimum intervals after the last one."""
-    found = cost([HOUR] * 10, pace(scraped), listed=10)
+    found = cost_of([HOUR] * 10, listed=10, scrape_interval=scraped)
     assert found.refresh_interval_seconds == refreshed
     assert found.integrations.requests_per_minute == pytest.approx(60 / refreshed, abs=0.01)
     assert found.keeps_up
@@ -34,23 +44,23 @@ def test_scrapes_in_quick_succession_share_a_refresh(scraped: float, refreshed: 
 
 def test_a_history_is_read_for_each_run_and_each_recheck() -> None:
     """Each five minutes; each hour and four times between; not more often than refreshed."""
-    found = cost([300.0] * 3 + [HOUR] * 3 + [1.0] * 2, pace(), listed=8)
+    found = cost_of([300.0] * 3 + [HOUR] * 3 + [1.0] * 2, listed=8)
     assert found.job_sync_status.requests_per_minute == pytest.approx(3 / 5 + 3 * 5 / 60 + 2)
 
 
 def test_an_unknown_interval_is_assumed_to_be_the_mean_of_the_others() -> None:
     """Where none is known, for an hour."""
-    found = cost([300.0, None], pace(), listed=2)
+    found = cost_of([300.0, None], listed=2)
     assert found.intervals_assumed == 1
     assert found.job_sync_status.requests_per_minute == pytest.approx(0.4)
-    assert cost([None], pace(), listed=1).job_sync_status.requests_per_minute == pytest.approx(
+    assert cost_of([None], listed=1).job_sync_status.requests_per_minute == pytest.approx(
         5 / 60, abs=0.01
     )
 
 
 def test_a_list_beyond_the_budget_is_read_as_often_as_the_budget_allows() -> None:
     """100 pages of 40 a minute take two minutes and a half."""
-    found = cost([HOUR] * 1000, pace(), listed=1000)
+    found = cost_of([HOUR] * 1000, listed=1000)
     assert found.refresh_interval_seconds == 150.0
     assert found.integrations.requests_per_minute == 40.0
     assert not found.keeps_up
@@ -58,10 +68,10 @@ def test_a_list_beyond_the_budget_is_read_as_often_as_the_budget_allows() -> Non
 
 def test_without_the_list_each_refresh_reads_each_history() -> None:
     """And as often as the budget for histories allows."""
-    found = cost([HOUR] * 40, pace(), listed=None)
+    found = cost_of([HOUR] * 40, listed=None)
     assert found.job_sync_status.requests_per_minute == 40.0
     assert found.keeps_up
-    found = cost([HOUR] * 160, pace(), listed=None)
+    found = cost_of([HOUR] * 160, listed=None)
     assert found.refresh_interval_seconds == 120.0
     assert not found.keeps_up
 

@@ -78,13 +78,11 @@ def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
     ],
 )
 def test_the_variable_of_a_proxy_is_named_without_its_url(
-    name: str, endpoint: str, told: bool
+    name: str, endpoint: str, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not its URL, which may hold a password; and only where it may be in the way."""
-    url = "http://user:canary-password@proxy.test:3128"
-    found = one(
-        Raises(ConnectionRefusedError(111, "refused")), endpoint=endpoint, environ={name: url}
-    )
+    monkeypatch.setenv(name, "http://user:canary-password@proxy.test:3128")
+    found = one(Raises(ConnectionRefusedError(111, "refused")), endpoint=endpoint)
     advice = found.findings[0].advice
     assert (f"{name} is set" in advice) is told
     assert "canary" not in advice

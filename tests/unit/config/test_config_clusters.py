@@ -2,7 +2,7 @@
 
 import pytest
 
-from cdi_exporter.config.clusters import CLUSTERS, cluster_of, dashboard_of, known, meant
+from cdi_exporter.config.clusters import CLUSTERS, KNOWN, cluster_of, dashboard_of, meant
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_each_endpoint_has_its_dashboard_and_back() -> None:
     for host in CLUSTERS:
         assert meant(f"https://{dashboard_of(f'https://{host}')}") == host
         parts = host.split(".")
-        assert parts[1].split("-")[0] in known()
+        assert parts[1].split("-")[0] in KNOWN

@@ -44,7 +44,7 @@ def test_all_environment_variables_are_applied(tmp_path: Path) -> None:
         }
     )
     assert found.name == "production"
-    assert found.key.read().reveal() == "k"
+    assert found.key.known.reveal() == "k"
     assert found.integrations == (ConfiguredIntegration("a"), ConfiguredIntegration("b"))
 
 

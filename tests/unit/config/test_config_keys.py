@@ -1,11 +1,13 @@
 """Key files that are rotated while the exporter runs."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
-from cdi_exporter.config.keys import FileKey, KeyMistake, inline_key
+from cdi_exporter.config.keys import FileKey, inline_key
+from cdi_exporter.config.mistakes import RedactedError
 
 
 @pytest.fixture
@@ -17,7 +19,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def current(source: FileKey) -> str:
-    return source.read().reveal()
+    """The key as a request would have it now."""
+    asyncio.run(source.refresh())
+    return source.known.reveal()
 
 
 def open_files() -> int:
@@ -79,7 +83,7 @@ def test_a_pipe_as_key_file_does_not_block(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     assert current(source) == "old"
-    with pytest.raises(KeyMistake, match="not a plain file"):
+    with pytest.raises(RedactedError, match="not a plain file"):
         FileKey(str(path))
 
 
@@ -87,7 +91,7 @@ def test_whitespace_around_a_key_is_ignored(path: Path) -> None:
     """Line ends and spaces around a key are left out, in a file as in text."""
     path.write_bytes(b" \tkey\r\n\n")
     assert current(FileKey(str(path))) == "key"
-    assert inline_key(" key\n").read().reveal() == "key"
+    assert inline_key(" key\n").known.reveal() == "key"
 
 
 def test_reading_keys_leaks_no_file_descriptors(path: Path) -> None:
@@ -96,10 +100,10 @@ def test_reading_keys_leaks_no_file_descriptors(path: Path) -> None:
     before = open_files()
     path.unlink()
     path.mkdir()
-    source.read()
+    current(source)
     path.rmdir()
     path.write_text("new")
-    source.read()
+    current(source)
     assert open_files() == before
 
 
@@ -131,7 +135,7 @@ def test_a_byte_order_mark_in_a_key_file_is_ignored(form: str, path: Path) -> No
 
 def test_a_byte_order_mark_in_the_environment_is_ignored() -> None:
     """Nor in text of any other origin."""
-    assert inline_key("\ufeffkey").read().reveal() == "key"
+    assert inline_key("\ufeffkey").known.reveal() == "key"
 
 
 def test_the_problem_of_a_rotated_key_is_reported_while_the_old_one_is_in_use(path: Path) -> None:
@@ -166,6 +170,6 @@ def test_the_problem_of_a_rotated_key_is_reported_while_the_old_one_is_in_use(pa
 def test_a_path_that_looks_like_a_key_is_not_shown() -> None:
     """The key itself was written where its file belongs."""
     key = "0f9b1c3e-55aa-4c1e-9d57-0123456789ab"
-    with pytest.raises(KeyMistake) as caught:
+    with pytest.raises(RedactedError) as caught:
         FileKey(key)
     assert key not in str(caught.value)

@@ -20,7 +20,7 @@ from cdi_exporter.config import (
     inline_key,
     load_file,
 )
-from cdi_exporter.config.keys import FileKey, InlineKey
+from cdi_exporter.config.keys import FileKey
 
 DATA = Path(__file__).parent / "testdata"
 FULL = DATA / "good" / "full.yml"
@@ -99,7 +99,7 @@ def test_quoted_values_are_text() -> None:
     path = DATA / "good" / "values-in-quotes.yml"
     (workspace,) = load_file(str(path), ENVIRON).workspaces
     assert workspace.name == "123"
-    assert workspace.key.read().reveal() == "canary-no-key"
+    assert workspace.key.known.reveal() == "canary-no-key"
     assert workspace.integrations == (
         ConfiguredIntegration("2026-11-24"),
         ConfiguredIntegration("0123456789", "yes"),
@@ -120,7 +120,7 @@ def test_relative_paths_resolve_against_the_directory_of_the_file() -> None:
     """A relative key file is looked for beside the configuration, wherever the process runs."""
     key = full().workspaces[0].key
     assert isinstance(key, FileKey)
-    assert key.read().reveal() == "canary-production-key"
+    assert key.known.reveal() == "canary-production-key"
 
 
 def test_the_same_file_gives_equal_settings() -> None:
@@ -139,7 +139,7 @@ def test_a_file_with_a_byte_order_mark_loads(load: Load) -> None:
 def test_settings_never_show_a_key() -> None:
     """However the settings are written, no key is in it; and nothing saves one."""
     settings = full()
-    keys = [workspace.key.read() for workspace in settings.workspaces]
+    keys = [workspace.key.known for workspace in settings.workspaces]
     written = [repr(settings), str(settings), f"{settings}", repr(asdict(settings))]
     written += [f"{key} {key!r} {key!s} {key:>12} {vars(type(key))}" for key in keys]
     written += [repr(vars(workspace.key)) for workspace in settings.workspaces[:1]]
@@ -154,11 +154,12 @@ def test_settings_never_show_a_key() -> None:
 
 def test_a_key_equals_only_the_same_key() -> None:
     """Keys compare by what they are, and never equal plain text."""
-    secret = inline_key("a").read()
-    assert secret == inline_key("a").read()
-    assert hash(secret) == hash(inline_key("a").read())
-    assert secret not in (inline_key("b").read(), "a")
-    assert isinstance(inline_key("a"), InlineKey)
+    secret = inline_key("a").known
+    assert secret == inline_key("a").known
+    assert hash(secret) == hash(inline_key("a").known)
+    assert secret not in (inline_key("b").known, "a")
+    assert inline_key("a") == inline_key("a")
+    assert inline_key("a") != inline_key("b")
 
 
 @pytest.mark.parametrize(
