@@ -1,7 +1,6 @@
 """A web configuration file → what it asks for; every error in one go, one line each."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,22 +11,18 @@ from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
 from cdi_exporter.files import reason_of
 from cdi_exporter.web.security.sections import (
-    HEADERS,
     SECTIONS,
     TYPED,
     HttpSection,
     RateLimitSection,
     TlsSection,
     WebConfigFile,
-    one_of,
 )
 from cdi_exporter.web.security.tls import ServerContext, TlsMistake, server_context
 
 Read = Callable[[str], bytes]
 
 TLS = "tls_server_config"
-_HEADERS = ("http_server_config", "headers")
-_LINE_ENDS = re.compile(r"[\r\n]+")
 _VERIFYING = "expected client_auth_type RequireAndVerifyClientCert or VerifyClientCertIfGiven"
 
 
@@ -64,7 +59,6 @@ def load(path: str, read: Read) -> Policy:
         found.add((), f"{show_kind(data)}; expected a mapping")
         data = {}
     values = Reader(found, SECTIONS).mapping(WebConfigFile, data, ())
-    _check_headers(data, found)
     section = values.get(TLS, {})
     # The certificates are examined even if the rest of the file is wrong.
     tls = TlsSection(**section) if is_valid(section) else TlsSection()
@@ -84,33 +78,6 @@ def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
     if value is None or written is None or TYPED.intersection(path[-1:]):
         return value
     return written
-
-
-def _check_headers(data: Mapping[str, Any], found: MistakeCollector) -> None:
-    http = data.get(_HEADERS[0])
-    written = http.get(_HEADERS[1]) if isinstance(http, dict) else None
-    for name, value in written.items() if isinstance(written, dict) else ():
-        if name not in HEADERS:
-            text = f"a header that cannot be set; expected one of {', '.join(HEADERS)}"
-            found.add((*_HEADERS, name), text)
-        elif value is None or isinstance(value, str):
-            try:
-                _check_header(name, value or "")
-            except ValueError as error:
-                found.add_value((*_HEADERS, name), value or "", str(error))
-
-
-def _check_header(name: str, value: str) -> None:
-    if HEADERS[name]:
-        one_of(value, HEADERS[name])
-    if not all(char.isprintable() and char <= "\xff" for char in _on_one_line(value)):
-        msg = "expected text that a header can hold"
-        raise ValueError(msg)
-
-
-def _on_one_line(value: str) -> str:
-    """The value as it is sent: YAML's line ends are spaces."""
-    return _LINE_ENDS.sub(" ", value).strip()
 
 
 def _context(
@@ -162,8 +129,7 @@ def _policy(values: Values, tls: ServerContext | None) -> Policy:
     return Policy(
         tls=tls,
         headers=tuple(
-            (name.encode(), _on_one_line(value or "").encode("latin-1"))
-            for name, value in (http.headers or {}).items()
+            (name.encode(), value.encode("latin-1")) for name, value in (http.headers or {}).items()
         ),
         users={
             name.encode("utf-8", "surrogatepass"): each
