@@ -21,7 +21,7 @@ from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import Journal, Role, StateError
 from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
-from cdi_exporter.web.security import Guard, Security
+from cdi_exporter.web.security.guard import Security, guarded
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 
@@ -317,4 +317,4 @@ def _listener(app: ASGIApp, sockets: Sequence[socket], security: Security | None
     """The listener of the exporter itself; the health address needs no credentials."""
     if security is None:
         return Listener(app, sockets)
-    return Listener(Guard(app, security), sockets, security.tls)
+    return Listener(guarded(app, security), sockets, security.tls)

@@ -32,7 +32,7 @@ from cdi_exporter.state import Journal, SharedJournal, SqliteJournal, StateError
 from cdi_exporter.state.postgres import PostgresStore
 from cdi_exporter.state.postgres_url import place
 from cdi_exporter.threads import in_thread, run_loop
-from cdi_exporter.web.security import Security
+from cdi_exporter.web.security.guard import Security
 
 log = structlog.get_logger()
 

@@ -96,7 +96,7 @@ def test_too_many_pages_are_answered_with_503() -> None:
 def test_the_oldest_outstanding_answers_are_given_up() -> None:
     """What several clients share counts once; the newest answer is never given up."""
     outstanding = Outstanding(most=100)
-    wires = [Wire() for _ in range(12)]
+    wires: list[Any] = [Wire() for _ in range(12)]
     shared = bytes(30)
     holds = [outstanding.holding(shared, wire) for wire in wires[:5]]
     for hold in holds:
