@@ -280,7 +280,7 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
     if options.health is not None:
         address = options.health
         health = await in_thread(lambda: listen(address, flag="--web.health-address"))
-        app = create_health_app(exporter)
+        app = create_health_app()
         listeners.append(Listener(app, [health], most=HEALTH_CONNECTIONS))
     return listeners
 

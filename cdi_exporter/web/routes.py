@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,8 +18,9 @@ from cdi_exporter.errors import ConfigError
 from cdi_exporter.exposition import negotiate
 from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone, with_headers
 from cdi_exporter.web.heads import valid_host
-from cdi_exporter.web.source import ScrapedWorkspace, Source, known_names
+from cdi_exporter.web.source import Source, known_names
 from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
+from cdi_exporter.workspace import Workspace
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a scrape that does not say how long it waits."""
@@ -26,11 +28,7 @@ DEFAULT_TIMEOUT = 10.0
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 
 EXPOSITION_TYPES = frozenset(
-    {
-        "text/plain",
-        "application/openmetrics-text",
-        "application/vnd.google.protobuf",
-    }
+    {"text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"}
 )
 """Media types that scrapers ask for."""
 
@@ -97,14 +95,6 @@ class Handlers:
         groups.append({"targets": [host], "labels": {"__metrics_path__": OWN}})
         return JSONResponse(groups)
 
-    async def healthy(self, request: Request) -> Response:
-        """The server serves."""
-        return PlainTextResponse("cdi-exporter is healthy.\n")
-
-    async def ready(self, request: Request) -> Response:
-        """The server serves; nothing depends on Braze."""
-        return PlainTextResponse("cdi-exporter is ready.\n")
-
     async def reload(self, request: Request) -> Response:
         """Load the configuration again."""
         if not self._options.enable_lifecycle:
@@ -118,7 +108,7 @@ class Handlers:
         return PlainTextResponse("")
 
     async def _exposition(
-        self, request: Request, workspaces: Mapping[str, ScrapedWorkspace], *, own: bool
+        self, request: Request, workspaces: Mapping[str, Workspace], *, own: bool
     ) -> Response:
         form = negotiate(
             ", ".join(request.headers.getlist("accept")),
@@ -150,6 +140,16 @@ class Handlers:
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
 
 
+async def healthy(request: Request) -> Response:
+    """The server serves."""
+    return PlainTextResponse("cdi-exporter is healthy.\n")
+
+
+async def ready(request: Request) -> Response:
+    """The server serves; nothing depends on Braze."""
+    return PlainTextResponse("cdi-exporter is ready.\n")
+
+
 def _from_another_site(request: Request) -> bool:
     """Whether a browser says that a page of another origin made the request."""
     site = request.headers.get("sec-fetch-site", "none")
@@ -179,6 +179,9 @@ def scrape_timeout(header: str | None) -> float:
     return seconds if math.isfinite(seconds) and seconds > 0 else DEFAULT_TIMEOUT
 
 
+HEALTH_ROUTES = (Route(HEALTHY, healthy), Route(READY, ready))
+
+
 def create_app(source: Source, options: WebOptions) -> Starlette:
     """The ASGI application on the exporter's own port."""
     handlers = Handlers(source, options)
@@ -189,15 +192,15 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
             Route(OWN, handlers.own),
             Route(DISCOVERY, handlers.discovery),
             Route(RELOAD, handlers.reload, methods=["POST"]),
-            *_health(handlers),
+            *HEALTH_ROUTES,
             *StatusRoutes(source, options.telemetry_path).routes(),
         ]
     )
 
 
-def create_health_app(source: Source) -> Starlette:
+def create_health_app() -> Starlette:
     """The ASGI application of the health address."""
-    return _application(_health(Handlers(source, WebOptions())))
+    return _application(HEALTH_ROUTES)
 
 
 def _application(routes: Sequence[BaseRoute]) -> Starlette:
@@ -220,12 +223,6 @@ def default_headers(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def _health(handlers: Handlers) -> list[Route]:
-    return [Route(HEALTHY, handlers.healthy), Route(READY, handlers.ready)]
-
-
 async def _plain_error(request: Request, error: Exception) -> Response:
-    status, detail, headers = 500, "Internal Server Error", None
-    if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, error.detail, error.headers
-    return PlainTextResponse(f"{detail}\n", status, headers=headers)
+    failure = cast(HTTPException, error)
+    return PlainTextResponse(f"{failure.detail}\n", failure.status_code, failure.headers)

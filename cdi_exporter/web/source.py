@@ -5,31 +5,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from cdi_exporter.exposition import Format
-from cdi_exporter.model import RequestRecord
 from cdi_exporter.snapshot import WorkspaceSnapshot
-
-
-class ScrapedWorkspace(Protocol):
-    """A workspace as the web sees it."""
-
-    async def scrape(self, deadline: float) -> WorkspaceSnapshot:
-        """Refresh, wait at most until `deadline` in loop seconds, return what is known."""
-
-    def snapshot(self) -> WorkspaceSnapshot:
-        """What is known now."""
-
-    def received(self, snapshot: WorkspaceSnapshot) -> None:
-        """Note that a scraper has received `snapshot`."""
-
-    def recent(self) -> Sequence[RequestRecord]:
-        """The last requests to the API, oldest first."""
+from cdi_exporter.workspace import Workspace
 
 
 class Source(Protocol):
     """The running exporter."""
 
     @property
-    def workspaces(self) -> Mapping[str, ScrapedWorkspace]:
+    def workspaces(self) -> Mapping[str, Workspace]:
         """The workspaces by name, as configured now."""
 
     async def render(
