@@ -5,19 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdi_exporter.config.forms import Reader, Values, is_valid
+from cdi_exporter.config.forms import Reader, is_valid
 from cdi_exporter.config.mistakes import MistakeCollector, show_kind
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.yaml_lines import Dialect, KeyPath, YamlData, read_yaml
 from cdi_exporter.files import reason_of
-from cdi_exporter.web.security.sections import (
-    SECTIONS,
-    TYPED,
-    HttpSection,
-    RateLimitSection,
-    TlsSection,
-    WebConfigFile,
-)
+from cdi_exporter.web.security.sections import SECTIONS, TYPED, TlsSection, WebConfigFile
 from cdi_exporter.web.security.tls import ServerContext, TlsMistake, server_context
 
 Read = Callable[[str], bytes]
@@ -65,7 +58,14 @@ def load(path: str, read: Read) -> Policy:
     directory = os.path.dirname(path)  # noqa: PTH120 -- keeps ""
     context = _context(tls, directory, read, found) if tls.on else None
     found.stop()
-    return _policy(values, context)
+    rate = values.get("rate_limit", {})
+    return Policy(
+        tls=context,
+        headers=values.get("http_server_config", {}).get("headers", ()),
+        users=values.get("basic_auth_users", {}),
+        interval=rate.get("interval", 0.0),
+        burst=rate.get("burst", 0),
+    )
 
 
 def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
@@ -121,20 +121,3 @@ def _check_client_auth(section: TlsSection, found: MistakeCollector) -> None:
     if section.client_allowed_sans:
         text = f"clients are not asked for a certificate, so none is checked; {_VERIFYING}"
         found.add((TLS, "client_allowed_sans"), text)
-
-
-def _policy(values: Values, tls: ServerContext | None) -> Policy:
-    http = HttpSection(**values.get("http_server_config", {}))
-    rate = RateLimitSection(**values.get("rate_limit", {}))
-    return Policy(
-        tls=tls,
-        headers=tuple(
-            (name.encode(), value.encode("latin-1")) for name, value in (http.headers or {}).items()
-        ),
-        users={
-            name.encode("utf-8", "surrogatepass"): each
-            for name, each in values.get("basic_auth_users", {}).items()
-        },
-        interval=rate.interval or 0.0,
-        burst=rate.burst or 0,
-    )

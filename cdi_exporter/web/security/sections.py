@@ -184,24 +184,30 @@ def _name_of(known: Collection[str]) -> Form:
 def _read_users(value: object, path: KeyPath, reader: Reader) -> Any:
     if not isinstance(value, dict):
         return reader.wrong_kind(path, value, "expected a mapping")
-    return {name: _HASHED.read(each, (*path, name), reader) for name, each in value.items()}
+    return {
+        name.encode("utf-8", "surrogatepass"): reader.attempt(
+            partial(_hash, each), each, (*path, name)
+        )
+        for name, each in value.items()
+    }
 
 
 def _read_headers(value: object, path: KeyPath, reader: Reader) -> Any:
-    """The headers as they are sent."""
+    """The headers as bytes, as they are sent."""
     if not isinstance(value, dict):
         return reader.wrong_kind(path, value, "expected a mapping")
-    found = {}
+    found = []
     for name, each in value.items():
         if name not in HEADERS:
             problem = f"a header that cannot be set; expected one of {', '.join(HEADERS)}"
             reader.found.add((*path, name), problem)
         text = "" if each is None else each
-        found[name] = reader.attempt(partial(_header, name, text), text, (*path, name))
-    return found
+        line = reader.attempt(partial(_header, name, text), text, (*path, name))
+        found.append((name.encode("utf-8", "replace"), line))
+    return tuple(found)
 
 
-def _header(name: str, value: object) -> str:
+def _header(name: str, value: object) -> bytes:
     text = _text(value)
     if HEADERS.get(name):
         one_of(text, HEADERS[name])
@@ -209,11 +215,10 @@ def _header(name: str, value: object) -> str:
     if name in HEADERS and not all(char.isprintable() and char <= "\xff" for char in line):
         msg = "expected text that a header can hold"
         raise ValueError(msg)
-    return line
+    return line.encode("latin-1", "replace")
 
 
 _TEXT = _form(_text)
-_HASHED = _form(_hash)
 _USERS = Form("", "", {}, _read_users)
 _HEADERS = Form("", "", {}, _read_headers)
 
@@ -258,7 +263,7 @@ class HttpSection:
     """The protocol and the headers of each answer."""
 
     http2: Truth = None
-    headers: Annotated[Mapping[str, str] | None, Key(_HEADERS)] = None
+    headers: Annotated[tuple[tuple[bytes, bytes], ...] | None, Key(_HEADERS)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +280,7 @@ class WebConfigFile:
 
     tls_server_config: Annotated[TlsSection | None, Key(mapping_of(TlsSection))] = None
     http_server_config: Annotated[HttpSection | None, Key(mapping_of(HttpSection))] = None
-    basic_auth_users: Annotated[Mapping[str, Secret] | None, Key(_USERS)] = None
+    basic_auth_users: Annotated[Mapping[bytes, Secret] | None, Key(_USERS)] = None
     rate_limit: Annotated[RateLimitSection | None, Key(mapping_of(RateLimitSection))] = None
 
 
