@@ -15,7 +15,7 @@ from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
 
 if TYPE_CHECKING:
-    from cdi_exporter.backfill import Backfill, Progress
+    from cdi_exporter.backfill import Progress
 
 
 def _moment(text: str) -> object:
@@ -34,10 +34,7 @@ MOMENT, LABEL = ParsedType("moment", _moment), ParsedType("label", _label)
 
 FLAGS = (
     Flag(
-        "since",
-        type=MOMENT,
-        default="30d",
-        help="Start of the range: a duration ago, or RFC 3339.",
+        "since", type=MOMENT, default="30d", help="Start of the range: a duration ago, or RFC 3339."
     ),
     Flag(
         "until",
@@ -89,10 +86,14 @@ def command(config_file: str | None, **flags: Any) -> None:
     )
     options.check(wall_now())
     settings = load_settings(config_file)
+
+    async def read() -> bool:
+        return await backfill.read(system_clock())
+
     try:
         with Spool(options.output) as spool:
             backfill = Backfill(settings, options, spool, say=click.echo, progress=_progress())
-            if asyncio.run(_read(backfill)):
+            if asyncio.run(read()):
                 backfill.write()
     except KeyboardInterrupt:
         click.echo("interrupted: rerun the same command to resume", err=True)
@@ -109,10 +110,6 @@ class Stderr(io.TextIOBase):
     def flush(self) -> None:
         """Nothing is held back."""
         sys.stderr.flush()
-
-
-async def _read(backfill: "Backfill") -> bool:
-    return await backfill.read(system_clock())
 
 
 def _progress() -> "Progress":

@@ -10,10 +10,7 @@ from cdi_exporter.cli.flags import LOG_FLAGS, SPEED, WEB_FLAGS, Flag, Flags, opt
 
 FLAGS = (
     Flag(
-        "integrations",
-        type=click.IntRange(1, 10_000),
-        default=12,
-        help="Number of integrations.",
+        "integrations", type=click.IntRange(1, 10_000), default=12, help="Number of integrations."
     ),
     Flag("seed", type=int, default=1, help="Random seed of the workspace."),
     Flag(

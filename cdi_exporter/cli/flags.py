@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
@@ -21,16 +21,12 @@ RESEMBLES = 0.8
 """The least similarity for a suggestion: `format` is not `log.format`, `log.fromat` is."""
 
 _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
-_SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
-
-Value = TypeVar("Value")
 
 PREFIX = "CDI_EXPORTER_"
 """Of the environment variables that set flags."""
 
 MOST_REPEATS = 100
 """Values of one flag: each is a socket, a label of every sample or a pattern for every name."""
-
 
 CONFLICT = (
     "--state.file and --state.url cannot be combined; to use a database where the image or the unit"
@@ -51,20 +47,20 @@ class Flag(click.Option):
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """The converted value, or each of several."""
-        given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
-        found: list[Any] = []
-        if len(given) > MOST_REPEATS:
-            problem = f"given {len(given):,} times; expected at most {MOST_REPEATS}"
+        if not self.multiple or not isinstance(value, (list, tuple)):
+            return self._cast(ctx, value)
+        if len(value) > MOST_REPEATS:
+            problem = f"given {len(value):,} times; expected at most {MOST_REPEATS}"
             _mistakes(ctx).append(click.BadParameter(problem, ctx, self).format_message())
             return ()
-        for one in given:
-            try:
-                found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))
-            except click.BadParameter as error:
-                _mistakes(ctx).append(error.format_message())
-        if self.multiple:
-            return tuple(each for several in found for each in several)
-        return found[0] if found else None
+        return tuple(each for one in value for each in self._cast(ctx, (one,)) or ())
+
+    def _cast(self, ctx: click.Context, value: Any) -> Any:
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            _mistakes(ctx).append(error.format_message())
+            return None
 
 
 class Flags(click.Command):
@@ -118,21 +114,19 @@ def _mistakes(ctx: click.Context) -> list[str]:
     return lines
 
 
-class ParsedType(click.ParamType[Value]):
+class ParsedType(click.ParamType[Any]):
     """A type of flag whose values `parse` converts; its ValueError says what is wrong.
 
     The error shows the value, unless it may be `secret`.
     """
 
-    def __init__(self, name: str, parse: Callable[[str], Value], *, secret: bool = False) -> None:
+    def __init__(self, name: str, parse: Callable[[str], object], *, secret: bool = False) -> None:
         self.name, self._parse, self._secret = name, parse, secret
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Value:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value; raises a usage error."""
         if not isinstance(value, str):
-            return cast(Value, value)  # a default, or parsed before
+            return value  # a default, or parsed before
         try:
             return self._parse(value)
         except ValueError as error:
@@ -142,11 +136,11 @@ class ParsedType(click.ParamType[Value]):
 
 
 def _switch(word: str) -> bool:
-    try:
-        return _SWITCHES[word.strip().lower()]
-    except KeyError:
+    plain = word.strip().lower()
+    if plain not in (*_ON, *_OFF):
         msg = "is neither true nor false"
-        raise ValueError(msg) from None
+        raise ValueError(msg)
+    return plain in _ON
 
 
 def _positive(text: str) -> float:
@@ -225,12 +219,7 @@ LOG_FLAGS = (
         default="info",
         help="Minimum log level.",
     ),
-    Flag(
-        "log.format",
-        type=click.Choice(["logfmt", "json"]),
-        default="logfmt",
-        help="Log format.",
-    ),
+    Flag("log.format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="Log format."),
 )
 """The flags of every command that logs."""
 

@@ -69,8 +69,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     health: str | None = flags["health"]
     address = health or flags["listen"][0]
     secured = bool(flags["web_config"]) and not health
-    problem = unhealthy(address, secured=secured)
-    if problem:
+    if problem := unhealthy(address, secured=secured):
         hint = "" if health or secured else _HINT
         message = f"no healthy exporter at {address}: {problem}{hint}"
         raise StartError(message)
@@ -129,8 +128,7 @@ def _first_line(place: tuple[str, int], deadline: float) -> bytes:
         connection.sendall(_REQUEST)
         with suppress(ConnectionResetError):
             while b"\n" not in answer and len(answer) < LONGEST_LINE:
-                part = _received(connection, deadline)
-                if not part:
+                if not (part := _received(connection, deadline)):
                     break
                 answer += part
     return b"" if answer[:1] in _TLS_RECORDS else answer.partition(b"\n")[0].strip()

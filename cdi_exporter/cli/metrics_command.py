@@ -57,8 +57,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
     settings = load_settings(config_file)
-    problems = run_loop(_run(settings, flags))
-    if problems:
+    if problems := run_loop(_run(settings, flags)):
         raise StartError("\n".join(problems))
 
 

@@ -88,7 +88,6 @@ _LINE_ENDS = re.compile(r"[\r\n]+")
 """Of a header's value in YAML; they are sent as spaces."""
 
 EXPECTED_INTERVAL = "expected a Go duration such as 1s, 100ms or 1m30s"
-EXPECTED_BURST = "expected a whole number of requests"
 NOT_A_HASH = (
     "not a bcrypt hash with a cost from 4 to 31; expected a line such as htpasswd -nBC 10 writes, "
     "without the user"
@@ -169,10 +168,6 @@ def _hash(value: object) -> Secret:
     return Secret(text)
 
 
-def _burst(value: object) -> int:
-    return _number(value, EXPECTED_BURST)
-
-
 def _form(check: Callable[[object], object]) -> Form:
     return scalar(check, "", "", {})
 
@@ -219,6 +214,7 @@ def _header(name: str, value: object) -> bytes:
 
 
 _TEXT = _form(_text)
+_BURST = _form(partial(_number, expected="expected a whole number of requests"))
 _USERS = Form("", "", {}, _read_users)
 _HEADERS = Form("", "", {}, _read_headers)
 
@@ -271,7 +267,7 @@ class RateLimitSection:
     """One request per `interval`, and `burst` of them at once."""
 
     interval: Annotated[float | None, Key(_form(_interval))] = None
-    burst: Annotated[int | None, Key(_form(_burst))] = None
+    burst: Annotated[int | None, Key(_BURST)] = None
 
 
 @dataclass(frozen=True, slots=True)

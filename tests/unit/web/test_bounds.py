@@ -9,7 +9,7 @@ import pytest
 
 from cdi_exporter.threads import Busy, Worker
 from cdi_exporter.web.delivery import CHUNK, LargeResponse, Outstanding
-from cdi_exporter.web.heads import Refused, in_origin_form, valid_host
+from cdi_exporter.web.heads import Refused, checked, valid_host
 from cdi_exporter.web.routes import WebOptions, create_app
 from cdi_exporter.web.status_routes import MOST_KEPT, PAGE_SECONDS
 from tests.shown import Shown, example, facts, get, workspace
@@ -211,12 +211,12 @@ def test_another_site_cannot_reload(headers: dict[str, str], status: int) -> Non
 def test_a_whole_url_is_accepted_as_the_target(target: str, path: str) -> None:
     """As clients behind a proxy send it."""
     head = f"GET {target} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
-    assert in_origin_form(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
+    assert checked(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("hosts", ["", "Host: other\r\n", "Host: a\r\nHost: localhost\r\n"])
 def test_a_target_on_another_host_is_refused(hosts: str) -> None:
     """There must be one answer to which host is meant."""
     with pytest.raises(Refused) as refused:
-        in_origin_form(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
+        checked(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
     assert refused.value.status == 400
