@@ -84,7 +84,7 @@ def flags_of(command_line: bytes) -> list[str]:
     return []
 
 
-def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) -> str | None:
+def unhealthy(address: str, *, secured: bool) -> str | None:
     """Why no healthy exporter answers at `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; None if one does.
 
     `secured`: it may have TLS, passwords or a rate limit.
@@ -94,13 +94,13 @@ def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) 
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         return "expected an address with a port, such as 127.0.0.1:10235"
     place = (_EVERYWHERE.get(host, host), int(port))
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + TIMEOUT
     try:
         line = _first_line(place, deadline)
         if secured and not line and _speaks_tls(place, deadline):
             return None
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return f"no answer within {TIMEOUT:g} s"
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:

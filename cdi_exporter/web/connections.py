@@ -112,23 +112,20 @@ class Connection(H11Protocol):
     def _go_on(self) -> None:
         """Begin the next request; while one is being answered, read no more than its size."""
         if not self.busy:
-            self._begin_next()
+            try:
+                head = self._heads.next_head()
+            except Refused as refused:
+                self._refuse(refused)
+                return
+            if head is not None:
+                self._head_came()
+                self.since = self.loop.time()
+                super().data_received(head)
+            elif self._heads and self._deadline is None:
+                self._unset_keepalive_if_required()
+                self._await_head()
         if len(self._heads) > MOST_BYTES and not self.transport.is_closing():
             self.flow.pause_reading()
-
-    def _begin_next(self) -> None:
-        try:
-            head = self._heads.next_head()
-        except Refused as refused:
-            self._refuse(refused)
-            return
-        if head is not None:
-            self._head_came()
-            self.since = self.loop.time()
-            super().data_received(head)
-        elif self._heads and self._deadline is None:
-            self._unset_keepalive_if_required()
-            self._await_head()
 
     def _await_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)

@@ -10,8 +10,7 @@ import pytest
 from cdi_exporter.threads import Busy, Worker
 from cdi_exporter.web.delivery import CHUNK, LargeResponse, Outstanding
 from cdi_exporter.web.heads import Refused, checked, valid_host
-from cdi_exporter.web.routes import WebOptions, create_app
-from cdi_exporter.web.status_routes import MOST_KEPT, PAGE_SECONDS
+from cdi_exporter.web.routes import MOST_KEPT, PAGE_SECONDS, WebOptions, create_app
 from tests.shown import Shown, example, facts, get, workspace
 
 
