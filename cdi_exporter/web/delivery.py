@@ -64,27 +64,30 @@ class Outstanding:
 
     def __init__(self, most: int = MOST_OUTSTANDING) -> None:
         self._most = most
-        self._answers: dict[object, tuple[bytes, Connection]] = {}
+        self._answers: dict[Connection, bytes] = {}
+        """One per connection: it takes the next request only when the answer is complete."""
 
     @contextmanager
     def holding(self, body: bytes, connection: Connection | None) -> Iterator[None]:
         """Count the body while it is being sent."""
-        token = object()
-        if connection is not None:
-            self._answers[token] = (body, connection)
-            most = max(self._most, LARGE_ANSWERS * len(body))
-            while self.size > most and len(self._answers) > 1:
-                _, oldest = self._answers.pop(next(iter(self._answers)))
-                oldest.abort()
+        if connection is None:
+            yield
+            return
+        self._answers[connection] = body
+        most = max(self._most, LARGE_ANSWERS * len(body))
+        while self.size > most and len(self._answers) > 1:
+            oldest = next(iter(self._answers))
+            del self._answers[oldest]
+            oldest.abort()
         try:
             yield
         finally:
-            self._answers.pop(token, None)
+            self._answers.pop(connection, None)
 
     @property
     def size(self) -> int:
         """Bytes of the answers, each object once."""
-        return sum({id(body): len(body) for body, _ in self._answers.values()}.values())
+        return sum({id(body): len(body) for body in self._answers.values()}.values())
 
 
 class LargeResponse(Response):
