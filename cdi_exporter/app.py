@@ -22,7 +22,7 @@ from cdi_exporter.snapshot import WorkspaceSnapshot
 from cdi_exporter.state import Journal, Role, StateError
 from cdi_exporter.threads import Worker, in_thread
 from cdi_exporter.web.routes import WebOptions, create_app, create_health_app
-from cdi_exporter.web.security import Guard, Security
+from cdi_exporter.web.security.guard import Security, guarded
 from cdi_exporter.web.server import SHUTDOWN_SECONDS, Address, Listener, listen
 from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 
@@ -276,11 +276,11 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
     if security is None:
         listeners = [Listener(app, sockets)]
     else:
-        listeners = [Listener(Guard(app, security), sockets, security.tls)]
+        listeners = [Listener(guarded(app, security), sockets, security.tls)]
     if options.health is not None:  # which needs no credentials
         address = options.health
         health = await in_thread(lambda: listen(address, flag="--web.health-address"))
-        app = create_health_app(exporter)
+        app = create_health_app()
         listeners.append(Listener(app, [health], most=HEALTH_CONNECTIONS))
     return listeners
 

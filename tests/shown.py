@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import uvicorn
@@ -17,7 +17,7 @@ from cdi_exporter.exposition import Format
 from cdi_exporter.model import DELIVERIES, RequestRecord, Run, Status
 from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 from cdi_exporter.web.routes import WebOptions, create_app
-from cdi_exporter.web.source import ScrapedWorkspace
+from cdi_exporter.workspace import Workspace
 
 NOW = 1_790_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -52,12 +52,15 @@ class Shown:
     render_seconds = 0.0
 
     def __init__(self, *workspaces: ShownWorkspace, now: float = NOW) -> None:
-        self._now = now
+        self.now = now
+        self.show(*workspaces)
+
+    def show(self, *workspaces: ShownWorkspace) -> None:
         self._workspaces = {each.snapshot().name: each for each in workspaces}
 
     @property
-    def workspaces(self) -> Mapping[str, ScrapedWorkspace]:
-        return self._workspaces
+    def workspaces(self) -> Mapping[str, Workspace]:
+        return cast(Mapping[str, Workspace], self._workspaces)
 
     async def render(
         self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
@@ -70,7 +73,7 @@ class Shown:
     async def reload(self) -> None: ...
 
     def wall(self) -> float:
-        return self._now
+        return self.now
 
 
 def run(

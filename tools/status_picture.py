@@ -15,7 +15,7 @@ from playwright.sync_api import Route, sync_playwright
 
 from cdi_exporter import logs
 from cdi_exporter.config.settings import Refresh
-from cdi_exporter.web.status_routes import STATIC
+from cdi_exporter.web.routes import STATIC
 from tests import virtual
 from tests.harness import rig, workspace
 from tests.simulator import Fault, FaultKind, demo_workspace

@@ -30,17 +30,11 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name; None if there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        found = import_module(f"{__name__}.{cmd_name}_command").command
-        assert isinstance(found, click.Command)  # noqa: S101 -- a module without one is a defect
-        return found
+        return _imported(cmd_name) if cmd_name in COMMANDS else None
 
     def every_command(self) -> dict[str, click.Command]:
         """All commands by name, for their documentation."""
-        with click.Context(self) as context:
-            found = {name: self.get_command(context, name) for name in COMMANDS}
-        return {name: command for name, command in found.items() if command}
+        return {name: _imported(name) for name in COMMANDS}
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -48,23 +42,21 @@ class Commands(click.Group):
         """The command that is named first; raises UsageError with the likely one."""
         if args[0] not in COMMANDS:
             near = get_close_matches(args[0], COMMANDS, n=1)
-            suggestion = f"Did you mean '{near[0]}'?" if near else f"Use {_listed(COMMANDS)}."
+            every = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
+            suggestion = f"Did you mean '{near[0]}'?" if near else f"Use {every}."
             ctx.fail(f"No such command '{args[0]}'. {suggestion}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each command with its whole first sentence."""
-        commands = self.every_command()
+        commands = self.every_command().items()
         with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, each.get_short_help_str(500)) for name, each in commands.items()]
-            )
+            formatter.write_dl([(name, each.get_short_help_str(500)) for name, each in commands])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, and the flags of `serve`, which needs no name."""
         super().format_options(ctx, formatter)
-        serve = self.get_command(ctx, "serve")
-        records = [param.get_help_record(ctx) for param in serve.params] if serve else []
+        records = [param.get_help_record(ctx) for param in _imported("serve").params]
         with formatter.section("Flags of serve"):
             formatter.write_dl([record for record in records if record])
 
@@ -76,8 +68,9 @@ class Commands(click.Group):
         return super().parse_args(ctx, args)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+def _imported(name: str) -> click.Command:
+    command: click.Command = import_module(f"{__name__}.{name}_command").command
+    return command
 
 
 def version_text() -> str:

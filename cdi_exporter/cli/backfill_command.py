@@ -4,91 +4,73 @@ import asyncio
 import io
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, Flags, ParsedType, flag, log_flags, switch
+from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, LOG_FLAGS, Flag, Flags, ParsedType, switch
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
 
 if TYPE_CHECKING:
-    from cdi_exporter.backfill import Backfill, Progress
+    from cdi_exporter.backfill import Progress
 
 
-def _parsed_by(name: str) -> Callable[[str], object]:
-    """A parser of `backfill`, which is imported only once there is something to parse."""
+def _moment(text: str) -> object:
+    from cdi_exporter.backfill import parse_moment  # noqa: PLC0415 -- see `command`
 
-    def parse(text: str) -> object:
-        from cdi_exporter import backfill  # noqa: PLC0415
-
-        parser: Callable[[str], object] = getattr(backfill, name)
-        return parser(text)
-
-    return parse
+    return parse_moment(text)
 
 
-MOMENT = ParsedType("moment", _parsed_by("parse_moment"))
-LABEL = ParsedType("label", _parsed_by("parse_label"))
+def _label(text: str) -> object:
+    from cdi_exporter.backfill import parse_label  # noqa: PLC0415 -- see `command`
+
+    return parse_label(text)
 
 
-@click.command("backfill", cls=Flags)
-@CONFIG_FILE
-@flag(
-    "since",
-    command="backfill",
-    type=MOMENT,
-    default="30d",
-    help="Start of the range: a duration ago, or RFC 3339.",
+MOMENT, LABEL = ParsedType("moment", _moment), ParsedType("label", _label)
+
+FLAGS = (
+    Flag(
+        "since", type=MOMENT, default="30d", help="Start of the range: a duration ago, or RFC 3339."
+    ),
+    Flag(
+        "until",
+        type=MOMENT,
+        default="3h",
+        help="End of the range: a duration ago, at least 3h, or RFC 3339.",
+    ),
+    Flag("step", type=DURATION, default="4m", help="Time between two samples of a series."),
+    Flag(
+        "label",
+        type=LABEL,
+        multiple=True,
+        help="Label name=value to add to every sample: job, instance, external labels; repeatable.",
+    ),
+    Flag(
+        "include",
+        multiple=True,
+        metavar="GLOB",
+        help="Glob pattern for names or IDs: only these integrations; repeatable.",
+    ),
+    Flag(
+        "output",
+        type=click.Path(file_okay=False),
+        default="braze-cdi-backfill",
+        help="Directory for the files, one per UTC day, and for the data to resume.",
+    ),
+    switch("dry-run", "Estimate requests, time and size, then exit."),
+    switch("force", "Allow --until less than 3h ago; see the warning in the docs."),
 )
-@flag(
-    "until",
-    command="backfill",
-    type=MOMENT,
-    default="3h",
-    help="End of the range: a duration ago, at least 3h, or RFC 3339.",
-)
-@flag(
-    "step",
-    command="backfill",
-    type=DURATION,
-    default="4m",
-    help="Time between two samples of a series.",
-)
-@flag(
-    "label",
-    command="backfill",
-    type=LABEL,
-    multiple=True,
-    help="Label name=value to add to every sample: job, instance, external labels; repeatable.",
-)
-@flag(
-    "include",
-    command="backfill",
-    multiple=True,
-    metavar="GLOB",
-    help="Glob pattern for names or IDs: only these integrations; repeatable.",
-)
-@flag(
-    "output",
-    command="backfill",
-    type=click.Path(file_okay=False),
-    default="braze-cdi-backfill",
-    help="Directory for the files, one per UTC day, and for the data to resume.",
-)
-@switch("dry-run", "Estimate requests, time and size, then exit.", command="backfill")
-@switch("force", "Allow --until less than 3h ago; see the warning in the docs.", command="backfill")
-@log_flags
+
+
+@click.command("backfill", cls=Flags, params=[CONFIG_FILE, *FLAGS, *LOG_FLAGS])
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that Braze still has as OpenMetrics files for promtool."""
-    from cdi_exporter.backfill import (  # noqa: PLC0415 -- as above
-        Backfill,
-        BackfillOptions,
-        open_spool,
-    )
+    # What only this command needs is not imported by the others, which may run for years.
+    from cdi_exporter.backfill import Backfill, BackfillOptions, open_spool  # noqa: PLC0415
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
@@ -104,10 +86,14 @@ def command(config_file: str | None, **flags: Any) -> None:
     )
     options.check(wall_now())
     settings = load_settings(config_file)
+
+    async def read() -> bool:
+        return await backfill.read(system_clock())
+
     try:
         with open_spool(options.output) as spool:
             backfill = Backfill(settings, options, spool, say=click.echo, progress=_progress())
-            if asyncio.run(_read(backfill)):
+            if asyncio.run(read()):
                 backfill.write()
     except KeyboardInterrupt:
         click.echo("interrupted: rerun the same command to resume", err=True)
@@ -124,10 +110,6 @@ class Stderr(io.TextIOBase):
     def flush(self) -> None:
         """Nothing is held back."""
         sys.stderr.flush()
-
-
-async def _read(backfill: "Backfill") -> bool:
-    return await backfill.read(system_clock())
 
 
 def _progress() -> "Progress":

@@ -13,11 +13,11 @@ import click
 from cdi_exporter import logs
 from cdi_exporter.cli.flags import (
     CONFIG_FILE,
+    LOG_FLAGS,
     POSITIVE_DURATION,
     STATE_URL,
+    Flag,
     Flags,
-    flag,
-    log_flags,
     switch,
 )
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
@@ -46,25 +46,19 @@ def _show(show: Callable[["Console"], object]) -> None:
         click.echo(line.rstrip())
 
 
-@click.command("check", cls=Flags)
-@CONFIG_FILE
-@STATE_URL
-@flag(
-    "scrape-interval",
-    command="check",
-    type=POSITIVE_DURATION,
-    default="1m",
-    help="Scrape interval for which to estimate the requests.",
+FLAGS = (
+    Flag(
+        "scrape-interval",
+        type=POSITIVE_DURATION,
+        default="1m",
+        help="Scrape interval for which to estimate the requests.",
+    ),
+    switch("offline", "Check only the configuration; send no request to Braze."),
+    Flag("output", type=click.Choice(["table", "json"]), default="table", help="Output format."),
 )
-@switch("offline", "Check only the configuration; send no request to Braze.", command="check")
-@flag(
-    "output",
-    command="check",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
-@log_flags
+
+
+@click.command("check", cls=Flags, params=[CONFIG_FILE, STATE_URL, *FLAGS, *LOG_FLAGS])
 def command(config_file: str | None, state_url: str | None, **flags: Any) -> None:
     """Check each workspace's key and permissions, and estimate the requests that watching takes.
 
@@ -79,13 +73,11 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
     from cdi_exporter.check import Report, check, show  # noqa: PLC0415
 
     async def run() -> Report:
-        interval, offline = flags["scrape_interval"], flags["offline"]
-        clock = system_clock()
         return await check(
             settings,
-            clock,
-            scrape_interval=interval,
-            offline=offline,
+            system_clock(),
+            scrape_interval=flags["scrape_interval"],
+            offline=flags["offline"],
             describe=partial(describe, state_url, "check") if state_url else None,
         )
 

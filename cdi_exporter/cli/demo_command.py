@@ -6,33 +6,23 @@ from typing import Any
 import click
 
 from cdi_exporter import logs
-from cdi_exporter.cli.flags import SPEED, Flags, flag, log_flags, options, web_flags
+from cdi_exporter.cli.flags import LOG_FLAGS, SPEED, WEB_FLAGS, Flag, Flags, options
+
+FLAGS = (
+    Flag(
+        "integrations", type=click.IntRange(1, 10_000), default=12, help="Number of integrations."
+    ),
+    Flag("seed", type=int, default=1, help="Random seed of the workspace."),
+    Flag(
+        "speed",
+        type=SPEED,
+        default=60.0,
+        help="Factor by which schedules and durations are shortened.",
+    ),
+)
 
 
-@click.command("demo", cls=Flags)
-@flag(
-    "integrations",
-    command="demo",
-    type=click.IntRange(1, 10_000),
-    default=12,
-    help="Number of integrations.",
-)
-@flag(
-    "seed",
-    command="demo",
-    type=int,
-    default=1,
-    help="Random seed of the workspace.",
-)
-@flag(
-    "speed",
-    command="demo",
-    type=SPEED,
-    default=60.0,
-    help="Factor by which schedules and durations are shortened.",
-)
-@web_flags
-@log_flags
+@click.command("demo", cls=Flags, params=[*FLAGS, *WEB_FLAGS, *LOG_FLAGS])
 def command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
     """Run the exporter against a simulated workspace: no key, no network."""
     from cdi_exporter import demo  # noqa: PLC0415 -- no other command needs the simulator

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
@@ -21,35 +21,46 @@ RESEMBLES = 0.8
 """The least similarity for a suggestion: `format` is not `log.format`, `log.fromat` is."""
 
 _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
-_SWITCHES = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 
-Command = TypeVar("Command", bound=Callable[..., object])
-Value = TypeVar("Value")
-
+PREFIX = "CDI_EXPORTER_"
+"""Of the environment variables that set flags."""
 
 MOST_REPEATS = 100
 """Values of one flag: each is a socket, a label of every sample or a pattern for every name."""
 
+CONFLICT = (
+    "--state.file and --state.url cannot be combined; to use a database where the image or the unit"
+    " sets a state file, set CDI_EXPORTER_STATE_FILE to an empty value"
+)
+
 
 class Flag(click.Option):
-    """A flag whose wrong value is collected, so that the others are checked as well."""
+    """An option `--name` that an environment variable can set too.
+
+    Its wrong value is collected, so that the others are checked as well.
+    """
+
+    def __init__(self, name: str, **attributes: Any) -> None:
+        python_name = re.sub(r"[.-]", "_", name)
+        given = {"show_default": True, "envvar": PREFIX + python_name.upper(), **attributes}
+        super().__init__([f"--{name}", python_name], **given)
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """The converted value, or each of several."""
-        given = value if self.multiple and isinstance(value, (list, tuple)) else [value]
-        found: list[Any] = []
-        if len(given) > MOST_REPEATS:
-            problem = f"given {len(given):,} times; expected at most {MOST_REPEATS}"
+        if not self.multiple or not isinstance(value, (list, tuple)):
+            return self._cast(ctx, value)
+        if len(value) > MOST_REPEATS:
+            problem = f"given {len(value):,} times; expected at most {MOST_REPEATS}"
             _mistakes(ctx).append(click.BadParameter(problem, ctx, self).format_message())
             return ()
-        for one in given:
-            try:
-                found.append(super().type_cast_value(ctx, (one,) if self.multiple else one))
-            except click.BadParameter as error:
-                _mistakes(ctx).append(error.format_message())
-        if self.multiple:
-            return tuple(each for several in found for each in several)
-        return found[0] if found else None
+        return tuple(each for one in value for each in self._cast(ctx, (one,)) or ())
+
+    def _cast(self, ctx: click.Context, value: Any) -> Any:
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            _mistakes(ctx).append(error.format_message())
+            return None
 
 
 class Flags(click.Command):
@@ -57,6 +68,14 @@ class Flags(click.Command):
 
     ignore_unknown_options = True
     allow_extra_args = True
+
+    def __init__(self, name: str, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        for each in self.params:
+            # A flag with a dot is one of `serve`. Any other belongs to one command, whose name is
+            # part of the variable's, so that one environment works for every command.
+            if isinstance(each, Flag) and "." not in each.opts[0]:
+                each.envvar = f"{PREFIX}{name}_{each.name}".upper()
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Also the short form, however the command was called."""
@@ -70,7 +89,9 @@ class Flags(click.Command):
         except click.UsageError as error:
             mistakes.append(error.format_message())
         else:
-            mistakes += self._unknown(extra) + _conflicts(ctx.params)
+            mistakes += self._unknown(extra)
+            if ctx.params.get("state_file") and ctx.params.get("state_url"):
+                mistakes.append(CONFLICT)
         if mistakes:
             raise click.UsageError("\n".join(mistakes), ctx)
         return []
@@ -87,38 +108,25 @@ class Flags(click.Command):
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
 
 
-def _conflicts(given: dict[str, Any]) -> list[str]:
-    """A line for flags that cannot be combined."""
-    if given.get("state_file") and given.get("state_url"):
-        line = (
-            "--state.file and --state.url cannot be combined; to use a database where the image or"
-            " the unit sets a state file, set CDI_EXPORTER_STATE_FILE to an empty value"
-        )
-        return [line]
-    return []
-
-
 def _mistakes(ctx: click.Context) -> list[str]:
     """The mistakes collected so far."""
     lines: list[str] = ctx.meta.setdefault(__name__, [])
     return lines
 
 
-class ParsedType(click.ParamType[Value]):
+class ParsedType(click.ParamType[Any]):
     """A type of flag whose values `parse` converts; its ValueError says what is wrong.
 
     The error shows the value, unless it may be `secret`.
     """
 
-    def __init__(self, name: str, parse: Callable[[str], Value], *, secret: bool = False) -> None:
+    def __init__(self, name: str, parse: Callable[[str], object], *, secret: bool = False) -> None:
         self.name, self._parse, self._secret = name, parse, secret
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Value:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value; raises a usage error."""
         if not isinstance(value, str):
-            return cast(Value, value)  # a default, or parsed before
+            return value  # a default, or parsed before
         try:
             return self._parse(value)
         except ValueError as error:
@@ -128,11 +136,11 @@ class ParsedType(click.ParamType[Value]):
 
 
 def _switch(word: str) -> bool:
-    try:
-        return _SWITCHES[word.strip().lower()]
-    except KeyError:
+    plain = word.strip().lower()
+    if plain not in (*_ON, *_OFF):
         msg = "is neither true nor false"
-        raise ValueError(msg) from None
+        raise ValueError(msg)
+    return plain in _ON
 
 
 def _positive(text: str) -> float:
@@ -174,32 +182,10 @@ PATH = ParsedType("path", _path)
 DATABASE_URL = ParsedType("url", database_url, secret=True)
 
 
-def flag(
-    name: str, *args: Any, command: str | None = None, **kwargs: Any
-) -> Callable[[Command], Command]:
-    """An option `--name` that an environment variable can set too.
-
-    A flag that `serve` does not have belongs to one `command`, which is part of the variable's
-    name, so that one environment works for every command.
-    """
-    words = f"{command}_{name}" if command else name
-    variable = "CDI_EXPORTER_" + re.sub(r"[.-]", "_", words).upper()
-    python_name = re.sub(r"[.-]", "_", name)
-    return click.option(
-        f"--{name}",
-        python_name,
-        *args,
-        cls=Flag,
-        envvar=variable,
-        **{"show_default": True, **kwargs},
-    )
-
-
-def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Command], Command]:
+def switch(name: str, text: str) -> Flag:
     """A flag that is on if it has no value, or one that means true."""
-    return flag(
+    return Flag(
         name,
-        command=command,
         type=SWITCH,
         is_flag=False,
         flag_value="true",
@@ -210,80 +196,59 @@ def switch(name: str, text: str, *, command: str | None = None) -> Callable[[Com
     )
 
 
-CONFIG_FILE = flag(
+CONFIG_FILE = Flag(
     "config.file",
     type=click.Path(),
     help="YAML configuration file; without it, the BRAZE_* variables are read.",
 )
-
-
-STATE_FILE = flag(
+STATE_FILE = Flag(
     "state.file",
     type=click.Path(),
     help="SQLite file that keeps the counters across restarts; by default they are in memory.",
 )
-
-STATE_URL = flag(
+STATE_URL = Flag(
     "state.url",
     type=DATABASE_URL,
     help="postgresql:// URL of a database that keeps the counters and is shared by several "
     "exporters, without a password; cannot be combined with --state.file.",
 )
-
-
-def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Several flags as one decorator, in the order of the help."""
-
-    def decorate(command: Command) -> Command:
-        for each in reversed(decorators):
-            command = each(command)
-        return command
-
-    return decorate
-
-
-log_flags = together(
-    flag(
+LOG_FLAGS = (
+    Flag(
         "log.level",
         type=click.Choice(["debug", "info", "warn", "error"]),
         default="info",
         help="Minimum log level.",
     ),
-    flag(
-        "log.format",
-        type=click.Choice(["logfmt", "json"]),
-        default="logfmt",
-        help="Log format.",
-    ),
+    Flag("log.format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="Log format."),
 )
 """The flags of every command that logs."""
 
-web_flags = together(
-    flag(
+WEB_FLAGS = (
+    Flag(
         "web.listen-address",
         type=ADDRESS,
         multiple=True,
         default=[":10234"],
         help="Address to listen on: :PORT, HOST:PORT or [::1]:PORT; repeatable.",
     ),
-    flag(
+    Flag(
         "web.telemetry-path",
         type=PATH,
         default="/metrics",
         help="Path under which to expose metrics.",
     ),
-    flag(
+    Flag(
         "web.health-address",
         type=ADDRESS,
         help="Address of a second listener, without TLS or auth, for /-/healthy and /-/ready only.",
     ),
-    flag(
+    Flag(
         "web.config.file",
         type=click.Path(),
         help="Web configuration file (exporter-toolkit): TLS, client certificates, auth, headers.",
     ),
     switch("web.enable-lifecycle", "Enable POST /-/reload."),
-    flag(
+    Flag(
         "scrape.timeout-offset",
         type=DURATION,
         default="0.5s",
@@ -293,7 +258,7 @@ web_flags = together(
 """The flags of every command that serves."""
 
 
-def options(flags: dict[str, Any]) -> ServeOptions:
+def options(flags: Mapping[str, Any]) -> ServeOptions:
     """The options of `serve` from the values of its flags."""
     return ServeOptions(
         listen=flags["web_listen_address"],

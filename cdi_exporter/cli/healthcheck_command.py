@@ -69,8 +69,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     health: str | None = flags["health"]
     address = health or flags["listen"][0]
     secured = bool(flags["web_config"]) and not health
-    problem = unhealthy(address, secured=secured)
-    if problem:
+    if problem := unhealthy(address, secured=secured):
         hint = "" if health or secured else _HINT
         message = f"no healthy exporter at {address}: {problem}{hint}"
         raise StartError(message)
@@ -85,7 +84,7 @@ def flags_of(command_line: bytes) -> list[str]:
     return []
 
 
-def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) -> str | None:
+def unhealthy(address: str, *, secured: bool) -> str | None:
     """Why no healthy exporter answers at `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; None if one does.
 
     `secured`: it may have TLS, passwords or a rate limit.
@@ -95,13 +94,13 @@ def unhealthy(address: str, timeout: float = TIMEOUT, *, secured: bool = False) 
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         return "expected an address with a port, such as 127.0.0.1:10235"
     place = (_EVERYWHERE.get(host, host), int(port))
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + TIMEOUT
     try:
         line = _first_line(place, deadline)
         if secured and not line and _speaks_tls(place, deadline):
             return None
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return f"no answer within {TIMEOUT:g} s"
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:
@@ -129,8 +128,7 @@ def _first_line(place: tuple[str, int], deadline: float) -> bytes:
         connection.sendall(_REQUEST)
         with suppress(ConnectionResetError):
             while b"\n" not in answer and len(answer) < LONGEST_LINE:
-                part = _received(connection, deadline)
-                if not part:
+                if not (part := _received(connection, deadline)):
                     break
                 answer += part
     return b"" if answer[:1] in _TLS_RECORDS else answer.partition(b"\n")[0].strip()

@@ -1,6 +1,7 @@
 """`metrics`: one refresh, and the metrics on stdout or in a file."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +10,44 @@ import click
 from cdi_exporter import logs
 from cdi_exporter.cli.flags import (
     CONFIG_FILE,
+    LOG_FLAGS,
     POSITIVE_DURATION,
     STATE_FILE,
     STATE_URL,
+    Flag,
     Flags,
-    flag,
-    log_flags,
 )
-from cdi_exporter.cli.serve_command import (
-    StatePlace,
-    load_settings,
-    open_exporter,
-    warn_of_variables,
-)
+from cdi_exporter.cli.serve_command import load_settings, open_exporter, warn_of_variables
 from cdi_exporter.clock import system_clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import StartError
 from cdi_exporter.exposition import Format
 from cdi_exporter.threads import in_thread, run_loop
 
+FLAGS = (
+    Flag(
+        "format",
+        type=click.Choice(["text", "openmetrics"]),
+        default="text",
+        help="Exposition format. node_exporter's textfile collector needs text.",
+    ),
+    Flag(
+        "output",
+        type=click.Path(dir_okay=False),
+        help="File to replace with the metrics in one step; by default they are printed.",
+    ),
+    Flag(
+        "timeout",
+        type=POSITIVE_DURATION,
+        default="2m",
+        help="Longest time to wait for Braze and for the request budget.",
+    ),
+)
 
-@click.command("metrics", cls=Flags)
-@CONFIG_FILE
-@STATE_FILE
-@STATE_URL
-@flag(
-    "format",
-    command="metrics",
-    type=click.Choice(["text", "openmetrics"]),
-    default="text",
-    help="Exposition format. node_exporter's textfile collector needs text.",
+
+@click.command(
+    "metrics", cls=Flags, params=[CONFIG_FILE, STATE_FILE, STATE_URL, *FLAGS, *LOG_FLAGS]
 )
-@flag(
-    "output",
-    command="metrics",
-    type=click.Path(dir_okay=False),
-    help="File to replace with the metrics in one step; by default they are printed.",
-)
-@flag(
-    "timeout",
-    command="metrics",
-    type=POSITIVE_DURATION,
-    default="2m",
-    help="Longest time to wait for Braze and for the request budget.",
-)
-@log_flags
 def command(config_file: str | None, **flags: Any) -> None:
     """Refresh once and print the metrics, or write them to a file.
 
@@ -63,25 +57,23 @@ def command(config_file: str | None, **flags: Any) -> None:
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
     settings = load_settings(config_file)
-    form = Format(openmetrics=flags["format"] == "openmetrics")
-    output = Path(flags["output"]) if flags["output"] else None
-    problems = run_loop(_run(settings, StatePlace.of(flags), form, flags["timeout"], output))
-    if problems:
+    if problems := run_loop(_run(settings, flags)):
         raise StartError("\n".join(problems))
 
 
-async def _run(
-    settings: Settings, state: StatePlace, form: Format, patience: float, output: Path | None
-) -> list[str]:
+async def _run(settings: Settings, flags: Mapping[str, Any]) -> list[str]:
     from cdi_exporter.one_refresh import refresh_once, write_file  # noqa: PLC0415 -- only here
+
+    form = Format(openmetrics=flags["format"] == "openmetrics")
+    output = Path(flags["output"]) if flags["output"] else None
 
     async def write(page: bytes) -> None:
         await in_thread(lambda: _print(page) if output is None else write_file(output, page))
 
-    exporter = await open_exporter(settings, state, system_clock(), process_metrics=False)
+    exporter = await open_exporter(settings, flags, system_clock(), process_metrics=False)
     try:
         await exporter.start()
-        return await refresh_once(exporter, form, patience, write)
+        return await refresh_once(exporter, form, flags["timeout"], write)
     finally:
         await exporter.close()
 

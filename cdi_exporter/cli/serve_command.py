@@ -4,7 +4,6 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,16 +11,16 @@ import click
 import structlog
 
 from cdi_exporter import __version__, allocator, logs
-from cdi_exporter.app import Exporter, ServeOptions, serve
+from cdi_exporter.app import Exporter, serve
 from cdi_exporter.cli import cli, version_text
 from cdi_exporter.cli.flags import (
     CONFIG_FILE,
+    LOG_FLAGS,
     STATE_FILE,
     STATE_URL,
+    WEB_FLAGS,
     Flags,
-    log_flags,
     options,
-    web_flags,
 )
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
@@ -32,58 +31,26 @@ from cdi_exporter.state import Journal, SharedJournal, SqliteJournal, StateError
 from cdi_exporter.state.postgres import PostgresStore
 from cdi_exporter.state.postgres_url import place
 from cdi_exporter.threads import in_thread, run_loop
-from cdi_exporter.web.security import Security
+from cdi_exporter.web.security.guard import Security
 
 log = structlog.get_logger()
 
 
-@click.command("serve", cls=Flags)
-@CONFIG_FILE
-@STATE_FILE
-@STATE_URL
-@web_flags
-@log_flags
+@click.command(
+    "serve",
+    cls=Flags,
+    params=[CONFIG_FILE, STATE_FILE, STATE_URL, *WEB_FLAGS, *LOG_FLAGS],
+)
 @click.version_option(__version__, message=version_text())
 def command(config_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     allocator.return_large_buffers()
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
-    run_loop(_serve(config_file, StatePlace.of(flags), options(flags)))
+    run_loop(_serve(config_file, flags))
 
 
-@dataclass(frozen=True, slots=True)
-class StatePlace:
-    """Where the state is kept: nowhere, in a file, or in a database that exporters share."""
-
-    file: str | None = None
-    url: str | None = None
-
-    @classmethod
-    def of(cls, flags: Mapping[str, Any]) -> "StatePlace":
-        """What the flags say."""
-        return cls(flags.get("state_file") or None, flags.get("state_url") or None)
-
-    def __str__(self) -> str:
-        """For messages and the log."""
-        return self.file or (f"PostgreSQL, {place(self.url)}" if self.url else "memory")
-
-    async def journal(self, clock: Clock) -> Journal:
-        """The journal of that state; raises StartError if it cannot be used."""
-        if self.file is not None:
-            file = self.file
-            return SqliteJournal(await in_thread(lambda: Store(file, clock.wall)), clock)
-        if self.url is not None:
-            return SharedJournal(place(self.url), partial(PostgresStore, self.url, _name()), clock)
-        return Journal()
-
-
-def _name() -> str:
-    """A name that no other exporter has, not even the same one after a restart."""
-    return f"{socket.gethostname()}/{secrets.token_hex(4)}"
-
-
-async def _serve(config_file: str | None, state: StatePlace, opts: ServeOptions) -> None:
+async def _serve(config_file: str | None, flags: Mapping[str, Any]) -> None:
     def load() -> Settings:
         return load_settings(config_file)
 
@@ -93,35 +60,48 @@ async def _serve(config_file: str | None, state: StatePlace, opts: ServeOptions)
             version=__version__,
             workspaces=len(exporter.workspaces),
             config=config_file or "environment",
-            state=str(state),
+            state=_state(flags),
             url=opts.listen[0].url(tls=exporter.serves_tls),
             next="Braze is asked at the first scrape; `cdi-exporter check` asks now",
         )
 
-    clock = system_clock()
+    clock, opts = system_clock(), options(flags)
     settings = await in_thread(lambda: _settings(load, opts.web_config, clock))
     warn_of_endpoints(settings)
-    exporter = await open_exporter(settings, state, clock, load=lambda: in_thread(load))
+    exporter = await open_exporter(settings, flags, clock, load=lambda: in_thread(load))
     await serve(exporter, opts, started)
 
 
 async def open_exporter(
     settings: Settings,
-    state: StatePlace,
+    flags: Mapping[str, Any],
     clock: Clock,
     *,
     load: Callable[[], Awaitable[Settings]] | None = None,
     process_metrics: bool = True,
 ) -> Exporter:
-    """The exporter with what its state file has kept; raises StartError if that is unusable."""
-    journal = await state.journal(clock)
+    """The exporter with the state that the flags name; raises StartError if that is unusable."""
+    file, url = flags["state_file"], flags["state_url"]
+    journal = Journal()
+    if file:
+        journal = SqliteJournal(await in_thread(lambda: Store(file, clock.wall)), clock)
+    elif url:
+        # No other exporter has this name, not even the same one after a restart.
+        name = f"{socket.gethostname()}/{secrets.token_hex(4)}"
+        journal = SharedJournal(place(url), partial(PostgresStore, url, name), clock)
     try:
         return Exporter(
             settings, clock, load=load, journal=journal, process_metrics=process_metrics
         )
     except StateError as error:
-        message = f"cannot use the state file {state}: {error}"
+        message = f"cannot use the state file {_state(flags)}: {error}"
         raise StartError(message) from error
+
+
+def _state(flags: Mapping[str, Any]) -> str:
+    """Where the state is kept, for messages and the log."""
+    file, url = flags["state_file"], flags["state_url"]
+    return file or (f"PostgreSQL, {place(url)}" if url else "memory")
 
 
 def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from cdi_exporter.model import Status
-from cdi_exporter.web.status import FILTERS, IntegrationStatus, shows
-
-Key = Callable[[IntegrationStatus], object]
+from cdi_exporter.model import Run, Status
+from cdi_exporter.web.status import FILTERS, IntegrationStatus, failed_ratio, shows
 
 _GRAVITY = {
     Status.CONFIG_ERROR: 5,
@@ -25,23 +23,24 @@ class Order:
     """One way to sort; rows without a value are last in both directions."""
 
     label: str
-    key: Key
+    key: Callable[[IntegrationStatus], object]
     descending: bool = True
     """The direction of the first click."""
 
 
-def _status(row: IntegrationStatus) -> int | None:
-    return _GRAVITY.get(row.facts.last.status, 0) if row.facts.last else None
+def _of_last(value: Callable[[Run], object]) -> Callable[[IntegrationStatus], object]:
+    """A value of the newest finished run; None if there is no such run."""
+    return lambda row: value(row.facts.last) if row.facts.last else None
 
 
 ORDERS: Mapping[str, Order] = {
     "attention": Order("needs attention", lambda row: row.urgency),
     "name": Order("name", lambda row: row.facts.name.casefold(), descending=False),
-    "status": Order("status", _status),
+    "status": Order("status", _of_last(lambda run: _GRAVITY.get(run.status, 0))),
     "last": Order("last run", lambda row: row.last_at),
-    "rows": Order("rows", lambda row: row.last.rows_synced if row.last else None),
-    "failed": Order("failed", lambda row: row.failed_ratio),
-    "duration": Order("duration", lambda row: row.last.duration if row.last else None),
+    "rows": Order("rows", _of_last(lambda run: run.rows_synced)),
+    "failed": Order("failed", lambda row: failed_ratio(row.facts.last)),
+    "duration": Order("duration", _of_last(lambda run: run.duration)),
     "next": Order("next run", lambda row: row.facts.next_scheduled, descending=False),
     "age": Order("age of last delivery", lambda row: row.staleness),
 }
@@ -72,27 +71,15 @@ class Choice:
             descending=_one_of(query, "order", ("asc", "desc"), usual) == "desc",
         )
 
-    @property
-    def filters(self) -> bool:
-        """Whether integrations may be left out."""
-        return bool(self.text) or self.status != "all"
-
     def apply(self, integrations: Iterable[IntegrationStatus]) -> list[IntegrationStatus]:
-        """The integrations that are asked for, in order."""
+        """The integrations that are asked for, in order; equal ones are sorted by name."""
         wanted = self.text.casefold()
         found = [
             each
             for each in integrations
             if shows(self.status, each)
-            and (
-                not wanted
-                or wanted in each.facts.name.casefold()
-                or wanted in each.facts.id.casefold()
-            )
+            and any(wanted in text.casefold() for text in (each.facts.name, each.facts.id))
         ]
-        return self._sorted(found)
-
-    def _sorted(self, found: list[IntegrationStatus]) -> list[IntegrationStatus]:
         key = ORDERS[self.sort].key
         found.sort(key=lambda row: (row.facts.name.casefold(), row.facts.id))
         known = [row for row in found if key(row) is not None]
@@ -120,9 +107,8 @@ class Choice:
             "sort": "" if self.sort == DEFAULT_ORDER else self.sort,
             "order": "" if self.descending == usual else ("desc" if self.descending else "asc"),
         }
-        return "?" + urlencode(
-            {name: part for name, part in parts.items() if part}, errors="replace"
-        )
+        given = {name: part for name, part in parts.items() if part}
+        return "?" + urlencode(given, errors="replace")
 
 
 def _one_of(query: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:

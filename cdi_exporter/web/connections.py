@@ -1,35 +1,24 @@
-"""The connections of clients: how they are accepted, how many, how long they may take."""
+"""One connection of a client: the requests that it lets through, and how long each may take."""
 
 import asyncio
-import errno
 import http
-import resource
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from socket import socket
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from cdi_exporter.web.delivery import CONNECTION
 from cdi_exporter.web.heads import MOST_BYTES, Refused, RequestHeads
-from cdi_exporter.web.security import ServerContext
-
-Tls = Callable[[], Awaitable[ssl.SSLContext]]
+from cdi_exporter.web.security.tls import ServerContext
 
 log = structlog.get_logger()
 
-MOST_CONNECTIONS = 500
-"""Of one listener, with those in their handshake; a new one takes the place of an idle one."""
+CONNECTION: Final = "connection"
+"""The name of a request's connection in the request's state."""
 
-USUAL_FILES = 1024
-"""Files that a process may usually have open; if it is fewer, there are fewer connections too."""
-
-HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 10.0
 """From a request's first byte, or from the connection, to the end of its head."""
 
@@ -40,12 +29,6 @@ timeout is longer than the scrape interval, which is a minute at most."""
 RESET_SECONDS = 0.5
 """To find out whether a client closed its socket without reading the answer: its system then resets
 the connection as soon as the answer arrives."""
-
-GOODBYE_SECONDS = 1.0
-"""For a TLS client to say that it has seen the end."""
-
-_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BREATH_SECONDS = 0.1
 
 
 class Connection(H11Protocol):
@@ -129,23 +112,20 @@ class Connection(H11Protocol):
     def _go_on(self) -> None:
         """Begin the next request; while one is being answered, read no more than its size."""
         if not self.busy:
-            self._begin_next()
+            try:
+                head = self._heads.next_head()
+            except Refused as refused:
+                self._refuse(refused)
+                return
+            if head is not None:
+                self._head_came()
+                self.since = self.loop.time()
+                super().data_received(head)
+            elif self._heads and self._deadline is None:
+                self._unset_keepalive_if_required()
+                self._await_head()
         if len(self._heads) > MOST_BYTES and not self.transport.is_closing():
             self.flow.pause_reading()
-
-    def _begin_next(self) -> None:
-        try:
-            head = self._heads.next_head()
-        except Refused as refused:
-            self._refuse(refused)
-            return
-        if head is not None:
-            self._head_came()
-            self.since = self.loop.time()
-            super().data_received(head)
-        elif self._heads and self._deadline is None:
-            self._unset_keepalive_if_required()
-            self._await_head()
 
     def _await_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
@@ -188,94 +168,3 @@ class Connection(H11Protocol):
         if self._taking is not None:
             self._taking.cancel()
             self._taking = None
-
-
-class ConnectionAcceptor:
-    """Accepts connections, with TLS if `tls` gives the context for each of them."""
-
-    def __init__(
-        self,
-        config: Config,
-        state: ServerState,
-        tls: Tls | None,
-        most: int,
-    ) -> None:
-        self._config, self._state, self._tls, self._most = config, state, tls, _fitting(most)
-        self._open: dict[Connection, asyncio.Task[None]] = {}
-
-    async def accept(self, listening: socket) -> None:
-        """Accept what comes, until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        listening.setblocking(False)
-        while True:
-            await asyncio.sleep(0)  # a flood of connections must not keep the loop from the others
-            try:
-                accepted, _ = await loop.sock_accept(listening)
-            except OSError as error:  # the client is gone already, or this process has no room
-                if error.errno in _NO_ROOM:
-                    self._close_one()
-                    await asyncio.sleep(_BREATH_SECONDS)
-                continue
-            if len(self._open) >= self._most:
-                self._close_one()
-            self._begin(accepted)
-
-    def _begin(self, accepted: socket) -> None:
-        connection = Connection(self._config, self._state, self._forget)
-        task = asyncio.get_running_loop().create_task(self._connect(connection, accepted))
-        self._open[connection] = task
-
-    async def _connect(self, connection: Connection, accepted: socket) -> None:
-        limits: dict[str, Any] = {}
-        try:
-            if self._tls is not None:
-                limits = {
-                    "ssl": await self._context(self._tls, accepted),
-                    "ssl_handshake_timeout": HANDSHAKE_SECONDS,
-                    "ssl_shutdown_timeout": GOODBYE_SECONDS,
-                }
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: connection, accepted, **limits)
-        except OSError as error:
-            log.debug("TLS handshake failed", problem=str(error))
-            self._forget(connection)
-        except asyncio.CancelledError:
-            self._forget(connection)
-            raise
-
-    async def _context(self, tls: Tls, accepted: socket) -> ssl.SSLContext:
-        """The context for a connection, which is closed if there is no time for it."""
-        try:
-            return await tls()
-        except BaseException:
-            accepted.close()
-            raise
-
-    def _forget(self, connection: Connection) -> None:
-        self._open.pop(connection, None)
-
-    def _close_one(self) -> None:
-        """Close the connection that has been idle, or else busy, for the longest time."""
-        connection = min(self._open, key=lambda each: (each.busy, each.since), default=None)
-        if connection is None:
-            return
-        task = self._open.pop(connection)
-        if connection.transport is None:
-            task.cancel()
-        else:
-            connection.transport.abort()
-
-    async def close(self) -> None:
-        """End the handshakes that are under way."""
-        tasks = [task for connection, task in self._open.items() if connection.transport is None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _fitting(most: int) -> int:
-    """As many as leave files for everything else that the process has to open."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return most
-    return max(1, min(most, most * allowed // USUAL_FILES))

@@ -6,15 +6,13 @@ under another server) every answer is believed to arrive.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-Headers = Iterable[tuple[bytes, bytes]]
+from cdi_exporter.web.connections import CONNECTION, Connection
 
-CONNECTION: Final = "connection"
-"""The name of a request's connection in the request's state."""
+Headers = Iterable[tuple[bytes, bytes]]
 
 CHUNK = 64 * 1024
 """Bytes that are written at once: a client that takes none holds no more in buffers."""
@@ -27,23 +25,9 @@ LARGE_ANSWERS = 4
 """So many answers of the newest one's size fit in any case: two pairs of Prometheus servers."""
 
 
-class ClientConnection(Protocol):
-    """The connection that a request came on."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has hung up."""
-
-    async def received(self) -> bool:
-        """Wait until the client has the whole answer; False if the connection broke before."""
-
-    def abort(self) -> None:
-        """Hang up."""
-
-
-def connection_of(scope: Scope) -> ClientConnection | None:
+def connection_of(scope: Scope) -> Connection | None:
     """The connection of a request; None if the server does not give it."""
-    connection: ClientConnection | None = scope.get("state", {}).get(CONNECTION)
+    connection: Connection | None = scope.get("state", {}).get(CONNECTION)
     return connection
 
 
@@ -80,30 +64,30 @@ class Outstanding:
 
     def __init__(self, most: int = MOST_OUTSTANDING) -> None:
         self._most = most
-        self._answers: dict[object, tuple[bytes, ClientConnection]] = {}
+        self._answers: dict[Connection, bytes] = {}
+        """One per connection: it takes the next request only when the answer is complete."""
 
     @contextmanager
-    def holding(self, body: bytes, connection: ClientConnection | None) -> Iterator[None]:
+    def holding(self, body: bytes, connection: Connection | None) -> Iterator[None]:
         """Count the body while it is being sent."""
-        token = object()
-        if connection is not None:
-            self._answers[token] = (body, connection)
-            self._make_room(max(self._most, LARGE_ANSWERS * len(body)))
+        if connection is None:
+            yield
+            return
+        self._answers[connection] = body
+        most = max(self._most, LARGE_ANSWERS * len(body))
+        while self.size > most and len(self._answers) > 1:
+            oldest = next(iter(self._answers))
+            del self._answers[oldest]
+            oldest.abort()
         try:
             yield
         finally:
-            self._answers.pop(token, None)
+            self._answers.pop(connection, None)
 
     @property
     def size(self) -> int:
         """Bytes of the answers, each object once."""
-        return sum({id(body): len(body) for body, _ in self._answers.values()}.values())
-
-    def _make_room(self, most: int) -> None:
-        while self.size > most and len(self._answers) > 1:
-            oldest = next(iter(self._answers))
-            _, connection = self._answers.pop(oldest)
-            connection.abort()
+        return sum({id(body): len(body) for body in self._answers.values()}.values())
 
 
 class LargeResponse(Response):
@@ -121,17 +105,12 @@ class LargeResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        connection = connection_of(scope)
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        with self._outstanding.holding(bytes(self.body), connection):
-            await self._send_chunks(send)
+        connection, body = connection_of(scope), bytes(self.body)
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        with self._outstanding.holding(body, connection):
+            for begin in range(0, max(1, len(body)), CHUNK):
+                end = begin + CHUNK
+                chunk, more = body[begin:end], end < len(body)
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
         if self._after is not None and (connection is None or await connection.received()):
             self._after()
-
-    async def _send_chunks(self, send: Send) -> None:
-        body = bytes(self.body)
-        for begin in range(0, max(1, len(body)), CHUNK):
-            end = begin + CHUNK
-            more = end < len(body)
-            await send({"type": "http.response.body", "body": body[begin:end], "more_body": more})

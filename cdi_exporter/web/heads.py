@@ -16,7 +16,6 @@ _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
-_HOST_FIELD = re.compile(rb"\r\nhost:[ \t]*(.*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*(.*?)[ \t]*", re.DOTALL)
 
@@ -61,8 +60,7 @@ class RequestHeads:
         head = bytes(self._unread[:size])
         del self._unread[:size]
         self._searched = 0
-        check(head)
-        return in_origin_form(head)
+        return checked(head)
 
     def _skip_empty_lines(self) -> None:
         while self._unread.startswith(b"\r\n"):
@@ -71,43 +69,37 @@ class RequestHeads:
             raise Refused(400, "Not an HTTP request.")
 
 
-def in_origin_form(head: bytes) -> bytes:
-    """The head with only the path as its target.
-
-    Clients that know of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must be
-    that of the Host header, so that there is one answer to which host is meant. Raises Refused.
-    """
-    method, target, rest = head.split(b" ", 2)
-    absolute = _ABSOLUTE.fullmatch(target)
-    if absolute is None:
-        return head
-    hosts = [value.lower() for value in _HOST_FIELD.findall(rest)]
-    if hosts != [absolute[1].lower()]:
-        raise Refused(400, "The Host header is not the host of the request's target.")
-    path = absolute[2]
-    return b" ".join((method, path if path.startswith(b"/") else b"/" + path, rest))
-
-
 def valid_host(host: str | None) -> str | None:
     """A Host header that is `host` or `host:port`, else None: others must not be repeated."""
     return host if host and _HOST.fullmatch(host) else None
 
 
-def check(head: bytes) -> None:
-    """Raise Refused for a whole head that is none, or that announces a body."""
+def checked(head: bytes) -> bytes:
+    """A whole head with only the path as its target.
+
+    Clients that know of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must be
+    that of the Host header, so that there is one answer to which host is meant. Raises Refused,
+    also for a head that is malformed or announces a body.
+    """
     request_line, *lines = head.removesuffix(END).split(b"\r\n")
     if not _REQUEST_LINE.fullmatch(request_line):
         raise Refused(400, "Not an HTTP/1.1 request.")
-    lengths, encoded = [], False
+    values: dict[bytes, list[bytes]] = {}
     for line in lines:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise Refused(400, "A header is malformed.")
-        name, value = field[1].lower(), field[2]
-        if name == b"content-length":
-            lengths.append(value)
-        encoded = encoded or name == b"transfer-encoding"
+        values.setdefault(field[1].lower(), []).append(field[2])
+    lengths, encoded = values.get(b"content-length", []), b"transfer-encoding" in values
     if len(lengths) + encoded > 1 or not all(length.isdigit() for length in lengths):
         raise Refused(400, "The length of the request is not clear.")
     if encoded or any(length.strip(b"0") for length in lengths):
         raise Refused(413, "A request has no body here.")
+    _, target, _ = request_line.split(b" ")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return head
+    if [host.lower() for host in values.get(b"host", [])] != [absolute[1].lower()]:
+        raise Refused(400, "The Host header is not the host of the request's target.")
+    path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    return head.replace(b" %b " % target, b" %b " % path, 1)

@@ -1,24 +1,37 @@
 """The routes: what a scrape, a probe, a service discovery and a person get."""
 
 import asyncio
+import gzip
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdi_exporter.errors import ConfigError
-from cdi_exporter.exposition import negotiate
+from cdi_exporter.exposition import Format, negotiate
+from cdi_exporter.exposition.writer import same_objects
+from cdi_exporter.snapshot import WorkspaceSnapshot
+from cdi_exporter.threads import Busy, result_of
+from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone, with_headers
 from cdi_exporter.web.heads import valid_host
-from cdi_exporter.web.source import ScrapedWorkspace, Source, known_names
-from cdi_exporter.web.status_routes import STATUS_JSON, StatusRoutes
+from cdi_exporter.web.status import WorkspaceStatus
+from cdi_exporter.web.status_json import status_document
+from cdi_exporter.web.status_page import status_page
+from cdi_exporter.workspace import Workspace
+
+STATIC = Path(__file__).parent / "static"
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a scrape that does not say how long it waits."""
@@ -26,22 +39,61 @@ DEFAULT_TIMEOUT = 10.0
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 
 EXPOSITION_TYPES = frozenset(
-    {
-        "text/plain",
-        "application/openmetrics-text",
-        "application/vnd.google.protobuf",
-    }
+    {"text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"}
 )
 """Media types that scrapers ask for."""
-
 
 DEFAULT_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
 """So that browsers guess no types and show no old copies."""
 
+STATUS_JSON = "/api/v1/status"
 PROBE, OWN, DISCOVERY = "/probe", "/-/metrics", "/sd"
 HEALTHY, READY, RELOAD = "/-/healthy", "/-/ready", "/-/reload"
 FIXED_PATHS = frozenset({PROBE, OWN, DISCOVERY, HEALTHY, READY, RELOAD, STATUS_JSON})
 """What the path of the metrics cannot be; `/` it can, for those who want no status page."""
+
+PAGE_SECONDS = 1.0
+"""For which a rendered page is good, while the data stays the same: its ages count seconds."""
+
+MOST_KEPT = 4
+"""Rendered pages that are kept for that time: one of 1,000 integrations has about 2 MB."""
+
+_JSON_HEADERS = {"Vary": "Accept-Encoding", "Content-Type": "application/json"}
+_PAGE_HEADERS = {
+    "Vary": "Accept-Encoding",
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Source(Protocol):
+    """The running exporter."""
+
+    @property
+    def workspaces(self) -> Mapping[str, Workspace]:
+        """The workspaces by name, as configured now."""
+
+    async def render(
+        self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
+    ) -> bytes:
+        """The exposition of the snapshots, and of the exporter itself if `own`."""
+
+    def render_page(self, work: Callable[[], bytes]) -> Awaitable[bytes]:
+        """Render a page for people in another thread; raises Busy if too many wait."""
+
+    @property
+    def render_seconds(self) -> float:
+        """How long rendering takes these days."""
+
+    async def reload(self) -> None:
+        """Load the configuration again; raises ConfigError if it is wrong."""
+
+    def wall(self) -> float:
+        """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +106,15 @@ class WebOptions:
 
 
 class Handlers:
-    """The handlers of everything but the status page."""
+    """What each path answers."""
 
     def __init__(self, source: Source, options: WebOptions) -> None:
         self._source, self._options = source, options
-        self._outstanding = Outstanding()
+        # Apart, so that people with slow browsers cost no scrape its answer.
+        self._outstanding, self._outstanding_pages = Outstanding(), Outstanding()
+        self._recent: dict[Hashable, tuple[Sequence[object], float, asyncio.Future[bytes]]] = {}
+        """Pages by what was asked for: the data, when that was, and the page, which may still be
+        in progress."""
 
     async def metrics(self, request: Request) -> Response:
         """Every workspace, and the exporter itself."""
@@ -97,14 +153,6 @@ class Handlers:
         groups.append({"targets": [host], "labels": {"__metrics_path__": OWN}})
         return JSONResponse(groups)
 
-    async def healthy(self, request: Request) -> Response:
-        """The server serves."""
-        return PlainTextResponse("cdi-exporter is healthy.\n")
-
-    async def ready(self, request: Request) -> Response:
-        """The server serves; nothing depends on Braze."""
-        return PlainTextResponse("cdi-exporter is ready.\n")
-
     async def reload(self, request: Request) -> Response:
         """Load the configuration again."""
         if not self._options.enable_lifecycle:
@@ -118,7 +166,7 @@ class Handlers:
         return PlainTextResponse("")
 
     async def _exposition(
-        self, request: Request, workspaces: Mapping[str, ScrapedWorkspace], *, own: bool
+        self, request: Request, workspaces: Mapping[str, Workspace], *, own: bool
     ) -> Response:
         form = negotiate(
             ", ".join(request.headers.getlist("accept")),
@@ -148,6 +196,95 @@ class Handlers:
         """Seconds until the answer must be written, less what writing it takes."""
         allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
+
+    async def page(self, request: Request) -> Response:
+        """The status page."""
+        every = [*self._source.workspaces]
+        host = valid_host(request.headers.get("host")) or "HOST:PORT"
+        target = (host, self._options.telemetry_path)
+
+        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
+            return status_page(chosen, every, choice, target, now)
+
+        return await self._status(request, (host, *every), _PAGE_HEADERS, write)
+
+    async def document(self, request: Request) -> Response:
+        """The status as JSON."""
+
+        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
+            document = status_document(chosen, choice, now)
+            return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+        return await self._status(request, (), _JSON_HEADERS, write)
+
+    async def _status(
+        self,
+        request: Request,
+        key: tuple[Hashable, ...],
+        headers: Mapping[str, str],
+        write: Callable[[Sequence[WorkspaceStatus], Choice, float], str],
+    ) -> Response:
+        """The answer as the client accepts it; `key` is what it depends on besides the query."""
+        known, now = self._source.workspaces, self._source.wall()
+        try:
+            choice = Choice.read(request.query_params)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+        if choice.workspace and choice.workspace not in known:
+            raise HTTPException(404, "no such workspace; " + known_names(known))
+        wanted = [each for name, each in known.items() if choice.workspace in ("", name)]
+        data = [(each.snapshot(), each.recent()) for each in wanted]
+        compress = negotiate(None, ", ".join(request.headers.getlist("accept-encoding"))).gzip
+
+        def work() -> bytes:
+            chosen = [WorkspaceStatus(snapshot, recent, now) for snapshot, recent in data]
+            # Names from the API may hold what UTF-8 cannot carry.
+            body = write(chosen, choice, now).encode("utf-8", "replace")
+            return gzip.compress(body, compresslevel=1) if compress else body
+
+        same = [each for snapshot, recent in data for each in (snapshot, *recent[-1:])]
+        whole_key = (request.url.path, choice, compress, *key)
+        try:
+            body = await self._shared_page(whole_key, same, now, work)
+        except Busy as error:
+            text = "too many status pages are being rendered; try again in a second"
+            raise HTTPException(503, text, headers={"Retry-After": "1"}) from error
+        encoding = {"Content-Encoding": "gzip"} if compress else {}
+        return LargeResponse(body, {**headers, **encoding}, self._outstanding_pages)
+
+    async def _shared_page(
+        self, key: Hashable, data: Sequence[object], now: float, work: Callable[[], bytes]
+    ) -> bytes:
+        """The page, rendered once for all who ask for the same while `data` has the same objects.
+
+        One of them that hangs up does not end the rendering for the others.
+        """
+        page = self._recent.pop(key, None)
+        if page is None or not same_objects(page[0], data) or abs(now - page[1]) >= PAGE_SECONDS:
+            page = (data, now, asyncio.ensure_future(self._source.render_page(work)))
+        self._recent[key] = page
+        while len(self._recent) > MOST_KEPT:
+            del self._recent[next(iter(self._recent))]
+        try:
+            return await result_of(page[2])
+        except Busy:
+            self._recent.pop(key, None)
+            raise
+
+
+async def healthy(request: Request) -> Response:
+    """The server serves."""
+    return PlainTextResponse("cdi-exporter is healthy.\n")
+
+
+async def ready(request: Request) -> Response:
+    """The server serves; nothing depends on Braze."""
+    return PlainTextResponse("cdi-exporter is ready.\n")
+
+
+def known_names(workspaces: Iterable[str]) -> str:
+    """The names to choose from, for an error message."""
+    return "known: " + ", ".join(json.dumps(name, ensure_ascii=False) for name in workspaces)
 
 
 def _from_another_site(request: Request) -> bool:
@@ -179,6 +316,9 @@ def scrape_timeout(header: str | None) -> float:
     return seconds if math.isfinite(seconds) and seconds > 0 else DEFAULT_TIMEOUT
 
 
+HEALTH_ROUTES = (Route(HEALTHY, healthy), Route(READY, ready))
+
+
 def create_app(source: Source, options: WebOptions) -> Starlette:
     """The ASGI application on the exporter's own port."""
     handlers = Handlers(source, options)
@@ -189,15 +329,18 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
             Route(OWN, handlers.own),
             Route(DISCOVERY, handlers.discovery),
             Route(RELOAD, handlers.reload, methods=["POST"]),
-            *_health(handlers),
-            *StatusRoutes(source, options.telemetry_path).routes(),
+            *HEALTH_ROUTES,
+            Route(STATUS_JSON, handlers.document),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            # Last: the path of the metrics may be the page's, which is then not served.
+            Route("/", handlers.page),
         ]
     )
 
 
-def create_health_app(source: Source) -> Starlette:
+def create_health_app() -> Starlette:
     """The ASGI application of the health address."""
-    return _application(_health(Handlers(source, WebOptions())))
+    return _application(HEALTH_ROUTES)
 
 
 def _application(routes: Sequence[BaseRoute]) -> Starlette:
@@ -220,12 +363,6 @@ def default_headers(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def _health(handlers: Handlers) -> list[Route]:
-    return [Route(HEALTHY, handlers.healthy), Route(READY, handlers.ready)]
-
-
 async def _plain_error(request: Request, error: Exception) -> Response:
-    status, detail, headers = 500, "Internal Server Error", None
-    if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, error.detail, error.headers
-    return PlainTextResponse(f"{detail}\n", status, headers=headers)
+    failure = cast(HTTPException, error)
+    return PlainTextResponse(f"{failure.detail}\n", failure.status_code, failure.headers)

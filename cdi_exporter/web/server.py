@@ -1,16 +1,41 @@
-"""Listening sockets, and uvicorn on them until `stop` is called."""
+"""Listening sockets, and uvicorn on them until `stop` is called.
+
+uvicorn accepts any number of connections. Here they are accepted one by one, so that there is a
+bound on them, and each TLS connection gets the certificate that is valid now.
+"""
 
 import asyncio
 import contextlib
+import errno
+import resource
 import socket
-from collections.abc import Iterator, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from cdi_exporter.errors import StartError
-from cdi_exporter.web.connections import MOST_CONNECTIONS, ConnectionAcceptor, Tls
+from cdi_exporter.web.connections import Connection
+
+log = structlog.get_logger()
+
+MOST_CONNECTIONS = 500
+"""Of one listener, with those in their handshake; a new one takes the place of an idle one."""
+
+USUAL_FILES = 1024
+"""Files that a process may usually have open; if it is fewer, there are fewer connections too."""
+
+HANDSHAKE_SECONDS = 10.0
+GOODBYE_SECONDS = 1.0
+"""For a TLS client to say that it has seen the end."""
+
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_BREATH_SECONDS = 0.1
+"""Until the next attempt to accept a connection, when the system has no room for it."""
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
@@ -89,7 +114,7 @@ class Listener(uvicorn.Server):
         self,
         app: ASGIApp,
         sockets: Sequence[socket.socket],
-        tls: Tls | None = None,
+        tls: Callable[[], Awaitable[ssl.SSLContext]] | None = None,
         most: int = MOST_CONNECTIONS,
     ) -> None:
         super().__init__(
@@ -108,10 +133,10 @@ class Listener(uvicorn.Server):
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
-        self.servers = []
-        self._sockets = [*sockets]
-        self._acceptor = ConnectionAcceptor(self.config, self.server_state, tls, most)
+        self.servers = []  # uvicorn closes these at the end
+        self._sockets, self._tls, self._most = [*sockets], tls, _fitting(most)
         self._accepting: list[asyncio.Task[None]] = []
+        self._open: dict[Connection, asyncio.Task[None]] = {}
         self._serving = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -119,7 +144,7 @@ class Listener(uvicorn.Server):
         await super().serve(sockets or self._sockets)
 
     def stop(self) -> None:
-        """Take no more requests; those under way get up to `SHUTDOWN_SECONDS`."""
+        """Take no more requests; those in progress get up to `SHUTDOWN_SECONDS`."""
         self.should_exit = True
 
     async def wait_started(self) -> None:
@@ -128,20 +153,85 @@ class Listener(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer requests."""
-        for each in sockets or ():
-            self._accepting.append(asyncio.create_task(self._acceptor.accept(each)))
+        self._accepting = [asyncio.create_task(self._accept(each)) for each in sockets or ()]
         self.started = True
         self._serving.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and end the connections."""
-        for task in self._accepting:
-            task.cancel()
+        """Accept no more, end the handshakes, then the connections."""
+        for accepting in self._accepting:
+            accepting.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
-        await self._acceptor.close()
+        handshakes = [task for each, task in self._open.items() if each.transport is None]
+        for task in handshakes:
+            task.cancel()
+        await asyncio.gather(*handshakes, return_exceptions=True)
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    async def _accept(self, listening: socket.socket) -> None:
+        """Accept what comes, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            await asyncio.sleep(0)  # a flood of connections must not keep the loop from the others
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:  # the client is gone already, or this process has no room
+                if error.errno in _NO_ROOM:
+                    self._close_one()
+                    await asyncio.sleep(_BREATH_SECONDS)
+                continue
+            if len(self._open) >= self._most:
+                self._close_one()
+            connection = Connection(self.config, self.server_state, self._forget)
+            self._open[connection] = loop.create_task(self._connect(connection, accepted))
+
+    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+        limits: dict[str, Any] = {}
+        try:
+            if self._tls is not None:
+                try:
+                    context = await self._tls()
+                except BaseException:
+                    accepted.close()  # nothing else has it yet
+                    raise
+                limits = {
+                    "ssl": context,
+                    "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                    "ssl_shutdown_timeout": GOODBYE_SECONDS,
+                }
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: connection, accepted, **limits)
+        except OSError as error:
+            log.debug("TLS handshake failed", problem=str(error))
+            self._forget(connection)
+        except asyncio.CancelledError:
+            self._forget(connection)
+            raise
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.pop(connection, None)
+
+    def _close_one(self) -> None:
+        """Close the connection that has been idle, or else busy, for the longest time."""
+        connection = min(self._open, key=lambda each: (each.busy, each.since), default=None)
+        if connection is None:
+            return
+        task = self._open.pop(connection)
+        if connection.transport is None:
+            task.cancel()
+        else:
+            connection.transport.abort()
+
+
+def _fitting(most: int) -> int:
+    """As many as leave files for everything else that the process has to open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, most * allowed // USUAL_FILES))

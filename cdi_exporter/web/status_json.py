@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdi_exporter import __version__
-from cdi_exporter.model import RequestRecord, Run
-from cdi_exporter.snapshot import EndpointSnapshot
+from cdi_exporter.model import Run
 from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus, failed_ratio
 
@@ -26,53 +25,55 @@ def status_document(workspaces: Sequence[WorkspaceStatus], choice: Choice, now: 
 
 
 def _workspace(workspace: WorkspaceStatus, choice: Choice) -> Document:
-    return {
-        "name": workspace.name,
-        "state": workspace.state.value,
-        "role": workspace.role,
-        "problem": _problem(workspace),
-        "list_readable": workspace.list_readable,
-        "last_refresh_timestamp_seconds": workspace.last_refresh,
-        "refresh_duration_seconds": workspace.refresh_duration,
-        "history_reads_pending": workspace.pending_reads,
-        "rate_limits": [_rate_limit(each) for each in workspace.endpoints],
-        "counts": dict(workspace.counts),
-        "integrations": [_integration(each) for each in choice.apply(workspace.integrations)],
-        "recent_requests": [_request(each) for each in workspace.exchanges],
-    }
-
-
-def _problem(workspace: WorkspaceStatus) -> Document | None:
-    if workspace.error is None:
-        return None
-    return {
-        "reason": workspace.error,
-        "text": workspace.problem or "",
+    snapshot = workspace.snapshot
+    problem = {
+        "reason": snapshot.error,
+        "text": snapshot.problem or "",
         "advice": workspace.advice,
     }
-
-
-def _rate_limit(endpoint: EndpointSnapshot) -> Document:
     return {
-        "endpoint": endpoint.endpoint,
-        "limit": endpoint.limit,
-        "remaining": endpoint.remaining,
-        "reset_timestamp_seconds": endpoint.reset,
+        "name": snapshot.name,
+        "state": workspace.state,
+        "role": snapshot.role,
+        "problem": None if snapshot.error is None else problem,
+        "list_readable": snapshot.list_readable,
+        "last_refresh_timestamp_seconds": snapshot.last_refresh,
+        "refresh_duration_seconds": snapshot.refresh_duration,
+        "history_reads_pending": snapshot.pending_reads,
+        "rate_limits": [
+            {
+                "endpoint": each.endpoint,
+                "limit": each.limit,
+                "remaining": each.remaining,
+                "reset_timestamp_seconds": each.reset,
+            }
+            for each in snapshot.endpoints
+        ],
+        "counts": workspace.counts,
+        "integrations": [_integration(each) for each in choice.apply(workspace.integrations)],
+        "recent_requests": [
+            {
+                "timestamp_seconds": each.at,
+                "endpoint": each.endpoint,
+                "integration_id": each.integration_id,
+                "code": each.code,
+                "duration_seconds": each.seconds,
+            }
+            for each in workspace.exchanges
+        ],
     }
 
 
 def _integration(row: IntegrationStatus) -> Document:
-    facts = row.facts
+    facts, last = row.facts, row.facts.last
     return {
         "id": facts.id,
         "name": facts.name,
         "type": facts.type,
         "status": facts.status,
         "warehouse": facts.warehouse,
-        "concerns": [
-            {"kind": concern.value, "text": text} for concern, text in row.concerns.items()
-        ],
-        "last_sync": None if facts.last is None else _last_sync(facts.last),
+        "concerns": [{"kind": concern, "text": text} for concern, text in row.concerns.items()],
+        "last_sync": None if last is None else _last_sync(last),
         "consecutive_failures": facts.consecutive_failures,
         "last_success_timestamp_seconds": facts.last_success,
         "last_success_age_seconds": row.success_age,
@@ -90,9 +91,9 @@ def _integration(row: IntegrationStatus) -> Document:
         "typical_sync_rows": facts.typical_rows,
         "history_start_timestamp_seconds": facts.history_start,
         "watermark_timestamp_seconds": facts.watermark,
-        "last_refresh_timestamp_seconds": row.refreshed,
-        "up": row.up,
-        "problem": row.problem,
+        "last_refresh_timestamp_seconds": row.shown.refreshed,
+        "up": row.shown.up,
+        "problem": row.shown.problem,
         "recent_syncs": [_run(run) for run in facts.recent],
     }
 
@@ -109,14 +110,4 @@ def _run(run: Run) -> Document:
         "finish_timestamp_seconds": run.finish,
         "rows_synced": run.rows_synced,
         "rows_failed": run.rows_failed,
-    }
-
-
-def _request(exchange: RequestRecord) -> Document:
-    return {
-        "timestamp_seconds": exchange.at,
-        "endpoint": exchange.endpoint,
-        "integration_id": exchange.integration_id,
-        "code": exchange.code,
-        "duration_seconds": exchange.seconds,
     }

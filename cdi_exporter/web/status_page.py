@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cdi_exporter import __version__, wording
 from cdi_exporter.model import Run, Status
 from cdi_exporter.problems import problem_of
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
-from cdi_exporter.web.status import FILTERS, WorkspaceState, WorkspaceStatus
+from cdi_exporter.web.status import FILTERS, WorkspaceStatus, failed_ratio
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,23 +60,19 @@ def status_page(
     are relative, so that it can be served behind a proxy's path prefix.
     """
     host, telemetry_path = target
-    attention = sum(each.counts["attention"] for each in workspaces)
-    return (
-        _environment()
-        .get_template("status.html")
-        .render(
-            workspaces=workspaces,
-            every=every,
-            choice=choice,
-            host=host,
-            telemetry_path=telemetry_path,
-            metrics=telemetry_path.lstrip("/"),
-            attention=attention,
-            integrations=sum(len(each.integrations) for each in workspaces),
-            failing=sum(1 for each in workspaces if each.state is WorkspaceState.FAILING),
-            waiting=all(each.state is WorkspaceState.WAITING for each in workspaces),
-            now=now,
-        )
+    template = _environment().get_template("status.html")
+    return template.render(
+        workspaces=workspaces,
+        every=every,
+        choice=choice,
+        host=host,
+        telemetry_path=telemetry_path,
+        metrics=telemetry_path.lstrip("/"),
+        attention=sum(each.counts["attention"] for each in workspaces),
+        integrations=sum(len(each.integrations) for each in workspaces),
+        failing=sum(each.state == "failing" for each in workspaces),
+        waiting=all(each.state == "waiting" for each in workspaces),
+        now=now,
     )
 
 
@@ -97,28 +93,25 @@ def _environment() -> "Environment":
         moment=lambda seconds: _kept(wording.moment(seconds)),
         count=wording.count,
         percent=lambda ratio: _kept(wording.percent(ratio)),
+        failed_ratio=failed_ratio,
         kept=_kept,
         short=_short,
-        iso=_iso,
-        utc=_utc,
-        clock=_clock,
+        iso=lambda timestamp: _date(timestamp).replace("+00:00", "Z"),
+        utc=lambda timestamp: _date(timestamp, "%Y-%m-%d %H:%M:%S UTC"),
+        clock=lambda timestamp: _date(timestamp, "%H:%M:%S"),
     )
-    environment.globals.update(_vocabulary())
+    environment.globals.update(
+        version=__version__,
+        glyphs=wording.GLYPHS,
+        orders=ORDERS,
+        filters={name: FILTER_LABELS.get(name, name) for name in FILTERS},
+        most_rows=MOST_ROWS,
+        sparkline=sparkline,
+        example=_EXAMPLE,
+        things=wording.things,
+        problem_of=problem_of,
+    )
     return environment
-
-
-def _vocabulary() -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "glyphs": wording.GLYPHS,
-        "orders": ORDERS,
-        "filters": {name: FILTER_LABELS.get(name, name) for name in FILTERS},
-        "most_rows": MOST_ROWS,
-        "sparkline": sparkline,
-        "example": _EXAMPLE,
-        "things": wording.things,
-        "problem_of": problem_of,
-    }
 
 
 def _kept(text: str) -> str:
@@ -131,16 +124,9 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
-def _iso(timestamp: float) -> str:
+def _date(timestamp: float, form: str | None = None) -> str:
+    """A date in this form, else in ISO 8601; empty if no calendar has it."""
     date = wording.utc(timestamp)
-    return "" if date is None else date.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _utc(timestamp: float) -> str:
-    date = wording.utc(timestamp)
-    return "" if date is None else f"{date:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _clock(timestamp: float) -> str:
-    date = wording.utc(timestamp)
-    return "" if date is None else f"{date:%H:%M:%S}"
+    if date is None:
+        return ""
+    return date.strftime(form) if form else date.isoformat(timespec="seconds")

@@ -14,8 +14,8 @@ import bcrypt
 import httpx
 import pytest
 
-from cdi_exporter.web.connections import MOST_CONNECTIONS
 from cdi_exporter.web.heads import MOST_BYTES
+from cdi_exporter.web.server import MOST_CONNECTIONS
 from tests.certificates import all_certificates
 from tests.e2e.processes import PATIENCE, eventually
 from tests.e2e.secured import ALICE, TLS, Secured, secured

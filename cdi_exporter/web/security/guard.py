@@ -107,7 +107,7 @@ class Security:
     def _take_over(self) -> None:
         """See what has become of the files since the last request."""
         policy, problem = self._watched.value, self._watched.problem
-        if problem is not self._problem and str(problem) != str(self._problem):
+        if str(problem) != str(self._problem):
             for mistake in self._mistakes(problem):
                 log.error("web configuration reload failed", problem=mistake)
         recovered = problem is None and self._problem is not None
@@ -128,30 +128,24 @@ class Security:
         return (f"{self._path}: cannot be read ({reason_of(problem)}); expected a YAML file",)
 
 
-class Guard:
-    """The rate limit, then the headers, then the users."""
+def guarded(app: ASGIApp, security: Security) -> ASGIApp:
+    """The application behind the rate limit, then the headers, then the users."""
 
-    def __init__(self, app: ASGIApp, security: Security) -> None:
-        self._app, self._security = app, security
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let the application do it."""
-        policy = await self._security.policy()
-        if not self._security.limiter.take():
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        policy = await security.policy()
+        if not security.limiter.take():
             await _TOO_MANY(scope, receive, send)
             return
         send = with_headers(send, policy.headers, replace=True)
-        users = policy.users
+        given: Headers = scope["headers"]
+        authorization = next((value for name, value in given if name == b"authorization"), None)
         try:
-            admitted = not users or await self._security.users.admits(
-                users, _authorization(scope), gone(scope)
+            admitted = not policy.users or await security.users.admits(
+                policy.users, authorization, gone(scope)
             )
         except Busy:
             await _TOO_MANY(scope, receive, send)
             return
-        await (self._app if admitted else _UNAUTHORIZED)(scope, receive, send)
+        await (app if admitted else _UNAUTHORIZED)(scope, receive, send)
 
-
-def _authorization(scope: Scope) -> bytes | None:
-    headers: Headers = scope["headers"]
-    return next((value for name, value in headers if name == b"authorization"), None)
+    return answer

@@ -1,33 +1,21 @@
 """A web configuration file → what it asks for; every error in one go, one line each."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdi_exporter.config.forms import Reader, Values, is_valid
+from cdi_exporter.config.forms import Reader, is_valid
 from cdi_exporter.config.mistakes import show_kind
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
 from cdi_exporter.files import reason_of
-from cdi_exporter.web.security.sections import (
-    HEADERS,
-    SECTIONS,
-    TYPED,
-    HttpSection,
-    RateLimitSection,
-    TlsSection,
-    WebConfigFile,
-    one_of,
-)
+from cdi_exporter.web.security.sections import SECTIONS, TYPED, TlsSection, WebConfigFile
 from cdi_exporter.web.security.tls import ServerContext, TlsMistake, server_context
 
 Read = Callable[[str], bytes]
 
 TLS = "tls_server_config"
-_HEADERS = ("http_server_config", "headers")
-_LINE_ENDS = re.compile(r"[\r\n]+")
 _VERIFYING = "expected client_auth_type RequireAndVerifyClientCert or VerifyClientCertIfGiven"
 
 
@@ -61,13 +49,19 @@ def load(path: str, read: Read) -> Policy:
         found.add((), f"{show_kind(data)}; expected a mapping")
         data = {}
     values = found.mapping(WebConfigFile, data, ())
-    _check_headers(data, found)
     section = values.get(TLS, {})
     # The certificates are examined even if the rest of the file is wrong.
     tls = TlsSection(**section) if is_valid(section) else TlsSection()
     context = _context(tls, found.directory, read, found) if tls.on else None
     found.stop()
-    return _policy(values, context)
+    rate = values.get("rate_limit", {})
+    return Policy(
+        tls=context,
+        headers=values.get("http_server_config", {}).get("headers", ()),
+        users=values.get("basic_auth_users", {}),
+        interval=rate.get("interval", 0.0),
+        burst=rate.get("burst", 0),
+    )
 
 
 def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
@@ -80,33 +74,6 @@ def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
     if value is None or written is None or TYPED.intersection(path[-1:]):
         return value
     return written
-
-
-def _check_headers(data: Mapping[str, Any], found: Reader) -> None:
-    http = data.get(_HEADERS[0])
-    written = http.get(_HEADERS[1]) if isinstance(http, dict) else None
-    for name, value in written.items() if isinstance(written, dict) else ():
-        if name not in HEADERS:
-            text = f"a header that cannot be set; expected one of {', '.join(HEADERS)}"
-            found.add((*_HEADERS, name), text)
-        elif value is None or isinstance(value, str):
-            try:
-                _check_header(name, value or "")
-            except ValueError as error:
-                found.add_value((*_HEADERS, name), value or "", str(error))
-
-
-def _check_header(name: str, value: str) -> None:
-    if HEADERS[name]:
-        one_of(value, HEADERS[name])
-    if not all(char.isprintable() and char <= "\xff" for char in _on_one_line(value)):
-        msg = "expected text that a header can hold"
-        raise ValueError(msg)
-
-
-def _on_one_line(value: str) -> str:
-    """The value as it is sent: YAML's line ends are spaces."""
-    return _LINE_ENDS.sub(" ", value).strip()
 
 
 def _context(
@@ -150,21 +117,3 @@ def _check_client_auth(section: TlsSection, found: Reader) -> None:
     if section.client_allowed_sans:
         text = f"clients are not asked for a certificate, so none is checked; {_VERIFYING}"
         found.add((TLS, "client_allowed_sans"), text)
-
-
-def _policy(values: Values, tls: ServerContext | None) -> Policy:
-    http = HttpSection(**values.get("http_server_config", {}))
-    rate = RateLimitSection(**values.get("rate_limit", {}))
-    return Policy(
-        tls=tls,
-        headers=tuple(
-            (name.encode(), _on_one_line(value or "").encode("latin-1"))
-            for name, value in (http.headers or {}).items()
-        ),
-        users={
-            name.encode("utf-8", "surrogatepass"): each
-            for name, each in values.get("basic_auth_users", {}).items()
-        },
-        interval=rate.interval or 0.0,
-        burst=rate.burst or 0,
-    )

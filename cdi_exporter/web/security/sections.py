@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Any, Final
 
 from cdi_exporter.config.forms import Form, Key, Reader, Sections, list_of, mapping_of, scalar
@@ -83,8 +84,10 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The headers that can be set, with their values if only some are possible."""
 
+_LINE_ENDS = re.compile(r"[\r\n]+")
+"""Of a header's value in YAML; they are sent as spaces."""
+
 EXPECTED_INTERVAL = "expected a Go duration such as 1s, 100ms or 1m30s"
-EXPECTED_BURST = "expected a whole number of requests"
 NOT_A_HASH = (
     "not a bcrypt hash with a cost from 4 to 31; expected a line such as htpasswd -nBC 10 writes, "
     "without the user"
@@ -165,10 +168,6 @@ def _hash(value: object) -> Secret:
     return Secret(text)
 
 
-def _burst(value: object) -> int:
-    return _number(value, EXPECTED_BURST)
-
-
 def _form(check: Callable[[object], object]) -> Form:
     return scalar(check, "", "", {})
 
@@ -177,19 +176,47 @@ def _name_of(known: Collection[str]) -> Form:
     return _form(lambda value: one_of(_text(value), known))
 
 
-def _by_name(form: Form) -> Form:
-    """A mapping whose keys the user chooses."""
+def _read_users(value: object, path: KeyPath, reader: Reader) -> Any:
+    if not isinstance(value, dict):
+        return reader.wrong_kind(path, value, "expected a mapping")
+    return {
+        name.encode("utf-8", "surrogatepass"): reader.attempt(
+            partial(_hash, each), each, (*path, name)
+        )
+        for name, each in value.items()
+    }
 
-    def read(value: object, path: KeyPath, reader: Reader) -> Any:
-        if not isinstance(value, dict):
-            return reader.wrong_kind(path, value, "expected a mapping")
-        return {name: form.read(each, (*path, name), reader) for name, each in value.items()}
 
-    return Form("", "", {}, read)
+def _read_headers(value: object, path: KeyPath, reader: Reader) -> Any:
+    """The headers as bytes, as they are sent."""
+    if not isinstance(value, dict):
+        return reader.wrong_kind(path, value, "expected a mapping")
+    found = []
+    for name, each in value.items():
+        if name not in HEADERS:
+            problem = f"a header that cannot be set; expected one of {', '.join(HEADERS)}"
+            reader.add((*path, name), problem)
+        text = "" if each is None else each
+        line = reader.attempt(partial(_header, name, text), text, (*path, name))
+        found.append((name.encode("utf-8", "replace"), line))
+    return tuple(found)
+
+
+def _header(name: str, value: object) -> bytes:
+    text = _text(value)
+    if HEADERS.get(name):
+        one_of(text, HEADERS[name])
+    line = _LINE_ENDS.sub(" ", text).strip()
+    if name in HEADERS and not all(char.isprintable() and char <= "\xff" for char in line):
+        msg = "expected text that a header can hold"
+        raise ValueError(msg)
+    return line.encode("latin-1", "replace")
 
 
 _TEXT = _form(_text)
-_TEXT_OR_NOTHING = _form(lambda value: None if value is None else _text(value))
+_BURST = _form(partial(_number, expected="expected a whole number of requests"))
+_USERS = Form("", "", {}, _read_users)
+_HEADERS = Form("", "", {}, _read_headers)
 
 Text = Annotated[str | None, Key(_TEXT)]
 Truth = Annotated[bool | None, Key(_form(_truth))]
@@ -232,7 +259,7 @@ class HttpSection:
     """The protocol and the headers of each answer."""
 
     http2: Truth = None
-    headers: Annotated[Mapping[str, str | None] | None, Key(_by_name(_TEXT_OR_NOTHING))] = None
+    headers: Annotated[tuple[tuple[bytes, bytes], ...] | None, Key(_HEADERS)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +267,7 @@ class RateLimitSection:
     """One request per `interval`, and `burst` of them at once."""
 
     interval: Annotated[float | None, Key(_form(_interval))] = None
-    burst: Annotated[int | None, Key(_form(_burst))] = None
+    burst: Annotated[int | None, Key(_BURST)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +276,7 @@ class WebConfigFile:
 
     tls_server_config: Annotated[TlsSection | None, Key(mapping_of(TlsSection))] = None
     http_server_config: Annotated[HttpSection | None, Key(mapping_of(HttpSection))] = None
-    basic_auth_users: Annotated[Mapping[str, Secret] | None, Key(_by_name(_form(_hash)))] = None
+    basic_auth_users: Annotated[Mapping[bytes, Secret] | None, Key(_USERS)] = None
     rate_limit: Annotated[RateLimitSection | None, Key(mapping_of(RateLimitSection))] = None
 
 

@@ -4,7 +4,6 @@ import ipaddress
 import ssl
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -93,20 +92,14 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> N
     if not getattr(ssl, f"HAS_{lowest.name}"):
         text = "a version of TLS that this Python's OpenSSL does not have; expected TLS12 or TLS13"
         raise TlsMistake(text, "min_version")
-    with _deprecated_versions():
+    with warnings.catch_warnings():
+        # TLS 1.0 and 1.1 are deprecated; they are only used if the file names them.
+        warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version, context.maximum_version = lowest, highest
     if ciphers:
         # Before TLS 1.2 all signatures are made with SHA-1, which OpenSSL's level 1 forbids.
         level = ":@SECLEVEL=0" if lowest < ssl.TLSVersion.TLSv1_2 else ""
         context.set_ciphers(":".join(ciphers) + level)
-
-
-@contextmanager
-def _deprecated_versions() -> Iterator[None]:
-    """TLS 1.0 and 1.1 are for those who ask for them in so many words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
 
 
 def _set_curves(context: ssl.SSLContext, curves: Collection[str]) -> None:

@@ -1,15 +1,17 @@
 """What clients may make the web server do, hold and repeat has bounds."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from cdi_exporter.threads import Busy, Worker
 from cdi_exporter.web.delivery import CHUNK, LargeResponse, Outstanding
-from cdi_exporter.web.heads import Refused, in_origin_form, valid_host
-from cdi_exporter.web.status_routes import MOST_KEPT, PAGE_SECONDS, SharedPages
-from tests.shown import example, get
+from cdi_exporter.web.heads import Refused, checked, valid_host
+from cdi_exporter.web.routes import MOST_KEPT, PAGE_SECONDS, WebOptions, create_app
+from tests.shown import Shown, example, facts, get, workspace
 
 
 class Wire:
@@ -49,32 +51,36 @@ def test_a_worker_takes_no_more_than_its_bound() -> None:
 
 
 def test_equal_pages_are_rendered_once_a_second() -> None:
-    """However many ask, until the data or the second changes."""
+    """However many ask, until the data or the second changes; only the last pages are kept."""
+    source = Shown(workspace("w", facts("a")))
     rendered: list[str] = []
 
-    async def render(work: Any) -> bytes:
+    async def render(work: Callable[[], bytes]) -> bytes:
         await asyncio.sleep(0)
-        return bytes(work())
+        rendered.append("page")
+        return work()
 
     async def main() -> None:
-        pages = SharedPages(render)
-
-        def write() -> bytes:
-            rendered.append("page")
-            return b"page"
-
-        data: list[object] = [object()]
-        several = [pages.get("key", data, 0.5, write) for _ in range(200)]
-        assert set(await asyncio.gather(*several)) == {b"page"}
-        assert len(rendered) == 1
-        await pages.get("key", [object()], 0.5, write)
-        assert len(rendered) == 2
-        await pages.get("key", data, 0.5, write)
-        await pages.get("key", data, 0.5 + PAGE_SECONDS, write)
-        assert len(rendered) == 4
-        for number in range(100):
-            await pages.get(number, data, 2.0, write)
-        assert len(pages._recent) == MOST_KEPT
+        source.render_page = render  # type: ignore[method-assign]
+        transport = httpx.ASGITransport(create_app(source, WebOptions()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://e") as client:
+            answers = await asyncio.gather(*(client.get("/") for _ in range(200)))
+            assert len({answer.text for answer in answers}) == 1
+            assert len(rendered) == 1
+            source.show(workspace("w", facts("b")))
+            await client.get("/")
+            assert len(rendered) == 2
+            source.now += PAGE_SECONDS
+            await client.get("/")
+            assert len(rendered) == 3
+            for number in range(1, MOST_KEPT):
+                await client.get(f"/?q={number}")
+            await client.get("/")
+            assert len(rendered) == 2 + MOST_KEPT
+            for number in range(MOST_KEPT, 2 * MOST_KEPT):
+                await client.get(f"/?q={number}")
+            await client.get("/")
+            assert len(rendered) == 3 + 2 * MOST_KEPT
 
     asyncio.run(main())
 
@@ -96,7 +102,7 @@ def test_too_many_pages_are_answered_with_503() -> None:
 def test_the_oldest_outstanding_answers_are_given_up() -> None:
     """What several clients share counts once; the newest answer is never given up."""
     outstanding = Outstanding(most=100)
-    wires = [Wire() for _ in range(12)]
+    wires: list[Any] = [Wire() for _ in range(12)]
     shared = bytes(30)
     holds = [outstanding.holding(shared, wire) for wire in wires[:5]]
     for hold in holds:
@@ -204,12 +210,12 @@ def test_another_site_cannot_reload(headers: dict[str, str], status: int) -> Non
 def test_a_whole_url_is_accepted_as_the_target(target: str, path: str) -> None:
     """As clients behind a proxy send it."""
     head = f"GET {target} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
-    assert in_origin_form(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
+    assert checked(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("hosts", ["", "Host: other\r\n", "Host: a\r\nHost: localhost\r\n"])
 def test_a_target_on_another_host_is_refused(hosts: str) -> None:
     """There must be one answer to which host is meant."""
     with pytest.raises(Refused) as refused:
-        in_origin_form(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
+        checked(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
     assert refused.value.status == 400

@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from cdi_exporter.web.connections import HEAD_SECONDS, TAKE_SECONDS, Connection
-from cdi_exporter.web.security import ServerContext
+from cdi_exporter.web.security.tls import ServerContext
 from cdi_exporter.web.server import Listener
 from tests.virtual import run
 

@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -13,7 +13,7 @@ from cdi_exporter.model import FINISHED_STATUSES, Status
 from cdi_exporter.problems import REASONS
 from cdi_exporter.snapshot import Facts
 from cdi_exporter.web.choice import ORDERS
-from cdi_exporter.web.status import FILTERS, Concern, WorkspaceState
+from cdi_exporter.web.status import CONCERNS, FILTERS, WorkspaceState
 from tests.shown import HOUR, NOW, Shown, example, facts, get, many, run, workspace
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -57,12 +57,12 @@ def test_the_schema_names_what_the_code_names() -> None:
     named = SCHEMA["$defs"]
     assert named["status"]["enum"] == [each.value for each in FINISHED_STATUSES]
     of_workspace, of_integration = named["workspace"]["properties"], named["integration"]
-    assert of_workspace["state"]["enum"] == [each.value for each in WorkspaceState]
+    assert of_workspace["state"]["enum"] == [*get_args(WorkspaceState)]
     assert [*of_workspace["counts"]["properties"]] == [*FILTERS]
     problem = of_workspace["problem"]["anyOf"][1]["properties"]
     assert problem["reason"]["enum"] == [*REASONS]
     concern = of_integration["properties"]["concerns"]["items"]["properties"]
-    assert concern["kind"]["enum"] == [each.value for each in Concern]
+    assert concern["kind"]["enum"] == [*CONCERNS]
 
 
 def test_the_facts_of_an_integration() -> None:

@@ -11,8 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from cdi_exporter.web.security import Guard, Security
-from cdi_exporter.web.security.guard import Limiter
+from cdi_exporter.web.security.guard import Limiter, Security, guarded
 
 HASH = bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode()
 USERS = f"basic_auth_users: {{alice: '{HASH}'}}\n"
@@ -44,7 +43,7 @@ class Served:
             return PlainTextResponse("hello", headers={"Content-Security-Policy": "lax"})
 
         routes = [Route("/", hello), Route("/-/healthy", hello)]
-        self._app = Guard(Starlette(routes=routes), self.security)
+        self._app = guarded(Starlette(routes=routes), self.security)
 
     def get(self, path: str = "/", headers: Mapping[str, str] | None = None) -> httpx.Response:
         async def ask() -> httpx.Response:
