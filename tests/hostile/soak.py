@@ -28,8 +28,9 @@ PASSWORD = "wonderland-4711"
 SCRAPE_WITHIN, HEALTHY_WITHIN, MOST_MEMORY = 3.0, 1.0, 256.0
 """Seconds, seconds, and MiB: the memory that the Helm chart allows."""
 
-MOST_GROWTH = 20.0
-"""MiB that may remain after the attacks. The first status page loads its templates: 5 MiB of it."""
+MOST_GROWTH = 24.0
+"""MiB that may remain after the attacks: 14 with Python 3.11, 21 with 3.14. The first status page
+loads its templates: 5 MiB of it."""
 
 CONFIG = """
 refresh: {{min_interval: 1s, request_timeout: 5s,
