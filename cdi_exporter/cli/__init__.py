@@ -1,7 +1,8 @@
 """The commands: from flags to an exit status; the work is done by other packages.
 
-Each command is the `command` of the module `NAME_command`, which is imported only when it is
-needed, and imports what only this command needs when it runs.
+Each command is the `command` of the module `NAME_command`. Commands that run for years import all of
+these modules, to recognise misspelt environment variables. So each one imports what only its own
+command needs when that runs.
 """
 
 import platform
@@ -88,7 +89,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; each mistake is one line on stderr, and sets the exit status."""
+    """Run the command line; each error is one line on stderr, and sets the exit status."""
     try:
         cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def _moment(text: str) -> object:
-    from cdi_exporter.backfill import parse_moment  # noqa: PLC0415 -- see `command`
+    from cdi_exporter.backfill import parse_moment  # noqa: PLC0415 -- see `cli`
 
     return parse_moment(text)
 
 
 def _label(text: str) -> object:
-    from cdi_exporter.backfill import parse_label  # noqa: PLC0415 -- see `command`
+    from cdi_exporter.backfill import parse_label  # noqa: PLC0415 -- see `cli`
 
     return parse_label(text)
 
@@ -69,8 +69,11 @@ FLAGS = (
 @click.command("backfill", cls=Flags, params=[CONFIG_FILE, *FLAGS, *LOG_FLAGS])
 def command(config_file: str | None, **flags: Any) -> None:
     """Write the history that Braze still has as OpenMetrics files for promtool."""
-    # What only this command needs is not imported by the others, which may run for years.
-    from cdi_exporter.backfill import Backfill, BackfillOptions, open_spool  # noqa: PLC0415
+    from cdi_exporter.backfill import (  # noqa: PLC0415 -- see `cli`
+        Backfill,
+        BackfillOptions,
+        open_spool,
+    )
 
     logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
     warn_of_variables(config_file)
@@ -113,7 +116,7 @@ class Stderr(io.TextIOBase):
 
 
 def _progress() -> "Progress":
-    from cdi_exporter.backfill import Progress  # noqa: PLC0415 -- as above
+    from cdi_exporter.backfill import Progress  # noqa: PLC0415 -- see `cli`
 
     terminal = sys.stderr if sys.stderr.isatty() else None
     return Progress(lambda line: click.echo(line, err=True), time.monotonic, terminal)

@@ -35,7 +35,7 @@ WIDE = 10_000
 
 def _show(show: Callable[["Console"], object]) -> None:
     """Show the report on the terminal; in a file or a pipe without spaces at the ends of lines."""
-    from rich.console import Console  # noqa: PLC0415 -- as below
+    from rich.console import Console  # noqa: PLC0415 -- see `cli`
 
     if sys.stdout.isatty():
         show(Console())
@@ -69,8 +69,7 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
     settings = load_settings(config_file)
-    # What only this command needs is not imported by the others, which may run for years.
-    from cdi_exporter.check import Report, check, show  # noqa: PLC0415
+    from cdi_exporter.check import Report, check, show  # noqa: PLC0415 -- see `cli`
 
     async def run() -> Report:
         return await check(

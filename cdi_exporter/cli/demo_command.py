@@ -25,7 +25,7 @@ FLAGS = (
 @click.command("demo", cls=Flags, params=[*FLAGS, *WEB_FLAGS, *LOG_FLAGS])
 def command(integrations: int, seed: int, speed: float, **flags: Any) -> None:
     """Run the exporter against a simulated workspace: no key, no network."""
-    from cdi_exporter import demo  # noqa: PLC0415 -- no other command needs the simulator
+    from cdi_exporter import demo  # noqa: PLC0415 -- see `cli`
 
     logs.configure(flags["log_level"], flags["log_format"])
     asyncio.run(demo.run(options(flags), integrations=integrations, seed=seed, speed=speed))

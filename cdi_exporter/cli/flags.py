@@ -64,7 +64,7 @@ class Flag(click.Option):
 
 
 class Flags(click.Command):
-    """A command that reports all mistakes in its flags at once."""
+    """A command that reports all errors in its flags at once."""
 
     ignore_unknown_options = True
     allow_extra_args = True
@@ -82,7 +82,7 @@ class Flags(click.Command):
         return ["-h", "--help"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises UsageError, with a line for each mistake."""
+        """Raises UsageError, with a line for each error."""
         mistakes = _mistakes(ctx)
         try:
             extra = super().parse_args(ctx, args)
@@ -109,7 +109,7 @@ class Flags(click.Command):
 
 
 def _mistakes(ctx: click.Context) -> list[str]:
-    """The mistakes collected so far."""
+    """The errors collected so far."""
     lines: list[str] = ctx.meta.setdefault(__name__, [])
     return lines
 

@@ -62,7 +62,7 @@ def command(config_file: str | None, **flags: Any) -> None:
 
 
 async def _run(settings: Settings, flags: Mapping[str, Any]) -> list[str]:
-    from cdi_exporter.one_refresh import refresh_once, write_file  # noqa: PLC0415 -- only here
+    from cdi_exporter.one_refresh import refresh_once, write_file  # noqa: PLC0415 -- see `cli`
 
     form = Format(openmetrics=flags["format"] == "openmetrics")
     output = Path(flags["output"]) if flags["output"] else None

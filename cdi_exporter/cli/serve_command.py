@@ -105,7 +105,7 @@ def _state(flags: Mapping[str, Any]) -> str:
 
 
 def _settings(load: Callable[[], Settings], web_config: str | None, clock: Clock) -> Settings:
-    """The configuration; if it is wrong, mistakes of the web configuration are reported as well."""
+    """The configuration; if it is wrong, errors of the web configuration are reported as well."""
     try:
         return load()
     except ConfigError as error:
