@@ -448,7 +448,10 @@ def _finite(time: float | None) -> float | None:
 
 
 def _count(counters: Counters, runs: Sequence[Run]) -> Counters:
-    """The counters with these runs. Durations are added one by one: the order must not matter."""
+    """The counters with these runs.
+
+    Durations are added one by one, so that the sum does not depend on how pages group the runs.
+    """
     if not runs:
         return counters
     statuses = Counter(run.status.value for run in runs)
