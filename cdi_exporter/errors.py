@@ -12,7 +12,7 @@ class ExporterError(Exception):
 
 
 class ConfigError(ExporterError):
-    """What the user wrote is wrong: exit status 2; `mistakes` has one line for each mistake."""
+    """What the user wrote is wrong: exit status 2; `mistakes` has one line for each error."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))

@@ -98,11 +98,11 @@ class Reader:
             self._add(line, path, text)
 
     def add(self, path: KeyPath, text: str) -> None:
-        """Collect a mistake at a key, without its value."""
+        """Collect an error at a key, without its value."""
         self._add(self.line(path), path, text)
 
     def add_value(self, path: KeyPath, value: object, text: str) -> None:
-        """Collect a mistake in a value, which is shown if it may be."""
+        """Collect an error in a value, which is shown if it may be."""
         path = self._yaml.known(path)
         self.add(path, phrase(show_value(value, self._yaml.written.get(path)), text))
 
@@ -111,7 +111,7 @@ class Reader:
         return self._yaml.line(path)
 
     def stop(self) -> None:
-        """Raise ConfigError if there are any mistakes."""
+        """Raise ConfigError if any errors were collected."""
         raise_mistakes((text for _, text in sorted(self._mistakes)), self._yaml.secrets)
 
     def _add(self, line: int, path: KeyPath, text: str) -> None:

@@ -86,10 +86,10 @@ def read_yaml(
     toolkit: bool = False,
     read: Callable[[str], bytes] = read_content,
 ) -> YamlData:
-    """Read a file; what is wrong with it as YAML is in `mistakes`.
+    """Read a file; its errors as YAML are in `mistakes`.
 
     `is_secret` says whether the text at a path is a secret. The exporter-toolkit takes a key
-    such as `1` or `yes` as text, and ignores further documents; here both are mistakes.
+    such as `1` or `yes` as text, and ignores further documents; by default both are errors.
     """
     try:
         content = read(path)

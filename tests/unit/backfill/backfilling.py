@@ -29,7 +29,7 @@ Samples = dict[Series, dict[int, float]]
 
 
 @dataclass
-class Told:
+class Printed:
     """What a backfill printed."""
 
     lines: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Told:
 
 
 def options(output: Path, **fields: object) -> BackfillOptions:
-    """BackfillOptions for a day of history up to EPOCH, unless told otherwise."""
+    """BackfillOptions for a day of history up to EPOCH, unless fields change it."""
     given: dict[str, object] = {
         "since": parse_moment("1d"),
         "until": parse_moment("0s"),
@@ -52,14 +52,14 @@ def backfill(
     *apps: Any,
     workspaces: Sequence[WorkspaceConfig] | None = None,
     later: float = 0.0,
-    told: Told | None = None,
+    printed: Printed | None = None,
     progress: Progress | None = None,
-) -> Told:
+) -> Printed:
     """Run a backfill at EPOCH, or so many seconds later, of workspaces w0, w1 …
 
     `apps` answer for Braze, one for each workspace.
     """
-    told = told or Told()
+    printed = printed or Printed()
     configs = workspaces or [workspace(f"w{number}") for number in range(len(apps))]
     by_name = {config.name: each for config, each in zip(configs, apps, strict=True)}
 
@@ -72,12 +72,12 @@ def backfill(
             Settings(tuple(configs)),
             chosen,
             spool,
-            say=told.lines.append,
-            progress=progress or Progress(told.progress.append, lambda: 0.0),
+            say=printed.lines.append,
+            progress=progress or Progress(printed.progress.append, lambda: 0.0),
         )
         if run(read(job)):
             job.write()
-    return told
+    return printed
 
 
 def simulated(*integrations: object, later: float = 0.0, **settings: object) -> Simulator:

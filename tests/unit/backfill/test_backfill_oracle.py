@@ -116,13 +116,13 @@ def check(history: Sequence[Run], found: Samples) -> None:
     assert begin == FIRST or not any(moment <= FIRST for moment in moments)
     assert max(begun) == LAST
     for instant in range(FIRST, LAST + 1, STEP):
-        told = at(found, instant)
+        printed = at(found, instant)
         if instant < begin:
-            assert not told
+            assert not printed
             assert not any(moment <= instant for moment in moments)
             continue
-        assert told.pop(("history_gaps_total", "")) == 0
-        compared = {key: value for key, value in told.items() if key[0] not in NOT_COMPARED}
+        assert printed.pop(("history_gaps_total", "")) == 0
+        compared = {key: value for key, value in printed.items() if key[0] not in NOT_COMPARED}
         assert compared == pytest.approx(naive.values(instant), rel=1e-12), instant
 
 

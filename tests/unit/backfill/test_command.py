@@ -1,4 +1,4 @@
-"""The command line: what its mistakes are told as, and where its lines go."""
+"""The command line: how its errors are reported, and where its lines go."""
 
 import sys
 from io import StringIO
@@ -50,11 +50,11 @@ def test_a_mistake_is_one_line_and_leaves_no_folder(
     with pytest.raises(SystemExit) as caught:
         main(["backfill", f"--output={output}", *flags])
     assert caught.value.code == 2
-    told = capsys.readouterr()
-    (found,) = told.err.splitlines()
+    printed = capsys.readouterr()
+    (found,) = printed.err.splitlines()
     assert found.startswith("cdi-exporter: ")
     assert line in found
-    assert told.out == ""
+    assert printed.out == ""
     assert not output.exists()
 
 
@@ -79,8 +79,8 @@ def test_a_folder_that_cannot_be_used_is_one_line(
     with pytest.raises(SystemExit) as caught:
         main(["backfill", f"--output={tmp_path / 'file' / 'out'}"])
     assert caught.value.code == 1
-    told = capsys.readouterr().err.splitlines()
-    assert told == [f"cdi-exporter: {tmp_path / 'file' / 'out'} cannot be used: Not a directory"]
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [f"cdi-exporter: {tmp_path / 'file' / 'out'} cannot be used: Not a directory"]
 
 
 def test_log_lines_go_where_stderr_is_at_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:

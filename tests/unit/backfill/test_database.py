@@ -12,7 +12,7 @@ from cdi_exporter.errors import StartError
 
 
 def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
-    """The second one is told, and changes nothing."""
+    """The second one reports it, and changes nothing."""
     with (
         open_spool(tmp_path),
         pytest.raises(StartError, match=r"is in use by another backfill$"),

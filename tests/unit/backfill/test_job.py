@@ -15,7 +15,7 @@ from tests.harness import workspace
 from tests.simulator import HISTORY, LIST, ScriptedIntegration
 from tests.unit.backfill.backfilling import (
     LABELS,
-    Told,
+    Printed,
     at,
     backfill,
     files,
@@ -43,10 +43,10 @@ def every(seconds: float, identifier: str = "one", days: float = 40.0) -> Script
     return integration
 
 
-def number(pattern: str, told: Told) -> int:
+def number(pattern: str, printed: Printed) -> int:
     """The number in one of the lines that were printed."""
-    found = re.search(pattern, "\n".join(told.lines))
-    assert found, told.lines
+    found = re.search(pattern, "\n".join(printed.lines))
+    assert found, printed.lines
     return int(found[1])
 
 
@@ -54,15 +54,15 @@ def test_a_dry_run_estimates_requests_time_and_size_and_stops(tmp_path: Path) ->
     """It reads the newest pages alone; they need not be read again."""
     braze = living(every(3600.0, "hourly"), every(86_400.0, "daily", days=100))
     chosen = options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h"), dry_run=True)
-    told = backfill(chosen, braze)
-    assert told.lines == [
+    printed = backfill(chosen, braze)
+    assert printed.lines == [
         "listing the integrations of 1 workspace",
         "2 integrations; reading the newest page of each for the estimate",
         "2026-08-22T14:16:00Z to 2026-09-21T11:12:00Z, one sample every 4m: 10755 instants",
         "about 79 requests left, 1m58s at half of the budget share",
         f"about 104 MB of OpenMetrics text in at most 31 files in {tmp_path}",
     ]
-    assert told.progress == ["first pages: 2 of 2, 0 left, about 0s to go"]
+    assert printed.progress == ["first pages: 2 of 2, 0 left, about 0s to go"]
     assert not files(tmp_path)
     assert len(braze.traffic[HISTORY].times) == 2
     backfill(options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h")), braze)
@@ -74,10 +74,10 @@ def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> 
     """Requests and bytes, for a sync that runs often or seldom."""
     chosen = options(tmp_path, since=parse_moment("10d"), until=parse_moment("3h"))
     braze = simulated(every(seconds))
-    told = backfill(chosen, braze)
-    requests = number(r"about (\d+) requests? left", told)
+    printed = backfill(chosen, braze)
+    requests = number(r"about (\d+) requests? left", printed)
     assert len(braze.traffic[HISTORY].times) - 1 == pytest.approx(requests, abs=2, rel=0.05)
-    size = number(r"about (\d+) MB of", told)
+    size = number(r"about (\d+) MB of", printed)
     assert sum(path.stat().st_size for path in files(tmp_path)) == pytest.approx(
         size * 1e6, rel=0.15
     )
@@ -86,15 +86,15 @@ def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> 
 def test_at_the_end_it_prints_what_was_written_and_the_next_command(tmp_path: Path) -> None:
     """Samples, bytes, files; and the command that makes blocks of them."""
     output = tmp_path / "a folder"
-    told = backfill(options(output, step=3600.0), simulated(every(3600.0)))
+    printed = backfill(options(output, step=3600.0), simulated(every(3600.0)))
     written = sum(map(len, samples(output).values()))
-    assert told.lines[-3] == f"{written} samples, {_size(output)} kB, in 2 files in {output}"
-    assert told.lines[-2] == (
+    assert printed.lines[-3] == f"{written} samples, {_size(output)} kB, in 2 files in {output}"
+    assert printed.lines[-2] == (
         f"next: (for file in '{output}'/braze-cdi-*.om; do"
         ' promtool tsdb create-blocks-from openmetrics "$file" BLOCKS || exit; done)'
         " && mv BLOCKS/* DATA/"
     )
-    assert told.lines[-1] == (
+    assert printed.lines[-1] == (
         "DATA: Prometheus' --storage.tsdb.path; BLOCKS: a new folder next to it"
     )
     assert [path.name for path in files(output)] == [
@@ -120,15 +120,15 @@ def _size(output: Path) -> int:
 def test_unusual_options_are_noted(tmp_path: Path, fields: dict[str, object], note: str) -> None:
     """Before anything long begins; it is no mistake."""
     given: dict[str, object] = {"until": parse_moment("3h"), "dry_run": True}
-    told = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
-    assert told.lines[5:] == [f"note: {note}"]
+    printed = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
+    assert printed.lines[5:] == [f"note: {note}"]
 
 
 def test_a_range_within_the_last_three_hours_is_a_warning(tmp_path: Path) -> None:
     """It is allowed with --force only, and harms what else Prometheus scrapes."""
     chosen = options(tmp_path, until=parse_moment("2h"), dry_run=True)
-    told = backfill(chosen, simulated(every(3600.0)))
-    assert told.lines[-1] == (
+    printed = backfill(chosen, simulated(every(3600.0)))
+    assert printed.lines[-1] == (
         "WARNING: blocks newer than 3h make Prometheus drop in-memory samples of ALL jobs"
         " at its next restart"
     )
@@ -139,7 +139,7 @@ def test_the_next_command_moves_blocks_only_after_all_are_written(
     tmp_path: Path, failing: bool
 ) -> None:
     """A block that is half written never shows up in Prometheus' folder."""
-    told = backfill(options(tmp_path / "out", step=3600.0), simulated(every(3600.0)))
+    printed = backfill(options(tmp_path / "out", step=3600.0), simulated(every(3600.0)))
     data, tools = tmp_path / "DATA", tmp_path / "bin"
     data.mkdir()
     tools.mkdir()
@@ -147,7 +147,7 @@ def test_the_next_command_moves_blocks_only_after_all_are_written(
     last = f"[ {int(failing)} = 0 ] || case $4 in *-21.om) exit 3;; esac"
     promtool.write_text(f'#!/bin/sh\n{last}\nmkdir -p "$5" && echo made > "$5/$(basename "$4")"\n')
     promtool.chmod(0o755)
-    command = told.lines[-2].removeprefix("next: ")
+    command = printed.lines[-2].removeprefix("next: ")
     environment = {"PATH": f"{tools}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == (3 if failing else 0)
@@ -195,8 +195,8 @@ def test_other_labels_cost_no_requests(tmp_path: Path) -> None:
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, labels=()), braze)
     asked = len(braze.traffic[HISTORY].times)
-    told = backfill(options(tmp_path), braze)
-    assert "2 files of an earlier job removed" in told.lines
+    printed = backfill(options(tmp_path), braze)
+    assert "2 files of an earlier job removed" in printed.lines
     assert len(braze.traffic[HISTORY].times) == asked
     assert all(set(LABELS) <= set(labels) for _, labels in samples(tmp_path))
 
@@ -218,8 +218,8 @@ def test_the_same_command_writes_a_lost_file_again(tmp_path: Path) -> None:
     files(tmp_path)[0].unlink()
     backfill(options(tmp_path, **BY_DATE), braze)
     assert samples(tmp_path) == before
-    told = backfill(options(tmp_path, **BY_DATE), braze)
-    assert told.lines == [f"everything is already written: {tmp_path}"]
+    printed = backfill(options(tmp_path, **BY_DATE), braze)
+    assert printed.lines == [f"everything is already written: {tmp_path}"]
     assert len(braze.traffic[HISTORY].times) == asked
 
 

@@ -112,7 +112,7 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
 
 
 def test_parts_say_how_many_samples_they_hold() -> None:
-    """What is told at the end, and compared with promtool, is what was written."""
+    """What is reported at the end, and compared with promtool, is what was written."""
     grid = Grid(0, 600, 300)
     made = [*day_parts(Lines("w", {}), [(0, FACTS)], grid.days())]
     assert {each.day for each in made} == {"1970-01-01"}

@@ -1,4 +1,4 @@
-"""What is wanted: moments, labels, instants, days; and what each mistake is told as."""
+"""What is wanted: moments, labels, instants, days; and how each error is reported."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ from tests.simulator import (
     ScriptedRun,
 )
 from tests.unit.backfill.backfilling import (
-    Told,
+    Printed,
     Troubled,
     after,
     backfill,
@@ -74,13 +74,13 @@ def test_what_other_tools_use_is_taken_from_it(tmp_path: Path) -> None:
         own = [each for each in times[:number] if each >= minute]
         answered = [each for each in own if each < time - 0.15]
         if answered:
-            told = 100 - len(answered) - int(answered[-1] - minute)
-            assert told - (len(own) - len(answered)) > 60
+            printed = 100 - len(answered) - int(answered[-1] - minute)
+            assert printed - (len(own) - len(answered)) > 60
     assert braze.too_many == 0
 
 
 def test_two_workspaces_with_one_key_share_one_budget(tmp_path: Path) -> None:
-    """Neither of them gets a half of its own, nor is the time told as if it did."""
+    """Neither of them gets a half of its own, nor is the time estimated as if it did."""
     braze = living(*(hourly(each) for each in "abcd"), limit_window="sliding")
     both = [
         workspace("w0", endpoint="https://one.test", include=("a", "b")),
@@ -307,6 +307,6 @@ def test_rows_without_any_time_are_reported(tmp_path: Path) -> None:
             int((EPOCH - 60) * 1e6), overrides={"sync_start_time": None, "job_status": "error"}
         )
     )
-    said = Told()
-    backfill(options(tmp_path), simulated(integration), told=said)
+    said = Printed()
+    backfill(options(tmp_path), simulated(integration), printed=said)
     assert "skipped: 1 row without a readable time" in said.lines

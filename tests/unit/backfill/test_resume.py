@@ -17,7 +17,7 @@ from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
 from tests.simulator import HISTORY
 from tests.unit.backfill.backfilling import (
-    Told,
+    Printed,
     Troubled,
     after,
     backfill,
@@ -88,7 +88,7 @@ def test_a_run_that_was_under_way_is_read_again_when_it_has_ended(tmp_path: Path
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
 
 
-class Interrupting(Told):
+class Interrupting(Printed):
     """Hears progress, and is interrupted at one moment of it."""
 
     def __init__(self, stage: str, done: int) -> None:
@@ -114,11 +114,11 @@ def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) 
     braze = simulated(every(3600.0, "a"), every(7200.0, "b"))
     done = {"sampling": 2, "writing": 4}[stage]
     with pytest.raises(KeyboardInterrupt):
-        backfill(chosen, braze, told=Interrupting(stage, done))
+        backfill(chosen, braze, printed=Interrupting(stage, done))
     assert len(files(tmp_path / "a")) == (4 if stage == "writing" else 0)
     asked = len(braze.traffic[HISTORY].times)
-    told = backfill(chosen, braze)
-    assert "about 0 requests left, 0s at half of the budget share" in told.lines
+    printed = backfill(chosen, braze)
+    assert "about 0 requests left, 0s at half of the budget share" in printed.lines
     assert len(braze.traffic[HISTORY].times) == asked
     backfill(options(tmp_path / "b", since=parse_moment("3d"), step=3600.0), braze)
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
@@ -168,9 +168,9 @@ def test_a_resumed_job_keeps_its_original_plan(tmp_path: Path) -> None:
     braze = Troubled(simulated(every(3600.0)), after(3, 401))
     with pytest.raises(StartError):
         backfill(chosen, braze)
-    told = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
-    assert "resuming what was started at 2026-09-21T14:13:20Z" in told.lines
+    printed = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)
+    assert "resuming what was started at 2026-09-21T14:13:20Z" in printed.lines
     assert (
         "2026-09-19T15:00:00Z to 2026-09-21T14:00:00Z, one sample every 1h: 48 instants"
-        in told.lines
+        in printed.lines
     )

@@ -91,7 +91,7 @@ def test_workspaces_do_not_hide_one_another() -> None:
 
 
 def test_offline_sends_no_request() -> None:
-    """The configuration alone: an endpoint that is none is told all the same."""
+    """The configuration alone: an unknown endpoint is still reported."""
     simulator = simulated(scripted("one", runs=3))
     config = workspace(endpoint="https://dashboard-03.braze.com")
     report = checked(simulator, workspaces=[config], offline=True)

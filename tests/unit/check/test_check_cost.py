@@ -153,9 +153,11 @@ def test_the_estimate_matches_the_requests_of_a_running_exporter(
     report = checked(
         simulated(*population, permissions=permissions), workspaces=[config], scrape_interval=every
     )
-    told = report.workspaces[0].cost
-    assert told is not None
-    assert told.keeps_up
+    reported = report.workspaces[0].cost
+    assert reported is not None
+    assert reported.keeps_up
     lists, histories = measured(population, config, permissions, every)
-    assert told.integrations.requests_per_minute == pytest.approx(lists, rel=0.1, abs=0.1)
-    assert told.job_sync_status.requests_per_minute == pytest.approx(histories, rel=0.25, abs=0.2)
+    assert reported.integrations.requests_per_minute == pytest.approx(lists, rel=0.1, abs=0.1)
+    assert reported.job_sync_status.requests_per_minute == pytest.approx(
+        histories, rel=0.25, abs=0.2
+    )

@@ -151,8 +151,10 @@ def test_a_watermark_in_the_future_is_a_warning() -> None:
     for permissions in (["cdi.integration_list"], [*PERMISSIONS.values()]):
         report = checked(simulated(*several, permissions=permissions))
         (found,) = report.workspaces
-        told = [each for each in found.findings if each.code == "watermark_in_future"]
-        assert [each.text for each in told] == ["the watermark is in the future for sync-two (two)"]
+        reported = [each for each in found.findings if each.code == "watermark_in_future"]
+        assert [each.text for each in reported] == [
+            "the watermark is in the future for sync-two (two)"
+        ]
         watermarks = {each.integration_id: each for each in found.watched}
         assert watermarks["two"].watermark_timestamp_seconds == FAR
     assert report.ok

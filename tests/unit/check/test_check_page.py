@@ -16,5 +16,5 @@ def test_the_guide_lists_each_code_of_a_finding() -> None:
     found = {code for path in ROOM.glob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
     assert len(found) > 8
     found |= {each.kind for each in vars(problems).values() if isinstance(each, Problem)}
-    told = PAGE.read_text("utf-8")
-    assert {code for code in found if f"`{code}`" not in told} == set()
+    reported = PAGE.read_text("utf-8")
+    assert {code for code in found if f"`{code}`" not in reported} == set()

@@ -1,4 +1,4 @@
-"""What `check` says of a key: 401, 403 and 404 told apart, each with what to do."""
+"""What `check` reports of a key: 401, 403 and 404, each with what to do."""
 
 import pytest
 
@@ -125,7 +125,7 @@ def test_many_unknown_integrations_are_counted() -> None:
 
 
 def test_excluded_integrations_are_listed_but_not_read() -> None:
-    """It is told, but not asked for; where nothing is left, that is a warning."""
+    """It is reported, but not read; if nothing is left, that is a warning."""
     simulator = simulated(scripted("one", runs=3), scripted("two", runs=3))
     found = one(simulator, exclude=("sync-two",))
     assert [(each.integration_id, each.watched) for each in found.integrations] == [

@@ -1,4 +1,4 @@
-"""The report for people: golden texts at two widths, and what a terminal must not be told."""
+"""The report for people: golden texts at two widths, and what a terminal must not receive."""
 
 import io
 from collections.abc import Callable
@@ -95,11 +95,11 @@ CASES: list[Callable[[], Report]] = [
 @pytest.mark.parametrize("case", CASES)
 def test_the_table_is_as_expected(case: Callable[[], Report], width: int) -> None:
     """Each line fits the width, nothing is cut, and the words are as agreed."""
-    told = text(case(), width)
-    assert all(len(line) <= width for line in told.splitlines())
-    assert "…" not in told
+    reported = text(case(), width)
+    assert all(len(line) <= width for line in reported.splitlines())
+    assert "…" not in reported
     path = GOLDEN / f"{case.__name__.replace('_', '-')}-{width}.txt"
-    assert told == path.read_text("utf-8")
+    assert reported == path.read_text("utf-8")
 
 
 def test_no_colour_when_piped_and_colours_on_a_terminal() -> None:
@@ -114,12 +114,12 @@ def test_control_characters_in_names_are_escaped() -> None:
     """Control characters are written out, markup is text, and a name of thousands is cut."""
     names = ["\x1b[2J\x07wiped", "[red]bold[/red]", "two\nlines", "x" * 5_000, "\u202eesrever"]
     several = [ScriptedIntegration(f"i{each}", name) for each, name in enumerate(names)]
-    told = text(checked(simulated(*several)))
-    assert not any(char in told for char in "\x1b\x07\u202e")
-    assert "\\x1b[2J\\x07wiped" in told
-    assert "[red]bold[/red]" in told
-    assert told.count("x") < 300
-    assert max(len(line) for line in told.splitlines()) <= 80
+    reported = text(checked(simulated(*several)))
+    assert not any(char in reported for char in "\x1b\x07\u202e")
+    assert "\\x1b[2J\\x07wiped" in reported
+    assert "[red]bold[/red]" in reported
+    assert reported.count("x") < 300
+    assert max(len(line) for line in reported.splitlines()) <= 80
 
 
 def test_the_longest_cells_leave_the_names_readable_at_80_columns() -> None:
@@ -131,9 +131,9 @@ def test_the_longest_cells_leave_the_names_readable_at_80_columns() -> None:
     long = CheckedIntegration("one", name, last_run=last, running_start_timestamp_seconds=1.0)
     report = works()
     narrow = replace(report.workspaces[0], integrations=(long,))
-    told = text(replace(report, workspaces=(narrow,)), 80)
-    assert all(len(line) <= 80 for line in told.splitlines())
+    reported = text(replace(report, workspaces=(narrow,)), 80)
+    assert all(len(line) <= 80 for line in reported.splitlines())
     assert all(
-        part in told for part in ("users-and-subscriptions", "⚙ config error", "123,456,789")
+        part in reported for part in ("users-and-subscriptions", "⚙ config error", "123,456,789")
     )
-    assert len(told.splitlines()) < 28
+    assert len(reported.splitlines()) < 28

@@ -69,7 +69,7 @@ def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "endpoint", "told"),
+    ("name", "endpoint", "reported"),
     [
         ("HTTPS_PROXY", BRAZE, True),
         ("all_proxy", BRAZE, True),
@@ -78,13 +78,13 @@ def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
     ],
 )
 def test_the_variable_of_a_proxy_is_named_without_its_url(
-    name: str, endpoint: str, told: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, endpoint: str, reported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not its URL, which may hold a password; and only where it may be in the way."""
     monkeypatch.setenv(name, "http://user:canary-password@proxy.test:3128")
     found = one(Raises(ConnectionRefusedError(111, "refused")), endpoint=endpoint)
     advice = found.findings[0].advice
-    assert (f"{name} is set" in advice) is told
+    assert (f"{name} is set" in advice) is reported
     assert "canary" not in advice
 
 
@@ -192,6 +192,6 @@ def test_runs_that_fail_in_a_row_are_a_warning(
         start = EPOCH - 3600 * number
         integration.run(start, start + 60, "error" if number <= failed else "success")
     found = checked(simulated(integration)).workspaces[0].findings
-    told = [each.text for each in found if each.code == "failing"]
-    assert len(told) == (expected is not None)
-    assert all(each.startswith(f"users (one): {expected}") for each in told)
+    reported = [each.text for each in found if each.code == "failing"]
+    assert len(reported) == (expected is not None)
+    assert all(each.startswith(f"users (one): {expected}") for each in reported)

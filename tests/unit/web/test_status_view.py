@@ -214,7 +214,7 @@ def test_the_most_urgent_comes_first() -> None:
     ],
 )
 def test_the_state_of_a_workspace(fields: dict[str, object], state: str) -> None:
-    """A long refresh that still asks is not silent; a failure is told whatever its age."""
+    """A long refresh that still asks is not silent; a failure is shown whatever its age."""
     assert status(workspace("w", **fields)).state == state
 
 
@@ -229,8 +229,10 @@ def test_failed_requests_are_listed_by_kind_newest_first() -> None:
             exchange("integrations", "200", ago=60),
         ),
     )
-    told = [(each.endpoint, each.code, times, each.at) for each, times in status(shown).troubles]
-    assert told == [
+    reported = [
+        (each.endpoint, each.code, times, each.at) for each, times in status(shown).troubles
+    ]
+    assert reported == [
         ("integrations", "timeout", 1, NOW - 70),
         ("job_sync_status", "503", 2, NOW - 80),
     ]
