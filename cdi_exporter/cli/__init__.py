@@ -1,8 +1,8 @@
 """The commands: from flags to an exit status; the work is done by other packages.
 
-Each command is the `command` of the module `NAME_command`. Commands that run for years import all of
-these modules, to recognise misspelt environment variables. So each one imports what only its own
-command needs when that runs.
+Each command is the `command` of the module `NAME_command`. A command that runs for years imports
+all of these modules, to recognise misspelt environment variables. So each one imports what only its
+own command needs when that runs.
 """
 
 import platform

@@ -47,9 +47,8 @@ SPECS = {
         "broken", HOSTILE, interval=6 * 3600.0, profile=Profile.MISCONFIGURED
     ),
 }
-QUIET = 900.0
-"""Seconds before the hour, at which no run ends: Prometheus 2 and 3 differ in whether a range
-contains its first instant."""
+STEP = 240
+"""Seconds between two samples, by default."""
 
 LIMITS = {LIST: 1_000_000, HISTORY: 1_000_000}
 FREELY = "rate_limits: {integrations: 100000, job_sync_status: 100000}"
@@ -226,7 +225,7 @@ def samples_in(file: Path) -> int:
 def instants(past: Past) -> list[int]:
     """Instants of the range, chosen at random: its ends and some between."""
     draw = random.Random(30)
-    between = range(past.first, past.last + 1, 240)
+    between = range(past.first, past.last + 1, STEP)
     return [past.first, *sorted(draw.sample(between, 10)), past.last]
 
 
@@ -281,12 +280,23 @@ def test_the_last_syncs_of_the_past_are_the_truth(past: Past) -> None:
         )
 
 
+def quiet_a_day_before(past: Past, instant: int) -> int:
+    """The last instant until then of which, a day before, no run ended within a step.
+
+    A range of Prometheus 2 contains its first instant, and one of Prometheus 3 does not.
+    """
+    totals = past.simulator.truth.totals
+    while any(totals(each, instant - DAY, instant - DAY + STEP).total for each in SPECS):
+        instant -= STEP
+    return instant
+
+
 def test_an_increase_over_the_past_is_what_happened(past: Past) -> None:
     """A day's increase(), which extrapolates to the edges of the day, and the bare difference."""
     for name, read in (("syncs", "total"), ("rows_synced", "rows_synced")):
         metric = f"sum by (integration_id) (increase(braze_cdi_{name}_total[1d]))"
-        for hour in (past.last, past.last - 9 * DAY, past.first + 5 * DAY):
-            instant = hour - QUIET
+        for latest in (past.last, past.last - 9 * DAY, past.first + 5 * DAY):
+            instant = quiet_a_day_before(past, latest)
             totals = {
                 each: getattr(past.simulator.truth.totals(each, instant - DAY, instant), read)
                 for each in SPECS
