@@ -105,12 +105,14 @@ class LargeResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        connection, body = connection_of(scope), bytes(self.body)
+        connection, body, self.body = connection_of(scope), bytes(self.body), b""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         with self._outstanding.holding(body, connection):
             for begin in range(0, max(1, len(body)), CHUNK):
                 end = begin + CHUNK
                 chunk, more = body[begin:end], end < len(body)
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        # The wait that follows may take longer than the answer, and is not limited by its size.
+        del body, chunk
         if self._after is not None and (connection is None or await connection.received()):
             self._after()

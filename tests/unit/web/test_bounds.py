@@ -1,6 +1,7 @@
 """What clients may make the web server do, hold and repeat has bounds."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from cdi_exporter.threads import Busy, Worker
+from cdi_exporter.web.connections import CONNECTION
 from cdi_exporter.web.delivery import CHUNK, LargeResponse, Outstanding
 from cdi_exporter.web.heads import Refused, checked, valid_host
 from cdi_exporter.web.routes import MOST_KEPT, PAGE_SECONDS, WebOptions, create_app
@@ -137,6 +139,31 @@ def test_a_large_answer_is_sent_in_chunks(size: int) -> None:
     assert b"".join(each["body"] for each in chunks) == body[:size]
     assert max(len(each["body"]) for each in chunks) <= CHUNK
     assert [each["more_body"] for each in chunks] == [True] * (len(chunks) - 1) + [False]
+
+
+def test_an_answer_is_not_held_while_it_is_known_to_arrive() -> None:
+    """That takes half a second, in which a fast client may have got hundreds of large pages."""
+    body = bytes(2 * CHUNK)
+    before = sys.getrefcount(body)
+    held: list[int] = []
+
+    class Taking(Wire):
+        async def received(self) -> bool:
+            held.append(sys.getrefcount(body) - before)
+            return True
+
+    async def send(message: Any) -> None:
+        """Take it."""
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def main() -> None:
+        scope = {"type": "http", "state": {CONNECTION: Taking()}}
+        await LargeResponse(body, {}, Outstanding(), after=lambda: None)(scope, receive, send)
+
+    asyncio.run(main())
+    assert held == [0]
 
 
 @pytest.mark.parametrize(
