@@ -79,7 +79,7 @@ PROMETHEUS_3 = TEST_PROMTOOL=$$(./scripts/go-tool promtool) \
 test-compat: $(VENV)/.installed-dev  ## Prometheus 2.42 and 3, VictoriaMetrics: rules, scrape, dashboards
 	./scripts/debian-packages prometheus
 	for tool in promtool prometheus vmalert-tool; do ./scripts/go-tool $$tool >/dev/null || exit 1; done
-	$(BIN)/pytest -n $(PYTEST_WORKERS) $(ON_PROMETHEUS) tests/rules/test_promtool.py::test_what_is_written_holds
+	$(BIN)/pytest -n $(PYTEST_WORKERS) $(ON_PROMETHEUS) tests/rules/test_promtool.py::test_the_rules_pass_their_tests
 	$(PROMETHEUS_3) $(BIN)/pytest -n $(PYTEST_WORKERS) $(ON_PROMETHEUS) tests/compat tests/rules/test_promtool.py \
 	  -k "not threshold and not left_open"
 

@@ -477,7 +477,7 @@ def rendered_with(chart: Path, *options: str) -> dict[str, Manifest]:
 WATCHED = {"braze": {"restEndpoint": "rest.iad-03.braze.com"}, "apiKeys": {"existingSecret": "b"}}
 
 
-def test_it_is_a_dependency_that_can_be_switched(tmp_path: Path) -> None:
+def test_the_chart_can_be_an_optional_dependency(tmp_path: Path) -> None:
     """With a condition and global values, which Helm adds to the chart's own."""
     values = {"global": {"team": "data"}, "cdi-exporter": {"enabled": True, **WATCHED}}
     chart = parent(tmp_path, values, condition="cdi-exporter.enabled")
@@ -491,7 +491,7 @@ def test_it_is_a_dependency_that_can_be_switched(tmp_path: Path) -> None:
     assert rendered_with(chart, "--set=cdi-exporter.enabled=false") == {}
 
 
-def test_it_is_a_dependency_under_another_name(tmp_path: Path) -> None:
+def test_the_chart_can_be_a_dependency_with_an_alias(tmp_path: Path) -> None:
     """An alias names the values and the objects."""
     values = {"braze-cdi": {"enabled": True, **WATCHED}}
     chart = parent(tmp_path, values, alias="braze-cdi", condition="braze-cdi.enabled")
@@ -520,7 +520,7 @@ def test_a_wrong_value_of_a_dependency_is_refused(tmp_path: Path) -> None:
     assert "enabeld" in done.stderr
 
 
-def test_one_pod_at_a_time_has_the_state() -> None:
+def test_only_one_pod_at_a_time_mounts_the_state() -> None:
     """One replica, recreated, with the state file on a claim that outlives the release."""
     found = ci("quick-start")
     spec = found["Deployment"]["spec"]
@@ -626,7 +626,7 @@ def test_the_network_policy_opens_the_way_to_the_database() -> None:
     assert "5432" not in json.dumps(dns())
 
 
-def test_probes_ask_the_health_address() -> None:
+def test_probes_use_the_health_path() -> None:
     """Probes have no credentials, so they ask the listener that wants none."""
     only = container(ci("everything"))
     assert "--web.health-address=:10235" in only["args"]

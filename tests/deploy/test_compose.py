@@ -84,7 +84,7 @@ def test_there_is_everything_to_see(services: dict[str, Service]) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_is_hardened_and_comes_back(services: dict[str, Service], name: str) -> None:
+def test_each_service_is_hardened_and_restarts(services: dict[str, Service], name: str) -> None:
     """Read-only, without capabilities, restarted, of one version, its health asked."""
     service = services[name]
     assert service["read_only"]
@@ -107,7 +107,7 @@ def test_ports_are_published_on_the_loopback(
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_is_mounted_exists(services: dict[str, Service], name: str) -> None:
+def test_each_mounted_file_exists(services: dict[str, Service], name: str) -> None:
     """Each mount is a file or folder of the checkout, not to be written to."""
     for mount in services[name]["volumes"]:
         if mount["type"] == "bind":

@@ -167,7 +167,7 @@ def test_two_containers_share_a_network(containers: Containers, demo: Served) ->
         neighbour.healthy()
 
 
-def test_any_user_of_the_group_0_can_run_it(containers: Containers, braze: str) -> None:
+def test_any_user_of_group_0_can_run_the_image(containers: Containers, braze: str) -> None:
     """OpenShift chooses the user; the state is kept in the image's own volume."""
     environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
     chosen = "1000680000:0"
@@ -179,7 +179,7 @@ def test_any_user_of_the_group_0_can_run_it(containers: Containers, braze: str) 
         served.healthy()
 
 
-def test_it_stops_at_once(containers: Containers) -> None:
+def test_the_container_stops_at_once(containers: Containers) -> None:
     """SIGTERM ends it with status 0, long before a container would be killed."""
     with containers.running("stopped", "demo") as served:
         began = time.monotonic()
@@ -203,7 +203,7 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
         eventually(lambda: metric(second.url, counted) == 2, "both runs are counted")
 
 
-def test_a_mistake_is_one_line(containers: Containers) -> None:
+def test_a_configuration_error_is_one_line(containers: Containers) -> None:
     """Without a key the log says what is missing, and the status is 2."""
     served = Served(containers, "mistaken", free_port())
     served.start(environment={"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"})

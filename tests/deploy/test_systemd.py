@@ -175,7 +175,7 @@ def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Pat
     assert (tmp_path / "cdi-exporter" / "state.sqlite").exists()
 
 
-def test_it_comes_back_after_a_crash_and_not_after_a_mistake() -> None:
+def test_the_service_restarts_after_a_crash_but_not_after_a_configuration_error() -> None:
     """The status of a wrong flag or configuration is not tried again."""
     assert settings("Restart") == ["on-failure"]
     assert settings("RestartPreventExitStatus") == [str(WRONG_USE)]

@@ -291,7 +291,7 @@ def quiet_a_day_before(past: Past, instant: int) -> int:
     return instant
 
 
-def test_an_increase_over_the_past_is_what_happened(past: Past) -> None:
+def test_increases_over_backfilled_data_match_the_runs(past: Past) -> None:
     """A day's increase(), which extrapolates to the edges of the day, and the bare difference."""
     for name, read in (("syncs", "total"), ("rows_synced", "rows_synced")):
         metric = f"sum by (integration_id) (increase(braze_cdi_{name}_total[1d]))"
@@ -340,7 +340,7 @@ def test_a_hostile_name_arrives_as_it_is(past: Past) -> None:
     assert [each["metric"]["integration_name"] for each in data["result"]] == [HOSTILE]
 
 
-def test_the_seam_is_one_reset_and_adds_nothing(past: Past) -> None:
+def test_the_end_of_the_backfill_is_one_counter_reset_without_an_increase(past: Past) -> None:
     """Where the live counters begin anew at 0, increase() goes on without a jump."""
     wait_for_a_scrape(past)
     selector = 'braze_cdi_syncs_total{integration_id="good",status="success"}'

@@ -96,7 +96,7 @@ def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_it_works(braze: Braze, width: int) -> None:
+def test_a_working_configuration_has_no_findings(braze: Braze, width: int) -> None:
     """Status 0, and a table that fits."""
     status, told = check(braze.url, width=width)
     assert (status, told) == (0, golden(f"works-{width}"))
@@ -129,7 +129,7 @@ def test_an_id_that_braze_does_not_know(braze: Braze) -> None:
     assert (status, told) == (1, golden("unknown-id"))
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port_is_reported_within_seconds() -> None:
     """Status 1 within seconds."""
     with closed_port() as port:
         assert check(f"http://127.0.0.1:{port}") == (1, golden("refused"))
@@ -176,13 +176,13 @@ def test_a_proxy_that_opens_tls(braze: Braze, trusted: Path, tmp_path: Path) -> 
     assert "rest.iad-03.braze.com (US-03)" in told
 
 
-def test_a_proxy_that_lets_nobody_through(trusted: Path, tmp_path: Path) -> None:
+def test_a_proxy_that_refuses_every_connection(trusted: Path, tmp_path: Path) -> None:
     """Its refusal is no answer of Braze; the variable that names it is told, not its URL."""
     with proxy(trusted, None) as port:
         assert behind(port, tmp_path, trusted) == (1, golden("proxy-refuses"))
 
 
-def test_offline_asks_nothing(braze: Braze) -> None:
+def test_offline_makes_no_request(braze: Braze) -> None:
     """Status 0; with a mistake 2, and one line as `serve` says it."""
     assert check("https://dashboard-03.braze.com", "--offline") == (0, golden("offline"))
     assert check(braze.url, "--offline")[0] == 0
@@ -226,7 +226,7 @@ def test_json_for_programs(braze: Braze, works: bool) -> None:
     assert report["scrape_interval_seconds"] == 15.0
 
 
-def test_a_file_leaves_the_environment_unread(tmp_path: Path) -> None:
+def test_with_a_file_the_environment_is_not_read(tmp_path: Path) -> None:
     """With `--config.file` what the quick start reads does not count, right or wrong."""
     config = tmp_path / "config.yml"
     config.write_text("workspaces: [{name: a, endpoint: rest.us-10.braze.com, api_key_env: KEY}]\n")

@@ -68,7 +68,7 @@ SECURITY = {
 
 
 @pytest.mark.parametrize("content", SECURITY.values(), ids=SECURITY)
-def test_it_needs_neither_certificate_nor_password(content: str, tmp_path: Path) -> None:
+def test_healthcheck_needs_neither_certificate_nor_password(content: str, tmp_path: Path) -> None:
     """With the exporter's flags it knows that the exporter is secured, and how that shows."""
     all_certificates(tmp_path)
     with secured(tmp_path, content) as exporter:

@@ -185,7 +185,7 @@ def test_hundreds_that_never_shake_hands_leave_room(closed: Secured) -> None:
         assert open_files(closed) < MOST_CONNECTIONS + 100
 
 
-def test_heads_that_dribble_in_are_ended_and_delay_nobody(plain: Secured) -> None:
+def test_slow_request_heads_are_cut_off_and_delay_no_other_client(plain: Secured) -> None:
     """A hundred clients send a byte now and then; each is told that it took too long."""
 
     async def dribble() -> bytes:
@@ -212,7 +212,7 @@ def test_heads_that_dribble_in_are_ended_and_delay_nobody(plain: Secured) -> Non
     assert {answer.split()[1] for answer in answers if answer} == {b"408"}
 
 
-def test_clients_that_take_nothing_are_no_burden(plain: Secured) -> None:
+def test_clients_that_do_not_read_cost_little_memory(plain: Secured) -> None:
     """Many ask for much and read none of it: memory stays, and scrapes go on."""
     page = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     before = memory(plain)

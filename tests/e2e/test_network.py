@@ -135,7 +135,7 @@ def test_odd_variables_keep_nothing_from_working(case: str, braze: str, tmp_path
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check", "backfill"])
-def test_a_proxy_that_cannot_be_used_is_one_line(
+def test_an_unusable_proxy_is_one_line_of_error(
     command: str, environ: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     """It names the variable, and the exit status is that of a wrong configuration."""
@@ -293,7 +293,7 @@ def test_connections_are_kept_while_the_certificates_stay(front: Front, tmp_path
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_a_company_ca_that_is_not_strict_is_trusted(
+def test_a_company_ca_without_critical_constraints_is_trusted(
     marked: bool, front: Front, tmp_path: Path
 ) -> None:
     """Its basicConstraints are not critical; each version of Python accepts that."""
@@ -334,7 +334,7 @@ def test_a_certificate_that_ca_file_does_not_cover_is_explained(
 
 
 @pytest.mark.parametrize("named", ["api_key_file", "ca_file"])
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(named: str, tmp_path: Path) -> None:
+def test_a_pipe_instead_of_a_file_does_not_block(named: str, tmp_path: Path) -> None:
     """At the start as at a reload."""
     os.mkfifo(tmp_path / "pipe")
     more = {named: str(tmp_path / "pipe")}

@@ -81,7 +81,7 @@ def test_all_errors_of_the_file_are_reported_together(tmp_path: Path) -> None:
         ["demo", "--speed=1e300"],
     ],
 )
-def test_a_wrong_flag_is_one_line(flags: list[str]) -> None:
+def test_a_wrong_flag_is_one_line_of_error(flags: list[str]) -> None:
     """Status 2, and nothing but the mistake."""
     status, lines = fails(*flags, BRAZE_REST_ENDPOINT="rest.iad-01.braze.com", BRAZE_API_KEY=KEY)
     assert status == 2

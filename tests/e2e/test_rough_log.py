@@ -141,7 +141,7 @@ def test_a_pipe_without_a_reader(tmp_path: Path, log_format: str) -> None:
         it.stops()
 
 
-def test_a_full_pipe_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_full_pipe_without_a_reader(tmp_path: Path) -> None:
     """Scrapes and probes are answered, lines are dropped and counted, and SIGTERM works."""
     reader, writer = full_pipe()
     with exporter(tmp_path, writer, "--log.level=debug") as it:
@@ -171,7 +171,7 @@ def test_stderr_is_closed(tmp_path: Path) -> None:
         it.stops()
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_drops_and_counts_log_lines(tmp_path: Path) -> None:
     """Each line is dropped and counted."""
     with open("/dev/full", "wb") as full, exporter(tmp_path, full) as it:  # noqa: PTH123
         page = goes_through_everything(it)

@@ -70,7 +70,7 @@ def timed_out(url: str) -> float:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("workspaces", [1, 20])
-def test_a_dead_name_server_costs_no_scrape(tmp_path: Path, workspaces: int) -> None:
+def test_a_dead_name_server_delays_no_scrape(tmp_path: Path, workspaces: int) -> None:
     """Each scrape is answered in time, a workspace that needs no name stays up, SIGTERM works."""
     with silent_name_server() as server, serving(LeakyBraze()) as braze:
         config = "refresh: {min_interval: 1s, request_timeout: 2s}\nworkspaces:\n"

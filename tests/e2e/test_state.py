@@ -56,7 +56,7 @@ def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
     return line
 
 
-def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_state_file_is_refused(tmp_path: Path) -> None:
     """A wrong file stops the start with one line, and stays as it is."""
     path = tmp_path / "state.sqlite"
     path.write_text("precious\n" * 500)

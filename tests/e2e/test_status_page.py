@@ -215,7 +215,7 @@ def test_the_keyboard_sorts_and_keeps_its_place(world: World, at: Open) -> None:
         )
 
 
-def test_it_works_without_javascript(world: World, at: Open) -> None:
+def test_the_status_page_works_without_javascript(world: World, at: Open) -> None:
     """The URL sorts, a link sorts, the form filters; nothing is missing."""
     with at(world.url, java_script_enabled=False) as one:
         page = one.go("/?sort=name&order=desc")
@@ -273,7 +273,7 @@ def _names(page: Page) -> Locator:
     return page.locator(".integrations tbody th > bdi")
 
 
-def test_it_follows_what_happens(at: Open) -> None:
+def test_the_status_page_updates_itself(at: Open) -> None:
     """Pressed, the button brings what is new every 10 s, and leaves open what was opened."""
     users = _hourly("users")
     with living(users) as moving, at(moving.url) as one:
@@ -292,7 +292,7 @@ def test_it_follows_what_happens(at: Open) -> None:
         assert page.locator("details:not([open])").count() == 0
 
 
-def test_it_shows_when_the_exporter_is_gone(world: World, at: Open) -> None:
+def test_the_status_page_shows_that_the_exporter_is_gone(world: World, at: Open) -> None:
     """What stands there is old then; the next answer takes the word back."""
     with at(world.url) as one:
         page = one.go()
@@ -468,7 +468,7 @@ def test_problems_are_shown_accessibly(at: Open, trouble: Callable[[World], None
                 assert one.barriers() == []
 
 
-def test_before_the_first_scrape_it_explains_itself(at: Open) -> None:
+def test_the_status_page_explains_that_no_scrape_came_yet(at: Open) -> None:
     """A new user is told what to do, and the page has no barrier then either."""
     with living(_hourly("users")) as world, at(world.url) as one:
         page = one.go()

@@ -153,7 +153,7 @@ def served_certificate(exporter: Secured) -> str:
     return ssl.get_server_certificate(("localhost", exporter.port))
 
 
-def test_who_must_show_a_certificate_changes_without_a_restart(folder: Path) -> None:
+def test_client_certificate_rules_change_without_a_restart(folder: Path) -> None:
     """The new rule holds for the next connection, in both directions."""
     with secured(folder, TLS + CLIENTS) as exporter:
         assert refused(lambda: exporter.get("/-/ready"))
@@ -166,7 +166,7 @@ def test_who_must_show_a_certificate_changes_without_a_restart(folder: Path) -> 
         assert exporter.get("/-/ready", "stranger").status_code == 200
 
 
-def test_a_broken_change_keeps_what_ran(folder: Path) -> None:
+def test_a_broken_change_keeps_the_running_configuration(folder: Path) -> None:
     """It is logged once and shows in a metric; the next good file is taken."""
     with secured(folder, TLS + USERS) as exporter:
         assert exporter.own_metrics(auth=ALICE)[SUCCESSFUL] == 1
@@ -220,7 +220,7 @@ def cpu_seconds(exporter: Secured) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_it_ends_whatever_clients_do(folder: Path) -> None:
+def test_the_exporter_stops_whatever_clients_do(folder: Path) -> None:
     """Neither a kept connection, nor a handshake, nor a comparison of passwords holds it up."""
     dear = f"basic_auth_users:\n  alice: $2b$31${'.' * 53}\n"
     with secured(folder, TLS + dear) as exporter, exporter.client() as staying:

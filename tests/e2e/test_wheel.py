@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_carries_what_is_not_code(wheel: Path) -> None:
+def test_the_wheel_contains_the_data_files(wheel: Path) -> None:
     """Templates, stylesheet, licence and the marker of types are in it; tests are not."""
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {

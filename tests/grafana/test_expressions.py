@@ -121,7 +121,9 @@ def test_each_metric_and_label_exists(expr: str, exported: dict[str, set[str]]) 
 
 
 @OF_PANELS
-def test_each_selector_is_of_what_is_chosen(expr: str, exported: dict[str, set[str]]) -> None:
+def test_each_selector_uses_the_dashboard_variables(
+    expr: str, exported: dict[str, set[str]]
+) -> None:
     """The matchers of the variables, wherever there are such labels."""
     known = exported | FOREIGN
     for selector in shown(parsed(expr)):

@@ -31,7 +31,7 @@ BOTH = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
 
 @pytest.mark.parametrize("path", files.FILES, ids=lambda path: path.name)
-def test_the_file_is_what_the_code_builds(path: Path) -> None:
+def test_the_dashboard_file_equals_the_tools_output(path: Path) -> None:
     """The committed JSON is up to date: else run `make dashboards`."""
     assert path.read_text("utf-8") == files.text(files.FILES[path]())
 
@@ -88,7 +88,7 @@ def test_the_other_dashboard_is_linked(dashboard: Object) -> None:
     assert link["keepTime"] is link["includeVars"] is True
 
 
-def test_a_row_leads_to_its_integration() -> None:
+def test_a_row_links_to_its_integration() -> None:
     """With the time range, the data source, the workspace and the name."""
     urls = [
         link["url"]
@@ -110,7 +110,7 @@ def test_a_row_leads_to_its_integration() -> None:
             assert part in url
 
 
-def test_the_alerts_lead_here() -> None:
+def test_the_alerts_link_to_the_dashboard() -> None:
     """The addresses in the rules are those of the dashboards and their variables."""
     addresses = [
         rule["annotations"]["dashboard_url"]
@@ -170,7 +170,7 @@ def test_the_questions_are_answered_in_their_order() -> None:
     ]
 
 
-def test_each_tile_leads_to_its_runbook() -> None:
+def test_each_tile_links_to_its_runbook() -> None:
     """By default to the advice on the same dashboard; `sed` replaces its address, as documented."""
     links = [
         link["url"]
@@ -202,7 +202,7 @@ def test_the_states_are_the_exporters() -> None:
             assert f"| {state.text} | " in advice["options"]["content"]
 
 
-def test_the_colours_are_those_that_everybody_can_tell_apart() -> None:
+def test_the_colours_are_distinguishable_with_colour_blindness() -> None:
     """Neither red nor green is used, and no palette that Grafana assigns by order."""
     text = json.dumps(list(DASHBOARDS.values()))
     assert not re.search(r'"(?:dark-|light-|semi-dark-|super-light-)?(?:red|green)"', text)

@@ -145,7 +145,7 @@ def test_numbers_are_legible_in_both_themes(panel: Object) -> None:
 
 
 @EACH_PANEL
-def test_each_panel_asks_the_chosen_data_source(panel: Object) -> None:
+def test_each_panel_queries_the_selected_data_source(panel: Object) -> None:
     """No fixed ID of a data source; queries of a word or a letter, each once."""
     if panel["type"] == "text":
         assert "targets" not in panel

@@ -345,7 +345,7 @@ def test_every_panel_shows_the_truth(running: Stack) -> None:
     assert asked == set(wanted)
 
 
-def test_what_is_chosen_is_what_is_shown(running: Stack) -> None:
+def test_panels_show_only_the_selected_integration(running: Stack) -> None:
     """One integration, whose name is full of special characters."""
     at = running.moment()
     wanted = Expected(running, at).panels()

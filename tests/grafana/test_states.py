@@ -85,7 +85,7 @@ def test_the_most_urgent_state_is_shown(tmp_path: Path) -> None:
     check(tmp_path, TROUBLES, "3h", {NOW.state(): states})
 
 
-def test_what_to_do_follows_the_cause_of_lateness(tmp_path: Path) -> None:
+def test_the_advice_depends_on_the_cause_of_lateness(tmp_path: Path) -> None:
     """A late integration whose run is stuck: look for the run."""
     late = f"{HOUR}x180"
     series = integration("late", "error", stale_after_seconds=late) | integration(
@@ -194,7 +194,7 @@ def test_a_workspace_says_why_its_data_cannot_be_trusted(tmp_path: Path) -> None
     check(tmp_path, series, "1h", {trust(): expected})
 
 
-def test_the_limit_is_what_the_leader_reads(tmp_path: Path) -> None:
+def test_the_rate_limit_shown_is_the_leaders(tmp_path: Path) -> None:
     """Of two exporters that share a database, one led before and has old values."""
     of, shown = 'workspace="w",endpoint="integrations"', 'workspace="w", endpoint="integrations"'
     series = {

@@ -14,7 +14,7 @@ SECONDS_EACH = 3.0
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("who", ["clients: ", "Braze: "])
-def test_an_attack_costs_no_scrape(who: str, tmp_path: Path) -> None:
+def test_an_attack_delays_no_scrape(who: str, tmp_path: Path) -> None:
     """Every scrape is answered, memory is the chart's limit at most, and afterwards as before."""
     number = len(ATTACKS) if who == "Braze: " else len(Attacker(0, "", 0).attacks())
     results = run((number + 2) * SECONDS_EACH, tmp_path, who)

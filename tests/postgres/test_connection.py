@@ -93,7 +93,7 @@ def test_a_server_that_hangs_does_not_hang_the_exporter(database: Database) -> N
     assert other.beat([GROUP]).leases == {}
 
 
-def test_a_lock_that_is_held_is_not_waited_for_long(database: Database) -> None:
+def test_the_wait_for_a_held_lock_is_short(database: Database) -> None:
     """The message says where to look for its holder."""
     store = settled(database)
     with database.connection() as other:
@@ -213,7 +213,7 @@ def test_the_search_path_chooses_the_schema(database: Database) -> None:
         database.store("a", options="-csearch_path=three").beat([GROUP])
 
 
-def test_what_the_url_sets_overrides_the_limits_of_the_exporter(database: Database) -> None:
+def test_parameters_in_the_url_override_the_exporters_limits(database: Database) -> None:
     """Also settings of the session; those of the server and of the database do not."""
     database.execute(
         f"ALTER DATABASE {database.name} SET statement_timeout = '1h';"
@@ -302,7 +302,7 @@ def test_the_rights_of_the_user_are_described(database: Database) -> None:
     assert (found.schema, found.known, list(found.leaders)) == (2, 1, [])
 
 
-def test_a_database_that_is_not_there_is_described_as_such(
+def test_a_missing_database_is_reported_as_missing(
     postgres_server: PostgresServer,
 ) -> None:
     """In one line."""

@@ -38,7 +38,7 @@ def expire(database: Database) -> None:
     database.execute("UPDATE cdi_workspaces SET expires_at = clock_timestamp() - interval '1 s'")
 
 
-def test_one_exporter_leads_and_another_takes_over(database: Database) -> None:
+def test_another_exporter_takes_over_an_expired_lease(database: Database) -> None:
     """Once the lease is over, or was given back; the epoch says how often it was taken."""
     a, b = database.store("a"), database.store("b")
     assert a.beat([GROUP]).leases["w"].epoch == 1
@@ -127,7 +127,7 @@ def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Databa
         leader, other = other, leader
 
 
-def test_what_the_leader_before_has_spent_survives_a_lost_answer(database: Database) -> None:
+def test_the_former_leaders_spending_survives_a_lost_answer(database: Database) -> None:
     """A lease that was taken by a call whose answer was lost is taken again."""
     a, b = database.store("a"), database.store("b")
     a.beat([Group(("w",), "of a")])
@@ -152,7 +152,7 @@ def test_a_commit_reports_what_was_spent(database: Database) -> None:
     assert b.beat([GROUP]).leases["w"].spending == "newest"
 
 
-def test_what_followers_ask_is_reported_once(database: Database) -> None:
+def test_a_followers_request_is_reported_to_the_leader_once(database: Database) -> None:
     """Only to the leader of the workspace."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])

@@ -107,7 +107,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def test_what_is_not_ours_goes_to_nobody() -> None:
+def test_alerts_of_other_jobs_are_not_routed() -> None:
     """The example calls nobody for alerts of others."""
     routed = _amtool(
         "config", "routes", "test", f"--config.file={CONFIGURATION}", "alertname=Other"
@@ -181,7 +181,7 @@ def _held(alert: str) -> int:
     return minute(ALERTS[alert]["for"])
 
 
-def test_what_is_muted_ends_no_earlier_than_what_mutes_it() -> None:
+def test_an_inhibited_alert_does_not_outlive_its_source_alert() -> None:
     """Else Alertmanager forgets its end, and does not notify the next one.
 
     No rule has `keep_firing_for`, and the muting ones are evaluated first in the same group.
@@ -202,7 +202,7 @@ def test_an_exporter_that_is_down_mutes_alerts_before_they_end() -> None:
     assert _held("BrazeCDIExporterDown") < 5
 
 
-def test_what_recovers_before_its_mail_is_sent_is_not_mailed(tmp_path: Path) -> None:
+def test_an_alert_resolved_before_its_mail_is_not_mailed(tmp_path: Path) -> None:
     """A ticket waits; if it ends in that time, nobody hears of it."""
     (brief,) = _of_integration("BrazeCDISyncFailing", "production", "8d42")
     (lasting,) = _of_integration("BrazeCDIRowsFailing", "production", "77aa")
@@ -325,7 +325,7 @@ Silence: https://alerts.example.com/#/silences/new?filter=\
     )
 
 
-def test_the_mail_in_the_docs_is_one_that_is_sent(tmp_path: Path) -> None:
+def test_the_example_mail_in_the_docs_is_really_sent(tmp_path: Path) -> None:
     """Its lines are those that the templates make of such an alert."""
     page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
     (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
@@ -375,7 +375,7 @@ def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", ["chat", "text", "html"])
-def test_of_many_integrations_twenty_are_listed(template: str, tmp_path: Path) -> None:
+def test_a_mail_lists_at_most_twenty_integrations(template: str, tmp_path: Path) -> None:
     """A message stays short: three names in its subject, twenty in its text, and how many."""
     alerts = [_alert(f"sync-{number}") for number in range(25)]
     text = _rendered(template, alerts, tmp_path)

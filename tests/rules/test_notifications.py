@@ -159,7 +159,7 @@ def _value(prometheus: str, expression: str) -> float:
     return float(next((each["value"][1] for each in answer["data"]["result"]), 0.0))
 
 
-def test_one_notification_of_one_broken_thing(tmp_path: Path) -> None:
+def test_one_failure_sends_one_notification(tmp_path: Path) -> None:
     """A sync that fails until its data is late, beside an outage of fifty: each is told once."""
     with (
         inbox() as box,

@@ -83,7 +83,7 @@ OF_ALL = {
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
-def test_what_is_written_holds(path: Path) -> None:
+def test_the_rules_pass_their_tests(path: Path) -> None:
     """Each alert fires, with its words, and clears as the tests beside the rules say."""
     found = complaint(path)
     assert not found, found
@@ -151,7 +151,7 @@ def _fires_first(story: Story) -> set[str]:
     }
 
 
-def test_an_outage_is_one_alert_not_one_of_each_kind(tmp_path: Path) -> None:
+def test_an_outage_raises_one_alert_instead_of_one_per_symptom(tmp_path: Path) -> None:
     """Where Braze was down before something went wrong, that is all that is said."""
     told: list[Story] = []
     about: set[str] = set()
@@ -165,7 +165,7 @@ def test_an_outage_is_one_alert_not_one_of_each_kind(tmp_path: Path) -> None:
     check(told, tmp_path)
 
 
-def test_what_has_no_schedule_is_not_late(tmp_path: Path) -> None:
+def test_an_integration_without_a_schedule_is_not_late(tmp_path: Path) -> None:
     """Event-driven integrations are never late, missed or stale, whatever their age."""
     told = [story for story in TOLD if _fires_first(story) & OF_A_SCHEDULE]
     assert set().union(*map(_fires_first, told)) == OF_A_SCHEDULE

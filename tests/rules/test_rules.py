@@ -57,7 +57,7 @@ def _named(rule: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_file_is_what_the_tool_writes(path: Path) -> None:
+def test_the_file_equals_the_tools_output(path: Path) -> None:
     """The PrometheusRule and the tables of the page are up to date: else run `make generated`."""
     assert path.read_text("utf-8") == FILES[path]()
 
@@ -164,7 +164,7 @@ def test_each_alert_follows_the_conventions(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
-def test_each_summary_names_what_is_affected(rule: dict[str, Any]) -> None:
+def test_each_summary_names_the_affected_integration_or_workspace(rule: dict[str, Any]) -> None:
     """The default template of any receiver shows the integration, workspace or instance."""
     summary = rule["annotations"]["summary"]
     if "integration_id" in rule["expr"]:

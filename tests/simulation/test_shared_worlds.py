@@ -30,7 +30,7 @@ def test_the_promises_hold_for_several_exporters(seed: int) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", [Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.CUT_OFF])
-def test_one_leader_after_the_other_stays_within_the_limit(kind: Kind) -> None:
+def test_successive_leaders_stay_within_the_rate_limit(kind: Kind) -> None:
     """All leaders want the whole budget, and Braze's answers do not say what is left of it."""
     troubles = [
         Trouble(kind, EPOCH + CALM + 100 * number, 40.0, number % 2, amid_a_commit=number % 3 == 0)

@@ -24,7 +24,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), None])
-def test_a_server_that_fails_at_the_start_is_not_waited_for(error: Exception | None) -> None:
+def test_the_start_does_not_wait_for_a_server_that_failed(error: Exception | None) -> None:
     """Its own error is raised, or one that says that it ended."""
 
     async def main() -> None:

@@ -117,7 +117,7 @@ def test_only_benchmarks_that_exist_are_chosen() -> None:
     assert sizes("10,100") == [10, 100]
 
 
-def test_the_world_changes_only_when_told_to() -> None:
+def test_the_simulated_world_changes_only_on_request() -> None:
     """Each change gives the next integrations their new runs, finished by now, all in turn."""
     world = World(3, lambda: EPOCH)
     assert {len(each.runs) for each in world.integrations} == {KNOWN_RUNS}

@@ -344,7 +344,7 @@ def test_a_workspace_that_returns_keeps_the_spent_budget(
     run(main())
 
 
-def test_a_key_is_not_sent_to_where_another_one_belongs(files: tuple[Path, Path]) -> None:
+def test_a_key_is_never_sent_to_another_workspaces_url(files: tuple[Path, Path]) -> None:
     """Workspaces at different endpoints may have the same key, and share nothing."""
 
     async def main() -> None:
@@ -428,7 +428,7 @@ def shares_of(found: Clients) -> dict[str, Sequence[float]]:
     }
 
 
-def test_what_is_only_prepared_changes_nothing() -> None:
+def test_a_prepared_configuration_changes_nothing_before_it_is_applied() -> None:
     """A configuration may still be rejected after its clients were made."""
 
     async def main() -> None:

@@ -124,7 +124,7 @@ def logged() -> set[tuple[str, str]]:
 
 
 @page_of_each
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_each_link_has_a_target(page: Path) -> None:
     """To a file or folder of the repository and, where it names one, to a heading in it."""
     lost = []
     for link in links(page):
@@ -135,7 +135,7 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 @page_of_each
-def test_each_metric_that_is_named_exists(page: Path) -> None:
+def test_each_metric_in_the_docs_exists(page: Path) -> None:
     """Recorded series, which have a colon before, are the rules' matter."""
     names = re.findall(r"(?<![\w:])(?:braze_cdi|cdi_exporter)_\w+", text(page))
     unknown = [
@@ -164,7 +164,7 @@ def test_each_abbreviation_in_the_readme_is_the_end_of_a_metric() -> None:
 
 
 @page_of_each
-def test_each_flag_that_is_named_exists(page: Path) -> None:
+def test_each_flag_in_the_docs_exists(page: Path) -> None:
     """On one of the commands, or it is known to be another program's."""
     named = {flag.rstrip(".") for flag in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", text(page))}
     assert named - FLAGS <= set().union(*FLAGS_OF_OTHERS.values())

@@ -131,7 +131,7 @@ def test_an_unchanged_file_is_not_read_again(
     assert several.changed()
 
 
-def test_what_was_read_last_stays_while_the_file_is_broken(tmp_path: Path) -> None:
+def test_the_last_valid_content_stays_while_the_file_is_broken(tmp_path: Path) -> None:
     """With the reason, until it is right again."""
     path = tmp_path / "file"
     path.write_text("one")
@@ -147,7 +147,7 @@ def test_what_was_read_last_stays_while_the_file_is_broken(tmp_path: Path) -> No
     assert (now(source), source.problem) == ("one", None)
 
 
-def test_a_file_that_hangs_is_waited_for_once_and_not_long(mount: Mount) -> None:
+def test_the_wait_for_a_hanging_file_is_short_and_happens_once(mount: Mount) -> None:
     """Each look after that goes on with what is known; the newest shows when it comes."""
     source = Watched(mount.load)
 
@@ -253,7 +253,7 @@ def test_a_missing_thread_is_reported_as_a_problem(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device", "socket"])
-def test_what_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_regular_file_does_not_block(kind: str, tmp_path: Path) -> None:
     """A pipe without a writer would never open, a device never end."""
     path = tmp_path / kind
     listening = socket.socket(socket.AF_UNIX)

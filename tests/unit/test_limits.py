@@ -63,7 +63,7 @@ def test_each_row_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("written", "name"), NAMED, ids=[name for _, name in NAMED])
-def test_each_number_is_that_of_the_code(written: str, name: str) -> None:
+def test_each_documented_limit_equals_the_constant(written: str, name: str) -> None:
     """With its unit, in seconds or bytes."""
     module, _, constant = name.rpartition(".")
     found = re.search(r"([0-9][0-9,]*(?:\.[0-9]+)?) ?(\w*)", written)

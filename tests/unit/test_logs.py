@@ -33,7 +33,7 @@ def test_logfmt_is_one_line_of_pairs() -> None:
     assert line.endswith('level=info event="sync finished" workspace=production rows_synced=5\n')
 
 
-def test_json_is_one_object_a_line() -> None:
+def test_json_is_one_object_per_line() -> None:
     """The same fields for machines, with their types."""
     event = json.loads(written("json", workspace="production", rows_synced=5, rows_failed=0))
     assert event.pop("ts")
@@ -56,7 +56,7 @@ def test_a_hostile_name_stays_on_its_line(form: logs.LogFormat, name: str) -> No
     line.encode()
 
 
-def test_what_is_below_the_level_is_not_written() -> None:
+def test_events_below_the_level_are_not_written() -> None:
     """At warn an info event is silent."""
     assert written("logfmt", "warn") == ""
 

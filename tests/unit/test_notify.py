@@ -41,7 +41,9 @@ def test_a_reload_sends_the_time_at_which_it_began(manager: tuple[str, socket.so
     assert before <= int(found[1]) <= after
 
 
-def test_a_manager_that_does_not_read_costs_no_time(manager: tuple[str, socket.socket]) -> None:
+def test_a_service_manager_that_does_not_read_causes_no_delay(
+    manager: tuple[str, socket.socket],
+) -> None:
     """What does not fit into the socket's buffer is lost, and nobody waits for room."""
     path, receiver = manager
     for _ in range(10_000):

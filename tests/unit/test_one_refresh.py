@@ -120,7 +120,7 @@ def test_counters_continue_from_run_to_run_with_a_state_file(tmp_path: Path) -> 
     run(main())
 
 
-def test_a_page_that_was_not_written_is_no_scrape(tmp_path: Path) -> None:
+def test_a_page_that_was_not_written_does_not_count_as_a_scrape(tmp_path: Path) -> None:
     """A counter that nobody saw at 0 is shown at 0 first."""
 
     async def main() -> None:
@@ -162,7 +162,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_a_file_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_one_line_of_error(tmp_path: Path) -> None:
     """It names the file, and leaves nothing behind."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "something").touch()

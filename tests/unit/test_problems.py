@@ -34,7 +34,7 @@ def test_every_reason_has_a_problem() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_the_code_of_an_error_leads_to_its_reason(error: type[ApiError]) -> None:
+def test_the_code_of_an_error_has_its_reason(error: type[ApiError]) -> None:
     """The labels `code` and `reason` of an error belong to one row of the table."""
     code = "503" if error.reason == "server_error" else error.code
     assert problem_of(code).reason == error.reason

@@ -126,7 +126,7 @@ def test_a_version_is_released_once(project: Path) -> None:
     assert release.current(project) == "9.8.7"
 
 
-def test_links_lead_to_the_repository() -> None:
+def test_links_point_to_the_repository() -> None:
     """Pages to their view, pictures to the file itself; other addresses and headings stay."""
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None

@@ -57,7 +57,7 @@ def asked_for(lock: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_the_lock_is_what_is_asked_for(lock: Path) -> None:
+def test_the_lock_file_satisfies_the_declared_dependencies(lock: Path) -> None:
     """Each requirement has a version that satisfies it, and none is there for what is no more."""
     pinned = versions(lock)
     for requirement in wanted(lock):
@@ -84,7 +84,7 @@ def test_everything_is_pinned_with_hashes(lock: Path) -> None:
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_what_is_tested_is_what_is_shipped() -> None:
+def test_the_development_lock_has_the_versions_of_the_image() -> None:
     """The developers' lock has the versions of the image's, for running and for building."""
     shipped = versions(RUNTIME) | versions(BUILD)
     assert shipped.items() <= versions(DEV).items(), STALE
@@ -134,7 +134,7 @@ def test_actions_are_pinned_by_commit(file: Path) -> None:
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in others)
 
 
-def test_one_action_has_one_commit() -> None:
+def test_each_action_is_pinned_to_one_commit() -> None:
     """All workflows use the same release of it."""
     text = "".join(file.read_text("utf-8") for file in WORKFLOWS)
     commits: dict[str, set[str]] = {}

@@ -52,7 +52,7 @@ TREES = st.builds(
 
 
 @given(TREES)
-def test_what_is_written_is_read_back(tree: Tree) -> None:
+def test_a_written_value_is_read_back(tree: Tree) -> None:
     """Every value survives, in one line."""
     text = to_json(tree)
     assert "\n" not in text

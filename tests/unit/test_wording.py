@@ -66,7 +66,7 @@ def test_a_moment_lies_behind_or_ahead(seconds: float, words: str) -> None:
         (1, "100 %"),
     ],
 )
-def test_a_share_never_looks_like_none_or_all_when_it_is_not(ratio: float, words: str) -> None:
+def test_a_share_is_never_rounded_to_0_or_100_percent(ratio: float, words: str) -> None:
     """One failed row of a million is not 0 %."""
     assert wording.percent(ratio) == words
 
@@ -79,6 +79,6 @@ def test_counts_have_thousands_separators() -> None:
 
 
 @pytest.mark.parametrize("timestamp", [None, 1e30, -1e30, math.inf, math.nan])
-def test_a_time_that_no_calendar_has_is_none(timestamp: float | None) -> None:
+def test_a_time_outside_the_calendar_is_none(timestamp: float | None) -> None:
     """A strange time of the API costs nobody the page."""
     assert wording.utc(timestamp) is None

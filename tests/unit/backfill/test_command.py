@@ -42,7 +42,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--unit=4m"], "No such option '--unit'."),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_no_folder(
+def test_a_configuration_error_is_one_line_and_creates_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], line: str
 ) -> None:
     """Exit status 2, and nothing was begun."""
@@ -71,7 +71,7 @@ def test_a_configuration_error_is_reported_as_by_serve(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_used_is_one_line(
+def test_an_unusable_folder_is_one_line_of_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit status 1."""

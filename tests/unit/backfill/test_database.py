@@ -23,7 +23,7 @@ def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_the_error_of_a_damaged_spool_has_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_damaged_spool_names_the_remedy(tmp_path: Path) -> None:
     """It is left alone: what it holds may have taken hours."""
     (tmp_path / NAME).write_bytes(b"no database at all" * 500)
     with (
@@ -72,7 +72,7 @@ def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> Non
     assert str(spool) not in opened, f"still open after {error}"
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line_of_error(tmp_path: Path) -> None:
     """Which folder, and why."""
     (tmp_path / "file").touch()
     with (
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_one_line_and_half_a_change_is_none(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_no_change_is_half_written(tmp_path: Path) -> None:
     """What was kept before stays, and can be gone on with."""
     one = Chosen(0, 0, "w", "one", "one")
 

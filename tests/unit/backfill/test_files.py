@@ -73,7 +73,7 @@ def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> Non
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_one_line_of_error(tmp_path: Path) -> None:
     """Which file, and why."""
     with pytest.raises(StartError, match=r"2026-09-24\.om cannot be written: No such file"):
         write_day(tmp_path / "gone", DAY, [piece()])

@@ -238,7 +238,7 @@ def test_a_run_that_hangs_for_a_week_is_given_up_as_serve_does(tmp_path: Path) -
     assert at(found, given_up + 3600)["history_gaps_total", ""] == 1
 
 
-def test_a_run_that_hung_long_before_the_range_is_no_gap_of_it(tmp_path: Path) -> None:
+def test_a_run_stuck_long_before_the_range_is_not_a_gap(tmp_path: Path) -> None:
     """What was given up before the first instant is neither under way nor lost."""
     integration = every(3600.0)
     integration.run(EPOCH - 30 * DAYS_AGO)

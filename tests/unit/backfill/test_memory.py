@@ -56,7 +56,7 @@ def weighed(output: Path, days: int) -> Weighing:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tracing")
-def test_thirty_days_weigh_what_five_days_do(tmp_path: Path) -> None:
+def test_thirty_days_need_no_more_memory_than_five(tmp_path: Path) -> None:
     """Neither the runs read nor the lines written are held."""
     weighed(tmp_path / "warm", 3)
     short, long = (weighed(tmp_path / str(days), days) for days in (5, 30))

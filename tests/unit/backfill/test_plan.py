@@ -56,7 +56,9 @@ def test_an_invalid_time_is_rejected_with_the_valid_forms(text: str) -> None:
         ("endpoint=http", ("endpoint", "http")),
     ],
 )
-def test_labels_are_what_prometheus_adds(text: str, label: tuple[str, str]) -> None:
+def test_labels_are_those_that_prometheus_adds_to_the_target(
+    text: str, label: tuple[str, str]
+) -> None:
     """Whatever a scrape configuration, the operator or external_labels set."""
     assert parse_label(text) == label
 
@@ -107,9 +109,7 @@ def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
         ),
     ],
 )
-def test_mistakes_in_the_flags_are_one_line_each(
-    fields: dict[str, object], mistakes: list[str]
-) -> None:
+def test_errors_in_flags_are_one_line_each(fields: dict[str, object], mistakes: list[str]) -> None:
     """Which flag, what stood there, what is expected."""
     options = BackfillOptions(Path(), **fields)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:

@@ -62,7 +62,7 @@ def test_half_of_the_share_and_no_more(tmp_path: Path) -> None:
     assert braze.too_many == 0
 
 
-def test_what_other_tools_use_is_taken_from_it(tmp_path: Path) -> None:
+def test_the_spending_of_other_tools_reduces_the_share(tmp_path: Path) -> None:
     """It stops where the server says that all but half of the share is spent."""
     other = Fault(0, 2 * EPOCH, FaultKind.OTHER_TOOL, endpoint=HISTORY, per_minute=60)
     braze = living(*(hourly(each) for each in "abcd"), limit_window="fixed", faults=[other])
@@ -146,7 +146,7 @@ def test_an_integration_that_fails_for_long_does_not_end_the_job(tmp_path: Path)
     assert braze.asked.count("a") == 15
 
 
-def test_what_was_left_out_is_tried_again(tmp_path: Path) -> None:
+def test_integrations_left_out_are_tried_again_on_resume(tmp_path: Path) -> None:
     """By the same command, also where the range is given by date; the rest is not read again."""
     span = {
         "since": parse_moment("2026-09-20T00:00:00Z"),
@@ -259,7 +259,7 @@ def test_runs_that_come_while_pages_are_read_shift_nothing_out(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REPEATING_CURSOR, FaultKind.ENDLESS])
-def test_pages_that_lead_nowhere_are_given_up(tmp_path: Path, kind: FaultKind) -> None:
+def test_a_history_whose_pages_repeat_is_given_up(tmp_path: Path, kind: FaultKind) -> None:
     """A cursor that names itself, or pages without end."""
     fault = Fault(0, 2 * EPOCH, kind, endpoint=HISTORY)
     braze = simulated(hourly("a", days=1), faults=[fault])
@@ -268,7 +268,7 @@ def test_pages_that_lead_nowhere_are_given_up(tmp_path: Path, kind: FaultKind) -
     assert len(braze.traffic[HISTORY].times) < 300
 
 
-def test_an_old_cursor_that_braze_refuses_is_no_end(tmp_path: Path) -> None:
+def test_a_refused_old_cursor_does_not_end_the_history(tmp_path: Path) -> None:
     """A history that is gone on with begins again at its newest page."""
     chosen = options(tmp_path / "a", since=parse_moment("8d"))
     braze = Troubled(simulated(hourly("a")), after(5, 401))
@@ -285,7 +285,7 @@ def test_an_old_cursor_that_braze_refuses_is_no_end(tmp_path: Path) -> None:
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
 
 
-def test_only_what_the_range_needs_is_read(tmp_path: Path) -> None:
+def test_only_pages_within_the_range_are_read(tmp_path: Path) -> None:
     """Not the whole history: the range, what is typical before it, and no more."""
     braze = simulated(hourly("a", days=60))
     backfill(options(tmp_path, since=parse_moment("2d")), braze)

@@ -174,7 +174,7 @@ def test_acquire_returns_how_long_it_waited() -> None:
 # The first answer
 
 
-def test_until_the_first_answer_one_request_at_a_time() -> None:
+def test_until_the_first_answer_requests_are_made_one_at_a_time() -> None:
     """An earlier process may have spent the limit: the first answer tells."""
 
     async def main() -> list[float]:
@@ -193,7 +193,7 @@ def test_a_request_without_an_answer_changes_no_limit() -> None:
     assert run(main()) == [0, 3, 6, 9, 9]
 
 
-def test_what_an_earlier_process_spent_is_counted() -> None:
+def test_the_spending_of_an_earlier_process_is_counted() -> None:
     """Of the first answer's Remaining only the part above the others' share is used."""
 
     async def main() -> list[float]:
@@ -378,7 +378,7 @@ def test_the_last_headers_are_kept_for_the_metrics() -> None:
         ({"resets_in": 20.0}, 20.0),
     ],
 )
-def test_a_429_that_names_a_time_is_obeyed(headers: dict[str, Any], wait: float) -> None:
+def test_a_429_with_a_time_is_obeyed(headers: dict[str, Any], wait: float) -> None:
     """Retry-After counts before the reset; an hour at most."""
 
     async def main() -> float:
@@ -389,7 +389,7 @@ def test_a_429_that_names_a_time_is_obeyed(headers: dict[str, Any], wait: float)
     assert seconds_of(main) == pytest.approx(wait)
 
 
-def test_a_429_obeys_what_remains_as_well() -> None:
+def test_a_429_also_applies_the_remaining_count() -> None:
     """With nothing left until the reset an earlier Retry-After is of no use."""
 
     async def main() -> float:
@@ -403,7 +403,7 @@ def test_a_429_obeys_what_remains_as_well() -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"retry_after": 0.0}, {"resets_in": 0.0}, {"resets_in": -1000.0}]
 )
-def test_a_429_that_names_no_time_is_followed_by_a_backoff(headers: dict[str, Any]) -> None:
+def test_a_429_without_a_time_is_followed_by_a_backoff(headers: dict[str, Any]) -> None:
     """No time, or one that is over already, would be no pause at all."""
 
     async def main() -> float:
@@ -542,7 +542,7 @@ def test_a_waiter_cancelled_as_it_gets_a_slot_loses_none() -> None:
     assert run(main()) == 2
 
 
-def test_a_slot_that_is_not_used_is_free_at_once() -> None:
+def test_an_unused_slot_is_free_at_once() -> None:
     """It wakes the one who waits, and it spends nothing."""
 
     async def main() -> tuple[float, int]:
@@ -573,7 +573,7 @@ def test_the_delay_is_how_long_a_request_would_wait() -> None:
     assert run(main()) == [0, math.inf, SPENT_FOR, pytest.approx(SPENT_FOR - 20)]
 
 
-def test_what_is_used_is_a_share_of_the_slots() -> None:
+def test_used_is_a_ratio_of_the_slots() -> None:
     """Requests under way and those of the last minute, and no older ones."""
 
     async def main() -> list[float]:
@@ -620,7 +620,7 @@ def test_a_newer_answer_counts_even_if_more_remains(resets_in: float) -> None:
     assert seconds_of(main) == 10
 
 
-def test_of_requests_under_way_together_every_answer_counts() -> None:
+def test_every_answer_of_concurrent_requests_counts() -> None:
     """Which of them the server answered first is not known: the strictest bound holds, until the
     answer to a request that started after all of them."""
 
@@ -683,7 +683,7 @@ def test_if_neither_clock_fits_a_window_is_waited_for() -> None:
 # Another key
 
 
-def test_what_another_budget_spent_is_counted_once() -> None:
+def test_the_spending_of_another_budget_is_counted_once() -> None:
     """Under way or ended, whichever budget it was taken from, and however often it is looked at."""
 
     async def main() -> list[float]:

@@ -152,7 +152,7 @@ def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
 
 
 @pytest.mark.parametrize(("remaining", "waits"), [(10, True), (11, False)])
-def test_the_part_of_other_tools_is_not_touched(remaining: int, waits: bool) -> None:
+def test_the_part_reserved_for_other_tools_is_never_used(remaining: int, waits: bool) -> None:
     """With a share of 0.8 of 50, ten requests are left to them."""
 
     async def main() -> float:

@@ -131,7 +131,7 @@ def test_no_window_has_more_starts_than_slots(
 
 @settings(deadline=None)
 @given(st.integers(1, 12), st.sampled_from([0.5, 0.8, 1.0]), st.data())
-def test_after_all_that_the_whole_budget_is_there_again(
+def test_after_two_hours_the_whole_budget_is_available(
     limit: int, share: float, data: st.DataObject
 ) -> None:
     """Two hours later nothing is left of refusals, cancellations and wrong headers."""

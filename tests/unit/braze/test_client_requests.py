@@ -248,7 +248,7 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
 @pytest.mark.parametrize("answer", GATEWAYS)
-def test_a_status_that_is_not_from_braze_is_not_blamed_on_the_key(answer: str, status: int) -> None:
+def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int) -> None:
     """It counts under its status, and means that the answer is not valid."""
     headers, content = GATEWAYS[answer]
     error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
@@ -280,7 +280,7 @@ def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
 
 
 @pytest.mark.parametrize("answer", GATEWAYS)
-def test_a_server_error_is_one_whatever_its_body(answer: str) -> None:
+def test_a_server_error_is_recognised_with_any_body(answer: str) -> None:
     """Braze's own 5xx need not be documented: it is tried again."""
     headers, content = GATEWAYS[answer]
     error, _, _ = refused(httpx.Response(503, headers=headers, stream=Body([content])))
@@ -296,7 +296,7 @@ def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
-def test_a_200_that_is_a_web_page_is_reported_as_one(content: bytes) -> None:
+def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None:
     """A captive portal answers so."""
     error, braze, _ = refused(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
@@ -396,7 +396,7 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
     ids=lambda body: body[:30].decode("ascii", "replace"),
 )
 @pytest.mark.parametrize("endpoint", BOTH)
-def test_a_200_that_is_no_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
+def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
     """It is counted as such, not as a 200, and not asked for again in vain."""
     error, braze, made = refused(httpx.Response(200, content=body), endpoint)
     assert type(error) is InvalidResponse
@@ -467,7 +467,7 @@ def test_an_answer_may_begin_with_a_byte_order_mark(encoding: str) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("beyond", [0, 1])
-def test_one_mebibyte_is_the_most(beyond: int, compressed: bool) -> None:
+def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: bool) -> None:
     """Decompressed, to the byte."""
     body = PAGE.rjust(MOST_BYTES + beyond)
     headers = {"content-encoding": "gzip"} if compressed else {}
@@ -482,7 +482,7 @@ def test_one_mebibyte_is_the_most(beyond: int, compressed: bool) -> None:
 @pytest.mark.parametrize(
     "rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)], ids=["a byte", "90 MiB", "a member"]
 )
-def test_what_follows_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
+def test_data_after_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
     """At once: to keep it would cost memory, and to copy it again and again time."""
     whole = gzip.compress(PAGE) + rest
     parts = [whole[at : at + 2**16] for at in range(0, len(whole), 2**16)]
@@ -594,7 +594,7 @@ def skew(*answers: Answer) -> float:
         (404, ERROR, {"age": "12"}),
     ],
 )
-def test_the_date_of_an_answer_that_is_not_brazes_or_not_new_is_not_believed(
+def test_the_date_of_a_gateways_or_cached_answer_is_ignored(
     answer: Answer,
 ) -> None:
     """However often it comes: a gateway has a clock of its own, and a cache keeps old dates."""

@@ -302,7 +302,7 @@ def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
     assert seconds < 5 * SPENT_FOR
 
 
-def test_a_cancelled_request_spends_its_slot_but_is_no_figure() -> None:
+def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> None:
     """It may have reached the server; how it would have ended nobody knows."""
 
     async def main() -> tuple[float, dict[str, int]]:

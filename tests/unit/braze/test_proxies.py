@@ -42,12 +42,12 @@ def test_the_variable_that_counts(environ: dict[str, str], variable: str) -> Non
         {"HTTPS_PROXY": " "},
     ],
 )
-def test_no_proxy_at_all(environ: dict[str, str]) -> None:
+def test_without_proxy_variables_no_proxy_is_used(environ: dict[str, str]) -> None:
     """A variable that is empty is not set; in small letters it also hides the other."""
     assert used(**environ) is None
 
 
-def test_exceptions_in_small_letters_count_unless_they_are_empty() -> None:
+def test_lower_case_no_proxy_wins_unless_it_is_empty() -> None:
     """An empty variable hides nothing: who set the other one meant it."""
     assert used(HTTPS_PROXY=URL, no_proxy="", NO_PROXY="braze.com") is None
     assert used(HTTPS_PROXY=URL, no_proxy="a.example", NO_PROXY="braze.com") is not None
@@ -107,7 +107,7 @@ def test_how_a_proxy_is_written(written: str, url: str) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
-def test_a_proxy_that_cannot_be_used_is_one_line(variable: str, written: str, message: str) -> None:
+def test_an_unusable_proxy_is_one_line_of_error(variable: str, written: str, message: str) -> None:
     """It names the variable, and shows the value less its user and password."""
     with pytest.raises(ConfigError) as caught:
         used(**{variable: written})
@@ -119,7 +119,7 @@ def test_a_proxy_that_cannot_be_used_is_one_line(variable: str, written: str, me
     assert line.isprintable()
 
 
-def test_a_proxy_that_is_not_used_need_not_be_right() -> None:
+def test_an_unused_proxy_is_not_validated() -> None:
     """An exception covers the endpoint, or another variable counts."""
     assert used(ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY="*") is None
     assert used(ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY=".braze.com") is None
@@ -169,7 +169,9 @@ def test_a_proxy_that_is_not_used_need_not_be_right() -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
-def test_what_goes_without_a_proxy(variable: str, exceptions: str, url: str, covered: bool) -> None:
+def test_hosts_excepted_by_no_proxy(
+    variable: str, exceptions: str, url: str, covered: bool
+) -> None:
     """Names with all below them, addresses, networks, each to one port if one is named."""
     proxies = Proxies({"ALL_PROXY": URL, variable: exceptions})
     assert (proxies.proxy_for(url) is None) == covered

@@ -46,7 +46,7 @@ def test_a_leader_has_three_quarters_of_the_share() -> None:
     run(main())
 
 
-def test_one_that_follows_has_nothing_and_one_that_is_cut_off_its_part() -> None:
+def test_a_follower_has_no_budget_and_a_cut_off_exporter_its_part() -> None:
     async def main() -> None:
         other = budget()
         assert other.is_open
@@ -121,7 +121,7 @@ def test_a_leader_takes_few_slots_of_a_budget_that_it_has_not_reported_yet() -> 
     run(main())
 
 
-def test_what_the_leader_before_has_spent_counts() -> None:
+def test_the_former_leaders_spending_counts() -> None:
     async def main() -> None:
         clock = virtual_clock()
         bounds = Bounds({Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: LIMIT}, SHARE)
@@ -144,7 +144,7 @@ def test_what_the_leader_before_has_spent_counts() -> None:
     run(main())
 
 
-def test_if_it_is_unknown_everything_is_spent() -> None:
+def test_unknown_spending_counts_as_the_whole_budget() -> None:
     async def main() -> None:
         shared = KeyBudgets(virtual_clock(), Bounds(dict.fromkeys(Endpoint, 50), SHARE))
         shared.allow(Allowance(0.75))
@@ -206,7 +206,7 @@ class Relay:
 
 
 @given(seed=st.integers(0, 10**6), limit=st.sampled_from([1, 2, 5, 30, 100]))
-def test_one_leader_after_the_other_stays_within_the_share(seed: int, limit: int) -> None:
+def test_successive_leaders_stay_within_the_share(seed: int, limit: int) -> None:
     """Reports are lost, leaders end at any moment, and requests go on after that."""
 
     async def main() -> list[float]:

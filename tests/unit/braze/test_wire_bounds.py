@@ -19,7 +19,7 @@ def answer(*rows: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("read", [read_history, read_integrations])
 @pytest.mark.parametrize("row", [{}, None, {"integration_id": "a", "job_status": "running"}])
-def test_a_page_with_too_many_items_is_no_answer(read: object, row: object) -> None:
+def test_a_page_with_too_many_items_is_invalid(read: object, row: object) -> None:
     """The message says how many there were."""
     read_history(answer(*[row] * MOST_ITEMS))
     with pytest.raises(InvalidResponse, match=f"{MOST_ITEMS + 1} items on one page"):
@@ -41,7 +41,7 @@ def test_long_texts_are_cut() -> None:
 
 
 @pytest.mark.parametrize("identifier", ["x" * (LONGEST_TEXT + 1), ".", "..", " .. "])
-def test_what_cannot_be_an_id_is_an_invalid_item(identifier: str) -> None:
+def test_an_item_with_an_impossible_id_is_invalid(identifier: str) -> None:
     """A long one is not cut, which would make it another integration's; dots lead elsewhere."""
     page = read_integrations(answer({"integration_id": identifier}, {"integration_id": "a"}))
     assert [item.id for item in page.integrations] == ["a"]
@@ -55,7 +55,7 @@ def test_the_longest_id_is_accepted() -> None:
     assert [item.id for item in page.integrations] == [identifier]
 
 
-def test_a_cursor_that_is_too_long_is_no_answer() -> None:
+def test_a_page_with_a_cursor_that_is_too_long_is_invalid() -> None:
     """It would become a part of a URL, and of the state file."""
     assert next_cursor(f'</x?cursor={"a" * LONGEST_CURSOR}>; rel="next"')
     with pytest.raises(InvalidResponse, match="cursor is too long"):

@@ -145,7 +145,7 @@ def test_a_time_that_is_given_and_not_read_is_unreadable(value: object, cannot: 
     assert unreadable(value) is cannot
 
 
-def test_each_row_is_in_one_place() -> None:
+def test_each_row_of_a_page_is_counted_in_one_place() -> None:
     """Read, damaged, in progress without a time, or left out; each is counted once."""
     page = read_history(
         answer(
@@ -183,7 +183,7 @@ def test_a_row_without_a_time_counts_only_in_the_newest_place(
     assert read_history(answer(dated, first)).undated is None
 
 
-def test_each_item_of_the_list_is_in_one_place() -> None:
+def test_each_item_of_the_list_is_counted_in_one_place() -> None:
     """Read, damaged and kept, or left out."""
     page = read_integrations(
         answer(

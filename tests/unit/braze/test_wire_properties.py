@@ -153,7 +153,7 @@ def test_a_list_with_faults_is_a_page_or_invalid(document: Any) -> None:
 
 
 @given(near_documents(ROW))
-def test_what_went_over_the_wire_reads_the_same(document: Any) -> None:
+def test_a_serialised_page_parses_to_the_same_page(document: Any) -> None:
     """As JSON text and back, lone surrogates and NaN included, a page is the same page."""
     try:
         page = read_history(document)

@@ -166,9 +166,7 @@ def test_fields_that_braze_adds_are_ignored() -> None:
 
 @pytest.mark.parametrize("nothing", ABSENT, ids=repr)
 @pytest.mark.parametrize(("field", "attribute"), RUN_FIELDS.items())
-def test_a_fact_that_is_not_given_of_a_run_is_none(
-    field: str, attribute: str, nothing: object
-) -> None:
+def test_a_missing_field_of_a_run_is_none(field: str, attribute: str, nothing: object) -> None:
     """Null, missing and empty mean absent, and leave the other facts alone."""
     run = run_with(**{field: nothing})
     assert getattr(run, attribute) is None
@@ -179,7 +177,7 @@ def test_a_fact_that_is_not_given_of_a_run_is_none(
 
 @pytest.mark.parametrize("nothing", ABSENT, ids=repr)
 @pytest.mark.parametrize(("field", "attribute"), INTEGRATION_FIELDS.items())
-def test_a_fact_that_is_not_given_of_an_integration_is_none(
+def test_a_missing_field_of_an_integration_is_none(
     field: str, attribute: str, nothing: object
 ) -> None:
     """Null, missing and empty mean absent, and leave the other facts alone."""
@@ -197,13 +195,13 @@ def test_an_item_without_an_id_is_invalid(nothing: object) -> None:
 
 
 @pytest.mark.parametrize("row", [None, 7, "running", [], [FULL_ROW], True, 1.5], ids=repr)
-def test_a_row_that_is_no_object_is_invalid(row: object) -> None:
+def test_a_row_that_is_not_an_object_is_invalid(row: object) -> None:
     """Such a row is left out and counted, and the others stay."""
     assert history(row, FULL_ROW) == HistoryPage(runs=(FULL_RUN,), invalid=1)
     assert integrations(row, FULL_ITEM) == IntegrationsPage((FULL_INTEGRATION,), invalid=1)
 
 
-def test_an_integration_that_is_listed_twice_is_one() -> None:
+def test_an_integration_listed_twice_on_a_page_appears_once() -> None:
     """Of two items with one ID the last is taken, and neither is invalid."""
     renamed = changed(FULL_ITEM, integration_name="New")
     page = integrations(FULL_ITEM, renamed)
@@ -324,7 +322,7 @@ def test_an_item_with_a_time_that_cannot_be_read_is_invalid(field: str, value: o
     assert item.schedule_unreadable is (field == "next_scheduled_run")
 
 
-def test_an_item_with_several_bad_times_is_one_invalid_item() -> None:
+def test_an_item_with_several_bad_times_counts_once_as_invalid() -> None:
     """Items are counted, not fields."""
     times = {"last_updated_at": 1, "last_job_start_time": 2, "next_scheduled_run": 3}
     assert integrations(changed(FULL_ITEM, **times)).invalid == 1
@@ -375,7 +373,7 @@ BAD = "Wed, 25 Mar 2026 12:00:00 GMT"
         ),
     ],
 )
-def test_what_is_used_of_a_row_with_a_bad_time(
+def test_the_valid_fields_of_a_row_with_a_bad_time_are_used(
     fields: dict[str, object], expected: HistoryPage
 ) -> None:
     """No run is counted twice, or lost for good, because a time cannot be read."""
@@ -585,7 +583,7 @@ def test_every_text_can_be_written_as_utf_8(field: str) -> None:
 
 
 @pytest.mark.parametrize("value", [7, True, ["a"], {"a": 1}], ids=repr)
-def test_a_name_that_is_no_text_is_absent(value: object) -> None:
+def test_a_name_that_is_not_text_is_ignored(value: object) -> None:
     """Wrong types are not turned into text."""
     (item,) = integrations(changed(FULL_ITEM, integration_name=value)).integrations
     assert item.name is None

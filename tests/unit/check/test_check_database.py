@@ -134,7 +134,7 @@ OLDER = replace(WORKS, known=2, leaders={})
         ),
     ],
 )
-def test_what_the_user_may_do_decides(
+def test_the_findings_follow_the_privileges_of_the_user(
     found: DatabaseDescription, ok: bool, said: Sequence[tuple[Level, str]]
 ) -> None:
     """An error if an exporter could not use the database, a note if it will change it."""

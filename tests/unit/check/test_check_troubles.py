@@ -120,7 +120,7 @@ FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_failing_list_is_one_error_with_its_cause(kind: FaultKind) -> None:
+def test_a_failing_list_is_one_finding_with_its_cause(kind: FaultKind) -> None:
     """One error with its cause; and the end comes soon, though it is tried again."""
     code, fits = FAULTS[kind]
     fault = Fault(*ALWAYS, kind, endpoint=LIST)

@@ -41,7 +41,7 @@ def test_no_message_about_a_bad_file_shows_a_key(path: Path) -> None:
     assert CANARY not in told.casefold()
 
 
-def test_each_mistake_is_one_line_with_what_is_expected() -> None:
+def test_each_error_is_one_line_with_the_expected_value() -> None:
     """Each mistake is a line of its own that begins with the file and says what is expected."""
     for path in FILES:
         for mistake in rejection(path).mistakes:

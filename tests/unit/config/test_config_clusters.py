@@ -39,7 +39,7 @@ def test_the_cluster_of_an_endpoint_is_known(
         ("https://dashboard-03.braze.com.example", None),
     ],
 )
-def test_dashboard_and_sdk_addresses_lead_to_the_rest_endpoint(
+def test_dashboard_and_sdk_addresses_are_answered_with_the_rest_endpoint(
     written: str, right: str | None
 ) -> None:
     """The dashboard's and the SDK's; what is no such address leads nowhere."""

@@ -173,12 +173,12 @@ def test_the_id_is_taken_from_the_url_of_the_dashboard() -> None:
         ),
     ],
 )
-def test_a_mistake_names_its_variable(environ: dict[str, str], message: str) -> None:
+def test_an_error_names_its_variable(environ: dict[str, str], message: str) -> None:
     """The rules are those of the file, and the line names the variable."""
     assert mistakes(GOOD | environ) == [message]
 
 
-def test_all_mistakes_are_reported_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     """Every variable that is wrong has its line."""
     found = mistakes({"BRAZE_REST_ENDPOINT": "a b", "BRAZE_INTEGRATION_IDS": "."})
     assert [line.split(":")[0] for line in found] == [

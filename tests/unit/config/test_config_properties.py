@@ -80,13 +80,13 @@ def load(text: str) -> tuple[str, ...]:
 
 
 @given(st.text() | YAML_TEXT)
-def test_any_text_gives_settings_or_clear_mistakes(text: str) -> None:
+def test_any_text_gives_settings_or_clear_errors(text: str) -> None:
     """No text makes anything but settings or a ConfigError with clear lines."""
     load(text)
 
 
 @given(st.binary(max_size=200) | YAML_TEXT.map(str.encode) | YAML_LIKE)
-def test_any_bytes_give_settings_or_clear_mistakes(content: bytes) -> None:
+def test_any_bytes_give_settings_or_clear_errors(content: bytes) -> None:
     """No content of a file makes the loader raise anything but a ConfigError."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "config.yml"
@@ -95,13 +95,13 @@ def test_any_bytes_give_settings_or_clear_mistakes(content: bytes) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=4))
-def test_any_yaml_gives_settings_or_clear_mistakes(tree: dict[str, object]) -> None:
+def test_any_yaml_gives_settings_or_clear_errors(tree: dict[str, object]) -> None:
     """The same for files that are YAML, with known keys in all the wrong places."""
     load(json.dumps(tree))
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
-def test_any_workspace_gives_settings_or_clear_mistakes(section: dict[str, object]) -> None:
+def test_any_workspace_gives_settings_or_clear_errors(section: dict[str, object]) -> None:
     """The same for a workspace that is nearly right."""
     right = {"name": "a", "endpoint": "b.example", "api_key": "c"}
     load(json.dumps({"workspaces": [right | section]}))
@@ -122,7 +122,7 @@ def test_a_key_in_the_wrong_shape_is_never_shown(key: str, shape: str, beside: o
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text()))
-def test_any_environment_gives_settings_or_clear_mistakes(environ: dict[str, str]) -> None:
+def test_any_environment_gives_settings_or_clear_errors(environ: dict[str, str]) -> None:
     """No value of the variables makes anything but settings or a ConfigError."""
     found = mistakes(lambda: from_environment(environ))
     assert all(line.isprintable() for line in found)

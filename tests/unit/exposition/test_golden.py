@@ -56,7 +56,7 @@ def test_page_is_the_golden_one(
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-def test_page_is_what_the_library_writes(
+def test_the_page_equals_that_of_prometheus_client(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, openmetrics: bool
 ) -> None:
     """The two ways to write a page give the same bytes."""
@@ -95,7 +95,7 @@ def test_labels_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
             assert [name for name in sample.labels if name != "le"] == list(metric.labels)
 
 
-def test_what_is_not_known_has_no_sample(quiet: WorkspaceSnapshot) -> None:
+def test_unknown_values_have_no_sample(quiet: WorkspaceSnapshot) -> None:
     """A new integration shows counters at 0 and its info; a new workspace hardly anything."""
     assert names_of(one()) == {
         "braze_cdi_syncs_total",
@@ -130,7 +130,7 @@ def test_a_shared_database_and_its_leaders_are_shown() -> None:
     assert "cdi_exporter_database" not in shown()
 
 
-def test_last_sync_status_is_one_for_exactly_one_status() -> None:
+def test_last_sync_status_is_1_for_exactly_one_status() -> None:
     """The status of the last run is 1 and each other one 0, with one sample per status."""
     for status in (Status.SUCCESS, Status.UNKNOWN):
         page = samples_of(one(Facts(id="a", name="a", last=Run(status, start=1.0))))

@@ -8,7 +8,7 @@ from cdi_exporter.catalog import CATALOG
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_page_is_what_the_tool_writes() -> None:
+def test_the_page_equals_the_tools_output() -> None:
     """`docs/metrics.md` is up to date: else run `python tools/metrics_reference.py`."""
     tool = runpy.run_path(str(ROOT / "tools" / "metrics_reference.py"))
     assert (ROOT / "docs" / "metrics.md").read_text("utf-8") == tool["reference"]()

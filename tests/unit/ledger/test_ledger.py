@@ -49,7 +49,7 @@ def test_a_run_under_way_at_the_first_sight_counts_when_it_ends() -> None:
     assert not it.summary.running
 
 
-def test_of_a_new_integration_all_runs_count() -> None:
+def test_all_runs_of_a_new_integration_count() -> None:
     """With an empty baseline the whole history counts, page after page."""
     it = IntegrationLedger(everything_counts=True)
     assert it.read_newest(page(ok(300), ok(200), cursor="c"), NOW) == []
@@ -129,7 +129,7 @@ def test_too_many_pages_are_a_gap() -> None:
     assert it.next_cursor is None
 
 
-def test_an_emptied_history_is_no_gap_by_itself() -> None:
+def test_an_emptied_history_alone_is_not_a_gap() -> None:
     """An idle integration's runs may leave the list; that alone loses nothing."""
     it = ledger(ok(100))
     it.read_newest(page(), NOW)
@@ -249,7 +249,7 @@ def test_a_run_that_never_ends_is_given_up() -> None:
     assert it.counters.gaps == 1
 
 
-def test_an_undated_row_in_the_newest_place_shows_and_is_not_counted() -> None:
+def test_a_newest_row_without_times_is_shown_but_not_counted() -> None:
     """It sets the status and the failures in a row, nothing else."""
     it = ledger(ok(100))
     undated = Run(Status.CONFIG_ERROR)

@@ -55,7 +55,7 @@ def test_after_a_history_without_a_known_run_something_may_be_missing() -> None:
     assert (it.counters.total, it.counters.gaps) == (1, 1)
 
 
-def test_of_a_new_integration_no_run_is_missing_after_a_restart() -> None:
+def test_a_new_integration_lacks_no_run_after_a_restart() -> None:
     """Everything counts, as before the restart."""
     it = restarted(IntegrationLedger(everything_counts=True))
     it.read_newest(page(ok(300), ok(200)), NOW)
@@ -105,7 +105,7 @@ def test_the_search_at_the_first_sight_ends_after_the_most_pages() -> None:
     assert it.counters.gaps == 0
 
 
-def test_the_newest_run_in_progress_is_no_reason_to_search() -> None:
+def test_the_newest_run_in_progress_does_not_start_a_search() -> None:
     """Only a run that others have overtaken may hide more behind it."""
     it = ledger(running(300), ok(200), cursor="a")
     assert it.next_cursor is None
@@ -365,7 +365,7 @@ def test_runs_that_are_collected_show_before_they_count() -> None:
     assert all(earlier < later for earlier, later in pairwise(starts))
 
 
-def test_of_two_runs_in_progress_the_one_that_no_page_shows_is_still_shown() -> None:
+def test_a_run_in_progress_that_no_page_shows_is_still_shown() -> None:
     """The other one has ended, which shows before it counts."""
     it = ledger(running(300), running(300), ok(100))
     it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
@@ -391,7 +391,7 @@ def test_a_finish_that_was_corrected_belongs_to_no_run() -> None:
     assert it.counters.total == 3
 
 
-def test_of_two_runs_with_one_start_each_row_matches_the_most_similar_run() -> None:
+def test_each_row_matches_the_most_similar_of_two_runs_with_one_start() -> None:
     """In whatever order a page shows them."""
     it = ledger(running(300), failed(300), ok(100))
     it.read_newest(page(failed(300), running(300), ok(100)), NOW)
@@ -399,7 +399,7 @@ def test_of_two_runs_with_one_start_each_row_matches_the_most_similar_run() -> N
     assert it.under_way == [running(300)]
 
 
-def test_of_two_runs_with_one_start_the_one_in_progress_has_ended() -> None:
+def test_a_finished_row_matches_the_run_in_progress_of_two_with_one_start() -> None:
     """A row with another finish than that of the finished one is not its correction."""
     it = ledger(failed(300), running(300), ok(100))
     it.read_newest(page(ok(300, 400), ok(100)), NOW)
@@ -438,7 +438,7 @@ def test_two_runs_with_one_start_may_end_on_different_pages() -> None:
     assert it.counters.total == 3
 
 
-def test_of_two_runs_in_progress_with_one_start_one_has_ended() -> None:
+def test_one_of_two_runs_in_progress_with_one_start_ends() -> None:
     """The other one is still in progress."""
     it = ledger(running(300), running(300), ok(100))
     it.read_newest(page(running(300), ok(300, 360), ok(100)), NOW)

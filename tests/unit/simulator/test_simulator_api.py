@@ -224,7 +224,7 @@ def test_the_link_header_of_the_history_is_malformed_as_documented() -> None:
     )
 
 
-def test_the_link_header_of_the_list_leads_through_all_integrations() -> None:
+def test_following_the_link_headers_lists_all_integrations() -> None:
     """Pages of ten, in the order in which the workspace has them."""
     specs = many(25, seed=1)
     simulator = simulator_of(*specs)
@@ -332,7 +332,7 @@ def test_the_traffic_is_open_to_tests() -> None:
     assert simulator.traffic["integrations"].statuses == {200: 1}
 
 
-def test_what_happened_is_seen_only_after_the_lag() -> None:
+def test_runs_are_visible_only_after_the_lag() -> None:
     """The history and the list may each be behind the truth, by their own lag."""
     moment = [NOW]
     script = ScriptedIntegration("abc", "users")
@@ -433,7 +433,7 @@ def test_a_generated_world_changes_by_the_clock() -> None:
     assert all(run.start is not None and run.start >= NOW + 100 for run in runs)
 
 
-def test_overrides_say_what_braze_gets_wrong() -> None:
+def test_any_field_can_be_replaced_or_left_out() -> None:
     """A test may replace or leave out any field, of a run and of a list item."""
     script = ScriptedIntegration(
         "abc", "users", list_fields={"next_scheduled_run": ..., "extra": 1}
@@ -463,7 +463,7 @@ def test_a_run_may_end_late_and_be_reported_again() -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 @pytest.mark.parametrize("overlap", [False, True])
-def test_what_the_pages_show_is_the_truth(profile: Profile, overlap: bool) -> None:
+def test_the_simulated_pages_match_the_simulated_runs(profile: Profile, overlap: bool) -> None:
     """Read page by page, the history is equal to the truth to the microsecond."""
     spec = many(1, seed=11, profiles=[profile], interval=300, overlap=overlap)[0]
     simulator = simulator_of(spec, limits=LIFTED, retention=2 * 86_400)
@@ -530,7 +530,7 @@ def test_the_cached_list_equals_a_list_without_cache(moments: list[float], seed:
         assert get(used).content == get(fresh).content
 
 
-def test_it_can_be_served_over_a_socket() -> None:
+def test_the_simulator_can_be_served_over_a_socket() -> None:
     """Under uvicorn it starts, answers with its own Date, and stops."""
     simulator = simulator_of(scripted(1))
     config = uvicorn.Config(simulator, port=0, log_level="error", date_header=False)

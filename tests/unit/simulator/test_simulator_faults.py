@@ -98,7 +98,7 @@ def test_another_tool_spends_the_shared_limit() -> None:
     assert get(simulator).headers["x-ratelimit-remaining"] == "49"
 
 
-def test_a_redirect_leads_to_another_host() -> None:
+def test_a_redirect_names_another_host() -> None:
     """Nothing is followed here: the answer is the redirect itself."""
     response = get(workspace(reigning(FaultKind.REDIRECT)))
     assert response.status_code == 302

@@ -60,7 +60,7 @@ def test_a_life_is_its_seed() -> None:
     seed=st.integers(0, 1000),
     pace=st.sampled_from([300.0, 900.0, 7200.0]),
 )
-def test_any_moment_is_the_same_however_it_is_reached(
+def test_the_state_at_a_time_does_not_depend_on_the_steps_to_it(
     profile: Profile, scheduled: bool, overlap: bool, seed: int, pace: float
 ) -> None:
     """What moments show one by one, in any order, is what the whole span shows."""
@@ -196,7 +196,7 @@ def test_a_late_integration_misses_its_schedule() -> None:
     assert due == pytest.approx(NOW - 6 * HOUR, abs=900)
 
 
-def test_a_hanging_run_is_under_way_for_hours() -> None:
+def test_a_stuck_run_stays_in_progress_for_hours() -> None:
     """One run spans the trouble, over any block boundary; the next one comes after it."""
     spec = replace(SPEC, interval=120, duration_median=20, profile=Profile.HANGING, episode=EPISODE)
     truth = Simulator([spec], lambda: NOW, retention=DAY).truth

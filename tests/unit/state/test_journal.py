@@ -153,7 +153,7 @@ def test_a_failed_write_is_repeated_with_the_newest_rows(tmp_path: Path) -> None
     run(scenario())
 
 
-def test_what_waits_to_be_written_is_known(tmp_path: Path) -> None:
+def test_pending_rows_are_part_of_what_attach_returns(tmp_path: Path) -> None:
     """A workspace that comes back before its last words were written gets them."""
 
     async def scenario() -> None:
@@ -200,7 +200,7 @@ def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) ->
     run(scenario())
 
 
-def test_the_end_writes_what_waits(tmp_path: Path) -> None:
+def test_closing_writes_the_pending_rows(tmp_path: Path) -> None:
     """A quiet end loses nothing, even amid a pause between two commits."""
 
     async def scenario() -> None:
@@ -281,7 +281,7 @@ def test_an_unexpected_error_counts_as_a_failed_write(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_callback_that_raises_stops_no_other(tmp_path: Path) -> None:
+def test_a_callback_that_raises_does_not_stop_others(tmp_path: Path) -> None:
     """Where one is told of its commit and fails, the others are told, and the end comes."""
 
     async def scenario() -> None:

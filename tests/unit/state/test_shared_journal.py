@@ -91,7 +91,7 @@ def test_another_leads_soon_after_the_leader_is_gone() -> None:
     run(main())
 
 
-def test_a_leader_that_stops_gives_the_lead_back_at_once() -> None:
+def test_a_stopping_leader_releases_its_leases_at_once() -> None:
     async def main() -> None:
         async with site() as it:
             entering = replica("a", it.database, it.simulator, it.clock)
@@ -273,7 +273,7 @@ def test_a_state_that_cannot_be_read_is_left_to_others_and_logged_once() -> None
     run(main())
 
 
-def test_what_the_leader_before_has_spent_is_known() -> None:
+def test_the_former_leaders_spending_is_known() -> None:
     """Just after a failover the new leader has only what the old one has left."""
 
     async def main() -> None:
@@ -341,7 +341,7 @@ def test_workspaces_that_are_given_one_key_get_one_leader() -> None:
     run(main())
 
 
-def test_if_one_workspace_cannot_be_read_those_with_its_key_are_left_to_others_too() -> None:
+def test_an_unreadable_workspace_leaves_all_workspaces_of_its_key_to_others() -> None:
     """They share a budget, so another exporter can lead only all of them."""
 
     async def main() -> None:
@@ -414,7 +414,7 @@ def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewa
     run(main())
 
 
-def test_when_it_has_started_it_leads_what_nobody_else_does() -> None:
+def test_a_started_exporter_leads_all_free_workspaces() -> None:
     """A command that refreshes once would otherwise show nothing."""
 
     async def main() -> None:
@@ -426,7 +426,7 @@ def test_when_it_has_started_it_leads_what_nobody_else_does() -> None:
     run(main())
 
 
-def test_what_was_read_for_a_scrape_before_the_lead_was_taken_is_discarded() -> None:
+def test_a_read_that_began_before_the_lead_was_taken_is_discarded() -> None:
     """It is older than what the exporter continues with."""
 
     async def main() -> None:
@@ -475,7 +475,7 @@ def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
     run(main())
 
 
-def test_what_scrapes_read_does_not_delay_beats() -> None:
+def test_reads_for_scrapes_do_not_delay_beats() -> None:
     """Many workspaces and a slow database: the exporter is not taken for one that is cut off."""
 
     async def main() -> None:

@@ -45,7 +45,7 @@ def refused(path: str) -> str:
     return line.removeprefix(f"cannot use the state file {path}: ")
 
 
-def test_what_was_committed_is_there_after_opening_again(path: str, store: Store) -> None:
+def test_committed_rows_are_there_after_reopening(path: str, store: Store) -> None:
     """Rows, their order, and that the list was read whole, outlive the process."""
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
     store.commit(
@@ -65,7 +65,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @given(st.dictionaries(names, st.tuples(names, st.booleans(), st.none() | st.floats(0, 4e9))))
-def test_any_text_comes_back_as_it_was(rows: dict[str, tuple[str, bool, float | None]]) -> None:
+def test_any_text_is_read_back_unchanged(rows: dict[str, tuple[str, bool, float | None]]) -> None:
     """No ID, name or record is changed on its way through the file."""
     with tempfile.TemporaryDirectory() as folder:
         _comes_back(Store(f"{folder}/state.sqlite", time.time), rows)
@@ -115,7 +115,9 @@ def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"x" * 8192, b"SQLite format 3\0" * 99])
-def test_what_is_no_database_is_refused_and_kept(path: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_left_unchanged(
+    path: str, content: bytes
+) -> None:
     """A file of something else, or one that is broken, is never overwritten."""
     Path(path).write_bytes(content)
     assert "move it away to start with no history" in refused(path)
@@ -167,7 +169,7 @@ def test_an_empty_file_is_a_new_one(path: str) -> None:
     connection.close()
 
 
-def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
     """A directory, a device, a link to nowhere or in circles: each is told in a line."""
     assert refused(str(tmp_path)) == "it is a directory; expected a file"
     assert refused("/dev/null") == "it is not a regular file"
@@ -205,7 +207,7 @@ def test_only_the_owner_can_read_a_new_file(path: str, store: Store) -> None:
     assert files[0].stat().st_mode & 0o777 == 0o640
 
 
-def test_a_link_leads_to_the_file_that_is_locked(path: str, store: Store) -> None:
+def test_a_symbolic_link_locks_the_same_file(path: str, store: Store) -> None:
     """By whatever name two exporters call it, they never share a file."""
     link = Path(path).with_name("link")
     link.symlink_to(path)

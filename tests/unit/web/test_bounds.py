@@ -141,7 +141,7 @@ def test_a_large_answer_is_sent_in_chunks(size: int) -> None:
     assert [each["more_body"] for each in chunks] == [True] * (len(chunks) - 1) + [False]
 
 
-def test_an_answer_is_not_held_while_it_is_known_to_arrive() -> None:
+def test_a_delivered_answer_is_released_at_once() -> None:
     """That takes half a second, in which a fast client may have got hundreds of large pages."""
     body = bytes(2 * CHUNK)
     before = sys.getrefcount(body)
@@ -179,7 +179,7 @@ def test_a_host_is_repeated(host: str) -> None:
     "host",
     ["", 'evil"<b>', "x y:1", "a:1/../", "a,b", "[::1", "a:123456", "a:", "ä", "a@b", "a\tb"],
 )
-def test_what_is_no_host_is_not_repeated(host: str) -> None:
+def test_an_invalid_host_header_is_not_echoed(host: str) -> None:
     """Service discovery refuses it, and the page shows a placeholder."""
     assert valid_host(host) is None
     if host.isascii():

@@ -103,7 +103,7 @@ def test_a_silent_client_is_disconnected() -> None:
 
 
 @pytest.mark.parametrize("piece", [b"X: 1\r\n", b"x"])
-def test_a_head_that_dribbles_in_is_too_late(piece: bytes) -> None:
+def test_a_slow_request_head_times_out(piece: bytes) -> None:
     """However often something comes, the head has one deadline."""
 
     async def script() -> Conversation:
@@ -189,7 +189,7 @@ def test_requests_that_come_at_once_are_answered_in_turn() -> None:
     assert conversation.statuses == [b"200"] * 4
 
 
-def test_what_follows_a_refused_request_is_not_read() -> None:
+def test_data_after_a_refused_request_is_not_read() -> None:
     """One refusal, and the connection is closed: nothing can be smuggled behind it."""
 
     async def script() -> Conversation:
@@ -207,7 +207,7 @@ def test_what_follows_a_refused_request_is_not_read() -> None:
     assert (conversation.statuses, conversation.asked) == ([b"200", b"400"], ["/"])
 
 
-def test_what_the_parser_refuses_ends_the_connection_as_well() -> None:
+def test_a_request_that_the_parser_refuses_ends_the_connection() -> None:
     """Two hosts, or none: the parser's own rules stay in force."""
     for head in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
 
@@ -221,7 +221,7 @@ def test_what_the_parser_refuses_ends_the_connection_as_well() -> None:
         assert (conversation.statuses, conversation.asked) == ([b"400"], [])
 
 
-def test_a_client_that_takes_nothing_is_cut_off() -> None:
+def test_a_client_that_does_not_read_is_cut_off() -> None:
     """Unless it goes on in time."""
 
     async def script() -> Conversation:

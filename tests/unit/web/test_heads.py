@@ -83,7 +83,7 @@ def test_any_bytes_are_a_head_or_refused(pieces: list[bytes]) -> None:
         b" GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(bytes_sent: bytes) -> None:
+def test_an_ambiguous_request_head_is_refused(bytes_sent: bytes) -> None:
     """At once, and also when it comes byte by byte."""
     assert status(bytes_sent) == 400
     assert status(*(bytes([each]) for each in bytes_sent)) == 400

@@ -101,14 +101,14 @@ def test_a_problem_comes_with_its_advice() -> None:
 
 
 @pytest.mark.parametrize("readable", [True, False, None])
-def test_it_has_whether_the_list_can_be_read(readable: bool | None) -> None:
+def test_the_json_shows_if_the_list_can_be_read(readable: bool | None) -> None:
     """As the metric does: null if the list is not needed."""
     (shown,) = status(Shown(workspace("w", list_readable=readable)))["workspaces"]
     assert shown["list_readable"] is readable
     assert shown["state"] == "ok"
 
 
-def test_it_filters_and_sorts_as_the_page_does() -> None:
+def test_the_json_filters_and_sorts_like_the_page() -> None:
     """The same parameters, the same integrations, the same order; the counts stay whole."""
     document = status(example(), "?workspace=production&status=attention&sort=rows&order=asc")
     (production,) = document["workspaces"]
@@ -123,13 +123,13 @@ def test_it_filters_and_sorts_as_the_page_does() -> None:
     assert production["counts"]["all"] == 10
 
 
-def test_a_name_that_is_no_unicode_is_still_an_answer() -> None:
+def test_a_name_that_is_not_valid_unicode_does_not_break_the_json() -> None:
     """A lone surrogate, which JSON can bring, does not break the encoding."""
     shown = status(Shown(workspace("w", facts("a", "half \ud800"))))
     assert shown["workspaces"][0]["integrations"][0]["name"] == "half ?"
 
 
-def test_it_is_compressed_for_those_who_can_read_that() -> None:
+def test_the_json_is_compressed_for_clients_that_accept_gzip() -> None:
     """The body differs by Accept-Encoding, and says so."""
     plain = get(example(), "/api/v1/status", headers={"Accept-Encoding": "identity"})
     small = get(example(), "/api/v1/status", headers={"Accept-Encoding": "gzip"})

@@ -105,7 +105,7 @@ def test_a_workspace_that_was_never_refreshed_explains_why() -> None:
     assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in told
 
 
-def test_a_list_that_cannot_be_read_is_a_problem_of_its_own() -> None:
+def test_an_unreadable_list_is_shown_as_a_separate_problem() -> None:
     """While the workspace itself can be read; else its problem says more."""
     problem = "the list of integrations cannot be read"
     assert problem in words(page(Shown(workspace("w", facts("a"), list_readable=False))))
@@ -116,7 +116,7 @@ def test_a_list_that_cannot_be_read_is_a_problem_of_its_own() -> None:
     assert problem not in words(page(Shown(failing)))
 
 
-def test_a_name_cannot_turn_its_letters_around() -> None:
+def test_a_name_cannot_reverse_the_text_around_it() -> None:
     """A name that would read as another shows where it would turn."""
     text = page(Shown(workspace("w", facts("a", "\u202egnp.exe\u2066", run()))))
     assert "<bdi>\ufffdgnp.exe\ufffd</bdi>" in text
@@ -180,7 +180,7 @@ def test_a_row_shows_the_last_run_and_the_freshness() -> None:
         assert fact in told
 
 
-def test_what_is_not_known_is_not_zero() -> None:
+def test_unknown_values_are_not_shown_as_zero() -> None:
     """Facts that the API did not give show as a dash, or in words."""
     bare = Facts("a", "bare")
     table = page(Shown(workspace("w", bare)))
@@ -339,7 +339,7 @@ def test_the_policy_allows_no_foreign_and_no_inline_code() -> None:
     assert not re.search(r"<script[^>]*>[^<]", response.text)
 
 
-def test_every_link_is_relative_and_leads_somewhere() -> None:
+def test_every_link_is_relative_and_has_a_target() -> None:
     """Behind a proxy's path prefix nothing leads out of it; every file is there."""
     tree = Tree(page(example()))
     links = [each[key] for _, each in tree.elements for key in ("href", "src") if key in each]
@@ -414,7 +414,7 @@ def test_of_more_than_a_thousand_the_most_urgent_are_shown() -> None:
     ("method", "status"), [("HEAD", 200), ("POST", 405), ("PUT", 405), ("DELETE", 405)]
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/status", "/static/status.css"])
-def test_it_can_only_be_read(path: str, method: str, status: int) -> None:
+def test_the_status_page_accepts_only_get_and_head(path: str, method: str, status: int) -> None:
     """GET and HEAD; anything else is refused."""
     assert get(example(), path, method=method).status_code == status
 

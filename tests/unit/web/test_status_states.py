@@ -87,7 +87,7 @@ def test_each_state_is_named(make: Make, state: str, reason: str | None) -> None
     assert (told["problem"] or {}).get("reason") == reason
 
 
-def test_before_the_first_scrape_it_waits() -> None:
+def test_the_state_before_the_first_scrape_is_waiting() -> None:
     """Nothing is known, and nothing was asked."""
     told = known_of(some(), scrapes=0)
     assert told["state"] == "waiting"

@@ -238,7 +238,7 @@ def test_failed_requests_are_listed_by_kind_newest_first() -> None:
     ]
 
 
-def test_each_filter_counts_what_it_shows() -> None:
+def test_each_filter_shows_as_many_rows_as_it_counts() -> None:
     """The counts and the filters agree, and every filter finds something here."""
     shown = workspace(
         "w",

@@ -111,7 +111,7 @@ def test_each_inherited_attribute_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", ["click", "PyYAML", "uvicorn"])
-def test_what_is_overridden_has_an_upper_bound(name: str) -> None:
+def test_dependencies_whose_internals_are_overridden_have_an_upper_bound(name: str) -> None:
     """The next version that may change its internals is taken on purpose."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     required = {each.name: each for each in map(Requirement, project["dependencies"])}

@@ -95,7 +95,7 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
     )
 
 
-def test_text_in_the_file_serves_as_well(certificates: Path, tmp_path: Path) -> None:
+def test_certificates_may_be_inline_text(certificates: Path, tmp_path: Path) -> None:
     """Certificate, key and client CA may stand in the file itself."""
     path = tmp_path / "web.yml"
     path.write_text(inline(certificates, "server", "server"))

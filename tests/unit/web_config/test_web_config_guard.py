@@ -54,14 +54,14 @@ class Served:
         return asyncio.run(ask())
 
 
-def test_without_users_everybody_is_served(tmp_path: Path) -> None:
+def test_without_users_authentication_is_off(tmp_path: Path) -> None:
     """An empty file asks for nothing."""
     answer = Served(tmp_path, "").get()
     assert (answer.status_code, answer.text) == (200, "hello")
     assert answer.headers["Content-Security-Policy"] == "lax"
 
 
-def test_with_users_nobody_else_is_served(tmp_path: Path) -> None:
+def test_with_users_other_clients_are_refused(tmp_path: Path) -> None:
     """The answer is the toolkit's, on every path, and has the configured headers."""
     served = Served(tmp_path, USERS + HEADERS)
     for path in ("/", "/-/healthy", "/nowhere"):
@@ -95,7 +95,7 @@ def test_the_rate_limit_comes_first(tmp_path: Path) -> None:
     assert [served.get(headers=ALICE).status_code for _ in range(2)] == [200, 429]
 
 
-def test_tokens_come_one_per_interval_up_to_the_burst() -> None:
+def test_log_tokens_refill_one_per_interval_up_to_the_burst() -> None:
     """No burst lets nothing through, no interval everything."""
     clock = Clock()
     limiter = Limiter(10, 3, clock)

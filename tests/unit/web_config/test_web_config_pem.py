@@ -17,7 +17,7 @@ def test_the_text_is_in_a_file_in_memory() -> None:
     assert not Path(path).exists()
 
 
-def test_elsewhere_it_is_in_a_private_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memfd_the_key_is_in_a_private_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else may read it, and it does not stay."""
 
     def forbidden(name: str, flags: int) -> int:

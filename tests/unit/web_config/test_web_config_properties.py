@@ -40,18 +40,18 @@ def outcome(content: bytes) -> Policy | None:
 
 
 @given(FILES)
-def test_every_file_loads_or_has_mistakes(data: dict[str, Any]) -> None:
+def test_every_file_loads_or_has_errors(data: dict[str, Any]) -> None:
     """Whatever stands where, nothing else is raised."""
     outcome(yaml.safe_dump(data, allow_unicode=False).encode())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_every_content_loads_or_has_mistakes(content: bytes) -> None:
+def test_every_content_loads_or_has_errors(content: bytes) -> None:
     """The same of what is hardly YAML."""
     outcome(content)
 
 
-def test_half_of_a_character_is_a_mistake_like_others() -> None:
+def test_half_of_a_character_is_an_ordinary_error() -> None:
     """YAML can write it, UTF-8 cannot."""
     for content in (
         'tls_server_config: {cert: "\\ud800", key: "\\ud800"}',

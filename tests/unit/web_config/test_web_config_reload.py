@@ -50,7 +50,7 @@ def use(certificates: Path, folder: Path, certificate: str, key: str) -> None:
     (folder / "tls.key").write_bytes((certificates / f"{key}.key").read_bytes())
 
 
-def test_a_wrong_file_is_no_start(tmp_path: Path) -> None:
+def test_a_wrong_web_configuration_prevents_the_start(tmp_path: Path) -> None:
     """There is nothing to keep yet."""
     with pytest.raises(ConfigError):
         Watched(tmp_path, "nonsense: 1\n")
@@ -63,7 +63,7 @@ def test_nothing_is_read_twice_for_nothing(tls: Watched) -> None:
     assert tls.policy() is first
 
 
-def test_a_broken_change_keeps_what_was_in_force(tmp_path: Path, log: io.StringIO) -> None:
+def test_a_broken_change_keeps_the_last_valid_policy(tmp_path: Path, log: io.StringIO) -> None:
     """It is told once, and the time of the last good file stays."""
     watched = Watched(tmp_path, HEADERS)
     good = watched.policy()

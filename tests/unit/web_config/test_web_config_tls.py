@@ -147,7 +147,7 @@ def test_cipher_suites(order: str, certificates: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["AES128-SHA", "AES256-GCM-SHA384"])
-def test_key_exchange_by_rsa_is_for_those_who_name_it(name: str, certificates: Path) -> None:
+def test_rsa_key_exchange_must_be_configured_by_name(name: str, certificates: Path) -> None:
     """Go does not offer it by itself."""
     asking = client(certificates, only=ssl.TLSVersion.TLSv1_2, ciphers=name)
     assert refused(server(certificates, pair="rsa"), asking)
@@ -159,7 +159,7 @@ def test_key_exchange_by_rsa_is_for_those_who_name_it(name: str, certificates: P
     ("name", "curve"),
     [("CurveP256", "prime256v1"), ("CurveP384", "secp384r1"), ("CurveP521", "secp521r1")],
 )
-def test_one_curve(name: str, curve: str, certificates: Path) -> None:
+def test_a_single_curve_can_be_configured(name: str, curve: str, certificates: Path) -> None:
     """A client that has the curve is served, another is not."""
     context = server(certificates, f"curve_preferences: [{name}], min_version: TLS13")
     other = "secp384r1" if curve != "secp384r1" else "prime256v1"
@@ -235,7 +235,7 @@ def test_allowed_sans(allowed: str, admitted: bool, certificates: Path) -> None:
     assert context.admits(nobodys) is (allowed == "[]")
 
 
-def test_http_1_1_is_what_is_spoken(certificates: Path) -> None:
+def test_the_server_speaks_http_1_1(certificates: Path) -> None:
     """A client that would like HTTP/2 learns that it is not here."""
     asking = client(certificates)
     asking.set_alpn_protocols(["h2", "http/1.1"])

@@ -127,7 +127,7 @@ def test_a_changed_hash_is_compared_again() -> None:
     assert asyncio.run(ask()) == [True, False, True]
 
 
-def test_a_flood_is_compared_one_by_one_and_keeps_nobody_known_waiting() -> None:
+def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
     """While wrong passwords queue, a password that was right before is answered at once."""
     compare = Counting(b"wonderland")
 
@@ -189,7 +189,7 @@ def test_the_same_wrong_password_is_compared_once() -> None:
     assert len(compare.asked) == 1
 
 
-def test_an_unknown_user_costs_what_a_known_one_costs() -> None:
+def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
     """A comparison with a hash as dear as most of the users' hashes, which nobody passes."""
     users = {name: hashed(b"x", cost) for name, cost in ((b"a", 5), (b"b", 4), (b"c", 5))}
     compare = Counting(b"any")
@@ -222,7 +222,7 @@ def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
     assert asyncio.run(ask()) == 0
 
 
-def test_a_comparison_that_fails_holds_up_no_other() -> None:
+def test_a_failed_password_comparison_does_not_delay_others() -> None:
     """Whoever waits for it hears of it, and the next one has its turn."""
 
     def fails(hashed: str, password: bytes) -> bool:

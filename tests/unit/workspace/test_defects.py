@@ -167,7 +167,7 @@ class BreaksAfterTheRequest(IntegrationState):
 
 
 @pytest.mark.parametrize("broken", [BreaksBeforeTheRequest, BreaksAfterTheRequest])
-def test_a_defect_in_one_history_read_holds_up_no_other(
+def test_a_defect_in_one_history_read_does_not_delay_others(
     broken: type[IntegrationState],
 ) -> None:
     """That integration is down, and none of the right to make requests is lost."""
@@ -223,7 +223,7 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
     run(scenario())
 
 
-def test_a_workspace_that_breaks_hides_no_other() -> None:
+def test_a_broken_workspace_does_not_hide_others() -> None:
     """On `/metrics` the others' data is as fresh as ever."""
 
     async def main() -> None:

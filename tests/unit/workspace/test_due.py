@@ -36,9 +36,7 @@ def state_of(*runs: Run) -> IntegrationState:
         pytest.param(CATCH_UP_WITHIN + 30.0, ReadReason.OVERDUE, id="overdue, newest page new"),
     ],
 )
-def test_of_one_integration_too_newest_and_older_pages_take_turns(
-    later: float, due: ReadReason
-) -> None:
+def test_newest_and_older_pages_of_one_integration_alternate(later: float, due: ReadReason) -> None:
     """What is overdue gives way to a newest page that was not read for as long."""
     one = state_of(*RUNS)
     page = HistoryPage((Run(Status.SUCCESS, EPOCH + 1, EPOCH + 2),), next_cursor="older")
@@ -51,7 +49,7 @@ def test_of_one_integration_too_newest_and_older_pages_take_turns(
     assert next_read(one, instant(later), 1, round_robin=False) is due
 
 
-def test_what_becomes_overdue_while_it_waits_goes_first_every_other_time() -> None:
+def test_a_catch_up_that_becomes_overdue_goes_first_every_other_time() -> None:
     """A read that was asked for again with more urgency does not keep its old place."""
 
     async def main() -> None:

@@ -34,7 +34,7 @@ async def pair(it: Site) -> tuple[Replica, Replica]:
     return a, b
 
 
-def test_it_shows_what_the_leader_shows() -> None:
+def test_a_follower_shows_what_the_leader_shows() -> None:
     """All facts and counters, the state of the workspace, and nearly the same freshness."""
     several = [scripted("one", runs=4), scripted("two", runs=2), scripted("idle")]
 
@@ -58,7 +58,7 @@ def test_it_shows_what_the_leader_shows() -> None:
     run(main())
 
 
-def test_it_shows_why_the_workspace_cannot_be_read() -> None:
+def test_a_follower_shows_why_the_workspace_cannot_be_read() -> None:
     async def main() -> None:
         async with site() as it:
             a, b = await pair(it)
@@ -139,7 +139,7 @@ def test_a_new_leader_keeps_showing_what_was_known() -> None:
     run(main())
 
 
-def test_an_integration_that_leaves_the_leader_leaves_it_as_well() -> None:
+def test_an_integration_removed_by_the_leader_leaves_the_follower() -> None:
     stays, leaves = scripted("stays", runs=1), scripted("leaves", runs=1)
 
     async def main() -> None:
@@ -181,7 +181,7 @@ def test_the_status_page_shows_the_role() -> None:
     run(main())
 
 
-def test_a_new_leader_asks_for_nothing_that_did_not_change() -> None:
+def test_a_new_leader_does_not_read_unchanged_histories() -> None:
     """It continues with what was committed, and does not read every history again."""
     several = [scripted(f"i{number}", runs=3) for number in range(40)]
 
@@ -202,7 +202,7 @@ def test_a_new_leader_asks_for_nothing_that_did_not_change() -> None:
     run(main())
 
 
-def test_what_is_read_too_slowly_for_a_scrape_is_shown_at_the_next() -> None:
+def test_data_read_too_late_for_a_scrape_is_shown_by_the_next() -> None:
     """A read continues after the answer, and does not start again with each scrape."""
     one = scripted(runs=3)
 

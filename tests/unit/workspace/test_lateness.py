@@ -196,7 +196,7 @@ def test_a_next_run_that_stays_in_the_past_is_late() -> None:
 
 
 @pytest.mark.parametrize("after", [24, 12])
-def test_a_schedule_that_becomes_more_frequent_is_late_by_its_own_measure(after: int) -> None:
+def test_a_more_frequent_schedule_is_measured_by_its_own_interval(after: int) -> None:
     """Daily, then hourly: half of the last 20 runs are enough to say what is typical."""
     life = Life()
     life.every(DAY, 24)
@@ -289,7 +289,7 @@ def test_without_the_list_the_typical_interval_is_used() -> None:
 
 
 @pytest.mark.parametrize(("after", "expected"), [(7200.0, 7200.0), (None, None)])
-def test_what_is_configured_comes_first(after: float | None, expected: float | None) -> None:
+def test_a_configured_stale_after_comes_first(after: float | None, expected: float | None) -> None:
     """Also `never`, whatever Braze's schedule says."""
     life = Life()
     life.every(HOUR, 24)

@@ -162,7 +162,7 @@ def test_a_list_that_is_not_complete_removes_nothing(kind: FaultKind) -> None:
     run(main())
 
 
-def test_two_lists_far_apart_show_that_one_left() -> None:
+def test_an_integration_absent_from_two_lists_far_apart_is_removed() -> None:
     """Ten minutes and two lists: not one list after a long silence."""
 
     async def main() -> None:
@@ -227,7 +227,7 @@ def remembered(one: Workspace) -> set[str]:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_one_that_returns_after_it_was_forgotten_counts_no_run_twice(
+def test_a_forgotten_integration_that_returns_counts_no_run_twice(
     tmp_path: Path, restart: bool
 ) -> None:
     """Runs up to its leaving may have been counted; those since then are counted once."""
@@ -287,7 +287,7 @@ def test_a_new_integration_counts_whole_after_others_were_forgotten(tmp_path: Pa
     run(scenario())
 
 
-def test_one_that_was_left_out_for_long_is_not_new() -> None:
+def test_an_integration_excluded_for_long_is_not_new() -> None:
     """It was listed all the time: its runs so far are the baseline, none is counted twice."""
 
     async def main() -> None:

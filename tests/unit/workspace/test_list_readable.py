@@ -69,7 +69,7 @@ def test_a_list_that_fails_shows_while_histories_are_read(
     run(main())
 
 
-def test_it_is_absent_before_the_first_attempt() -> None:
+def test_list_readable_is_absent_before_the_first_attempt() -> None:
     """Nothing is known of the list before it was read once."""
 
     async def main() -> None:
@@ -80,7 +80,7 @@ def test_it_is_absent_before_the_first_attempt() -> None:
     run(main())
 
 
-def test_it_is_absent_if_the_list_is_not_needed() -> None:
+def test_list_readable_is_absent_if_the_list_is_not_needed() -> None:
     """With configured IDs a key may do without the list: neither a metric nor a log line."""
 
     async def main() -> None:
@@ -112,7 +112,7 @@ def test_it_is_absent_if_the_list_is_not_needed() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 503])
-def test_it_is_0_as_well_while_the_whole_refresh_fails(status: int) -> None:
+def test_list_readable_is_0_while_the_whole_refresh_fails(status: int) -> None:
     """Then the log says why the refresh failed, and nothing else."""
 
     async def main() -> None:

@@ -103,7 +103,7 @@ def test_a_list_that_stays_late_stays_distrusted() -> None:
     run(main())
 
 
-def test_one_incident_of_many_integrations_does_not_use_the_budget_for_ever() -> None:
+def test_an_incident_of_many_integrations_does_not_use_the_budget_permanently() -> None:
     """While the list is not trusted the longest unread is read first; then it is quiet again."""
 
     async def main() -> None:

@@ -21,7 +21,7 @@ REFRESHED = "braze_cdi_integration_last_refresh_timestamp_seconds"
 
 
 @pytest.mark.slow
-def test_catching_up_is_not_put_off_for_ever() -> None:
+def test_catch_up_is_never_postponed_permanently() -> None:
     """After hours that nobody watched, older pages are read although newer runs keep coming."""
 
     async def main() -> None:
@@ -106,7 +106,7 @@ def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> Non
     run(main())
 
 
-def test_a_list_that_failed_is_soon_asked_again() -> None:
+def test_a_list_that_failed_is_soon_read_again() -> None:
     """A moment without the list does not cost the history of each integration."""
 
     async def main() -> None:

@@ -77,7 +77,7 @@ def test_only_the_first_receipt_is_news() -> None:
         pytest.param(None, NOTHING_COUNTED, id="nothing is written"),
     ],
 )
-def test_after_a_restart_what_the_file_holds_is_shown(
+def test_committed_counters_are_shown_after_a_restart(
     committed: Knowledge | None, shown: Counters
 ) -> None:
     """What waits to be written is not committed yet."""
@@ -87,7 +87,7 @@ def test_after_a_restart_what_the_file_holds_is_shown(
     assert not publication.save(saved(MORE)), "it is known already"
 
 
-def test_what_is_saved_is_news_only_once() -> None:
+def test_the_same_record_is_saved_only_once() -> None:
     """The same knowledge need not be written again."""
     publication = Publication(keeps_state=True)
     assert publication.save(saved(COUNTED))
@@ -112,7 +112,7 @@ def test_each_run_is_reported_once_however_commits_overlap() -> None:
     assert publication.report(5) == []
 
 
-def test_where_exporters_share_the_state_not_even_zero_shows_before_a_commit() -> None:
+def test_with_shared_state_no_counter_is_shown_before_a_commit() -> None:
     """Another exporter may have shown more; scrapes wait for what is to be committed."""
     publication = Publication(keeps_state=True, shared=True)
     assert publication.visible(NOTHING_COUNTED) is None
@@ -132,7 +132,7 @@ def test_where_exporters_share_the_state_not_even_zero_shows_before_a_commit() -
 
 
 @pytest.mark.parametrize(("committed", "shown"), [(saved(COUNTED), COUNTED), (None, None)])
-def test_what_other_exporters_have_committed_is_shown(
+def test_counters_committed_by_other_exporters_are_shown(
     committed: Knowledge | None, shown: Counters | None
 ) -> None:
     publication = Publication.restore(saved(COUNTED), committed, shared=True)

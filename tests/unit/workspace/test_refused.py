@@ -25,7 +25,7 @@ def asked(it: Rig, status: int) -> int:
 
 @pytest.mark.parametrize("first_seen", [False, True], ids=["known before", "first seen"])
 @pytest.mark.parametrize("status", REFUSALS)
-def test_one_refused_history_holds_up_no_other(status: int, *, first_seen: bool) -> None:
+def test_a_refused_history_does_not_delay_others(status: int, *, first_seen: bool) -> None:
     """The others are read and counted; the one is down, and seldom asked again."""
 
     async def main() -> None:
@@ -63,7 +63,7 @@ def test_one_refused_history_holds_up_no_other(status: int, *, first_seen: bool)
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("number", [1, 3, 40])
-def test_a_key_that_reads_no_history_costs_one_request_per_refresh(
+def test_a_key_that_may_read_no_history_gets_one_request_per_refresh(
     number: int, status: int
 ) -> None:
     """It is said once what is missing; another one is tried in each pass, and all once it works."""
@@ -113,7 +113,7 @@ def test_a_refused_history_is_not_read_again_within_a_refresh(status: int) -> No
     run(main())
 
 
-def test_a_key_that_reads_no_history_is_not_waited_for() -> None:
+def test_a_scrape_does_not_wait_for_histories_the_key_may_not_read() -> None:
     """The last attempt failed, so a scrape is answered with what is known."""
 
     async def main() -> None:

@@ -132,7 +132,7 @@ def test_a_wrong_configuration_is_rejected_whole() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
-def test_a_workspace_that_left_is_not_asked_again(seconds: float) -> None:
+def test_a_removed_workspace_gets_no_more_requests(seconds: float) -> None:
     """Its series are gone with the reload, and what it had under way ends."""
 
     async def main() -> None:

@@ -96,7 +96,7 @@ def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool
     run(scenario())
 
 
-def test_a_restart_asks_for_nothing_that_did_not_change(tmp_path: Path) -> None:
+def test_a_restart_does_not_read_unchanged_histories(tmp_path: Path) -> None:
     """With the list unchanged no history is read, and all is shown as it was."""
     integrations = [scripted(str(number), runs=5) for number in range(30)]
 
@@ -116,7 +116,7 @@ def test_a_restart_asks_for_nothing_that_did_not_change(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_what_is_known_is_shown_while_braze_is_down(tmp_path: Path) -> None:
+def test_known_data_is_shown_while_braze_is_down(tmp_path: Path) -> None:
     """An exporter that starts amid an outage shows the last values, and how old they are."""
     one = scripted(runs=3)
 
@@ -195,7 +195,7 @@ def _full(*args: object) -> None:
     raise StateError("database or disk is full")
 
 
-def test_what_left_comes_back_with_its_counters(tmp_path: Path) -> None:
+def test_a_removed_integration_returns_with_its_counters(tmp_path: Path) -> None:
     """An integration that left and returns after a restart, within 30 days, goes on."""
     one, other = scripted("one", runs=3), scripted("other", runs=3)
 
@@ -325,7 +325,7 @@ async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
     await rig_.exporter.reload()
 
 
-def test_a_reload_shows_nothing_that_is_not_committed(tmp_path: Path) -> None:
+def test_a_reload_shows_only_committed_counters(tmp_path: Path) -> None:
     """What waits to be written goes on being counted, and is shown once it is durable."""
     one = scripted(runs=3)
 
@@ -464,7 +464,7 @@ ONE_AND_BOTH = (("one",), ("one", "other"))
 
 
 @pytest.mark.parametrize("jump", [-5 * 86_400.0, 5 * 86_400.0])
-def test_a_clock_that_was_set_meanwhile_costs_nothing(tmp_path: Path, jump: float) -> None:
+def test_a_changed_system_clock_loses_nothing(tmp_path: Path, jump: float) -> None:
     """Each run counts once, and nothing claims to be younger than now."""
     one = scripted(runs=3)
 

@@ -79,7 +79,7 @@ def test_a_watermark_in_the_future_is_reported_once_and_passes(tmp_path: Path) -
     run(main())
 
 
-def test_a_status_that_braze_adds_is_seen_in_its_own_word() -> None:
+def test_an_unknown_status_is_shown_with_brazes_text() -> None:
     """In the log line, on the page and in the JSON; it ends no series of failures."""
 
     async def main() -> None:
@@ -112,7 +112,7 @@ def test_a_status_that_braze_adds_is_seen_in_its_own_word() -> None:
     run(main())
 
 
-def test_a_run_in_progress_with_an_unknown_status_is_seen_in_its_own_word() -> None:
+def test_an_unknown_status_of_a_run_in_progress_is_shown_with_brazes_text() -> None:
     """It has no finish, so it is not counted."""
 
     async def main() -> None:

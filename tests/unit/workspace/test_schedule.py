@@ -118,7 +118,7 @@ def test_a_catch_up_goes_before_a_recheck_and_after_a_change() -> None:
         (CATCH_UP_WITHIN + 1, ReadReason.CHANGE),
     ],
 )
-def test_an_overdue_catch_up_gives_way_to_a_newest_page_that_is_old(
+def test_a_newest_page_read_long_ago_goes_before_an_overdue_catch_up(
     since_newest: float, expected: ReadReason
 ) -> None:
     """So that newest and older pages alternate."""

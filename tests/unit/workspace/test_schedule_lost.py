@@ -95,7 +95,7 @@ def test_a_schedule_that_returns_ends_it() -> None:
     run(main())
 
 
-def test_what_never_had_a_schedule_has_not_lost_it() -> None:
+def test_an_integration_that_never_had_a_schedule_has_not_lost_it() -> None:
     """Such as an integration with S3, which runs when a file comes."""
 
     async def main() -> None:
@@ -136,7 +136,7 @@ def test_a_schedule_that_cannot_be_read_is_not_lost(value: object) -> None:
 
 
 @pytest.mark.parametrize("crash", [False, True])
-def test_it_survives_restarts(tmp_path: Path, crash: bool) -> None:
+def test_a_lost_schedule_survives_restarts(tmp_path: Path, crash: bool) -> None:
     """Also if the schedule is lost while the exporter is down."""
     one, two = scheduled("one"), scheduled("two", 2 * DAY)
 
@@ -189,7 +189,7 @@ def test_a_schedule_of_long_ago_is_not_lost_now(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_it_stays_while_the_list_cannot_be_read() -> None:
+def test_a_lost_schedule_stays_while_the_list_cannot_be_read() -> None:
     """And ends in time, while only histories are read."""
 
     async def main() -> None:

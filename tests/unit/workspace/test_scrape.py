@@ -64,7 +64,7 @@ def test_a_run_that_finishes_later_counts_once() -> None:
     run(main())
 
 
-def test_what_did_not_change_costs_no_history_read() -> None:
+def test_an_unchanged_integration_needs_no_history_read() -> None:
     """While the list says the same, only the list is asked."""
 
     async def main() -> None:
@@ -138,7 +138,7 @@ def test_a_hanging_api_is_waited_for_to_the_deadline(
     run(main())
 
 
-def test_a_workspace_that_failed_last_is_not_waited_for() -> None:
+def test_a_scrape_does_not_wait_for_a_workspace_that_failed_last() -> None:
     """While the API is down a scrape is answered at once, with the last known values."""
 
     async def main() -> None:
@@ -161,7 +161,7 @@ def test_a_workspace_that_failed_last_is_not_waited_for() -> None:
     run(main())
 
 
-def test_one_workspaces_trouble_neither_hides_nor_delays_another() -> None:
+def test_a_failing_workspace_neither_hides_nor_delays_others() -> None:
     """A workspace that hangs leaves the other's data fresh, and its probe fast."""
 
     async def main() -> None:
@@ -232,7 +232,7 @@ def test_reading_the_pages_sends_no_request() -> None:
     run(main())
 
 
-def test_a_dead_workspace_costs_the_tries_of_one_request_per_refresh() -> None:
+def test_a_dead_workspace_gets_the_tries_of_one_request_per_refresh() -> None:
     """While nothing answers, a pass is three tries."""
 
     async def main() -> None:
@@ -249,7 +249,7 @@ def test_a_dead_workspace_costs_the_tries_of_one_request_per_refresh() -> None:
     run(main())
 
 
-def test_known_data_of_a_dead_workspace_costs_little_more() -> None:
+def test_a_dead_workspace_with_known_data_gets_few_more_requests() -> None:
     """Where the list fails and integrations are known, one history is tried too."""
 
     async def main() -> None:
@@ -268,7 +268,7 @@ def test_known_data_of_a_dead_workspace_costs_little_more() -> None:
     run(main())
 
 
-def test_a_workspace_that_hangs_costs_no_more() -> None:
+def test_a_workspace_that_hangs_gets_no_more_requests() -> None:
     """Also while scrapes come amid the long wait for an answer, nothing else is asked."""
 
     async def main() -> None:
@@ -288,7 +288,7 @@ def test_a_workspace_that_hangs_costs_no_more() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.ENDLESS, FaultKind.REPEATING_CURSOR])
-def test_a_list_that_leads_back_ends(kind: FaultKind) -> None:
+def test_a_list_whose_pages_repeat_ends(kind: FaultKind) -> None:
     """Pages that repeat are an error of the answer; what they told is kept."""
 
     async def main() -> None:
@@ -306,7 +306,7 @@ def test_a_list_that_leads_back_ends(kind: FaultKind) -> None:
     run(main())
 
 
-def test_a_new_status_without_a_finish_is_no_change() -> None:
+def test_an_unknown_status_without_a_finish_is_not_a_change() -> None:
     """Where list and history say the same there is nothing to wait for."""
 
     async def main() -> None:
@@ -442,7 +442,7 @@ def test_discovery_without_the_permission_names_it() -> None:
     run(main())
 
 
-def test_a_wrong_key_costs_one_request_per_refresh() -> None:
+def test_a_wrong_key_gets_one_request_per_refresh() -> None:
     """401 ends the pass, and is not tried again within it."""
 
     async def main() -> None:
@@ -458,7 +458,7 @@ def test_a_wrong_key_costs_one_request_per_refresh() -> None:
     run(main())
 
 
-def test_what_becomes_due_between_refreshes_delays_no_scrape() -> None:
+def test_reads_due_between_refreshes_delay_no_scrape() -> None:
     """It is asked for once the scrape that comes by is answered, and shows in the next."""
 
     async def main() -> None:
@@ -517,7 +517,7 @@ def test_a_scrape_in_shutdown_is_answered_with_what_is_known() -> None:
     run(main())
 
 
-def test_a_client_that_goes_away_cancels_nothing() -> None:
+def test_a_client_that_disconnects_cancels_nothing() -> None:
     """The refresh that an impatient client started goes on."""
 
     async def main() -> None:

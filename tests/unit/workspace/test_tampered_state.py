@@ -151,7 +151,7 @@ def test_a_counter_that_cannot_be_is_refused(field: str, text: str) -> None:
         Record.from_json(tampered(("knowledge", "ledger", "counters", field), text))
 
 
-def test_a_counter_beyond_what_a_double_counts_is_kept() -> None:
+def test_a_counter_above_2_to_the_53_is_kept() -> None:
     """Rows may add up to more than 2**53; the sum is shown as the nearest double."""
     path = ("knowledge", "ledger", "counters", "rows_synced")
     assert Record.from_json(tampered(path, str(2**60))).knowledge.ledger.counters.rows_synced

@@ -84,7 +84,7 @@ def test_another_unknown_status_is_a_change(word: str | None) -> None:
     assert one.has_change
 
 
-def test_the_same_unknown_status_in_another_spelling_is_no_change() -> None:
+def test_the_same_unknown_status_in_another_case_is_not_a_change() -> None:
     """Statuses are compared without regard to case."""
     one = tracked(UNKNOWN, item=SAID)
     one.apply_list_item(replace(SAID, last_job_word="LIMIT_EXCEEDED"), instant(20.0), None)
@@ -102,7 +102,7 @@ def test_an_unknown_status_without_a_finish_is_waited_for_until_the_history_has_
     assert not one.has_change
 
 
-def test_twins_are_read() -> None:
+def test_a_change_of_two_runs_with_one_start_is_read() -> None:
     """Of two runs with one start the list cannot tell which one it means."""
     twin = replace(ENDED, finish=EPOCH - 40)
     one = tracked(ENDED)
@@ -111,7 +111,7 @@ def test_twins_are_read() -> None:
     assert one.has_change
 
 
-def test_what_is_still_to_be_read_is_not_forgotten() -> None:
+def test_a_change_that_is_not_read_yet_stays_due() -> None:
     """An end that the list told before, and that was not read yet, stays a change."""
     earlier = Run(Status.RUNNING, START - 300)
     ended = replace(ITEM, last_job_start=earlier.start, last_updated=EPOCH)
