@@ -5,7 +5,7 @@ time. `tests/postgres/test_model.py` compares it with PostgreSQL, call by call.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cdi_exporter.state.shared import (
     LEASE_SECONDS,
@@ -14,7 +14,6 @@ from cdi_exporter.state.shared import (
     Beat,
     Group,
     Lease,
-    LeaseRow,
     takes,
 )
 from cdi_exporter.state.store import Row, StoredWorkspace
@@ -60,10 +59,18 @@ class MemoryDatabase:
         self.workspaces: dict[str, StoredLease] = {}
         self.commits: list[Commit] = []
 
-    def lease(self, name: str) -> LeaseRow:
+    def lease(self, name: str) -> Lease:
         """A workspace's lease as the database has it now."""
-        found = self.workspaces[name]
-        return LeaseRow(name, found.epoch, found.holder, found.expires_at - self.now())
+        found, now = self.workspaces[name], self.now()
+        return Lease(
+            name,
+            found.epoch,
+            found.holder,
+            found.expires_at - now,
+            found.wanted,
+            found.spending,
+            0.0 if found.spending is None else now - found.spending_at,
+        )
 
     def listed(self) -> set[str]:
         """The exporters that count as running."""
@@ -112,42 +119,37 @@ class MemoryStore:
         rows = {name: self._known(name, group) for name in group.workspaces}
         taken = takes(self.exporter, group, rows)
         return {
-            name: self._take(name) if name in taken else self._renew(name, group.spending)
+            name: self._hold(row, group.spending, taken=name in taken)
             for name, row in rows.items()
             if name in taken or row.holder == self.exporter
         }
 
-    def _known(self, name: str, group: Group) -> LeaseRow:
-        """A lease; it is nobody's if it is this exporter's with an epoch that it does not know."""
+    def _known(self, name: str, group: Group) -> Lease:
+        """A lease; without a holder if this exporter took it without knowing its epoch."""
         row = self.database.lease(name)
         unknown = row.holder == self.exporter and row.epoch != group.epochs.get(name)
-        return LeaseRow(name, row.epoch) if unknown else row
+        return replace(row, holder=None) if unknown else row
 
-    def _take(self, name: str) -> Lease:
-        """The spending stays as the exporter before has reported it, until the first renewal."""
-        found = self.database.workspaces[name]
-        found.epoch += 1
-        found.holder = self.exporter
-        found.rows = {
-            key: (row, version)
-            for key, (row, version) in found.rows.items()
-            if row.listed or row.record is not None
-        }
-        age = 0.0 if found.spending is None else self.database.now() - found.spending_at
-        return self._held(name, Lease(found.epoch, True, found.spending, age))
-
-    def _renew(self, name: str, spending: str | None) -> Lease:
-        found = self.database.workspaces[name]
-        self._spent(found, spending)
-        return self._held(name, Lease(found.epoch))
-
-    def _held(self, name: str, lease: Lease) -> Lease:
-        found = self.database.workspaces[name]
+    def _hold(self, lease: Lease, spending: str | None, *, taken: bool) -> Lease:
+        """Take or renew a lease; what the leader before had spent stays until the first renewal."""
+        found = self.database.workspaces[lease.workspace]
+        if taken:
+            found.epoch += 1
+            found.holder = self.exporter
+            found.rows = {
+                key: (row, version)
+                for key, (row, version) in found.rows.items()
+                if row.listed or row.record is not None
+            }
+        else:
+            self._spent(found, spending)
         found.expires_at = self.database.now() + LEASE_SECONDS
         found.left_at = None
-        wanted, received = found.wanted, frozenset(found.received)
+        received = frozenset(found.received)
         found.wanted, found.received = False, set()
-        return Lease(lease.epoch, lease.taken, lease.spending, lease.spending_age, wanted, received)
+        return replace(
+            lease, epoch=found.epoch, holder=found.holder, taken=taken, received=received
+        )
 
     def _spent(self, found: StoredLease, spending: str | None) -> None:
         if spending is not None:

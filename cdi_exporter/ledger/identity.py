@@ -91,7 +91,7 @@ def match(known: Sequence[Run], rows: Sequence[Run], room: int = 0) -> list[tupl
 
 
 Key = Callable[[Run], object]
-"""The value that a known run and a row of the same run have in common; `...` matches nothing."""
+"""A value that is equal for a known run and for a row of the same run; `...` matches nothing."""
 
 
 def _finish(run: Run) -> object:

@@ -19,7 +19,6 @@ from cdi_exporter.state.shared import (
     Beat,
     Group,
     Lease,
-    LeaseRow,
     SchemaTooNew,
     takes,
 )
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from cdi_exporter.state.postgres_session import DatabaseConnection, DatabaseSession
 
 EXPORTER_SECONDS = 86_400.0
-"""Seconds until an exporter that is gone is removed from the database: much longer than needed, so
-that it can be found while somebody looks into a problem."""
+"""Seconds until an exporter that is gone is removed from the database: a day, so that it is still
+listed when an incident is examined."""
 
 _LEASES = (
     "SELECT name, epoch, holder,"
     " extract(epoch FROM expires_at - clock_timestamp())::float8, wanted, spending,"
     " CASE WHEN spending IS NULL THEN 0"
-    " ELSE extract(epoch FROM clock_timestamp() - spending_at)::float8 END"
+    " ELSE greatest(0, extract(epoch FROM clock_timestamp() - spending_at))::float8 END"
     " FROM cdi_workspaces WHERE name = ANY(%s) ORDER BY name"
 )
 _RENEWAL = (
@@ -61,7 +60,7 @@ class PostgresStore:
         self._session = _session(url, exporter, self._bring_up_to_date)
 
     def beat(self, groups: Iterable[Group]) -> Beat:
-        """Say that this exporter runs, renew its leases, and take those that are free."""
+        """Record that this exporter runs, renew its leases, and take those that are free."""
         groups = tuple(groups)
         names = sorted({name for group in groups for name in group.workspaces})
         epochs = {name: epoch for group in groups for name, epoch in group.epochs.items()}
@@ -220,7 +219,7 @@ class PostgresStore:
         epochs: Mapping[str, int],
         *,
         lock: bool = False,
-    ) -> dict[str, LeaseRow]:
+    ) -> dict[str, Lease]:
         """The leases by workspace, locked in the order of their names if asked.
 
         One in this exporter's name, but with an epoch that it does not know, has no holder.
@@ -229,7 +228,7 @@ class PostgresStore:
         if not names:
             return {}
         found = connection.execute(_LEASES + (" FOR UPDATE" if lock else ""), (list(names),))
-        rows = [LeaseRow(*values) for values in found]
+        rows = [Lease(*values) for values in found]
         return {
             row.workspace: replace(row, holder=None)
             if row.holder == self._exporter and row.epoch != epochs.get(row.workspace)
@@ -237,17 +236,17 @@ class PostgresStore:
             for row in rows
         }
 
-    def _concerns(self, group: Group, rows: Mapping[str, LeaseRow]) -> bool:
+    def _concerns(self, group: Group, rows: Mapping[str, Lease]) -> bool:
         """Whether a lease is to be renewed or can be taken, before anything is locked."""
         ours = any(rows[name].holder == self._exporter for name in group.workspaces if name in rows)
         return ours or bool(takes(self._exporter, group, rows))
 
     def _lead(
-        self, connection: "DatabaseConnection", group: Group, locked: Mapping[str, LeaseRow]
+        self, connection: "DatabaseConnection", group: Group, locked: Mapping[str, Lease]
     ) -> dict[str, Lease]:
         """Renew the group's leases, and take those that are free."""
         if not locked.keys() >= set(group.workspaces):
-            return {}  # Forgotten in this moment: the next beat finds it again.
+            return {}  # A workspace was forgotten just now: the next beat inserts it again.
         rows = [locked[name] for name in group.workspaces]
         taken = takes(self._exporter, group, locked)
         renewed = [row.workspace for row in rows if row.holder == self._exporter]
@@ -255,14 +254,20 @@ class PostgresStore:
             self._take(connection, taken)
         if renewed:
             self._renew(connection, renewed, group.spending)
-        return {name: _lease(locked[name], taken=name in taken) for name in [*taken, *renewed]}
+        leases = {name: locked[name] for name in renewed}
+        for name in taken:
+            before = locked[name]
+            leases[name] = replace(
+                before, epoch=before.epoch + 1, holder=self._exporter, taken=True
+            )
+        return leases
 
     def _take(self, connection: "DatabaseConnection", names: list[str]) -> None:
         connection.execute(
             f"UPDATE cdi_workspaces SET epoch = epoch + 1, {_RENEWAL} WHERE name = ANY(%(names)s)",
             {"me": self._exporter, "seconds": LEASE_SECONDS, "names": names},
         )
-        # Followers see a new epoch and read everything: no one needs rows of what is gone.
+        # Followers see a new epoch and read everything, so rows of forgotten ones are not needed.
         connection.execute(
             "DELETE FROM cdi_integrations"
             " WHERE workspace = ANY(%s) AND NOT listed AND record IS NULL",
@@ -347,12 +352,6 @@ def _insert_workspaces(connection: "DatabaseConnection", names: Sequence[str]) -
             "INSERT INTO cdi_workspaces (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
             (list(names),),
         )
-
-
-def _lease(row: LeaseRow, *, taken: bool) -> Lease:
-    if not taken:
-        return Lease(row.epoch, wanted=row.wanted)
-    return Lease(row.epoch + 1, True, row.spending, max(0.0, row.spending_age), row.wanted)
 
 
 def _with_received(

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL that is opened when it is needed, and on which no call hangs.
+"""A connection to PostgreSQL that is opened when it is needed, and on which each call ends.
 
 This is the only module that imports psycopg, and it is imported only if a database is used.
 """
@@ -140,7 +140,7 @@ class DatabaseSession:
             yield self._connection
         except BaseException as error:
             remedy = _RECONNECT if self._connection else _CONNECT
-            # Whatever was not committed is undone by the server.
+            # The server undoes everything that was not committed.
             self.close()
             if isinstance(error, psycopg.Error | UnicodeError | StateError):
                 message = f"cannot use the database {self._place}: {_why(error, remedy)}"
@@ -182,9 +182,9 @@ def _check_encoding(connection: DatabaseConnection) -> None:
 
 
 def _why(error: psycopg.Error | UnicodeError | StateError, lost: str) -> str:
-    """What is wrong, and what to do; `lost` says that of a connection that broke or was not made.
+    """What is wrong, and what to do; `lost` is what to do if there is no connection.
 
-    Of what the server said only the first part: the others can contain data of a row.
+    Only the first part of the server's message is used: the others can contain data of a row.
     """
     if isinstance(error, StateError):
         return str(error)

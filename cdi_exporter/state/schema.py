@@ -35,11 +35,11 @@ def _tables(connection: sqlite3.Connection) -> None:
 
 
 def _deliveries_and_watermarks(connection: sqlite3.Connection) -> None:
-    """What records say about the runs that are no longer kept, as format 2 means it.
+    """Convert the summary of runs that are no longer kept to format 2.
 
-    The last delivery is new: the last success is the best that is known. The watermark was the
-    greatest of all these runs, and is to be that of the newest one: it is dropped if it was in
-    the future when the history was read, because it may be of any run.
+    The last delivery is a new field; the last success is the best known value. The watermark was
+    the greatest of these runs, and is now that of the newest run: it is dropped if it was in the
+    future when the history was read, because it may be of any run.
     """
     rows = connection.execute("SELECT rowid, record FROM integrations WHERE record IS NOT NULL")
     for row, text in rows.fetchall():
@@ -58,9 +58,10 @@ def _deliveries_and_watermarks(connection: sqlite3.Connection) -> None:
 
 
 def _forgetting(connection: sqlite3.Connection) -> None:
-    """Integrations can be forgotten whole, and a list that was late is trusted again.
+    """Store when forgotten integrations were removed, and when the list missed a run.
 
-    A record said only that the list had missed a run; now it says when.
+    A record said only that the list had missed a run; now it says when, so that the list is
+    trusted again after a day.
     """
     connection.execute(
         "ALTER TABLE workspaces ADD COLUMN"

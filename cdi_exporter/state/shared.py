@@ -45,36 +45,25 @@ class SchemaTooNew(StateError):
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseRow:
-    """A workspace's lease as it is in the database."""
+class Lease:
+    """The lease of a workspace: as a beat found it and, if `taken`, with the new epoch."""
 
     workspace: str
     epoch: int = 0
     holder: str | None = None
     """The exporter that leads or led last; None if there was none, or it gave the lease back."""
-    seconds_left: float = 0.0
+    seconds_left: float = field(default=0.0, compare=False)
     """Seconds until the lease expires; negative if it has."""
     wanted: bool = False
     """Whether another exporter was scraped since the last beat, and needs newer data."""
     spending: str | None = None
     """What was spent of the budget, as its holder last reported."""
-    spending_age: float = 0.0
+    spending_age: float = field(default=0.0, compare=False)
     """Seconds since it reported that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A lease that this exporter has renewed or taken."""
-
-    epoch: int
     taken: bool = False
-    """Whether this exporter did not hold it before."""
-    spending: str | None = None
-    """If taken: what the exporter before had spent; see `LeaseRow`, like the next two."""
-    spending_age: float = 0.0
-    wanted: bool = False
+    """Whether this beat took the lease; False if it renewed it."""
     received: frozenset[str] = frozenset()
-    """Integrations whose counters scrapers have received from other exporters at 0."""
+    """Integrations whose counters scrapers have received at 0 from other exporters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +133,12 @@ class SharedStore(Protocol):
         """Close the connection."""
 
 
-def takes(me: str, group: Group, rows: Mapping[str, LeaseRow]) -> list[str]:
+def takes(me: str, group: Group, rows: Mapping[str, Lease]) -> list[str]:
     """The workspaces of a group whose leases an exporter takes; all that are not its own, or none.
 
     `rows` are the leases in the database, locked.
     """
-    found = [rows.get(name, LeaseRow(name)) for name in group.workspaces]
+    found = [rows.get(name, Lease(name)) for name in group.workspaces]
     foreign = [row for row in found if row.holder != me]
     free = all(row.holder is None or row.seconds_left <= 0 for row in foreign)
     return [row.workspace for row in foreign] if group.may_lead and free else []

@@ -139,7 +139,7 @@ class HistoryReader:
         await self._queue.close()
 
     def look(self) -> None:
-        """Queue, in the background, what became due because time passed.
+        """Queue, in the background, the reads that are due because time has passed.
 
         Scrapes that arrive together share a check; none waits for it.
         """
