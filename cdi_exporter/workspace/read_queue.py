@@ -15,8 +15,8 @@ Rank = tuple[ReadReason, float, int]
 class ReadQueue:
     """The waiting reads, and the tasks that make them.
 
-    `permit` waits until a request may start, and raises ApiError if none ever may. The most
-    urgent read is chosen only then, because another one may have become more urgent. A permit belongs
+    `permit` waits until a request may start, and raises ApiError if none ever may. Only then the
+    most urgent read is chosen, because another one may have become more urgent. The permit belongs
     to the queue until the task that reads has started. `read` makes one read and never raises.
     `report_defect` gets an error that stopped the queue; the next `put` starts it again.
     """
