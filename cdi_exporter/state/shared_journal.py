@@ -233,24 +233,27 @@ class SharedJournal(Journal):
         self, rows: Sequence[PendingRow], workspaces: Sequence[WorkspaceRow]
     ) -> Callable[[], Collection[str]]:
         """A commit of each workspace with its current epoch; without an epoch, rows are refused."""
+        own = {row.name: row for row in workspaces}
+        by_workspace: dict[str, list[PendingRow]] = {name: [] for name in own}
+        for row in rows:
+            by_workspace.setdefault(row.workspace, []).append(row)
         batches, refused = [], set()
         self._committing = []
-        for name in {row.workspace for row in rows} | {row.name for row in workspaces}:
+        for name, pending in by_workspace.items():
             member = self._members.get(name)
             if member is None or member.epoch is None:
                 refused.add(name)
                 continue
-            row = next((row for row in workspaces if row.name == name), WorkspaceRow(name))
             report = member.source.budgets.report()
             self._committing.append((member.source.budgets, report))
-            its = [row for row in rows if row.workspace == name]
-            batches.append((row, member.epoch, its, to_json(Spending.of(report))))
+            workspace = own.get(name, WorkspaceRow(name))
+            batches.append((workspace, member.epoch, pending, to_json(Spending.of(report))))
 
         def commit() -> Collection[str]:
             return refused | set(
                 self._commits.commit(
-                    Batch(workspace, epoch, [row.row() for row in its], spending)
-                    for workspace, epoch, its, spending in batches
+                    Batch(workspace, epoch, [row.row() for row in pending], spending)
+                    for workspace, epoch, pending, spending in batches
                 )
             )
 
