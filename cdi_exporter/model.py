@@ -114,6 +114,14 @@ class Run:
             return None
         return round(self.finish - self.start, 6)
 
+    @property
+    def failed_ratio(self) -> float | None:
+        """The failed part of the rows, 0 to 1; None if there are no rows or they are not known."""
+        if self.rows_failed is None or self.rows_synced is None:
+            return None
+        rows = self.rows_failed + self.rows_synced
+        return self.rows_failed / rows if rows else None
+
 
 @dataclass(frozen=True, slots=True)
 class Integration:

@@ -1,4 +1,4 @@
-"""`backfill`: the history that the API still has, for Prometheus."""
+"""`backfill`: write the history that Braze still has as files for Prometheus."""
 
 import asyncio
 import io
@@ -75,7 +75,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         open_spool,
     )
 
-    logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # all that is asked of it
+    logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # write and flush suffice
     warn_of_variables(config_file)
     options = BackfillOptions(
         output=Path(flags["output"]),
@@ -104,14 +104,14 @@ def command(config_file: str | None, **flags: Any) -> None:
 
 
 class Stderr(io.TextIOBase):
-    """Stderr as it is at each moment: a progress bar puts itself before it."""
+    """The current `sys.stderr`: a progress bar replaces it to print lines above the bar."""
 
     def write(self, text: str) -> int:
         """Write above the bar."""
         return sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Flush it."""
         sys.stderr.flush()
 
 

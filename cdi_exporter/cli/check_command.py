@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SOMETHING_FAILS = 1
 
 WIDE = 10_000
-"""Columns of a file or a pipe: nothing is folded, so that lines can be searched."""
+"""Columns of a file or a pipe, so that no line is wrapped and lines can be searched."""
 
 
 def _show(show: Callable[["Console"], object]) -> None:

@@ -16,17 +16,18 @@ from cdi_exporter.web.routes import FIXED_PATHS, WebOptions
 from cdi_exporter.web.server import Address
 
 SPEEDS = (0.01, 3600.0)
+"""Slowest and fastest speed of the demo."""
 
 RESEMBLES = 0.8
-"""The least similarity for a suggestion: `format` is not `log.format`, `log.fromat` is."""
+"""Least similarity for a suggestion: `log.fromat` suggests `log.format`, `format` does not."""
 
 _ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
 PREFIX = "CDI_EXPORTER_"
-"""Of the environment variables that set flags."""
+"""Prefix of the environment variables that set flags."""
 
 MOST_REPEATS = 100
-"""Values of one flag: each is a socket, a label of every sample or a pattern for every name."""
+"""Most values of one flag. Each is a socket, a label of every sample or a pattern for names."""
 
 CONFLICT = (
     "--state.file and --state.url cannot be combined; to use a database where the image or the unit"
@@ -37,7 +38,7 @@ CONFLICT = (
 class Flag(click.Option):
     """An option `--name` that an environment variable can set too.
 
-    Its wrong value is collected, so that the others are checked as well.
+    An invalid value is collected, so that the other flags are checked, too.
     """
 
     def __init__(self, name: str, **attributes: Any) -> None:
@@ -78,11 +79,11 @@ class Flags(click.Command):
                 each.envvar = f"{PREFIX}{name}_{each.name}".upper()
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Also the short form, however the command was called."""
+        """Both forms, also if the command is not called through the group."""
         return ["-h", "--help"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises UsageError, with a line for each error."""
+        """Parse the flags; raises UsageError with a line for each error."""
         mistakes = _mistakes(ctx)
         try:
             extra = super().parse_args(ctx, args)

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from cdi_exporter.errors import StartError
 
 TIMEOUT = 2.0
-"""Seconds from connecting to the answer's first line."""
+"""Most seconds until the first line of the answer: less than the usual timeout of a probe."""
 
 LONGEST_LINE = 1_000
 _REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

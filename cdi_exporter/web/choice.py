@@ -1,11 +1,11 @@
-"""What of the status a reader asks for: the query's filter and order."""
+"""The filter and order of the status page, as its query gives them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from cdi_exporter.model import Run, Status
-from cdi_exporter.web.status import FILTERS, IntegrationStatus, failed_ratio, shows
+from cdi_exporter.web.status import FILTERS, IntegrationStatus, shows
 
 _GRAVITY = {
     Status.CONFIG_ERROR: 5,
@@ -15,7 +15,7 @@ _GRAVITY = {
     Status.SUCCESS: 1,
 }
 LONGEST_TEXT = 200
-"""Characters of the search; the rest is not compared."""
+"""Characters of the search text that are compared: longer than any name or ID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Order:
     label: str
     key: Callable[[IntegrationStatus], object]
     descending: bool = True
-    """The direction of the first click."""
+    """The order after the first click on the column's head."""
 
 
 def _of_last(value: Callable[[Run], object]) -> Callable[[IntegrationStatus], object]:
@@ -39,7 +39,7 @@ ORDERS: Mapping[str, Order] = {
     "status": Order("status", _of_last(lambda run: _GRAVITY.get(run.status, 0))),
     "last": Order("last run", lambda row: row.last_at),
     "rows": Order("rows", _of_last(lambda run: run.rows_synced)),
-    "failed": Order("failed", lambda row: failed_ratio(row.facts.last)),
+    "failed": Order("failed", _of_last(lambda run: run.failed_ratio)),
     "duration": Order("duration", _of_last(lambda run: run.duration)),
     "next": Order("next run", lambda row: row.facts.next_scheduled, descending=False),
     "age": Order("age of last delivery", lambda row: row.staleness),
@@ -53,14 +53,14 @@ class Choice:
 
     workspace: str = ""
     text: str = ""
-    """What the name or the ID must hold, regardless of case."""
+    """Text that the name or the ID must contain, regardless of case."""
     status: str = "all"
     sort: str = DEFAULT_ORDER
     descending: bool = True
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> "Choice":
-        """The query's parameters; raises ValueError, in one line, for a value that is none."""
+        """Read the query's parameters; raises ValueError, in one line, for an invalid value."""
         sort = _one_of(query, "sort", tuple(ORDERS), DEFAULT_ORDER)
         usual = "desc" if ORDERS[sort].descending else "asc"
         return cls(
@@ -72,7 +72,7 @@ class Choice:
         )
 
     def apply(self, integrations: Iterable[IntegrationStatus]) -> list[IntegrationStatus]:
-        """The integrations that are asked for, in order; equal ones are sorted by name."""
+        """The integrations that the filter shows, in order; equal ones are sorted by name."""
         wanted = self.text.casefold()
         found = [
             each
@@ -87,18 +87,18 @@ class Choice:
         return known + [row for row in found if key(row) is None]
 
     def by(self, sort: str) -> "Choice":
-        """The choice that a click on the column's head makes."""
+        """The choice after a click on the column's head."""
         if sort == self.sort:
             return replace(self, descending=not self.descending)
         return replace(self, sort=sort, descending=ORDERS[sort].descending)
 
     def only(self, status: str) -> "Choice":
-        """The same order, another filter."""
+        """The same choice with another filter."""
         return replace(self, status=status)
 
     @property
     def query(self) -> str:
-        """The shortest query that says this choice: a relative URL."""
+        """A relative URL with the shortest query for this choice."""
         usual = ORDERS[self.sort].descending
         parts = {
             "workspace": self.workspace,

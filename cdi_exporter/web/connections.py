@@ -1,4 +1,4 @@
-"""One connection of a client: the requests that it lets through, and how long each may take."""
+"""The connection of one client: validates its requests and limits how long each step takes."""
 
 import asyncio
 import http
@@ -17,22 +17,22 @@ from cdi_exporter.web.security.tls import ServerContext
 log = structlog.get_logger()
 
 CONNECTION: Final = "connection"
-"""The name of a request's connection in the request's state."""
+"""The key under which a request's state contains its connection."""
 
 HEAD_SECONDS = 10.0
-"""From a request's first byte, or from the connection, to the end of its head."""
+"""Most seconds from the connection, or from a request's first byte, to the end of the head."""
 
 TAKE_SECONDS = 60.0
-"""For a client to take a whole answer, once it does not fit into the system's buffers: no scrape
-timeout is longer than the scrape interval, which is a minute at most."""
+"""Most seconds for a client to read an answer that does not fit into the system's buffers. A scrape
+timeout is at most the scrape interval, which is usually at most a minute."""
 
 RESET_SECONDS = 0.5
-"""To find out whether a client closed its socket without reading the answer: its system then resets
-the connection as soon as the answer arrives."""
+"""Seconds to wait for a reset after an answer: if a client closed its socket without reading, its
+system resets the connection as soon as the answer arrives."""
 
 
 class Connection(H11Protocol):
-    """uvicorn's protocol with strict heads, and an end to everything that a client may delay."""
+    """uvicorn's protocol with strict heads, and with time limits for everything that clients do."""
 
     def __init__(
         self, config: Config, state: ServerState, forget: Callable[["Connection"], None]
@@ -44,8 +44,9 @@ class Connection(H11Protocol):
         self._taking: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
         self._broken = False
-        """Whether the connection was lost before the answer under way was received."""
+        """Whether the connection was lost before the client had received the current answer."""
         self.since = self.loop.time()
+        """When the connection was made, or its last request started or ended; loop seconds."""
 
     @property
     def busy(self) -> bool:
@@ -53,9 +54,9 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless the client's certificate has none of the names that it needs."""
+        """Wait for a request, unless the client's certificate has none of the allowed names."""
         super().connection_made(transport)
-        # So that `drain` waits for the last byte. A limit of 0 would always be reached with TLS.
+        # `drain` must wait for the last byte. With TLS, a high limit of 0 would always be reached.
         transport.set_write_buffer_limits(high=1, low=0)
         context = transport.get_extra_info("sslcontext")
         certificate = transport.get_extra_info("peercert")
@@ -66,27 +67,27 @@ class Connection(H11Protocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Cancel the timers, and remove the connection from the server."""
         self._broken = exc is not None or self.busy
         self._lost.set()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._head_came()
+        self._head_complete()
         self.resume_writing()
-        self._all_taken()
+        self._answer_taken()
         self._forget(self)
 
     @property
     def gone(self) -> bool:
-        """Whether the client has hung up."""
+        """Whether the client has disconnected."""
         return self._lost.is_set()
 
     def abort(self) -> None:
-        """Hang up."""
+        """Close the connection at once."""
         self.transport.abort()
 
     async def received(self) -> bool:
-        """Wait until the client has the whole answer; False if the connection broke before."""
+        """Wait until the client has the whole answer; False if the connection broke before that."""
         await self.flow.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(RESET_SECONDS):
@@ -94,23 +95,23 @@ class Connection(H11Protocol):
         return not self._broken
 
     def data_received(self, data: bytes) -> None:
-        """Let whole heads through, one when the other is answered."""
+        """Pass complete heads on, each when the previous request is answered."""
         if self.transport.is_closing():
             return
         self._heads.feed(data)
-        self._go_on()
+        self._continue()
 
     def on_response_complete(self) -> None:
-        """Go on with what has come in the meantime."""
+        """Continue with bytes that were received meanwhile."""
         super().on_response_complete()
         self.since = self.loop.time()
         if not self.flow.write_paused:
-            self._all_taken()
+            self._answer_taken()
         if not self.transport.is_closing():
-            self._go_on()
+            self._continue()
 
-    def _go_on(self) -> None:
-        """Begin the next request; while one is being answered, read no more than its size."""
+    def _continue(self) -> None:
+        """Start the next request; while one is being answered, buffer at most one head."""
         if not self.busy:
             try:
                 head = self._heads.next_head()
@@ -118,7 +119,7 @@ class Connection(H11Protocol):
                 self._refuse(refused)
                 return
             if head is not None:
-                self._head_came()
+                self._head_complete()
                 self.since = self.loop.time()
                 super().data_received(head)
             elif self._heads and self._deadline is None:
@@ -130,7 +131,7 @@ class Connection(H11Protocol):
     def _await_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
-    def _head_came(self) -> None:
+    def _head_complete(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -142,7 +143,7 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, refused: Refused) -> None:
-        self._head_came()
+        self._head_complete()
         body = f"{refused.reason}\n".encode()
         status = f"{refused.status} {http.HTTPStatus(refused.status).phrase}"
         self.transport.write(
@@ -153,18 +154,18 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client does not take what is written for it."""
+        """The client does not read the answer: start its time limit."""
         super().pause_writing()
         if self._taking is None:
             self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken what was written so far."""
+        """The client has read everything that was written so far."""
         super().resume_writing()
         if not self.busy:
-            self._all_taken()
+            self._answer_taken()
 
-    def _all_taken(self) -> None:
+    def _answer_taken(self) -> None:
         if self._taking is not None:
             self._taking.cancel()
             self._taking = None

@@ -1,7 +1,7 @@
-"""Answers on their way to clients: in chunks, within a bound on memory, and known to arrive.
+"""Sending answers: in chunks, within a memory bound, and with proof that the client has them.
 
-The server puts the connection of a request into the request's state; without one (in tests, or
-under another server) every answer is believed to arrive.
+The server stores the connection of a request in the request's state. Without one (in tests, or with
+another server) every answer counts as received.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -15,14 +15,14 @@ from cdi_exporter.web.connections import CONNECTION, Connection
 Headers = Iterable[tuple[bytes, bytes]]
 
 CHUNK = 64 * 1024
-"""Bytes that are written at once: a client that takes none holds no more in buffers."""
+"""Bytes that are written at once. A client that does not read occupies no more in buffers."""
 
 MOST_OUTSTANDING = 64 * 2**20
-"""Bytes of answers that clients have not taken yet. Twelve pages of 1,000 integrations fit, a
+"""Most bytes of answers that are being sent. Twelve pages of 1,000 integrations fit, a
 quarter of the memory that the Helm chart allows."""
 
 LARGE_ANSWERS = 4
-"""So many answers of the newest one's size fit in any case: two pairs of Prometheus servers."""
+"""Answers as large as the newest one that always fit: for two pairs of Prometheus servers."""
 
 
 def connection_of(scope: Scope) -> Connection | None:
@@ -32,13 +32,13 @@ def connection_of(scope: Scope) -> Connection | None:
 
 
 def gone(scope: Scope) -> Callable[[], bool]:
-    """A function that says whether the client of a request has hung up."""
+    """A function that returns whether the client of a request has disconnected."""
     connection = connection_of(scope)
     return lambda: connection is not None and connection.gone
 
 
 def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]], *, replace: bool) -> Send:
-    """Sends with these headers; if a response has one of them, `replace` says which one counts."""
+    """A `send` that adds these headers, and replaces equal ones of the response if `replace`."""
     names = {name.lower() for name, _ in headers}
 
     async def send_more(message: Message) -> None:
@@ -56,10 +56,10 @@ def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]], *, replac
 
 
 class Outstanding:
-    """The answers that clients have not taken yet.
+    """The answers that are being sent.
 
-    Beyond `most` bytes the oldest ones are given up: their clients are slow, and the newest
-    scrape must be answered. An object that several answers share counts once.
+    If they have more than `most` bytes, the oldest ones are given up: their clients are slow, and
+    the newest scrape must be answered. An object that several answers share counts once.
     """
 
     def __init__(self, most: int = MOST_OUTSTANDING) -> None:
@@ -86,7 +86,7 @@ class Outstanding:
 
     @property
     def size(self) -> int:
-        """Bytes of the answers, each object once."""
+        """Bytes of the answers, counting each object once."""
         return sum({id(body): len(body) for body in self._answers.values()}.values())
 
 
@@ -104,7 +104,7 @@ class LargeResponse(Response):
         self._outstanding, self._after = outstanding, after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         connection, body, self.body = connection_of(scope), bytes(self.body), b""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         with self._outstanding.holding(body, connection):
@@ -112,7 +112,7 @@ class LargeResponse(Response):
                 end = begin + CHUNK
                 chunk, more = body[begin:end], end < len(body)
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
-        # The wait that follows may take longer than the answer, and is not limited by its size.
+        # The wait for the client is not part of the memory bound, so it must not hold the body.
         del body, chunk
         if self._after is not None and (connection is None or await connection.received()):
             self._after()

@@ -1,14 +1,14 @@
-"""The heads of requests, cut out of the bytes of a connection.
+"""Splits the bytes of a connection into the heads of requests, and validates them.
 
-Stricter than a parser must be: what two programs could read in two ways (a bare line feed, a
-folded line, two lengths) is refused before it is parsed. The exporter takes no request
-bodies, so that one head follows on another and there is no length to disagree on.
+Stricter than a parser must be: a head that two programs could interpret differently (a bare line
+feed, a folded line, two lengths) is refused before it is parsed. The exporter accepts no request
+bodies, so each head follows directly after the one before.
 """
 
 import re
 
 MOST_BYTES = 16 * 1024
-"""Of one head."""
+"""Most bytes of one head: more than browsers and proxies send."""
 
 END = b"\r\n\r\n"
 
@@ -21,7 +21,7 @@ _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*(.*?)[ \t]*", re.DOTALL)
 
 
 class Refused(Exception):
-    """A request that is not let through, with the status and the reason to answer with."""
+    """A request that is refused, with the HTTP status and the reason for the answer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class RequestHeads:
-    """What a connection has sent and nobody has taken yet."""
+    """The bytes of a connection that are not processed yet."""
 
     def __init__(self) -> None:
         self._unread = bytearray()
@@ -39,11 +39,11 @@ class RequestHeads:
         return len(self._unread)
 
     def feed(self, data: bytes) -> None:
-        """Add what has come."""
+        """Add received bytes."""
         self._unread += data
 
     def next_head(self) -> bytes | None:
-        """The next head, None while it is not complete. Raises Refused."""
+        """Return the next head, or None while it is incomplete; raises Refused."""
         if not self._searched:
             self._skip_empty_lines()
         if self._unread == b"\r":
@@ -70,16 +70,16 @@ class RequestHeads:
 
 
 def valid_host(host: str | None) -> str | None:
-    """A Host header that is `host` or `host:port`, else None: others must not be repeated."""
+    """The Host header if it is `host` or `host:port`; None otherwise: it must not be echoed."""
     return host if host and _HOST.fullmatch(host) else None
 
 
 def checked(head: bytes) -> bytes:
-    """A whole head with only the path as its target.
+    """The head, with only the path as its target; raises Refused if it is not acceptable.
 
-    Clients that know of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must be
-    that of the Host header, so that there is one answer to which host is meant. Raises Refused,
-    also for a head that is malformed or announces a body.
+    Clients of a proxy send the whole URL (RFC 9112, section 3.2.2). Its host must equal the Host
+    header, so that the host is unambiguous. A malformed head, or one that announces a body, is
+    refused.
     """
     request_line, *lines = head.removesuffix(END).split(b"\r\n")
     if not _REQUEST_LINE.fullmatch(request_line):

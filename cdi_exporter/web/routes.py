@@ -1,4 +1,4 @@
-"""The routes: what a scrape, a probe, a service discovery and a person get."""
+"""The HTTP paths of the exporter: metrics, probes, service discovery and the status page."""
 
 import asyncio
 import gzip
@@ -34,29 +34,30 @@ from cdi_exporter.workspace import Workspace
 STATIC = Path(__file__).parent / "static"
 
 DEFAULT_TIMEOUT = 10.0
-"""Seconds for a scrape that does not say how long it waits."""
+"""Seconds for a scrape without a timeout header: Prometheus' default scrape timeout."""
 
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 
 EXPOSITION_TYPES = frozenset(
     {"text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"}
 )
-"""Media types that scrapers ask for."""
+"""Media types of the exposition formats; only scrapers request them."""
 
 DEFAULT_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
-"""So that browsers guess no types and show no old copies."""
+"""Browsers must not guess content types or show cached copies."""
 
 STATUS_JSON = "/api/v1/status"
 PROBE, OWN, DISCOVERY = "/probe", "/-/metrics", "/sd"
 HEALTHY, READY, RELOAD = "/-/healthy", "/-/ready", "/-/reload"
 FIXED_PATHS = frozenset({PROBE, OWN, DISCOVERY, HEALTHY, READY, RELOAD, STATUS_JSON})
-"""What the path of the metrics cannot be; `/` it can, for those who want no status page."""
+"""Paths that `--web.telemetry-path` cannot be; `/` is allowed, and replaces the status page."""
 
 PAGE_SECONDS = 1.0
-"""For which a rendered page is good, while the data stays the same: its ages count seconds."""
+"""Seconds for which a rendered page is used again while its data is the same: it shows ages in
+seconds."""
 
 MOST_KEPT = 4
-"""Rendered pages that are kept for that time: one of 1,000 integrations has about 2 MB."""
+"""Most rendered pages that are kept: one with 1,000 integrations has about 2 MB."""
 
 _JSON_HEADERS = {"Vary": "Accept-Encoding", "Content-Type": "application/json"}
 _PAGE_HEADERS = {
@@ -71,7 +72,7 @@ _PAGE_HEADERS = {
 
 
 class Source(Protocol):
-    """The running exporter."""
+    """The running exporter, as the routes use it."""
 
     @property
     def workspaces(self) -> Mapping[str, Workspace]:
@@ -87,7 +88,7 @@ class Source(Protocol):
 
     @property
     def render_seconds(self) -> float:
-        """How long rendering takes these days."""
+        """Seconds that rendering the metrics usually takes."""
 
     async def reload(self) -> None:
         """Load the configuration again; raises ConfigError if it is wrong."""
@@ -98,7 +99,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
-    """What the flags say of the web."""
+    """The values of the `--web` flags that the routes need."""
 
     telemetry_path: str = "/metrics"
     timeout_offset: float = 0.5
@@ -106,22 +107,22 @@ class WebOptions:
 
 
 class Handlers:
-    """What each path answers."""
+    """The handlers of the paths."""
 
     def __init__(self, source: Source, options: WebOptions) -> None:
         self._source, self._options = source, options
-        # Apart, so that people with slow browsers cost no scrape its answer.
+        # Separate bounds, so that slow browsers never cause the answer of a scrape to be given up.
         self._outstanding, self._outstanding_pages = Outstanding(), Outstanding()
         self._recent: dict[Hashable, tuple[Sequence[object], float, asyncio.Future[bytes]]] = {}
-        """Pages by what was asked for: the data, when that was, and the page, which may still be
-        in progress."""
+        """Rendered pages by request: the data, the time, and the page, which may still be in
+        progress."""
 
     async def metrics(self, request: Request) -> Response:
-        """Every workspace, and the exporter itself."""
+        """The metrics of all workspaces and of the exporter itself."""
         return await self._exposition(request, self._source.workspaces, own=True)
 
     async def probe(self, request: Request) -> Response:
-        """One workspace only."""
+        """The metrics of one workspace."""
         name = request.query_params.get("workspace")
         known = self._source.workspaces
         if not name:
@@ -131,11 +132,11 @@ class Handlers:
         return await self._exposition(request, {name: known[name]}, own=False)
 
     async def own(self, request: Request) -> Response:
-        """The exporter itself only."""
+        """The metrics of the exporter itself."""
         return await self._exposition(request, {}, own=True)
 
     async def discovery(self, request: Request) -> Response:
-        """Targets for Prometheus' http_sd_configs."""
+        """The targets for Prometheus' `http_sd_configs`."""
         host = valid_host(request.headers.get("host"))
         if host is None:
             raise HTTPException(400, "the Host header is not host or host:port; nothing to scrape")
@@ -193,7 +194,7 @@ class Handlers:
         return LargeResponse(body, headers, self._outstanding, after)
 
     def _time_to_wait(self, request: Request) -> float:
-        """Seconds until the answer must be written, less what writing it takes."""
+        """Seconds that workspaces have: the scrape timeout without the time for rendering."""
         allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
 
@@ -224,7 +225,10 @@ class Handlers:
         headers: Mapping[str, str],
         write: Callable[[Sequence[WorkspaceStatus], Choice, float], str],
     ) -> Response:
-        """The answer as the client accepts it; `key` is what it depends on besides the query."""
+        """The status page or JSON, compressed if the client accepts it.
+
+        `key` is what the result depends on in addition to the query.
+        """
         known, now = self._source.workspaces, self._source.wall()
         try:
             choice = Choice.read(request.query_params)
@@ -238,7 +242,7 @@ class Handlers:
 
         def work() -> bytes:
             chosen = [WorkspaceStatus(snapshot, recent, now) for snapshot, recent in data]
-            # Names from the API may hold what UTF-8 cannot carry.
+            # Names from the API may contain lone surrogates, which UTF-8 cannot encode.
             body = write(chosen, choice, now).encode("utf-8", "replace")
             return gzip.compress(body, compresslevel=1) if compress else body
 
@@ -255,9 +259,9 @@ class Handlers:
     async def _shared_page(
         self, key: Hashable, data: Sequence[object], now: float, work: Callable[[], bytes]
     ) -> bytes:
-        """The page, rendered once for all who ask for the same while `data` has the same objects.
+        """The page, rendered once for all equal requests while `data` has the same objects.
 
-        One of them that hangs up does not end the rendering for the others.
+        If one client disconnects, rendering continues for the others.
         """
         page = self._recent.pop(key, None)
         if page is None or not same_objects(page[0], data) or abs(now - page[1]) >= PAGE_SECONDS:
@@ -273,22 +277,22 @@ class Handlers:
 
 
 async def healthy(request: Request) -> Response:
-    """The server serves."""
+    """Answer that the process serves requests."""
     return PlainTextResponse("cdi-exporter is healthy.\n")
 
 
 async def ready(request: Request) -> Response:
-    """The server serves; nothing depends on Braze."""
+    """Answer that the process serves requests; this does not depend on Braze."""
     return PlainTextResponse("cdi-exporter is ready.\n")
 
 
 def known_names(workspaces: Iterable[str]) -> str:
-    """The names to choose from, for an error message."""
+    """The known names, for an error message."""
     return "known: " + ", ".join(json.dumps(name, ensure_ascii=False) for name in workspaces)
 
 
 def _from_another_site(request: Request) -> bool:
-    """Whether a browser says that a page of another origin made the request."""
+    """Whether the request's headers show that a web page of another origin sent it."""
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
@@ -298,9 +302,9 @@ def _from_another_site(request: Request) -> bool:
 
 
 def _is_scraper(request: Request) -> bool:
-    """Whether the answer goes into a time series database.
+    """Whether a scraper sent the request, so that the answer is stored in a database.
 
-    Scrapers send a timeout or ask for an exposition format; browsers and curl do neither.
+    Scrapers send a timeout or request an exposition format; browsers and curl do neither.
     """
     accepted = ",".join(request.headers.getlist("accept")).lower()
     asks = any(each.partition(";")[0].strip() in EXPOSITION_TYPES for each in accepted.split(","))
@@ -308,7 +312,7 @@ def _is_scraper(request: Request) -> bool:
 
 
 def scrape_timeout(header: str | None) -> float:
-    """Seconds that Prometheus waits for the answer."""
+    """The scrape timeout in seconds, from Prometheus' header."""
     try:
         seconds = float(header or "")
     except ValueError:
@@ -332,7 +336,7 @@ def create_app(source: Source, options: WebOptions) -> Starlette:
             *HEALTH_ROUTES,
             Route(STATUS_JSON, handlers.document),
             Mount("/static", StaticFiles(directory=STATIC)),
-            # Last: the path of the metrics may be the page's, which is then not served.
+            # Last, because the telemetry path may also be `/`; then there is no status page.
             Route("/", handlers.page),
         ]
     )
@@ -344,7 +348,7 @@ def create_health_app() -> Starlette:
 
 
 def _application(routes: Sequence[BaseRoute]) -> Starlette:
-    """Just these paths: one with a slash after it is another, and is not redirected."""
+    """An application with these paths only; a path with a trailing slash is not redirected."""
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _plain_error},
@@ -355,7 +359,7 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def default_headers(app: ASGIApp) -> ASGIApp:
-    """The application with `DEFAULT_HEADERS` on each response that does not set them."""
+    """Add `DEFAULT_HEADERS` to each response that does not set them itself."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, with_headers(send, DEFAULT_HEADERS, replace=False))

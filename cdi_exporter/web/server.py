@@ -1,7 +1,7 @@
 """Listening sockets, and uvicorn on them until `stop` is called.
 
-uvicorn accepts any number of connections. Here they are accepted one by one, so that there is a
-bound on them, and each TLS connection gets the certificate that is valid now.
+uvicorn itself accepts any number of connections. Here they are accepted one by one, so that their
+number is limited, and each TLS connection uses the certificate that is valid now.
 """
 
 import asyncio
@@ -24,37 +24,41 @@ from cdi_exporter.web.connections import Connection
 log = structlog.get_logger()
 
 MOST_CONNECTIONS = 500
-"""Of one listener, with those in their handshake; a new one takes the place of an idle one."""
+"""Most connections of one listener, including TLS handshakes. A new one replaces an idle one."""
 
 USUAL_FILES = 1024
-"""Files that a process may usually have open; if it is fewer, there are fewer connections too."""
+"""The usual limit of open files. With a lower limit, fewer connections are allowed."""
 
 HANDSHAKE_SECONDS = 10.0
+"""Most seconds for a TLS handshake: several round trips on a slow network."""
+
 GOODBYE_SECONDS = 1.0
-"""For a TLS client to say that it has seen the end."""
+"""Most seconds to wait for the TLS client's `close_notify`."""
 
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BREATH_SECONDS = 0.1
-"""Until the next attempt to accept a connection, when the system has no room for it."""
+"""Seconds until the next attempt to accept a connection after the system had no room for one."""
 
 SHUTDOWN_SECONDS = 5
+"""Most seconds for requests in progress at the end; uvicorn takes a whole number."""
+
 KEEP_ALIVE_SECONDS = 75
-"""Longer than the usual scrape interval, so that Prometheus keeps its connection."""
+"""Longer than the usual scrape interval of a minute, so that Prometheus keeps its connection."""
 
 BACKLOG = 1024
-"""Connections that wait to be accepted: a burst of clients."""
+"""Connections that may wait to be accepted, for bursts of clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: `:PORT` (all interfaces), `HOST:PORT` or `[IPv6]:PORT`."""
+    """A listen address: `:PORT` (all interfaces), `HOST:PORT` or `[IPv6]:PORT`."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Raises ValueError for anything else."""
+        """Parse an address; raises ValueError."""
         host, colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
@@ -82,8 +86,8 @@ def listen(address: Address, flag: str = "--web.listen-address") -> socket.socke
         reason = error.strerror or str(error)
         msg = f"cannot listen on {address}: {reason}; choose another {flag}"
         raise StartError(msg) from error
-    # What it accepts inherits this. Head and body of an answer are sent one after the other:
-    # else the body would wait until the client has confirmed the head, which takes 40 ms.
+    # Accepted connections inherit this. Otherwise the body of an answer would wait for the
+    # acknowledgement of its head, which takes 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
@@ -105,9 +109,9 @@ def _everywhere(port: int) -> socket.socket:
 
 
 class Listener(uvicorn.Server):
-    """uvicorn with one application on its sockets; with TLS if `tls` gives the contexts.
+    """uvicorn with one application on its sockets; with TLS if `tls` returns the contexts.
 
-    It accepts connections itself, at most `most` at once, and leaves signals alone.
+    It accepts connections itself, at most `most` at a time, and does not handle signals.
     """
 
     def __init__(
@@ -140,11 +144,11 @@ class Listener(uvicorn.Server):
         self._serving = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop` is called."""
         await super().serve(sockets or self._sockets)
 
     def stop(self) -> None:
-        """Take no more requests; those in progress get up to `SHUTDOWN_SECONDS`."""
+        """Accept no more requests; those in progress have up to `SHUTDOWN_SECONDS`."""
         self.should_exit = True
 
     async def wait_started(self) -> None:
@@ -158,7 +162,7 @@ class Listener(uvicorn.Server):
         self._serving.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, end the handshakes, then the connections."""
+        """Stop accepting, cancel the handshakes, then close the connections."""
         for accepting in self._accepting:
             accepting.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
@@ -170,18 +174,18 @@ class Listener(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals: the exporter handles them itself."""
         yield
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Accept what comes, until it is cancelled."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         listening.setblocking(False)
         while True:
-            await asyncio.sleep(0)  # a flood of connections must not keep the loop from the others
+            await asyncio.sleep(0)  # a flood of connections must not block the event loop
             try:
                 accepted, _ = await loop.sock_accept(listening)
-            except OSError as error:  # the client is gone already, or this process has no room
+            except OSError as error:  # the client has disconnected, or the process has no room
                 if error.errno in _NO_ROOM:
                     self._close_one()
                     await asyncio.sleep(_BREATH_SECONDS)
@@ -198,7 +202,7 @@ class Listener(uvicorn.Server):
                 try:
                     context = await self._tls()
                 except BaseException:
-                    accepted.close()  # nothing else has it yet
+                    accepted.close()  # no transport owns it yet
                     raise
                 limits = {
                     "ssl": context,
@@ -218,7 +222,7 @@ class Listener(uvicorn.Server):
         self._open.pop(connection, None)
 
     def _close_one(self) -> None:
-        """Close the connection that has been idle, or else busy, for the longest time."""
+        """Close the connection that has been idle or, if none is idle, busy for longest."""
         connection = min(self._open, key=lambda each: (each.busy, each.since), default=None)
         if connection is None:
             return
@@ -230,7 +234,7 @@ class Listener(uvicorn.Server):
 
 
 def _fitting(most: int) -> int:
-    """As many as leave files for everything else that the process has to open."""
+    """The number of connections that leaves open files for everything else."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return most

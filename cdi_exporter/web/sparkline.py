@@ -1,8 +1,8 @@
-"""The rows of an integration's last runs as a small picture, with the same in words.
+"""A small chart of an integration's last runs, with a text alternative.
 
-A bar above the base line is the rows synced, against the most rows of any run shown; a mark
-below it is trouble, so that nothing depends on colour only: a dot if the status is
-unknown, a short mark if some rows failed, a long one if the run failed.
+A bar above the base line shows the rows synced, relative to the greatest of the runs shown. A mark
+below it shows trouble, so that nothing depends only on colour: a dot for an unknown status, a short
+mark if some rows failed, a long one if the run failed.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _drawn(bars: tuple[tuple[Status, int | None], ...]) -> str:
 
 
 def in_words(bars: Sequence[tuple[Status, int | None]]) -> str:
-    """The picture's text alternative."""
+    """The text alternative of the chart."""
     statuses = [status for status, _ in bars]
     parts = [
         f"{wording.count(statuses.count(status))} {status.value.replace('_', ' ')}"

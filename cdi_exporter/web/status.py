@@ -1,6 +1,6 @@
-"""What the status page and its JSON show: the snapshots, judged at one moment.
+"""The status of workspaces and integrations at one moment, for the status page and its JSON.
 
-Ages and judgements are made here, since they change with the clock while the facts do not.
+Ages and states are computed here, because they change with the clock while the facts do not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,24 @@ from cdi_exporter.problems import BY_REASON, OTHER
 from cdi_exporter.snapshot import IntegrationSnapshot, WorkspaceSnapshot
 
 SILENT_AFTER = 600.0
-"""Seconds without a refresh or a request after which nobody seems to scrape."""
+"""Seconds without a refresh or a request after which a workspace counts as not scraped: ten times
+the usual scrape interval."""
 
 HANGS_AFTER_TYPICAL = 3
-"""A run hangs when it takes longer than this many typical durations, and `HANGS_AFTER`."""
+"""A run is stuck after this many typical durations, but not before `HANGS_AFTER`: syncs of the same
+integration vary by a factor of two."""
 
 HANGS_AFTER = 3_600.0
+"""Seconds before which no run counts as stuck, as in the alert BrazeCDISyncStuck."""
+
 HANGS_AFTER_WITHOUT_TYPICAL = 6 * 3_600.0
+"""Seconds after which a run is stuck if no typical duration is known, as in the alert."""
+
 SUCCEEDED = "200"
 
 WorkspaceState = Literal["waiting", "starting", "ok", "silent", "failing"]
-"""How one workspace does. `waiting`: no scrape has asked for it yet; `starting`: the first refresh
-is in progress; `silent`: it could be read, but no scrape has asked for it for a while."""
+"""The state of one workspace. `waiting`: it was never scraped; `starting`: the first refresh is in
+progress; `silent`: it could be read, but was not scraped for a while."""
 
 CONCERNS = (
     "late",
@@ -36,8 +42,8 @@ CONCERNS = (
     "unknown",
     "partial",
 )
-"""Why an integration may need attention, the most urgent first. Those that are the status of the
-last run have its name."""
+"""Why an integration may need attention, the most urgent first. Those that come from the status of
+the last run have the name of that status."""
 
 
 class IntegrationStatus:
@@ -48,7 +54,7 @@ class IntegrationStatus:
 
     @property
     def last_at(self) -> float | None:
-        """When the newest finished run ended, else when it began."""
+        """When the newest finished run ended or, if that is not known, started."""
         last = self.facts.last
         if last is None:
             return None
@@ -65,7 +71,7 @@ class IntegrationStatus:
         return self._age(self.facts.last_delivery)
 
     def _age(self, since: float | None) -> float | None:
-        """An integration without any such run is measured from the start of its oldest one."""
+        """Seconds since a time or, if there is none, since the start of the oldest known run."""
         since = self.facts.history_start if since is None else since
         return None if since is None else self.now - since
 
@@ -87,13 +93,13 @@ class IntegrationStatus:
 
     @property
     def running_for(self) -> float | None:
-        """Seconds since the oldest run in progress began."""
+        """Seconds since the oldest run in progress started."""
         since = self.facts.running_since
         return None if since is None or not self.running else max(0.0, self.now - since)
 
     @property
     def hanging(self) -> bool:
-        """Whether the oldest run in progress takes far longer than is typical."""
+        """Whether the oldest run in progress takes far longer than usual."""
         took, typical = self.running_for, self.facts.typical_duration
         if took is None:
             return False
@@ -103,7 +109,7 @@ class IntegrationStatus:
 
     @cached_property
     def concerns(self) -> Mapping[str, str]:
-        """Why it needs attention: `CONCERNS`, each in a sentence; empty if it needs none."""
+        """Why it needs attention: `CONCERNS`, each with a sentence; empty if it needs none."""
         facts, last = self.facts, self.facts.last
         found: dict[str, str] = {}
         if self.late:
@@ -152,7 +158,7 @@ class IntegrationStatus:
 
     @property
     def urgency(self) -> tuple[int, int, float]:
-        """The key of the order by urgency: the greater, the more urgent."""
+        """The sort key of the urgency; the greatest is the most urgent."""
         worst = max((len(CONCERNS) - CONCERNS.index(each) for each in self.concerns), default=0)
         return worst, len(self.concerns), self.staleness or 0.0
 
@@ -170,11 +176,11 @@ class WorkspaceStatus:
         self.snapshot, self.now = snapshot, now
         self.integrations = tuple(IntegrationStatus(each, now) for each in snapshot.integrations)
         self.exchanges = tuple(reversed(exchanges))
-        """The requests remembered, newest first."""
+        """The remembered requests, newest first."""
 
     @cached_property
     def state(self) -> WorkspaceState:
-        """How the workspace does."""
+        """The state of the workspace."""
         if self.snapshot.up is False:
             return "failing"
         if self.snapshot.up is None:
@@ -203,7 +209,7 @@ class WorkspaceStatus:
 
     @cached_property
     def troubles(self) -> Sequence[tuple[RequestRecord, int]]:
-        """The failed requests by endpoint and code: the newest one of each kind, and how many."""
+        """The newest failed request of each endpoint and code, and how many there are."""
         kinds: dict[tuple[str, str], list[RequestRecord]] = {}
         for each in self.exchanges:
             if each.code != SUCCEEDED:
@@ -212,7 +218,7 @@ class WorkspaceStatus:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """How many integrations each filter finds, by its name."""
+        """How many integrations each filter shows, by the filter's name."""
         return {name: sum(shows(name, each) for each in self.integrations) for name in FILTERS}
 
     @cached_property
@@ -230,7 +236,7 @@ FILTERS = (
     *(status.value for status in FINISHED_STATUSES),
     "none",
 )
-"""By what the integrations can be filtered; `none`: no finished run is known."""
+"""The filters of the status page; `none`: no finished run is known."""
 
 
 def shows(name: str, integration: IntegrationStatus) -> bool:
@@ -244,11 +250,3 @@ def shows(name: str, integration: IntegrationStatus) -> bool:
             return bool(getattr(integration, name))
     last = integration.facts.last
     return (last.status.value if last else "none") == name
-
-
-def failed_ratio(run: Run | None) -> float | None:
-    """The part of a run's rows that failed, 0 to 1; None without rows, or if not known."""
-    if run is None or run.rows_failed is None or run.rows_synced is None:
-        return None
-    rows = run.rows_failed + run.rows_synced
-    return run.rows_failed / rows if rows else None

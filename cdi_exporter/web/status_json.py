@@ -1,7 +1,6 @@
 """The status as JSON values; `docs/status.schema.json` describes them.
 
-Names follow the metrics: times are Unix seconds, durations seconds, and null is a fact
-that is not known.
+Names follow the metrics: times are Unix seconds, durations are seconds, and null means unknown.
 """
 
 from collections.abc import Sequence
@@ -10,13 +9,13 @@ from typing import Any
 from cdi_exporter import __version__
 from cdi_exporter.model import Run
 from cdi_exporter.web.choice import Choice
-from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus, failed_ratio
+from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus
 
 Document = dict[str, Any]
 
 
 def status_document(workspaces: Sequence[WorkspaceStatus], choice: Choice, now: float) -> Document:
-    """What `/api/v1/status` answers; `now` is Unix seconds."""
+    """The document of `/api/v1/status`; `now` is Unix seconds."""
     return {
         "version": __version__,
         "timestamp_seconds": now,
@@ -99,7 +98,7 @@ def _integration(row: IntegrationStatus) -> Document:
 
 
 def _last_sync(run: Run) -> Document:
-    return _run(run) | {"duration_seconds": run.duration, "failed_ratio": failed_ratio(run)}
+    return _run(run) | {"duration_seconds": run.duration, "failed_ratio": run.failed_ratio}
 
 
 def _run(run: Run) -> Document:

@@ -1,4 +1,4 @@
-"""The status page: a person's view of what is known, as HTML."""
+"""The status page as HTML."""
 
 import re
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from cdi_exporter.model import Run, Status
 from cdi_exporter.problems import problem_of
 from cdi_exporter.web.choice import ORDERS, Choice
 from cdi_exporter.web.sparkline import sparkline
-from cdi_exporter.web.status import FILTERS, WorkspaceStatus, failed_ratio
+from cdi_exporter.web.status import FILTERS, WorkspaceStatus
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 MOST_ROWS = 1_000
-"""Integrations of one workspace that are shown at once; filters find the others."""
+"""Most integrations of one workspace on a page: browsers stay fast. Filters show the others."""
 
 LONGEST_NAME = 200
-"""Characters of a name from the API that are shown."""
+"""Most characters of a name from the API that are shown."""
 
 TURNS_TEXT = dict.fromkeys(
     (*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
 )
-"""Characters that set the direction of what follows: a name with them reads as another."""
+"""Replacements for characters that change the direction of text: they could disguise a name."""
 
 _EXAMPLE = (
     *(Run(Status.SUCCESS, rows_synced=70 + 20 * (each % 3)) for each in range(16)),
@@ -54,10 +54,10 @@ def status_page(
     target: tuple[str, str],
     now: float,
 ) -> str:
-    """The page as HTML. `every` names all workspaces, also those not chosen.
+    """The page as HTML; `every` has the names of all workspaces, including those not selected.
 
-    `target` is the host and the path that a scrape configuration would name. The page's links
-    are relative, so that it can be served behind a proxy's path prefix.
+    `target` is the host and the telemetry path for a scrape configuration. The links of the page
+    are relative, so that a proxy can serve it under a path prefix.
     """
     host, telemetry_path = target
     template = _environment().get_template("status.html")
@@ -78,7 +78,7 @@ def status_page(
 
 @cache
 def _environment() -> "Environment":
-    # Most exporters never show the page, and the import takes 1.5 MB.
+    # Imported when the page is first requested: most exporters never show it, and it takes 1.5 MB.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
@@ -93,7 +93,6 @@ def _environment() -> "Environment":
         moment=lambda seconds: _kept(wording.moment(seconds)),
         count=wording.count,
         percent=lambda ratio: _kept(wording.percent(ratio)),
-        failed_ratio=failed_ratio,
         kept=_kept,
         short=_short,
         iso=lambda timestamp: _date(timestamp).replace("+00:00", "Z"),
@@ -115,7 +114,7 @@ def _environment() -> "Environment":
 
 
 def _kept(text: str) -> str:
-    """A number and its unit stay in one line."""
+    """Keep numbers and their units on one line."""
     return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
@@ -125,7 +124,7 @@ def _short(name: str) -> str:
 
 
 def _date(timestamp: float, form: str | None = None) -> str:
-    """A date in this form, else in ISO 8601; empty if no calendar has it."""
+    """A date in this format, or in ISO 8601; empty if `datetime` cannot represent it."""
     date = wording.utc(timestamp)
     if date is None:
         return ""

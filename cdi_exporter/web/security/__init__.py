@@ -1,6 +1,6 @@
-"""TLS, users, headers and rate limit out of `--web.config.file`.
+"""TLS, users, headers and rate limit from `--web.config.file`.
 
-The format and its meaning are those of Prometheus' exporter-toolkit; `docs/web-config.md` lists the
-intended differences. `sections` has its keys, `policy` what one file asks for;
-`guard` keeps the policy that is in force and applies it to each request.
+Format and meaning are those of Prometheus' exporter-toolkit; `docs/web-config.md` lists the
+intended differences. `sections` has the keys of the file, `policy` reads it, and `guard` reloads
+the policy and applies it to each request.
 """

@@ -1,4 +1,4 @@
-"""What a request must pass, and the web configuration that says so, read again when it changes."""
+"""Applies the web configuration to each request, and reloads it when its files change."""
 
 from collections.abc import Awaitable, Callable
 
@@ -27,9 +27,9 @@ _UNAUTHORIZED = PlainTextResponse(
 
 
 class Limiter:
-    """A bucket of tokens, of which each request takes one.
+    """A token bucket: each request takes one token.
 
-    One token comes per `interval` seconds, until there are `burst`; it is full at first.
+    One token is added per `interval` seconds, up to `burst`; the bucket is full at first.
     """
 
     def __init__(self, interval: float, burst: int, monotonic: Callable[[], float]) -> None:
@@ -50,18 +50,18 @@ class Limiter:
 
 
 class Security:
-    """What the file at `path` asks for.
+    """The current policy of the file at `path`.
 
-    Each request and each new connection ask for the policy, and see a change at once. A
-    broken change, or a file that cannot be read any more, keeps what was in force: it is logged
-    once, and `reload_successful` is False until the files are right again. `wall` gives Unix
-    seconds, `monotonic` those that the rate limit counts.
+    Each request and each new connection uses the newest policy. If a change is invalid, or a file
+    cannot be read any more, the last valid policy stays: the error is logged once, and
+    `reload_successful` is False until the files are valid again. `wall` returns Unix seconds,
+    `monotonic` the seconds for the rate limit.
     """
 
     def __init__(
         self, path: str, wall: Callable[[], float], monotonic: Callable[[], float]
     ) -> None:
-        """Raises ConfigError."""
+        """Load the file; raises ConfigError if it is invalid."""
         self._path, self._wall, self._monotonic = path, wall, monotonic
         self._with_tls: bool | None = None
         self._watched = Watched(self._load)
@@ -77,18 +77,18 @@ class Security:
 
     @property
     def reload_successful(self) -> bool:
-        """Whether the newest content of the files is in force."""
+        """Whether the newest content of the files is valid, and is the current policy."""
         return self._watched.problem is None
 
     async def policy(self) -> Policy:
-        """What is in force now."""
+        """The current policy, after a check for changed files."""
         await self._watched.refresh()
-        self._take_over()
+        self._apply_changes()
         return self._policy
 
     @property
     def tls(self) -> Callable[[], Awaitable[ServerContext]] | None:
-        """The way to the context for a new connection; None if plain HTTP is served."""
+        """A function that returns the TLS context for a new connection; None without TLS."""
         return self._context if self._policy.tls else None
 
     async def _context(self) -> ServerContext:
@@ -104,8 +104,8 @@ class Security:
             raise ConfigError([f"{self._path}: TLS is switched {change}; this needs a restart"])
         return policy
 
-    def _take_over(self) -> None:
-        """See what has become of the files since the last request."""
+    def _apply_changes(self) -> None:
+        """Apply what changed in the files since the last request, and log it."""
         policy, problem = self._watched.value, self._watched.problem
         if str(problem) != str(self._problem):
             for mistake in self._mistakes(problem):
@@ -129,7 +129,7 @@ class Security:
 
 
 def guarded(app: ASGIApp, security: Security) -> ASGIApp:
-    """The application behind the rate limit, then the headers, then the users."""
+    """The application behind the rate limit, the headers and the authentication, in this order."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         policy = await security.policy()

@@ -1,4 +1,4 @@
-"""A web configuration file → what it asks for; every error in one go, one line each."""
+"""Reads a web configuration file into a policy, or reports all its errors, one line each."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,26 +21,26 @@ _VERIFYING = "expected client_auth_type RequireAndVerifyClientCert or VerifyClie
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How requests are taken. `users` are bcrypt hashes by name; none means that all may."""
+    """What the file configures. `users` are bcrypt hashes by name; without users, all may enter."""
 
     tls: ServerContext | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: Mapping[bytes, Secret] = field(default_factory=dict)
     interval: float = 0.0
-    """Seconds from one request to the next; 0: no limit."""
+    """Seconds per request of the rate limit; 0: no limit."""
     burst: int = 0
-    """Requests at once."""
+    """Requests that the rate limit allows at once."""
 
 
 def _secret(path: KeyPath) -> bool:
-    """The key in the file itself, and the users' hashes."""
+    """Whether a value is secret: an inline private key, or a hash of a user."""
     return path == (TLS, "key") or path[:1] == ("basic_auth_users",)
 
 
 def load(path: str, read: Read) -> Policy:
     """The policy of a file; raises ConfigError with a line for each error.
 
-    `read` gives the content of the file and of those that it names; it raises OSError.
+    `read` returns the content of the file, and of the files that it names; it raises OSError.
     """
     yaml = read_yaml(path, is_secret=_secret, toolkit=True, read=read)
     found = Reader(path, yaml, SECTIONS, {})
@@ -50,7 +50,7 @@ def load(path: str, read: Read) -> Policy:
         data = {}
     values = found.mapping(WebConfigFile, data, ())
     section = values.get(TLS, {})
-    # The certificates are examined even if the rest of the file is wrong.
+    # The certificates are checked even if the rest of the file is invalid, to report all errors.
     tls = TlsSection(**section) if is_valid(section) else TlsSection()
     context = _context(tls, found.directory, read, found) if tls.on else None
     found.stop()
@@ -65,7 +65,7 @@ def load(path: str, read: Read) -> Policy:
 
 
 def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
-    """The data with each plain value as the text in the file, except for `TYPED`."""
+    """The data with each plain value as the text in the file, except those of `TYPED`."""
     if isinstance(value, dict):
         return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list):
@@ -80,7 +80,7 @@ def _context(
     section: TlsSection, directory: str, read: Read, found: Reader
 ) -> ServerContext | None:
     def content(name: str) -> bytes | None:
-        """The named file, else the text itself; None if it is missing or unreadable."""
+        """The content of the file, or the inline text; None if it is missing or unreadable."""
         key = f"{name}_file"
         path, inline = getattr(section, key), getattr(section, name)
         if not path:

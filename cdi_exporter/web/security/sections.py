@@ -1,7 +1,7 @@
-"""The keys of the file, their possible values, and what those are called in OpenSSL.
+"""The keys of the web configuration file, their valid values, and OpenSSL's names for them.
 
-The toolkit takes any plain value where it wants text, as it is written: `X-XSS-Protection: 1`.
-So all values but those of `TYPED` come here as text.
+The toolkit accepts any plain value as text, exactly as written in the file: `X-XSS-Protection: 1`.
+Therefore all values except those of `TYPED` are text here.
 """
 
 import math
@@ -43,17 +43,15 @@ CIPHER_SUITES: Final[Mapping[str, str]] = {
     "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
 }
-"""OpenSSL's names of the suites of TLS 1.2 and below, in the order in which Go prefers them.
-
-Go has ignored the order in the file since 1.17.
-"""
+"""OpenSSL's names of the cipher suites up to TLS 1.2, in Go's order of preference. Go ignores the
+order in the file since version 1.17."""
 
 TLS13_CIPHER_SUITES: Final[Collection[str]] = (
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
 )
-"""Always on with TLS 1.3, in Go as in OpenSSL; naming them changes nothing."""
+"""Cipher suites that are always on with TLS 1.3, both in Go and in OpenSSL."""
 
 CURVES: Final[Mapping[str, str]] = {
     "CurveP256": "prime256v1",
@@ -73,7 +71,7 @@ UNVERIFIED: Final[Mapping[str, str]] = {
     "RequireAnyClientCert": "RequireAndVerifyClientCert",
     "RequireClientCert": "RequireAndVerifyClientCert",
 }
-"""Those that ask for a certificate and do not verify it, with what comes nearest."""
+"""Values that do not verify the client's certificate, with the most similar supported value."""
 
 HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "Strict-Transport-Security": (),
@@ -82,10 +80,10 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
-"""The headers that can be set, with their values if only some are possible."""
+"""The headers that can be set, with their valid values; empty: any value."""
 
 _LINE_ENDS = re.compile(r"[\r\n]+")
-"""Of a header's value in YAML; they are sent as spaces."""
+"""Line ends in a header's value in YAML, which are sent as spaces."""
 
 EXPECTED_INTERVAL = "expected a Go duration such as 1s, 100ms or 1m30s"
 NOT_A_HASH = (
@@ -99,7 +97,7 @@ _PART = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_NANOSECONDS)})"
 _DURATION = re.compile(rf"[-+]?({_PART})+")
 
 SHORTEST_HASH = 59
-"""Bytes of a bcrypt hash, as Go counts them."""
+"""Least bytes of a bcrypt hash that Go accepts."""
 
 _HASH = re.compile(r"\$[\0-2](\$|[^$].)(0[4-9]|[12][0-9]|3[01])", re.DOTALL)
 """The start of a hash that Go accepts: a version up to 2, perhaps a letter, and the cost."""
@@ -141,14 +139,14 @@ def _client_auth(value: str) -> str:
 
 
 def _number(value: object, expected: str) -> int:
-    """A number without its decimals, as Go's YAML reads it."""
+    """A number without its decimals, as Go's YAML library reads it."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(expected)
     return int(value)
 
 
 def _interval(value: object) -> float:
-    """Seconds; a number without a unit counts nanoseconds."""
+    """A Go duration in seconds; a number without a unit is in nanoseconds."""
     if not isinstance(value, str):
         return _number(value, EXPECTED_INTERVAL) / 10**9
     if value == "0":
@@ -161,7 +159,7 @@ def _interval(value: object) -> float:
 
 
 def _hash(value: object) -> Secret:
-    """A bcrypt hash in the shape that the toolkit asks for; never shown."""
+    """A bcrypt hash that the toolkit accepts; its value is never shown."""
     text = value if isinstance(value, str) else ""
     if len(text.encode("utf-8", "replace")) < SHORTEST_HASH or not _HASH.match(text):
         raise RedactedError(NOT_A_HASH)
@@ -188,7 +186,7 @@ def _read_users(value: object, path: KeyPath, reader: Reader) -> Any:
 
 
 def _read_headers(value: object, path: KeyPath, reader: Reader) -> Any:
-    """The headers as bytes, as they are sent."""
+    """The headers as the bytes that are sent."""
     if not isinstance(value, dict):
         return reader.wrong_kind(path, value, "expected a mapping")
     found = []
@@ -230,7 +228,7 @@ ClientAuth = Annotated[str | None, Key(_form(lambda value: _client_auth(_text(va
 
 @dataclass(frozen=True, slots=True)
 class TlsSection:
-    """TLS; it is on when a certificate, a key, a client CA or a client_auth_type is named."""
+    """TLS; it is on if a certificate, a key, a client CA or a client_auth_type is set."""
 
     cert: Text = None
     key: Text = None
@@ -248,7 +246,7 @@ class TlsSection:
 
     @property
     def on(self) -> bool:
-        """Whether TLS is served, or the file refused for what that takes."""
+        """Whether the file configures TLS, even if incompletely."""
         certificates = (self.cert, self.cert_file, self.key, self.key_file)
         clients = (self.client_ca, self.client_ca_file, self.client_auth_type)
         return any((*certificates, *clients, self.client_allowed_sans))
@@ -256,7 +254,7 @@ class TlsSection:
 
 @dataclass(frozen=True, slots=True)
 class HttpSection:
-    """The protocol and the headers of each answer."""
+    """HTTP/2, and headers that are added to each response."""
 
     http2: Truth = None
     headers: Annotated[tuple[tuple[bytes, bytes], ...] | None, Key(_HEADERS)] = None
@@ -264,7 +262,7 @@ class HttpSection:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSection:
-    """One request per `interval`, and `burst` of them at once."""
+    """The rate limit: one request per `interval` (seconds), and `burst` requests at once."""
 
     interval: Annotated[float | None, Key(_form(_interval))] = None
     burst: Annotated[int | None, Key(_BURST)] = None
@@ -272,7 +270,7 @@ class RateLimitSection:
 
 @dataclass(frozen=True, slots=True)
 class WebConfigFile:
-    """The file of `--web.config.file`."""
+    """The whole file."""
 
     tls_server_config: Annotated[TlsSection | None, Key(mapping_of(TlsSection))] = None
     http_server_config: Annotated[HttpSection | None, Key(mapping_of(HttpSection))] = None

@@ -1,4 +1,4 @@
-"""The TLS section as a context for the connections of clients."""
+"""Builds the TLS context of the server from the TLS section."""
 
 import ipaddress
 import ssl
@@ -24,14 +24,14 @@ DEFAULT_CIPHER_SUITES = tuple(name for name in CIPHER_SUITES if "ECDHE" in name)
 
 
 class ServerContext(ssl.SSLContext):
-    """How one state of the file talks TLS."""
+    """The TLS context of one version of the file, with the allowed names of clients."""
 
     allowed_sans: frozenset[str] = frozenset()
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Whether a client with this certificate (as Python parses it) may stay.
+        """Whether a client with this certificate (as Python parses it) has an allowed name.
 
-        The handshake has checked the certificate itself.
+        The handshake has verified the certificate itself.
         """
         return not self.allowed_sans or not self.allowed_sans.isdisjoint(_sans(certificate or {}))
 
@@ -42,7 +42,7 @@ def _sans(certificate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _address(text: str) -> str:
-    """An address in its usual form; OpenSSL writes IPv6 in another."""
+    """An IP address in its usual notation; OpenSSL uses another one for IPv6."""
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
@@ -50,7 +50,7 @@ def _address(text: str) -> str:
 
 
 class TlsMistake(ValueError):
-    """What cannot be served: what is wrong, and at which key of the section."""
+    """A TLS section that cannot be used: what is wrong, and at which key of the section."""
 
     def __init__(self, text: str, *at: str) -> None:
         super().__init__(text)
@@ -62,7 +62,7 @@ def server_context(
 ) -> ServerContext:
     """The context for a certificate, its key and the client CA, each as PEM.
 
-    Raises TlsMistake for what does not fit together or cannot be done.
+    Raises TlsMistake if they do not match, or if a setting is not supported.
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
@@ -75,7 +75,7 @@ def server_context(
 
 
 def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> None:
-    """Naming only suites of TLS 1.3 leaves nothing for the versions before it, as in Go."""
+    """Set versions and ciphers. As in Go, suites of TLS 1.3 only switch older versions off."""
     lowest = VERSIONS[section.min_version or DEFAULT_MINIMUM]
     highest = VERSIONS[section.max_version or DEFAULT_MAXIMUM]
     chosen = section.cipher_suites or DEFAULT_CIPHER_SUITES
@@ -97,7 +97,7 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> N
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version, context.maximum_version = lowest, highest
     if ciphers:
-        # Before TLS 1.2 all signatures are made with SHA-1, which OpenSSL's level 1 forbids.
+        # Before TLS 1.2 all signatures use SHA-1, which OpenSSL's security level 1 forbids.
         level = ":@SECLEVEL=0" if lowest < ssl.TLSVersion.TLSv1_2 else ""
         context.set_ciphers(":".join(ciphers) + level)
 
@@ -118,7 +118,7 @@ def _set_client_auth(context: ServerContext, section: TlsSection, client_ca: byt
     context.allowed_sans = frozenset(map(_address, section.client_allowed_sans or ()))
     if context.verify_mode is ssl.CERT_NONE:
         return
-    # As in Go, each certificate of the client CA is trusted by itself, also one below another.
+    # As in Go, each certificate of the client CA file is trusted, also an intermediate one.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if client_ca is None:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
@@ -133,7 +133,7 @@ def _set_client_auth(context: ServerContext, section: TlsSection, client_ca: byt
 def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
     try:
         with as_file(cert) as cert_path, as_file(key) as key_path:
-            # The password keeps OpenSSL from asking for one at the terminal.
+            # Without a password, OpenSSL would ask for one at the terminal.
             context.load_cert_chain(cert_path, key_path, password=b"")
     except ssl.SSLError as error:
         text = (
@@ -144,7 +144,7 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
 
 
 def _pair_problem(cert: bytes, key: bytes, error: ssl.SSLError) -> str:
-    """In words, since OpenSSL mostly says "PEM lib"."""
+    """What is wrong with the pair: OpenSSL's own message is usually only "PEM lib"."""
     if b"-----BEGIN CERTIFICATE-----" not in cert:
         return "no certificate where the certificate should be"
     if b"PRIVATE KEY-----" not in key:

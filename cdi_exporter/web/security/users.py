@@ -1,4 +1,4 @@
-"""Who may come in: the users of HTTP basic authentication and their bcrypt hashes."""
+"""HTTP basic authentication against bcrypt hashes."""
 
 import asyncio
 import base64
@@ -18,13 +18,14 @@ from cdi_exporter.threads import Busy, in_thread, result_of
 Compare = Callable[[str, bytes], bool]
 
 MOST_RESULTS = 100
+"""Most remembered results of comparisons, as in the toolkit."""
 
 MOST_WAITING = 8
 """Passwords that wait to be compared: one takes 50 to 100 ms at bcrypt's usual cost, so that a new
 password is compared within a second."""
 
 LONGEST_PASSWORD = 72
-"""Bytes that bcrypt looks at."""
+"""Bytes of a password that bcrypt uses; it ignores the rest."""
 
 _HASH = re.compile(r"\$.[^$]?\$([0-9]{2})\$([./A-Za-z0-9]{53})")
 
@@ -32,8 +33,8 @@ _HASH = re.compile(r"\$.[^$]?\$([0-9]{2})\$([./A-Za-z0-9]{53})")
 class Authenticator:
     """Compares passwords with hashes, one at a time and in another thread.
 
-    A flood of wrong passwords keeps one thread busy, and no scrape whose password was right
-    before waits for it. `compare` takes a hash and a password.
+    Results are remembered, so a flood of wrong passwords never delays a scrape whose password was
+    already found right. `compare` takes a hash and a password.
     """
 
     def __init__(self, compare: Compare | None = None, rng: random.Random | None = None) -> None:
@@ -41,7 +42,7 @@ class Authenticator:
         self._rng = rng or random.SystemRandom()
         self._results: dict[bytes, bool] = {}
         self._waiting: dict[bytes, tuple[asyncio.Task[bool], list[Callable[[], bool]]]] = {}
-        """Comparisons that wait or are under way, with the clients that wait for them."""
+        """Comparisons that wait or are in progress, with the clients that wait for them."""
         self._next = asyncio.Lock()
 
     async def admits(
@@ -50,10 +51,10 @@ class Authenticator:
         authorization: bytes | None,
         gone: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Whether the header names one of the users with the right password.
+        """Whether the header has the name of a user and the right password.
 
-        An unknown user takes the time of a known one. Clients that are `gone` take none. Raises
-        Busy if too many passwords wait.
+        An unknown user takes as long as a known one. If all waiting clients are `gone`, nothing is
+        compared. Raises Busy if too many passwords wait.
         """
         claimed = credentials(authorization or b"")
         if claimed is None:
@@ -85,7 +86,7 @@ class Authenticator:
             del self._waiting[key]
 
     def _remember(self, key: bytes, result: bool) -> None:
-        """When full, forget a random tenth of the wrong results, which anybody can cause."""
+        """Remember a result. If there are too many, forget a random tenth of the wrong ones."""
         if len(self._results) >= MOST_RESULTS:
             wrong = [each for each, right in self._results.items() if not right]
             forgotten = wrong or [*self._results]
@@ -95,7 +96,7 @@ class Authenticator:
 
 
 def credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """User and password out of the header `Authorization`; None if it has none."""
+    """User and password from the header `Authorization`; None if it has none."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None
@@ -107,30 +108,31 @@ def credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
 
 
 def matches(hashed: str, password: bytes) -> bool:
-    """Whether the password has this hash, whatever letter names bcrypt's version.
+    """Whether the password has this hash, with any version letter of bcrypt.
 
-    Go computes all of them in the same way, the one that is called `2b` now.
+    Go computes all versions like the current one, `2b`.
     """
     parts = _HASH.fullmatch(hashed)
     if parts is None:
         return False
     same = f"$2b${parts[1]}${parts[2]}"
-    with suppress(ValueError):  # a salt that is none
+    with suppress(ValueError):  # an invalid salt
         return bcrypt.checkpw(password[:LONGEST_PASSWORD], same.encode())
     return False
 
 
 def stand_in(users: Mapping[bytes, Secret]) -> str:
-    """A hash that no password has, as costly as most of the users' hashes."""
+    """A hash that no password matches, with the most frequent cost of the users' hashes."""
     costs = [_HASH.fullmatch(each.reveal()) for each in users.values()]
     cost = statistics.mode(sorted(parts[1] for parts in costs if parts) or ["10"])
     return f"$2b${cost}${'.' * 53}"
 
 
 def _cache_key(user: bytes, hashed: bytes, password: bytes) -> bytes:
-    """Which comparison it is: the parts as hex, so that no two are written alike.
+    """A digest of user, hash and password, which keeps passwords out of memory.
 
-    The digest keeps passwords out of memory. What bcrypt does not look at is left out.
+    The parts are in hex, so that different comparisons have different keys. Bytes that bcrypt
+    ignores are omitted.
     """
     seen = password[:LONGEST_PASSWORD]
     return hashlib.sha256(b":".join(part.hex().encode() for part in (user, hashed, seen))).digest()

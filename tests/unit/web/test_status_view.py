@@ -11,7 +11,6 @@ from cdi_exporter.web.status import (
     SILENT_AFTER,
     IntegrationStatus,
     WorkspaceStatus,
-    failed_ratio,
     shows,
 )
 from tests.shown import HOUR, MINUTE, NOW, ShownWorkspace, exchange, facts, run, workspace
@@ -175,11 +174,9 @@ def test_an_integration_whose_own_request_failed_shows_why() -> None:
 
 
 def test_the_failed_ratio_is_none_without_rows() -> None:
-    """Nothing of nothing is no share."""
-    assert failed_ratio(facts("a", None, run(rows=3, failed=1)).last) == 0.25
-    assert failed_ratio(facts("a", None, run(rows=0, failed=0)).last) is None
-    assert failed_ratio(facts("a", None, run(rows=None)).last) is None
-    assert failed_ratio(facts("a").last) is None
+    assert run(rows=3, failed=1).failed_ratio == 0.25
+    assert run(rows=0, failed=0).failed_ratio is None
+    assert run(rows=None).failed_ratio is None
 
 
 def test_the_most_urgent_comes_first() -> None:
