@@ -2,10 +2,10 @@
 
     list ──► pages ──► spool (SQLite in the output folder) ──► states ──► lines ──► day files
 
-`plan` has the range and the options, `spool` keeps what was read and made so far (`run_store` its
-runs), `reading` chooses the integrations and reads their histories from Braze, `sampling` replays
-the runs to the exporter's own bookkeeping, `day_files` writes its samples as lines and assembles
-the days; `stages` runs them in this order.
+`plan` has the range and the options. `spool` stores what was read and made so far, for resuming
+(`run_store` stores the runs). `reading` selects the integrations and reads their histories from
+Braze. `sampling` replays the runs into the same code that `serve` uses. `day_files` writes the
+samples as lines, and joins them to one file per day. `stages` runs all this in order.
 """
 
 from cdi_exporter.backfill.plan import BackfillOptions, parse_label, parse_moment

@@ -1,7 +1,7 @@
-"""The states of one integration → its lines in each family of each day → the day files.
+"""Writes the states of integrations as OpenMetrics lines, and joins these to one file per day.
 
-Values, labels and their spelling are those of the exposition. Added here are the labels that
-Prometheus would have added, and a timestamp in seconds on every line.
+Values and labels are written like those of the exposition. Added are the labels that Prometheus
+would add to the target, and a timestamp in seconds on every line.
 """
 
 import os
@@ -31,13 +31,13 @@ NOT_FROM_RUNS = frozenset(
         catalog.INTEGRATION_INFO,
     }
 )
-"""What is not known of the past: the history only has runs."""
+"""Families without a known past: a history contains only runs."""
 
 FAMILIES = tuple(each for each in catalog.PER_INTEGRATION if each not in NOT_FROM_RUNS)
-"""The families of the day files, in their order."""
+"""The families of the day files, in order."""
 
 LEVEL = 1
-"""Of the compression: the lines repeat so much that a higher one gains little."""
+"""Compression level: the lines repeat so much that a higher one saves little."""
 
 DAY_FILES = "braze-cdi-*.om"
 """The names of the day files."""
@@ -47,16 +47,16 @@ Segment = tuple[Sequence[int], Facts]
 
 
 class Lines:
-    """Writes the lines of one integration."""
+    """Writes the lines of the integrations of one workspace, with `extra` labels."""
 
     def __init__(self, workspace: str, extra: Mapping[str, str]) -> None:
         self._workspace, self._extra = workspace, extra
         self._series: dict[tuple[object, ...], str] = {}
 
     def of_family(self, metric: Metric, segments: Iterable[Segment]) -> tuple[int, str]:
-        """How many samples the family has at these instants, and their lines.
+        """The number of samples of a family at these instants, and their lines.
 
-        The lines of one metric are together, in the order of their times.
+        OpenMetrics requires the lines of one metric together, in the order of their times.
         """
         metrics: dict[tuple[tuple[str, str], ...], list[str]] = {}
         count = 0
@@ -69,7 +69,7 @@ class Lines:
         return count, "".join(text for texts in metrics.values() for text in texts)
 
     def _start(self, metric: Metric, facts: Facts, point: Point) -> str:
-        """A line up to its timestamp."""
+        """A line without its timestamp."""
         key = (metric.name, point.suffix, point.labels)
         if key not in self._series:
             names = (self._workspace, facts.id, facts.name)
@@ -99,7 +99,7 @@ def day_parts(lines: Lines, past: Iterable[PastState], days: Iterable[Day]) -> I
 def segments_of(
     past: Iterable[PastState], days: Iterable[Day]
 ) -> Iterator[tuple[Day, list[Segment]]]:
-    """For each day what holds at its instants; nothing before the first state."""
+    """The segments of each day; a day before the first state has none."""
     states = iter(past)
     coming = next(states, None)
     facts: Facts | None = None
@@ -123,9 +123,9 @@ def day_file(output: Path, day: str) -> Path:
 
 
 def write_day(output: Path, day: str, parts: Iterable[DayPart]) -> tuple[int, int]:
-    """Write a day's file; how many samples and bytes it has.
+    """Write a day's file; return its number of samples and bytes.
 
-    Raises StartError if that fails; then there is none.
+    Raises StartError if that fails; then there is no file.
     """
     path = day_file(output, day)
     unfinished = path.with_suffix(".om.unfinished")
@@ -157,7 +157,7 @@ def _for_its_owner(path: str, flags: int) -> int:
 
 
 def remove_days(output: Path) -> int:
-    """Remove the files of an earlier job, those that it did not finish too; how many."""
+    """Remove the files of an earlier job, also unfinished ones; return how many."""
     found = [*output.glob(day_file(output, "????-??-??").name + "*")]
     for path in found:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The range, its instants and days, the labels. Pure.
+"""The options of a backfill: its range, the instants and days in it, and the labels. Pure.
 
-Instants are whole Unix seconds, multiples of the step since 1970, so that the same range
-always has the same instants.
+Instants are the times of samples: Unix seconds that are multiples of the step, so that the same
+range always has the same instants.
 """
 
 import hashlib
@@ -18,15 +18,18 @@ from cdi_exporter.config import Settings, WorkspaceConfig, format_duration, pars
 from cdi_exporter.errors import ConfigError
 
 FORMAT = 2
-"""The format of the day files; if it changes they are made again."""
+"""The format of the day files. After a change of it, files of older versions are made again."""
 
 DAY = 86_400
 LONGEST_STEP = 3_600
+"""Longest step in seconds: with a longer one, rules and panels over one hour show nothing."""
+
 LOOKBACK = 300
-"""Seconds for which Prometheus by default uses a sample as the present value."""
+"""Prometheus' default `--query.lookback-delta` in seconds: older samples do not count as
+current."""
 
 HEAD = 3 * 3_600
-"""Seconds that Prometheus may hold in memory before they become a block."""
+"""Seconds of samples that Prometheus may have in memory and not yet in a block."""
 
 TOO_NEW = (
     "blocks newer than 3h make Prometheus drop in-memory samples of ALL jobs at its next restart"
@@ -34,7 +37,8 @@ TOO_NEW = (
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _OWN_LABELS = frozenset({label for each in catalog.PER_INTEGRATION for label in each.labels})
-"""Of what backfill writes; `endpoint` is none, and the Prometheus operator sets it."""
+"""Labels of the series that backfill writes. `endpoint`, which the Prometheus operator sets, is not
+one of them."""
 
 
 Day = tuple[str, range]
@@ -42,7 +46,7 @@ Day = tuple[str, range]
 
 
 def moment_at(text: str, now: float) -> float:
-    """The Unix time of a duration ago, or of a time as RFC 3339 has it; raises ValueError."""
+    """The Unix time of a duration ago or of an RFC 3339 time; raises ValueError."""
     with suppress(ValueError):
         return now - parse_duration(text)
     with suppress(ValueError):
@@ -54,13 +58,16 @@ def moment_at(text: str, now: float) -> float:
 
 
 def parse_moment(text: str) -> str:
-    """The text, if `moment_at` can read it: the present may move until the job starts."""
+    """The text itself; raises ValueError if `moment_at` cannot parse it.
+
+    It stays text, because "ago" is relative to the start of the job.
+    """
     moment_at(text, 0.0)
     return text
 
 
 def parse_label(text: str) -> tuple[str, str]:
-    """`name=value`; raises ValueError for a name that cannot be or is the exporter's own."""
+    """Parse `name=value`; raises ValueError for an invalid name, or one that the exporter uses."""
     name, equals, value = text.partition("=")
     if not equals or not _LABEL_NAME.fullmatch(name):
         msg = "expected name=value, such as job=braze-cdi"
@@ -87,10 +94,10 @@ class BackfillOptions:
     include: tuple[str, ...] = ()
     dry_run: bool = False
     force: bool = False
-    """Whether the range may reach into the last 3 hours."""
+    """Whether the range may end less than 3 hours ago."""
 
     def check(self, now: float) -> None:
-        """Raises ConfigError with a line for each mistake."""
+        """Raise ConfigError with a line for each error."""
         errors = []
         if not 1 <= self.step <= LONGEST_STEP or self.step % 1:
             written = format_duration(self.step)
@@ -120,7 +127,7 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The instants of a range, multiples of `step` from `since` to `until`, Unix seconds."""
+    """The instants of a range: multiples of `step` from `since` to `until`, in Unix seconds."""
 
     since: float
     until: float
@@ -133,7 +140,7 @@ class Grid:
 
     @property
     def last(self) -> int:
-        """The last instant; before the first if the range holds none."""
+        """The last instant; less than the first if the range contains none."""
         return int(self.until // self.step) * self.step
 
     def __len__(self) -> int:
@@ -152,7 +159,7 @@ class Grid:
         return self.at_or_after(moment) - self.step
 
     def days(self) -> Iterator[Day]:
-        """The UTC days that have instants, in their order."""
+        """The UTC days with instants, in order."""
         for start in range(self.first // DAY * DAY, self.last + 1, DAY):
             begin = max(self.first, self.at_or_after(start))
             instants = range(begin, min(self.last + 1, start + DAY), self.step)
@@ -161,17 +168,17 @@ class Grid:
 
 
 def grid_of(options: BackfillOptions, now: float) -> Grid:
-    """The range of the options, if the time is `now`."""
+    """The grid of the options at the time `now`."""
     return Grid(moment_at(options.since, now), moment_at(options.until, now), int(options.step))
 
 
 def is_too_new(grid: Grid, now: float) -> bool:
-    """Whether the range reaches into what Prometheus may still hold in memory."""
-    return now - grid.until < HEAD - 1  # a second passes between two looks at the clock
+    """Whether the range contains times that Prometheus may still have in memory."""
+    return now - grid.until < HEAD - 1  # a second may pass between two readings of the clock
 
 
 def fingerprint(settings: Settings, options: BackfillOptions) -> str:
-    """Identifies a job: the same for the same arguments, without any secret."""
+    """A digest that identifies a job: equal for equal arguments; it contains no secret."""
     job = {
         "format": FORMAT,
         "since": options.since,
@@ -195,22 +202,22 @@ def fingerprint(settings: Settings, options: BackfillOptions) -> str:
 
 
 def url_digest(config: WorkspaceConfig) -> str:
-    """Identifies the API that a workspace is read from; an endpoint may contain a secret."""
+    """A digest of the workspace URL, which may contain a secret."""
     return hashlib.sha256(config.endpoint.encode()).hexdigest()
 
 
 def counted(number: int, what: str) -> str:
-    """Such as `1 file` or `31 files`."""
+    """A number with its noun, such as `1 file` or `31 files`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def utc(moment: float) -> str:
-    """A Unix time as people and RFC 3339 write it."""
+    """A Unix time in RFC 3339 format, in UTC."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rough_duration(seconds: float) -> str:
-    """A duration in its two largest units, such as `5h9m`."""
+    """A duration in seconds as its two largest units, such as `5h9m`."""
     whole = round(seconds)
     if whole >= DAY:
         return format_duration(whole // 3600 * 3600)
@@ -218,7 +225,7 @@ def rough_duration(seconds: float) -> str:
 
 
 def rough_size(count: float) -> str:
-    """Bytes as people read them, such as `1.2 GB`."""
+    """A number of bytes with a readable unit, such as `1.2 GB`."""
     units = ("B", "kB", "MB", "GB", "TB")
     power = 0
     while count >= 1000 and power < len(units) - 1:

@@ -10,11 +10,14 @@ from rich.progress import Progress as Bars
 from cdi_exporter.backfill.plan import rough_duration
 
 LINE_EVERY = 10.0
-"""Seconds between two lines: often enough to see that it goes on, and a log stays short."""
+"""Seconds between two lines: often enough to show progress, rare enough for a log."""
 
 
 class Progress:
-    """A bar on the `terminal`, or without one lines to `write`. `monotonic` gives seconds."""
+    """Shows a bar on the `terminal` or, without one, passes lines to `write`.
+
+    `monotonic` returns seconds.
+    """
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class Progress:
         self._task = TaskID(0)
 
     def begin(self, stage: str, total: int) -> None:
-        """A stage of `total` steps starts; the first line comes with the first step."""
+        """Start a stage of `total` steps."""
         self._stage, self._written_at = stage, self._monotonic()
         if self._terminal is not None:
             self._bars = Bars(
@@ -43,7 +46,7 @@ class Progress:
             self._bars.start()
 
     def at(self, done: int, total: int, seconds: float | None = None) -> None:
-        """So many steps are done, of a total that may have changed; seconds to go if known."""
+        """Show that `done` of `total` steps are done, and the remaining seconds if known."""
         left = f"{total - done} left"
         if seconds is not None:
             left += f", about {rough_duration(seconds)} to go"
@@ -55,7 +58,7 @@ class Progress:
             self._write(f"{self._stage}: {done} of {total}, {left}")
 
     def end(self) -> None:
-        """The stage is over, well or not; a bar stays as it is."""
+        """End the stage, whether it succeeded or not."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None

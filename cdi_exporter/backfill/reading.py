@@ -1,8 +1,8 @@
 """Reads the list and the histories from Braze, within half of the budget share.
 
-A history is read newest page first. Each page is kept as soon as it is read. A temporary failure
-is retried for some minutes; one of the workspace ends the job, one of an integration leaves that
-integration out.
+A history is read from the newest page on. Each page is stored as soon as it is read. A temporary
+failure is retried for some minutes. After that, a failure of the workspace ends the job; a failure
+of one integration skips that integration.
 """
 
 import asyncio
@@ -41,13 +41,14 @@ from cdi_exporter.ledger import KEPT_RUNS
 from cdi_exporter.model import Endpoint, HistoryPage, Integration, IntegrationsPage
 
 AT_ONCE = 4
-"""Integrations of a workspace that are read at the same time: latency must not limit the pace."""
+"""Histories of a workspace that are read at the same time, so that the budget and not the latency
+of the API limits the rate."""
 
 WAITS = (5.0, 15.0, 60.0, 180.0)
-"""Seconds to wait before a retry; the client tries three times in each."""
+"""Seconds to wait before each retry; the client itself makes three attempts each time."""
 
 MOST_VAIN_PAGES = 200
-"""Pages without a new run in one read, after which the history is considered endless."""
+"""Pages without a new run after which a history counts as endless: 2,000 runs."""
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ Page = TypeVar("Page")
 
 
 async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[str, Integration]:
-    """The list of integrations by ID; empty if the key may not read it and need not.
+    """The list of integrations by ID; empty if it may not be read but the IDs are configured.
 
     Raises StartError with the reason if it cannot be read.
     """
@@ -81,7 +82,7 @@ def choose(
     include: Sequence[str],
     histories: RunStore,
 ) -> list[Chosen]:
-    """The integrations of all workspaces that are wanted, numbered; by ID within each."""
+    """The selected integrations of all workspaces, numbered; sorted by ID within each workspace."""
     found: list[Chosen] = []
     for config in configs:
         items = lists[config.name]
@@ -96,7 +97,7 @@ def choose(
 
 
 class Reading:
-    """The histories of the chosen integrations, read as far as the grid needs them."""
+    """Reads the histories of the chosen integrations as far back as the grid needs."""
 
     def __init__(
         self,
@@ -118,24 +119,24 @@ class Reading:
 
     @property
     def readable(self) -> list[Chosen]:
-        """The integrations, without those that are left out."""
+        """The integrations that are not skipped."""
         return [each for each in self._chosen if each not in self.skipped]
 
     async def first_pages(self) -> None:
-        """Read the newest page of each history that has none as new as the range."""
+        """Read the newest page of each history whose newest stored page is older than the range."""
         wanted = [each for each in self._chosen if self._current(each) is None]
         await self._read_all("first pages", wanted, lambda each: int(self._current(each) is None))
 
     async def rest(self) -> None:
-        """Read all that is missing."""
+        """Read everything that is missing."""
         await self._read_all("reading", self.readable, self.estimate)
 
     def left(self) -> dict[Chosen, int]:
-        """About how many requests are missing."""
+        """The estimated number of missing requests of each integration."""
         return {each: self.estimate(each) for each in self.readable}
 
     def seconds(self, left: Mapping[Chosen, int]) -> float:
-        """About how long so many requests take; workspaces with one key share one budget."""
+        """Estimated seconds for so many requests; workspaces with the same key share a budget."""
         by_budget: Counter[int] = Counter()
         paces = {}
         for each, count in left.items():
@@ -145,7 +146,7 @@ class Reading:
         return max((count * paces[each] for each, count in by_budget.items()), default=0.0)
 
     def estimate(self, chosen: Chosen) -> int:
-        """About how many requests the history of one integration still takes."""
+        """The estimated number of requests that one history still needs."""
         if not self._missing(chosen):
             return 0
         extent = self._histories.extent(chosen.source)
@@ -174,23 +175,23 @@ class Reading:
         span = self._current(chosen)
         if span is None or span.ended:
             return span is None
-        # The runs before the range are what was known at its begin; a page on which one was
-        # still under way by then may have more such behind it.
+        # The range needs the runs known at its start. If a run on the oldest page was in progress
+        # at that time, older pages may have more runs that were.
         enough = self._histories.finished_before(chosen.source, self._grid.first) >= KEPT_RUNS
         return not enough or span.oldest_end > self._grid.first
 
     def _span(self, chosen: Chosen) -> Span:
-        """The span to go on with: the current one, else a new one on top of the others."""
+        """The span to continue: the current one, or a new one that is newer than the others."""
         spans = self._histories.spans(chosen.source)
         number = spans[-1].number + spans[-1].has_pages if spans else 1
         return self._current(chosen) or Span(number, self._clock.wall())
 
-    # Asking
+    # Requests
 
     async def _read_all(
         self, stage: str, wanted: Sequence[Chosen], expected: Callable[[Chosen], int]
     ) -> None:
-        """Read on in all of them while requests are expected, a few at a time per workspace."""
+        """Read the histories while requests are expected, a few at a time per workspace."""
         self._left = {each: expected(each) for each in wanted}
         self._done = 0
         self._progress.begin(stage, sum(self._left.values()))
@@ -214,7 +215,7 @@ class Reading:
             self._left[chosen] = 0
 
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
-        """Leave out an integration whose failure is its own; otherwise raise StartError."""
+        """Skip an integration if only its own history fails; otherwise raise StartError."""
         of_the_key = isinstance(error, Unauthorized | Forbidden)
         own = isinstance(error, BadRequest | NotFound)
         if of_the_key or not (own or await self._others_readable(chosen)):
@@ -233,7 +234,7 @@ class Reading:
         )
 
     async def _others_readable(self, chosen: Chosen) -> bool:
-        """Whether another history of the workspace can be read, one that could be before."""
+        """Whether another history of the workspace, one that was read before, can be read now."""
         for each in self.readable:
             same = each.workspace == chosen.workspace and each.source != chosen.source
             if same and self._histories.spans(each.source):
@@ -244,7 +245,7 @@ class Reading:
         return False
 
     async def _read(self, chosen: Chosen, expected: Callable[[Chosen], int]) -> None:
-        """Read pages of one history while any is expected. Raises ApiError."""
+        """Read pages of one history while requests are expected; raises ApiError."""
         extent = self._histories.extent(chosen.source)
         vain, most_vain = 0, MOST_VAIN_PAGES + (extent[0] if extent else 0) // PAGE_SIZE
         resumed = True
@@ -255,7 +256,7 @@ class Reading:
                 page = await with_retries(partial(self._ask, chosen, span.cursor), self._clock)
             except BadRequest:
                 if span.cursor is None or not resumed:
-                    raise  # it is not an old cursor that Braze no longer accepts
+                    raise  # the cause is not an old cursor that Braze no longer accepts
                 self._histories.restart(chosen.source, span)
                 continue
             resumed = False
@@ -280,7 +281,7 @@ class Reading:
 
 
 async def with_retries(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
-    """What `ask` gives, asked again after failures that may pass. Raises ApiError."""
+    """The result of `ask`, which is retried after temporary failures; raises ApiError."""
     for wait in WAITS:
         try:
             return await ask()

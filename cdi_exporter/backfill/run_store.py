@@ -1,8 +1,8 @@
-"""The runs that were read, and how far; they are kept for other ranges and labels.
+"""The runs that were read, and how far; they are kept for later jobs with other ranges or labels.
 
-What was read of one integration's history is a span without holes. If a job needs newer runs, a
-second span starts at the newest page, and is joined to the first when the two meet. Every run
-has the number of the span that showed it last.
+The pages of one history that were read form a span without gaps. If a job needs newer runs, a
+second span starts at the newest page, and is joined to the first one when both meet. Every run has
+the number of the span that contained it last.
 """
 
 import heapq
@@ -24,38 +24,38 @@ BEGINS, ENDS, GIVEN_UP = range(3)
 """What happens to a run, in the order in which events of the same time are applied."""
 
 Event = tuple[float, int, float | None, Run]
-"""The time, what happens, since when the run is shown as under way (if it is), the run."""
+"""The time, the kind, since when the run counts as in progress (if ever), the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of one integration's history that was read."""
+    """Consecutive pages of one history that were read."""
 
     number: int
-    """A newer span has a higher one."""
+    """Newer spans have higher numbers."""
     began: float
     """When its newest page was requested, in Unix seconds."""
     cursor: str | None = None
-    """Where its next page begins; None for the newest one."""
+    """The cursor of the next older page; None before the newest page was read."""
     oldest_end: float = math.inf
-    """When the last run of its oldest page had ended."""
+    """When the last run of the oldest page had ended; infinity while one is in progress."""
     ended: bool = False
-    """Whether it goes to the end of what Braze lists."""
+    """Whether it reaches the end of the history."""
 
     @property
     def has_pages(self) -> bool:
-        """Whether a page was read since it was begun, or begun again."""
+        """Whether a page was read since the span was started or restarted."""
         return self.cursor is not None or self.ended
 
 
 Extent = tuple[int, float, float]
-"""How many runs are known, when the oldest began, when the newest did."""
+"""The number of known runs, the start of the oldest, the start of the newest."""
 
 
 def shown(run: Run) -> tuple[float | None, float | None]:
-    """From when on a run is shown as under way, and as finished.
+    """Since when a run counts as in progress and as finished; None: never.
 
-    One that ended before its start is shown from its start on.
+    A run that ended before its start counts from its start.
     """
     times = [each for each in (run.start, run.finish) if each is not None]
     if not run.finished:
@@ -66,13 +66,13 @@ def shown(run: Run) -> tuple[float | None, float | None]:
 
 
 class RunStore:
-    """The histories of integrations, each under the number of its source."""
+    """The histories of integrations in the spool, by the number of their source."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
 
     def source(self, workspace: str, url: str, identifier: str) -> int:
-        """The number under which an integration's history is kept."""
+        """The number under which an integration's history is stored."""
         of = (workspace, url, identifier)
         with self._db:
             sql = "INSERT OR IGNORE INTO sources (workspace, url, id) VALUES (?, ?, ?)"
@@ -86,14 +86,14 @@ class RunStore:
     # Reading
 
     def spans(self, source: int) -> list[Span]:
-        """What was read of the history; the newest span last."""
+        """The spans of a history, the newest one last."""
         sql = "SELECT * FROM spans WHERE source = ? ORDER BY number"
         return [Span(*row) for _, *row in self._db.execute(sql, (source,))]
 
     def take(self, source: int, span: Span, runs: Sequence[Run], unplaced: int) -> int:
-        """Keep a page, after which a span is as given; how many of its runs are new.
+        """Store a page and its span; return how many of its runs are new.
 
-        `unplaced` are its rows that could not be read, or have no time.
+        `unplaced` is the number of its rows that could not be parsed or have no time.
         """
         with self._db:
             known = self._count(source)
@@ -109,7 +109,7 @@ class RunStore:
         return self._number("SELECT count(*) FROM runs WHERE source = ?", source)
 
     def _keep(self, source: int, span: Span, identity: Identity, rows: Sequence[Run]) -> bool:
-        """Store the rows of one identity; whether an older span had a run of it finished."""
+        """Store the rows of one identity; return whether an older span had a finished run of it."""
         key = (source, *identity)
         sql = f"SELECT span, {FIELDS} {OF_IDENTITY} ORDER BY number"
         before = [(number, _run(fields)) for number, *fields in self._db.execute(sql, key)]
@@ -133,7 +133,7 @@ class RunStore:
         self._db.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _drop_older(self, source: int, span: Span) -> None:
-        """Drop the older spans; one that is not read to the end goes on where the last one ends."""
+        """Join the older spans to this one: it continues where the newest of them ends."""
         older = [each for each in self.spans(source) if each.number < span.number]
         if older and not span.ended:
             self._set(source, replace(older[-1], number=span.number, began=span.began))
@@ -141,7 +141,7 @@ class RunStore:
         self._db.execute(sql, (source, span.number))
 
     def _open_behind(self, source: int, span: Span) -> bool:
-        """Whether an older span has runs under way that the newer one has not shown yet."""
+        """Whether an older span has runs in progress that the newer one has not reached yet."""
         sql = (
             "SELECT count(*) FROM runs"
             " WHERE source = ? AND span < ? AND ends IS NULL AND begins > ?"
@@ -149,17 +149,17 @@ class RunStore:
         return self._number(sql, source, span.number, span.began - ABANDONED_AFTER) > 0
 
     def restart(self, source: int, span: Span) -> None:
-        """Begin a span again at the newest page: its cursor is not accepted any more."""
+        """Restart a span at the newest page, because Braze no longer accepts its cursor."""
         with self._db:
             self._set(source, Span(span.number, span.began))
 
     def finished_before(self, source: int, moment: float) -> int:
-        """How many finished runs are known up to the moment."""
+        """The number of known runs that had finished at the moment."""
         sql = "SELECT count(*) FROM runs WHERE source = ? AND ends <= ?"
         return self._number(sql, source, moment)
 
     def extent(self, source: int) -> Extent | None:
-        """What is known; None if there is no run."""
+        """The extent of the known runs; None if there are none."""
         sql = (
             "SELECT count(*), min(coalesce(begins, ends)), max(coalesce(begins, ends))"
             " FROM runs WHERE source = ?"
@@ -170,13 +170,13 @@ class RunStore:
     # The runs in the order in which they happen
 
     def newest_before(self, source: int, moment: float) -> list[Run]:
-        """The finished runs that the ledger would keep at the moment."""
+        """The finished runs that the ledger would keep at the moment, newest first."""
         where = "source = ? AND ends <= ? ORDER BY ends DESC, kind, time, number LIMIT ?"
         sql = f"SELECT {FIELDS} FROM runs WHERE {where}"  # noqa: S608 -- no text from outside
         return [_run(row) for row in self._db.execute(sql, (source, moment, KEPT_RUNS))]
 
     def under_way(self, source: int, moment: float) -> list[float]:
-        """Since when runs are under way at the moment, without those that the ledger gives up."""
+        """The starts of the runs in progress at the moment, without those given up."""
         sql = (
             "SELECT begins FROM runs WHERE source = ? AND begins >= ? AND begins <= ?"
             " AND (ends IS NULL OR ends > ?) ORDER BY begins"
@@ -185,7 +185,7 @@ class RunStore:
         return [begins for (begins,) in self._db.execute(sql, values)]
 
     def events(self, source: int, after: float, until: float) -> Iterator[Event]:
-        """What happens to runs in (after, until], in order; only one run of each is in memory."""
+        """The events in (after, until], in order; only a few are in memory at a time."""
 
         def when(column: str, what: int, later: float = 0.0) -> sqlite3.Cursor:
             where = f"source = ? AND {column} > ? AND {column} <= ?"
@@ -202,4 +202,4 @@ class RunStore:
 
 def _run(fields: Sequence[object]) -> Run:
     status, *rest = fields
-    return Run(Status(status), *rest)  # type: ignore[arg-type]  # as they were written
+    return Run(Status(status), *rest)  # type: ignore[arg-type]  # as they were stored

@@ -1,9 +1,9 @@
-"""Replays the runs of one integration to the exporter's own bookkeeping.
+"""Replays the runs of one integration into the same code that `serve` uses.
 
-At each instant at which something has changed, the integration reads a page as Braze would
-have given it then: what has ended since the last instant, what is under way, and the last
-run known before. So counters, typical values and the rest are those of `serve` itself. The
-runs before the first instant are the baseline: known, and not counted.
+At each instant at which something changed, the integration reads a page as Braze would have
+returned it then: the runs that ended since the last instant, the runs in progress, and the last run
+known before. So counters, typical values and all other facts are those of `serve`. Runs before the
+first instant are known and not counted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,13 +19,13 @@ from cdi_exporter.snapshot import Facts
 from cdi_exporter.workspace.integration import IntegrationState
 
 PastState = tuple[int, Facts]
-"""An instant, and what holds from then up to the next state's."""
+"""An instant, and the facts from then until the next state."""
 
 
 def states(
     chosen: Chosen, histories: RunStore, grid: Grid, stale_after: StaleAfter | None
 ) -> Iterator[PastState]:
-    """What the exporter would have known at the instants of the grid; nothing without runs."""
+    """The facts that the exporter would have shown at the instants of the grid, as they change."""
     first, source = grid.first, chosen.source
     state = IntegrationState(chosen.id, chosen.name)
     state.configure(stale_after)
@@ -54,7 +54,7 @@ def states(
 
 
 def _apply(events: Iterable[Event], under_way: list[float]) -> list[Run]:
-    """Let runs begin and end; those that have ended."""
+    """Apply events to the runs in progress; return the runs that ended."""
     ended = []
     for _, what, begins, run in events:
         if what == ENDS:
@@ -69,7 +69,7 @@ def _apply(events: Iterable[Event], under_way: list[float]) -> list[Run]:
 def _read(
     state: IntegrationState, instant: int, ended: Sequence[Run], under_way: Sequence[float]
 ) -> Facts:
-    """Read the history as it was at an instant."""
+    """Read the newest page as it was at an instant; return the facts after that."""
     state.expire(float(instant))
     running = [Run(Status.RUNNING, start=begins) for begins in under_way]
     before = state.ledger.summary.recent[-1:]
@@ -79,5 +79,5 @@ def _read(
 
 
 def _at(instant: int) -> Instant:
-    """The Unix second, on all clocks."""
+    """The Unix time as an `Instant`: all clocks agree."""
     return Instant(float(instant), float(instant), float(instant))

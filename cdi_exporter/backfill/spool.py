@@ -1,7 +1,7 @@
-"""What was read and made so far, for resuming: an SQLite file in the output folder.
+"""The spool: a SQLite file in the output folder with everything needed to resume.
 
-The plan, its integrations, the parts of the day files and the files' names belong to one job;
-the runs are kept for later jobs. No key, no endpoint and no contact data is in the spool.
+The plan, its integrations, the parts of the day files and the names of the files belong to one job.
+The runs are kept for later jobs. The spool contains no key, no workspace URL and no contact data.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from cdi_exporter.files import FOR_ITS_OWNER
 NAME = "backfill.spool"
 VERSION = 2
 APPLICATION = 0x43444942
-"""SQLite's mark of whose file it is: `CDIB`."""
+"""`CDIB`, in the header of the file: SQLite's mark of the application that owns it."""
 
 SCHEMA = """
 CREATE TABLE plan (
@@ -50,7 +50,7 @@ CREATE TABLE files (day TEXT PRIMARY KEY, samples INTEGER, bytes INTEGER) WITHOU
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The job that the spool is for."""
+    """The current job."""
 
     fingerprint: str
     now: float
@@ -64,29 +64,29 @@ class Chosen:
     """One integration of the job."""
 
     number: int
-    """Its place in the files."""
+    """Its position in the day files."""
     source: int
-    """Where its history is kept."""
+    """The number of its history in the `RunStore`."""
     workspace: str
     id: str
     name: str
-    """As the exporter names it."""
+    """The configured name, else the API's, else the ID."""
     scheduled: bool | None = None
     """Whether it has a schedule; None if it is not in the list, or the list cannot be read."""
     skipped: str | None = None
-    """Why its history cannot be read."""
+    """Why its history cannot be read; None if it can."""
     sampled: bool = False
-    """Whether its parts are made."""
+    """Whether its parts of the day files are stored."""
 
 
 class DayPart(NamedTuple):
-    """The lines of one integration in one family of one day's file."""
+    """The lines of one integration in one metric family of one day's file."""
 
     day: str
     family: int
     samples: int
     text: bytes
-    """Compressed."""
+    """The lines, compressed with zlib."""
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 
 class Spool:
-    """The spool of an output folder. Each change is made entirely or not at all."""
+    """The spool of an output folder. Each method changes it in one transaction."""
 
     def __init__(self, output: Path, database: sqlite3.Connection) -> None:
         self.output, self._db = output, database
@@ -144,7 +144,7 @@ class Spool:
     # The job
 
     def plan(self) -> Plan | None:
-        """The job that was started last."""
+        """The job that was started last; None if there was none."""
         row = self._db.execute("SELECT * FROM plan").fetchone()
         if row is None:
             return None
@@ -164,29 +164,29 @@ class Spool:
             self._db.executemany(sql, map(astuple, chosen))
 
     def finish(self) -> None:
-        """The job is done."""
+        """Note that the job is done."""
         with self._db:
             self._db.execute("UPDATE plan SET done = 1")
 
     def chosen(self) -> list[Chosen]:
-        """The integrations of the job, in their order."""
+        """The integrations of the job, in order."""
         return [Chosen(*row) for row in self._db.execute("SELECT * FROM chosen ORDER BY number")]
 
     def skip(self, chosen: Chosen, reason: str) -> None:
-        """Leave an integration out, and remember why."""
+        """Note that an integration is skipped, and why."""
         with self._db:
             sql = "UPDATE chosen SET skipped = ? WHERE number = ?"
             self._db.execute(sql, (reason, chosen.number))
 
     def unplaced(self) -> int:
-        """Rows of the job's histories that could not be read, or have no time."""
+        """The number of rows of the job's histories that could not be parsed or have no time."""
         sql = "SELECT sum(unplaced) FROM sources WHERE source IN (SELECT source FROM chosen)"
         return int(self._db.execute(sql).fetchone()[0] or 0)
 
     # The files
 
     def keep_parts(self, chosen: Chosen, parts: Iterable[DayPart]) -> None:
-        """Keep the parts of one integration, all or none."""
+        """Store all parts of one integration."""
         with self._db:
             self._db.executemany(
                 "INSERT INTO parts VALUES (?, ?, ?, ?, ?)",
@@ -195,7 +195,7 @@ class Spool:
             self._db.execute("UPDATE chosen SET sampled = 1 WHERE number = ?", (chosen.number,))
 
     def unwritten(self) -> list[str]:
-        """The days with parts and without a file."""
+        """The days whose file is not written yet."""
         return [day for (day,) in self._db.execute("SELECT DISTINCT day FROM parts ORDER BY day")]
 
     def parts(self, day: str) -> Iterator[DayPart]:
@@ -204,12 +204,12 @@ class Spool:
         return map(DayPart._make, self._db.execute(sql, (day,)))
 
     def keep_file(self, day: str, samples: int, size: int) -> None:
-        """A day's file of `size` bytes is written; its parts are no longer needed."""
+        """Note that a day's file of `size` bytes is written, and delete its parts."""
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (day, samples, size))
             self._db.execute("DELETE FROM parts WHERE day = ?", (day,))
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """The files of the job by day: samples, bytes."""
+        """The samples and bytes of the written files, by day."""
         rows = self._db.execute("SELECT day, samples, bytes FROM files ORDER BY day")
         return {day: (samples, size) for day, samples, size in rows}

@@ -37,14 +37,14 @@ from cdi_exporter.config import Settings, format_duration
 from cdi_exporter.errors import StartError
 
 SHARE = 0.5
-"""Of the exporter's own share of the limits, so that both can run at the same time."""
+"""Part of `rate_limit_share` that backfill uses: the running exporter needs the other half."""
 
 Say = Callable[[str], object]
 Item = TypeVar("Item")
 
 
 class Backfill:
-    """One job: `read`, then `write`."""
+    """One backfill: call `read`, then `write`."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Backfill:
         self._configs = {config.name: config for config in settings.workspaces}
 
     async def read(self, clock: Clock, transport: TransportFor = over_the_network) -> bool:
-        """Read what is missing; False if nothing is to be written after it.
+        """Read what is missing; return False if there is nothing to write.
 
-        Raises ConfigError for an empty range, StartError for anything else.
+        Raises ConfigError for an invalid range, StartError for any other failure.
         """
         plan, resumed = self._plan(clock.wall())
         if plan.done:
@@ -83,7 +83,7 @@ class Backfill:
         return True
 
     def _plan(self, now: float) -> tuple[Plan, bool]:
-        """The job to do, and whether it was started before."""
+        """The plan of the job, and whether it is resumed."""
         self._options.check(now)
         mark = fingerprint(self._settings, self._options)
         begun = self._spool.plan()
@@ -100,7 +100,7 @@ class Backfill:
     async def _chosen(
         self, plan: Plan, clients: Mapping[str, Client], clock: Clock, *, resumed: bool
     ) -> list[Chosen]:
-        """The integrations: of the job that was started before, or of the list now."""
+        """The integrations of the resumed job, or of the current list."""
         if resumed:
             self._say(f"resuming what was started at {utc(plan.now)}")
             return [each for each in self._spool.chosen() if each.skipped is None]
@@ -182,7 +182,7 @@ class Backfill:
         self._fail_if_skipped(self._skipped())
 
     def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
-        """Do something with each, and report the progress."""
+        """Call `do` with each item, and report the progress."""
         self._progress.begin(stage, len(todo))
         try:
             for done, each in enumerate(todo, 1):

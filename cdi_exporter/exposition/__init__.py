@@ -1,8 +1,8 @@
 """The exposition: snapshots → metric families → bytes.
 
-`samples` reads the values out of a snapshot; `writer` writes their lines as prometheus_client
-would; `families` has the exporter's own families; `page` compresses all as one stream, and keeps
-it while nothing changes; `negotiation` chooses the format.
+`samples` reads values from a snapshot; `writer` writes their lines as prometheus_client would;
+`families` has the exporter's own families; `page` compresses everything as one stream, and keeps it
+while nothing changes; `negotiation` chooses the format.
 """
 
 from cdi_exporter.exposition.families import (

@@ -1,8 +1,8 @@
 """The exporter's own families, and how prometheus_client writes them.
 
-The library writes text 0.0.4 and OpenMetrics 1.0.0. `serve` uses it for the exporter's own few
-families and for the lines before each family, and `writer` for the many samples of the workspaces;
-tests hold these equal to what the library would write.
+The library writes text 0.0.4 and OpenMetrics 1.0.0. It is used for the exporter's own few families
+and for the HELP, TYPE and UNIT lines. `writer` writes the many samples of the workspaces; tests
+check that its output equals the library's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,13 +24,13 @@ Values = Mapping[tuple[str, ...], float]
 
 
 class FamilyCollector(Collector):
-    """Collects the families that it was given."""
+    """A collector of given families."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families
 
     def collect(self) -> Iterable[Family]:
-        """The families, in their order."""
+        """The families, in order."""
         return self._families
 
 
@@ -51,8 +51,8 @@ def write_families(families: Iterable[Family], *, openmetrics: bool) -> bytes:
 
 
 def process_collectors() -> tuple[Collector, ...]:
-    """Collectors of `process_*` and `python_info`, registered nowhere."""
-    # The library's constructors take None for "no registry" and are annotated without it.
+    """Collectors of `process_*` and `python_info`, without a registry."""
+    # The library's constructors accept None for "no registry", but are annotated without it.
     return ProcessCollector(registry=None), PlatformCollector(registry=None)
 
 

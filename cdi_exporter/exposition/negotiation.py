@@ -1,4 +1,4 @@
-"""The format of an answer, by the client's `Accept` and `Accept-Encoding` (RFC 9110)."""
+"""Chooses the format of a page from the headers `Accept` and `Accept-Encoding` (RFC 9110)."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _QUALITY = re.compile(r"[01](\.[0-9]*)?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a page is written and sent."""
+    """The format and the encoding of a page."""
 
     openmetrics: bool = False
     gzip: bool = False
@@ -26,9 +26,9 @@ class Format:
 
 
 def negotiate(accept: str | None, accept_encoding: str | None) -> Format:
-    """The format that suits the client best: text if it accepts neither.
+    """The format that the client prefers; text if it accepts none.
 
-    Never raises; parts of a header that cannot be parsed are ignored.
+    Parts of a header that cannot be parsed are ignored.
     """
     return Format(_wants_openmetrics(accept or ""), _wants_gzip(accept_encoding or ""))
 

@@ -1,4 +1,4 @@
-"""Pages of the exposition: each is written as one stream, and the last one is kept."""
+"""Pages of the exposition: each is one stream, and the last one of each format is kept."""
 
 import struct
 import zlib
@@ -18,35 +18,37 @@ from cdi_exporter.exposition.writer import (
 from cdi_exporter.snapshot import WorkspaceSnapshot
 
 LEVEL = 3
-"""Of compression: as fast as level 1, and smaller. From level 4 on zlib takes twice the time."""
+"""Compression level: as fast as level 1, and smaller. From level 4 on, zlib takes twice the
+time."""
 
 MOST_KEPT_LINES = 2_000
-"""Integrations of a page up to which their lines are kept for the next one: about 11 MB. They save
-half of the time of a page on which little changed."""
+"""Most integrations of a page whose lines are kept for the next page: about 11 MB. They save half
+of the time of a page on which little changed."""
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""Of a gzip member without a name and a time (RFC 1952). Many clients read only one member."""
+"""The header of a gzip member without name and time (RFC 1952). A page is one member, because many
+clients read only one."""
 
 _Lines = Mapping[str, Sequence[IntegrationLines]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What some workspaces' snapshots look like in one format, without the page's end."""
+    """The snapshots of workspaces in one format, without the end of the page."""
 
     snapshots: tuple[WorkspaceSnapshot, ...]
     lines: _Lines
-    """By workspace, for the next page."""
+    """The lines by workspace, to be used again by the next page."""
     written: bytes
-    """The text, or it compressed so that more can follow."""
+    """The text; if compressed, so that more can follow."""
     text_bytes: int = 0
     text_crc: int = 0
 
     def ended_with(self, tail: bytes, form: Format) -> bytes:
-        """The whole page; the text `tail` is its end."""
+        """The whole page, with the text `tail` at its end."""
         if not form.gzip:
             return self.written + tail
-        # A new compressor: to go on with a copy of the page's own would take five times as long.
+        # A new compressor: copying the one of the page would take five times as long.
         end = _compressor()
         size = (self.text_bytes + len(tail)) & 0xFFFFFFFF
         trailer = struct.pack("<II", zlib.crc32(tail, self.text_crc), size)
@@ -77,7 +79,7 @@ def _page(snapshots: tuple[WorkspaceSnapshot, ...], form: Format, kept: _Lines) 
 class Exposition:
     """Writes snapshots as bytes; may be called from several threads.
 
-    The last page of each format is kept, and used while the snapshots are the same objects.
+    The last page of each format is kept, and used again while the snapshots are the same objects.
     """
 
     def __init__(self) -> None:
@@ -90,10 +92,10 @@ class Exposition:
         *,
         own: Iterable[Family] = (),
     ) -> bytes:
-        """The page of these workspaces and, after them, of the families `own`.
+        """The page of these workspaces, followed by the families `own`.
 
-        In UTF-8 or as one gzip member. Workspaces have different names. `own` is written by the
-        library at each call.
+        In UTF-8, or as one gzip member. Workspaces have different names. The library writes `own`
+        at each call.
         """
         snapshots = tuple(workspaces)
         page = self._last.get(form)

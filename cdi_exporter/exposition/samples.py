@@ -1,6 +1,6 @@
-"""What a snapshot says, family by family: the one place that reads values out of it.
+"""The values of each metric family, read from a snapshot.
 
-A fact that is None gives no point, never 0 and never NaN.
+A fact that is None has no sample; it is never 0 or NaN.
 """
 
 import math
@@ -23,13 +23,13 @@ from cdi_exporter.snapshot import (
 
 
 class Point(NamedTuple):
-    """One sample of one integration or workspace, less the labels that name that."""
+    """One sample, without the labels of its integration or workspace."""
 
     value: float
     labels: tuple[tuple[str, str], ...] = ()
-    """Names and values of the family's further labels."""
+    """Names and values of additional labels."""
     suffix: str = ""
-    """What follows the family's name: `_sum`, `_count`, `_bucket`."""
+    """The suffix of the family's name: `_sum`, `_count` or `_bucket`."""
 
 
 Value = float | None
@@ -39,12 +39,12 @@ STATUS_LABELS = tuple((("status", status.value),) for status in FINISHED_STATUSE
 
 
 def printable(text: str) -> str:
-    """The text with what UTF-8 cannot carry (lone surrogates) replaced."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def as_float(value: float) -> float:
-    """The value as a float; a whole number beyond all floats is infinite."""
+    """The value as a float; an integer beyond the range of floats becomes infinite."""
     try:
         return float(value)
     except OverflowError:
@@ -52,7 +52,7 @@ def as_float(value: float) -> float:
 
 
 def go_float(value: float) -> str:
-    """The value as the library writes it: as Go would."""
+    """The value as the library writes it, in Go's format."""
     text: str = utils.floatToGoString(value)  # type: ignore[no-untyped-call]  # not annotated
     return text
 
@@ -131,13 +131,13 @@ FACT_SETS: dict[Metric, Callable[[Facts], Points]] = {
     catalog.SYNC_DURATION: _sync_duration,
     catalog.INTEGRATION_INFO: _integration_info,
 }
-"""Families with several samples or further labels per integration, read from its facts."""
+"""Families with several samples or additional labels per integration, read from its facts."""
 
 FRESHNESS: dict[Metric, Callable[[IntegrationSnapshot], Value]] = {
     catalog.INTEGRATION_LAST_REFRESH: attrgetter("refreshed"),
     catalog.INTEGRATION_UP: attrgetter("up"),
 }
-"""Families that each refresh updates, also while the facts stay the same."""
+"""Families that change with each refresh, even if the facts stay the same."""
 
 
 def _optional(value: Value) -> Points:
@@ -208,7 +208,7 @@ def integration_points(metric: Metric, integration: IntegrationSnapshot) -> Poin
 def workspace_points(
     metric: Metric, workspace: WorkspaceSnapshot
 ) -> Iterator[tuple[dict[str, str], Points]]:
-    """The points of a family of `catalog.PER_WORKSPACE`, and the labels of what they are about."""
+    """The points of a family of `catalog.PER_WORKSPACE`, with the labels that they share."""
     if metric in WORKSPACE:
         yield {"workspace": workspace.name}, WORKSPACE[metric](workspace)
         return

@@ -1,8 +1,8 @@
-"""The lines of the exposition, written by hand: many times faster than the library.
+"""Writes the lines of the exposition, many times faster than the library.
 
-A sample's line is the same in text 0.0.4 and in OpenMetrics 1.0.0; only the lines before a
-family differ, and those come from the library. Labels are in alphabetical order, as the
-library sorts them, so that the bytes can be compared.
+The line of a sample is the same in text 0.0.4 and in OpenMetrics 1.0.0. Only the lines before a
+family differ, and the library writes those. Labels are in alphabetical order, as in the library's
+output, so that tests can compare the bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +29,8 @@ from cdi_exporter.exposition.samples import (
 from cdi_exporter.snapshot import Facts, WorkspaceSnapshot
 
 BLOCK = 16
-"""Integrations whose lines are written together: fewer leave more as it was when one changes."""
+"""Integrations whose lines are written together. If one changes, the lines of all are written
+again; with fewer, a page on which nothing changed takes longer."""
 
 
 def families_text(
@@ -40,7 +41,7 @@ def families_text(
 ) -> Iterator[bytes]:
     """The text of each family that has samples, in the catalog's order.
 
-    `lines` are those of each workspace, as `integration_lines` gives them.
+    `lines` has the result of `integration_lines` for each workspace.
     """
     for metric in catalog.PER_INTEGRATION:
         read = FRESHNESS.get(metric)
@@ -62,9 +63,9 @@ def families_text(
 def integration_lines(
     workspace: WorkspaceSnapshot, kept: Sequence["IntegrationLines"], *, keep: bool
 ) -> list["IntegrationLines"]:
-    """The lines of a workspace's integrations, with those of `kept` that are still right.
+    """The lines of a workspace's integrations, reusing those of `kept` that are still right.
 
-    `keep` says whether the result will be the next call's `kept`.
+    `keep`: whether the result will be the `kept` of the next call.
     """
     facts = [each.facts for each in workspace.integrations]
     blocks = [facts[start : start + BLOCK] for start in range(0, len(facts), BLOCK)]
@@ -77,7 +78,7 @@ def integration_lines(
 
 
 def number(value: float) -> str:
-    """The value as the library writes it; the common small ones without its help."""
+    """The value as the library writes it; `repr` is faster for the common small values."""
     if -1e6 < value < 1e6:
         return repr(float(value))
     return go_float(as_float(value))
@@ -91,7 +92,7 @@ def header(metric: Metric, *, openmetrics: bool) -> bytes:
 
 
 def escaped(text: str) -> str:
-    """The text as it is written between the quotes of a label's value."""
+    """The text of a label's value, escaped."""
     return printable(text).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
@@ -106,7 +107,10 @@ def _workspace_lines(metric: Metric, workspaces: Sequence[WorkspaceSnapshot]) ->
 
 @lru_cache(maxsize=1024)
 def _between(labels: tuple[tuple[str, str], ...]) -> str:
-    """A family's further labels; their names sort between the integration's and `workspace`."""
+    """The additional labels of a family.
+
+    Their names sort between `integration_*` and `workspace`.
+    """
     return "".join(f',{name}="{escaped(text)}"' for name, text in sorted(labels))
 
 
@@ -116,7 +120,7 @@ _STATUS_TEXTS = tuple(map(_between, STATUS_LABELS))
 class IntegrationLines:
     """The lines of a few integrations of one workspace.
 
-    Those about facts are written once if they are to be kept.
+    With `keep`, lines that depend only on facts are written once.
     """
 
     def __init__(self, workspace: str, facts: Sequence[Facts], *, keep: bool = True) -> None:
@@ -130,11 +134,11 @@ class IntegrationLines:
         self._written: dict[str, str] = {}
 
     def are_of(self, workspace: str, facts: Sequence[Facts]) -> bool:
-        """Whether these are the lines of the very same facts."""
+        """Whether these are the lines of the same workspace and the same facts objects."""
         return workspace == self._workspace and same_objects(facts, self._facts)
 
     def of_facts(self, metric: Metric) -> str:
-        """The lines of a family that is read from the facts."""
+        """The lines of a family that depends only on facts."""
         text = self._written.get(metric.name)
         if text is None:
             text = "".join(self._lines_of_facts(metric))
@@ -150,7 +154,7 @@ class IntegrationLines:
         return self._one_each(metric.name, map(FACTS[metric], self._facts))
 
     def of_freshness(self, metric: Metric, values: Iterable[Value]) -> str:
-        """The lines of a family that may change while the facts stay; `values` may be too many."""
+        """The lines of a family with these values; there may be more values than integrations."""
         return "".join(self._one_each(metric.name, values))
 
     def _one_each(self, name: str, values: Iterable[Value]) -> Iterable[str]:
@@ -178,5 +182,5 @@ class IntegrationLines:
 
 
 def same_objects(old: Sequence[object], new: Sequence[object]) -> bool:
-    """Whether both hold the same objects, in the same order."""
+    """Whether both contain the same objects in the same order."""
     return len(old) == len(new) and all(map(is_, old, new))

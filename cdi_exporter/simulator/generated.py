@@ -1,10 +1,9 @@
-"""The runs of a generated integration, for any span of time.
+"""The runs of a generated integration, for any range of time.
 
-Time is cut into slots of one interval (or one mean gap), and slots into blocks. All runs of
-a block are drawn at once from (seed, integration, block), so any moment's history costs one
-or two blocks, however far it is from another. Run k starts within slot k, hence runs are
-in the order of their starts. A run that must not overlap its successor ends within its
-block: that is what makes blocks independent of each other.
+Time is divided into slots of one interval (or one mean gap), and slots are grouped into blocks. All
+runs of a block are drawn at once from (seed, integration, block), so the history at any time needs
+only one or two blocks. Run k starts within slot k, so runs are in the order of their starts. A run
+that must not overlap its successor ends within its block, so blocks do not depend on each other.
 """
 
 import math
@@ -20,7 +19,7 @@ from cdi_exporter.simulator.spec import IntegrationSpec, Profile
 BLOCK = 32
 """Slots in a block."""
 BLOCKS_KEPT = 4
-"""Blocks that an integration remembers: most requests are about the newest ones."""
+"""Blocks that an integration remembers: most requests need only the newest ones."""
 SLOWNESS = 5
 UNDOCUMENTED_STATUS = "throttled"
 
@@ -37,7 +36,7 @@ class GeneratedIntegration:
             return _BlockDraw(spec, seed, number).runs()
 
         self._block = lru_cache(BLOCKS_KEPT)(draw)
-        # To skip a block on the way to an old page only its size is needed.
+        # Skipping a block on the way to an old page needs only its size.
         self._count = lru_cache(maxsize=None)(lambda number: len(self._block(number)))
 
     def name_at(self, moment: float) -> str:
@@ -65,7 +64,7 @@ class GeneratedIntegration:
     def next_scheduled(self, moment: int) -> int | None:
         """The scheduled start of the next run; None without a schedule.
 
-        If the schedule is missed, the moment that was missed stays.
+        If a run is late, the scheduled time stays in the past.
         """
         if self.spec.interval is None:
             return None
@@ -77,7 +76,7 @@ class GeneratedIntegration:
         return micros(self._slot_start(slot + 1))
 
     def _slot(self, moment: int) -> int:
-        # Half a microsecond puts a moment that was rounded into its own slot.
+        # Half a microsecond, so that a rounded time falls into its own slot.
         return math.floor((moment / SECOND - self.spec.phase + 5e-7) / self.spec.pace)
 
     def _slot_start(self, slot: int) -> float:
@@ -85,7 +84,7 @@ class GeneratedIntegration:
 
 
 class _BlockDraw:
-    """The runs of one block, drawn from its own source of randomness."""
+    """Draws the runs of one block, each block with its own random generator."""
 
     def __init__(self, spec: IntegrationSpec, seed: int, number: int) -> None:
         self._spec = spec
@@ -98,7 +97,7 @@ class _BlockDraw:
         self._stretch = range(begin, begin + length) if troubled else range(0)
 
     def runs(self) -> list[SimulatedRun]:
-        """In the order of their starts."""
+        """The runs, in the order of their starts."""
         found = []
         free = -math.inf
         for index in range(BLOCK):
@@ -126,7 +125,7 @@ class _BlockDraw:
         return SimulatedRun(micros(start), micros(finish), status, synced, failed, watermark)
 
     def _trouble_end(self, slot: float, index: int) -> float | None:
-        """When the trouble that this slot is in ends; None without trouble."""
+        """When the trouble of this slot ends; None if it has none."""
         if self._spec.episode is not None:
             return self._spec.episode.end(slot)
         if index not in self._stretch:
@@ -137,7 +136,7 @@ class _BlockDraw:
         spec = self._spec
         if trouble_end is None or spec.overlap or spec.episode is None:
             return trouble_end is not None and spec.profile is Profile.LATE
-        # A hanging run of an earlier block is not visible from here, but its trouble is.
+        # A stuck run of an earlier block is not visible here, but its trouble is.
         hung = self._hangs(trouble_end) and spec.episode.end(slot - spec.pace) == trouble_end
         return hung or spec.profile is Profile.LATE
 
@@ -177,5 +176,5 @@ class _BlockDraw:
 
 
 def _rhythm(moment: float) -> float:
-    """The daily rhythm of rows: most at 14:00 UTC, a quarter of that at 02:00."""
+    """The factor of rows at a time of day: greatest at 14:00 UTC, a quarter of that at 02:00."""
     return 1 + 0.6 * math.cos(2 * math.pi * (moment / 86_400 - 14 / 24))

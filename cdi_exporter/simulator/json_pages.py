@@ -1,4 +1,4 @@
-"""The two endpoints' pages as Braze writes them, the malformed Link header included.
+"""The pages of the two endpoints as Braze writes them, including its malformed Link header.
 
 Sources: Braze's reference pages "List integrations" and "List job sync status", and the models of
 Braze's own client, braze-mcp-server.
@@ -24,12 +24,12 @@ CONTACT = "someone@example.com"
 
 @dataclass(frozen=True, slots=True)
 class JsonPage:
-    """A page of items, and its place among the others."""
+    """A page of items, and its position in the list."""
 
     path: str
     items: list[bytes]
     skip: int | None
-    """None for the page that is requested without a cursor."""
+    """Items before the page; None if it was requested without a cursor."""
     more: bool
 
     def body(self) -> bytes:
@@ -54,12 +54,12 @@ class JsonPage:
 
 
 def cursor(skip: int) -> str:
-    """The cursor of the page after so many items."""
+    """The cursor of a page that skips so many items."""
     return base64.b64encode(f"skip:{skip}".encode()).decode()
 
 
 def skipped(text: str) -> int:
-    """How many items a cursor skips. Raises ValueError for a cursor that this API never gave."""
+    """How many items a cursor skips; raises ValueError for a cursor that was never returned."""
     word, _, number = base64.b64decode(text, validate=True).decode().partition(":")
     if word != "skip" or not (number.isascii() and number.isdigit()):
         raise ValueError(text)

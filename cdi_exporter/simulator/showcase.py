@@ -1,4 +1,4 @@
-"""The workspace that `demo` shows: every kind of integration, and always something new."""
+"""The workspace of `demo`: every kind of integration, with frequent runs."""
 
 import random
 import uuid
@@ -12,7 +12,7 @@ REGIONS = ("", "-eu", "-us", "-apac", "-latam", "-sandbox")
 
 
 class _Sync(NamedTuple):
-    """An integration of the demo; `every` and `takes` are minutes in a real workspace."""
+    """An integration of the demo; `every` and `takes` are minutes at speed 1."""
 
     name: str
     profile: Profile
@@ -22,11 +22,11 @@ class _Sync(NamedTuple):
     type: str
     rows: float
     trouble: tuple[float, float, float] | None = None
-    """Minutes of real time: from the start of the demo, how long, how often."""
+    """Trouble in minutes of real time: its start after the demo's start, its length, its period."""
 
 
-# Soon after the start the late integration reaches the exporter's limit of 15 minutes, and the
-# hanging one its limit of an hour, so that a short visit shows both.
+# Soon after the start, one integration is late (after 15 minutes) and one run is stuck (after an
+# hour), so that a short visit shows both.
 _SYNCS = (
     _Sync("users-attributes-hourly", Profile.HEALTHY, 60, 10, "snowflake", "users_track", 48e3),
     _Sync("orders-snowflake", Profile.PARTIAL, 15, 3, "snowflake", "events", 9e3),
@@ -61,7 +61,7 @@ _SYNCS = (
 def demo_workspace(
     seed: int, integrations: int, speed: float, clock: Callable[[], float]
 ) -> SimulatedWorkspace:
-    """A workspace to look at, with days of history and something new every few seconds."""
+    """A workspace with days of history, in which a run starts or ends every few seconds."""
     specs = demo_integrations(seed, integrations, speed, clock())
     return SimulatedWorkspace(specs, clock, seed=seed, retention=demo_retention(speed))
 

@@ -1,7 +1,6 @@
 """The simulated workspace as an ASGI application.
 
-Over a socket, let uvicorn write no headers of its own (`date_header=False`): the Date
-comes from the simulated clock.
+If uvicorn serves it, set `date_header=False`: the Date header comes from the simulated clock.
 """
 
 import json
@@ -34,7 +33,7 @@ WINDOW = 60.0
 
 
 class RateWindow:
-    """A limit per minute of the clock. A rejected request does not count."""
+    """A rate limit per minute of the clock; a rejected request does not count."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -45,7 +44,7 @@ class RateWindow:
         return max(0, self.limit - (self._admitted if now // WINDOW * WINDOW == self._since else 0))
 
     def admit(self, now: float) -> bool:
-        """Whether one more request is allowed; if so, it counts."""
+        """Whether one more request is allowed; if it is, it is counted."""
         if self.remaining(now) < 1:
             return False
         since = now // WINDOW * WINDOW
@@ -79,7 +78,7 @@ class Call:
 
 
 class SimulatedWorkspace:
-    """One Braze workspace. The instance is the ASGI application; `clock` gives Unix seconds."""
+    """One Braze workspace. The instance is the ASGI application; `clock` returns Unix seconds."""
 
     def __init__(
         self,
@@ -99,7 +98,7 @@ class SimulatedWorkspace:
         }
         self._members = {spec.id: GeneratedIntegration(spec, seed) for spec in integrations}
         self._retention = retention
-        # How far the list's last job and the history are behind; tests set them.
+        # Seconds by which the list's last job and the history are behind; tests set them.
         self._list_lag = self._history_lag = 0.0
         self._date = (0, b"")
 
@@ -128,7 +127,7 @@ class SimulatedWorkspace:
         return answer
 
     def _refusal(self, call: Call) -> Answer | None:
-        """The answer without any data, if there is a reason for one."""
+        """The error, if the request is refused."""
         if call.authorization != f"Bearer {self.key}".encode():
             return error(401, "Invalid API key")
         if not self._windows[call.endpoint].admit(call.now):
@@ -151,7 +150,7 @@ class SimulatedWorkspace:
         return page_answer(page)
 
     def _read(self, call: Call, skip: int | None) -> JsonPage | None:
-        """The page that is asked for; None if there is no such integration."""
+        """The requested page; None if there is no such integration."""
         members, first = self._members_at(call.now), skip or 0
         if call.integration_id is None:
             shown = [*members.values()][first : first + PAGE]
@@ -204,7 +203,7 @@ class SimulatedWorkspace:
 
 
 def error(status: int, message: str) -> Answer:
-    """An answer that only has a message."""
+    """An error response with a message."""
     return Answer(status, b'{"message": "%s"}' % message.encode())
 
 
@@ -231,7 +230,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    """Follow a server's start and stop; there is nothing to do for either."""
+    """Confirm the start and the stop of the server."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

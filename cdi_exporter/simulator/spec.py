@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Profile(StrEnum):
-    """How an integration behaves. In trouble: during its episodes, see `IntegrationSpec`."""
+    """The behaviour of an integration. "In trouble" means during its episodes."""
 
     HEALTHY = "healthy"
     PARTIAL = "partial"
@@ -17,27 +17,27 @@ class Profile(StrEnum):
     MISCONFIGURED = "misconfigured"
     """Each run ends at once with `config_error` and no rows."""
     LATE = "late"
-    """In trouble, the schedule is missed."""
+    """In trouble, no run starts."""
     HANGING = "hanging"
-    """In trouble, a run stays under way until the trouble ends."""
+    """In trouble, a run stays in progress until the trouble ends."""
     SLOW = "slow"
     """In trouble, runs take five times as long."""
     ZERO_ROWS = "zero_rows"
     """In trouble, runs succeed without any row."""
     UNKNOWN_STATUS = "unknown_status"
-    """Every other run ends with a status that nobody documents."""
+    """Every second run ends with an undocumented status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Trouble of `length` seconds from `first` on, and again `every` so many seconds."""
+    """Trouble of `length` seconds from `first` on, repeated `every` so many seconds."""
 
     first: float
     length: float
     every: float | None = None
 
     def end(self, moment: float) -> float | None:
-        """When the trouble at this moment ends; None if there is none."""
+        """When the trouble at this time ends; None if there is none."""
         since = moment - self.first
         if self.every is not None:
             since %= self.every
@@ -48,10 +48,9 @@ class Episode:
 class IntegrationSpec:
     """One generated integration. Times are Unix seconds, durations seconds.
 
-    `interval` None means event-driven: runs come about every `mean_gap` seconds, at any
-    moment, and there is no next scheduled run. If `overlap` is False, a run waits for the end
-    of the previous one, and a schedule is skipped if the next one comes before that.
-    Without `episode` the trouble of a profile comes and goes at random. Rows are log-normal
+    With `interval` None there is no schedule: runs start about every `mean_gap` seconds. If
+    `overlap` is False, a run waits for the end of the previous one; a scheduled run is skipped if
+    the next one is due before that. Without `episode`, trouble comes at random. Rows are log-normal
     with a daily rhythm.
     """
 
@@ -73,10 +72,10 @@ class IntegrationSpec:
 
     @property
     def pace(self) -> float:
-        """Seconds from one run to the next, on average."""
+        """Average seconds from one run to the next."""
         return self.mean_gap if self.interval is None else self.interval
 
     @property
     def longest(self) -> float:
-        """The longest that a run without trouble takes."""
+        """Most seconds that a run without trouble takes."""
         return self.duration_median * math.exp(4 * self.duration_sigma)
