@@ -51,7 +51,7 @@ class Asker:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.stats = RequestStats(tuple(Endpoint))
+        self.stats = RequestStats()
 
     async def integrations(self, cursor: str | None = None) -> IntegrationsPage:
         """One page of the list."""

@@ -229,7 +229,7 @@ def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
     async def main() -> None:
         async with asker(httpx.MockTransport(refuse)) as asking:
             client = asking.client
-            shared, stats = client.shared, RequestStats(tuple(Endpoint))
+            shared, stats = client.shared, RequestStats()
             for each in shared.budgets.values():
                 each._answered = True
             shared.allow(Allowance(0.75, until=10.0))
