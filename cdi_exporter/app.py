@@ -11,7 +11,7 @@ from prometheus_client.core import Metric as Family
 
 from cdi_exporter import __version__, catalog, logs, signals
 from cdi_exporter.catalog import Metric
-from cdi_exporter.clients import Clients, TransportFor, over_the_network
+from cdi_exporter.clients import Clients, TransportFor
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError, StartError
@@ -74,7 +74,7 @@ class Exporter:
         clock: Clock,
         *,
         load: Callable[[], Awaitable[Settings]] | None = None,
-        transport: TransportFor = over_the_network,
+        transport: TransportFor | None = None,
         offload: Offload | None = None,
         journal: Journal | None = None,
         process_metrics: bool = True,

@@ -1,4 +1,4 @@
-"""What an answer of the API means, before its items are read. Pure."""
+"""Decides whether a response is from Braze, and turns its status and its JSON into errors."""
 
 import json
 from contextlib import suppress
@@ -16,34 +16,29 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.model import Endpoint
 
-_FORBIDDEN = {
-    Endpoint.INTEGRATIONS: problems.LIST_FORBIDDEN,
-    Endpoint.HISTORY: problems.HISTORY_FORBIDDEN,
-}
-
 _VERDICTS = frozenset({400, 401, 403, 404, 429})
-"""What Braze says of the key or the request, if it is Braze that says it."""
+"""Statuses with which Braze rejects the key or the request."""
 
 
 def document(body: bytes, content_type: str = "") -> object:
-    """The JSON of a body; raises InvalidResponse."""
+    """Parse a JSON body. Raises InvalidResponse."""
     with suppress(ValueError, RecursionError):
         return json.loads(body)
-    # Not within the handler: its error holds the body.
+    # Not raised in an exception handler: the original error contains the body.
     page = is_web_page(body, content_type)
     problem = problems.NOT_JSON_BUT_WEB_PAGE if page else problems.NOT_JSON
     raise InvalidResponse(problem.message)
 
 
 def is_web_page(body: bytes, content_type: str) -> bool:
-    """Whether an answer is a web page, as proxies, firewalls and login pages give it."""
+    """Whether a response is a web page, such as those of proxies, firewalls and login pages."""
     return "html" in content_type.lower() or body.lstrip()[:1] == b"<"
 
 
 def is_documented_error(status: int, body: bytes) -> bool:
-    """Whether an answer is an error as Braze documents it: JSON with a `message`.
+    """Whether a response is an error as Braze documents it: JSON with a `message`.
 
-    Anything between the exporter and Braze can answer with any status, but not with that.
+    A proxy can respond with the same status, but not with such a body.
     """
     if status not in _VERDICTS and not 500 <= status <= 599:
         return False
@@ -55,9 +50,9 @@ def is_documented_error(status: int, body: bytes) -> bool:
 
 
 def is_verdict(status: int, body: bytes) -> bool:
-    """Whether a status is Braze's own: with a documented error, or with nothing at all.
+    """Whether a response is from Braze: its body is a documented error, or empty.
 
-    What else is between the exporter and Braze explains itself, as a web page or in its own words.
+    A proxy would send a web page or another text.
     """
     return not body.strip() or is_documented_error(status, body)
 
@@ -65,9 +60,9 @@ def is_verdict(status: int, body: bytes) -> bool:
 def raise_for_status(
     status: int, endpoint: Endpoint, body: bytes, content_type: str, *, first_page: bool = False
 ) -> None:
-    """Raise what a status other than 200 means; the message says what to do about it.
+    """Raise the ApiError for a status other than 200.
 
-    The status is Braze's verdict only with a body that Braze documents, or without one.
+    A status that rejects the key or the request is InvalidResponse if a proxy may have sent it.
     """
     if status == 200:
         return
@@ -80,13 +75,15 @@ def raise_for_status(
         raise InvalidResponse(_message(status, page, problems.NOT_BRAZE), code=str(status))
     match status:
         case 400:
-            # Only a history has an ID, and only a later page has a cursor.
+            # The first page of a history has no cursor, so only its ID can be wrong.
             bad_id = first_page and endpoint is Endpoint.HISTORY
             raise BadRequest((problems.BAD_ID if bad_id else problems.BAD_REQUEST).message)
         case 401:
             raise Unauthorized(problems.UNAUTHORIZED.message)
         case 403:
-            raise Forbidden(_FORBIDDEN[endpoint].message)
+            is_list = endpoint is Endpoint.INTEGRATIONS
+            problem = problems.LIST_FORBIDDEN if is_list else problems.HISTORY_FORBIDDEN
+            raise Forbidden(problem.message)
         case 404:
             raise NotFound(problems.NOT_FOUND.message)
         case _:
@@ -94,5 +91,4 @@ def raise_for_status(
 
 
 def _message(status: int, page: bool, problem: problems.Problem) -> str:
-    """The status, and what is wrong with its answer."""
     return f"{status}: {(problems.WEB_PAGE if page else problem).message}"
