@@ -445,7 +445,7 @@ class Budget:
 
 
 def allowed(limit: int, share: float) -> int:
-    """`share x limit`, rounded down; rounded before, since 0.7 x 10 would give 6."""
+    """`share x limit`, rounded down, without binary errors: 0.7 x 90 is 63, not 62."""
     return math.floor(round(share * limit, 9))
 
 
