@@ -7,7 +7,6 @@ written is dropped and counted.
 
 import asyncio
 import atexit
-import io
 import logging
 import os
 import queue
@@ -53,52 +52,51 @@ _SHARED: list[Processor] = [
 
 
 class LineWriter:
-    """Writes lines to a stream that never blocks, such as one in memory; None drops all lines."""
+    """Writes lines to a file descriptor, in a separate thread, or directly to a stream.
 
-    def __init__(self, stream: TextIO | None) -> None:
+    The stream must not block; it is used if there is no descriptor. Without either, all lines are
+    dropped.
+    """
+
+    def __init__(self, descriptor: int | None = None, stream: TextIO | None = None) -> None:
         self.dropped = 0
         """Number of lines that could not be written."""
+        self.descriptor = descriptor
         self._stream = stream
-
-    def write(self, line: str) -> None:
-        """Write a line, or drop and count it."""
-        try:
-            if self._stream is not None:
-                self._stream.write(_encoded(line).decode())
-                return
-        except (OSError, ValueError):
-            pass
-        self.dropped += 1
-
-    def drain(self) -> None:
-        """Wait until all lines are written, at most `EXIT_PATIENCE`."""
-
-
-class ThreadedWriter(LineWriter):
-    """Writes lines to a file descriptor in a separate thread."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(None)
-        self._descriptor = descriptor
         self._lines: queue.Queue[bytes | threading.Event] = queue.Queue(MOST_WAITING)
         self._counting = threading.Lock()
-        threading.Thread(target=self._run, name="log", daemon=True).start()
+        if descriptor is not None:
+            threading.Thread(target=self._run, name="log", daemon=True).start()
+            atexit.register(self.drain)
 
     def write(self, line: str) -> None:
-        """Queue a line, or drop and count it if the queue is full."""
+        """Write or queue a line. If that fails, or the queue is full, drop and count it."""
+        encoded = _encoded(line)
         try:
-            self._lines.put_nowait(_encoded(line))
-        except queue.Full:
-            self._drop()
+            if self.descriptor is not None:
+                self._lines.put_nowait(encoded)
+            elif self._stream is not None:
+                self._stream.write(encoded.decode())
+            else:
+                self.drop()
+        except (queue.Full, OSError, ValueError):
+            self.drop()
 
     def drain(self) -> None:
-        """Wait until all lines are written, at most `EXIT_PATIENCE`."""
+        """Wait until all queued lines are written, at most `EXIT_PATIENCE`."""
+        if self.descriptor is None:
+            return
         written = threading.Event()
         try:
             self._lines.put(written, timeout=EXIT_PATIENCE)
         except queue.Full:
             return
         written.wait(EXIT_PATIENCE)
+
+    def drop(self) -> None:
+        """Count a line that could not be written."""
+        with self._counting:
+            self.dropped += 1
 
     def _run(self) -> None:
         while True:
@@ -109,23 +107,20 @@ class ThreadedWriter(LineWriter):
             try:
                 self._write(line)
             except OSError:  # stderr was closed, or its disk is full
-                self._drop()
+                self.drop()
 
     def _write(self, line: bytes) -> None:
+        assert self.descriptor is not None  # noqa: S101 -- the thread is only started with one
         while line:
             try:
-                line = line[os.write(self._descriptor, line) :]
+                line = line[os.write(self.descriptor, line) :]
             except BlockingIOError:  # another process made the pipe non-blocking
-                _, room, _ = select.select((), (self._descriptor,), (), FULL_PIPE_PATIENCE)
+                _, room, _ = select.select((), (self.descriptor,), (), FULL_PIPE_PATIENCE)
                 if not room:
                     raise
 
-    def _drop(self) -> None:
-        with self._counting:
-            self.dropped += 1
 
-
-_writer = LineWriter(None)
+_writer = LineWriter()
 
 
 def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
@@ -135,7 +130,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
     messages of libraries are not: they may contain headers, such as the API key.
     """
     global _writer  # noqa: PLW0603 -- a process has one log
-    _writer = writer = _writer_for(stream or sys.stderr)
+    _writer = _writer_for(stream or sys.stderr)
     structlog.configure(
         processors=[*_SHARED, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -148,7 +143,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
     handler.addFilter(_is_not_cancelled_request)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger(OWN_LOGGER).setLevel(logging.DEBUG)
-    if isinstance(writer, ThreadedWriter):  # Python would write these to stderr directly
+    if _writer.descriptor is not None:  # Python would write these to stderr directly
         logging.captureWarnings(capture=True)
         sys.unraisablehook = _log_unraisable
         threading.excepthook = _log_thread_error
@@ -166,24 +161,19 @@ def drain() -> None:
 
 def say(line: str) -> None:
     """Write a line to stderr without log format, and wait a moment for a slow reader."""
-    writer = _writer if isinstance(_writer, ThreadedWriter) else _writer_for(sys.stderr)
+    writer = _writer if _writer.descriptor is not None else _writer_for(sys.stderr)
     writer.write(line + "\n")
     writer.drain()
 
 
 def _writer_for(stream: TextIO | None) -> LineWriter:
-    """A threaded writer for a stream with a descriptor, which may block; else a direct one."""
     try:
         descriptor = stream.fileno() if stream is not None else None
-    except (OSError, ValueError, io.UnsupportedOperation):
+    except (OSError, ValueError):  # a stream in memory
         descriptor = None
-    if descriptor is None:
-        return LineWriter(stream)
-    if isinstance(_writer, ThreadedWriter):  # one thread, so that lines stay in order
-        return _writer
-    writer = ThreadedWriter(descriptor)
-    atexit.register(writer.drain)
-    return writer
+    if descriptor is not None and _writer.descriptor is not None:
+        return _writer  # one thread, so that lines stay in order
+    return LineWriter(descriptor, stream)
 
 
 def _encoded(line: str) -> bytes:
@@ -202,7 +192,7 @@ class _Handler(logging.Handler):
         try:
             _writer.write(self.format(record) + "\n")
         except Exception:  # noqa: BLE001 -- the methods of a value may raise any error
-            _writer.dropped += 1
+            _writer.drop()
 
 
 def _is_not_cancelled_request(record: logging.LogRecord) -> bool:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from cdi_exporter import problems
 from cdi_exporter.errors import (
+    ApiError,
     BadRequest,
     Forbidden,
     InvalidResponse,
@@ -16,8 +17,14 @@ from cdi_exporter.errors import (
 )
 from cdi_exporter.model import Endpoint
 
-_VERDICTS = frozenset({400, 401, 403, 404, 429})
-"""Statuses with which Braze rejects the key or the request."""
+_REJECTIONS: dict[int, tuple[type[ApiError], problems.Problem]] = {
+    400: (BadRequest, problems.BAD_REQUEST),
+    401: (Unauthorized, problems.UNAUTHORIZED),
+    403: (Forbidden, problems.HISTORY_FORBIDDEN),
+    404: (NotFound, problems.NOT_FOUND),
+    429: (RateLimited, problems.RATE_LIMITED),
+}
+"""The error and its text for each status with which Braze rejects the key or the request."""
 
 
 def document(body: bytes, content_type: str = "") -> object:
@@ -40,7 +47,7 @@ def is_documented_error(status: int, body: bytes) -> bool:
 
     A proxy can respond with the same status, but not with such a body.
     """
-    if status not in _VERDICTS and not 500 <= status <= 599:
+    if status not in _REJECTIONS and not 500 <= status <= 599:
         return False
     try:
         found = json.loads(body)
@@ -69,25 +76,17 @@ def raise_for_status(
     page = is_web_page(body, content_type) and not is_documented_error(status, body)
     if 500 <= status <= 599:
         raise ServerError(_message(status, page, problems.SERVER_ERROR), code=str(status))
-    if status not in _VERDICTS:
+    if status not in _REJECTIONS:
         raise UnexpectedStatus(_message(status, page, problems.OTHER), code=str(status))
     if not is_verdict(status, body):
         raise InvalidResponse(_message(status, page, problems.NOT_BRAZE), code=str(status))
-    match status:
-        case 400:
-            # The first page of a history has no cursor, so only its ID can be wrong.
-            bad_id = first_page and endpoint is Endpoint.HISTORY
-            raise BadRequest((problems.BAD_ID if bad_id else problems.BAD_REQUEST).message)
-        case 401:
-            raise Unauthorized(problems.UNAUTHORIZED.message)
-        case 403:
-            is_list = endpoint is Endpoint.INTEGRATIONS
-            problem = problems.LIST_FORBIDDEN if is_list else problems.HISTORY_FORBIDDEN
-            raise Forbidden(problem.message)
-        case 404:
-            raise NotFound(problems.NOT_FOUND.message)
-        case _:
-            raise RateLimited(problems.RATE_LIMITED.message)
+    error, problem = _REJECTIONS[status]
+    if status == 403 and endpoint is Endpoint.INTEGRATIONS:
+        problem = problems.LIST_FORBIDDEN
+    elif status == 400 and endpoint is Endpoint.HISTORY and first_page:
+        # Without a cursor, only the ID can be wrong.
+        problem = problems.BAD_ID
+    raise error(problem.message)
 
 
 def _message(status: int, page: bool, problem: problems.Problem) -> str:

@@ -35,15 +35,15 @@ SPENT_FOR = WINDOW + 0.1
 INSTANT = 1e-6
 """A wait of fewer seconds counts as none: timers are not that exact."""
 
-CLOCKS_AGREE = 30.0
+SAME_WITHIN = 30.0
 """Seconds by which two measurements of the same clock difference may deviate. A `Date` has whole
 seconds, and may be as old as the response took (10 s by default)."""
 
-JUMP_BELIEVED_AFTER = 3
+CONFIRMATIONS = 3
 """Consecutive responses that must agree before a new clock difference is used. One gateway with a
 wrong clock, or one response altered twice, is not enough. Three arrive within a scrape or two."""
 
-FIRST_BELIEVED = 86_400.0
+LARGEST_FIRST = 86_400.0
 """Largest clock difference, in seconds, that the first response can establish. A wrong time zone
 makes a difference of hours, a clock that was never set one of years."""
 
@@ -51,7 +51,7 @@ LONGEST_WAIT = 3_600.0
 """Seconds after which one request is sent even if the announced reset is later: the announcement
 may be wrong."""
 
-LOOKS_EVERY = 1.0
+CHECK_EVERY = 1.0
 """Seconds between checks for events that wake no waiter, such as the end of a request of another
 budget."""
 
@@ -134,7 +134,7 @@ class RateLimitHeaders:
         waits = [self.reset - server]
         if self.date is not None:
             waits.append(self.reset - self.date)
-        if abs(waits[0] - waits[-1]) > CLOCKS_AGREE:
+        if abs(waits[0] - waits[-1]) > SAME_WITHIN:
             waits = [wait for wait in waits if 0 < wait <= WINDOW + 1] or [WINDOW]
             return max(waits)
         return min(LONGEST_WAIT, max(0.0, waits[-1]))
@@ -154,14 +154,14 @@ class ServerClock:
 
         A jump is accepted only when several consecutive responses agree.
         """
-        if self._known and abs(ahead - self.ahead) <= CLOCKS_AGREE:
+        if self._known and abs(ahead - self.ahead) <= SAME_WITHIN:
             self.ahead, self._jumps = ahead, []
             return
-        if self._jumps and abs(ahead - self._jumps[-1]) > CLOCKS_AGREE:
+        if self._jumps and abs(ahead - self._jumps[-1]) > SAME_WITHIN:
             self._jumps = []
         self._jumps.append(ahead)
-        first = not self._known and abs(ahead) <= FIRST_BELIEVED
-        if first or len(self._jumps) >= JUMP_BELIEVED_AFTER:
+        first = not self._known and abs(ahead) <= LARGEST_FIRST
+        if first or len(self._jumps) >= CONFIRMATIONS:
             self.ahead, self._known, self._jumps = ahead, True, []
 
 
@@ -242,7 +242,7 @@ class Budget:
         return max(self.allowance.least, allowed(limit, self.share * self.allowance.part))
 
     @property
-    def under_way(self) -> int:
+    def running(self) -> int:
         """Number of requests in progress."""
         return len(self._running)
 
@@ -345,7 +345,7 @@ class Budget:
             if each.remaining - taken <= kept:
                 wait = max(wait, each.reset - now)
         if self._reported and self._started - self._reported.started >= self._most_unreported:
-            wait = max(wait, LOOKS_EVERY)
+            wait = max(wait, CHECK_EVERY)
         return wait
 
     # Budgets that several exporters share
@@ -380,14 +380,14 @@ class Budget:
         self._reported = report
         self.wake()
 
-    def assume(self, ages: Sequence[float | None], under_way_for: float) -> None:
+    def assume(self, ages: Sequence[float | None], running_for: float) -> None:
         """Count the slots of another exporter; `ages` are those of its `BudgetReport`.
 
-        Its requests that may still be in progress end within `under_way_for` seconds.
+        Its requests that may still be in progress end within `running_for` seconds.
         """
         now = self._monotonic()
         for age in ages:
-            ended = now + under_way_for if age is None else now - age
+            ended = now + running_for if age is None else now - age
             self._others.append(Slot(next(_order), ended=ended))
 
     def spent(self) -> list[Slot]:
@@ -417,7 +417,7 @@ class Budget:
         if place < len(ended):
             return _end(ended[place]) + SPENT_FOR - now
         # A request of another budget wakes no waiter of this one when it ends.
-        return LOOKS_EVERY if any(each.ended is None for each in self._others) else math.inf
+        return CHECK_EVERY if any(each.ended is None for each in self._others) else math.inf
 
     def _note_limit(self, slot: Slot, headers: RateLimitHeaders, now: float) -> None:
         if headers.limit is not None or headers.remaining is not None:

@@ -194,7 +194,7 @@ class Client:
     def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
         """Whether no request to `endpoint` is in progress or may start within `seconds`."""
         budget = self.budgets[endpoint]
-        return not budget.under_way and budget.delay() > seconds
+        return not budget.running and budget.delay() > seconds
 
     async def integrations(
         self, cursor: str | None, stats: RequestStats, permit: RequestPermit | None = None

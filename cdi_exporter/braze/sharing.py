@@ -118,15 +118,15 @@ class KeyBudgets:
         for endpoint, report in reports.items():
             self.budgets[endpoint].note_reported(report)
 
-    def assume(self, spending: Spending | None, age: float, under_way_for: float) -> None:
+    def assume(self, spending: Spending | None, age: float, running_for: float) -> None:
         """Count what another exporter reported `age` seconds ago; None counts as a full budget.
 
-        Its requests that may still be in progress end within `under_way_for` seconds.
+        Its requests that may still be in progress end within `running_for` seconds.
         """
         for endpoint, budget in self.budgets.items():
             unknown = (0.0,) * budget.slots
             ages = getattr(spending, endpoint.value) if spending else unknown
-            budget.assume([None if one is None else one + age for one in ages], under_way_for)
+            budget.assume([None if one is None else one + age for one in ages], running_for)
 
     def wake(self) -> None:
         """Wake all waiters, so that each checks whether it still wants a slot."""

@@ -317,7 +317,7 @@ def test_a_workspace_that_leaves_takes_no_permit_with_it(files: tuple[Path, Path
             assert len(braze.sent) - before >= 4 * SLOTS
             budgets = it.exporter._clients.by_workspace["a"].budgets
             await asyncio.sleep(100)
-            assert not any(budget.under_way for budget in budgets.values())
+            assert not any(budget.running for budget in budgets.values())
         assert braze.most_in_a_window("K1") <= SLOTS
 
     run(main())

@@ -74,7 +74,7 @@ class Asker:
     def settled(self) -> bool:
         """Whether each slot of both budgets was given back."""
         budgets = self.client.budgets.values()
-        return not any(budget.under_way for budget in budgets)
+        return not any(budget.running for budget in budgets)
 
 
 @asynccontextmanager
