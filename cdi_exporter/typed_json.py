@@ -100,7 +100,7 @@ def _scalar(kind: type, value: object) -> object:
 
 def _number(kind: type[int] | type[float], bounds: Within, value: Any) -> int | float:
     """A number within bounds, which excludes NaN and infinity."""
-    if type(value) in (int, kind) and bounds.least <= value <= bounds.most:
+    if (type(value) is kind or type(value) is int) and bounds.least <= value <= bounds.most:
         return kind(value)
     message = f"expected a number from {bounds.least:g} to {bounds.most:g}"
     raise _UnexpectedValue(message)
@@ -133,8 +133,8 @@ def _dataclass(kind: type, readers: dict[str, Read], required: list[str], value:
     for name in required:
         if name not in value:
             raise _UnexpectedValue(_MISSING, name)
-    known = {name: each for name, each in value.items() if name in readers}
-    return kind(**{name: _part(readers[name], each, name) for name, each in known.items()})
+    known = [name for name in value if name in readers]
+    return kind(**{name: _part(readers[name], value[name], name) for name in known})
 
 
 def _part(read: Read, value: object, place: object) -> Any:

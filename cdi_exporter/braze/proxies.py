@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cdi_exporter.config.mistakes import one_line, phrase, show_value
 from cdi_exporter.errors import ConfigError
@@ -60,20 +60,13 @@ class Proxies:
         ):
             return None
         for name in (f"{parts.scheme}_proxy", "all_proxy"):
-            variable, value = self._value(name)
-            if value:
+            # In a CGI script, HTTP_PROXY is a header of the request.
+            is_header = name == "http_proxy" and "REQUEST_METHOD" in self._environ
+            # The lower-case name has precedence, even if its value is empty.
+            variable = name if name in self._environ or is_header else name.upper()
+            if value := self._environ.get(variable, "").strip():
                 return Proxy(variable, _url(variable, value))
         return None
-
-    def _value(self, name: str) -> tuple[str, str]:
-        """The variable that is set, and its value. The lower-case name wins, even if empty."""
-        variables = [name, name.upper()]
-        if name == "http_proxy" and "REQUEST_METHOD" in self._environ:
-            variables = [name]  # in a CGI script, HTTP_PROXY is a header of the request
-        for variable in variables:
-            if variable in self._environ:
-                return variable, self._environ[variable].strip()
-        return name, ""
 
 
 def _covers(what: Network | str, host: str) -> bool:
@@ -87,24 +80,20 @@ def _exception(entry: str) -> tuple[Network | str, int | None]:
     """Parse an entry of NO_PROXY into a network or domain, and a port. Raises ValueError."""
     if "/" in entry:
         return ipaddress.ip_network(re.sub(r"[][]", "", entry), strict=False), None
-    host, port = _split(entry.lower())
+    host, port = entry.lower(), ""
+    if _address(host) is None:
+        # An IPv6 address with a port is in brackets.
+        bracketed = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", host)
+        host, port = bracketed.groups() if bracketed else host.partition(":")[::2]
+        if bracketed and _address(host) is None:
+            raise ValueError(entry)
+    only = int(port) if port else None
     if (address := _address(host)) is not None:
-        return ipaddress.ip_network(address), port
+        return ipaddress.ip_network(address), only
     name = host.removeprefix("*").strip(".")
     if not name or "*" in name or not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(entry)
-    return name, port
-
-
-def _split(entry: str) -> tuple[str, int | None]:
-    """Split a host and a port. An IPv6 address may be in brackets. Raises ValueError."""
-    if _address(entry) is not None:
-        return entry, None
-    bracketed = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", entry)
-    host, port = bracketed.groups() if bracketed else (entry.partition(":")[::2])
-    if bracketed and _address(host) is None:
-        raise ValueError(entry)
-    return host, int(port) if port else None
+    return name, only
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -127,7 +116,7 @@ def _url(variable: str, value: str) -> str:
 
 def _problem(url: str) -> str | None:
     try:
-        parts: SplitResult = urlsplit(url)
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "is not a URL with a valid port"
