@@ -83,7 +83,8 @@ class Exporter:
         self._clock = clock
         self._offload = offload or Worker("rendering").run
         pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
-        self._offload_page = offload or pages.run
+        self.render_page: Offload = offload or pages.run
+        """Renders a status page in another thread. Raises Busy if too many are waiting."""
         self._journal = journal or Journal()
         self._load = load
         self._reloading = asyncio.Lock()
@@ -98,7 +99,7 @@ class Exporter:
         self.render_seconds = 0.0
         self.workspaces: Mapping[str, Workspace] = {}
         self._clients = Clients(clock, transport)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._configure(settings)
 
     @property
@@ -116,16 +117,12 @@ class Exporter:
         """Render the metrics of the snapshots, and the exporter's own metrics if `own`."""
         began = self._clock.monotonic()
         body = await self._offload(
-            lambda: self._exposition.render(snapshots, form, own=self._own() if own else ())
+            lambda: self._exposition.render(snapshots, form, own=self._metrics() if own else ())
         )
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
 
-    async def render_page(self, work: Callable[[], bytes]) -> bytes:
-        """Render a status page in another thread. Raises Busy if too many are waiting."""
-        return await self._offload_page(work)
-
-    def _own(self) -> list[Family]:
+    def _metrics(self) -> list[Family]:
         """The exporter's own metrics. A metric without a value has no samples."""
         security, database_up = self.security, self._journal.database_up
         reloaded: Values = {} if security is None else {(): security.reloaded}
@@ -185,7 +182,7 @@ class Exporter:
         """
         if not self._signalled:
             self._signalled = True
-            self._leave(self._reload_quietly())
+            self._run_in_background(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
         notify(reloading())
@@ -212,16 +209,16 @@ class Exporter:
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
             before[name].hand_over()
-            self._leave(before[name].close())
+            self._run_in_background(before[name].close())
         for client in unneeded:
-            self._leave(client.retire())
+            self._run_in_background(client.retire())
         self._journal.retain(names, self._clock.wall(), REMEMBERED_FOR)
 
-    def _leave(self, ending: Coroutine[None, None, None]) -> None:
+    def _run_in_background(self, work: Coroutine[None, None, None]) -> None:
         """Run something in the background, and let `close` wait for it."""
-        task = asyncio.get_running_loop().create_task(ending)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def start(self) -> None:
         """Start the journal. If exporters share it, wait some seconds for the others' state."""
@@ -235,7 +232,7 @@ class Exporter:
     async def close(self) -> None:
         """Wait for the last refreshes and commits, and close the connections."""
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._journal.close()
         await asyncio.gather(*(each.aclose() for each in self._clients.by_workspace.values()))
 
@@ -300,7 +297,7 @@ async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
         raise StartError(message)
 
 
-async def _at_most(seconds: float, ending: Awaitable[object]) -> None:
+async def _at_most(seconds: float, work: Awaitable[object]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await ending
+            await work

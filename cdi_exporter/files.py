@@ -84,7 +84,7 @@ def _hangs() -> OSError:
 class _Seen:
     """The state of a path when it was read. Keeps a digest, because the content may be a key."""
 
-    take: Callable[[str], bytes]
+    read: Callable[[str], bytes]
     signature: Signature | None
     digest: bytes | None
     since: float
@@ -115,9 +115,9 @@ class Files:
         """
         return any(self._changed(path, seen) for path, seen in self._seen.items())
 
-    def _read(self, path: str, take: Callable[[str], bytes]) -> bytes:
-        seen = self._seen[path] = _Seen(take, _signature(path), None, monotonic())
-        content = take(path)
+    def _read(self, path: str, read: Callable[[str], bytes]) -> bytes:
+        seen = self._seen[path] = _Seen(read, _signature(path), None, monotonic())
+        content = read(path)
         seen.digest = hashlib.sha256(content).digest()
         return content
 
@@ -127,7 +127,7 @@ class Files:
             return False
         now = monotonic()
         try:
-            digest = hashlib.sha256(seen.take(path)).digest()
+            digest = hashlib.sha256(seen.read(path)).digest()
         except (OSError, ValueError):
             digest = None
         if digest != seen.digest:
@@ -180,18 +180,18 @@ class Watched(Generic[Value]):
         """Check the files, and wait at most `seconds`. Blocks: not for the event loop."""
         check = self._start_check()
         with suppress(FutureTimeout):
-            check.result(self._left(seconds))
+            check.result(self._time_left(seconds))
 
     async def refresh(self, seconds: float = PATIENCE) -> None:
         """Check the files, and wait at most `seconds`. A longer check continues in its thread."""
         check = self._start_check()
-        if check.done() or self._left(seconds) <= 0:
+        if check.done() or self._time_left(seconds) <= 0:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._left(seconds)):
+            async with asyncio.timeout(self._time_left(seconds)):
                 await asyncio.wrap_future(check)
 
-    def _left(self, seconds: float) -> float:
+    def _time_left(self, seconds: float) -> float:
         """The time left to wait: only the first caller waits for a check that hangs."""
         return max(0.0, seconds - (monotonic() - self._began))
 

@@ -238,7 +238,7 @@ class Client:
             except BaseException:
                 budget.cancel(slot)
                 raise
-            permit.take(shared, slot, self.key.known)
+            permit.take(shared, slot)
             try:
                 await self._refresh_key()
             except BaseException:
@@ -496,8 +496,12 @@ def _cause(error: BaseException) -> str:
     """
     reason = str(error) if isinstance(error, httpx.ProxyError) else ""
     for link in causes(error):
-        if isinstance(link, OSError):
-            reason = _system(link) or reason
+        if not isinstance(link, OSError):
+            continue
+        text = link.strerror
+        if link.errno and not isinstance(link, ssl.SSLError | socket.gaierror):
+            text = os.strerror(link.errno)  # asyncio replaces it in most of its errors
+        reason = text or str(link) or reason
     return reason[:200] or type(error).__name__
 
 
@@ -510,10 +514,3 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             link = link.exceptions[0]
         else:
             link = link.__cause__ or link.__context__
-
-
-def _system(error: OSError) -> str:
-    """The operating system's message; asyncio replaces it in most of its errors."""
-    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
-        return os.strerror(error.errno)
-    return error.strerror or str(error)

@@ -70,6 +70,7 @@ class KeyBudgets:
         """The bounds of each client with this key."""
         self.server_clock = ServerClock()
         self.places = asyncio.Semaphore(MOST_AT_ONCE)
+        """Limits the number of concurrent requests."""
         self.budgets = {
             endpoint: Budget(
                 limit,
@@ -151,9 +152,9 @@ class RequestPermit:
         """The only key that may be sent with this permit: the slot is from its budget."""
         self._held: tuple[KeyBudgets, Slot] | None = None
 
-    def take(self, shared: KeyBudgets, slot: Slot, key: Secret) -> None:
+    def take(self, shared: KeyBudgets, slot: Slot) -> None:
         """Hold a slot, and the place that was acquired for it."""
-        self._held, self.key = (shared, slot), key
+        self._held = shared, slot
 
     def release(
         self, headers: RateLimitHeaders | None, *, refused: bool = False, foreign: bool = False
