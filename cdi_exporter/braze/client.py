@@ -88,15 +88,6 @@ Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 log = structlog.get_logger()
 
 
-class _Connections:
-    """A pool of HTTP connections that trust the same certificates."""
-
-    def __init__(self, http: httpx.AsyncClient, context: ssl.SSLContext | None) -> None:
-        self.http, self.context = http, context
-        self.requests = 0
-        """Requests in progress."""
-
-
 class Client:
     """A client for the CDI API of one workspace, which keeps to the request budget of its key.
 
@@ -127,9 +118,11 @@ class Client:
         self._clock, self.timeout = clock, timeout
         self._register = register or Register(clock)
         self._trust, self._proxy, self._transport = trust, proxy, transport
-        self._connections: _Connections | None = None
+        self._http: httpx.AsyncClient | None = None
+        self._context: ssl.SSLContext | None = None
+        self._in_use: list[httpx.AsyncClient] = []
+        """The connection pool of each request in progress."""
         self._closing: set[asyncio.Task[None]] = set()
-        self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._retired = self._closed = False
@@ -173,8 +166,8 @@ class Client:
     async def aclose(self) -> None:
         """Close the connections. Requests in progress fail."""
         self._retired = self._closed = True
-        if self._connections is not None:
-            self._drop(self._connections)
+        if self._http is not None:
+            self._drop(self._http)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def retire(self) -> None:
@@ -339,15 +332,14 @@ class Client:
         Returns the status, the headers, the body, and when the headers arrived in Unix seconds.
         """
         headers = {"Authorization": _authorization(key)}
-        connections = await self._connected()
-        self._requests += 1
-        connections.requests += 1
+        http = await self._connected()
+        self._in_use.append(http)
         self._idle.clear()
         whole = False
         try:
             async with (
                 asyncio.timeout(self.timeout),
-                connections.http.stream("GET", self.base_url + url, headers=headers) as response,
+                http.stream("GET", self.base_url + url, headers=headers) as response,
             ):
                 came = self._clock.wall()
                 read = _body if response.status_code == 200 else _error_body
@@ -364,37 +356,35 @@ class Client:
         else:
             return response.status_code, response.headers, body, came
         finally:
-            self._requests -= 1
-            connections.requests -= 1
+            self._in_use.remove(http)
             if not whole and self._transport is None:
-                self._drop(connections)
-            elif connections is not self._connections:
-                self._close_unused(connections)
-            if not self._requests:
+                self._drop(http)
+            elif http is not self._http:
+                self._close_unused(http)
+            if not self._in_use:
                 self._idle.set()
 
     # Connections
 
-    async def _connected(self) -> _Connections:
+    async def _connected(self) -> httpx.AsyncClient:
         """The connection pool; a new one if the certificates have changed. Raises ApiError."""
         if self._retired:
             raise ConnectionFailed(_RETIRED)
         context = None
         if self._trust is not None:
-            known = self._connections is not None
+            known = self._http is not None
             context = await self._trust.context(PATIENCE if known else FIRST_PATIENCE)
             self._report(_CERTIFICATES, self._trust.problem)
             if context is None:
                 message = f"request not sent: {self._trust.problem or 'certificates not read yet'}"
                 raise ConnectionFailed(message)
-        connections = self._connections
-        if connections is None or connections.context is not context:
-            if connections is not None:
-                self._drop(connections)
-            connections = self._connections = _Connections(self._http(context), context)
-        return connections
+        if self._http is not None and self._context is not context:
+            self._drop(self._http)
+        if self._http is None:
+            self._http, self._context = self._new_pool(context), context
+        return self._http
 
-    def _http(self, context: ssl.SSLContext | None) -> httpx.AsyncClient:
+    def _new_pool(self, context: ssl.SSLContext | None) -> httpx.AsyncClient:
         proxy = None
         if self._proxy is not None:
             secure = self._proxy.url.startswith("https:")
@@ -417,19 +407,19 @@ class Client:
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
         )
 
-    def _drop(self, connections: _Connections) -> None:
-        """Send no further request over these connections.
+    def _drop(self, http: httpx.AsyncClient) -> None:
+        """Send no further request over the connections of a pool.
 
         httpcore may never free the place that a cancelled request has in its pool.
         """
-        if self._connections is connections:
-            self._connections = None
-        self._close_unused(connections)
+        if self._http is http:
+            self._http = None
+        self._close_unused(http)
 
-    def _close_unused(self, connections: _Connections) -> None:
-        """Close connections if no request uses them, or if the client is closed."""
-        if not connections.http.is_closed and (self._closed or not connections.requests):
-            task = asyncio.get_running_loop().create_task(connections.http.aclose())
+    def _close_unused(self, http: httpx.AsyncClient) -> None:
+        """Close a pool if no request uses it, or if the client is closed."""
+        if not http.is_closed and (self._closed or http not in self._in_use):
+            task = asyncio.get_running_loop().create_task(http.aclose())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
