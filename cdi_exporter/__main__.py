@@ -1,4 +1,4 @@
-"""The command `cdi-exporter`, also as `python -m cdi_exporter`."""
+"""Entry point of `cdi-exporter` and `python -m cdi_exporter`."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ from importlib import import_module
 from cdi_exporter import signals
 
 OTHER_COMMANDS = frozenset({"check", "backfill", "metrics", "healthcheck"})
-"""Commands that end by themselves; every other command line serves."""
+"""Commands that end by themselves. Any other command line runs a server."""
 
 
 def main() -> None:
-    """Take over the signals, then run the command line, whose modules take a while to import."""
+    """Install signal handlers, then import and run the command line, which takes longer."""
     _open_standard_streams()
     serves = not OTHER_COMMANDS.intersection(sys.argv[1:2])
     signals.install(serves=serves)
@@ -23,10 +23,10 @@ def main() -> None:
 
 
 def _import_without_rich() -> None:
-    """Import structlog and httpx as if rich and Pygments were not installed.
+    """Import structlog and httpx without rich and Pygments.
 
-    They import these only for output that this program never writes, which takes 4 MB and a
-    tenth of a second. The commands that do use rich import it themselves.
+    They would import these for output that the exporter never writes, which takes 4 MB and 0.1 s.
+    Commands that use rich import it themselves.
     """
     absent = dict.fromkeys(("rich", "pygments"))
     sys.modules.update(absent)  # type: ignore[arg-type]  # None: "not installed"
@@ -39,10 +39,10 @@ def _import_without_rich() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Give a descriptor to standard streams that are closed.
+    """Open /dev/null in place of standard streams that are closed.
 
-    Otherwise a socket or the state file would become descriptor 2, and what a C library writes
-    to stderr would end up in it.
+    Otherwise a socket or the state file could become descriptor 2, and a C library could write
+    its error messages into it.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -1,4 +1,4 @@
-"""The running exporter: settings → clients → workspaces → web; start and stop in order."""
+"""The running exporter: starts and stops its parts in order, and reloads the configuration."""
 
 import asyncio
 import platform
@@ -11,7 +11,7 @@ from prometheus_client.core import Metric as Family
 
 from cdi_exporter import __version__, catalog, logs, signals
 from cdi_exporter.catalog import Metric
-from cdi_exporter.clients import Clients, TransportFor, over_the_network
+from cdi_exporter.clients import Clients, TransportFor
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 from cdi_exporter.errors import ConfigError, StartError
@@ -29,30 +29,30 @@ from cdi_exporter.workspace import REMEMBERED_FOR, Workspace
 log = structlog.get_logger()
 
 HEALTH_CONNECTIONS = 50
-"""Of the health address: probes are few."""
+"""Connections to the health address. Few clients use it."""
 
 MOST_PAGES = 8
-"""Status pages that are being rendered or wait; one takes some 50 ms with 100 integrations, so that
-the last one comes within a second."""
+"""Status pages that are rendered or wait to be. One takes about 50 ms for 100 integrations, so the
+last one is ready within a second."""
 
 PAGE_REST = 1.0
-"""The thread that renders status pages rests for as long as it worked, so that people who reload
-them leave half of a core, and of Python's lock, to scrapes."""
+"""The thread that renders status pages sleeps for as long as it worked. So scrapes have at least
+half of a core, and of Python's global lock, while people reload the page."""
 
 LOAD_SECONDS = 30.0
-"""For reading the configuration at a reload. A file on a mount that hangs is reported by its name
-after `files.FIRST_PATIENCE`; this is the bound for all files together."""
+"""Seconds in which a reload must read the configuration. A single file that hangs is reported by
+name after `files.FIRST_PATIENCE`; this is the limit for all files together."""
 
 CLOSE_SECONDS = 3.0
-"""For the last commit and for closing connections. With `SHUTDOWN_SECONDS` for the requests under
-way, the process is gone before `signals.EXIT_PATIENCE` is over."""
+"""Seconds for the last commit and for closing connections. Together with `SHUTDOWN_SECONDS` for
+requests in progress, it is shorter than `signals.EXIT_PATIENCE`."""
 
 Offload = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the flags of `serve` say, apart from the configuration."""
+    """The settings of `serve` that are command-line flags."""
 
     listen: Sequence[Address] = (Address("", 10_234),)
     health: Address | None = None
@@ -61,11 +61,11 @@ class ServeOptions:
 
 
 class Exporter:
-    """The workspaces of one configuration, and the exposition of them.
+    """The workspaces of the current configuration, and the rendering of their metrics.
 
-    `load` reads the settings again at a reload, `transport` is the way to a workspace's API;
-    `offload` runs the rendering in another thread. `process_metrics` adds `process_*` and
-    `python_info` to the exporter's own metrics.
+    `load` reads the settings at a reload. `transport` replaces the network, and `offload` the
+    threads in which pages are rendered. `process_metrics` adds the `process_*` and `python_info`
+    metrics.
     """
 
     def __init__(
@@ -74,21 +74,22 @@ class Exporter:
         clock: Clock,
         *,
         load: Callable[[], Awaitable[Settings]] | None = None,
-        transport: TransportFor = over_the_network,
+        transport: TransportFor | None = None,
         offload: Offload | None = None,
         journal: Journal | None = None,
         process_metrics: bool = True,
     ) -> None:
-        """Raises StateError where what the journal has kept is unreadable."""
+        """Raises StateError if the state in the journal is invalid."""
         self._clock = clock
         self._offload = offload or Worker("rendering").run
         pages = Worker("status page", most_waiting=MOST_PAGES, rest=PAGE_REST)
-        self._offload_page = offload or pages.run
+        self.render_page: Offload = offload or pages.run
+        """Renders a status page in another thread. Raises Busy if too many are waiting."""
         self._journal = journal or Journal()
         self._load = load
         self._reloading = asyncio.Lock()
         self._signalled = False
-        """Whether a reload waits that a signal asked for."""
+        """Whether a signal has requested a reload that has not started yet."""
         self._settings = settings
         self._exposition = Exposition()
         self._collectors = process_collectors() if process_metrics else ()
@@ -98,12 +99,12 @@ class Exporter:
         self.render_seconds = 0.0
         self.workspaces: Mapping[str, Workspace] = {}
         self._clients = Clients(clock, transport)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._configure(settings)
 
     @property
     def serves_tls(self) -> bool:
-        """Whether the web configuration switches TLS on."""
+        """Whether the web configuration enables TLS."""
         return self.security is not None and self.security.tls is not None
 
     def wall(self) -> float:
@@ -113,20 +114,16 @@ class Exporter:
     async def render(
         self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
     ) -> bytes:
-        """The exposition of the snapshots, and of the exporter itself where `own`."""
+        """Render the metrics of the snapshots, and the exporter's own metrics if `own`."""
         began = self._clock.monotonic()
         body = await self._offload(
-            lambda: self._exposition.render(snapshots, form, own=self._own() if own else ())
+            lambda: self._exposition.render(snapshots, form, own=self._metrics() if own else ())
         )
         self.render_seconds = max(self._clock.monotonic() - began, self.render_seconds * 0.9)
         return body
 
-    async def render_page(self, work: Callable[[], bytes]) -> bytes:
-        """Render a page for people in another thread; raises Busy if too many wait."""
-        return await self._offload_page(work)
-
-    def _own(self) -> list[Family]:
-        """The families of the exporter itself; what it does not have gives no sample."""
+    def _metrics(self) -> list[Family]:
+        """The exporter's own metrics. A metric without a value has no samples."""
         security, database_up = self.security, self._journal.database_up
         reloaded: Values = {} if security is None else {(): security.reloaded}
         successful: Values = {} if security is None else {(): security.reload_successful}
@@ -146,13 +143,13 @@ class Exporter:
         return [*own_families(values, self._collectors)]
 
     def secure(self, web_config: str) -> None:
-        """Load the web configuration, whose state shows in the metrics. Raises ConfigError."""
+        """Load the web configuration. Raises ConfigError."""
         self.security = Security(web_config, self._clock.wall, self._clock.monotonic)
 
     async def reload(self) -> None:
-        """Load the configuration again; raises ConfigError if it is wrong, and changes nothing.
+        """Load and apply the configuration. Raises ConfigError, and then changes nothing.
 
-        Everything that is still configured keeps its state.
+        Workspaces and integrations that are still configured keep their state.
         """
         async with self._reloading:
             try:
@@ -160,7 +157,7 @@ class Exporter:
             except ConfigError as error:
                 self._reload_successful = False
                 for problem in error.mistakes:
-                    log.error("configuration reload failed", problem=problem)  # noqa: TRY400 -- no defect
+                    log.error("configuration reload failed", problem=problem)  # noqa: TRY400 -- not a defect
                 raise
             self._reload_successful, self._reloaded = True, self._clock.wall()
         log.info("configuration reloaded", workspaces=len(self.workspaces))
@@ -179,13 +176,13 @@ class Exporter:
             raise ConfigError([str(error)]) from error
 
     def reload_soon(self) -> None:
-        """Reload at a signal; errors are in the log and in a metric.
+        """Reload in the background after a signal. Errors are logged and set a metric.
 
-        Signals that come before that reload has begun share it.
+        Signals that arrive before the reload starts cause only one reload.
         """
         if not self._signalled:
             self._signalled = True
-            self._leave(self._reload_quietly())
+            self._run_in_background(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
         notify(reloading())
@@ -212,30 +209,30 @@ class Exporter:
         for name in before.keys() - self.workspaces.keys():
             before[name].release()
             before[name].hand_over()
-            self._leave(before[name].close())
+            self._run_in_background(before[name].close())
         for client in unneeded:
-            self._leave(client.retire())
+            self._run_in_background(client.retire())
         self._journal.retain(names, self._clock.wall(), REMEMBERED_FOR)
 
-    def _leave(self, ending: Coroutine[None, None, None]) -> None:
-        """End something in the background."""
-        task = asyncio.get_running_loop().create_task(ending)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    def _run_in_background(self, work: Coroutine[None, None, None]) -> None:
+        """Run something in the background, and let `close` wait for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def start(self) -> None:
-        """Begin; wait some seconds for what other exporters have committed, if any share it."""
+        """Start the journal. If exporters share it, wait some seconds for the others' state."""
         await self._journal.start()
 
     def release(self) -> None:
-        """Answer the scrapes that wait with what is known."""
+        """Answer all waiting scrapes with the current data."""
         for workspace in self.workspaces.values():
             workspace.release()
 
     async def close(self) -> None:
-        """End what is under way and close the connections."""
+        """Wait for the last refreshes and commits, and close the connections."""
         await asyncio.gather(*(workspace.close() for workspace in self.workspaces.values()))
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._journal.close()
         await asyncio.gather(*(each.aclose() for each in self._clients.by_workspace.values()))
 
@@ -243,9 +240,9 @@ class Exporter:
 async def serve(
     exporter: Exporter, options: ServeOptions, serving: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises StartError or ConfigError if it cannot start.
+    """Serve until SIGTERM or SIGINT. Raises StartError or ConfigError if it cannot start.
 
-    `serving` is called once requests are answered.
+    `serving` is called when the server starts to answer requests.
     """
     listeners = await _listeners(exporter, options)
     await exporter.start()
@@ -256,7 +253,12 @@ async def serve(
         log.debug("listening", address=str(address), telemetry_path=options.web.telemetry_path)
     serving()
     notify(READY)
-    await _stop_signal(exporter)
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals.handle(
+        stop=lambda: loop.call_soon_threadsafe(stopped.set),
+        reload=lambda: loop.call_soon_threadsafe(exporter.reload_soon),
+    )
+    await stopped.wait()
     notify(STOPPING)
     log.info("stopping")
     exporter.release()
@@ -267,7 +269,7 @@ async def serve(
 
 
 async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener]:
-    """The listeners on their sockets; resolving an address or reading a file may block."""
+    """Open the sockets, in other threads: resolving an address or reading a file may block."""
     if options.web_config is not None:
         web_config = options.web_config
         await in_thread(lambda: exporter.secure(web_config))
@@ -277,16 +279,15 @@ async def _listeners(exporter: Exporter, options: ServeOptions) -> list[Listener
         listeners = [Listener(app, sockets)]
     else:
         listeners = [Listener(guarded(app, security), sockets, security.tls)]
-    if options.health is not None:  # which needs no credentials
+    if options.health is not None:  # served without authentication
         address = options.health
         health = await in_thread(lambda: listen(address, flag="--web.health-address"))
-        app = create_health_app()
-        listeners.append(Listener(app, [health], most=HEALTH_CONNECTIONS))
+        listeners.append(Listener(create_health_app(), [health], most=HEALTH_CONNECTIONS))
     return listeners
 
 
 async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
-    """Wait until requests are answered; raises what ended the listener before that."""
+    """Wait until a listener answers requests, or raise the error with which it ended."""
     started = asyncio.ensure_future(listener.wait_started())
     await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
@@ -296,18 +297,7 @@ async def _started(listener: Listener, task: "asyncio.Task[None]") -> None:
         raise StartError(message)
 
 
-async def _stop_signal(exporter: Exporter) -> None:
-    """Wait for SIGTERM or SIGINT; a SIGHUP reloads the configuration."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals.handle(
-        stop=lambda: loop.call_soon_threadsafe(stopped.set),
-        reload=lambda: loop.call_soon_threadsafe(exporter.reload_soon),
-    )
-    await stopped.wait()
-
-
-async def _at_most(seconds: float, ending: Awaitable[object]) -> None:
+async def _at_most(seconds: float, work: Awaitable[object]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await ending
+            await work

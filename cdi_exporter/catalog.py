@@ -1,7 +1,6 @@
-"""Every metric once: name, type, unit, labels, help.
+"""Table of all metrics: name, type, unit, labels and help.
 
-The exposition and the reference page `docs/metrics.md` are made from this table, in its
-order. It holds no value and no logic.
+The exposition and the reference page `docs/metrics.md` are generated from it, in its order.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The unit as OpenMetrics wants it: the end of the family's name, or empty."""
+        """The unit for OpenMetrics, which is the end of the name; empty if there is none."""
         return "seconds" if self.name.removesuffix("_total").endswith("_seconds") else ""
 
 
@@ -38,7 +37,7 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = INTEGRATION) -> Met
 
 
 def _own(name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
-    """A family of the exporter itself."""
+    """A metric of the exporter itself."""
     kind: MetricType = "counter" if name.endswith("_total") else "gauge"
     return Metric(f"cdi_exporter_{name}", kind, text, labels)
 
@@ -272,7 +271,7 @@ LEADER = _own(
 )
 
 CATALOG = tuple(each for each in [*globals().values()] if isinstance(each, Metric))
-"""Every metric in the order in which it is defined here, which is that of the pages."""
+"""All metrics in the order of their definition, which is the order of the exposition."""
 
 OWN = tuple(each for each in CATALOG if each.name.startswith("cdi_exporter_"))
 PER_INTEGRATION = tuple(each for each in CATALOG if each.labels[:3] == INTEGRATION)

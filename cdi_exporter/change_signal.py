@@ -4,7 +4,7 @@ import asyncio
 
 
 class ChangeSignal:
-    """Wakes all tasks that are waiting; a later one waits for the next notification."""
+    """Wakes all waiting tasks at each notification."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()

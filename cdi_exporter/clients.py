@@ -1,4 +1,4 @@
-"""The clients of the configured workspaces: one each; those with the same key share one budget."""
+"""Creates and replaces the API clients of the configured workspaces."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,46 +18,42 @@ from cdi_exporter.model import Endpoint, Integration, IntegrationsPage
 log = structlog.get_logger()
 
 MOST_LIST_PAGES = 5_000
-"""Pages of a list that a command reads as a whole: more than any workspace needs, so that a broken
-API cannot keep us."""
+"""Pages of a list that a command reads: more than any workspace has. Without a limit, a faulty API
+could keep a command running forever."""
 
-TransportFor = Callable[[WorkspaceConfig], Transport | None]
-
-
-def over_the_network(config: WorkspaceConfig) -> Transport | None:
-    """Reach the API over the network: proxies from the environment, TLS, keep-alive."""
-    return None
+TransportFor = Callable[[WorkspaceConfig], Transport]
+"""Returns what sends the requests of a workspace, in place of the network."""
 
 
 @asynccontextmanager
 async def clients_for(
     configs: Sequence[WorkspaceConfig],
     clock: Clock,
-    transport: TransportFor,
+    transport: TransportFor | None,
     *,
     part: float = 1.0,
 ) -> AsyncIterator[dict[str, Client]]:
-    """A client for each workspace by its name, until the context ends; raises ConfigError."""
+    """The clients by workspace name, until the context ends. Raises ConfigError."""
     clients = Clients(clock, transport, part=part)
     clients.apply(configs, clients.prepare(configs))
     by_workspace = dict(clients.by_workspace)
     try:
         yield by_workspace
     finally:
-        for client in set(by_workspace.values()):
+        for client in by_workspace.values():
             await client.aclose()
 
 
 async def read_list(
-    ask: Callable[[str | None], Awaitable[IntegrationsPage]], found: dict[str, Integration]
+    request: Callable[[str | None], Awaitable[IntegrationsPage]], found: dict[str, Integration]
 ) -> None:
-    """Read the whole list page by page into `found`, by ID. Raises ApiError.
+    """Read the whole list of integrations into `found`, by ID. Raises ApiError.
 
-    `ask` gives the page at a cursor, the first page for None.
+    `request` returns the page at a cursor; None means the first page.
     """
     cursor: str | None = None
     for _ in range(MOST_LIST_PAGES):
-        page = await ask(cursor)
+        page = await request(cursor)
         known = len(found)
         found |= {item.id: item for item in page.integrations}
         cursor = page.next_cursor
@@ -70,16 +66,16 @@ async def read_list(
 
 
 class Clients:
-    """The clients of the configuration in force, by workspace.
+    """The clients of the current configuration, by workspace name.
 
-    `part` is how much of the configured share of the limits they allow themselves, `environ`
-    where proxies and certificates of the system are looked up.
+    `transport` replaces the network. `part` is the part of each `rate_limit_share` that the clients
+    use. `environ` has the variables for proxies and the system's certificates.
     """
 
     def __init__(
         self,
         clock: Clock,
-        transport: TransportFor,
+        transport: TransportFor | None = None,
         *,
         part: float = 1.0,
         environ: Mapping[str, str] = os.environ,
@@ -95,16 +91,19 @@ class Clients:
         self.by_workspace: Mapping[str, Client] = {}
 
     def prepare(self, configs: Sequence[WorkspaceConfig]) -> dict[str, Client]:
-        """The clients that a configuration needs, by workspace. Raises ConfigError.
+        """The clients for a new configuration, by workspace name. Raises ConfigError.
 
-        Some are new, and some go on: nothing changes in the latter before `apply`. Reads no
-        file: keys were read with the configuration, certificates are read before a request.
+        Existing clients are reused if possible, and do not change before `apply`. No file is read.
         """
         clients: dict[str, Client] = {}
         mistakes: list[str] = []
         for config in configs:
+            known = self._configs.get(config.name)
+            if known and (known.endpoint, known.ca_file) == (config.endpoint, config.ca_file):
+                clients[config.name] = self.by_workspace[config.name]
+                continue
             try:
-                clients[config.name] = self._living(config) or self._new(config)
+                clients[config.name] = self._new(config)
             except ConfigError as error:
                 mistakes += error.mistakes
         if mistakes:
@@ -114,68 +113,55 @@ class Clients:
     def apply(
         self, configs: Sequence[WorkspaceConfig], clients: Mapping[str, Client]
     ) -> list[Client]:
-        """Put a configuration in force; the clients that are not needed any more, to be retired.
+        """Use a new configuration and its clients, and return the clients to retire.
 
-        A workspace whose key, or whose place in the file, changed keeps what its budget knows.
+        If a workspace has a new client or a new key, its earlier requests still count.
         """
         before, self.by_workspace = self.by_workspace, clients
         self._configs = {config.name: config for config in configs}
         for config in configs:
             client = clients[config.name]
-            bounds = _bounds(config, self._part)
-            client.configure(config.key, bounds, config.refresh.request_timeout)
+            client.configure(config.key, self._bounds(config), config.refresh.request_timeout)
             former = before.get(config.name)
             if former is not None and former.base_url == client.base_url:
                 client.shared.remember(former.shared)
-        needed = set(self.by_workspace.values())
+        needed = set(clients.values())
         return [client for client in before.values() if client not in needed]
 
     def file_reloads(self) -> dict[tuple[str, ...], bool]:
-        """By workspace and kind of file, whether its newest content is in use."""
+        """Whether the newest content of each file is in use, by workspace and kind of file."""
         return {
             (name, kind): successful
             for name, client in self.by_workspace.items()
             for kind, successful in client.file_reloads().items()
         }
 
-    def _living(self, config: WorkspaceConfig) -> Client | None:
-        """The client of a workspace, if what cannot be changed in it is the same."""
-        known = self._configs.get(config.name)
-        same = known is not None and (known.endpoint, known.ca_file) == (
-            config.endpoint,
-            config.ca_file,
-        )
-        return self.by_workspace[config.name] if same else None
-
     def _new(self, config: WorkspaceConfig) -> Client:
-        transport = self._transport(config)
-        direct = transport is not None
-        proxy = None if direct else self._proxies.proxy_for(config.endpoint)
-        secure = config.endpoint.startswith("https:") or (
-            proxy is not None and proxy.url.lower().startswith("https:")
-        )
-        # The certificates of a file are read once for all workspaces that name it.
-        trust = self._trusts.setdefault(config.ca_file, Trust(config.ca_file, self._environ))
+        transport = self._transport(config) if self._transport else None
+        proxy = trust = None
+        if transport is None:
+            proxy = self._proxies.proxy_for(config.endpoint)
+            urls = (config.endpoint, proxy.url.lower() if proxy else "")
+            if any(url.startswith("https:") for url in urls):
+                # One object for all workspaces with the same file, which is read only once.
+                trust = Trust(config.ca_file, self._environ)
+                trust = self._trusts.setdefault(config.ca_file, trust)
         return Client(
             config.endpoint,
             config.key,
             self._clock,
-            bounds=_bounds(config, self._part),
+            bounds=self._bounds(config),
             timeout=config.refresh.request_timeout,
             register=self._register,
             workspace=config.name,
-            trust=trust if secure and not direct else None,
+            trust=trust,
             proxy=proxy,
             transport=transport,
         )
 
-
-def _bounds(config: WorkspaceConfig, part: float) -> Bounds:
-    refresh = config.refresh
-    return Bounds(
-        {
-            Endpoint.INTEGRATIONS: refresh.rate_limits.integrations,
-            Endpoint.HISTORY: refresh.rate_limits.job_sync_status,
-        },
-        part * refresh.rate_limit_share,
-    )
+    def _bounds(self, config: WorkspaceConfig) -> Bounds:
+        limits = {
+            Endpoint.INTEGRATIONS: config.refresh.rate_limits.integrations,
+            Endpoint.HISTORY: config.refresh.rate_limits.job_sync_status,
+        }
+        return Bounds(limits, self._part * config.refresh.rate_limit_share)

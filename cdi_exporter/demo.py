@@ -1,4 +1,4 @@
-"""The exporter against a simulated workspace in the same process: no key, no network."""
+"""Runs the exporter with a simulated workspace, without an API key or a network."""
 
 import asyncio
 
@@ -12,8 +12,7 @@ from cdi_exporter.simulator import demo_workspace
 
 WORKSPACE = "demo"
 SCRAPE_EVERY = 5.0
-"""Seconds between the scrapes that the demo makes itself, since no Prometheus need run."""
-
+"""Seconds between the demo's own scrapes, so that it works without Prometheus."""
 
 WELCOME = """
   A simulated Braze workspace is running, with syncs that succeed, fail, lose rows and get stuck.
@@ -27,7 +26,7 @@ WELCOME = """
 
 
 async def run(options: ServeOptions, *, integrations: int, seed: int, speed: float) -> None:
-    """Serve the demo until it is stopped; `speed` divides schedules and durations."""
+    """Serve the demo until it is stopped. `speed` shortens schedules and durations."""
     clock = system_clock()
     simulated = demo_workspace(seed, integrations, speed, clock=clock.wall)
     workspace = WorkspaceConfig(

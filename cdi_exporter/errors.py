@@ -1,6 +1,6 @@
-"""Everything that can go wrong, as one tree.
+"""The exceptions of the exporter.
 
-No error holds a response body or a key: both could end in a log.
+No exception contains a response body or a key, because it may be logged.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import ClassVar
 
 
 class ExporterError(Exception):
-    """Anything that this program raises on purpose."""
+    """Base class of all errors that the exporter raises deliberately."""
 
 
 class ConfigError(ExporterError):
-    """What the user wrote is wrong: exit status 2; `mistakes` has one line for each error."""
+    """The configuration is wrong: exit status 2. `mistakes` has one line for each error."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -20,22 +20,22 @@ class ConfigError(ExporterError):
 
 
 class StartError(ExporterError):
-    """The exporter cannot start although its configuration is right: exit status 1."""
+    """A command cannot start or finish although its configuration is valid: exit status 1."""
 
 
 class ApiError(ExporterError):
-    """A request to Braze did not give data.
+    """A request to Braze failed.
 
-    `reason` is a value of the label `reason` of `braze_cdi_refresh_error`, `code` one of
+    `reason` is the value of the label `reason` of `braze_cdi_refresh_error`, and `code` that of
     the label `code` of `braze_cdi_api_requests_total`.
     """
 
     reason: ClassVar[str] = "other"
     code: str = "other"
     retryable: ClassVar[bool] = False
-    """Whether asking the same again within the same pass may help."""
+    """Whether the same request may succeed if it is sent again."""
     web_page: bool = False
-    """Whether a web page was answered, as Braze does not: by a proxy, a firewall, a login page."""
+    """Whether the response is a web page, which must be from a proxy, firewall or login page."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -43,14 +43,14 @@ class ApiError(ExporterError):
 
 
 class Unauthorized(ApiError):
-    """401: the key is missing or unknown."""
+    """401: Braze does not know the key."""
 
     code = "401"
     reason = "unauthorized"
 
 
 class Forbidden(ApiError):
-    """403: the key lacks the permission, or the plan the feature."""
+    """403: the key lacks a permission, or the plan does not include the feature."""
 
     code = "403"
     reason = "forbidden"
@@ -69,21 +69,21 @@ class NotFound(ApiError):
 
 
 class RateLimited(ApiError):
-    """429: the budget of the endpoint is spent."""
+    """429: the rate limit of the endpoint is spent."""
 
     code = "429"
     reason = "rate_limited"
 
 
 class ServerError(ApiError):
-    """5xx."""
+    """5xx: Braze, or a proxy in front of it, has a problem."""
 
     reason = "server_error"
     retryable = True
 
 
 class RequestTimeout(ApiError):
-    """The whole answer did not arrive in time."""
+    """The response was not complete within the timeout."""
 
     code = "timeout"
     reason = "timeout"
@@ -91,7 +91,7 @@ class RequestTimeout(ApiError):
 
 
 class ConnectionFailed(ApiError):
-    """No connection, or one that broke: refused, reset, TLS, cut short."""
+    """The connection failed: refused, reset, closed early, or an error of DNS or TLS."""
 
     code = "connect_error"
     reason = "connection"
@@ -99,11 +99,11 @@ class ConnectionFailed(ApiError):
 
 
 class InvalidResponse(ApiError):
-    """A 200 that is not the documented answer, or one that is too large."""
+    """The response is not as documented, is too large, or is not from Braze."""
 
     code = "invalid_response"
     reason = "invalid_response"
 
 
 class UnexpectedStatus(ApiError):
-    """Any other status; a redirect is one, since none is followed."""
+    """Any other status, including redirects, which are not followed."""

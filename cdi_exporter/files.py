@@ -1,7 +1,7 @@
-"""Files that are read while the exporter runs: they may be replaced, or be on a mount that hangs.
+"""Reads files that may be replaced while the exporter runs, or be on a mount that hangs.
 
-A file is never read on the event loop: each read has a thread of its own, which nothing waits
-for longer than it says. What was read last stays in use until something better is there.
+Files are never read in the event loop, but in separate threads. Each function documents how long
+it waits for them. If a file cannot be read, its last valid content stays in use.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,24 +21,24 @@ from typing import Generic, TypeVar
 from cdi_exporter.threads import start
 
 MOST_BYTES = 10 * 2**20
-"""The largest file that is read: configurations and bundles of certificates are far smaller."""
+"""Size limit of a file that is read. Configurations and certificate bundles are far smaller."""
 
 FOR_ITS_OWNER = 0o600
-"""The mode of a new file: it has the names of integrations and how many rows they have."""
+"""Mode of a new file. State files contain names of integrations and numbers of rows."""
 
 READER = "file-reader"
-"""The name of the threads that read files."""
+"""Name of the threads that read files."""
 
 PATIENCE = 0.2
-"""Seconds to wait for a file before each use: enough for a local disk, hardly felt in a scrape."""
+"""Seconds to wait for a file before each use: enough for a local disk, short for a scrape."""
 
 FIRST_PATIENCE = 5.0
-"""Seconds to wait for a file of which nothing is known yet, and after which a file counts as
-one that hangs: a slow network mount answers in less."""
+"""Seconds to wait for a file that was never read, and after which the file system counts as
+hanging. A slow network mount needs less."""
 
 SETTLES_AFTER = 2.0
-"""Seconds after which the times of a file tell whether it was written: the coarsest file
-systems count in steps of 2 s."""
+"""Seconds after which every write changes the times of a file: the coarsest file systems store
+times in steps of 2 s."""
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
@@ -46,15 +46,15 @@ Signature = tuple[int, int, int, int, int]
 
 
 def read_within(read: Callable[[], Result], seconds: float = FIRST_PATIENCE) -> Result:
-    """What `read` gives, in another thread; raises OSError if that takes too long."""
+    """The result of `read`, called in another thread. Raises OSError if it takes too long."""
     try:
         return start(read, READER).result(seconds)
-    except NotYet:
+    except FutureTimeout:
         raise _hangs() from None
 
 
 def read_plain(path: str, most: int = MOST_BYTES + 1) -> bytes:
-    """The first bytes of a regular file; opening a pipe or a device would wait."""
+    """The first bytes of a regular file. Raises OSError for a pipe or device, which could block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -70,7 +70,7 @@ def read_plain(path: str, most: int = MOST_BYTES + 1) -> bytes:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file could not be read, in the system's words."""
+    """Why a file could not be read, as the operating system reports it."""
     if isinstance(error, OSError):
         return (error.strerror or str(error) or type(error).__name__).lower()
     return "not a possible file name" if isinstance(error, ValueError) else str(error)
@@ -82,42 +82,42 @@ def _hangs() -> OSError:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was found at a path: digests, so that a key is kept no longer than needed."""
+    """The state of a path when it was read. Keeps a digest, because the content may be a key."""
 
-    take: Callable[[str], bytes]
+    read: Callable[[str], bytes]
     signature: Signature | None
     digest: bytes | None
     since: float
     settled: bool = False
-    """Whether the content was read after two writes could have had the same times."""
+    """Whether any later write would change the signature."""
 
 
 class Files:
-    """The files that something was read from, and whether they have changed since."""
+    """A set of files that were read, and whether they have changed since."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
     def read(self, path: str, most: int = MOST_BYTES + 1) -> bytes:
-        """The first bytes of a file. Raises OSError, and ValueError for an impossible name."""
+        """The first bytes of a file. Raises OSError, or ValueError for an impossible name."""
         return self._read(path, partial(read_plain, most=most))
 
     def names(self, path: str) -> list[str]:
-        """The names in a directory, sorted. Raises OSError, ValueError."""
+        """The sorted names in a directory. Raises OSError or ValueError."""
         return os.fsdecode(self._read(path, _names)).split("\0")
 
     def changed(self) -> bool:
-        """Whether any file reads differently now.
+        """Whether the content of any file has changed.
 
-        While a file may have been written twice within one tick of the file system's clock it
-        is read again; after that its times and size tell. A symbolic link is followed each
-        time, since Kubernetes swaps the link.
+        A file is compared by its content while it might be written again with the same times, and
+        by its times and size after that. Symbolic links are followed, since Kubernetes replaces
+        them.
         """
         return any(self._changed(path, seen) for path, seen in self._seen.items())
 
-    def _read(self, path: str, take: Callable[[str], bytes]) -> bytes:
-        seen = self._seen[path] = _Seen(take, _signature(path), None, monotonic())
-        content = take(path)
+    def _read(self, path: str, read: Callable[[str], bytes]) -> bytes:
+        seen = self._seen[path] = _Seen(read, _signature(path), None, monotonic())
+        content = read(path)
         seen.digest = hashlib.sha256(content).digest()
         return content
 
@@ -127,7 +127,7 @@ class Files:
             return False
         now = monotonic()
         try:
-            digest = hashlib.sha256(seen.take(path)).digest()
+            digest = hashlib.sha256(seen.read(path)).digest()
         except (OSError, ValueError):
             digest = None
         if digest != seen.digest:
@@ -153,10 +153,10 @@ def _signature(path: str) -> Signature | None:
 
 
 class Watched(Generic[Value]):
-    """A value that is read from files, and read again when they have changed.
+    """A value that is loaded from files, and loaded again when they have changed.
 
-    `load` makes the value; what it reads with the given `Files` is watched. If it raises an
-    error, the value that was read last stays.
+    `load` creates the value. The files that it reads with its `Files` argument are watched. If it
+    raises an error, the previous value stays in use.
     """
 
     def __init__(self, load: Callable[[Files], Value]) -> None:
@@ -166,51 +166,51 @@ class Watched(Generic[Value]):
         self._began = 0.0
         self._problem: Exception | None = None
         self.value: Value | None = None
-        """What was read last; None before the first success."""
+        """The last value that was loaded; None before the first success."""
 
     @property
     def problem(self) -> Exception | None:
-        """Why the newest content is not in use; None if it is."""
-        under_way = self._check is not None and not self._check.done()
-        if under_way and monotonic() - self._began >= FIRST_PATIENCE:
+        """Why the newest content cannot be used; None if it is in use."""
+        running = self._check is not None and not self._check.done()
+        if running and monotonic() - self._began >= FIRST_PATIENCE:
             return _hangs()
         return self._problem
 
     def wait(self, seconds: float = PATIENCE) -> None:
-        """Look at the files, for so long at most. Not on the event loop."""
-        check = self._look_soon()
-        with suppress(NotYet):
-            check.result(self._left(seconds))
+        """Check the files, and wait at most `seconds`. Blocks: not for the event loop."""
+        check = self._start_check()
+        with suppress(FutureTimeout):
+            check.result(self._time_left(seconds))
 
     async def refresh(self, seconds: float = PATIENCE) -> None:
-        """Look at the files, for so long at most; a look that takes longer goes on."""
-        check = self._look_soon()
-        if check.done() or self._left(seconds) <= 0:
+        """Check the files, and wait at most `seconds`. A longer check continues in its thread."""
+        check = self._start_check()
+        if check.done() or self._time_left(seconds) <= 0:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._left(seconds)):
+            async with asyncio.timeout(self._time_left(seconds)):
                 await asyncio.wrap_future(check)
 
-    def _left(self, seconds: float) -> float:
-        """A look that hangs is waited for once, not before each request."""
+    def _time_left(self, seconds: float) -> float:
+        """The time left to wait: only the first caller waits for a check that hangs."""
         return max(0.0, seconds - (monotonic() - self._began))
 
-    def _look_soon(self) -> Future[None]:
-        """The look that is under way, at most one at a time, or a new one."""
+    def _start_check(self) -> Future[None]:
+        """Start a check, unless one is running."""
         if self._check is None or self._check.done():
             self._began = monotonic()
-            self._check = start(self._look, READER)
+            self._check = start(self._check_files, READER)
             if self._check.done() and (error := self._check.exception()):
                 self._problem = error if isinstance(error, Exception) else None
         return self._check
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         if self._files is not None and not self._files.changed():
             return
         files = Files()
         try:
             self.value = self._load(files)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, what was read last stays
+        except Exception as error:  # noqa: BLE001 -- after any error the previous value stays in use
             self._problem = error
         else:
             self._problem = None

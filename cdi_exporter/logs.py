@@ -1,39 +1,39 @@
-"""Structured logs on stderr: logfmt for people, JSON for machines.
+"""Structured logs on stderr, as logfmt or JSON.
 
-Logging never affects behaviour. A line waits in a bounded queue until a thread of its own has
-written it, so nobody waits for whoever reads stderr. A line that cannot be written or rendered
-is dropped and counted, and no call raises.
+Logging never blocks or raises an error. Lines wait in a bounded queue for a thread that writes
+them, so a slow reader of stderr does not delay the exporter. A line that cannot be rendered or
+written is dropped and counted.
 """
 
 import asyncio
 import atexit
-import io
 import logging
 import os
 import queue
 import select
 import sys
 import threading
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import structlog
+from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["logfmt", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 
 MOST_WAITING = 1_000
-"""Lines that wait to be written: a burst of one line for each run of a large workspace fits."""
+"""Lines in the queue: enough for one line for each run of a large workspace at once."""
 
 MOST_LINE_BYTES = 16 * 1024
-"""Of one line. With `MOST_WAITING` this bounds the queue to 16 MiB; a traceback is shorter."""
+"""Size limit of a line: longer than a traceback, and `MOST_WAITING` lines have at most 16 MiB."""
 
 FULL_PIPE_PATIENCE = 1.0
-"""Seconds to wait for room in a pipe that does not block, before its line is dropped."""
+"""Seconds to wait for space in a full non-blocking pipe before a line is dropped."""
 
 EXIT_PATIENCE = 1.0
-"""Seconds that the end of the process waits for lines to be written: a reader takes them at once,
-and one that takes none must not hold up the exit."""
+"""Seconds to wait at exit for lines to be written. A normal reader takes them immediately; one that
+does not read must not delay the exit."""
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -41,63 +41,62 @@ _LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+OWN_LOGGER = "cdi_exporter"
+"""Name of the logger for the exporter's own events."""
+
 _SHARED: list[Processor] = [
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
 ]
-"""For our own events and for those of the libraries' loggers."""
+"""Applied to the exporter's own events and to those of libraries."""
 
 
 class LineWriter:
-    """Writes lines to a stream that never blocks, such as one in memory; None: to nothing."""
+    """Writes lines to a file descriptor, in a separate thread, or directly to a stream.
 
-    def __init__(self, stream: TextIO | None) -> None:
+    The stream must not block; it is used if there is no descriptor. Without either, all lines are
+    dropped.
+    """
+
+    def __init__(self, descriptor: int | None = None, stream: TextIO | None = None) -> None:
         self.dropped = 0
-        """Lines that could not be written."""
+        """Number of lines that could not be written."""
+        self.descriptor = descriptor
         self._stream = stream
-
-    def write(self, line: str) -> None:
-        """Write a line, or drop and count it; never raises."""
-        try:
-            if self._stream is not None:
-                self._stream.write(_encoded(line).decode())
-                return
-        except (OSError, ValueError):
-            pass
-        self.dropped += 1
-
-    def flush(self) -> None:
-        """Do nothing: lines are not buffered."""
-
-    def drain(self) -> None:
-        """Wait a moment until what was written has left the process."""
-
-
-class ThreadedWriter(LineWriter):
-    """Writes lines to a file descriptor, in a thread of its own."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(None)
-        self._descriptor = descriptor
         self._lines: queue.Queue[bytes | threading.Event] = queue.Queue(MOST_WAITING)
         self._counting = threading.Lock()
-        threading.Thread(target=self._run, name="log", daemon=True).start()
+        if descriptor is not None:
+            threading.Thread(target=self._run, name="log", daemon=True).start()
+            atexit.register(self.drain)
 
     def write(self, line: str) -> None:
-        """Hand a line to the thread; a line for which the queue has no room is dropped."""
+        """Write or queue a line. If that fails, or the queue is full, drop and count it."""
+        encoded = _encoded(line)
         try:
-            self._lines.put_nowait(_encoded(line))
-        except queue.Full:
-            self._drop()
+            if self.descriptor is not None:
+                self._lines.put_nowait(encoded)
+            elif self._stream is not None:
+                self._stream.write(encoded.decode())
+            else:
+                self.drop()
+        except (queue.Full, OSError, ValueError):
+            self.drop()
 
     def drain(self) -> None:
-        """Wait until the lines so far are written, at most `EXIT_PATIENCE`."""
+        """Wait until all queued lines are written, at most `EXIT_PATIENCE`."""
+        if self.descriptor is None:
+            return
         written = threading.Event()
         try:
             self._lines.put(written, timeout=EXIT_PATIENCE)
         except queue.Full:
             return
         written.wait(EXIT_PATIENCE)
+
+    def drop(self) -> None:
+        """Count a line that could not be written."""
+        with self._counting:
+            self.dropped += 1
 
     def _run(self) -> None:
         while True:
@@ -107,109 +106,97 @@ class ThreadedWriter(LineWriter):
                 continue
             try:
                 self._write(line)
-            except OSError:  # no reader, no space, no terminal any more
-                self._drop()
+            except OSError:  # stderr was closed, or its disk is full
+                self.drop()
 
     def _write(self, line: bytes) -> None:
+        assert self.descriptor is not None  # noqa: S101 -- the thread is only started with one
         while line:
             try:
-                line = line[os.write(self._descriptor, line) :]
+                line = line[os.write(self.descriptor, line) :]
             except BlockingIOError:  # another process made the pipe non-blocking
-                _, room, _ = select.select((), (self._descriptor,), (), FULL_PIPE_PATIENCE)
+                _, room, _ = select.select((), (self.descriptor,), (), FULL_PIPE_PATIENCE)
                 if not room:
                     raise
 
-    def _drop(self) -> None:
-        with self._counting:
-            self.dropped += 1
 
-
-_writer = LineWriter(None)
+_writer = LineWriter()
 
 
 def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
-    """Write events of at least `level` to `stream`, stderr if none is given.
+    """Write events of at least `level` to `stream`, by default stderr.
 
-    The libraries' own loggers, Python's warnings and errors that nobody catches go the same way.
-    Libraries log from warning on: below that they write requests and headers, of which the API
-    key is one.
+    Warnings and errors of Python, of libraries and of threads are written, too. The debug and info
+    messages of libraries are not: they may contain headers, such as the API key.
     """
     global _writer  # noqa: PLW0603 -- a process has one log
-    _writer = writer = _writer_for(stream or sys.stderr)
+    _writer = _writer_for(stream or sys.stderr)
     structlog.configure(
-        processors=[_never_raising([*_SHARED, *_renderers(form)])],
+        processors=[*_SHARED, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]  # writes and flushes
+        logger_factory=lambda *_: logging.getLogger(OWN_LOGGER),
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(writer)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(form),
-            ],
-        )
-    )
-    handler.addFilter(_is_no_cancelled_request)
+    renderers = [ProcessorFormatter.remove_processors_meta, *_renderers(form)]
+    handler = _Handler()
+    handler.setFormatter(ProcessorFormatter(foreign_pre_chain=_SHARED, processors=renderers))
+    handler.addFilter(_is_not_cancelled_request)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    if isinstance(writer, ThreadedWriter):  # what else Python would write to stderr by itself
+    logging.getLogger(OWN_LOGGER).setLevel(logging.DEBUG)
+    if _writer.descriptor is not None:  # Python would write these to stderr directly
         logging.captureWarnings(capture=True)
         sys.unraisablehook = _log_unraisable
         threading.excepthook = _log_thread_error
 
 
 def dropped() -> int:
-    """Lines that could not be written since the start."""
+    """Number of lines that could not be written since the start."""
     return _writer.dropped
 
 
 def drain() -> None:
-    """Wait a moment until what was logged has left the process."""
+    """Wait until all lines are written, at most `EXIT_PATIENCE`."""
     _writer.drain()
 
 
 def say(line: str) -> None:
-    """Write a line for a person to stderr as it is; it waits for no reader for long."""
-    writer = _writer if isinstance(_writer, ThreadedWriter) else _writer_for(sys.stderr)
+    """Write a line to stderr without log format, and wait a moment for a slow reader."""
+    writer = _writer if _writer.descriptor is not None else _writer_for(sys.stderr)
     writer.write(line + "\n")
     writer.drain()
 
 
 def _writer_for(stream: TextIO | None) -> LineWriter:
-    """A thread for what has a descriptor and may block; other streams are written directly."""
     try:
         descriptor = stream.fileno() if stream is not None else None
-    except (OSError, ValueError, io.UnsupportedOperation):
+    except (OSError, ValueError):  # a stream in memory
         descriptor = None
-    if descriptor is None:
-        return LineWriter(stream)
-    if isinstance(_writer, ThreadedWriter):  # one thread for all: lines keep their order
-        return _writer
-    writer = ThreadedWriter(descriptor)
-    atexit.register(writer.drain)
-    return writer
+    if descriptor is not None and _writer.descriptor is not None:
+        return _writer  # one thread, so that lines stay in order
+    return LineWriter(descriptor, stream)
 
 
 def _encoded(line: str) -> bytes:
-    """The line as UTF-8, cut if it is too long."""
+    """The line as UTF-8, shortened if it is too long."""
     encoded = line.encode("utf-8", "backslashreplace")
     if len(encoded) <= MOST_LINE_BYTES:
         return encoded
     return encoded[:MOST_LINE_BYTES].decode("utf-8", "ignore").encode() + "…\n".encode()
 
 
-class _Handler(logging.StreamHandler[Any]):
-    """Writes the records of the libraries' loggers; one that cannot be written is dropped."""
+class _Handler(logging.Handler):
+    """Renders and writes events; drops and counts those that cannot be rendered."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the library's name
-        """Count it; the base class would print to stderr, which may block."""
-        _writer.dropped += 1
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one event."""
+        try:
+            _writer.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 -- the methods of a value may raise any error
+            _writer.drop()
 
 
-def _is_no_cancelled_request(record: logging.LogRecord) -> bool:
-    """False for a request that the end of the process cancels: uvicorn logs each as an error."""
+def _is_not_cancelled_request(record: logging.LogRecord) -> bool:
+    """False for a request that was cancelled at exit, which uvicorn logs as an error."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not issubclass(kind, asyncio.CancelledError)
 
@@ -223,25 +210,9 @@ def _log_thread_error(failed: threading.ExceptHookArgs) -> None:
     logging.getLogger("python").error("thread failed", exc_info=failed.exc_value)
 
 
-def _never_raising(processors: list[Processor]) -> Processor:
-    """The processors as one, which drops and counts an event that they cannot render."""
-
-    def process(logger: WrappedLogger, method: str, event: EventDict) -> Any:
-        result: Any = event
-        try:
-            for processor in processors:
-                result = processor(logger, method, result)
-        except Exception:  # noqa: BLE001 -- whatever a value's own code raises
-            _writer.dropped += 1
-            raise structlog.DropEvent from None
-        return result
-
-    return process
-
-
 def _renderers(form: LogFormat) -> list[Processor]:
     if form == "json":
-        # Without the variables of each frame: a key may be one.
+        # Local variables may contain the API key.
         traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         return [
             structlog.processors.ExceptionRenderer(traces),
@@ -255,7 +226,7 @@ def _renderers(form: LogFormat) -> list[Processor]:
 
 
 def _printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Escape what a terminal would obey: a name from the API is anybody's text."""
+    """Escape control characters: names from the API may contain terminal sequences."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[key] = "".join(

@@ -1,6 +1,6 @@
-"""What the service manager is informed of: systemd's protocol, as sd_notify(3) describes it.
+"""Reports the state of the process to systemd, by the protocol of sd_notify(3).
 
-The exporter works the same without it, so nothing here ever raises or waits.
+The exporter does not depend on it: no function raises an error or blocks.
 """
 
 import os
@@ -10,22 +10,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 READY = "READY=1"
-"""Requests are answered, and signals are handled; also: a reload is over."""
+"""The exporter answers requests and handles signals, or a reload has ended."""
 
 STOPPING = "STOPPING=1"
 
 
 def reloading() -> str:
-    """A reload begins. READY ends it.
+    """The message that a reload starts; READY ends the reload.
 
-    systemd 253 and newer want the time, on the clock that all processes share, to know that the
-    message follows its signal.
+    systemd 253 and newer need the monotonic time to match the message with their signal.
     """
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}"
 
 
 def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Send a message to the socket that `NOTIFY_SOCKET` names, if there is one."""
+    """Send a message to the socket in the environment variable NOTIFY_SOCKET, if it is set."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

@@ -1,4 +1,4 @@
-"""One refresh of every workspace as one page, for node_exporter's textfile collector."""
+"""Refreshes all workspaces once and writes the metrics, for node_exporter's textfile collector."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from cdi_exporter.exposition import Format
 from cdi_exporter.wording import duration, things
 
 READABLE_BY_ALL = 0o644
-"""node_exporter usually runs as another user."""
+"""File mode with which node_exporter, which usually runs as another user, can read the file."""
 
 log = structlog.get_logger()
 
@@ -23,10 +23,10 @@ log = structlog.get_logger()
 async def refresh_once(
     exporter: Exporter, form: Format, patience: float, write: Callable[[bytes], Awaitable[object]]
 ) -> list[str]:
-    """Refresh, write the page, and return a line for each workspace that could not be read.
+    """Refresh, write the metrics, and return an error line for each unreadable workspace.
 
-    Waits for the list and for every history read that is due, at most `patience` seconds. Counters
-    may rise from the next run on only if the page was written: that counts as a scrape.
+    Waits for the list and for all due history reads, at most `patience` seconds. Like a scrape, the
+    metrics count as received only after they were written.
     """
     workspaces = [*exporter.workspaces.values()]
     deadline = asyncio.get_running_loop().time() + patience
@@ -45,7 +45,7 @@ async def refresh_once(
 
 
 def write_file(path: Path, page: bytes) -> None:
-    """Replace a file in one step, so that no reader sees a part of it. Raises StartError."""
+    """Replace a file atomically, so that readers never see a part of it. Raises StartError."""
     try:
         descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
         try:

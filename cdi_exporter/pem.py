@@ -1,4 +1,4 @@
-"""Certificates and keys in PEM form, as OpenSSL takes them."""
+"""Loads PEM certificates and keys into OpenSSL, and creates TLS contexts for clients."""
 
 import codecs
 import os
@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 
 def without_mark(content: bytes) -> bytes:
-    """The content without a byte order mark, which editors on Windows write; UTF-16 as UTF-8.
+    """The content without the byte order mark of Windows editors. UTF-16 is converted to UTF-8.
 
-    Raises ValueError if what follows the mark is not UTF-16.
+    Raises ValueError if the content has the mark of UTF-16 but is invalid.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16").encode()
@@ -20,19 +20,19 @@ def without_mark(content: bytes) -> bytes:
 
 
 def client_context() -> ssl.SSLContext:
-    """How to connect to a server; it trusts nothing before `trust` is called."""
+    """A context for connections to a server. Without `trust`, it trusts no certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
-    # The same with each version of Python: from 3.13 on its defaults refuse the CAs of many
-    # companies (VERIFY_X509_STRICT: basicConstraints that are not critical, for one), and
-    # accept an issuing CA without its root (VERIFY_X509_PARTIAL_CHAIN), which is useful.
+    # Behave the same with each version of Python. By default, Python 3.13 and newer reject the
+    # CAs of many companies (VERIFY_X509_STRICT, for example if basicConstraints is not critical).
+    # They also accept an issuing CA without its root (VERIFY_X509_PARTIAL_CHAIN), which is useful.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
 def trust(context: ssl.SSLContext, certificates: bytes) -> None:
-    """Trust certificates that are given as PEM; raises ValueError for none, or a broken one."""
+    """Trust PEM certificates. Raises ValueError if there is none, or an invalid one."""
     try:
         with as_file(without_mark(certificates)) as path:
             context.load_verify_locations(path)
@@ -43,10 +43,9 @@ def trust(context: ssl.SSLContext, certificates: bytes) -> None:
 
 @contextmanager
 def as_file(content: bytes) -> Iterator[str]:
-    """A path that has the content while it is needed, for this user only.
+    """A temporary file with the content, readable only by this user.
 
-    OpenSSL reads certificates and keys from files only. Where the system has files in memory,
-    nothing is written to a disk.
+    OpenSSL reads certificates and keys only from files. On Linux the file is only in memory.
     """
     with _memory_file() or tempfile.NamedTemporaryFile() as file:
         file.write(content)

@@ -1,8 +1,7 @@
-"""What each kind of failed request means: its label, its wording, and what to do about it.
+"""Table of all kinds of failed requests: their labels, texts and advice.
 
-This table is the only place that says what, for example, a 401 or a 403 means. The API client's
-errors, the status page and `check` take their texts from it; a test compares it with the alert
-rules and the runbooks. Pure.
+The errors of the API client, the status page and `check` use these texts. A test compares them
+with the alert rules and the runbooks.
 """
 
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ HISTORY_PERMISSION = "cdi.integration_job_status"
 class Problem:
     """One kind of failure.
 
-    `check_text` and `check_advice` are templates, because `check` knows more than the client:
-    `{error}` is the error's message, `{detail}` its cause, `{status}` the HTTP status, `{host}`
-    and `{name}` the endpoint, `{proxy}`, `{endpoints}` and `{dashboard}` sentences about these.
+    `check_text` and `check_advice` are templates with these fields: `{error}` is the error's
+    message, `{detail}` its cause, `{status}` the HTTP status, `{host}` and `{name}` the endpoint.
+    `{proxy}`, `{endpoints}` and `{dashboard}` are sentences about these.
     """
 
     kind: str
@@ -27,9 +26,9 @@ class Problem:
     summary: str
     """A few words, for a table of requests."""
     alert: str
-    """Why a workspace cannot be read, as the descriptions of the alerts say it."""
+    """Why a workspace cannot be read, for the descriptions of alerts."""
     advice: str
-    """What to do, for readers of the status page."""
+    """What to do, for the status page."""
     message: str = ""
     """The text of the client's error; empty if each failure has its own."""
     check_text: str = "{error}"
@@ -90,7 +89,7 @@ LIST_NOT_NEEDED = replace(
     check_advice="With this permission a refresh takes one request per ten integrations, instead "
     "of one per integration.",
 )
-"""The same, if the configuration lists the integrations."""
+"""The same, for a configuration that lists the integration IDs."""
 HISTORY_FORBIDDEN = replace(
     FORBIDDEN,
     kind="history_forbidden",
@@ -209,7 +208,7 @@ BAD_ID = replace(
     summary="ID not accepted",
     message="400: Braze does not accept the integration ID",
 )
-"""The same for a first page, which has no cursor."""
+"""The same for the first page of a history, which has no cursor."""
 NOT_FOUND = replace(
     OTHER,
     kind="not_found",
@@ -232,7 +231,7 @@ BY_REASON = {
         OTHER,
     )
 }
-"""The kinds by the values of the label `reason`, in the order in which these are shown."""
+"""One kind for each value of the label `reason`, in the order in which the values are shown."""
 
 REASONS = tuple(BY_REASON)
 
@@ -249,7 +248,7 @@ _CODES = {
 
 
 def problem_of(code: str) -> Problem:
-    """What a value of the label `code` other than 200 means."""
+    """The kind of failure for a value of the label `code` other than 200."""
     if code[:1] == "5" and len(code) == 3:
         return SERVER_ERROR
     return _CODES.get(code, OTHER)

@@ -1,8 +1,8 @@
-"""SIGTERM, SIGINT and SIGHUP, from the first moment of the process to the last.
+"""Handles SIGTERM, SIGINT and SIGHUP during the whole life of the process.
 
-`install` is called before the modules are imported, which takes most of the time of a start.
-As process 1 of a container, only a signal with a handler has any effect; outside of one, a SIGHUP
-without a handler ends the process.
+`install` is called before other modules are imported, since the imports take most of the startup
+time. Without a handler, SIGTERM has no effect on process 1 of a container, and SIGHUP ends any
+other process.
 """
 
 import os
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 
 EXIT_PATIENCE = 9.0
-"""Seconds from a signal to the end of the process, whatever hangs: Docker kills after 10 s."""
+"""Seconds after which a signal ends the process even if something hangs. Docker kills the process
+after 10 s."""
 
 _stop: Callable[[], object] | None = None
 _reload: Callable[[], object] | None = None
@@ -20,11 +21,10 @@ _reload_wanted = False
 
 
 def install(*, serves: bool) -> None:
-    """Take over the signals; `serves` says whether the command runs until it is stopped.
+    """Install the handlers. `serves`: whether the command runs until it is stopped.
 
-    Until `handle` is called there is nothing to finish: a signal that stops ends the process
-    with status 0, and a SIGHUP is remembered. Other commands end as they would without a
-    handler.
+    Until `handle` is called, SIGTERM and SIGINT end the process with status 0, and SIGHUP is
+    remembered. Other commands end as they would without a handler.
     """
     if not serves:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
@@ -35,10 +35,10 @@ def install(*, serves: bool) -> None:
 
 
 def handle(stop: Callable[[], object], reload: Callable[[], object]) -> None:
-    """From now on call `stop` at the first SIGTERM or SIGINT, and `reload` at each SIGHUP.
+    """Call `stop` at the first SIGTERM or SIGINT, and `reload` at each SIGHUP.
 
-    A SIGHUP that was remembered is handled at once. Both are called in the main thread, between
-    any two instructions: they should only wake the event loop.
+    `reload` is called immediately for a remembered SIGHUP. Both are called in the main thread,
+    between any two instructions, so they should only wake the event loop.
     """
     global _stop, _reload
     install(serves=True)
@@ -50,8 +50,8 @@ def handle(stop: Callable[[], object], reload: Callable[[], object]) -> None:
 def _on_stop(signum: int, frame: FrameType | None) -> None:
     if _stop is None:
         os._exit(0)
-    # Further signals change nothing. Handlers of our own would not do: Python removes them before
-    # the process is gone.
+    # Ignore further signals. A Python handler would not be enough: the interpreter removes it
+    # before the process ends.
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     deadline = threading.Timer(EXIT_PATIENCE, os._exit, (0,))

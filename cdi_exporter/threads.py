@@ -1,7 +1,7 @@
-"""Threads for calls that would block the event loop.
+"""Runs blocking calls in daemon threads.
 
-Every thread here is a daemon: a call that hangs (a name server, a disk) delays neither other
-work nor the exit of the process. The event loop's own pool would do both.
+A call that hangs, such as one to a name server or a disk, delays neither other calls nor the exit
+of the process. In the thread pool of asyncio, it would delay both.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in an event loop whose host name lookups delay nothing else."""
+    """Run a coroutine in an event loop that looks up host names with `Lookups`."""
 
     async def with_lookups() -> Result:
         asyncio.get_running_loop().set_default_executor(Lookups())
@@ -26,7 +26,7 @@ def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def start(call: Callable[[], Result], name: str = "call") -> "Future[Result]":
-    """Make a call in a thread of its own; it fails with OSError if there are too many threads."""
+    """Run a call in a new thread. If no thread can be started, the future fails with OSError."""
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()
     try:
@@ -37,19 +37,19 @@ def start(call: Callable[[], Result], name: str = "call") -> "Future[Result]":
 
 
 async def in_thread(call: Callable[[], Result]) -> Result:
-    """The result of a call, made in a thread of its own."""
+    """The result of a call that runs in a new thread."""
     return await asyncio.wrap_future(start(call))
 
 
 class Busy(Exception):
-    """So many calls wait for a worker that it takes no more."""
+    """A worker rejected a call because too many others are waiting."""
 
 
 class Worker:
-    """One thread that makes one call after the other.
+    """A thread that runs one call at a time.
 
-    At most `most_waiting` calls wait or are being made. After each call the thread rests for
-    `rest` times the time that the call took: it leaves that much of Python's lock to others.
+    At most `most_waiting` calls wait or run. After each call the thread sleeps `rest` times as long
+    as the call took, to leave Python's global lock to other threads.
     """
 
     def __init__(self, name: str, *, most_waiting: int | None = None, rest: float = 0.0) -> None:
@@ -59,9 +59,9 @@ class Worker:
         self._started = False
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """The result of a call; one whose caller is cancelled while it waits is not made.
+        """The result of a call, which is skipped if the caller is cancelled before it starts.
 
-        Raises Busy, at once, if too many calls wait.
+        Raises Busy immediately if too many calls are waiting.
         """
         if self._most_waiting is not None and self._waiting >= self._most_waiting:
             raise Busy
@@ -87,9 +87,9 @@ class Worker:
 
 
 async def result_of(call: "asyncio.Future[Result]") -> Result:
-    """The result of a call, which continues if this wait for it is cancelled.
+    """The result of a call, which continues if the caller is cancelled.
 
-    `asyncio.shield` would log, since Python 3.14, an error that comes after the cancellation.
+    From Python 3.14 on, `asyncio.shield` would log an error that occurs after the cancellation.
     """
     try:
         await asyncio.wait([call])
@@ -100,45 +100,44 @@ async def result_of(call: "asyncio.Future[Result]") -> Result:
 
 
 class Lookups(ThreadPoolExecutor):
-    """The default executor of the event loop, in which it looks up host names.
+    """The executor in which the event loop looks up host names, with one thread per name.
 
-    Each name has a thread of its own, so one that hangs delays no other. Lookups of the same
-    name at the same time share a thread, so there are no more threads than names. asyncio
-    accepts only a ThreadPoolExecutor here; its pool is not used.
+    A lookup that hangs does not delay that of another name. Simultaneous lookups of a name share
+    a thread. asyncio requires a subclass of ThreadPoolExecutor, whose own threads are not used.
     """
 
     def __init__(self) -> None:
         super().__init__(max_workers=1)
         self._lock = threading.Lock()
-        self._under_way: dict[Any, Future[Any]] = {}
+        self._running: dict[Any, Future[Any]] = {}
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        """Make the call, or join an equal one that is under way."""
+        """Run the call, or wait for an equal one that is running."""
         key = (fn, args)
         with self._lock:
-            future: Future[Result] | None = self._under_way.get(key)
+            future: Future[Result] | None = self._running.get(key)
             if future is None:
                 future = Future()
-                future.set_running_or_notify_cancel()  # one caller must not cancel it for others
+                future.set_running_or_notify_cancel()  # one of several callers must not cancel it
 
                 def end(_: object) -> None:
                     with self._lock:
-                        del self._under_way[key]
+                        del self._running[key]
 
                 future.add_done_callback(end)
-                self._under_way[key] = future
+                self._running[key] = future
                 call = lambda: fn(*args, **kwargs)  # noqa: E731 -- mypy knows its type
                 threading.Thread(target=_settle, args=(future, call), daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for nothing: the threads are daemons."""
+        """Return immediately, since the threads are daemons."""
 
 
 def _settle(future: "Future[Result]", call: Callable[[], Result]) -> None:
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 -- it belongs to whoever awaits the future
+    except BaseException as error:  # noqa: BLE001 -- raised where the future is awaited
         future.set_exception(error)
     else:
         future.set_result(result)

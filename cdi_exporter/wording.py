@@ -1,4 +1,4 @@
-"""Seconds, ages, counts, shares and statuses as a person reads them."""
+"""Formats durations, ages, counts, percentages and statuses for people."""
 
 import math
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ GLYPHS = {
     Status.CONFIG_ERROR: "⚙",
     Status.UNKNOWN: "?",
 }
-"""Statuses in one character, beside which the word stands."""
+"""A symbol for each status, which is shown next to the word."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def duration(seconds: float) -> str:
-    """At most two units: `850 ms`, `1.4 s`, `45 s`, `12 min`, `2 h 5 min`, `3 d 4 h`."""
+    """A duration in at most two units: `850 ms`, `1.4 s`, `45 s`, `12 min`, `3 d 4 h`."""
     if not math.isfinite(seconds):
         return "forever"
     if seconds < 0.9995:
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """A moment by its distance from now in seconds: `3 min ago`, `in 5 min`, `now`."""
+    """A moment relative to now: `3 min ago`, `in 5 min`, `now`. `seconds` is its age."""
     if abs(seconds) < 1:
         return "now"
     words = duration(round(abs(seconds)))
@@ -49,12 +49,12 @@ def moment(seconds: float) -> str:
 
 
 def count(number: int) -> str:
-    """A count with its thousands apart: `12,345`."""
+    """A number with thousands separators: `12,345`."""
     return f"{number:,}"
 
 
 def percent(ratio: float) -> str:
-    """A share as a percentage; what is not quite 0 % or 100 % does not look like it."""
+    """A ratio as a percentage; one that is close to 0 % or 100 % is not rounded to it."""
     value = ratio * 100
     if 0 < value < 0.1:
         return "<0.1 %"
@@ -64,12 +64,12 @@ def percent(ratio: float) -> str:
 
 
 def things(number: int, one: str, several: str | None = None) -> str:
-    """A number of things: `1 run`, `3 runs`."""
+    """A number with its noun in singular or plural: `1 run`, `3 runs`."""
     return f"{count(number)} {one if number == 1 else several or one + 's'}"
 
 
 def utc(timestamp: float | None) -> datetime | None:
-    """Unix seconds as a date; None where there is none or no calendar has it."""
+    """Unix seconds as a UTC datetime; None if absent or out of its range."""
     if timestamp is None:
         return None
     try:

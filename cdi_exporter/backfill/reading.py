@@ -60,7 +60,7 @@ async def listed(config: WorkspaceConfig, client: Client, clock: Clock) -> dict[
 
     Raises StartError with the reason if it cannot be read.
     """
-    stats = RequestStats(tuple(Endpoint))
+    stats = RequestStats()
     found: dict[str, Integration] = {}
 
     def page(cursor: str | None) -> Awaitable[IntegrationsPage]:
@@ -112,7 +112,7 @@ class Reading:
         self._spool, self._grid, self._clock, self._progress = spool, grid, clock, progress
         self._histories = spool.histories
         self._chosen, self._clients = chosen, clients
-        self._stats = RequestStats(tuple(Endpoint))
+        self._stats = RequestStats()
         self._left: dict[Chosen, int] = {}
         self._done = 0
         self.skipped: dict[Chosen, str] = {}

@@ -31,7 +31,7 @@ from cdi_exporter.backfill.reading import Reading, choose, listed
 from cdi_exporter.backfill.sampling import PastState, states
 from cdi_exporter.backfill.spool import Chosen, Plan, Spool
 from cdi_exporter.braze.client import Client
-from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clients import TransportFor, clients_for
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings, format_duration
 from cdi_exporter.errors import StartError
@@ -59,7 +59,7 @@ class Backfill:
         self._spool, self._say, self._progress = spool, say, progress
         self._configs = {config.name: config for config in settings.workspaces}
 
-    async def read(self, clock: Clock, transport: TransportFor = over_the_network) -> bool:
+    async def read(self, clock: Clock, transport: TransportFor | None = None) -> bool:
         """Read what is missing; return False if there is nothing to write.
 
         Raises ConfigError for an invalid range, StartError for any other failure.

@@ -1,20 +1,18 @@
-"""The request budget of one endpoint: what may be asked now, and what must wait.
+"""The request budget of one endpoint and one API key: when the next request may start.
 
-Three bounds hold at once:
+Three limits apply together:
 
-- Of `share x limit` slots each is taken by one request and is free again 60 s after that
-  request's *end*. So at most as many start in any 60 s, and also at most as many reach
-  the server in any 60 s, however long a connection takes: a request reaches the server
-  between its start and its end.
-- What the server says can only lower that: nothing starts while `X-RateLimit-Remaining`, less
-  the requests under way, is at most `(1 - share) x X-RateLimit-Limit`, until the reset. The
-  newest answer counts, whether it says more or less than the one before. Of answers to requests
-  that were under way together nobody knows which is the newest: all of them count.
-- After a 429 nothing starts before `Retry-After`, the reset, or a backoff is over.
+- There are `share x limit` slots. Each request takes one, which becomes free 60 s after the *end*
+  of the request. So in any 60 s, at most that many requests start, and at most that many reach
+  Braze, however long a connection takes: a request reaches Braze between its start and its end.
+- Braze's headers can only lower that. No request starts while `X-RateLimit-Remaining` minus the
+  requests in progress is at most `(1 - share) x X-RateLimit-Limit`, until the reset. The newest
+  response counts. The order of responses to simultaneous requests is unknown: all of them count.
+- After a 429, no request starts before `Retry-After`, the reset or a backoff has passed.
 
-Until the first answer says what an earlier process has left of the limit, one request at
-a time is under way. Clock: a monotonic one, in seconds; the reset, which is a time of the
-server's clock, is compared with the `Date` of the same answer, unless that is doubtful.
+Until the first response shows how much of the limit an earlier process has used, requests are sent
+one at a time. Times are seconds of a monotonic clock. The reset is a time of Braze's clock. It is
+compared with the `Date` header of the same response, unless that seems wrong.
 """
 
 import asyncio
@@ -29,52 +27,55 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 
 WINDOW = 60.0
-"""Seconds of the documented rate limits."""
+"""Seconds to which Braze's documented rate limits apply."""
 
 SPENT_FOR = WINDOW + 0.1
-"""Seconds for which a slot stays taken after its request: clocks and timers are not exact."""
+"""Seconds for which a slot stays in use after its request. Clocks and timers are not exact."""
 
 INSTANT = 1e-6
-"""Seconds that are not waited for: a timer cannot tell them from now."""
+"""A wait of fewer seconds counts as none: timers are not that exact."""
 
-CLOCKS_AGREE = 30.0
-"""Seconds by which two differences between the clocks may differ and still be the same one: a
-`Date` is in whole seconds, and as old as its answer was under way (10 s by default)."""
+SAME_WITHIN = 30.0
+"""Seconds by which two measurements of the same clock difference may deviate. A `Date` has whole
+seconds, and may be as old as the response took (10 s by default)."""
 
-JUMP_BELIEVED_AFTER = 3
-"""Answers that must agree on a new difference: one odd gateway, or one answer that was altered
-twice, is not enough, and three answers come within a scrape or two."""
+CONFIRMATIONS = 3
+"""Consecutive responses that must agree before a new clock difference is used. One gateway with a
+wrong clock, or one response altered twice, is not enough. Three arrive within a scrape or two."""
 
-FIRST_BELIEVED = 86_400.0
-"""Seconds of difference that the first answer alone may show: clocks that were never set are
-off by years, those of a wrong time zone by hours."""
+LARGEST_FIRST = 86_400.0
+"""Largest clock difference, in seconds, that the first response can establish. A wrong time zone
+makes a difference of hours, a clock that was never set one of years."""
 
 LONGEST_WAIT = 3_600.0
-"""Seconds after which an announced reset is doubted and one request tried."""
+"""Seconds after which one request is sent even if the announced reset is later: the announcement
+may be wrong."""
 
-LOOKS_EVERY = 1.0
-"""Seconds between two looks at requests that another budget has under way."""
+CHECK_EVERY = 1.0
+"""Seconds between checks for events that wake no waiter, such as the end of a request of another
+budget."""
 
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
-"""Seconds to wait after a 429 that names no time: five windows at most, since it may be temporary.
-"""
+"""Seconds to wait after the first 429 that names no time, and after many. The longest wait is five
+windows, because the cause may be temporary."""
 
 UNREPORTED = 6
-"""Of so many slots one may be taken between two reports of what is spent: whoever reads a report
-must count as many more. A leader reports every second or two while it sends requests."""
+"""Between two reports to other exporters, at most one of this many slots is taken. An exporter that
+reads a report must assume that all of these are in use. The leader reports every one or two
+seconds while it sends requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What an exporter that shares its budget with others may take of it."""
+    """How much of a budget this exporter may use, if it shares the budget with other exporters."""
 
     part: float = 1.0
-    """Of the share."""
+    """Part of the configured share."""
     least: int = 1
-    """Slots that it has in any case."""
+    """Slots that it has at least."""
     until: float = math.inf
-    """Loop seconds from which on nothing may start."""
+    """Event loop time after which no request may start."""
 
 
 WHOLE = Allowance()
@@ -83,32 +84,32 @@ NOTHING = Allowance(part=0.0, least=0)
 
 @dataclass(frozen=True, slots=True)
 class BudgetReport:
-    """What is spent of a budget, for the exporter that spends it next."""
+    """The slots in use of a budget, for the exporter that uses it next."""
 
     ages: tuple[float | None, ...]
-    """For each slot the seconds since its request ended; None if it may still be under way, and
-    for each that may be taken before the next report."""
+    """Seconds since the request of each slot ended. None for a request that may be in progress, and
+    for each one that may start before the next report."""
     started: int
-    """Requests that had started."""
+    """Number of requests started so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """What an answer says of the rate limit; times are Unix seconds of the server's clock."""
+    """The rate limit headers of a response. Times are Unix seconds of Braze's clock."""
 
     limit: int | None = None
     remaining: int | None = None
     reset: float | None = None
     retry_after: float | None = None
-    """Seconds from the answer on."""
+    """Seconds after the response."""
     date: float | None = None
-    """When the server says that it answered."""
+    """Time of the response according to its `Date` header."""
 
     @classmethod
     def read(cls, headers: Mapping[str, str], now: float) -> "RateLimitHeaders":
-        """Read them leniently: what is not a number counts as absent. `now` is the server's time.
+        """Parse the headers. Invalid values count as absent. `now` is Braze's time.
 
-        An answer with an `Age` comes from a cache: its `Date` is not the time of now.
+        The `Date` of a response with an `Age` header is ignored: a cache has stored it.
         """
         date = _http_date(headers.get("date"))
         retry = _seconds(headers.get("retry-after"), date or now)
@@ -123,77 +124,80 @@ class RateLimitHeaders:
         )
 
     def wait(self, server: float) -> float | None:
-        """Seconds from the answer to the reset; None if it names none.
+        """Seconds from the response to the reset; None without a reset.
 
-        `server` is what the server's clock shows as far as is known. If the `Date` of the answer
-        is far from that, one of them is wrong: then what fits a window counts.
+        `server` is the estimated time of Braze's clock. If it differs much from the `Date` of the
+        response, one of the two is wrong: only a wait of at most one window is plausible then.
         """
         if self.reset is None:
             return None
         waits = [self.reset - server]
         if self.date is not None:
             waits.append(self.reset - self.date)
-        if abs(waits[0] - waits[-1]) > CLOCKS_AGREE:
+        if abs(waits[0] - waits[-1]) > SAME_WITHIN:
             waits = [wait for wait in waits if 0 < wait <= WINDOW + 1] or [WINDOW]
             return max(waits)
         return min(LONGEST_WAIT, max(0.0, waits[-1]))
 
 
 class ServerClock:
-    """How far the server's clock is ahead of this machine's, as its answers show."""
+    """The difference between Braze's clock and this machine's, measured from responses."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
-        """Seconds; negative if it is behind."""
+        """Seconds by which Braze's clock is ahead; negative if it is behind."""
         self._known = False
         self._jumps: list[float] = []
 
     def note(self, ahead: float) -> None:
-        """An answer shows this difference; a jump counts once several in a row agree on it."""
-        if self._known and abs(ahead - self.ahead) <= CLOCKS_AGREE:
+        """Add the difference that a response shows.
+
+        A jump is accepted only when several consecutive responses agree.
+        """
+        if self._known and abs(ahead - self.ahead) <= SAME_WITHIN:
             self.ahead, self._jumps = ahead, []
             return
-        if self._jumps and abs(ahead - self._jumps[-1]) > CLOCKS_AGREE:
+        if self._jumps and abs(ahead - self._jumps[-1]) > SAME_WITHIN:
             self._jumps = []
         self._jumps.append(ahead)
-        first = not self._known and abs(ahead) <= FIRST_BELIEVED
-        if first or len(self._jumps) >= JUMP_BELIEVED_AFTER:
+        first = not self._known and abs(ahead) <= LARGEST_FIRST
+        if first or len(self._jumps) >= CONFIRMATIONS:
             self.ahead, self._known, self._jumps = ahead, True, []
 
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """The place of one request in the budget, from its start until a minute after its end."""
+    """One request in the budget, from its start until a minute after its end."""
 
     started: int
-    """Its place in the order of all starts and ends."""
+    """Position in the order of all starts and ends."""
     waited: float = 0.0
-    """Seconds that it took to get."""
+    """Seconds that the request waited for the slot."""
     ended: float | None = None
-    """Loop seconds; None while it is under way."""
+    """Event loop time; None while the request is in progress."""
 
 
 @dataclass(slots=True)
 class _Remainder:
-    """What an answer says is left of the limit."""
+    """The rest of the limit according to one response."""
 
     came: int
-    """Its place in the order of all starts and ends."""
+    """Position of the response in the order of all starts and ends."""
     remaining: int
-    """Not counting the requests that ended since without saying anything."""
+    """`X-RateLimit-Remaining`, minus the requests that have ended since without these headers."""
     reset: float
-    """Loop seconds."""
+    """Event loop time."""
 
 
 _order = count()
-"""Of all starts and ends; times may be equal."""
+"""Numbers all starts and ends, because two may have the same time."""
 
 
 class Budget:
-    """The budget of one endpoint of one API key.
+    """The request budget of one endpoint and one API key.
 
-    `limit` is in requests per minute, `share` in (0, 1]. `monotonic` and `server` give
-    seconds, the latter of the server's clock; `rng` gives the jitter of the backoff.
+    `limit` is in requests per minute, `share` in (0, 1]. `monotonic` and `server` return seconds
+    of the event loop and of Braze's clock. `rng` provides the jitter of the backoff.
     """
 
     def __init__(
@@ -213,52 +217,53 @@ class Budget:
         self._running: set[Slot] = set()
         self._ended: deque[Slot] = deque()
         self._others: list[Slot] = []
-        """Of another budget, which may have been spent for the same workspace."""
+        """Slots of other budgets that may belong to the same workspace in Braze."""
         self._answered = False
         self._remainders: list[_Remainder] = []
-        """Of the newest answer, and of those whose requests were under way together with its."""
+        """Of the newest response, and of responses to requests that overlapped with its request."""
         self._blocked_until = -math.inf
         self._refusals = 0
         self._started = 0
-        """Requests that have started since the beginning."""
+        """Number of requests started so far."""
         self._reported: BudgetReport | None = None
-        """What was last reported to other exporters; None while nothing has to be."""
+        """The last report to other exporters; None if no reports are needed."""
         self._waiters: list[asyncio.Event] = []
-        """One for each request that waits for a slot, in turn; set when things have changed."""
+        """One event for each waiting request, in order of arrival; set to make it check again."""
 
     @property
     def slots(self) -> int:
-        """Requests that may start in any 60 s, at least 1, as far as plans are made with it."""
+        """Requests that may start in any 60 s, for estimates: at least 1."""
         return max(1, self._slots)
 
     @property
     def _slots(self) -> int:
-        """Requests that may start in any 60 s; the server's limit counts where it is lower."""
+        """Requests that may start in any 60 s: of the lower of the two limits, and possibly 0."""
         limit = min(self.configured, self.last.limit or self.configured)
         return max(self.allowance.least, allowed(limit, self.share * self.allowance.part))
 
     @property
-    def under_way(self) -> int:
-        """Requests that have started and not ended."""
+    def running(self) -> int:
+        """Number of requests in progress."""
         return len(self._running)
 
     @property
     def used(self) -> float:
-        """The share of the slots that requests of the last minute hold."""
+        """The slots in use as a part of all slots."""
         return len(self.spent()) / self.slots
 
     def remember(self, other: "Budget") -> None:
-        """Count what another budget has spent, once: it may have been spent for the same workspace.
+        """Count the slots in use of another budget, which may be for the same workspace in Braze.
 
-        What it has under way goes on to count here when it ends.
+        Slots that are counted already are not added. Requests that the other budget has in progress
+        count here until a minute after their end.
         """
-        known = {id(slot) for slot in self.spent()}
-        self._others += [slot for slot in other.spent() if id(slot) not in known]
+        known = {*self.spent()}
+        self._others += [slot for slot in other.spent() if slot not in known]
 
     async def acquire_while(self, wanted: Callable[[], bool]) -> Slot | None:
-        """Wait in line for a slot, and take it; `release` or `cancel` gives it back.
+        """Wait in line for a slot and take it; `release` or `cancel` gives it back.
 
-        None if it is not `wanted` any more, which `wake` makes it look at.
+        Returns None if `wanted` becomes false, which is checked again after each `wake`.
         """
         began = self._monotonic()
         woken = asyncio.Event()
@@ -269,7 +274,9 @@ class Budget:
                 if wait <= INSTANT:
                     return self._take(self._monotonic() - began)
                 woken.clear()
-                await _set_within(woken, wait)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if math.isinf(wait) else wait):
+                        await woken.wait()
             return None
         finally:
             self._waiters.remove(woken)
@@ -295,69 +302,66 @@ class Budget:
         refused: bool = False,
         foreign: bool = False,
     ) -> None:
-        """Give the slot back, with the headers of the answer if there was one.
+        """Note that the request of a slot has ended, with the headers of the response, if any.
 
-        Of an answer that is `foreign`, not Braze's, only a refusal counts.
+        `refused` means a 429. `foreign` means that the response is not from Braze: its headers
+        count only if it is a refusal.
         """
         now = self._monotonic()
         slot.ended = now
         self._running.discard(slot)
         self._ended.append(slot)
-        if headers is not None and not foreign:
-            self._answered = True
-            self._note_limit(slot, headers, now)
-        else:
+        if headers is None or foreign:
             for each in self._remainders:
                 each.remaining -= 1
+        else:
+            self._answered = True
+            self._note_limit(slot, headers, now)
+            if not refused:
+                self._refusals = 0
         if refused:
             self._refuse(headers or RateLimitHeaders(), now)
-        elif headers is not None and not foreign:
-            self._refusals = 0
         if self._waiters:
             self._waiters[0].set()
 
     def cancel(self, slot: Slot) -> None:
-        """Give a slot back that no request was made with."""
+        """Give back a slot for which no request was sent."""
         slot.ended = -math.inf
         self._running.discard(slot)
         if self._waiters:
             self._waiters[0].set()
 
     def delay(self) -> float:
-        """Seconds until a request may start, as far as is known; infinite: until another ends."""
+        """Seconds until a request may start; infinite if that depends on another event."""
         now = self._monotonic()
         self._expire(now)
+        if now >= self.allowance.until or (self._running and not self._answered):
+            return math.inf
         wait = max(0.0, self._blocked_until - now, self._free_in(now))
+        limit = self.last.limit or self.configured
+        kept = limit - allowed(limit, self.share)  # for other tools with the same workspace
         taken = len(self._running) + sum(1 for slot in self._others if slot.ended is None)
         for each in self._remainders:
-            if each.remaining - taken <= self._kept():
+            if each.remaining - taken <= kept:
                 wait = max(wait, each.reset - now)
-        if not self._answered and self._running:
-            wait = math.inf
-        if now >= self.allowance.until:
-            wait = math.inf
-        elif self._unreported >= self._most_unreported:
-            wait = max(wait, LOOKS_EVERY)
+        if self._reported and self._started - self._reported.started >= self._most_unreported:
+            wait = max(wait, CHECK_EVERY)
         return wait
 
-    # Where other exporters spend it, too
+    # Budgets that several exporters share
 
     @property
     def is_open(self) -> bool:
-        """Whether requests may start at all: not after the lead was lost, nor while following."""
+        """Whether requests may start at all: not without a valid lease, if exporters share it."""
         return self._slots > 0 and self._monotonic() < self.allowance.until
 
     @property
-    def _unreported(self) -> int:
-        """Requests that started since the last report; 0 if nobody reports."""
-        return self._started - self._reported.started if self._reported else 0
-
-    @property
     def _most_unreported(self) -> int:
+        """Requests that may start between two reports."""
         return -(-self.slots // UNREPORTED)
 
     def allow(self, allowance: Allowance) -> None:
-        """Take no more than this from now on; until a given time only what is reported."""
+        """Limit what this exporter may use; if the allowance ends, reports are needed as well."""
         self.allowance = allowance
         if allowance.until == math.inf:
             self._reported = None
@@ -366,33 +370,33 @@ class Budget:
         self.wake()
 
     def report(self) -> BudgetReport:
-        """What is spent, and what may be spent before the next report."""
+        """The slots in use, and those that may be taken before the next report."""
         now = self._monotonic()
         spent = [None if slot.ended is None else now - slot.ended for slot in self.spent()]
         return BudgetReport((*spent, *[None] * self._most_unreported), self._started)
 
     def note_reported(self, report: BudgetReport) -> None:
-        """Go on: others know of `report` by now."""
+        """Allow further requests, because other exporters can now read `report`."""
         self._reported = report
         self.wake()
 
-    def assume(self, ages: Sequence[float | None], under_way_for: float) -> None:
-        """Count what another exporter has spent, by the seconds since its requests ended.
+    def assume(self, ages: Sequence[float | None], running_for: float) -> None:
+        """Count the slots of another exporter; `ages` are those of its `BudgetReport`.
 
-        What may still be under way ends within `under_way_for` seconds.
+        Its requests that may still be in progress end within `running_for` seconds.
         """
         now = self._monotonic()
         for age in ages:
-            ended = now + under_way_for if age is None else now - age
+            ended = now + running_for if age is None else now - age
             self._others.append(Slot(next(_order), ended=ended))
 
     def spent(self) -> list[Slot]:
-        """The slots that are taken: under way, or ended less than a minute ago."""
+        """The slots in use: their requests are in progress, or ended less than a minute ago."""
         self._expire(self._monotonic())
         return [*self._running, *self._ended, *self._others]
 
     def _expire(self, now: float) -> None:
-        """Forget what is over: slots after their minute, remainders after their reset."""
+        """Forget slots a minute after their requests, and remainders after their reset."""
         over = now - SPENT_FOR
         while self._ended and (self._ended[0].ended or 0.0) <= over:
             self._ended.popleft()
@@ -402,7 +406,7 @@ class Budget:
             self._remainders = [each for each in self._remainders if now < each.reset]
 
     def _free_in(self, now: float) -> float:
-        """Seconds until a slot is free."""
+        """Seconds until a slot is free; infinite if a request must end first."""
         place = len(self._running) + len(self._ended) + len(self._others) - self._slots
         if place < 0:
             return 0.0
@@ -412,8 +416,8 @@ class Budget:
             ended = sorted((each for each in both if each.ended is not None), key=_end)
         if place < len(ended):
             return _end(ended[place]) + SPENT_FOR - now
-        # The end of a request of another budget wakes nobody here.
-        return LOOKS_EVERY if any(each.ended is None for each in self._others) else math.inf
+        # A request of another budget wakes no waiter of this one when it ends.
+        return CHECK_EVERY if any(each.ended is None for each in self._others) else math.inf
 
     def _note_limit(self, slot: Slot, headers: RateLimitHeaders, now: float) -> None:
         if headers.limit is not None or headers.remaining is not None:
@@ -422,18 +426,13 @@ class Budget:
             return
         wait = headers.wait(self._server())
         reset = now + (WINDOW if wait is None else wait)
-        # What came before this request started is older. What came while it was under way may
-        # have been sent before or after this: requests overtake each other.
+        # Responses that came before this request started are older. Of those that came while it
+        # was in progress, Braze may have sent each before or after this one.
         self._remainders = [each for each in self._remainders if each.came > slot.started]
         self._remainders.append(_Remainder(next(_order), headers.remaining, reset))
 
-    def _kept(self) -> int:
-        """What is left to other tools with the same workspace."""
-        limit = self.last.limit or self.configured
-        return limit - allowed(limit, self.share)
-
     def _refuse(self, headers: RateLimitHeaders, now: float) -> None:
-        again = now < self._blocked_until  # it was under way when another one was refused
+        again = now < self._blocked_until  # sent before another request was refused
         if not again:
             self._refusals += 1
         wait = headers.retry_after
@@ -445,15 +444,8 @@ class Budget:
         self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait or 0.0))
 
 
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, so long at most."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-            await event.wait()
-
-
 def allowed(limit: int, share: float) -> int:
-    """`share x limit` in whole requests, without the error of binary fractions."""
+    """`share x limit`, rounded down, without binary errors: 0.7 x 90 is 63, not 62."""
     return math.floor(round(share * limit, 9))
 
 
@@ -475,7 +467,7 @@ def _count(text: str | None) -> int | None:
 
 
 def _seconds(text: str | None, since: float) -> float | None:
-    """The seconds of a Retry-After, which may be an HTTP date (RFC 9110, section 10.2.3)."""
+    """The value of Retry-After in seconds; it may be an HTTP date (RFC 9110, section 10.2.3)."""
     seconds = _number(text)
     if seconds is None and (moment := _http_date(text)) is not None:
         seconds = max(0.0, moment - since)
@@ -483,7 +475,7 @@ def _seconds(text: str | None, since: float) -> float | None:
 
 
 def _http_date(text: str | None) -> float | None:
-    """An HTTP date as Unix seconds; one form has no zone and means UTC (RFC 9110, 5.6.7)."""
+    """An HTTP date as Unix seconds. A form without a time zone means UTC (RFC 9110, 5.6.7)."""
     try:
         moment = parsedate_to_datetime(text or "")
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,8 +1,8 @@
-"""The two endpoints of Braze's CDI API over HTTP: one request, its tries, its errors.
+"""HTTP client for the two endpoints of Braze's CDI API, with retries and error messages.
 
-The only file that imports httpx. A request is timed as a whole and its body is bounded; a
-redirect is not followed, and of a Link header only the cursor is used, so that the key goes
-to the configured endpoint alone.
+The only module that imports httpx. One timeout covers the whole request, and the size of its body
+is limited. The API key is sent only to the configured workspace URL: redirects are not followed,
+and only the cursor is taken from a Link header.
 """
 
 import asyncio
@@ -31,25 +31,13 @@ from cdi_exporter.braze.answers import (
 )
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders
 from cdi_exporter.braze.proxies import Proxy
-from cdi_exporter.braze.sharing import (
-    MOST_AT_ONCE,
-    Bounds,
-    KeyAt,
-    KeyBudgets,
-    Register,
-    RequestPermit,
-)
+from cdi_exporter.braze.sharing import MOST_AT_ONCE, Bounds, KeyBudgets, Register, RequestPermit
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.braze.trust import Trust
 from cdi_exporter.braze.wire import read_history, read_integrations
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import KeySource
-from cdi_exporter.errors import (
-    ApiError,
-    ConnectionFailed,
-    InvalidResponse,
-    RequestTimeout,
-)
+from cdi_exporter.errors import ApiError, ConnectionFailed, InvalidResponse, RequestTimeout
 from cdi_exporter.files import FIRST_PATIENCE, PATIENCE
 from cdi_exporter.model import Endpoint, HistoryPage, IntegrationsPage, RequestRecord
 from cdi_exporter.pem import client_context
@@ -57,57 +45,55 @@ from cdi_exporter.pem import client_context
 Transport = httpx.AsyncBaseTransport
 
 TRIES = 3
-"""Of one request, each within the budget: a third one helps after a connection that broke twice."""
+"""Attempts for one request, each within the budget. The third helps if a connection breaks twice.
+"""
 FIRST_BACKOFF = 0.5
-"""Seconds after the first try; doubled with each, and taken with full jitter."""
+"""Longest pause in seconds after the first attempt, long enough for a connection that was reset.
+It doubles with each attempt; the actual pause is a random part of it."""
 
 MOST_BYTES = 1024 * 1024
-"""The largest answer that is read, decompressed: ten items have some 5 KiB, and one of this size
-takes some 40 ms to parse."""
+"""The largest response body that is read, decompressed. Ten items have about 5 KiB, and parsing
+1 MiB takes about 40 ms."""
 
 MOST_ERROR_BYTES = 64 * 1024
-"""The largest body of another status than 200 that is looked at: Braze's errors are short."""
+"""The largest body that is read of a response with a status other than 200. Braze's errors are
+short."""
 
 ERROR_BODY_WITHIN = 2.0
-"""Seconds to wait for such a body: without it the status says it all."""
+"""Seconds to wait for the body of an error: the status is known without it."""
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
-"""Compressed once, a part of an answer stays in bounds; compressed twice it need not."""
+"""The size of a body that is compressed once can be limited while it is read. A list of encodings
+means that it is compressed twice."""
 
 _SENDABLE = re.compile(r"[!-~]+")
-"""What a key is made of that a header can carry."""
+"""The characters of a key that an HTTP header can contain."""
 
 _KEY_FILE, _CERTIFICATES = "api_key", "ca_file"
-"""Kinds of files, by their label value."""
+"""Values of the label `kind` of `cdi_exporter_file_reload_successful`."""
 
 _BAD_KEY = "request not sent: the API key is empty or contains invalid characters"
 _UNREADABLE = b"?"
-"""In place of an error's body: not empty, and not what Braze documents."""
+"""Replaces the body of an error that cannot be read: not empty, and not an error that Braze
+documents."""
 
 NO_ANSWER = "no answer from"
 _RETIRED = "request cancelled: configuration reloaded"
 _BAD_ENCODING = "the answer has an unexpected or invalid encoding"
+
+_HTTPX_ERRORS = (httpx.HTTPError, httpx.StreamError)
 
 Page = TypeVar("Page", IntegrationsPage, HistoryPage)
 
 log = structlog.get_logger()
 
 
-class _Connections:
-    """The HTTP connections that were made with one state of the certificates."""
-
-    def __init__(self, http: httpx.AsyncClient, context: ssl.SSLContext | None) -> None:
-        self.http, self.context = http, context
-        self.requests = 0
-        """Requests under way."""
-
-
 class Client:
-    """The CDI API as one workspace asks it, within the budget of its key.
+    """A client for the CDI API of one workspace, which keeps to the request budget of its key.
 
-    Workspaces with the same endpoint and key share that budget, by `register`. The key and the
-    certificates may be replaced at any time; each request sees the newest ones. `timeout` is
-    the seconds of one request as a whole. `trust` None means that there is no TLS.
+    Clients with the same workspace URL, key and `register` share one budget. The key and the
+    certificates may be replaced at any time; each request uses the newest ones. `timeout` is the
+    limit in seconds for a whole request. If `trust` is None, no request uses TLS.
     """
 
     def __init__(
@@ -124,7 +110,7 @@ class Client:
         proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Shares nothing before `configure` is called."""
+        """Create a client that shares no budget until `configure` is called."""
         self.workspace, self.base_url = workspace, base_url
         self._host = urlsplit(base_url).netloc
         self.key, self.bounds = key, bounds
@@ -132,42 +118,44 @@ class Client:
         self._clock, self.timeout = clock, timeout
         self._register = register or Register(clock)
         self._trust, self._proxy, self._transport = trust, proxy, transport
-        self._connections: _Connections | None = None
+        self._http: httpx.AsyncClient | None = None
+        self._context: ssl.SSLContext | None = None
+        self._in_use: list[httpx.AsyncClient] = []
+        """The connection pool of each request in progress."""
         self._closing: set[asyncio.Task[None]] = set()
-        self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._retired = self._closed = False
         self._problems: dict[str, str | None] = {}
 
     def configure(self, key: KeySource, bounds: Bounds, timeout: float) -> None:
-        """Set what may change while the client lives; what the budgets know stays."""
+        """Apply a new configuration; requests that were sent still count in the budgets."""
         self.key, self.bounds, self.timeout = key, bounds, timeout
         self._enter()
 
     def _enter(self) -> None:
-        """Share with the workspaces that have the same key by now."""
-        before = self.shared
-        self._register.enter(self, KeyAt(self.base_url, self.key.known))
+        """Use the budgets of the newest key, together with the other clients that have it."""
+        before, key = self.shared, (self.base_url, self.key.known)
+        self.shared = self._register.enter(self, before, key, self.bounds)
         if self.shared is not before:
             before.wake()
 
-    def _has(self, shared: KeyBudgets) -> bool:
-        """Whether that is what this client shares, and it is not retired."""
+    def _uses(self, shared: KeyBudgets) -> bool:
+        """Whether these are this client's budgets, and the client is not retired."""
         return self.shared is shared and not self._retired
 
     @property
     def budgets(self) -> dict[Endpoint, Budget]:
-        """The budgets by endpoint, which other workspaces may share."""
+        """The budgets by endpoint, which other clients may share."""
         return self.shared.budgets
 
     @property
     def skew(self) -> float:
-        """Seconds by which the server's clock is ahead."""
+        """Seconds by which Braze's clock is ahead of this machine's; negative if it is behind."""
         return self.shared.server_clock.ahead
 
     def file_reloads(self) -> dict[str, bool]:
-        """By kind of file, whether its newest content is in use; only of files that there are."""
+        """Whether the newest content of each configured file is in use, by kind of file."""
         found = {}
         if self.key.file is not None:
             found[_KEY_FILE] = self.key.problem is None
@@ -176,66 +164,65 @@ class Client:
         return found
 
     async def aclose(self) -> None:
-        """Close the connections; requests that are under way fail."""
+        """Close the connections. Requests in progress fail."""
         self._retired = self._closed = True
-        if self._connections is not None:
-            self._drop(self._connections)
+        if self._http is not None:
+            self._drop(self._http)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def retire(self) -> None:
-        """Refuse what still waits, and close the connections once nothing is under way."""
+        """Cancel the waiting requests, and close the connections after those in progress."""
         self._retired = True
-        self._register.leave(self)
+        self.shared.leave(self)
         self.shared.wake()
         await self._idle.wait()
         await self.aclose()
 
     async def permit(self, endpoint: Endpoint, stats: RequestStats) -> RequestPermit:
-        """Wait until one request to `endpoint` may start, and hold its place; raises ApiError."""
+        """Wait until one request to `endpoint` may start, and reserve it. Raises ApiError."""
         permit = RequestPermit(self, endpoint, stats)
         await self._wait(permit)
         return permit
 
     def stalled(self, endpoint: Endpoint, seconds: float) -> bool:
-        """Whether nothing is under way at `endpoint`, nor may start within `seconds`."""
+        """Whether no request to `endpoint` is in progress or may start within `seconds`."""
         budget = self.budgets[endpoint]
-        return not budget.under_way and budget.delay() > seconds
+        return not budget.running and budget.delay() > seconds
 
     async def integrations(
         self, cursor: str | None, stats: RequestStats, permit: RequestPermit | None = None
     ) -> IntegrationsPage:
-        """One page of the list of integrations, with a permit that was taken or one of its own.
+        """One page of the list of integrations; the first page if `cursor` is None.
 
-        Raises ApiError.
+        Waits for a permit if none is given. Raises ApiError.
         """
-        with permit or await self.permit(Endpoint.INTEGRATIONS, stats) as own:
-            return await self._get(own, "/cdi/integrations", cursor, read_integrations)
+        permit = permit or await self.permit(Endpoint.INTEGRATIONS, stats)
+        return await self._get(permit, "/cdi/integrations", cursor, read_integrations)
 
     async def history(
         self, integration_id: str, cursor: str | None, permit: RequestPermit
     ) -> HistoryPage:
-        """One page of an integration's history, with a permit that was taken; raises ApiError."""
-        path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
+        """One page of an integration's history; the newest if `cursor` is None. Raises ApiError."""
         if permit.holder is not self:
-            # The configuration was reloaded since: what was permitted then is not what is now.
+            # The configuration was reloaded, and this client may have another budget.
             permit.close()
             permit = await self.permit(permit.endpoint, permit.stats)
-        with permit:
-            return await self._get(permit, path, cursor, read_history, integration_id)
+        path = f"/cdi/integrations/{_quoted(integration_id)}/job_sync_status"
+        return await self._get(permit, path, cursor, read_history, integration_id)
 
-    # The right to a request
+    # Request permits
 
     async def _wait(self, permit: RequestPermit) -> None:
-        """Take a slot and a place; if the key was replaced meanwhile, those of the new key.
+        """Acquire a slot and a place, and start over if the key is replaced meanwhile.
 
-        Who waits for a slot keeps no place: the other endpoint may need it.
+        A request that waits for a slot holds no place: the other endpoint may need it.
         """
         while True:
             if self._retired:
                 raise ConnectionFailed(_RETIRED)
             shared = self.shared
             budget = shared.budgets[permit.endpoint]
-            slot = await budget.acquire_while(partial(self._has, shared))
+            slot = await budget.acquire_while(partial(self._uses, shared))
             if slot is None:
                 continue
             permit.stats.endpoints[permit.endpoint].budget_wait += slot.waited
@@ -244,14 +231,14 @@ class Client:
             except BaseException:
                 budget.cancel(slot)
                 raise
-            permit.take(shared, slot, self.key.known)
+            permit.take(shared, slot)
             try:
                 await self._refresh_key()
             except BaseException:
                 permit.close()
                 raise
-            # A process that was frozen meanwhile may have lost the lead.
-            if self._has(shared) and budget.is_open:
+            # If the process was frozen meanwhile, another exporter may lead by now.
+            if self._uses(shared) and budget.is_open:
                 permit.key = self.key.known
                 return
             permit.close()
@@ -259,12 +246,11 @@ class Client:
     async def _refresh_key(self) -> None:
         await self.key.refresh()
         self._report(_KEY_FILE, self.key.problem)
-        entered = self._register.key_of(self)
-        if entered is not None and entered.key != self.key.known:
+        if self in self.shared.bounds:
             self._enter()
 
     def _report(self, what: str, problem: str | None) -> None:
-        """Log once what is wrong with a file, and once that it is right again."""
+        """Log that a file became unusable, or usable again, if that has changed."""
         before, self._problems[what] = self._problems.get(what), problem
         if problem == before:
             return
@@ -277,7 +263,7 @@ class Client:
         else:
             log.info("CA certificates recovered", workspace=self.workspace)
 
-    # A request
+    # Requests
 
     async def _get(
         self,
@@ -287,17 +273,19 @@ class Client:
         read: Callable[[object, str | None], Page],
         integration_id: str | None = None,
     ) -> Page:
-        """GET a page; failures that may pass are tried again, each try within the budget."""
+        """GET a page. Retry after temporary errors; each attempt is within the budget."""
         url = path if cursor is None else f"{path}?cursor={_quoted(cursor)}"
-        for attempt in range(1, TRIES):
-            try:
-                return await self._try(permit, url, read, integration_id)
-            except ApiError as error:
-                if not error.retryable or self._retired:
-                    raise
-            await self._clock.sleep(self._clock.rng.uniform(0, FIRST_BACKOFF * 2 ** (attempt - 1)))
-            await self._wait(permit)
-        return await self._try(permit, url, read, integration_id)
+        with permit:
+            for attempt in range(1, TRIES):
+                try:
+                    return await self._try(permit, url, read, integration_id)
+                except ApiError as error:
+                    if not error.retryable or self._retired:
+                        raise
+                longest = FIRST_BACKOFF * 2 ** (attempt - 1)
+                await self._clock.sleep(self._clock.rng.uniform(0, longest))
+                await self._wait(permit)
+            return await self._try(permit, url, read, integration_id)
 
     async def _try(
         self,
@@ -315,7 +303,7 @@ class Client:
             content_type = found.get("content-type", "")
             documented = is_documented_error(status, body)
             web_page = not documented and is_web_page(body, content_type)
-            # Braze, too, may fail in a way that it does not document.
+            # A 5xx may be from Braze even if its body is not a documented error.
             foreign = not is_verdict(status, body) and status < 500
             headers = RateLimitHeaders.read(found, came + self.skew)
             first_page = "?cursor=" not in url
@@ -331,29 +319,27 @@ class Client:
                 self.shared.server_clock.note(headers.date - came)
             permit.release(headers, refused=code == "429", foreign=foreign)
             if code != "cancelled":
-                now = self._clock.monotonic()
-                wall = self._clock.wall()
+                wall, seconds = self._clock.wall(), self._clock.monotonic() - began
                 permit.stats.count(
-                    RequestRecord(wall, permit.endpoint, integration_id, code, now - began)
+                    RequestRecord(wall, permit.endpoint, integration_id, code, seconds)
                 )
         permit.stats.endpoints[permit.endpoint].invalid_items += page.invalid
         return page
 
     async def _exchange(self, url: str, key: str) -> tuple[int, Mapping[str, str], bytes, float]:
-        """Send one GET and read the answer: status, headers, body, and when its head came.
+        """Send one GET request. Raises ApiError.
 
-        Foreign errors become ours.
+        Returns the status, the headers, the body, and when the headers arrived in Unix seconds.
         """
         headers = {"Authorization": _authorization(key)}
-        connections = await self._connected()
-        self._requests += 1
-        connections.requests += 1
+        http = await self._connected()
+        self._in_use.append(http)
         self._idle.clear()
         whole = False
         try:
             async with (
                 asyncio.timeout(self.timeout),
-                connections.http.stream("GET", self.base_url + url, headers=headers) as response,
+                http.stream("GET", self.base_url + url, headers=headers) as response,
             ):
                 came = self._clock.wall()
                 read = _body if response.status_code == 200 else _error_body
@@ -364,49 +350,41 @@ class Client:
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"no complete answer within {self.timeout:g} s"
             raise RequestTimeout(message) from error
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            httpx.StreamError,
-            OSError,
-            UnicodeError,
-        ) as error:
+        except (*_HTTPX_ERRORS, httpx.InvalidURL, OSError, UnicodeError) as error:
             message = f"{NO_ANSWER} {self._host}: {_cause(error)}"
             raise ConnectionFailed(message) from error
         else:
             return response.status_code, response.headers, body, came
         finally:
-            self._requests -= 1
-            connections.requests -= 1
+            self._in_use.remove(http)
             if not whole and self._transport is None:
-                self._drop(connections)
-            elif connections is not self._connections:
-                self._close_unused(connections)
-            if not self._requests:
+                self._drop(http)
+            elif http is not self._http:
+                self._close_unused(http)
+            if not self._in_use:
                 self._idle.set()
 
     # Connections
 
-    async def _connected(self) -> _Connections:
-        """The connections to use: new ones if there are newer certificates. Raises ApiError."""
+    async def _connected(self) -> httpx.AsyncClient:
+        """The connection pool; a new one if the certificates have changed. Raises ApiError."""
         if self._retired:
             raise ConnectionFailed(_RETIRED)
         context = None
         if self._trust is not None:
-            known = self._connections is not None
+            known = self._http is not None
             context = await self._trust.context(PATIENCE if known else FIRST_PATIENCE)
             self._report(_CERTIFICATES, self._trust.problem)
             if context is None:
                 message = f"request not sent: {self._trust.problem or 'certificates not read yet'}"
                 raise ConnectionFailed(message)
-        connections = self._connections
-        if connections is None or connections.context is not context:
-            if connections is not None:
-                self._drop(connections)
-            connections = self._connections = _Connections(self._http(context), context)
-        return connections
+        if self._http is not None and self._context is not context:
+            self._drop(self._http)
+        if self._http is None:
+            self._http, self._context = self._new_pool(context), context
+        return self._http
 
-    def _http(self, context: ssl.SSLContext | None) -> httpx.AsyncClient:
+    def _new_pool(self, context: ssl.SSLContext | None) -> httpx.AsyncClient:
         proxy = None
         if self._proxy is not None:
             secure = self._proxy.url.startswith("https:")
@@ -414,7 +392,7 @@ class Client:
         return httpx.AsyncClient(
             transport=self._transport,
             proxy=proxy,
-            # What the environment says is read by `proxies` and `trust`.
+            # `proxies` and `trust` read the environment variables.
             trust_env=False,
             verify=context or client_context(),
             timeout=None,  # noqa: S113 -- asyncio.timeout bounds the request as a whole
@@ -425,23 +403,23 @@ class Client:
                 "Accept-Encoding": "gzip",
             },
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            # Kept for longer than Prometheus' default of a minute between two scrapes.
+            # Longer than Prometheus' default scrape interval of one minute.
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=90),
         )
 
-    def _drop(self, connections: _Connections) -> None:
-        """Use these connections for no other request.
+    def _drop(self, http: httpx.AsyncClient) -> None:
+        """Send no further request over the connections of a pool.
 
-        A request that was broken off may keep its place in httpcore's pool for good.
+        httpcore may never free the place that a cancelled request has in its pool.
         """
-        if self._connections is connections:
-            self._connections = None
-        self._close_unused(connections)
+        if self._http is http:
+            self._http = None
+        self._close_unused(http)
 
-    def _close_unused(self, connections: _Connections) -> None:
-        """Close them once no request uses them, or at once if the client is closed."""
-        if not connections.http.is_closed and (self._closed or not connections.requests):
-            task = asyncio.get_running_loop().create_task(connections.http.aclose())
+    def _close_unused(self, http: httpx.AsyncClient) -> None:
+        """Close a pool if no request uses it, or if the client is closed."""
+        if not http.is_closed and (self._closed or http not in self._in_use):
+            task = asyncio.get_running_loop().create_task(http.aclose())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -451,20 +429,20 @@ def _quoted(text: str) -> str:
 
 
 def _authorization(key: str) -> str:
-    """The header's value. Left to the libraries, a bad one would be quoted in their errors."""
+    """The value of the header. Checked here, because httpx's errors would quote an invalid key."""
     if not _SENDABLE.fullmatch(key):
         raise ConnectionFailed(_BAD_KEY)
     return f"Bearer {key}"
 
 
 async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
-    """The body of an answer, decompressed as it comes."""
+    """The decompressed body of a response. Raises InvalidResponse if it exceeds `most` bytes."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise InvalidResponse(_BAD_ENCODING)
-    whole = response.is_stream_consumed  # as a transport for tests gives it, decoded already
+    whole = response.is_stream_consumed  # from a transport for tests, which decodes it
     plain = whole or encoding in ("", "identity")
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip, or deflate as HTTP means it
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip, or zlib, which HTTP calls deflate
     body, raw = bytearray(), 0
     try:
         async for chunk in response.aiter_bytes() if whole else response.aiter_raw():
@@ -475,13 +453,13 @@ async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
                 raise InvalidResponse(message)
         return bytes(body)
     finally:
-        body.clear()  # an error keeps this frame, and with it the body, until it is collected
+        body.clear()  # an error's traceback keeps this frame, and so the body, in memory
 
 
 def _inflated(inflater: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
-    """At most so many bytes of what the chunk holds; raises InvalidResponse.
+    """At most `most` decompressed bytes of a chunk. Raises InvalidResponse.
 
-    One member is decompressed; httpx would keep, and copy again and again, what follows it.
+    Data after the first compressed member is rejected; httpx would copy it with every chunk.
     """
     rest = chunk if inflater.eof else b""
     try:
@@ -494,35 +472,35 @@ def _inflated(inflater: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
 
 
 async def _error_body(response: httpx.Response) -> bytes:
-    """The body of another status than 200; something else if it is too large or unreadable."""
-    with suppress(TimeoutError, InvalidResponse, httpx.HTTPError, httpx.StreamError):
+    """The body of an error; `_UNREADABLE` if it is too large, too slow or invalid."""
+    with suppress(TimeoutError, InvalidResponse, *_HTTPX_ERRORS):
         async with asyncio.timeout(ERROR_BODY_WITHIN):
             return await _body(response, MOST_ERROR_BYTES)
     return _UNREADABLE
 
 
 def _cause(error: BaseException) -> str:
-    """Why a connection failed, as the system or the proxy says it; never what was to be sent."""
+    """Why a connection failed, in the words of the operating system or the proxy.
+
+    Never contains any part of the request.
+    """
     reason = str(error) if isinstance(error, httpx.ProxyError) else ""
     for link in causes(error):
-        if isinstance(link, OSError):
-            reason = _system(link) or reason
+        if not isinstance(link, OSError):
+            continue
+        text = link.strerror
+        if link.errno and not isinstance(link, ssl.SSLError | socket.gaierror):
+            text = os.strerror(link.errno)  # asyncio replaces it in most of its errors
+        reason = text or str(link) or reason
     return reason[:200] or type(error).__name__
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what led to it, down to the root; of several addresses that of the first."""
+    """An error and the chain of its causes. Of an exception group, only the first is followed."""
     link: BaseException | None = error
     while link is not None:
         yield link
-        if isinstance(link, BaseExceptionGroup):  # one for each address that was tried
+        if isinstance(link, BaseExceptionGroup):  # one error for each IP address that was tried
             link = link.exceptions[0]
         else:
             link = link.__cause__ or link.__context__
-
-
-def _system(error: OSError) -> str:
-    """The system's words; asyncio puts others into most of its errors."""
-    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
-        return os.strerror(error.errno)
-    return error.strerror or str(error)

@@ -1,14 +1,15 @@
-"""Which proxy a request goes through: the rules of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+"""Chooses the proxy of a request from HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
-The variables are those that curl and Python's own library know, read here since httpx refuses
-to start with some values that they accept: networks and IPv6 addresses in NO_PROXY.
+The variables have the meaning that they have for curl and Python's standard library. They are
+parsed here because httpx fails to start with some valid values, such as networks and IPv6
+addresses in NO_PROXY.
 """
 
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cdi_exporter.config.mistakes import one_line, phrase, show_value
 from cdi_exporter.errors import ConfigError
@@ -23,24 +24,23 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, and the variable that names it."""
+    """A proxy and the environment variable that sets it."""
 
     variable: str
     url: str = field(repr=False)
-    """May hold a password: not to be shown."""
+    """Never logged or shown: it may contain a password."""
 
 
 class Proxies:
-    """The proxies that the environment names."""
+    """The proxies set by environment variables, and the exceptions in NO_PROXY."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.ignored: list[tuple[str, str]] = []
-        """Entries of NO_PROXY that mean nothing, with their variable; as they may be shown."""
+        """The variable and the text of each invalid entry of NO_PROXY; the text may be logged."""
         self._everywhere = False
         self._exceptions: list[tuple[Network | str, int | None]] = []
-        """What goes without a proxy: a network, or a name with all below it; to one port if named.
-        """
+        """Networks, or domains with their subdomains, and the only port, or None for all ports."""
         variable = next((each for each in ("no_proxy", "NO_PROXY") if environ.get(each)), "")
         for entry in filter(None, re.split(r"[,\s]+", environ.get(variable, ""))):
             if entry == "*":
@@ -52,7 +52,7 @@ class Proxies:
                 self.ignored.append((variable, show_value(entry) or "…"))
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy for requests to a URL; None if there is none. Raises ConfigError."""
+        """The proxy for requests to `url`, or None. Raises ConfigError if the proxy is invalid."""
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
         if self._everywhere or any(
@@ -60,20 +60,13 @@ class Proxies:
         ):
             return None
         for name in (f"{parts.scheme}_proxy", "all_proxy"):
-            variable, value = self._value(name)
-            if value:
+            # In a CGI script, HTTP_PROXY is a header of the request.
+            is_header = name == "http_proxy" and "REQUEST_METHOD" in self._environ
+            # The lower-case name has precedence, even if its value is empty.
+            variable = name if name in self._environ or is_header else name.upper()
+            if value := self._environ.get(variable, "").strip():
                 return Proxy(variable, _url(variable, value))
         return None
-
-    def _value(self, name: str) -> tuple[str, str]:
-        """A variable and its value; the name in small letters counts first, also if empty."""
-        variables = [name, name.upper()]
-        if name == "http_proxy" and "REQUEST_METHOD" in self._environ:
-            variables = [name]  # in a CGI script the other one is a header of the request
-        for variable in variables:
-            if variable in self._environ:
-                return variable, self._environ[variable].strip()
-        return name, ""
 
 
 def _covers(what: Network | str, host: str) -> bool:
@@ -84,31 +77,27 @@ def _covers(what: Network | str, host: str) -> bool:
 
 
 def _exception(entry: str) -> tuple[Network | str, int | None]:
-    """An entry of NO_PROXY: what it covers, and at which port; raises ValueError."""
+    """Parse an entry of NO_PROXY into a network or domain, and a port. Raises ValueError."""
     if "/" in entry:
         return ipaddress.ip_network(re.sub(r"[][]", "", entry), strict=False), None
-    host, port = _split(entry.lower())
+    host, port = entry.lower(), ""
+    if _address(host) is None:
+        # An IPv6 address with a port is in brackets.
+        bracketed = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", host)
+        host, port = bracketed.groups() if bracketed else host.partition(":")[::2]
+        if bracketed and _address(host) is None:
+            raise ValueError(entry)
+    only = int(port) if port else None
     if (address := _address(host)) is not None:
-        return ipaddress.ip_network(address), port
+        return ipaddress.ip_network(address), only
     name = host.removeprefix("*").strip(".")
     if not name or "*" in name or not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(entry)
-    return name, port
-
-
-def _split(entry: str) -> tuple[str, int | None]:
-    """A host and a port; an IPv6 address may be in brackets."""
-    if _address(entry) is not None:
-        return entry, None
-    bracketed = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", entry)
-    host, port = bracketed.groups() if bracketed else (entry.partition(":")[::2])
-    if bracketed and _address(host) is None:
-        raise ValueError(entry)
-    return host, int(port) if port else None
+    return name, only
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IP address; one that is IPv4 in the form of IPv6 is IPv4."""
+    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -117,19 +106,17 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _url(variable: str, value: str) -> str:
-    """The URL of a proxy; a scheme may be missing. Raises ConfigError."""
+    """The URL of a proxy, with http:// if it has no scheme. Raises ConfigError."""
     url = value if "://" in value else f"http://{value}"
-    problem = _problem(url)
-    if problem:
+    if problem := _problem(url):
         line = f"{variable}: {phrase(show_value(value), problem)}; {EXPECTED}"
         raise ConfigError([one_line(line)])
     return url
 
 
 def _problem(url: str) -> str | None:
-    """What is wrong with the URL of a proxy."""
     try:
-        parts: SplitResult = urlsplit(url)
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "is not a URL with a valid port"
@@ -139,6 +126,7 @@ def _problem(url: str) -> str | None:
         return "is neither http nor https"
     if not url.isascii() or not url.isprintable() or " " in url or not _HOST.fullmatch(host):
         return "has no valid host"
-    if port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        return "has more than a host and a port" if port != 0 else "has no valid port"
-    return None
+    if port == 0:
+        return "has no valid port"
+    more = parts.path.strip("/") or parts.query or parts.fragment
+    return "has more than a host and a port" if more else None

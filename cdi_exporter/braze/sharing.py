@@ -1,15 +1,15 @@
-"""What all workspaces with the same API key share: the budgets, the places, the server's clock.
+"""What the workspaces with the same API key share: request budgets and the server's clock.
 
-The key is Braze's only name for a workspace, so the budget is that of the key. When a key is
-replaced, what the old one has spent goes on to count: the new one is mostly of the same
-workspace in Braze, whose limit it is.
+Braze limits requests per workspace, and the key is all that identifies a workspace in Braze. So
+the budgets belong to the key. When a key is replaced, the requests that were sent with the old
+key still count: the new key usually belongs to the same workspace in Braze.
 """
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Self
 
 from cdi_exporter.braze.budget import (
     Allowance,
@@ -25,12 +25,12 @@ from cdi_exporter.config import Secret
 from cdi_exporter.model import Endpoint, Within
 
 MOST_AT_ONCE = 10
-"""Requests of a workspace that may be under way together."""
+"""Requests with one key that may be in progress at the same time. More would not be faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a workspace's configuration allows: requests per minute by endpoint, and the share."""
+    """A workspace's rate limits, in requests per minute by endpoint, and its share of them."""
 
     limits: dict[Endpoint, int]
     share: float
@@ -42,14 +42,17 @@ Age = Annotated[float, Within(-3600.0, 3600.0)]
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What is spent of the budgets of one key, by endpoint; as `BudgetReport.ages`."""
+    """The slots in use of one key's budgets, by endpoint, as exporters report it to each other.
+
+    Each field has the format of `BudgetReport.ages`.
+    """
 
     integrations: tuple[Age | None, ...]
     job_sync_status: tuple[Age | None, ...]
 
     @classmethod
     def of(cls, reports: Mapping[Endpoint, BudgetReport]) -> "Spending":
-        """Ages in tenths of a second: no request becomes older than it is."""
+        """Round the ages down to tenths of a second, so that no request seems older than it is."""
         ages = {
             endpoint.value: tuple(age and math.floor(10 * age) / 10 for age in report.ages)
             for endpoint, report in reports.items()
@@ -57,20 +60,17 @@ class Spending:
         return cls(**ages)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAt:
-    """A key, and the base URL that it is sent to."""
-
-    base_url: str
-    key: Secret
-
-
 class KeyBudgets:
-    """What the requests with one key share."""
+    """The budgets of one key, by endpoint, and what else the clients with this key share."""
 
-    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+    def __init__(self, clock: Clock, bounds: Bounds, key: tuple[str, Secret] | None = None) -> None:
+        self.key = key
+        """The workspace URL and the key; None if the budgets are not registered."""
+        self.bounds: dict[object, Bounds] = {}
+        """The bounds of each client with this key."""
         self.server_clock = ServerClock()
         self.places = asyncio.Semaphore(MOST_AT_ONCE)
+        """Limits the number of concurrent requests."""
         self.budgets = {
             endpoint: Budget(
                 limit,
@@ -82,48 +82,52 @@ class KeyBudgets:
             for endpoint, limit in bounds.limits.items()
         }
 
-    def configure(self, several: Iterable[Bounds]) -> None:
-        """Keep to what each of the workspaces allows; what the budgets know stays."""
-        bounds = [*several]
-        for endpoint, budget in self.budgets.items():
-            budget.configured = min(each.limits[endpoint] for each in bounds)
-            budget.share = min(each.share for each in bounds)
+    def configure(self) -> None:
+        """Apply the lowest bounds of all clients; requests that were sent still count."""
+        for endpoint, budget in self.budgets.items() if self.bounds else ():
+            budget.configured = min(each.limits[endpoint] for each in self.bounds.values())
+            budget.share = min(each.share for each in self.bounds.values())
+
+    def leave(self, client: object) -> None:
+        """Remove a client; the requests that it sent still count for a minute."""
+        self.bounds.pop(client, None)
+        self.configure()
 
     def remember(self, other: "KeyBudgets") -> None:
-        """Count what was spent with another key."""
+        """Count the requests that were sent with another key."""
         if other is self:
             return
         for endpoint, budget in self.budgets.items():
             budget.remember(other.budgets[endpoint])
 
     def allow(self, allowance: Allowance) -> None:
-        """Take no more than this of the budgets from now on."""
+        """Limit what this exporter may use of the budgets from now on."""
         for budget in self.budgets.values():
             budget.allow(allowance)
 
     @property
     def allowance(self) -> Allowance:
-        """What may be taken of the budgets."""
+        """What this exporter may use of the budgets."""
         return self.budgets[Endpoint.HISTORY].allowance
 
     def report(self) -> dict[Endpoint, BudgetReport]:
-        """What is spent of the budgets, for the exporter that spends them next."""
+        """The slots in use, for the exporter that uses the budgets next."""
         return {endpoint: budget.report() for endpoint, budget in self.budgets.items()}
 
     def note_reported(self, reports: Mapping[Endpoint, BudgetReport]) -> None:
-        """Go on: other exporters know of `reports` by now."""
+        """Allow further requests, because other exporters can now read `reports`."""
         for endpoint, report in reports.items():
             self.budgets[endpoint].note_reported(report)
 
-    def assume(self, spending: Spending | None, age: float, under_way_for: float) -> None:
-        """Count what another exporter reported `age` seconds ago; everything if that is unknown.
+    def assume(self, spending: Spending | None, age: float, running_for: float) -> None:
+        """Count what another exporter reported `age` seconds ago; None counts as a full budget.
 
-        What may still be under way ends within `under_way_for` seconds.
+        Its requests that may still be in progress end within `running_for` seconds.
         """
         for endpoint, budget in self.budgets.items():
             unknown = (0.0,) * budget.slots
             ages = getattr(spending, endpoint.value) if spending else unknown
-            budget.assume([None if one is None else one + age for one in ages], under_way_for)
+            budget.assume([None if one is None else one + age for one in ages], running_for)
 
     def wake(self) -> None:
         """Wake all waiters, so that each checks whether it still wants a slot."""
@@ -132,42 +136,39 @@ class KeyBudgets:
 
     @property
     def spent(self) -> bool:
-        """Whether requests of the last minute are to be remembered."""
+        """Whether any slot is in use."""
         return any(budget.spent() for budget in self.budgets.values())
 
 
 class RequestPermit:
-    """The right to one request with one key: a slot of its budget, and a place among those at once.
+    """The right to send one request with one key: a slot of its budget, and one of the places.
 
-    It gives back what it still holds as a context manager, and with `close`.
+    As a context manager, and with `close`, it gives back what it still holds.
     """
 
     def __init__(self, holder: object, endpoint: Endpoint, stats: RequestStats) -> None:
         self.holder, self.endpoint, self.stats = holder, endpoint, stats
         self.key: Secret | None = None
-        """The key whose budget the slot is of: no other may be sent with it."""
-        self._shared: KeyBudgets | None = None
-        self._slot: Slot | None = None
+        """The only key that may be sent with this permit: the slot is from its budget."""
+        self._held: tuple[KeyBudgets, Slot] | None = None
 
-    def take(self, shared: KeyBudgets, slot: Slot, key: Secret) -> None:
-        """Hold a slot, and the place that was acquired with it."""
-        self._shared, self._slot, self.key = shared, slot, key
+    def take(self, shared: KeyBudgets, slot: Slot) -> None:
+        """Hold a slot, and the place that was acquired for it."""
+        self._held = shared, slot
 
     def release(
         self, headers: RateLimitHeaders | None, *, refused: bool = False, foreign: bool = False
     ) -> None:
-        """The request is over; the budget takes note of the answer's headers."""
-        shared, slot = self._shared, self._slot
-        if shared is not None and slot is not None:
-            self._shared = self._slot = None
+        """Give back slot and place after a request; the arguments are those of `Budget.release`."""
+        if self._held is not None:
+            (shared, slot), self._held = self._held, None
             shared.places.release()
             shared.budgets[self.endpoint].release(slot, headers, refused=refused, foreign=foreign)
 
     def close(self) -> None:
-        """Give back what no request was made with; nothing if a request was made."""
-        shared, slot = self._shared, self._slot
-        if shared is not None and slot is not None:
-            self._shared = self._slot = None
+        """Give back slot and place if no request was sent."""
+        if self._held is not None:
+            (shared, slot), self._held = self._held, None
             shared.places.release()
             shared.budgets[self.endpoint].cancel(slot)
 
@@ -178,69 +179,41 @@ class RequestPermit:
         self.close()
 
 
-class Member(Protocol):
-    """A workspace's client, as far as it shares."""
-
-    bounds: Bounds
-    shared: KeyBudgets
-
-
 class Register:
-    """Which workspaces have which key, and so share what."""
+    """The budgets of each key in use."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._shared: dict[KeyAt, KeyBudgets] = {}
-        self._keys: dict[Member, KeyAt] = {}
+        self._budgets: list[KeyBudgets] = []
 
-    def key_of(self, member: Member) -> KeyAt | None:
-        """The key with which a client was entered last."""
-        return self._keys.get(member)
+    def enter(
+        self, client: object, before: KeyBudgets, key: tuple[str, Secret], bounds: Bounds
+    ) -> KeyBudgets:
+        """The budgets that a client uses from now on: those of its workspace URL and key.
 
-    def enter(self, member: Member, key_at: KeyAt) -> None:
-        """Give a client what those with its key share; it may have had another key before."""
-        before = self._keys.get(member)
-        if before != key_at:
-            self._move(member, before, key_at)
-        self._configure(key_at)
+        `before` are those that it used so far.
+        """
+        shared = before if before.key == key else self._change_key(client, before, key, bounds)
+        shared.bounds[client] = bounds
+        shared.configure()
+        return shared
 
-    def leave(self, member: Member) -> None:
-        """A client is not used any more; what it spent is remembered for a minute."""
-        key_at = self._keys.pop(member, None)
-        if key_at is not None:
-            self._configure(key_at)
-
-    def _move(self, member: Member, before: KeyAt | None, key_at: KeyAt) -> None:
-        self._keys[member] = key_at
-        former = self._shared.get(before) if before else None
-        same_place = before is not None and before.base_url == key_at.base_url
-        replaced = former is not None and same_place and not self._members(before)
-        if before is not None and replaced and key_at not in self._shared:
-            # The usual rotation: the budget goes on under the new key.
-            self._shared[key_at] = self._shared.pop(before)
-            return
-        self._forget_spent()
-        shared = self._shared.get(key_at)
+    def _change_key(
+        self, client: object, before: KeyBudgets, key: tuple[str, Secret], bounds: Bounds
+    ) -> KeyBudgets:
+        shared = next((each for each in self._budgets if each.key == key), None)
+        if shared is None and [*before.bounds] == [client]:
+            # The usual rotation: no other client has the old key or the new one.
+            before.key = key
+            return before
+        before.leave(client)
+        # Budgets without a client are needed only as long as their requests count.
+        self._budgets = [
+            each for each in self._budgets if each.bounds or each.spent or each is shared
+        ]
         if shared is None:
-            shared = self._shared[key_at] = KeyBudgets(self._clock, member.bounds)
-            shared.allow(member.shared.allowance)
-        if former is not None and same_place:
-            shared.remember(former)
-        if before is not None:
-            self._configure(before)
-        member.shared = shared
-
-    def _members(self, key_at: KeyAt | None) -> list[Member]:
-        return [member for member, its in self._keys.items() if its == key_at]
-
-    def _configure(self, key_at: KeyAt) -> None:
-        members = self._members(key_at)
-        if members:
-            self._shared[key_at].configure(member.bounds for member in members)
-
-    def _forget_spent(self) -> None:
-        """Forget keys that nobody has and whose requests are more than a minute ago."""
-        held = set(self._keys.values())
-        for key_at in [*self._shared]:
-            if key_at not in held and not self._shared[key_at].spent:
-                del self._shared[key_at]
+            shared = KeyBudgets(self._clock, bounds, key)
+            shared.allow(before.allowance)
+            self._budgets.append(shared)
+        shared.remember(before)
+        return shared

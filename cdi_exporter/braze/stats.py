@@ -1,18 +1,18 @@
-"""The requests of one workspace: counted for the metrics, remembered for the status page."""
+"""Statistics of one workspace's requests, for the metrics and the status page."""
 
 from bisect import bisect_left
 from collections import Counter, deque
 from itertools import accumulate
 
 from cdi_exporter.braze.budget import RateLimitHeaders
-from cdi_exporter.model import RequestRecord
+from cdi_exporter.model import Endpoint, RequestRecord
 from cdi_exporter.snapshot import EndpointSnapshot
 
 DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, float("inf"))
-"""Upper bounds in seconds: from a fast answer to well beyond the default `request_timeout`."""
+"""Upper bounds in seconds, from a fast response to three times the default `request_timeout`."""
 
 REMEMBERED = 50
-"""Requests that the status page lists: a refresh of a few dozen integrations."""
+"""Requests that the status page lists: enough for a refresh of a few dozen integrations."""
 
 
 class EndpointStats:
@@ -27,13 +27,13 @@ class EndpointStats:
         self._seconds = 0.0
 
     def count(self, code: str, seconds: float) -> None:
-        """One request ended."""
+        """Count a request that has ended."""
         self.requests[code] += 1
         self._buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self._seconds += seconds
 
     def snapshot(self, limits: RateLimitHeaders) -> EndpointSnapshot:
-        """The figures so far, with the last rate limit headers."""
+        """The figures so far, with the rate limit headers of the last response."""
         return EndpointSnapshot(
             endpoint=self.endpoint,
             requests=dict(self.requests),
@@ -48,13 +48,13 @@ class EndpointStats:
 
 
 class RequestStats:
-    """The requests of one workspace: each endpoint's figures, and the last exchanges."""
+    """The requests of one workspace: figures of each endpoint, and the last requests."""
 
-    def __init__(self, endpoints: tuple[str, ...]) -> None:
-        self.endpoints = {endpoint: EndpointStats(endpoint) for endpoint in endpoints}
+    def __init__(self) -> None:
+        self.endpoints: dict[str, EndpointStats] = {each: EndpointStats(each) for each in Endpoint}
         self.recent: deque[RequestRecord] = deque(maxlen=REMEMBERED)
 
-    def count(self, exchange: RequestRecord) -> None:
-        """One request ended."""
-        self.endpoints[exchange.endpoint].count(exchange.code, exchange.seconds)
-        self.recent.append(exchange)
+    def count(self, request: RequestRecord) -> None:
+        """Record a request that has ended."""
+        self.endpoints[request.endpoint].count(request.code, request.seconds)
+        self.recent.append(request)

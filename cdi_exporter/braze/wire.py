@@ -1,24 +1,26 @@
-"""Braze's JSON and headers → the vocabulary; tolerant of what the API may leave out.
+"""Parses the JSON of Braze's CDI API into the values of `model`.
 
-Nothing here raises on any JSON value but `InvalidResponse`, and that only where an answer
-as a whole is not the documented one. Null, missing and the empty string all mean absent.
-Sources: Braze's reference pages "List integrations" and "List job sync status".
+Fields may be missing: null, a missing field and an empty string all mean absent. No JSON value
+raises an error other than `InvalidResponse`, which means that the response as a whole is not the
+documented one. Sources: Braze's reference pages "List integrations" and "List job sync status".
 
-A time that is given but cannot be read (a number, an RFC 2822 date, the hour 24, …) makes
-its item invalid, so that it is counted. The time is then treated as absent, and the rest of
-the item is used:
+A time that is present but cannot be parsed (a number, an RFC 2822 date, the hour 24, …) makes its
+item invalid, so that it is counted. The time is treated as absent, and the rest of the item is
+used:
 
-- A history row needs a start or a finish that can be read; either one identifies the run.
-- A row without such a time is left out. In the newest place, a finished one still sets the
-  status, as does one without any time.
-- A run with an unknown status and an unreadable finish is in progress until its finish can be
-  read, and is then counted once.
-- A list item is always kept. An unreadable `next_scheduled_run` still means a schedule.
+- A history row needs a valid start or finish, either of which identifies the run.
+- A row without them is omitted. If it is the newest, it still sets the status, provided that the
+  run has finished.
+- A run with an unknown status and an invalid finish is in progress until its finish is valid, and
+  is then counted once.
+- A list item is never omitted because of a time. An invalid `next_scheduled_run` still means that
+  there is a schedule.
 """
 
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 from cdi_exporter.errors import InvalidResponse
@@ -33,39 +35,37 @@ _ROW_TIMES = ("sync_start_time", "sync_finish_time", "last_timestamp_synced")
 _ITEM_TIMES = ("last_updated_at", "last_job_start_time", "next_scheduled_run")
 
 _HOUR_24 = re.compile(r"\A[^ T]+[ T]24")
-"""Python reads the hour 24 from 3.14 on; what can be read must not depend on its version."""
+"""The hour 24, which only Python 3.14 and newer parse. All versions must treat times alike."""
 
 _STATUSES = {status.value: status for status in Status}
 
 PAGE_SIZE = 10
-"""Items on a page of either endpoint."""
+"""Items on a page of either endpoint, according to Braze's reference."""
 
 MOST_ROWS = 2**53
-"""More rows than this are no number: a double, which Prometheus stores, counts no further."""
+"""A larger number of rows is treated as absent: Prometheus cannot store it exactly in a double."""
 
 MOST_ITEMS = 100
-"""Items of a page that are read: ten times as many as Braze documents. A page with more is not an
-answer of Braze, and what a page costs must be bounded."""
+"""Items on a page, at most: ten times as many as Braze documents. A page with more is rejected,
+because it is not from Braze and would be costly to process."""
 
 LONGEST_TEXT = 200
-"""Characters kept of a name, a type or another text, each of which becomes a label value. Braze's
-names have a few dozen. A longer ID is not an ID: cut, it would be another one's."""
+"""Characters kept of a name, type or other text, each of which becomes a label value. Braze's names
+have a few dozen. An item with a longer ID is omitted: a shortened ID could be another item's."""
 
 LONGEST_CURSOR = 2_048
-"""Characters of a cursor, which is sent back as a part of a URL. Braze's have a dozen."""
+"""Characters of a cursor, which becomes part of a URL. Braze's cursors have about 12."""
 
 LONGEST_WORD = 64
-"""Characters kept of a status that is not known here; the documented ones have up to 12."""
+"""Characters kept of an unknown status. The documented ones have at most 12."""
 
 
 def read_integrations(document: object, link: str | None = None) -> IntegrationsPage:
-    """The answer of `GET /cdi/integrations`, its Link header beside it."""
-    rows = _results(document)
+    """Parse a response to `GET /cdi/integrations` and its Link header. Raises InvalidResponse."""
     found: dict[str, Integration] = {}
     left_out = damaged = 0
-    for row in rows:
-        item = _integration(row)
-        if item is None or not isinstance(row, dict):
+    for row in _results(document):
+        if not isinstance(row, dict) or (item := _integration(row)) is None:
             left_out += 1
             continue
         found[item.id] = item
@@ -76,12 +76,14 @@ def read_integrations(document: object, link: str | None = None) -> Integrations
 
 
 def read_history(document: object, link: str | None = None) -> HistoryPage:
-    """The answer of `GET /cdi/integrations/{id}/job_sync_status`, its Link header beside it."""
-    rows = [_row(row) for row in _results(document)]
+    """Parse a response to `GET /cdi/integrations/{id}/job_sync_status` and its Link header.
+
+    Raises InvalidResponse.
+    """
     runs: list[Run] = []
     undated: Run | None = None
     undated_running = invalid = damaged = unidentified = 0
-    for place, (run, unreadable_time) in enumerate(rows):
+    for place, (run, unreadable_time) in enumerate(map(_row, _results(document))):
         if run is not None and (run.start is not None or run.finish is not None):
             runs.append(run)
             damaged += unreadable_time
@@ -106,10 +108,9 @@ def read_history(document: object, link: str | None = None) -> HistoryPage:
 
 
 def next_cursor(link: str | None) -> str | None:
-    """The decoded cursor of the `rel="next"` link, None where there is none.
+    """The decoded cursor of the `rel="next"` link, None without one. Raises InvalidResponse.
 
-    The URL around it is never used: Braze writes it relative and without the slash before
-    the integration's ID. Raises InvalidResponse if the cursor is too long.
+    The rest of the URL is ignored: Braze sends a relative URL without the slash before the ID.
     """
     for url, parameters in re.findall(r"<([^<>]*)>([^<]*)", link or ""):
         relation = re.search(r"""\brel\s*=\s*["']?([^"';,]*)""", parameters, re.IGNORECASE)
@@ -136,18 +137,14 @@ def _results(document: object) -> list[object]:
     return results
 
 
-def _integration_id(row: object) -> str | None:
-    """The ID; None if there is none, or if it would lead to another path of the API."""
-    identifier = row.get("integration_id") if isinstance(row, dict) else None
-    if not isinstance(identifier, str) or len(identifier) > LONGEST_TEXT:
+def _integration(row: dict[Any, Any]) -> Integration | None:
+    """An item of the list; None if it has no ID or an unusable one."""
+    given = row.get("integration_id")
+    if not isinstance(given, str) or len(given) > LONGEST_TEXT:
         return None
-    # As a segment of a path these stand for others; everything else is percent-encoded.
-    return None if identifier.strip() in (".", "..") else _text(identifier)
-
-
-def _integration(row: object) -> Integration | None:
-    identifier = _integration_id(row)
-    if identifier is None or not isinstance(row, dict):
+    identifier = _text(given)
+    # "." and ".." would lead to another path of the API. Other IDs are percent-encoded.
+    if identifier in (None, ".", ".."):
         return None
     status, following = _status(row.get("last_job_status")), row.get("next_scheduled_run")
     return Integration(
@@ -166,7 +163,7 @@ def _integration(row: object) -> Integration | None:
 
 
 def _row(row: object) -> tuple[Run | None, bool]:
-    """A row of the history, None if nothing of it can be used; whether a time is unreadable."""
+    """A row of the history, None if it is unusable, and whether it has an invalid time."""
     if not isinstance(row, dict):
         return None, False
     status = _status(row.get("job_status")) or Status.UNKNOWN
@@ -186,9 +183,9 @@ def _row(row: object) -> tuple[Run | None, bool]:
 
 
 def _text(value: object) -> str | None:
-    """The text as UTF-8 can carry it; half of a surrogate pair becomes a question mark.
+    """A text that can be encoded as UTF-8, shortened with an ellipsis if it is too long.
 
-    A text that is too long is cut, and ends with an ellipsis then.
+    Half of a surrogate pair becomes a question mark.
     """
     if not isinstance(value, str):
         return None
@@ -199,7 +196,7 @@ def _text(value: object) -> str | None:
 
 
 def _status(value: object) -> Status | None:
-    """The status in any spelling; None where there is none, `unknown` for a new one."""
+    """The status, in upper or lower case; None if absent, `unknown` if it is not documented."""
     if value is None:
         return None
     text = value.strip().lower() if isinstance(value, str) else "no text"
@@ -209,7 +206,7 @@ def _status(value: object) -> Status | None:
 
 
 def _word(value: object) -> str | None:
-    """A status as Braze writes it: one printable line of bounded length."""
+    """An unknown status as Braze wrote it, as one printable line of limited length."""
     if isinstance(value, int | float) and abs(value) <= MOST_ROWS:
         value = json.dumps(value)
     if not isinstance(value, str):
@@ -222,7 +219,7 @@ def _word(value: object) -> str | None:
 
 
 def _rows(value: object) -> int | None:
-    """A count of rows; None for what is negative, no number, or beyond any table."""
+    """A count of rows; None if it is negative, too large, or not a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 <= value <= MOST_ROWS or (isinstance(value, float) and not value.is_integer()):
@@ -231,17 +228,17 @@ def _rows(value: object) -> int | None:
 
 
 def timestamp(value: object) -> float | None:
-    """An ISO 8601 time as Unix seconds; a time without a zone is UTC.
+    """An ISO 8601 time as Unix seconds. A time without a zone is UTC.
 
-    None if it is absent or cannot be read, and for the zero times (the years 1 and 1970) that
-    other programs write for "no time".
+    None if it is absent, invalid, or a zero time (the years 1 and 1970), which programs write for
+    "no time".
     """
     seconds = _seconds(value) if isinstance(value, str) else None
     return seconds if seconds is not None and seconds > 0 else None
 
 
 def unreadable(value: object) -> bool:
-    """Whether a time is given, but in a form that cannot be read."""
+    """Whether a time is present but cannot be parsed."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return False
     return not isinstance(value, str) or _seconds(value) is None

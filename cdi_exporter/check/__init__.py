@@ -8,7 +8,7 @@ from cdi_exporter.check.probe import SHARE, Probe
 from cdi_exporter.check.report import CheckedDatabase, Report
 from cdi_exporter.check.state_database import Describe, check_database
 from cdi_exporter.check.text import show
-from cdi_exporter.clients import TransportFor, clients_for, over_the_network
+from cdi_exporter.clients import TransportFor, clients_for
 from cdi_exporter.clock import Clock
 from cdi_exporter.config import Settings
 
@@ -21,7 +21,7 @@ async def check(
     *,
     scrape_interval: float = 60.0,
     offline: bool = False,
-    transport: TransportFor = over_the_network,
+    transport: TransportFor | None = None,
     describe: Describe | None = None,
 ) -> Report:
     """Check all workspaces at the same time, and the database, if there is one to `describe`.

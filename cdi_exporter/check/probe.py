@@ -62,7 +62,7 @@ class Probe:
         self.sharing = sharing
         """The other workspaces with the same endpoint and key, hence the same budget."""
         self._client, self._clock = client, clock
-        self._stats = RequestStats(tuple(Endpoint))
+        self._stats = RequestStats()
         self.items: dict[str, Integration] = {}
         """The list by ID, as far as it was read."""
         self.complete = False

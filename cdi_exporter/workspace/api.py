@@ -25,7 +25,7 @@ class Api:
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client, self.clock = client, clock
-        self.stats = RequestStats(tuple(Endpoint))
+        self.stats = RequestStats()
         self._requests: set[asyncio.Task[Any]] = set()
         """Requests in flight; the event loop keeps only weak references."""
 

@@ -15,7 +15,7 @@ import structlog
 from cdi_exporter import logs
 from cdi_exporter.app import Exporter
 from cdi_exporter.braze.budget import WINDOW
-from cdi_exporter.clients import Clients, over_the_network
+from cdi_exporter.clients import Clients
 from cdi_exporter.config import RateLimits, Refresh, Settings, WorkspaceConfig, inline_key
 from cdi_exporter.config.keys import FileKey
 from cdi_exporter.errors import ConfigError
@@ -317,7 +317,7 @@ def test_a_workspace_that_leaves_takes_no_permit_with_it(files: tuple[Path, Path
             assert len(braze.sent) - before >= 4 * SLOTS
             budgets = it.exporter._clients.by_workspace["a"].budgets
             await asyncio.sleep(100)
-            assert not any(budget.under_way for budget in budgets.values())
+            assert not any(budget.running for budget in budgets.values())
         assert braze.most_in_a_window("K1") <= SLOTS
 
     run(main())
@@ -414,7 +414,7 @@ def test_a_rotated_key_file_that_cannot_be_used_is_reported_while_the_old_key_wo
 
 def clients(*configs: WorkspaceConfig, **environ: str) -> Clients:
     async def make() -> Clients:
-        found = Clients(virtual_clock(), over_the_network, environ=environ)
+        found = Clients(virtual_clock(), environ=environ)
         found.apply(configs, found.prepare(configs))
         return found
 
@@ -432,7 +432,7 @@ def test_a_prepared_configuration_changes_nothing_before_it_is_applied() -> None
     """A configuration may still be rejected after its clients were made."""
 
     async def main() -> None:
-        found = Clients(virtual_clock(), over_the_network, environ={})
+        found = Clients(virtual_clock(), environ={})
         a = workspace("a", endpoint="https://braze.test")
         found.apply([a], found.prepare([a]))
         client, before = found.by_workspace["a"], shares_of(found)
@@ -454,7 +454,7 @@ def test_workspaces_that_share_keep_to_what_each_of_them_allows() -> None:
     """The lower share and limit, while both are there; certificates make no other budget."""
 
     async def main() -> None:
-        found = Clients(virtual_clock(), over_the_network, environ={})
+        found = Clients(virtual_clock(), environ={})
         a = workspace("a", endpoint="https://braze.test", refresh=Refresh(rate_limit_share=0.5))
         limits = Refresh(rate_limits=RateLimits(job_sync_status=30))
         b = replace(a, name="b", refresh=limits, ca_file="/some/file.pem")

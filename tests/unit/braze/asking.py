@@ -51,7 +51,7 @@ class Asker:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.stats = RequestStats(tuple(Endpoint))
+        self.stats = RequestStats()
 
     async def integrations(self, cursor: str | None = None) -> IntegrationsPage:
         """One page of the list."""
@@ -74,7 +74,7 @@ class Asker:
     def settled(self) -> bool:
         """Whether each slot of both budgets was given back."""
         budgets = self.client.budgets.values()
-        return not any(budget.under_way for budget in budgets)
+        return not any(budget.running for budget in budgets)
 
 
 @asynccontextmanager

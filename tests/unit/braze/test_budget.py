@@ -521,7 +521,7 @@ def test_a_cancelled_waiter_leaves_no_trace(cancelled: Sequence[int]) -> None:
         assert now() == pytest.approx(
             5 if len(cancelled) == 3 else SPENT_FOR * (3 - len(cancelled))
         )
-        return served, budget.under_way
+        return served, budget.running
 
     assert run(main()) == ([number for number in range(3) if number not in cancelled], 0)
 
@@ -537,7 +537,7 @@ def test_a_waiter_cancelled_as_it_gets_a_slot_loses_none() -> None:
         await asyncio.sleep(0)
         asyncio.get_running_loop().call_later(SPENT_FOR, first.cancel)
         results = await asyncio.gather(first, asyncio.wait_for(second, 70), return_exceptions=True)
-        return budget.under_way + sum(isinstance(each, BaseException) for each in results)
+        return budget.running + sum(isinstance(each, BaseException) for each in results)
 
     assert run(main()) == 2
 
@@ -552,7 +552,7 @@ def test_an_unused_slot_is_free_at_once() -> None:
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
         budget.cancel(slot)
-        return await waiting, budget.under_way
+        return await waiting, budget.running
 
     assert run(main()) == (SPENT_FOR + 2, 0)
 

@@ -126,7 +126,7 @@ def test_no_window_has_more_starts_than_slots(
     expected = {i for i, each in enumerate(requests) if each.answer != "impatient"}
     assert expected <= set(record.turns)
     assert record.budget is not None
-    assert record.budget.under_way == 0
+    assert record.budget.running == 0
 
 
 @settings(deadline=None)

@@ -134,7 +134,7 @@ def test_the_former_leaders_spending_counts() -> None:
         old.budgets[Endpoint.HISTORY]._take(0.0)  # which stays under way
         text = to_json(Spending.of(old.report()))
         await asyncio.sleep(20)
-        new.assume(from_json(Spending, text), 20.0, under_way_for=10.0)
+        new.assume(from_json(Spending, text), 20.0, running_for=10.0)
         assert take(new.budgets[Endpoint.HISTORY]) == 60 - 30 - 1 - 10
         await asyncio.sleep(41)
         assert take(new.budgets[Endpoint.HISTORY]) == 30
@@ -148,7 +148,7 @@ def test_unknown_spending_counts_as_the_whole_budget() -> None:
     async def main() -> None:
         shared = KeyBudgets(virtual_clock(), Bounds(dict.fromkeys(Endpoint, 50), SHARE))
         shared.allow(Allowance(0.75))
-        shared.assume(None, 0.0, under_way_for=10.0)
+        shared.assume(None, 0.0, running_for=10.0)
         assert all(take(each) == 0 for each in shared.budgets.values())
         await asyncio.sleep(61)
         for each in shared.budgets.values():
@@ -176,7 +176,7 @@ class Relay:
         if self.reported is not None:
             report, at = self.reported
             ages = [None if one is None else one + now - at for one in report.ages]
-            self.leader.assume(ages, under_way_for=5.0)
+            self.leader.assume(ages, running_for=5.0)
         self.report(answered=True)
 
     def report(self, *, answered: bool) -> None:
@@ -229,7 +229,7 @@ def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
     async def main() -> None:
         async with asker(httpx.MockTransport(refuse)) as asking:
             client = asking.client
-            shared, stats = client.shared, RequestStats(tuple(Endpoint))
+            shared, stats = client.shared, RequestStats()
             for each in shared.budgets.values():
                 each._answered = True
             shared.allow(Allowance(0.75, until=10.0))
@@ -238,12 +238,12 @@ def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
                 await shared.places.acquire()
             waits = asyncio.create_task(client.permit(Endpoint.HISTORY, stats))
             await asyncio.sleep(5)
-            assert shared.budgets[Endpoint.HISTORY].under_way == 1
+            assert shared.budgets[Endpoint.HISTORY].running == 1
             await asyncio.sleep(10)
             shared.places.release()
             await asyncio.sleep(5)
             assert not waits.done()
-            assert shared.budgets[Endpoint.HISTORY].under_way == 0
+            assert shared.budgets[Endpoint.HISTORY].running == 0
             shared.allow(Allowance(0.75, until=100.0))
             await asyncio.sleep(1)
             assert waits.done()

@@ -18,7 +18,7 @@ def exchange(number: int = 0, code: str = "200", seconds: float = 0.1) -> Reques
 
 def test_requests_are_counted_by_endpoint_and_code() -> None:
     """The success is there from 0 on, so that a rate of failures has what to be a part of."""
-    stats = RequestStats((LISTED, HISTORY))
+    stats = RequestStats()
     for code in ("200", "503", "503", "timeout"):
         stats.count(exchange(code=code))
     said = RateLimitHeaders()
@@ -28,7 +28,7 @@ def test_requests_are_counted_by_endpoint_and_code() -> None:
 
 def test_durations_are_a_cumulative_histogram() -> None:
     """A duration that equals a bound is within it, and the last bucket has them all."""
-    stats = RequestStats((HISTORY,))
+    stats = RequestStats()
     durations = [0.0, DURATION_BUCKETS[0], DURATION_BUCKETS[1], DURATION_BUCKETS[1] + 1e-9, 1e9]
     for seconds in durations:
         stats.count(exchange(seconds=seconds))
@@ -45,7 +45,7 @@ def test_durations_are_a_cumulative_histogram() -> None:
 
 def test_rate_limit_headers_are_shown_as_received() -> None:
     """Nothing said is nothing shown, never 0."""
-    endpoint = RequestStats((HISTORY,)).endpoints[HISTORY]
+    endpoint = RequestStats().endpoints[HISTORY]
     said = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
     assert (said.limit, said.remaining, said.reset) == (100, 0, 1.5e9)
     silent = endpoint.snapshot(RateLimitHeaders())
@@ -54,7 +54,7 @@ def test_rate_limit_headers_are_shown_as_received() -> None:
 
 def test_only_the_last_requests_are_recorded() -> None:
     """However long it runs, the memory stays the same."""
-    stats = RequestStats((HISTORY,))
+    stats = RequestStats()
     for number in range(3 * REMEMBERED):
         stats.count(exchange(number))
     assert [each.at for each in stats.recent] == list(range(2 * REMEMBERED, 3 * REMEMBERED))
@@ -62,7 +62,7 @@ def test_only_the_last_requests_are_recorded() -> None:
 
 def test_a_snapshot_stays_as_it_was() -> None:
     """What is counted later does not show in it."""
-    stats = RequestStats((HISTORY,))
+    stats = RequestStats()
     before = stats.endpoints[HISTORY].snapshot(RateLimitHeaders())
     stats.count(exchange())
     assert before.requests == {"200": 0}

@@ -190,7 +190,7 @@ def test_a_defect_in_one_history_read_does_not_delay_others(
             await passes(900)
             page = await refreshes(it, 3)
             assert page("braze_cdi_rows_synced_total", integration_id="one") == 5
-            assert part(it, "_api").client.budgets[HISTORY].under_way == 0
+            assert part(it, "_api").client.budgets[HISTORY].running == 0
 
     run(main())
 

@@ -291,7 +291,7 @@ def test_closing_waits_for_the_workspaces_that_are_leaving() -> None:
         await it.rig.scrape(seconds=1)
         it.settings = Settings((workspace(),))
         assert (await it.reload()).status_code == 200
-        leaving = [*it.exporter._leaving]
+        leaving = [*it.exporter._background]
         assert leaving
         await it.close()
         assert all(task.done() for task in leaving)
@@ -319,7 +319,7 @@ def test_a_flood_of_signals_is_two_reloads() -> None:
         await asyncio.sleep(0.5)
         for _ in range(1_000):
             it.exporter.reload_soon()
-        assert len(it.exporter._leaving) == 2
+        assert len(it.exporter._background) == 2
         await asyncio.sleep(5)
         assert loads == [0, 1]
         await it.close()
