@@ -48,7 +48,7 @@ ACCESS = """\
 local all secretive scram-sha-256
 local all all trust
 """
-"""Every user is trusted, except for `secretive`, who needs a password."""
+"""No user needs a password, except for `secretive`."""
 
 _numbers = count(1)
 
@@ -213,13 +213,13 @@ class Database:
             os.kill(pid, signal.SIGCONT)
 
     def user(self) -> str:
-        """The name of a new user, who may only connect."""
+        """The name of a new user with permission to connect, and no other."""
         name = f"user_{next(_numbers)}"
         self.server.execute(f"CREATE ROLE {name} LOGIN")
         return name
 
     def secretive(self, password: str) -> str:
-        """Set the password of the user `secretive`, who needs one, and return the user's URL."""
+        """Set the password of the user `secretive`, and return the URL without it."""
         self.server.execute("DROP ROLE IF EXISTS secretive")
         self.server.execute(f"CREATE ROLE secretive LOGIN SUPERUSER PASSWORD '{password}'")
         return self.url("secretive")

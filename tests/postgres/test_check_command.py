@@ -42,7 +42,7 @@ def codes(found: dict[str, Any]) -> list[str]:
     return [each["code"] for each in found["findings"]]
 
 
-def test_nothing_is_created(database: Database) -> None:
+def test_check_creates_nothing_in_an_empty_database(database: Database) -> None:
     """An empty database is accepted, and `check` leaves it empty."""
     status, found = check(database.url())
     assert (status, codes(found)) == (0, ["database_schema_missing"])

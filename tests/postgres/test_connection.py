@@ -105,7 +105,7 @@ def test_the_wait_for_a_held_lock_is_short(database: Database) -> None:
     assert list(store.commit([Batch(WorkspaceRow("w"), 1)])) == []
 
 
-def test_an_exporter_that_is_gone_keeps_no_lock(database: Database) -> None:
+def test_a_lost_exporter_keeps_no_lock(database: Database) -> None:
     """The server cannot notice a lost host, so it ends idle transactions."""
     store = settled(database)
     with store._session.call() as connection:

@@ -105,7 +105,7 @@ def test_a_replaced_leader_commits_nothing(database: Database) -> None:
     assert b.read("w") == StoredWorkspace([row("i", "old")], True, version=1, epoch=2)
 
 
-def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Database) -> None:
+def test_a_commit_concurrent_with_a_takeover_is_read_or_refused(database: Database) -> None:
     """The new leader reads everything that the former one has committed."""
     stores = {name: database.store(name) for name in "ab"}
     leader, other = "a", "b"
@@ -142,7 +142,7 @@ def test_the_former_leaders_spending_survives_a_lost_response(database: Database
     assert a.beat([GROUP]).leases["w"].spending == "of b"
 
 
-def test_a_commit_reports_what_was_spent(database: Database) -> None:
+def test_a_commit_reports_the_spent_requests(database: Database) -> None:
     """The next leader gets what the newest beat or commit reported."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
@@ -179,7 +179,9 @@ def test_integrations_are_read_in_the_order_of_their_first_commit(database: Data
     assert store.read("w", 2).rows == []
 
 
-def test_a_forgotten_integration_is_seen_until_the_lease_is_taken(database: Database) -> None:
+def test_a_forgotten_integration_is_read_until_another_exporter_takes_the_lease(
+    database: Database,
+) -> None:
     """Followers see the deleted row; a new epoch makes them read everything."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])

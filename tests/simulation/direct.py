@@ -8,7 +8,7 @@ from tests.simulator import Unreachable
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """Like httpx.ASGITransport, but without what a GET without a body does not need."""
+    """Like httpx.ASGITransport, reduced to GET requests without a body."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -315,7 +315,7 @@ class SharedWorld:
         }
         return self.outcome
 
-    # What happens
+    # Events
 
     async def _begin(self, number: int) -> None:
         life = self.alive[number] = _Life(self, number)
@@ -382,7 +382,7 @@ class SharedWorld:
                 self.outcome.check(not late, f"no exporter leads for {since} s at {now}")
             await asyncio.sleep(1.0)
 
-    # What is scraped
+    # Scrapes
 
     def _scrapers(self) -> list[Any]:
         scenario = self.scenario
@@ -457,7 +457,7 @@ class SharedWorld:
         page = await self._page(life, 10.0, {})
         return {name + labels: value for name, labels, value in COUNTER.findall(page or b"")}
 
-    # What must hold
+    # Checks
 
     def _record(self, logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["event"] == "sync finished":
@@ -491,7 +491,7 @@ class SharedWorld:
         for spec in self.scenario.integrations:
             truth = self.simulator.truth.finished_runs(spec.id, EPOCH - 40 * 86_400, self.end + 60)
             shown, gaps = self._total("syncs", spec), self._total("history_gaps", spec)
-            since = self._first_sight(spec)
+            since = self._first_read(spec)
             due = self._finished(truth, since, self.end - SETTLED / 2)
             reads = self.reads[spec.id]
             first = reads[0] - 60 if reads and spec.added_at <= EPOCH else -math.inf
@@ -506,7 +506,7 @@ class SharedWorld:
     def _finished(truth: Sequence[Run], since: float, until: float) -> int:
         return sum(run.finish is not None and since < run.finish <= until for run in truth)
 
-    def _first_sight(self, spec: ChangingSpec) -> float:
+    def _first_read(self, spec: ChangingSpec) -> float:
         """The time of its first read that no trouble could undo."""
         for read in self.reads[spec.id]:
             troubled = any(

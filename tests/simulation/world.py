@@ -466,7 +466,7 @@ class Simulation:
             shown[series] = new
 
     def _check_list(self, page: bytes) -> None:
-        """What is shown of the list matches its content and its time."""
+        """The list metrics and the shown names match the list."""
         ups, readable = UP.findall(page), READABLE.findall(page)
         if not ups:
             return  # the first refresh has not finished yet
@@ -523,7 +523,7 @@ class Simulation:
         self.outcome.check(not counted, f"counted runs of unknown integrations: {counted}")
 
     def _given_up(self, simulator: Simulator, spec: ChangingSpec) -> int:
-        """The number of runs that are running for so long that the exporter gives them up."""
+        """The number of runs in progress for so long that the exporter gives them up."""
         now = self.end + self.scenario.ahead
         runs = simulator.truth.run_states_at(spec.id, now)
         return sum(not run.finished and run.order < now - ABANDONED_AFTER for run in runs)

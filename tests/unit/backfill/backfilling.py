@@ -196,7 +196,7 @@ class Naive:
         return sorted(over, key=lambda run: run.order)
 
     def running(self, instant: float) -> list[float]:
-        """The starts of the running syncs."""
+        """The starts of the runs in progress."""
         return [
             run.start
             for run in self.runs

@@ -135,7 +135,7 @@ def test_the_samples_match_the_runs(history: list[Run]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories(15, odd=True))
-def test_odd_runs_are_placed_by_the_times_that_they_have(history: list[Run]) -> None:
+def test_runs_with_missing_times_are_placed_by_the_times_that_they_have(history: list[Run]) -> None:
     """A run without start or finish, or with its finish before its start, is shown and counted."""
     check(history, made(history))
 

@@ -83,7 +83,7 @@ def test_an_unusable_folder_is_one_line_of_error(
     assert printed == [f"cdi-exporter: {tmp_path / 'file' / 'out'} cannot be used: Not a directory"]
 
 
-def test_log_lines_go_where_stderr_is_at_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_lines_are_written_to_the_current_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     """A progress bar replaces stderr to keep log lines above itself."""
     stream = Stderr()
     bar = StringIO()

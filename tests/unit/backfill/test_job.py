@@ -83,7 +83,7 @@ def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> 
     )
 
 
-def test_at_the_end_it_prints_what_was_written_and_the_next_command(tmp_path: Path) -> None:
+def test_the_written_files_and_the_next_command_are_printed_at_the_end(tmp_path: Path) -> None:
     """It prints samples, bytes, files, and the command that creates blocks from them."""
     output = tmp_path / "a folder"
     printed = backfill(options(output, step=3600.0), simulated(every(3600.0)))
@@ -163,13 +163,13 @@ def test_errors_are_reported_before_any_request(tmp_path: Path) -> None:
     assert not braze.traffic[LIST].times
 
 
-def test_having_nothing_to_read_is_reported(tmp_path: Path) -> None:
+def test_a_selection_without_integrations_is_an_error(tmp_path: Path) -> None:
     """For example, no name matches --include."""
     with pytest.raises(StartError, match=r"^there are no integrations to read$"):
         backfill(options(tmp_path, include=("nobody*",)), simulated(every(3600.0)))
 
 
-def test_include_takes_names_and_ids_of_what_the_configuration_selects(tmp_path: Path) -> None:
+def test_include_matches_names_and_ids_of_configured_integrations(tmp_path: Path) -> None:
     """Several patterns are allowed. Integrations excluded by the configuration stay excluded."""
     braze = simulated(*(every(3600.0, each, days=2) for each in ("a1", "a2", "b1", "c1")))
     config = workspace("w0", exclude=("*a2",))
@@ -190,7 +190,7 @@ def test_the_configured_stale_after_is_written(tmp_path: Path) -> None:
     assert at(found, INSTANT, integration_id="b")[name] == 2 * 3600 + 2 * 1800
 
 
-def test_other_labels_cost_no_requests(tmp_path: Path) -> None:
+def test_other_labels_need_no_requests(tmp_path: Path) -> None:
     """Adding a forgotten label needs no new requests. The earlier files are replaced."""
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, labels=()), braze)
@@ -247,7 +247,7 @@ def test_a_run_stuck_long_before_the_range_is_not_a_gap(tmp_path: Path) -> None:
     assert set(gaps.values()) == {0}
 
 
-def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
+def test_each_of_many_runs_between_two_instants_counts(tmp_path: Path) -> None:
     """An event-driven sync with a long step may have more runs than the ledger keeps."""
     backfill(options(tmp_path, step=3600.0), simulated(every(30.0, days=2)))
     found = samples(tmp_path)
@@ -256,7 +256,7 @@ def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
     assert at(found, last)["history_gaps_total", ""] == 0
 
 
-def test_samples_of_the_past_have_no_facts_of_the_present(tmp_path: Path) -> None:
+def test_samples_of_the_past_do_not_contain_present_facts(tmp_path: Path) -> None:
     """A run that is running now is not shown as running before its start."""
     integration = every(3600.0)
     integration.run(EPOCH - 1)

@@ -34,7 +34,7 @@ FACTS = Facts(
 
 @settings(deadline=None)
 @given(name=st.text(), workspace=st.text(min_size=1))
-def test_a_line_is_that_of_a_scrape_with_a_timestamp(name: str, workspace: str) -> None:
+def test_a_line_equals_that_of_a_scrape_with_a_timestamp(name: str, workspace: str) -> None:
     """Names, labels, escapes and values equal those of the exposition, for any label text."""
     facts = Facts("one", name, counters=Counters(success=1), running=0)
     written = Lines(workspace, {})

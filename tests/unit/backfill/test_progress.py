@@ -53,7 +53,7 @@ def test_a_terminal_gets_a_progress_bar() -> None:
     assert "19 left, about 1m15s to go" in shown
 
 
-def test_a_bar_that_was_never_shown_can_be_ended() -> None:
+def test_a_progress_bar_that_was_never_shown_can_be_ended() -> None:
     """This happens if there is nothing to do, or after an early Ctrl-C."""
     stream = Terminal()
     progress = Progress(print, lambda: 0.0, stream)

@@ -62,7 +62,7 @@ def test_at_most_half_of_the_share_is_used(tmp_path: Path) -> None:
     assert braze.too_many == 0
 
 
-def test_the_spending_of_other_tools_reduces_the_share(tmp_path: Path) -> None:
+def test_requests_of_other_tools_reduce_the_share(tmp_path: Path) -> None:
     """Reading pauses when the reported remaining limit reaches what the share must leave."""
     other = Fault(0, 2 * EPOCH, FaultKind.OTHER_TOOL, endpoint=HISTORY, per_minute=60)
     braze = ticking(*(hourly(each) for each in "abcd"), limit_window="fixed", faults=[other])
@@ -79,7 +79,7 @@ def test_the_spending_of_other_tools_reduces_the_share(tmp_path: Path) -> None:
     assert braze.too_many == 0
 
 
-def test_two_workspaces_with_one_key_share_one_budget(tmp_path: Path) -> None:
+def test_two_workspaces_with_the_same_key_share_one_budget(tmp_path: Path) -> None:
     """Together they use one half of the share, and the time estimate takes this into account."""
     braze = ticking(*(hourly(each) for each in "abcd"), limit_window="sliding")
     both = [
@@ -101,8 +101,8 @@ def test_workspaces_with_different_keys_are_read_concurrently(tmp_path: Path) ->
     """Workspaces do not wait for each other's budget. Their series differ only in the workspace."""
     first, second = (ticking(hourly("a"), limit_window="sliding") for _ in range(2))
     backfill(options(tmp_path, step=3600.0), first, second)
-    begun = [braze.traffic[HISTORY].times[0] for braze in (first, second)]
-    assert abs(begun[0] - begun[1]) < 1
+    first_reads = [braze.traffic[HISTORY].times[0] for braze in (first, second)]
+    assert abs(first_reads[0] - first_reads[1]) < 1
     by_workspace: dict[str, dict[object, object]] = {"w0": {}, "w1": {}}
     for (name, labels), values in samples(tmp_path).items():
         rest = dict(labels)
@@ -110,7 +110,7 @@ def test_workspaces_with_different_keys_are_read_concurrently(tmp_path: Path) ->
     assert by_workspace["w0"] == by_workspace["w1"] != {}
 
 
-# What fails
+# Failures
 
 
 @pytest.mark.parametrize("status", [400, 404])
@@ -239,7 +239,7 @@ def test_without_the_list_configured_integrations_are_read(tmp_path: Path) -> No
     assert names == {"a"}
 
 
-# What moves
+# Changes while reading
 
 
 def test_runs_that_start_while_pages_are_read_hide_no_others(tmp_path: Path) -> None:

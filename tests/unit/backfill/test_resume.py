@@ -57,10 +57,10 @@ def cut(chosen: BackfillOptions, history: Sequence[Run], requests: int, later: f
     cuts=st.lists(st.integers(0, 6), max_size=3),
     earlier=st.tuples(st.sampled_from([6, 12, 18]), st.sampled_from([7, 9, 12])),
 )
-def test_any_interruptions_change_nothing(
+def test_interruptions_do_not_change_the_files(
     history: list[Run], cuts: list[int], earlier: tuple[int, int]
 ) -> None:
-    """This includes an earlier job with another range, whose running syncs have ended since."""
+    """This includes an earlier job with another range, whose runs in progress have ended since."""
     with tempfile.TemporaryDirectory() as folder:
         broken, whole = Path(folder, "broken"), Path(folder, "whole")
         since, until = earlier
@@ -74,7 +74,7 @@ def test_any_interruptions_change_nothing(
         assert samples(broken) == samples(whole)
 
 
-def test_a_run_that_was_under_way_is_read_again_when_it_has_ended(tmp_path: Path) -> None:
+def test_a_run_that_was_in_progress_is_read_again_after_its_end(tmp_path: Path) -> None:
     """A later job also reads the pages of known runs, back to the running one."""
     short = every(600.0, days=2)
     long = short.run(EPOCH - LATER - 5 * 3600)

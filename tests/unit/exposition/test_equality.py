@@ -142,7 +142,7 @@ def test_the_writer_writes_the_same_bytes_as_prometheus_client(
 
 @given(WORKSPACES)
 @settings(deadline=None)
-def test_text_page_parses_back(workspaces: Workspaces) -> None:
+def test_the_text_page_can_be_parsed(workspaces: Workspaces) -> None:
     """For any label value the parser of the text format returns the snapshot's samples."""
     page = Exposition().render(workspaces, Format()).decode()
     read = [
@@ -156,7 +156,7 @@ def test_text_page_parses_back(workspaces: Workspaces) -> None:
 
 @given(WORKSPACES)
 @settings(deadline=None)
-def test_openmetrics_page_parses_back(workspaces: Workspaces) -> None:
+def test_the_openmetrics_page_can_be_parsed(workspaces: Workspaces) -> None:
     """For any label value the OpenMetrics parser returns the snapshot's samples."""
     page = Exposition().render(workspaces, Format(openmetrics=True)).decode()
     parse: Any = openmetrics_parser.text_string_to_metric_families

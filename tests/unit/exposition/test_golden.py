@@ -78,7 +78,7 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
     )
 
 
-def test_types_and_helps_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
+def test_types_and_help_texts_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
     page = Exposition().render([full], Format()).decode()
     for metric in (*catalog.PER_INTEGRATION, *catalog.PER_WORKSPACE):
         assert f"# HELP {metric.name} {metric.help}\n" in page

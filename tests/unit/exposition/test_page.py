@@ -151,7 +151,7 @@ def test_lines_of_a_workspace_with_another_name_are_not_used(full: WorkspaceSnap
         assert exposition.render([renamed], Format()) == library_page([renamed])
 
 
-def test_a_probe_and_the_whole_page_do_not_mix(full: WorkspaceSnapshot) -> None:
+def test_probes_and_whole_pages_do_not_affect_each_other(full: WorkspaceSnapshot) -> None:
     """Pages of one workspace and pages of all, in turn, are each correct."""
     other = workspace(3, "other")
     exposition = Exposition()
@@ -161,7 +161,7 @@ def test_a_probe_and_the_whole_page_do_not_mix(full: WorkspaceSnapshot) -> None:
         other = edited(other, 1, up=False)
 
 
-def test_page_written_in_the_second_format_first_after_a_change(full: WorkspaceSnapshot) -> None:
+def test_a_change_is_shown_whichever_format_is_requested_first(full: WorkspaceSnapshot) -> None:
     """A change is noticed whichever format is requested first."""
     exposition = Exposition()
     exposition.render([full], Format())
@@ -172,7 +172,7 @@ def test_page_written_in_the_second_format_first_after_a_change(full: WorkspaceS
         assert page == library_page([changed], openmetrics=openmetrics)
 
 
-def test_workspaces_of_one_name_in_turn_do_not_mix() -> None:
+def test_snapshots_of_the_same_name_do_not_affect_each_other() -> None:
     """Another snapshot with the same name, older or newer, has its own page."""
     long, short = workspace(33), workspace(1)
     exposition = Exposition()
@@ -232,7 +232,7 @@ def test_process_families_are_rendered_without_a_registry() -> None:
     assert "\npython_info{" in page
 
 
-def test_threads_get_the_page_of_the_snapshot_they_gave() -> None:
+def test_each_thread_gets_the_page_of_its_snapshot() -> None:
     """Concurrent requests in any format for changing snapshots get correct pages."""
     start = workspace(32)
     snapshots = [edited(start, index, refreshed=float(index)) for index in range(16)]

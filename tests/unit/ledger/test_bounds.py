@@ -29,7 +29,7 @@ def test_runs_in_progress_are_bounded_at_the_first_read() -> None:
 
 
 def test_runs_in_progress_are_bounded_at_later_reads() -> None:
-    """The bound also holds if later pages show more and more running syncs."""
+    """The bound also holds if later pages show more and more runs in progress."""
     ledger = IntegrationLedger()
     ledger.read_newest(HistoryPage(finished(10)), NOW)
     for number in range(1, 30):

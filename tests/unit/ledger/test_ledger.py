@@ -184,7 +184,7 @@ def test_a_run_hidden_behind_newer_ones_is_searched_for() -> None:
 
 
 def test_overtaken_runs_are_searched_for_at_the_first_read() -> None:
-    """If a running sync is older than another run on a page, the next page is read."""
+    """If a run in progress is older than another run on a page, the next page is read."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(400), cursor="a"), NOW)
     assert it.next_cursor == "a"
@@ -227,7 +227,7 @@ def test_a_lookback_does_not_count_runs_that_no_chain_has_reached() -> None:
     assert it.counters.total == 5
 
 
-def test_a_run_that_left_the_history_while_under_way_is_a_gap() -> None:
+def test_a_run_that_leaves_the_history_while_in_progress_is_a_gap() -> None:
     """Its result will never be known."""
     it = ledger(running(300), ok(200))
     it.read_newest(page(ok(400), ok(200)), NOW)
@@ -381,7 +381,7 @@ def test_the_watermark_is_that_of_the_newest_run() -> None:
 
 
 def test_a_run_without_a_watermark_keeps_the_previous_one() -> None:
-    """Failed runs sync no rows, and running syncs have not finished."""
+    """Failed runs sync no rows, and runs in progress have not finished."""
     under_way = Run(Status.RUNNING, 300, watermark=299)
     it = ledger(under_way, failed(200), marked(100, 90), marked(50, FAR))
     assert it.summary.watermark == 90
@@ -403,7 +403,7 @@ def test_a_run_reported_again_changes_the_watermark() -> None:
     assert it.summary.watermark == 95
 
 
-def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_comes() -> None:
+def test_the_watermark_of_a_dropped_run_is_kept_until_a_newer_one_arrives() -> None:
     """After many failed runs it is still the last known watermark, also after a restart."""
     it = ledger(marked(2, FAR), marked(1, 0.5))
     for number in range(1, 80):
@@ -422,7 +422,7 @@ def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_c
 
 
 def test_older_pages_at_the_first_read_do_not_change_the_watermark() -> None:
-    """They are only read to find running syncs."""
+    """They are only read to find runs in progress."""
     it = IntegrationLedger()
     it.read_newest(page(running(900), running(800), failed(700), cursor="a"), NOW)
     it.read_older(page(running(600), marked(500, 490), marked(400, FAR), cursor="b"), NOW)

@@ -33,7 +33,7 @@ def test_a_history_that_ends_at_a_known_run_in_progress_has_no_gap() -> None:
 
 
 def test_one_known_run_is_enough_to_show_that_nothing_is_missing() -> None:
-    """Of two running syncs one has left the history, and it is the only gap."""
+    """Of two runs in progress one has left the history, and it is the only gap."""
     it = ledger(running(300), running(200))
     it.read_newest(page(ok(500), running(300)), NOW)
     assert (it.counters.total, it.counters.gaps) == (1, 1)
@@ -55,7 +55,7 @@ def test_after_a_history_without_a_known_run_something_may_be_missing() -> None:
     assert (it.counters.total, it.counters.gaps) == (1, 1)
 
 
-def test_a_new_integration_lacks_no_run_after_a_restart() -> None:
+def test_all_runs_of_a_new_integration_count_after_a_restart() -> None:
     """Everything counts, as before the restart."""
     it = restarted(IntegrationLedger(everything_counts=True))
     it.read_newest(page(ok(300), ok(200)), NOW)
@@ -76,7 +76,7 @@ def test_a_page_without_rows_connects_to_nothing() -> None:
     assert (it.counters.total, it.counters.gaps) == (2, 0)
 
 
-def test_a_page_that_is_older_than_all_that_is_kept_connects() -> None:
+def test_a_page_older_than_all_kept_runs_connects() -> None:
     """All its runs started no later than runs that were counted and forgotten."""
     it = ledger(*(ok(100.0 + each) for each in range(40, 0, -1)))
     it.read_newest(page(ok(500), cursor="a"), NOW)
@@ -95,7 +95,7 @@ def test_a_page_with_one_younger_row_does_not_connect() -> None:
 
 
 def test_the_search_at_the_first_read_ends_after_the_most_pages() -> None:
-    """A running sync on every page does not make the search endless."""
+    """A run in progress on every page does not make the search endless."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(300), cursor="1"), NOW)
     for number in range(2, MOST_PAGES + 1):
@@ -106,7 +106,7 @@ def test_the_search_at_the_first_read_ends_after_the_most_pages() -> None:
 
 
 def test_the_newest_run_in_progress_does_not_start_a_search() -> None:
-    """Only a running sync behind a newer run can have others behind it."""
+    """Only a run in progress behind a newer run can have others behind it."""
     it = ledger(running(300), ok(200), cursor="a")
     assert it.next_cursor is None
     assert ledger(ok(300), running(200), cursor="a").next_cursor == "a"
@@ -188,7 +188,7 @@ def test_a_run_in_progress_is_overlooked_only_after_its_usual_duration() -> None
     assert it.overlooked(401)
 
 
-def test_a_page_with_all_runs_in_progress_counts_as_a_search() -> None:
+def test_a_page_with_all_known_runs_in_progress_counts_as_a_search() -> None:
     """The next search is due five minutes later."""
     rows = (ok(400), running(300), ok(200), ok(100))
     it = ledger(*rows)
@@ -379,7 +379,7 @@ def test_at_the_first_read_no_run_is_counted() -> None:
     assert IntegrationLedger().read_newest(page(ok(100)), NOW) == []
 
 
-# Which run a row is
+# Matching rows with runs
 
 
 def test_a_finish_that_was_corrected_belongs_to_no_run() -> None:
@@ -431,7 +431,7 @@ def test_the_rows_of_the_run_that_is_new_are_counted() -> None:
 
 
 def test_two_runs_with_one_start_may_end_on_different_pages() -> None:
-    """Two running syncs are known, so the second row is not a correction of the first."""
+    """Two runs in progress are known, so the second row is not a correction of the first."""
     it = ledger(running(300), running(300), ok(100))
     it.read_newest(page(ok(700), ok(300, 360), cursor="a"), NOW)
     it.read_older(page(ok(300, 400), ok(100)), NOW)

@@ -150,7 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.reads_the_newest_page()
 
     def drop_runs_hidden_from_the_first_page(self) -> None:
-        """At the first read, running syncs behind a full page of newer runs are unknown."""
+        """At the first read, runs in progress behind a full page of newer runs are unknown."""
         shown = sorted(self.runs, key=lambda run: -run.start)[:PAGE]
         self.runs = [run for run in self.runs if run.finish is not None or run in shown]
 

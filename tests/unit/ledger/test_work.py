@@ -89,7 +89,7 @@ def reading(make: Callable[[int], Run], rows: int, *, connected: bool) -> int:
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("make", EACH)
 def test_twice_the_rows_take_twice_the_work(make: Callable[[int], Run], connected: bool) -> None:
-    """This holds for running syncs, finished runs, and runs with the same start or finish."""
+    """This holds for runs in progress, finished runs, and runs with the same start or finish."""
     few = reading(make, 400, connected=connected)
     many = reading(make, 800, connected=connected)
     assert many < GROWTH * few

@@ -407,7 +407,7 @@ def test_integrations_are_added_removed_and_renamed() -> None:
     ]
 
 
-def test_a_generated_world_changes_by_the_clock() -> None:
+def test_generated_integrations_change_at_their_times() -> None:
     """Specs define when an integration is added, removed and renamed."""
     base = many(3, seed=5)
     specs = [
@@ -516,7 +516,7 @@ def test_no_run_is_missed_while_pages_are_read(
 @given(
     moments=st.lists(st.floats(-86_400, 86_400), min_size=1, max_size=8), seed=st.integers(0, 99)
 )
-def test_the_cached_list_equals_a_list_without_cache(moments: list[float], seed: int) -> None:
+def test_the_cached_list_equals_an_uncached_one(moments: list[float], seed: int) -> None:
     """Earlier requests do not change the list of a given time."""
     specs = many(3, seed, profiles=[Profile.LATE, Profile.HANGING, Profile.HEALTHY], overlap=True)
     specs += many(3, seed + 1, interval=None)
@@ -553,7 +553,7 @@ def test_the_simulator_can_be_served_over_a_socket() -> None:
     assert parsedate_to_datetime(response.headers["date"]).timestamp() == NOW
 
 
-def test_a_run_without_a_finish_has_none_in_the_truth() -> None:
+def test_a_run_without_a_finish_is_running_in_the_truth() -> None:
     """A run is running in the truth until its finish, even if the script has its numbers."""
     run = ScriptedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
     assert run_state(run, 4_999_999) == Run(Status.RUNNING, start=1.0)

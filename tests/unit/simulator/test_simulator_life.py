@@ -237,7 +237,7 @@ def test_rows_have_a_daily_rhythm() -> None:
     assert sum(by_hour[14]) > 2 * sum(by_hour[2])
 
 
-def test_totals_add_up_what_finished() -> None:
+def test_totals_include_only_finished_runs() -> None:
     """Totals include runs by status, rows and durations, also for scripted integrations."""
     script = ScriptedIntegration("abc", "users")
     script.run(NOW - 50, NOW - 40, "partial", rows_synced=3, rows_failed=2)

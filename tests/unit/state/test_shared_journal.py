@@ -177,7 +177,7 @@ def test_if_the_response_to_a_lease_is_lost_it_is_taken_again() -> None:
     run(main())
 
 
-def test_workspaces_with_one_key_are_led_together() -> None:
+def test_workspaces_with_the_same_key_have_the_same_leader() -> None:
     """They share a request budget, which two leaders would exceed."""
 
     async def main() -> None:
@@ -273,7 +273,7 @@ def test_a_state_that_cannot_be_read_is_left_to_others_and_logged_once() -> None
     run(main())
 
 
-def test_the_former_leaders_spending_is_known() -> None:
+def test_a_new_leader_knows_the_former_leaders_requests() -> None:
     """After a failover the new leader uses only the budget that the old one left."""
 
     async def main() -> None:

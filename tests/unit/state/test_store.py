@@ -45,7 +45,7 @@ def refused(path: str) -> str:
     return line.removeprefix(f"cannot use the state file {path}: ")
 
 
-def test_committed_rows_are_there_after_reopening(path: str, store: Store) -> None:
+def test_committed_rows_are_kept_after_reopening(path: str, store: Store) -> None:
     """Rows, their order and the complete list are still there after a restart."""
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
     store.commit(
@@ -207,7 +207,7 @@ def test_only_the_owner_can_read_a_new_file(path: str, store: Store) -> None:
     assert files[0].stat().st_mode & 0o777 == 0o640
 
 
-def test_a_symbolic_link_locks_the_same_file(path: str, store: Store) -> None:
+def test_a_link_to_an_open_file_is_refused(path: str, store: Store) -> None:
     """Two exporters cannot open one file by different names."""
     link = Path(path).with_name("link")
     link.symlink_to(path)

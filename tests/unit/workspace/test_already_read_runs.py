@@ -94,7 +94,7 @@ def test_the_same_unknown_status_in_another_case_is_not_a_change() -> None:
     assert not one.has_change
 
 
-def test_an_unknown_status_without_a_finish_is_waited_for_until_the_history_has_it() -> None:
+def test_an_unknown_status_is_a_change_until_the_history_has_it() -> None:
     """The list shows the final status while the history still shows an earlier one."""
     waiting = Run(Status.UNKNOWN, START, job_status="queued")
     one = tracked(waiting, item=UNKNOWN_ITEM)

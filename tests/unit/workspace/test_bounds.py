@@ -22,7 +22,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory_module, "MOST_REMEMBERED", MOST)
 
 
-def test_a_workspace_with_too_many_integrations_watches_the_first_and_reports_it() -> None:
+def test_with_too_many_integrations_the_first_are_watched_and_an_error_is_shown() -> None:
     """`braze_cdi_up` is 0 with a reason. The first integrations are read and counted."""
 
     async def main() -> None:

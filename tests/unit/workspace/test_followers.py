@@ -139,7 +139,7 @@ def test_a_new_leader_keeps_showing_what_was_known() -> None:
     run(main())
 
 
-def test_an_integration_removed_by_the_leader_leaves_the_follower() -> None:
+def test_an_integration_removed_by_the_leader_is_removed_on_the_follower() -> None:
     stays, leaves = scripted("stays", runs=1), scripted("leaves", runs=1)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Running syncs that are hidden by a newer run, and how often the history is read for them."""
+"""Runs in progress that are hidden by a newer run, and how often the history is read for them."""
 
 import pytest
 

@@ -120,7 +120,7 @@ def test_an_incident_of_many_integrations_does_not_use_the_budget_permanently() 
 
 
 @pytest.mark.slow
-def test_histories_that_are_read_round_robin_take_turns() -> None:
+def test_round_robin_reads_every_history_equally_often() -> None:
     """Every history is read equally often, and the budget is not exceeded."""
 
     async def main() -> None:

@@ -48,7 +48,7 @@ def test_a_rejected_response_is_not_kept_in_memory(status: int, body: bytes) -> 
             for number in range(ANSWERS + 1):
                 with pytest.raises(ApiError):
                     await api.history("abc", None, await api.permit())
-                if not number:  # what is allocated once
+                if not number:  # after the one-time allocations
                     before = tracemalloc.get_traced_memory()[0]
             return tracemalloc.get_traced_memory()[0] - before
 

@@ -53,7 +53,7 @@ def test_with_a_state_file_counters_show_once_they_are_committed() -> None:
     assert publication.is_behind(MORE)
 
 
-def test_a_commit_from_before_a_scraper_received_zero_shows_nothing() -> None:
+def test_counters_committed_before_a_scraper_received_zero_are_not_shown() -> None:
     """Otherwise the series would start above 0 after a restart."""
     publication = Publication(keeps_state=True)
     publication.receive()
@@ -61,7 +61,7 @@ def test_a_commit_from_before_a_scraper_received_zero_shows_nothing() -> None:
     assert publication.visible(COUNTED) == NOTHING_COUNTED
 
 
-def test_only_the_first_receipt_is_reported() -> None:
+def test_only_the_first_receipt_of_a_zero_is_reported() -> None:
     """Only the first receipt needs to be written."""
     publication = Publication()
     assert publication.receive()

@@ -49,7 +49,7 @@ def test_newest_and_older_pages_of_one_integration_alternate(later: float, due: 
     assert next_read(one, instant(later), 1, round_robin=False) is due
 
 
-def test_a_catch_up_that_becomes_overdue_goes_first_every_other_time() -> None:
+def test_an_overdue_catch_up_alternates_with_changes() -> None:
     """A read that is requested again with more urgency moves up in the queue."""
 
     async def main() -> None:

@@ -41,7 +41,7 @@ def _dataclasses(hint: Any) -> Iterator[type]:
         yield from _dataclasses(part)
 
 
-def test_the_form_of_a_record_belongs_to_a_format() -> None:
+def test_the_record_fields_match_the_format_version() -> None:
     """A changed field or default needs a step in `state/schema.py` and a new file here."""
     expected = (FORMS / f"record-{len(STEPS)}.txt").read_text("utf-8").splitlines()
     assert [*form(Record, set())] == expected

@@ -12,7 +12,7 @@ OTHERS = ("two", "three")
 
 
 def refuses(status: int, integration_id: str | None = None) -> Fault:
-    """Histories, or one of them, are answered with this status."""
+    """All histories, or only one of them, return this status."""
     return Fault(
         0, 9e9, FaultKind.SERVER_ERROR, HISTORY, status=status, integration_id=integration_id
     )

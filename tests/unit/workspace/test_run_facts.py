@@ -35,7 +35,7 @@ async def after(it: Rig, seconds: float = 60.0) -> Any:
     return await it.scrape()
 
 
-def test_a_watermark_in_the_future_is_reported_once_and_passes(tmp_path: Path) -> None:
+def test_a_watermark_in_the_future_is_reported_once_until_a_normal_one(tmp_path: Path) -> None:
     """It is one warning and one concern, also across a restart. A normal watermark ends both."""
 
     async def main() -> None:
@@ -151,7 +151,7 @@ def test_an_unknown_status_that_changes_in_the_list_is_read() -> None:
     run(main())
 
 
-def test_integrations_leave_while_the_list_has_times_that_cannot_be_read() -> None:
+def test_integrations_are_removed_while_the_list_has_unreadable_times() -> None:
     """An item with an unreadable time is not missing, so the list is complete. It is counted."""
 
     async def main() -> None:

@@ -138,7 +138,9 @@ def test_an_overdue_catch_up_continues_if_no_newest_page_is_due() -> None:
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(300.0, False), (300.1, True)])
 @pytest.mark.parametrize("since", [0.0, 50.0])
-def test_a_catch_up_is_overdue_after_a_while(since: float, seconds: float, overdue: bool) -> None:
+def test_a_catch_up_is_overdue_after_five_minutes(
+    since: float, seconds: float, overdue: bool
+) -> None:
     """The time is counted from when the catch-up became necessary."""
     state = read(page=BEHIND)
     state.reads.behind_since = since

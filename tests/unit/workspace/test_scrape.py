@@ -79,8 +79,8 @@ def test_an_unchanged_integration_needs_no_history_read() -> None:
     run(main())
 
 
-def test_a_run_under_way_is_shown_without_a_history_read() -> None:
-    """The list shows the running sync and its start, so the history is not needed."""
+def test_a_run_in_progress_is_shown_without_a_history_read() -> None:
+    """The list shows the run in progress and its start, so the history is not needed."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -99,7 +99,7 @@ def test_a_run_under_way_is_shown_without_a_history_read() -> None:
     run(main())
 
 
-def test_scrapes_that_come_together_share_one_refresh() -> None:
+def test_simultaneous_scrapes_share_one_refresh() -> None:
     """Scrapes within `min_interval` share one refresh."""
 
     async def main() -> None:
@@ -120,7 +120,7 @@ def test_scrapes_that_come_together_share_one_refresh() -> None:
     ("timeout", "least", "most"),
     [(5, 4.0, 4.5), (30, 29.0, 29.5), (None, 9.0, 9.5), ("nonsense", 9.0, 9.5), (0.2, 0.0, 0.0)],
 )
-def test_a_hanging_api_is_waited_for_to_the_deadline(
+def test_a_scrape_waits_for_a_hanging_api_until_its_deadline(
     timeout: object, least: float, most: float
 ) -> None:
     """If nothing is known yet, a scrape waits for its timeout minus the safety offset."""
@@ -180,7 +180,7 @@ def test_a_failing_workspace_neither_hides_nor_delays_others() -> None:
     run(main())
 
 
-def test_a_refresh_outlives_its_scrape_and_shows_piece_by_piece() -> None:
+def test_a_refresh_continues_after_its_scrape_and_shows_partial_results() -> None:
     """A refresh continues after a short scrape was answered. The next scrape shows its results."""
 
     async def main() -> None:
@@ -230,7 +230,7 @@ def test_reading_the_pages_sends_no_request() -> None:
     run(main())
 
 
-def test_a_dead_workspace_gets_the_tries_of_one_request_per_refresh() -> None:
+def test_an_unreachable_workspace_gets_one_request_with_retries_per_refresh() -> None:
     """While Braze is unreachable, a refresh makes one request with three tries."""
 
     async def main() -> None:
@@ -247,7 +247,7 @@ def test_a_dead_workspace_gets_the_tries_of_one_request_per_refresh() -> None:
     run(main())
 
 
-def test_a_dead_workspace_with_known_data_gets_few_more_requests() -> None:
+def test_an_unreachable_workspace_with_known_data_gets_few_more_requests() -> None:
     """If the list fails and integrations are known, a refresh also tries one history."""
 
     async def main() -> None:
@@ -286,7 +286,7 @@ def test_a_workspace_that_hangs_gets_no_more_requests() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.ENDLESS, FaultKind.REPEATING_CURSOR])
-def test_a_list_whose_pages_repeat_ends(kind: FaultKind) -> None:
+def test_reading_a_list_whose_pages_repeat_stops(kind: FaultKind) -> None:
     """Repeating pages are an invalid response. The integrations on them are kept."""
 
     async def main() -> None:
@@ -425,7 +425,7 @@ def test_a_failed_round_robin_refresh_stays_failed_until_a_history_is_read() -> 
     run(main())
 
 
-def test_discovery_without_the_permission_names_it() -> None:
+def test_discovery_without_the_list_permission_names_it() -> None:
     """With `auto`, a missing list permission is an error that names the permission."""
 
     async def main() -> None:
