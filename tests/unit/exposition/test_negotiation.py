@@ -83,7 +83,6 @@ def test_gzip_is_used_if_accepted(accept_encoding: str | None, gzip: bool) -> No
 
 @given(st.text(), st.text(st.sampled_from("gzip*;,q=0.1 ")))
 def test_any_header_leads_to_a_format(one: str, other: str) -> None:
-    """Any header leads to a format."""
     assert isinstance(negotiate(one, other), Format)
     assert isinstance(negotiate(other, one), Format)
 

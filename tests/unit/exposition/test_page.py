@@ -162,7 +162,6 @@ def test_probes_and_whole_pages_do_not_affect_each_other(full: WorkspaceSnapshot
 
 
 def test_a_change_is_shown_whichever_format_is_requested_first(full: WorkspaceSnapshot) -> None:
-    """A change is noticed whichever format is requested first."""
     exposition = Exposition()
     exposition.render([full], Format())
     exposition.render([full], Format(openmetrics=True))

@@ -56,7 +56,6 @@ def test_after_a_history_without_a_known_run_something_may_be_missing() -> None:
 
 
 def test_all_runs_of_a_new_integration_count_after_a_restart() -> None:
-    """Everything counts, as before the restart."""
     it = restarted(IntegrationLedger(everything_counts=True))
     it.read_newest(page(ok(300), ok(200)), NOW)
     assert (it.counters.total, it.counters.gaps) == (2, 0)

@@ -46,7 +46,6 @@ def test_with_too_many_integrations_the_first_are_watched_and_an_error_is_shown(
 def test_reading_an_endless_list_stops_after_a_number_of_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The number of pages of a list is bounded."""
     monkeypatch.setattr(list_reader_module, "MOST_LIST_PAGES", 2)
 
     async def main() -> None:

@@ -78,7 +78,6 @@ def test_a_follower_shows_why_the_workspace_cannot_be_read() -> None:
 
 
 def test_the_leader_refreshes_if_only_a_follower_is_scraped() -> None:
-    """If Prometheus scrapes only the follower, the leader refreshes for it."""
     one = scripted(runs=3)
 
     async def main() -> None:
