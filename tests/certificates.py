@@ -1,4 +1,4 @@
-"""Certificates for the tests, made anew by openssl: none is committed, none expires."""
+"""Certificates for the tests, created by openssl for each run, so that none expires."""
 
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def certificate(
     authority: str | None = None,
     key: str = "ec",
 ) -> None:
-    """Make `name.crt` and `name.key`, signed by `authority` in the same folder, or by itself."""
+    """Create `name.crt` and `name.key`, signed by `authority` in the same folder or self-signed."""
     kind = ["rsa:2048"] if key == "rsa" else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     signer = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key"] if authority else []
     openssl(
@@ -33,7 +33,7 @@ def openssl(folder: Path, *arguments: str) -> None:
 
 
 def all_certificates(folder: Path) -> None:
-    """Everything that the tests name: servers, an authority, clients with and without it."""
+    """All certificates of the tests: servers, an authority, and clients signed by it or not."""
     certificate(folder, "server")
     certificate(folder, "rsa", key="rsa")
     certificate(folder, "renewed")

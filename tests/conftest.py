@@ -1,7 +1,7 @@
-"""Settings for every test that draws its examples: how long one takes is no failure.
+"""Hypothesis profiles, SIGINT handling, and a summary of the durations.
 
-`make check` selects the profile `quick`, which draws fewer of them, and `make mutants` the profile
-`steady`, which always draws the same ones.
+A slow example is not a failure. `make check` selects the profile `quick`, which runs fewer
+examples, and `make mutants` the profile `steady`, which always runs the same ones.
 """
 
 import signal
@@ -18,18 +18,18 @@ settings.register_profile(
     settings.get_profile("quick"),
     derandomize=True,
     database=None,
-    phases=[Phase.explicit, Phase.generate],  # no smaller example: that a test fails is enough
+    phases=[Phase.explicit, Phase.generate],  # no shrinking: the failure is enough
 )
 settings.load_profile("unhurried")
 
-# A shell starts what runs in its background with SIGINT ignored, which every process that a test
-# starts would inherit: some tests are about Ctrl-C.
+# Shells start background processes with SIGINT ignored, and processes started by the tests would
+# inherit this. Some tests send SIGINT as for Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How long the tests of each folder took, added up over all workers."""
+    """Print how long the tests of each folder took, summed over all workers."""
     took: defaultdict[str, float] = defaultdict(float)
     for report in chain.from_iterable(terminalreporter.stats.values()):
         if isinstance(report, pytest.TestReport):

@@ -1,4 +1,4 @@
-"""The real exporter over a simulated workspace, in virtual time; what most tests begin with."""
+"""The real exporter with a simulated workspace, in virtual time: the basis of most tests."""
 
 import asyncio
 import re
@@ -22,14 +22,14 @@ from tests.virtual import EPOCH, virtual_clock
 
 KEY = "simulated-key"
 SCRAPER = {"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
-"""What marks a request as a scrape, after which counters may rise."""
+"""Headers that mark a request as a scrape, after which counters may rise."""
 
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Page:
-    """A scraped page, to be asked for samples. It is parsed when it is first asked."""
+    """A scraped page. It is parsed when samples are first needed."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,12 +42,12 @@ class Page:
         return found
 
     def all(self, name: str, **labels: str) -> list[float]:
-        """The values of the samples that carry these labels."""
+        """The values of the samples with these labels."""
         several = self._samples.get(name, ())
         return [value for carried, value in several if labels.items() <= carried.items()]
 
     def __call__(self, name: str, **labels: str) -> float | None:
-        """The value of the one sample that carries these labels; None if there is none."""
+        """The value of the only sample with these labels; None if there is none."""
         found = self.all(name, **labels)
         assert len(found) <= 1, f"{name} {labels}: {found}"
         return found[0] if found else None
@@ -65,7 +65,7 @@ def workspace(name: str = "w", **settings: object) -> WorkspaceConfig:
 
 @dataclass
 class Rig:
-    """An exporter under test and the simulated workspaces that it asks."""
+    """An exporter under test and its simulated workspaces."""
 
     exporter: Exporter
     simulators: Mapping[str, Simulator]
@@ -79,7 +79,7 @@ class Rig:
         return simulator
 
     async def scrape(self, path: str = "/metrics", *, seconds: float | None = None) -> Page:
-        """What Prometheus gets that waits for so many seconds."""
+        """The page that Prometheus gets with this scrape timeout."""
         headers = {}
         if seconds is not None:
             headers["X-Prometheus-Scrape-Timeout-Seconds"] = str(seconds)
@@ -88,7 +88,7 @@ class Rig:
         return Page(response.text)
 
     def requests(self) -> int:
-        """How many requests the simulated workspaces got."""
+        """The number of requests that the simulated workspaces received."""
         return sum(
             len(traffic.times)
             for simulator in self.simulators.values()
@@ -100,7 +100,7 @@ Result = TypeVar("Result")
 
 
 async def inline(work: Callable[[], Result]) -> Result:
-    """Do it at once: a thread's time is not virtual."""
+    """Run the work at once, because the time of a thread is not virtual."""
     return work()
 
 
@@ -117,7 +117,7 @@ async def rig(
     options: WebOptions | None = None,
     journal: Journal | None = None,
 ) -> AsyncIterator[Rig]:
-    """An exporter of workspaces w0, w1 …, or of one named w, each with its simulator."""
+    """An exporter of workspaces w0, w1 …, or of a single one named w, each with its simulator."""
     clock = clock or virtual_clock()
     if workspaces is None:
         names = ["w"] if len(simulators) == 1 else [f"w{i}" for i in range(len(simulators))]

@@ -1,12 +1,12 @@
 """A real PostgreSQL for tests: Debian's, started as an unprivileged user, on a Unix socket only.
 
-To use it in a folder of tests, import the two fixtures in the folder's `conftest.py`:
+To use it in a test folder, import the two fixtures in the folder's `conftest.py`:
 
     from tests.postgres_server import database, postgres_server  # noqa: F401
 
-`database` is a new, empty database for one test; its server is shared by all tests of a process.
-A test that stops, freezes or kills the server leaves it running again: `with server.frozen():`,
-`with server.stopped():`.
+`database` is a new, empty database for one test. Its server is shared by all tests of a process.
+A test that stops or freezes the server must leave it running: use `with server.stopped():` or
+`with server.frozen():`.
 """
 
 import os
@@ -30,7 +30,7 @@ import pytest
 from cdi_exporter.state.postgres import PostgresStore
 
 PATIENCE = 60.0
-"""Seconds after which something that should have happened has not."""
+"""The longest time in seconds to wait for an expected event."""
 
 SUPERUSER = "postgres"
 
@@ -42,26 +42,26 @@ SETTINGS = (
     "shared_buffers=16MB",
     "autovacuum=off",
 )
-"""A server that starts quickly, and needs to survive nothing."""
+"""Settings for a quick start; the data need not survive a crash."""
 
 ACCESS = """\
 local all secretive scram-sha-256
 local all all trust
 """
-"""Everybody is who they say, except the user `secretive`, who has to give a password."""
+"""No user needs a password, except for `secretive`."""
 
 _numbers = count(1)
 
 
 def wait_until(what: Callable[[], object]) -> None:
-    """Until it is true; a psycopg error means not yet."""
+    """Wait until the condition is true; a psycopg error means not yet."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with suppress(psycopg.Error):
             if what():
                 return
         time.sleep(0.02)
-    raise AssertionError("what should have happened has not")
+    raise AssertionError("timed out")
 
 
 def programs() -> Path:
@@ -74,7 +74,7 @@ def programs() -> Path:
 
 
 def as_user() -> tuple[list[str], int, int]:
-    """What runs a command as a user who may run PostgreSQL, and ends it if the tests are killed."""
+    """The command prefix, user and group to run PostgreSQL; it ends when the tests are killed."""
     command = ["setpriv", "--pdeathsig=INT"]
     if os.geteuid():
         return command, os.geteuid(), os.getegid()
@@ -85,11 +85,11 @@ def as_user() -> tuple[list[str], int, int]:
 
 
 class PostgresServer:
-    """One server in a folder of its own."""
+    """A server in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        """Where its socket is; its data is below."""
+        """The folder of its socket; its data is in a subfolder."""
         self.log = folder / "log"
         self._as_user, uid, gid = as_user()
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,12 +108,12 @@ class PostgresServer:
 
     @property
     def pid(self) -> int:
-        """Of the server's first process, whose children serve one connection each."""
+        """The server's main process, whose children serve one connection each."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it responds."""
         settings = (f"unix_socket_directories={self.folder}", *SETTINGS)
         options = [part for each in settings for part in ("-c", each)]
         command = [str(programs() / "postgres"), "-D", str(self.folder / "data"), *options]
@@ -124,7 +124,7 @@ class PostgresServer:
         wait_until(lambda: self.execute("SELECT 1"))
 
     def stop(self) -> None:
-        """End all connections and the server; data stays."""
+        """Close all connections and stop the server; the data is kept."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(signal.SIGINT)
@@ -132,7 +132,7 @@ class PostgresServer:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop it for some time."""
+        """Stop the server for some time."""
         self.stop()
         try:
             yield
@@ -141,7 +141,7 @@ class PostgresServer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze it with all that serve a connection: the kernel takes packets, nobody answers."""
+        """Freeze the server and its backends: packets are accepted, but no process responds."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         pids = [self.pid, *map(int, children)]
         for pid in pids:
@@ -153,7 +153,7 @@ class PostgresServer:
                 os.kill(pid, signal.SIGCONT)
 
     def url(self, name: str, user: str = SUPERUSER, **parameters: str) -> str:
-        """The address of a database, as `--state.url` takes it."""
+        """The URL of a database, in the form of `--state.url`."""
         query = urlencode({"host": str(self.folder), **parameters}, quote_via=quote)
         return f"postgresql://{quote(user)}@/{name}?{query}"
 
@@ -165,14 +165,14 @@ class PostgresServer:
 
 
 class Database:
-    """A database of one test."""
+    """The database of one test."""
 
     def __init__(self, server: PostgresServer, name: str) -> None:
         self.server, self.name = server, name
         self._stores: list[PostgresStore] = []
 
     def url(self, user: str = SUPERUSER, **parameters: str) -> str:
-        """Its address."""
+        """Its URL."""
         return self.server.url(self.name, user, **parameters)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
@@ -187,7 +187,7 @@ class Database:
 
     @contextmanager
     def another(self, store: PostgresStore) -> Iterator[PostgresStore]:
-        """A second connection of the same exporter: what it is answered, `store` is not."""
+        """A second connection of the same exporter, whose responses `store` does not see."""
         other = copy(store)
         other._session = copy(store._session)
         other._session._connection = None
@@ -204,7 +204,7 @@ class Database:
 
     @contextmanager
     def frozen_backend(self) -> Iterator[None]:
-        """Freeze what serves the only connection of an exporter; others can be made."""
+        """Freeze the backend of the only exporter connection; new connections are possible."""
         (pid,) = self.backends()
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -213,19 +213,19 @@ class Database:
             os.kill(pid, signal.SIGCONT)
 
     def user(self) -> str:
-        """The name of a new user, who may connect and no more."""
+        """The name of a new user with permission to connect, and no other."""
         name = f"user_{next(_numbers)}"
         self.server.execute(f"CREATE ROLE {name} LOGIN")
         return name
 
     def secretive(self, password: str) -> str:
-        """The address for the one user who has to give a password, from now on this one."""
+        """Set the password of the user `secretive`, and return the URL without it."""
         self.server.execute("DROP ROLE IF EXISTS secretive")
         self.server.execute(f"CREATE ROLE secretive LOGIN SUPERUSER PASSWORD '{password}'")
         return self.url("secretive")
 
     def backends(self) -> list[int]:
-        """The server's processes of this database's connections from exporters."""
+        """The server processes of the exporters' connections to this database."""
         found = self.server.execute(
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'cdi-exporter%'"
             f" AND datname = '{self.name}'"
@@ -241,7 +241,7 @@ class Database:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A server for all tests of this process."""
-    # A socket's path may have some 100 characters, and the server's user must get there.
+    # A socket path is limited to about 100 characters, and the server's user needs access to it.
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
     try:
         server = PostgresServer(folder)

@@ -28,12 +28,12 @@ class Replica:
     simulator: Simulator
     client: httpx.AsyncClient
     connected: bool = True
-    """Whether it reaches the database."""
+    """Whether it can reach the database."""
     answers: bool = True
-    """Whether the database's answers reach it."""
+    """Whether the database's responses arrive."""
 
     async def scrape(self, seconds: float = 10.0) -> Page:
-        """What Prometheus gets that waits for so many seconds."""
+        """The page that Prometheus gets with this scrape timeout."""
         headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(seconds)}
         response = await self.client.get("/metrics", headers=headers)
         assert response.status_code == 200, response.text
@@ -51,11 +51,12 @@ async def replica(
     connected: bool = True,
     delay: float = 0.0,
 ) -> AsyncIterator[Replica]:
-    """An exporter named so; it gives its leases back at the end unless it is not connected.
+    """An exporter with this name. It releases its leases at the end if it is connected.
 
-    `delay` is the time of a call to the database, in seconds; a thread makes one after the other.
+    `delay` is the duration of a call to the database, in seconds. Calls are made one after the
+    other.
     """
-    way = DirectTransport(simulator)
+    transport = DirectTransport(simulator)
 
     def fault(stage: str) -> None:
         found = it.connected if stage == "request" else it.answers
@@ -81,7 +82,7 @@ async def replica(
     exporter = Exporter(
         Settings(tuple(workspaces or [workspace()])),
         clock,
-        transport=lambda _: way,
+        transport=lambda _: transport,
         offload=inline,
         journal=journal,
     )

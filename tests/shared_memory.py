@@ -1,6 +1,6 @@
-"""The shared database in memory: what `SharedStore` promises, in the simplest form.
+"""The shared database in memory: a simple implementation of `SharedStore`.
 
-It has a clock of its own, no threads and no network, so that tests can run exporters in virtual
+It has its own clock, no threads and no network, so that tests can run exporters in virtual
 time. `tests/postgres/test_model.py` compares it with PostgreSQL, call by call.
 """
 
@@ -21,7 +21,7 @@ from cdi_exporter.state.store import Row, StoredWorkspace
 
 @dataclass
 class StoredLease:
-    """A workspace as the database holds it, with its integrations."""
+    """A workspace as stored in the database, with its integrations."""
 
     epoch: int = 0
     holder: str | None = None
@@ -36,12 +36,12 @@ class StoredLease:
     status: str | None = None
     left_at: float | None = None
     rows: dict[str, tuple[Row, int]] = field(default_factory=dict)
-    """By ID, in the order of first sight, with the version that each was committed in."""
+    """By ID, in the order of their first commit, each with the version that it was committed in."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A batch that was committed."""
+    """A committed batch."""
 
     workspace: str
     epoch: int
@@ -50,17 +50,17 @@ class Commit:
 
 
 class MemoryDatabase:
-    """What exporters share. `now` is the database's own clock, in Unix seconds."""
+    """The database that exporters share. `now` is its own clock, in Unix seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.exporters: dict[str, float] = {}
-        """When each was last seen."""
+        """When each exporter was last seen."""
         self.workspaces: dict[str, StoredLease] = {}
         self.commits: list[Commit] = []
 
     def lease(self, name: str) -> Lease:
-        """A workspace's lease as the database has it now."""
+        """A workspace's lease as currently stored."""
         found, now = self.workspaces[name], self.now()
         return Lease(
             name,
@@ -80,14 +80,14 @@ class MemoryDatabase:
 
 
 def no_fault(stage: str) -> None:
-    """Every call arrives, and so does every answer."""
+    """No call and no response is lost."""
 
 
 class MemoryStore:
     """One exporter's connection to the database.
 
-    `fault` is called with `request` before anything is done and with `answer` when all is done:
-    what it raises is what the caller gets, so that a lost connection can be imitated.
+    `fault` is called with `request` before a call is executed and with `answer` after it. The
+    caller gets the exception that it raises, which imitates a lost connection.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class MemoryStore:
         return Beat(leases, len(database.listed() - {self.exporter}))
 
     def _lead(self, group: Group) -> dict[str, Lease]:
-        """Renew the group's leases, and take those that are free."""
+        """Renew the group's leases, and take the free ones."""
         rows = {name: self._known(name, group) for name in group.workspaces}
         taken = takes(self.exporter, group, rows)
         return {
@@ -125,7 +125,7 @@ class MemoryStore:
         }
 
     def _known(self, name: str, group: Group) -> Lease:
-        """A lease; without a holder if this exporter took it without knowing its epoch."""
+        """A lease, shown as free if this exporter holds it with an unknown epoch."""
         row = self.database.lease(name)
         unknown = row.holder == self.exporter and row.epoch != group.epochs.get(name)
         return replace(row, holder=None) if unknown else row
@@ -193,7 +193,7 @@ class MemoryStore:
         return True
 
     def ask(self, workspace: str, received: Collection[str]) -> None:
-        """See `SharedStore`. It is about workspaces that the database knows."""
+        """See `SharedStore`. Unknown workspaces are ignored."""
         self.fault("request")
         if found := self.database.workspaces.get(workspace):
             found.wanted = True
@@ -203,8 +203,8 @@ class MemoryStore:
     def release(self, groups: Iterable[Group]) -> None:
         """See `SharedStore`.
 
-        The exporter stays listed as long as after its last beat: it may have spent its part of
-        the budget just before.
+        The exporter is still listed as long as after its last beat, because it may have used its
+        part of the budget just before.
         """
         self.fault("request")
         groups = tuple(groups)
@@ -217,7 +217,7 @@ class MemoryStore:
         self.fault("answer")
 
     def retain(self, workspaces: Collection[str], remembered_for: float) -> None:
-        """See `SharedStore`. One that an exporter leads is configured there, and stays."""
+        """See `SharedStore`. A workspace with a leader is configured there, and is kept."""
         self.fault("request")
         now = self.database.now()
         for name in workspaces:
@@ -231,4 +231,4 @@ class MemoryStore:
         self.fault("answer")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""

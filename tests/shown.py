@@ -1,4 +1,4 @@
-"""Hand-made snapshots behind the web application: what the status page's tests show."""
+"""Hand-made snapshots behind the web application, for the tests of the status page."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ SUCCESS, PARTIAL, ERROR = Status.SUCCESS, Status.PARTIAL, Status.ERROR
 
 
 class ShownWorkspace:
-    """A workspace that is what it is, and must never be asked."""
+    """A workspace with a fixed snapshot, which fails if it is scraped."""
 
     def __init__(
         self, snapshot: WorkspaceSnapshot, exchanges: Sequence[RequestRecord] = ()
@@ -34,20 +34,20 @@ class ShownWorkspace:
         self._snapshot, self._exchanges = snapshot, exchanges
 
     async def scrape(self, deadline: float) -> WorkspaceSnapshot:
-        raise AssertionError("the pages ask Braze nothing")
+        raise AssertionError("the web pages must not send requests to Braze")
 
     def snapshot(self) -> WorkspaceSnapshot:
         return self._snapshot
 
     def received(self, snapshot: WorkspaceSnapshot) -> None:
-        raise AssertionError("the pages are no scrape")
+        raise AssertionError("the web pages must not count as a scrape")
 
     def recent(self) -> Sequence[RequestRecord]:
         return self._exchanges
 
 
 class Shown:
-    """The source of the web application, made of workspaces that stand still."""
+    """The source of the web application, with workspaces that do not change."""
 
     render_seconds = 0.0
 
@@ -85,13 +85,13 @@ def run(
     failed: int | None = 0,
     word: str | None = None,
 ) -> Run:
-    """A run that ended `ago` seconds before NOW; `word` is Braze's own for its status."""
+    """A run that ended `ago` seconds before NOW; `word` is Braze's text for its status."""
     end = NOW - ago
     return Run(status, end - took, end, end - took - MINUTE, rows, failed, word)
 
 
 def facts(identifier: str, name: str | None = None, *runs: Run, **fields: object) -> Facts:
-    """The facts of an integration that runs every 15 minutes, unless told otherwise."""
+    """The facts of an integration that runs every 15 minutes, unless `fields` differ."""
     successes = [each.finish for each in runs if each.status is SUCCESS and each.finish]
     deliveries = [each.finish for each in runs if each.status in DELIVERIES and each.finish]
     values: dict[str, object] = {
@@ -116,7 +116,7 @@ def facts(identifier: str, name: str | None = None, *runs: Run, **fields: object
 
 
 def workspace(name: str, *shown: Facts | IntegrationSnapshot, **fields: object) -> ShownWorkspace:
-    """A workspace that was refreshed 12 s ago, unless told otherwise."""
+    """A workspace that was refreshed 12 s ago, unless `fields` differ."""
     values: dict[str, object] = {
         "up": True,
         "last_refresh": NOW - 12,
@@ -187,16 +187,16 @@ def example() -> Shown:
         usual = [
             (SUCCESS, round(rows * draw.uniform(0.7, 1.3)), 0) for _ in range(length - len(tail))
         ]
-        told = [*usual, *tail]
+        outcomes = [*usual, *tail]
         return [
             run(
                 status,
-                ago=last + every * (len(told) - 1 - place),
+                ago=last + every * (len(outcomes) - 1 - place),
                 took=took * draw.uniform(0.8, 1.2),
                 rows=synced,
                 failed=failed,
             )
-            for place, (status, synced, failed) in enumerate(told)
+            for place, (status, synced, failed) in enumerate(outcomes)
         ]
 
     hourly = history(every=HOUR, last=22 * MINUTE, rows=48_000, took=190)
@@ -259,21 +259,21 @@ def example() -> Shown:
 
 
 def get(source: Shown, path: str = "/", **options: Any) -> httpx.Response:
-    """The answer of the web application to a request."""
+    """The response of the web application to a request."""
 
-    async def ask() -> httpx.Response:
+    async def request() -> httpx.Response:
         app = create_app(source, WebOptions(**options.pop("web", {})))
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://exporter:10234"
         ) as client:
             return await client.request(options.pop("method", "GET"), path, **options)
 
-    return asyncio.run(ask())
+    return asyncio.run(request())
 
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """The application on a free port of this machine; gives its URL, without a slash."""
+    """Serve the application on a free local port, and yield its URL without a trailing slash."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none")

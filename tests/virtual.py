@@ -14,13 +14,13 @@ EPOCH = 1_790_000_000.0
 """The wall clock at loop second 0, in Unix seconds."""
 
 READ_WITHIN = 10.0
-"""Seconds for a file to be read in a test."""
+"""The longest time in seconds to read a file in a test."""
 
 Result = TypeVar("Result")
 
 
 def files_are_read() -> bool:
-    """Wait for the threads that read files, whose time is not virtual; whether there were any."""
+    """Wait for threads that read files, in real time; return whether there were any."""
     readers = [each for each in threading.enumerate() if each.name == READER]
     for reader in readers:
         reader.join(READ_WITHIN)
@@ -28,20 +28,20 @@ def files_are_read() -> bool:
 
 
 def instant(now: float, wall: float | None = None) -> Instant:
-    """The loop second `now`; the clocks of the exporter and the API agree."""
+    """The instant at loop second `now`; the clocks of the exporter and the API agree."""
     wall = EPOCH + now if wall is None else wall
     return Instant(now, wall, wall)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop in which nothing takes time but what sleeps."""
+    """A loop in which only sleeping takes time."""
 
     def __init__(self) -> None:
         self._virtual = 0.0
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Seconds since the loop was created."""
         return self._virtual
 
     def jump(self, seconds: float) -> None:
@@ -60,7 +60,7 @@ class _Jumping(selectors.DefaultSelector):
             events = super().select(0)
         if not events:
             if timeout is None:
-                raise AssertionError("nothing will ever happen: the loop waits without a timer")
+                raise AssertionError("deadlock: the loop waits without a timer")
             self._loop.jump(timeout)
         return events
 

@@ -1,4 +1,4 @@
-"""The server that the tests of this folder share."""
+"""The PostgreSQL fixtures for the tests of this folder."""
 
 from tests.postgres_server import database, postgres_server
 

@@ -1,4 +1,4 @@
-"""`check` as a process, with a real database: what an exporter could do there, and who leads."""
+"""`check` as a process with a real database: the user's permissions and the leaders."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ KEY = "canary-key-5b0e"
 
 
 def check(url: str, **env: str) -> tuple[int, dict[str, Any]]:
-    """The exit status, and what is said of the database."""
+    """The exit status, and the report about the database."""
     simulator = Simulator([ScriptedIntegration("one", "users")], lambda: 1e9, key=KEY)
     with serving(simulator) as braze:
         given = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY, **env}
@@ -42,8 +42,8 @@ def codes(found: dict[str, Any]) -> list[str]:
     return [each["code"] for each in found["findings"]]
 
 
-def test_nothing_is_created(database: Database) -> None:
-    """An empty database will do; `check` leaves it empty."""
+def test_check_creates_nothing_in_an_empty_database(database: Database) -> None:
+    """An empty database is accepted, and `check` leaves it empty."""
     status, found = check(database.url())
     assert (status, codes(found)) == (0, ["database_schema_missing"])
     assert (found["schema_version"], found["may_create"]) == (0, True)
@@ -51,7 +51,7 @@ def test_nothing_is_created(database: Database) -> None:
 
 
 def test_the_leader_is_named(database: Database) -> None:
-    """The exporter whose lease is not over, by workspace."""
+    """The leader of a workspace is the exporter with an unexpired lease."""
     database.store("exporter-1/8d42c0de").beat([Group(("default",))])
     status, found = check(database.url())
     assert (status, codes(found)) == (0, [])
@@ -60,7 +60,7 @@ def test_the_leader_is_named(database: Database) -> None:
 
 
 def test_the_documented_privileges_are_enough(database: Database) -> None:
-    """With them an exporter leads and commits; without those to write, it is an error."""
+    """With these an exporter leads and commits. Missing write privileges are an error."""
     database.store().beat([])
     user = database.user()
     database.execute(f"GRANT SELECT ON cdi_schema, {', '.join(TABLES)} TO {user}")
@@ -75,7 +75,7 @@ def test_the_documented_privileges_are_enough(database: Database) -> None:
 
 
 def test_a_user_without_privileges_is_an_error(database: Database) -> None:
-    """Whether the tables exist or not."""
+    """This holds whether or not the tables exist."""
     user = database.user()
     status, found = check(database.url(user))
     assert (status, codes(found)) == (1, ["database_schema_missing"])
@@ -85,7 +85,7 @@ def test_a_user_without_privileges_is_an_error(database: Database) -> None:
 
 
 def test_a_newer_schema_is_an_error(database: Database) -> None:
-    """A newer exporter migrated it."""
+    """The schema was migrated by a newer exporter."""
     database.store().beat([])
     database.execute("UPDATE cdi_schema SET version = 99")
     status, found = check(database.url())
@@ -95,7 +95,7 @@ def test_a_newer_schema_is_an_error(database: Database) -> None:
 
 @pytest.mark.parametrize("password", ["", "canary-password"])
 def test_a_wrong_password_is_an_error(database: Database, password: str) -> None:
-    """The reason is shown, the password is not."""
+    """The reason is shown, but not the password."""
     url = database.secretive("right")
     status, found = check(url, PGPASSWORD=password)
     assert (status, codes(found)) == (1, ["database_unreachable"])
@@ -104,7 +104,7 @@ def test_a_wrong_password_is_an_error(database: Database, password: str) -> None
 
 
 def test_a_database_that_is_down_is_an_error(database: Database) -> None:
-    """Within seconds, with the reason."""
+    """It is reported within seconds, with the reason."""
     with database.server.stopped():
         status, found = check(database.url())
     assert (status, codes(found)) == (1, ["database_unreachable"])

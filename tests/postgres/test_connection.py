@@ -1,4 +1,4 @@
-"""The connection to a real PostgreSQL: lost, frozen, refused, with few rights, and described."""
+"""Connections to a real PostgreSQL: losses, timeouts, permissions, passwords and `describe`."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.postgres_server import Database, PostgresServer
 
 GROUP = Group(("w",))
 HELD = Group(("w",), epochs={"w": 1})
-"""As of an exporter that leads in the first epoch."""
+"""The group of an exporter that leads in the first epoch."""
 
 SECRET = "hunter2"
 RIGHTS = f"SELECT, INSERT, UPDATE, DELETE ON {', '.join(TABLES)}"
@@ -32,7 +32,7 @@ _names = count(1)
 
 @contextmanager
 def fails(problem: str, error: type[StateError] = StateError) -> Iterator[None]:
-    """With one line that names the problem and the database, and no secret."""
+    """The error is one line with the problem and the database, and without the secret."""
     with pytest.raises(error, match=problem) as caught:
         yield
     message = str(caught.value)
@@ -58,7 +58,7 @@ def read(store: PostgresStore) -> StoredWorkspace:
 
 
 def test_a_connection_that_was_closed_is_made_again(database: Database) -> None:
-    """The call that meets it fails, the next one succeeds."""
+    """The first call on it fails, the next one succeeds."""
     store = settled(database)
     (pid,) = database.backends()
     database.execute(f"SELECT pg_terminate_backend({pid})")
@@ -68,8 +68,8 @@ def test_a_connection_that_was_closed_is_made_again(database: Database) -> None:
     assert store.beat([HELD]).leases["w"].epoch == 1
 
 
-def test_a_server_that_is_stopped_is_used_again_when_it_is_back(database: Database) -> None:
-    """Meanwhile each call fails, and says where it tried to connect."""
+def test_a_server_is_used_again_after_it_was_stopped(database: Database) -> None:
+    """While it is stopped, each call fails, and the error names the address."""
     store = settled(database)
     with database.server.stopped():
         for _ in range(2):
@@ -81,8 +81,8 @@ def test_a_server_that_is_stopped_is_used_again_when_it_is_back(database: Databa
     assert store.beat([HELD]).leases["w"].epoch == 1
 
 
-def test_a_server_that_hangs_does_not_hang_the_exporter(database: Database) -> None:
-    """Neither on a connection nor while one is made."""
+def test_a_hanging_server_does_not_block_the_exporter(database: Database) -> None:
+    """This holds for an open connection and for a new one."""
     store, other = settled(database), database.store("b")
     with database.server.frozen():
         with fails("no answer within 3 s"):
@@ -94,7 +94,7 @@ def test_a_server_that_hangs_does_not_hang_the_exporter(database: Database) -> N
 
 
 def test_the_wait_for_a_held_lock_is_short(database: Database) -> None:
-    """The message says where to look for its holder."""
+    """The error says how to find the holder of the lock."""
     store = settled(database)
     with database.connection() as other:
         other.execute("BEGIN")
@@ -105,8 +105,8 @@ def test_the_wait_for_a_held_lock_is_short(database: Database) -> None:
     assert list(store.commit([Batch(WorkspaceRow("w"), 1)])) == []
 
 
-def test_an_exporter_that_is_gone_keeps_no_lock(database: Database) -> None:
-    """The server ends a transaction in which nothing comes: it cannot see that a host is gone."""
+def test_a_lost_exporter_keeps_no_lock(database: Database) -> None:
+    """The server cannot notice a lost host, so it ends idle transactions."""
     store = settled(database)
     with store._session.call() as connection:
         found = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
@@ -114,7 +114,7 @@ def test_an_exporter_that_is_gone_keeps_no_lock(database: Database) -> None:
 
 
 def test_the_first_starts_of_several_exporters_do_not_collide(database: Database) -> None:
-    """One creates the tables, the others wait for it."""
+    """One exporter creates the tables, and the others wait for it."""
     stores = [database.store(name) for name in "abcd"]
     beats = at_once(*(partial(store.beat, [GROUP]) for store in stores))
     assert sorted(len(beat.leases) for beat in beats) == [0, 0, 0, 1]
@@ -122,7 +122,7 @@ def test_the_first_starts_of_several_exporters_do_not_collide(database: Database
 
 
 def test_a_schema_is_migrated_by_the_steps_that_it_lacks(database: Database) -> None:
-    """All or nothing; exporters of the version before notice it, and stop."""
+    """A migration is all or nothing. Exporters of the previous version notice it and stop."""
     old = settled(database)
     broken = PostgresStore(database.url(), "b", steps=(*STEPS, "CREATE TABLE x (); SELECT 1 / 0"))
     with fails("division by zero"):
@@ -138,7 +138,7 @@ def test_a_schema_is_migrated_by_the_steps_that_it_lacks(database: Database) -> 
 
 
 def test_a_user_needs_no_right_to_create_once_the_tables_exist(database: Database) -> None:
-    """To read and write the rows is enough."""
+    """Permission to read and write the rows is enough."""
     settled(database).release([GROUP])
     user = database.user()
     database.execute(f"GRANT {RIGHTS} TO {user}; GRANT SELECT ON cdi_schema TO {user}")
@@ -154,7 +154,7 @@ def test_a_user_needs_no_right_to_create_once_the_tables_exist(database: Databas
 
 
 def test_an_error_names_the_missing_permissions(database: Database) -> None:
-    """For the first start, and afterwards."""
+    """This holds for the first start and later ones."""
     user = database.user()
     with fails("permission denied for schema public; grant the user SELECT, .*CREATE"):
         database.store("a", user).beat([GROUP])
@@ -168,10 +168,10 @@ def test_an_error_names_the_missing_permissions(database: Database) -> None:
         reader.beat([GROUP])
 
 
-def test_the_password_comes_from_where_libpq_looks_for_it(
+def test_the_password_comes_from_the_sources_of_libpq(
     database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without one, or with a wrong one, the message says so; no message contains it."""
+    """A missing or wrong password is reported, and no message contains a password."""
     url = database.secretive(SECRET)
     for name in ("PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -203,7 +203,7 @@ def test_the_password_comes_from_where_libpq_looks_for_it(
 
 
 def test_the_search_path_chooses_the_schema(database: Database) -> None:
-    """Two sets of tables in one database do not see each other."""
+    """Two schemas in one database are independent."""
     database.execute("CREATE SCHEMA one; CREATE SCHEMA two")
     one, two = (database.store("a", options=f"-csearch_path={schema}") for schema in ("one", "two"))
     one.beat([GROUP])
@@ -214,7 +214,7 @@ def test_the_search_path_chooses_the_schema(database: Database) -> None:
 
 
 def test_parameters_in_the_url_override_the_exporters_limits(database: Database) -> None:
-    """Also settings of the session; those of the server and of the database do not."""
+    """They also override session settings. Settings of the server and the database do not."""
     database.execute(
         f"ALTER DATABASE {database.name} SET statement_timeout = '1h';"
         f"ALTER DATABASE {database.name} SET synchronous_commit = 'off'"
@@ -233,7 +233,7 @@ def test_parameters_in_the_url_override_the_exporters_limits(database: Database)
 
 
 def test_the_first_host_that_can_be_written_to_is_used(database: Database) -> None:
-    """The others may be gone, or standbys."""
+    """The other hosts may be down or standbys."""
     store = database.store(host=f"/nonexistent,{database.server.folder}")
     assert store.beat([HELD]).leases["w"].epoch == 1
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
@@ -245,8 +245,8 @@ def test_the_first_host_that_can_be_written_to_is_used(database: Database) -> No
         ).ask("w", ())
 
 
-def test_the_encoding_of_the_database_must_hold_any_text(database: Database) -> None:
-    """One that is not UTF-8 is refused; text that is not, in one without any, is reported."""
+def test_the_encoding_of_the_database_must_support_any_text(database: Database) -> None:
+    """Other encodings than UTF-8 are refused. Invalid text in a SQL_ASCII database is reported."""
     execute = database.server.execute
     for encoding in ("LATIN1", "SQL_ASCII"):
         name = f"test_{encoding.lower()}_{os.getpid()}_{next(_names)}"
@@ -270,7 +270,7 @@ def test_the_encoding_of_the_database_must_hold_any_text(database: Database) -> 
 
 
 def test_the_database_is_described(database: Database) -> None:
-    """Before the first start, with a leader, and once the lease is over; nothing is changed."""
+    """`describe` works before the first start, with and without a leader, and changes nothing."""
     server = database.execute("SELECT current_setting('server_version')")[0][0]
     empty = DatabaseDescription(server, 0, 1, reads=False, writes=False, creates=True)
     assert describe(database.url(), "check") == empty
@@ -285,7 +285,7 @@ def test_the_database_is_described(database: Database) -> None:
 
 
 def test_the_rights_of_the_user_are_described(database: Database) -> None:
-    """Also those that are missing."""
+    """This includes missing rights."""
     settled(database)
     user = database.user()
     url = database.url(user)
@@ -305,6 +305,5 @@ def test_the_rights_of_the_user_are_described(database: Database) -> None:
 def test_a_missing_database_is_reported_as_missing(
     postgres_server: PostgresServer,
 ) -> None:
-    """In one line."""
     with fails('database "test_missing" does not exist'):
         describe(postgres_server.url("test_missing"), "check")

@@ -1,4 +1,4 @@
-"""Leases, commits and what followers ask, in a real PostgreSQL."""
+"""Leases, commits and requests of followers in a real PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.postgres_server import Database, wait_until
 
 GROUP = Group(("w",))
 HELD = Group(("w",), epochs={"w": 1})
-"""As of an exporter that leads in the first epoch."""
+"""The group of an exporter that leads in the first epoch."""
 
 ROUNDS = 15
 
@@ -34,12 +34,12 @@ def row(key: str, record: str | None = "{}", *, listed: bool = True) -> Row:
 
 
 def expire(database: Database) -> None:
-    """Let time pass for the leases."""
+    """Set all leases to expired."""
     database.execute("UPDATE cdi_workspaces SET expires_at = clock_timestamp() - interval '1 s'")
 
 
 def test_another_exporter_takes_over_an_expired_lease(database: Database) -> None:
-    """Once the lease is over, or was given back; the epoch says how often it was taken."""
+    """The lease has expired or was released. The epoch counts how often it was taken."""
     a, b = database.store("a"), database.store("b")
     assert a.beat([GROUP]).leases["w"].epoch == 1
     answer = b.beat([GROUP])
@@ -53,7 +53,7 @@ def test_another_exporter_takes_over_an_expired_lease(database: Database) -> Non
 
 
 def test_a_lease_counts_from_the_renewal_on_the_clock_of_the_database(database: Database) -> None:
-    """For `LEASE_SECONDS`."""
+    """A lease lasts for `LEASE_SECONDS`."""
     store = database.store()
     for group in (GROUP, HELD):
         store.beat([group])
@@ -65,8 +65,8 @@ def test_a_lease_counts_from_the_renewal_on_the_clock_of_the_database(database: 
     assert store.beat([HELD]).leases["w"].epoch == 1
 
 
-def test_only_one_of_many_takes_a_free_lease(database: Database) -> None:
-    """However many beat at once; workspaces that share a budget go to one."""
+def test_only_one_of_several_exporters_takes_a_free_lease(database: Database) -> None:
+    """This holds for simultaneous beats. Workspaces that share a budget get one leader."""
     group = Group(("w", "v", "u"))
     stores = [database.store(name) for name in "abcd"]
     for epoch in range(1, ROUNDS):
@@ -94,7 +94,7 @@ def test_beats_in_any_order_of_workspaces_never_block_each_other(database: Datab
 
 
 def test_a_replaced_leader_commits_nothing(database: Database) -> None:
-    """Neither with its own epoch nor with that of the next leader."""
+    """It cannot commit with its own epoch, nor with that of the next leader."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     assert list(a.commit([batch(1, row("i", "old"), complete=True)])) == []
@@ -105,8 +105,8 @@ def test_a_replaced_leader_commits_nothing(database: Database) -> None:
     assert b.read("w") == StoredWorkspace([row("i", "old")], True, version=1, epoch=2)
 
 
-def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Database) -> None:
-    """Whoever takes the lease reads all that the leader before has committed."""
+def test_a_commit_concurrent_with_a_takeover_is_read_or_refused(database: Database) -> None:
+    """The new leader reads everything that the former one has committed."""
     stores = {name: database.store(name) for name in "ab"}
     leader, other = "a", "b"
     stores[leader].beat([GROUP])
@@ -127,13 +127,13 @@ def test_a_commit_that_races_with_a_takeover_is_seen_or_refused(database: Databa
         leader, other = other, leader
 
 
-def test_the_former_leaders_spending_survives_a_lost_answer(database: Database) -> None:
-    """A lease that was taken by a call whose answer was lost is taken again."""
+def test_the_former_leaders_spending_survives_a_lost_response(database: Database) -> None:
+    """If the response to a call was lost, the lease that it took is taken again."""
     a, b = database.store("a"), database.store("b")
     a.beat([Group(("w",), "of a")])
     a.beat([replace(HELD, spending="of a")])
     expire(database)
-    b.beat([Group(("w",), "of b")])  # the answer is lost
+    b.beat([Group(("w",), "of b")])  # the response is lost
     lease = b.beat([Group(("w",), "of b")]).leases["w"]
     assert (lease.epoch, lease.taken, lease.spending) == (3, True, "of a")
     assert lease.spending_age >= 0
@@ -142,8 +142,8 @@ def test_the_former_leaders_spending_survives_a_lost_answer(database: Database) 
     assert a.beat([GROUP]).leases["w"].spending == "of b"
 
 
-def test_a_commit_reports_what_was_spent(database: Database) -> None:
-    """Whoever leads next gets what the newest beat or commit reported."""
+def test_a_commit_reports_the_spent_requests(database: Database) -> None:
+    """The next leader gets what the newest beat or commit reported."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     a.commit([Batch(WorkspaceRow("w"), 1, spending="newest")])
@@ -153,7 +153,7 @@ def test_a_commit_reports_what_was_spent(database: Database) -> None:
 
 
 def test_a_followers_request_is_reported_to_the_leader_once(database: Database) -> None:
-    """Only to the leader of the workspace."""
+    """Only the leader of the workspace gets the request."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     b.ask("w", {"i", "j"})
@@ -168,8 +168,8 @@ def test_a_followers_request_is_reported_to_the_leader_once(database: Database) 
     assert not lease.received
 
 
-def test_integrations_are_read_in_the_order_of_first_sight(database: Database) -> None:
-    """However often they are written later, and whatever index the server uses."""
+def test_integrations_are_read_in_the_order_of_their_first_commit(database: Database) -> None:
+    """Later writes and the index used by the server do not change the order."""
     store = database.store(options="-cenable_bitmapscan=off -cenable_seqscan=off")
     store.beat([GROUP])
     store.commit([batch(1, row("c"), row("a"))])
@@ -179,8 +179,10 @@ def test_integrations_are_read_in_the_order_of_first_sight(database: Database) -
     assert store.read("w", 2).rows == []
 
 
-def test_a_forgotten_integration_is_seen_until_the_lease_is_taken(database: Database) -> None:
-    """Followers see that it is gone; a new epoch makes them read everything."""
+def test_a_forgotten_integration_is_read_until_another_exporter_takes_the_lease(
+    database: Database,
+) -> None:
+    """Followers see the deleted row; a new epoch makes them read everything."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     a.commit([batch(1, row("i"), row("j"))])
@@ -191,8 +193,8 @@ def test_a_forgotten_integration_is_seen_until_the_lease_is_taken(database: Data
     assert b.read("w").rows == [row("j")]
 
 
-def test_a_text_that_postgresql_cannot_hold_stops_no_commit(database: Database) -> None:
-    """NUL in an ID is replaced; all else is kept as it is."""
+def test_text_that_postgresql_cannot_store_does_not_prevent_a_commit(database: Database) -> None:
+    """NUL in an ID is replaced; all other text is unchanged."""
     store = database.store()
     store.beat([GROUP])
     text = "\x01 ü ✓ \U0001f600 '\"\\"
@@ -202,8 +204,8 @@ def test_a_text_that_postgresql_cannot_hold_stops_no_commit(database: Database) 
     )
 
 
-def test_a_workspace_is_forgotten_when_it_left_long_ago(database: Database) -> None:
-    """Since it first left the configuration; one that returns begins again to count."""
+def test_a_workspace_that_left_the_configuration_long_ago_is_forgotten(database: Database) -> None:
+    """The time counts from when it left the configuration, and is reset when it returns."""
     store = database.store()
     store.retain({"w", "x"}, 100)
     store.beat([GROUP])
@@ -231,7 +233,7 @@ def test_a_workspace_is_forgotten_when_it_left_long_ago(database: Database) -> N
 
 
 def test_a_workspace_that_another_exporter_leads_is_never_forgotten(database: Database) -> None:
-    """The other one has another configuration; its lead also counts as configured."""
+    """The other exporter's configuration differs. A led workspace counts as configured."""
     a, b = database.store("a"), database.store("b")
     a.beat([GROUP])
     b.retain(set(), 0)
@@ -242,7 +244,7 @@ def test_a_workspace_that_another_exporter_leads_is_never_forgotten(database: Da
 
 
 def test_exporters_are_listed_for_a_minute_and_removed_after_a_day(database: Database) -> None:
-    """Also those that ended: what they have spent still counts."""
+    """This includes stopped exporters, because their requests still count."""
     a, b = database.store("a"), database.store("b")
     b.beat([GROUP])
     b.release([GROUP])
@@ -256,8 +258,8 @@ def test_exporters_are_listed_for_a_minute_and_removed_after_a_day(database: Dat
     assert database.execute("SELECT name FROM cdi_exporters") == [("a",)]
 
 
-def test_a_commit_that_is_cut_off_leaves_nothing(database: Database) -> None:
-    """Its connection is ended between its statements; the next call connects again."""
+def test_a_commit_whose_connection_is_lost_is_rolled_back(database: Database) -> None:
+    """Its connection is closed between its statements. The next call reconnects."""
     store = database.store()
     store.beat([GROUP])
     store.commit([batch(1, row("i", "old"))])
@@ -276,8 +278,8 @@ def test_a_commit_that_is_cut_off_leaves_nothing(database: Database) -> None:
     assert store.read("w") == StoredWorkspace([row("i", "new")], version=2, epoch=1)
 
 
-def test_a_commit_that_hung_is_not_made_later(database: Database) -> None:
-    """Not even under the same epoch: it would bring older values back."""
+def test_a_commit_that_timed_out_is_not_made_later(database: Database) -> None:
+    """This holds even in the same epoch, because it would restore older values."""
     store = database.store()
     store.beat([GROUP])
     with database.frozen_backend():
@@ -289,7 +291,7 @@ def test_a_commit_that_hung_is_not_made_later(database: Database) -> None:
 
 
 def test_batches_before_one_that_fails_are_kept(database: Database) -> None:
-    """Each is a transaction of its own, and can be made again."""
+    """Each batch is a separate transaction and can be repeated."""
     store = database.store()
     store.beat([Group(("w", "x"))])
     for version, text in enumerate(("\0", "\ud800"), start=1):
@@ -308,7 +310,7 @@ def test_batches_before_one_that_fails_are_kept(database: Database) -> None:
     ],
 )
 def test_an_unreadable_row_is_named(database: Database, change: str, problem: str) -> None:
-    """With its workspace, its integration, and what to do."""
+    """The error names the workspace, the integration, and what to do."""
     store = database.store()
     store.beat([GROUP])
     store.commit([batch(1, row("i"))])

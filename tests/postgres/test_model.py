@@ -1,4 +1,4 @@
-"""PostgreSQL and the database in memory answer the same to whatever exporters do."""
+"""The database in memory returns the same as PostgreSQL for any calls of exporters."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ INSERT INTO test_clock VALUES ({START});
 CREATE FUNCTION clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql
 AS 'SELECT to_timestamp(seconds) FROM test_clock';
 """
-"""A clock that does not run, found before PostgreSQL's own through the search path."""
+"""A stopped clock, which the search path puts before PostgreSQL's own."""
 OWN_CLOCK = {"options": "-csearch_path=public,pg_catalog"}
 
 
 def lost(stage: str) -> None:
-    """The connection breaks before the answer arrives."""
+    """Lose the connection before the response arrives."""
     if stage == "answer":
         raise StateError("lost")
 
@@ -47,13 +47,13 @@ class Pair:
         self.versions: dict[str, int] = {}
 
     def call(self, does: Callable[[SharedStore], Any]) -> Any:
-        """Make the same call to both; the answers are equal."""
+        """Make the same call to both, and compare the results."""
         answer, expected = does(self.postgres), does(self.memory)
         assert answer == expected
         return answer
 
     def known(self, groups: list[Group]) -> list[Group]:
-        """The groups with the epochs of the leases that the exporter holds, as far as it knows."""
+        """The groups with the epochs of the leases that the exporter knows to hold."""
         return [
             replace(
                 each,
@@ -68,7 +68,7 @@ class Pair:
         self.epochs = {name: lease.epoch for name, lease in answer.leases.items()}
 
     def lose_beat(self, groups: list[Group]) -> None:
-        """A beat that is done, and whose answer does not arrive."""
+        """A beat that is executed, but whose response is lost."""
         groups = self.known(groups)
         with self._world.postgres.another(self.postgres) as connection:
             connection.beat(groups)
@@ -98,7 +98,7 @@ class World:
         self.pairs = {name: Pair(self, name) for name in EXPORTERS}
 
     def clear(self) -> None:
-        """Begin again with nothing."""
+        """Start again with empty databases."""
         self.now = START
         self.memory.exporters.clear()
         self.memory.workspaces.clear()
@@ -118,7 +118,7 @@ class World:
         self._execute(f"UPDATE test_clock SET seconds = {self.now}")
 
     def compare(self) -> None:
-        """All that is kept is equal."""
+        """Compare the whole content of both databases."""
         kept = {
             name: (
                 found.epoch,
@@ -146,7 +146,7 @@ class World:
 
 @dataclass(frozen=True)
 class Step:
-    """What one exporter does, or what happens to it."""
+    """An action of one exporter, or an event."""
 
     does: str
     exporter: str
@@ -165,7 +165,7 @@ class Step:
         pair.read(workspace, all_of_it=all_of_it)
 
     def _commit(self, world: World, pair: Pair, batches: list[Batch]) -> None:
-        """With the epochs that it knows; if it knows none, with the one that is drawn."""
+        """Commit with the epochs that the exporter knows, or else with the drawn one."""
         known = [
             replace(each, epoch=pair.epochs.get(each.workspace.name, each.epoch))
             for each in batches
@@ -173,7 +173,7 @@ class Step:
         pair.call(lambda store: list(store.commit(known)))
 
     def _lead(self, world: World, pair: Pair, batches: list[Batch]) -> None:
-        """Whoever leads a workspace commits, and the exporter reads what is new."""
+        """The leader of each workspace commits, and the exporter reads the changes."""
         for each in batches:
             name = each.workspace.name
             lease = world.memory.workspaces.get(name, StoredLease())
@@ -208,7 +208,7 @@ NAMES = st.sampled_from(WORKSPACES)
 
 @st.composite
 def groups(draw: st.DrawFn) -> list[Group]:
-    """One of them, or both."""
+    """One of the groups, or both."""
     drawn = [
         Group(names, draw(TEXTS), may_lead=draw(st.integers(0, 4)) > 0)
         for names in (("alone",), ("second", "first"))
@@ -256,8 +256,8 @@ def world(database: Database) -> Iterator[World]:
         yield World(database, connection)
 
 
-def test_postgres_answers_as_the_database_in_memory(world: World) -> None:
-    """Three exporters beat, commit, read, break and restart in any order."""
+def test_postgres_returns_the_same_as_the_database_in_memory(world: World) -> None:
+    """Three exporters beat, commit, read, reconnect and restart in any order."""
 
     @given(st.lists(STEPS, min_size=10, max_size=50))
     def check(steps: list[Step]) -> None:

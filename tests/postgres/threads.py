@@ -1,4 +1,4 @@
-"""Calls that begin at the same moment."""
+"""Calls that start at the same moment."""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from cdi_exporter.state.store import StateError
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """What the calls give, each in its own thread: the answer, or the StateError."""
+    """Run each call in its own thread and return the results or StateErrors."""
     barrier = threading.Barrier(len(calls))
 
-    def begin(call: Callable[[], Any]) -> Any:
+    def start(call: Callable[[], Any]) -> Any:
         barrier.wait()
         try:
             return call()
@@ -20,4 +20,4 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
             return error
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(begin, calls))
+        return list(pool.map(start, calls))

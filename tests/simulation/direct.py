@@ -1,4 +1,4 @@
-"""The shortest way from httpx to an ASGI application, for millions of requests."""
+"""A fast transport from httpx to an ASGI application, for millions of requests."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.simulator import Unreachable
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """Like httpx.ASGITransport, less what a GET without a body does not need."""
+    """Like httpx.ASGITransport, reduced to GET requests without a body."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

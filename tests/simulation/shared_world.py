@@ -1,8 +1,8 @@
 """Simulated hours of several exporters that share one database, in virtual time, by seed.
 
-Exporters are killed, stopped, frozen and cut off from the database, the database goes away, clocks
-differ; Prometheus scrapes each of them, one, or one after the other through a load balancer.
-`simulate` returns what must hold and does not, in words.
+Exporters are killed, stopped, frozen and cut off from the database, the database becomes
+unreachable, and clocks differ. Prometheus scrapes each exporter, one of them, or all in turn
+through a load balancer. `simulate` returns the violated promises as text.
 """
 
 import asyncio
@@ -34,24 +34,24 @@ from tests.simulator import HISTORY, LIST, ChangingSpec, Simulator, mixed
 from tests.virtual import EPOCH, run, virtual_clock
 
 CALM = HOUR / 2
-"""Seconds at the beginning without any trouble."""
+"""Seconds without trouble at the start."""
 
 SETTLED = HOUR
-"""Seconds at the end without any trouble, in which everything must be counted."""
+"""Seconds without trouble at the end, in which everything must be counted."""
 
 LEADS_WITHIN = 30.0
-"""Seconds after which another exporter must lead, of those that can."""
+"""Seconds after which another exporter must lead, if one is able to."""
 
 
 TRIES = 30
-"""Scrapes of all exporters in the end: a leader may commit, or a slow database fail, meanwhile."""
+"""Rounds of scrapes at the end: a leader may commit, or a slow database fail, between them."""
 
 QUICK_ENOUGH = 1.0
-"""Seconds to the database and back again: a slower one takes longer than an exporter waits."""
+"""The longest round trip to the database, in seconds, with which an exporter can lead in time."""
 
 
 class Kind(Enum):
-    """What may happen."""
+    """The kinds of trouble."""
 
     KILL = "kill"
     STOP = "stop"
@@ -61,7 +61,7 @@ class Kind(Enum):
 
 
 class Scraping(Enum):
-    """What Prometheus scrapes."""
+    """The targets that Prometheus scrapes."""
 
     EACH = "each exporter"
     ONE = "the first exporter"
@@ -70,19 +70,19 @@ class Scraping(Enum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something happens to an exporter, or to the database."""
+    """A trouble of an exporter or the database."""
 
     kind: Kind
     at: float
     seconds: float
     exporter: int
-    amid_a_commit: bool = False
-    """Whether it waits for the exporter's next commit, and happens while that is under way."""
+    during_a_commit: bool = False
+    """Whether it waits for the exporter's next commit and happens during it."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A world and what happens in it."""
+    """A simulated world and everything that happens in it."""
 
     seed: int
     hours: float
@@ -92,18 +92,18 @@ class Scenario:
     scraping: Scraping
     interval: float
     latency: float
-    """Seconds of a request to Braze at most."""
+    """The maximum seconds of a request to Braze."""
     database: float
-    """Seconds of a call to the database at most, before and after it is carried out."""
+    """The maximum seconds before and after a database call is executed."""
     ahead: Sequence[float]
     """Seconds by which the clock of each exporter is ahead."""
     limits_shown: bool
-    """Whether Braze's answers say what is left of the limit; else only the exporters keep to it."""
+    """Whether Braze reports the remaining limit; otherwise only the exporters keep to it."""
 
 
 @dataclass
 class Outcome:
-    """What a scenario came to."""
+    """The result of a scenario."""
 
     violations: list[str] = field(default_factory=list)
     scrapes: int = 0
@@ -113,7 +113,7 @@ class Outcome:
     requests: dict[str, int] = field(default_factory=dict)
 
     def check(self, holds: bool, what: str) -> None:
-        """Note what does not hold."""
+        """Record a violation if the condition does not hold."""
         if not holds and len(self.violations) < 20:
             self.violations.append(what)
 
@@ -160,7 +160,7 @@ def simulate(scenario: Scenario) -> Outcome:
 
 
 class _Life:
-    """One process of an exporter; what it does waits while it is frozen."""
+    """One process of an exporter, which is suspended while it is frozen."""
 
     def __init__(self, world: "SharedWorld", number: int) -> None:
         self.world, self.number = world, number
@@ -171,7 +171,7 @@ class _Life:
         self.commits = ChangeSignal()
         self.cut_off_since: float | None = None
         self.fine_since = world.clock.monotonic()
-        """Since when nothing keeps it from leading."""
+        """The time since when nothing prevents it from leading."""
         ahead = world.scenario.ahead[number]
         self.clock = virtual_clock(world.scenario.seed + number, ahead)
         name = f"exporter-{number}/{world.lives}"
@@ -196,7 +196,7 @@ class _Life:
 
     @property
     def in_trouble(self) -> bool:
-        """Whether it is frozen or cut off already."""
+        """Whether it is already frozen or cut off."""
         return not self.awake.is_set() or self.cut_off_since is not None
 
     @property
@@ -205,7 +205,7 @@ class _Life:
         return self.cut_off_since is None and not self.world.outage
 
     def offload(self, name: str) -> Offload:
-        """A connection, on which one call is made after the other."""
+        """A connection on which calls are made one after the other."""
         busy = asyncio.Lock()
 
         async def offload(work: Callable[[], None]) -> None:
@@ -213,12 +213,12 @@ class _Life:
             call = asyncio.create_task(self._call(name, work))
             call.add_done_callback(lambda _: busy.release())
             call.add_done_callback(lambda call: call.cancelled() or call.exception())
-            await asyncio.shield(call)  # as in a thread, it goes on if nobody waits any more
+            await asyncio.shield(call)  # like a thread, it continues even if no task waits for it
 
         return offload
 
     async def _call(self, name: str, work: Callable[[], None]) -> None:
-        """A call that takes its time; before and after it, the connection may be lost."""
+        """A database call with a delay; the connection may be lost before and after it."""
         if name == "state":
             self.commits.notify()
             await asyncio.sleep(0)
@@ -234,14 +234,14 @@ class _Life:
 
 
 class _WithoutLimits(Simulator):
-    """A workspace whose answers say nothing of the limit, as behind a gateway."""
+    """A workspace without rate limit headers, as behind a gateway."""
 
     def _limit_headers(self, call: Call, status: int) -> list[tuple[bytes, bytes]]:
         return []
 
 
 class _Network(httpx.AsyncBaseTransport):
-    """The way of one exporter to Braze."""
+    """The connection of one exporter to Braze."""
 
     def __init__(self, life: _Life) -> None:
         self._life = life
@@ -260,7 +260,7 @@ class _Network(httpx.AsyncBaseTransport):
 
 
 class SharedWorld:
-    """One scenario as it runs."""
+    """One running scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario, self.outcome = scenario, Outcome()
@@ -274,15 +274,15 @@ class SharedWorld:
         self.shown: dict[int, dict[bytes, float]] = defaultdict(dict)
         """By scraped target, the last value of each series."""
         self.final: dict[bytes, bytes] = {}
-        """The counters of the first exporter in the end."""
+        """The counters of the first exporter at the end."""
 
     @property
     def outage(self) -> bool:
-        """Whether nobody reaches the database."""
+        """Whether no exporter can reach the database."""
         return self.outages > 0
 
     async def run(self) -> Outcome:
-        """Let the world run to its end, and check what must hold."""
+        """Run the world to its end, and check the promises."""
         scenario = self.scenario
         self.clock = clock = virtual_clock(scenario.seed)
         self.database = MemoryDatabase(clock.wall)
@@ -315,7 +315,7 @@ class SharedWorld:
         }
         return self.outcome
 
-    # What happens
+    # Events
 
     async def _begin(self, number: int) -> None:
         life = self.alive[number] = _Life(self, number)
@@ -336,7 +336,7 @@ class SharedWorld:
                     each.fine_since = max(each.fine_since, self.clock.monotonic())
             return
         life = self.alive[trouble.exporter]
-        if trouble.amid_a_commit and life is not None:
+        if trouble.during_a_commit and life is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(120):
                     await life.commits.wait()
@@ -363,8 +363,8 @@ class SharedWorld:
         await self._begin(life.number)
 
     async def _watch(self) -> None:
-        """Somebody leads while somebody can; never two at once."""
-        nobody_since = math.inf
+        """If any exporter is able to lead, one leads. Two never lead at the same time."""
+        unled_since = math.inf
         while self.clock.wall() < self.end:
             now = self.clock.monotonic()
             lives = [each for each in self.alive if each is not None and not each.dead]
@@ -373,16 +373,16 @@ class SharedWorld:
             able = [each for each in lives if each.awake.is_set() and each.connected]
             led = any(each in able for each in leading)
             if led or not able:
-                nobody_since = math.inf
+                unled_since = math.inf
             else:
                 fine_since = min(each.fine_since for each in able)
-                nobody_since = min(nobody_since, max(now, fine_since))
-                since = now - max(nobody_since, fine_since)
+                unled_since = min(unled_since, max(now, fine_since))
+                since = now - max(unled_since, fine_since)
                 late = since > LEADS_WITHIN and self.scenario.database <= QUICK_ENOUGH
-                self.outcome.check(not late, f"nobody leads for {since} s at {now}")
+                self.outcome.check(not late, f"no exporter leads for {since} s at {now}")
             await asyncio.sleep(1.0)
 
-    # What is scraped
+    # Scrapes
 
     def _scrapers(self) -> list[Any]:
         scenario = self.scenario
@@ -428,7 +428,7 @@ class SharedWorld:
             old = shown.get(series)
             if old is None:
                 first = not any(series in each for each in self.shown.values())
-                self.outcome.check(new == 0 or not first, f"{series!r} begins at {new}")
+                self.outcome.check(new == 0 or not first, f"{series!r} starts at {new}")
             else:
                 self.outcome.check(new >= old, f"{series!r} fell from {old} to {new}")
             shown[series] = new
@@ -439,7 +439,7 @@ class SharedWorld:
             self.outcome.check(age < 600, f"an exporter that is cut off is {age} s old")
 
     async def _check_agreement(self) -> None:
-        """All exporters show the same, once they have read the same."""
+        """All exporters show the same, once they have read the same data."""
         for _ in range(TRIES):
             await asyncio.sleep(1)
             before = self.database.workspaces["w"].version
@@ -457,7 +457,7 @@ class SharedWorld:
         page = await self._page(life, 10.0, {})
         return {name + labels: value for name, labels, value in COUNTER.findall(page or b"")}
 
-    # What must hold
+    # Checks
 
     def _record(self, logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["event"] == "sync finished":
@@ -470,10 +470,10 @@ class SharedWorld:
         raise structlog.DropEvent
 
     def _check_database(self) -> None:
-        """Each epoch has commits of one exporter, and none after the next one's; versions grow."""
+        """Each epoch has commits of one exporter, and none after the next epoch."""
         authors: dict[int, set[str]] = defaultdict(set)
         epochs = [commit.epoch for commit in self.database.commits]
-        self.outcome.check(epochs == sorted(epochs), "a leader that was replaced has committed")
+        self.outcome.check(epochs == sorted(epochs), "a replaced leader has committed")
         for number, commit in enumerate(self.database.commits, start=1):
             authors[commit.epoch].add(commit.exporter)
             self.outcome.check(commit.version == number, f"commit {number}: {commit}")
@@ -487,11 +487,11 @@ class SharedWorld:
         self.outcome.check(self.simulator.too_many == 0, f"{self.simulator.too_many} times 429")
 
     def _check_counting(self) -> None:
-        """Each run was counted once, by the counters in the end."""
+        """Each run was counted once, according to the counters at the end."""
         for spec in self.scenario.integrations:
             truth = self.simulator.truth.finished_runs(spec.id, EPOCH - 40 * 86_400, self.end + 60)
             shown, gaps = self._total("syncs", spec), self._total("history_gaps", spec)
-            since = self._first_sight(spec)
+            since = self._first_read(spec)
             due = self._finished(truth, since, self.end - SETTLED / 2)
             reads = self.reads[spec.id]
             first = reads[0] - 60 if reads and spec.added_at <= EPOCH else -math.inf
@@ -506,8 +506,8 @@ class SharedWorld:
     def _finished(truth: Sequence[Run], since: float, until: float) -> int:
         return sum(run.finish is not None and since < run.finish <= until for run in truth)
 
-    def _first_sight(self, spec: ChangingSpec) -> float:
-        """When it was first read with nothing that could undo that."""
+    def _first_read(self, spec: ChangingSpec) -> float:
+        """The time of its first read that no trouble could undo."""
         for read in self.reads[spec.id]:
             troubled = any(
                 each.at - 60 <= read <= each.at + each.seconds + 180

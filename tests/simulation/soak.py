@@ -24,7 +24,7 @@ def one_shared(job: tuple[int, int | None]) -> tuple[int, shared_world.Outcome]:
 
 
 def main() -> None:
-    """Run the seeds on all cores; exit status 1 where a promise was broken."""
+    """Run the seeds on all cores; exit status 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Hours of several exporters that share one database: what must hold whatever happens to them."""
+"""The promises for several exporters that share one database, over simulated hours."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from tests.virtual import EPOCH
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_promises_hold_for_several_exporters(seed: int) -> None:
-    """Each run counts once, somebody leads, all agree, and the budget is never exceeded."""
+    """Each run counts once, one exporter leads, all agree, and the budget is never exceeded."""
     outcome = simulate(draw(seed))
     replay = f"replay with: python -m tests.simulation.soak --first {seed} --seeds 1 --shared"
     assert not outcome.violations, "\n".join([*outcome.violations, replay])
@@ -31,9 +31,11 @@ def test_the_promises_hold_for_several_exporters(seed: int) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", [Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.CUT_OFF])
 def test_successive_leaders_stay_within_the_rate_limit(kind: Kind) -> None:
-    """All leaders want the whole budget, and Braze's answers do not say what is left of it."""
+    """All leaders need the whole budget, and Braze does not report the remaining limit."""
     troubles = [
-        Trouble(kind, EPOCH + CALM + 100 * number, 40.0, number % 2, amid_a_commit=number % 3 == 0)
+        Trouble(
+            kind, EPOCH + CALM + 100 * number, 40.0, number % 2, during_a_commit=number % 3 == 0
+        )
         for number in range(12)
     ]
     world = replace(

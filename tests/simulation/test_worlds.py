@@ -1,4 +1,4 @@
-"""Whole days of simulated worlds: what the three promises say must hold in each."""
+"""The promises of the exporter, over whole simulated days."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from tests.simulator import Fault, FaultKind, RetryHeader
 from tests.virtual import EPOCH
 
 WORLDS = [(100, 1000), *((seed, None) for seed in range(24))]
-"""Seeds, and how many integrations; where it is not said, the seed draws that too."""
+"""Seeds and numbers of integrations; for None the seed draws the number."""
 
 
 @pytest.mark.timeout(900)
@@ -34,20 +34,20 @@ print(outcome.requests, outcome.scrapes, outcome.counted)
 """
 
 
-def test_a_replay_is_the_same_world_in_each_process() -> None:
-    """What a seed gives does not hang on the order that a process keeps its sets in."""
+def test_a_seed_gives_the_same_world_in_each_process() -> None:
+    """The world of a seed does not depend on the hash seed of the process."""
     environments = ({**os.environ, "PYTHONHASHSEED": seed} for seed in "123")
-    told = [
+    runs = [
         subprocess.run([sys.executable, "-c", REPLAY], check=True, capture_output=True, env=env)
         for env in environments
     ]
-    assert len({each.stdout for each in told}) == 1, told
+    assert len({each.stdout for each in runs}) == 1, runs
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("retry_header", get_args(RetryHeader))
-def test_each_429_is_obeyed(retry_header: RetryHeader) -> None:
-    """While another tool takes the whole limit for an hour, nothing is asked before its time."""
+def test_after_each_429_requests_wait_as_long_as_it_says(retry_header: RetryHeader) -> None:
+    """For an hour another tool uses the whole limit, and no request is sent before its time."""
     begin = EPOCH + 0.5 * HOUR
     other = Fault(begin, begin + HOUR, FaultKind.OTHER_TOOL, per_minute=110)
     world = replace(

@@ -1,10 +1,10 @@
-"""The API requests of seeded worlds, to compare two versions of the code by what they ask.
+"""The API requests of seeded worlds, to compare two versions of the code.
 
     python -m tests.simulation.trace --write traces.gz
     python -m tests.simulation.trace --compare traces.gz
 
 A refactoring leaves each request as it was: its time, endpoint, integration and cursor. A
-change that is meant shows as the first request of each world that differs.
+change that is intended shows as the first request of each world that differs.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SIZES = {90: 200, 91: 200, 92: 200, 93: 300, 94: 300, 95: 300, 96: 400, 97: 400,
 """Integrations in the larger worlds, by seed; the others draw a number up to 120."""
 
 Trace = list[list[object]]
-"""Requests: seconds since the world began, path, query."""
+"""Requests: seconds since the world started, path, query."""
 
 
 def traced(seed: int) -> Trace:
@@ -63,7 +63,7 @@ def _traces(seeds: range) -> Iterator[tuple[int, Trace]]:
 
 
 def _differs(seed: int, before: Trace, after: Trace) -> bool:
-    """Whether two traces differ; prints where they first do."""
+    """Whether two traces differ; prints the first difference."""
     for number, (old, new) in enumerate(zip_longest(before, after)):
         if old != new:
             print(f"seed {seed}: request {number} was {old} and is {new}", flush=True)

@@ -1,7 +1,7 @@
 """Simulated days: the real exporter against the simulated Braze, in virtual time, by seed.
 
-A scenario is drawn from its seed: integrations, scraping Prometheus servers, faults, lags,
-clock differences. `simulate` runs it and returns what must hold and does not, in words.
+A scenario is drawn from its seed: integrations, scraping Prometheus servers, faults, lags, clock
+differences. `simulate` runs it and returns the violated promises as text.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from tests.virtual import EPOCH, run, virtual_clock
 
 HOUR = 3600.0
 SETTLE = 2 * HOUR
-"""How long before the end the last fault is over, and runs may still be in detection."""
+"""The seconds before the end without new faults, in which the remaining runs are read."""
 
 INVALID = re.compile(
     rb'^braze_cdi_api_invalid_items_total\{endpoint="job_sync_status",[^}]*\} (\S+)$', re.MULTILINE
@@ -75,19 +75,21 @@ class Scraper:
 
 @dataclass(frozen=True)
 class Crash:
-    """The exporter is killed, and runs again later."""
+    """The exporter is killed, and started again later."""
 
     at: float
     down: float
     at_a_rise: bool
-    """Wait for a scrape that shows a counter risen, and kill it right after."""
+    """Whether to wait for a scrape that shows a higher counter, and kill the exporter right after
+    it.
+    """
     into_an_outage: bool
-    """Braze is not reachable for some minutes from then on."""
+    """Whether Braze is unreachable for some minutes after the crash."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A world and its weather."""
+    """A simulated world and everything that happens in it."""
 
     seed: int
     hours: float
@@ -103,23 +105,23 @@ class Scenario:
     limit_window: WindowKind = "sliding"
     retry_header: RetryHeader = "retry-after"
     silences: Sequence[tuple[float, float]] = ()
-    """Times in which nobody scrapes."""
+    """Periods without scrapes."""
     crashes: Sequence["Crash"] | None = None
-    """When the exporter is killed; None: it keeps no state."""
+    """When the exporter is killed; None if it keeps no state."""
     disk: float = 0.05
-    """Seconds that a commit takes at most, before and after it is made."""
+    """The maximum seconds that a commit needs before and after it is made."""
 
 
 @dataclass
 class Outcome:
-    """What a scenario came to."""
+    """The result of a scenario."""
 
     violations: list[str] = field(default_factory=list)
     counted: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     scrapes: int = 0
     refusals: int = 0
-    """429s that the exporter got."""
+    """The 429s that the exporter received."""
     delays: list[float] = field(default_factory=list)
     """Seconds from a run's finish to the first scrape that shows it counted."""
 
@@ -129,7 +131,7 @@ class Outcome:
 
 
 def draw(seed: int, size: int | None = None) -> Scenario:
-    """The scenario of a seed; `size` integrations where it is given."""
+    """The scenario of a seed, with `size` integrations if given."""
     rng = random.Random(f"scenario/{seed}")
     number = rng.choice([1, 2, 5, 12, 30, 60, 120] if size is None else [size])
     hours = 24.0 if number <= 5 else 12.0 if number <= 30 else 6.0 if number <= 120 else 4.0
@@ -214,44 +216,46 @@ class _CountedRun:
 
 
 class _Recorder(DirectTransport):
-    """Remembers when newest pages were read, and what was asked before a 429 allowed it."""
+    """Records reads of newest pages, and requests sent before a 429 allowed them."""
 
     def __init__(self, app: Simulator, now: Callable[[], float]) -> None:
         super().__init__(app)
         self._now = now
         self.reads: dict[str, list[float]] = defaultdict(list)
         self.requests: list[tuple[float, str, str]] = []
-        """Seconds since the world began, path and query of each request."""
+        """Seconds since the world started, path and query of each request."""
         self.too_soon: list[str] = []
         self.refusals = 0
         self._not_before: dict[bool, tuple[float, float]] = {}
-        """When a 429 came and until when it holds, by whether it is a history that is asked for."""
+        """When a 429 arrived and until when it applies, by whether it was for a history."""
 
     def forget(self) -> None:
-        """Another process begins, which was told nothing."""
+        """Another process starts, which knows of no 429."""
         self._not_before.clear()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        asked = self._now()
+        requested = self._now()
         path, query = request.url.path, request.url.query.decode()
         self.requests.append((asyncio.get_running_loop().time(), path, query))
         parts = path.split("/")
         history = len(parts) == 5
-        refused, again = self._not_before.get(history, (asked, asked))
-        if refused < asked < again - 1e-3:
-            self.too_soon.append(f"{request.url.path} {again - asked} s before a 429 allowed it")
+        refused, again = self._not_before.get(history, (requested, requested))
+        if refused < requested < again - 1e-3:
+            self.too_soon.append(
+                f"{request.url.path} {again - requested} s before a 429 allowed it"
+            )
         response = await super().handle_async_request(request)
         if response.status_code == 429:
             self.refusals += 1
             now = self._now()
             self._not_before[history] = now, now + _wait_of(response.headers)
         if history and response.status_code == 200 and not request.url.query:
-            self.reads[parts[3]].append(asked)
+            self.reads[parts[3]].append(requested)
         return response
 
 
 def _wait_of(headers: httpx.Headers) -> float:
-    """The seconds for which a 429 forbids to ask: what it says, else the least backoff."""
+    """The seconds without requests after a 429: from its headers, or else the shortest backoff."""
     for name in ("retry-after", "x-ratelimit-retry-after"):
         if name in headers:
             return float(headers[name])
@@ -265,7 +269,7 @@ def _http_date(text: str) -> float:
 
 
 class Simulation:
-    """One scenario as it runs."""
+    """One running scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -278,18 +282,18 @@ class Simulation:
         """Whether the exporter is being killed."""
         self.crashed: list[float] = []
         self.unreadable = 0.0
-        """Rows that the exporter says it could not read: so many runs may be missing."""
+        """The rows reported as unreadable: this many runs may be missing."""
         self._invalid = 0.0
         self.rise = asyncio.Event()
-        """A scrape has shown a counter that rose."""
+        """Set when a scrape shows a higher counter."""
         self.lost: dict[str, set[float]] = defaultdict(set)
-        """When integrations lost their schedule, as it was shown."""
+        """The times at which integrations lost their schedule, as shown."""
         self.excluded_since = EPOCH
-        """The last scrape that showed no name that the configuration leaves out."""
-        self.weather = random.Random(f"weather/{scenario.seed}")
+        """The time of the last scrape that showed no excluded name."""
+        self.rng = random.Random(f"weather/{scenario.seed}")
 
     async def run(self) -> Outcome:
-        """Let the world run to its end, and check what must hold."""
+        """Run the world to its end, and check the promises."""
         scenario = self.scenario
         self.clock = clock = virtual_clock(scenario.seed)
         simulator = Simulator(
@@ -353,7 +357,9 @@ class Simulation:
         *,
         simulator: Simulator | None = None,
     ) -> None:
-        """An exporter's life: to its violent end, or to a quiet one after a long silence."""
+        """Run an exporter until its crash, or until it is stopped after a long period without
+        scrapes.
+        """
         store = (
             Store(str(self.state), self.clock.wall) if self.scenario.crashes is not None else None
         )
@@ -384,20 +390,20 @@ class Simulation:
         self.dead = False
 
     async def _commit(self, work: Callable[[], None]) -> None:
-        """A disk that takes its time, before and after."""
+        """A disk that needs some time before and after each write."""
         if not self.dead:
-            await asyncio.sleep(self.weather.uniform(0.0, self.scenario.disk))
+            await asyncio.sleep(self.rng.uniform(0.0, self.scenario.disk))
         work()
         if not self.dead:
-            await asyncio.sleep(self.weather.uniform(0.0, self.scenario.disk))
+            await asyncio.sleep(self.rng.uniform(0.0, self.scenario.disk))
 
     async def _check_silence(self, simulator: Simulator) -> None:
-        asked = self._requests(simulator)
+        before = self._requests(simulator)
         await asyncio.sleep(2 * HOUR)
         halfway = self._requests(simulator)
         await asyncio.sleep(HOUR)
         self.outcome.check(
-            self._requests(simulator) == halfway, f"asked without a scrape, after {asked}"
+            self._requests(simulator) == halfway, f"requests without a scrape, after {before}"
         )
 
     def _requests(self, simulator: Simulator) -> int:
@@ -452,7 +458,7 @@ class Simulation:
                 first = not any(
                     series in other for key, other in self.shown.items() if key != number
                 )
-                self.outcome.check(new == 0 or not first, f"{series!r} begins at {new}")
+                self.outcome.check(new == 0 or not first, f"{series!r} starts at {new}")
             else:
                 self.outcome.check(new >= old, f"{series!r} fell from {old} to {new}")
                 if new > old:
@@ -460,12 +466,12 @@ class Simulation:
             shown[series] = new
 
     def _check_list(self, page: bytes) -> None:
-        """What is shown of the list fits what it says, and when."""
+        """The list metrics and the shown names match the list."""
         ups, readable = UP.findall(page), READABLE.findall(page)
         if not ups:
-            return  # the first refresh has not ended yet
+            return  # the first refresh has not finished yet
         (up,) = ups
-        self.outcome.check(not (float(up) and readable == []), "up, and nothing of the list")
+        self.outcome.check(not (float(up) and readable == []), "up is 1 without list_readable")
         if EXCLUDED.encode() not in page or not float(up):
             self.excluded_since = self.clock.wall()
         took = self.clock.wall() - self.excluded_since
@@ -476,9 +482,9 @@ class Simulation:
             self.lost[integration_id.decode()].add(float(value))
 
     def _check_schedules(self) -> None:
-        """A lost schedule is shown of those integrations that lost it, with the right time."""
+        """A lost schedule is shown only for integrations that lost it, with the right time."""
         scenario = self.scenario
-        calm = not scenario.faults and not scenario.silences and not scenario.crashes
+        undisturbed = not scenario.faults and not scenario.silences and not scenario.crashes
         for spec in scenario.integrations:
             times = self.lost.pop(spec.id, set())
             since, until = spec.unscheduled or (math.inf, -math.inf)
@@ -488,17 +494,17 @@ class Simulation:
                 )
             present = spec.added_at < since and spec.removed_at > until
             named = not any(name.endswith(EXCLUDED) for _, name in spec.renames)
-            if calm and present and named and spec.interval is not None:
+            if undisturbed and present and named and spec.interval is not None:
                 shown = until - since < HOUR or len(times) == 1
                 self.outcome.check(shown, f"{spec.name} lost its schedule {len(times)} times")
-        self.outcome.check(not self.lost, f"schedules of nobody: {self.lost}")
+        self.outcome.check(not self.lost, f"lost schedules of unknown integrations: {self.lost}")
 
     def _check_counting(self, simulator: Simulator) -> None:
         scenario = self.scenario
         counted: dict[str, Counter[tuple[float, str]]] = defaultdict(Counter)
         for each in self.counted:
             counted[each.integration_id][(round(each.finish, 3), each.status)] += 1
-        spoiled = any(
+        corrupted = any(
             fault.kind in (FaultKind.ENDLESS, FaultKind.WRONG_TYPES, FaultKind.ITEM_WITHOUT_ID)
             for fault in scenario.faults
         )
@@ -509,15 +515,15 @@ class Simulation:
             )
             gaps = self._shown("history_gaps", spec)
             given_up = self._given_up(simulator, spec)
-            self.outcome.check(spoiled or gaps <= given_up, f"{spec.name} has {gaps} gaps")
+            self.outcome.check(corrupted or gaps <= given_up, f"{spec.name} has {gaps} gaps")
             if scenario.crashes:
                 self._check_counters(spec, truth, gaps)
             else:
-                self._check_each(spec, truth, seen, gaps, spoiled=spoiled)
-        self.outcome.check(not counted, f"runs of nobody: {counted}")
+                self._check_each(spec, truth, seen, gaps, corrupted=corrupted)
+        self.outcome.check(not counted, f"counted runs of unknown integrations: {counted}")
 
     def _given_up(self, simulator: Simulator, spec: ChangingSpec) -> int:
-        """How many runs have been under way for so long that the exporter gives them up."""
+        """The number of runs in progress for so long that the exporter gives them up."""
         now = self.end + self.scenario.ahead
         runs = simulator.truth.run_states_at(spec.id, now)
         return sum(not run.finished and run.order < now - ABANDONED_AFTER for run in runs)
@@ -529,9 +535,9 @@ class Simulation:
         seen: Counter[Any],
         gaps: float,
         *,
-        spoiled: bool,
+        corrupted: bool,
     ) -> None:
-        """Each run was counted once, by the lines that were logged."""
+        """Each run was counted once, according to the log."""
         known = Counter((round(run.finish or 0, 3), run.status.value) for run in truth)
         for run_, times in (seen - known).items():
             self.outcome.check(False, f"{spec.name} {run_} counted {times} times too often")
@@ -540,11 +546,11 @@ class Simulation:
         )
         missing = due - seen
         self.unreadable -= missing.total()
-        told = gaps > 0 or (spoiled and self.unreadable >= 0)
-        self.outcome.check(not missing or told, f"{spec.name} ({spec.profile}) missed {missing}")
+        excused = gaps > 0 or (corrupted and self.unreadable >= 0)
+        self.outcome.check(not missing or excused, f"{spec.name} ({spec.profile}) missed {missing}")
 
     def _check_counters(self, spec: ChangingSpec, truth: Sequence[Run], gaps: float) -> None:
-        """Each run was counted once, by the counters: a crash may swallow a line of the log."""
+        """Each run was counted once, according to the counters. A crash may lose a log line."""
         due = len(self._due(spec, truth))
         reads = self.recorder.reads[spec.id]
         first = reads[0] - 600 if reads and spec.added_at <= EPOCH else -math.inf
@@ -564,7 +570,7 @@ class Simulation:
         )
 
     def _due(self, spec: ChangingSpec, truth: Sequence[Run]) -> list[Run]:
-        """The runs that must be counted: from the first sight that no crash undid."""
+        """The runs that must be counted: those after the first read that no crash has undone."""
         ahead = self.scenario.ahead
         crashes = [crash + ahead for crash in self.crashed]
         since = next(
@@ -579,7 +585,7 @@ class Simulation:
         return [run for run in truth if run.finish is not None and since < run.finish <= until]
 
     def _until(self, spec: ChangingSpec) -> float:
-        """Until when: what finished before it was removed could still be read."""
+        """The time up to which runs could still be read before the integration was removed."""
         for silence in self.scenario.silences:
             begin, end = (moment + self.scenario.ahead for moment in silence)
             if begin < spec.removed_at < end + HOUR:

@@ -1,4 +1,4 @@
-"""A backfill of a simulated workspace in virtual time, and a naive reading of its files."""
+"""A backfill of a simulated workspace in virtual time, and a naive evaluation of its files."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ Samples = dict[Series, dict[int, float]]
 
 @dataclass
 class Printed:
-    """What a backfill printed."""
+    """The output of a backfill."""
 
     lines: list[str] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
@@ -55,9 +55,9 @@ def backfill(
     printed: Printed | None = None,
     progress: Progress | None = None,
 ) -> Printed:
-    """Run a backfill at EPOCH, or so many seconds later, of workspaces w0, w1 …
+    """Run a backfill of workspaces w0, w1 … at EPOCH, or this many seconds later.
 
-    `apps` answer for Braze, one for each workspace.
+    `apps` are the simulated Braze of each workspace.
     """
     printed = printed or Printed()
     configs = workspaces or [workspace(f"w{number}") for number in range(len(apps))]
@@ -81,7 +81,7 @@ def backfill(
 
 
 def simulated(*integrations: object, later: float = 0.0, **settings: object) -> Simulator:
-    """A workspace that stands still at EPOCH, or so much later, and answers at once."""
+    """A workspace whose clock is fixed at EPOCH, or this much later, and that responds at once."""
     fields: dict[str, object] = {
         "key": KEY,
         "retention": 90 * 86_400.0,
@@ -91,8 +91,8 @@ def simulated(*integrations: object, later: float = 0.0, **settings: object) -> 
     return Simulator(integrations, **(fields | settings))  # type: ignore[arg-type]
 
 
-def living(*integrations: object, **settings: object) -> Simulator:
-    """A workspace with the documented limits whose time passes from EPOCH on."""
+def ticking(*integrations: object, **settings: object) -> Simulator:
+    """A workspace with the documented limits, whose clock runs from EPOCH."""
 
     def clock() -> float:
         return EPOCH + asyncio.get_running_loop().time()
@@ -101,48 +101,48 @@ def living(*integrations: object, **settings: object) -> Simulator:
     return simulated(*integrations, **(fields | settings))  # type: ignore[arg-type]
 
 
-Trouble = Callable[[int, str], int | None]
-"""The number of a history request and its integration → the status to answer with, if any."""
+FaultRule = Callable[[int, str], int | None]
+"""Number and integration of a history request → the status of its response, or None to pass."""
 
 
-def no_trouble(number: int, asked: str) -> int | None:
-    """All requests pass."""
+def no_faults(number: int, integration_id: str) -> int | None:
+    """No request fails."""
     return None
 
 
-def of(identifier: str, status: int) -> Trouble:
+def of(identifier: str, status: int) -> FaultRule:
     """All requests for one integration fail."""
 
-    def trouble(number: int, asked: str) -> int | None:
-        return status if asked == identifier else None
+    def rule(number: int, integration_id: str) -> int | None:
+        return status if integration_id == identifier else None
 
-    return trouble
+    return rule
 
 
-def after(requests: int, status: int) -> Trouble:
-    """All requests after so many fail."""
+def after(requests: int, status: int) -> FaultRule:
+    """All requests after this number fail."""
 
-    def trouble(number: int, asked: str) -> int | None:
+    def rule(number: int, integration_id: str) -> int | None:
         return status if number > requests else None
 
-    return trouble
+    return rule
 
 
-class Troubled:
-    """A workspace some of whose history requests are answered by `trouble`."""
+class FaultySimulator:
+    """A workspace that responds to some history requests with the status from `rule`."""
 
-    def __init__(self, app: Simulator, trouble: Trouble = no_trouble) -> None:
-        self._app, self._trouble = app, trouble
-        self.asked: list[str] = []
-        """The integrations whose histories were asked for, in their order."""
+    def __init__(self, app: Simulator, rule: FaultRule = no_faults) -> None:
+        self._app, self._rule = app, rule
+        self.requested: list[str] = []
+        """The integrations of the history requests, in order."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
+        """Respond to a request."""
         parts = scope["path"].split("/")
         status = None
         if parts[-1] == HISTORY:
-            self.asked.append(parts[-2])
-            status = self._trouble(len(self.asked), parts[-2])
+            self.requested.append(parts[-2])
+            status = self._rule(len(self.requested), parts[-2])
         if status is None:
             await self._app(scope, receive, send)
         else:
@@ -158,7 +158,7 @@ def files(output: Path) -> list[Path]:
 def samples(output: Path) -> Samples:
     """The samples of all files.
 
-    Not by prometheus_client: its parser drops a summary's second sample at each time.
+    prometheus_client is not used: its parser drops a summary's second sample at each time.
     """
     found: Samples = {}
     for path in files(output):
@@ -173,30 +173,30 @@ def samples(output: Path) -> Samples:
 
 @dataclass(frozen=True)
 class Naive:
-    """What must be shown of some runs, in the plainest words: each run is looked at anew."""
+    """The expected values for some runs, computed from all runs at each instant."""
 
     runs: Sequence[Run]
     first: int
     """The first instant of the range."""
 
     def shown(self, run: Run) -> float | None:
-        """From when on a run shows as finished."""
+        """The time from which a run is shown as finished."""
         times = [time for time in (run.start, run.finish) if time is not None]
         return max(times) if run.finished else None
 
     def seen(self, run: Run) -> float:
-        """From when on a run shows at all."""
+        """The time from which a run is shown."""
         shown = self.shown(run)
         times = [time for time in (run.start, shown) if time is not None]
         return min(times)
 
     def finished(self, instant: float) -> list[Run]:
-        """The runs that are over, the newest last."""
+        """The finished runs, the newest last."""
         over = [run for run in self.runs if (at := self.shown(run)) is not None and at <= instant]
         return sorted(over, key=lambda run: run.order)
 
     def running(self, instant: float) -> list[float]:
-        """The starts of the runs under way."""
+        """The starts of the runs in progress."""
         return [
             run.start
             for run in self.runs
@@ -211,7 +211,7 @@ class Naive:
 
     @staticmethod
     def newest(finished: Sequence[Run], statuses: Collection[Status]) -> float | None:
-        """When a run with one of these statuses last finished."""
+        """The latest finish of a run with one of these statuses."""
         return max(
             (run.finish for run in finished if run.status in statuses and run.finish is not None),
             default=None,
@@ -228,7 +228,7 @@ class Naive:
         return count
 
     def values(self, instant: float) -> dict[tuple[str, str], float]:
-        """Values by name and status at an instant, less what is typical."""
+        """Values by name and status at an instant, except for typical values."""
         finished, counted = self.finished(instant), self.counted(instant)
         last = finished[-1] if finished else None
         durations = [run.duration for run in counted if run.duration is not None]

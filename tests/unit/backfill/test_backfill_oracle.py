@@ -1,4 +1,4 @@
-"""Any history: the samples are what a naive look at the runs says at each instant."""
+"""The samples of any history, compared with a naive evaluation of the runs at each instant."""
 
 import tempfile
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ rows = st.one_of(st.none(), st.integers(0, 10_000))
 
 @st.composite
 def a_run(draw: st.DrawFn, *, odd: bool) -> Run:
-    """One run; an odd one may lack its start or its finish, or end before it began."""
+    """A run; an odd one may lack its start or finish, or finish before its start."""
     start: float | None = EPOCH + draw(offsets)
     assert start is not None
     length = draw(lengths)
@@ -67,13 +67,13 @@ def a_run(draw: st.DrawFn, *, odd: bool) -> Run:
 
 
 def histories(most: int, *, odd: bool) -> st.SearchStrategy[list[Run]]:
-    """Runs in no order, of which no two begin or end at the same time."""
+    """Runs in any order, of which no two start or end at the same time."""
     runs = st.lists(a_run(odd=odd), max_size=most, unique_by=lambda run: run.order)
     return runs.map(lambda each: [*{run.identity: run for run in each}.values()])
 
 
 def scripted(history: Sequence[Run]) -> ScriptedIntegration:
-    """The runs as the simulated Braze tells of them."""
+    """An integration with these runs in the simulated Braze."""
     integration = ScriptedIntegration("one", "sync-one")
     for run in history:
         known = run.start if run.start is not None else run.finish
@@ -97,7 +97,7 @@ def scripted(history: Sequence[Run]) -> ScriptedIntegration:
 
 
 def made(history: Sequence[Run]) -> Samples:
-    """The samples that a backfill makes of a history."""
+    """The samples that a backfill writes for a history."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = options(Path(folder), since=parse_moment(f"{HOURS}h"), step=float(STEP))
         backfill(chosen, simulated(scripted(history)))
@@ -105,19 +105,19 @@ def made(history: Sequence[Run]) -> Samples:
 
 
 def check(history: Sequence[Run], found: Samples) -> None:
-    """Compare all that was made of a history with the naive look at it."""
+    """Compare all samples of a history with the naive evaluation."""
     naive = Naive(history, FIRST)
-    begun = [instant for times in found.values() for instant in times]
+    instants = [instant for times in found.values() for instant in times]
     moments = [naive.seen(run) for run in history]
     if all(moment > LAST for moment in moments):
-        assert not begun
+        assert not instants
         return
-    begin = min(begun)
-    assert begin == FIRST or not any(moment <= FIRST for moment in moments)
-    assert max(begun) == LAST
+    start = min(instants)
+    assert start == FIRST or not any(moment <= FIRST for moment in moments)
+    assert max(instants) == LAST
     for instant in range(FIRST, LAST + 1, STEP):
         printed = at(found, instant)
-        if instant < begin:
+        if instant < start:
             assert not printed
             assert not any(moment <= instant for moment in moments)
             continue
@@ -129,21 +129,21 @@ def check(history: Sequence[Run], found: Samples) -> None:
 @settings(max_examples=60, deadline=None)
 @given(history=histories(45, odd=False))
 def test_the_samples_match_the_runs(history: list[Run]) -> None:
-    """At every instant each series has the value that follows from the runs alone."""
+    """At every instant each series has the value that follows from the runs."""
     check(history, made(history))
 
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories(15, odd=True))
-def test_odd_runs_are_placed_by_the_times_that_they_have(history: list[Run]) -> None:
-    """A run without start or finish, or one that ends before it begins, is shown and counted."""
+def test_runs_with_missing_times_are_placed_by_the_times_that_they_have(history: list[Run]) -> None:
+    """A run without start or finish, or with its finish before its start, is shown and counted."""
     check(history, made(history))
 
 
 @settings(max_examples=20, deadline=None)
 @given(history=histories(45, odd=False))
-def test_counters_begin_at_zero_and_never_fall(history: list[Run]) -> None:
-    """Each counter is at 0 at its first sample, so that increase() misses nothing."""
+def test_counters_start_at_zero_and_never_fall(history: list[Run]) -> None:
+    """The first sample of each counter is 0, so that increase() misses nothing."""
     for (name, _), times in made(history).items():
         if name.endswith(("_total", "_count", "_sum")):
             values = [times[instant] for instant in sorted(times)]

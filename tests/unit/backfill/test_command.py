@@ -1,4 +1,4 @@
-"""The command line: how its errors are reported, and where its lines go."""
+"""The command line of a backfill: its errors and its output streams."""
 
 import sys
 from io import StringIO
@@ -14,7 +14,7 @@ KEY = "key-of-the-command"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workspace that nobody answers for: no test here may ask it."""
+    """A workspace at an address that refuses connections: no test here may send it a request."""
     monkeypatch.setenv("BRAZE_REST_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("BRAZE_API_KEY", KEY)
 
@@ -45,7 +45,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_configuration_error_is_one_line_and_creates_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], line: str
 ) -> None:
-    """Exit status 2, and nothing was begun."""
+    """The exit status is 2, and no work was started."""
     output = tmp_path / "out"
     with pytest.raises(SystemExit) as caught:
         main(["backfill", f"--output={output}", *flags])
@@ -61,7 +61,7 @@ def test_a_configuration_error_is_one_line_and_creates_no_folder(
 def test_a_configuration_error_is_reported_as_by_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file, the line, the key; the same exit status."""
+    """The error names the file, the line and the key, with the same exit status."""
     config = tmp_path / "config.yml"
     config.write_text("workspaces: [{name: a, api_key: x}]\n")
     with pytest.raises(SystemExit) as caught:
@@ -74,7 +74,7 @@ def test_a_configuration_error_is_reported_as_by_serve(
 def test_an_unusable_folder_is_one_line_of_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit status 1."""
+    """The exit status is 1."""
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as caught:
         main(["backfill", f"--output={tmp_path / 'file' / 'out'}"])
@@ -83,8 +83,8 @@ def test_an_unusable_folder_is_one_line_of_error(
     assert printed == [f"cdi-exporter: {tmp_path / 'file' / 'out'} cannot be used: Not a directory"]
 
 
-def test_log_lines_go_where_stderr_is_at_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A progress bar takes the place of stderr, to keep such lines above itself."""
+def test_log_lines_are_written_to_the_current_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress bar replaces stderr to keep log lines above itself."""
     stream = Stderr()
     bar = StringIO()
     monkeypatch.setattr(sys, "stderr", bar)

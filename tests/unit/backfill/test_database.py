@@ -1,4 +1,4 @@
-"""The spool's file: in use, damaged, of another version, not to be written, full."""
+"""The spool file of a backfill: in use, damaged, of another version, read-only or full."""
 
 import os
 import sqlite3
@@ -12,7 +12,7 @@ from cdi_exporter.errors import StartError
 
 
 def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
-    """The second one reports it, and changes nothing."""
+    """The second backfill reports it and changes nothing."""
     with (
         open_spool(tmp_path),
         pytest.raises(StartError, match=r"is in use by another backfill$"),
@@ -24,7 +24,7 @@ def test_two_backfills_never_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_the_error_of_a_damaged_spool_names_the_remedy(tmp_path: Path) -> None:
-    """It is left alone: what it holds may have taken hours."""
+    """The spool is kept, because reading its data may have taken hours."""
     (tmp_path / NAME).write_bytes(b"no database at all" * 500)
     with (
         pytest.raises(StartError, match="is damaged: delete it; everything is then read again"),
@@ -43,7 +43,7 @@ def test_the_error_of_a_damaged_spool_names_the_remedy(tmp_path: Path) -> None:
     ],
 )
 def test_a_spool_of_another_version_is_not_touched(tmp_path: Path, statement: str) -> None:
-    """So is a database that something else has made."""
+    """A database of another program is not touched either."""
     with open_spool(tmp_path):
         pass
     with sqlite3.connect(tmp_path / NAME) as database:
@@ -58,7 +58,7 @@ def test_a_spool_of_another_version_is_not_touched(tmp_path: Path, statement: st
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b""])
 def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> None:
-    """The file is closed at once, not when the error is forgotten."""
+    """The file is closed at once, even while the error is still referenced."""
     spool = tmp_path / NAME
     spool.write_bytes(content)
     if not content:
@@ -73,7 +73,7 @@ def test_a_refused_spool_is_not_kept_open(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_folder_that_cannot_be_created_is_one_line_of_error(tmp_path: Path) -> None:
-    """Which folder, and why."""
+    """The line names the folder and the reason."""
     (tmp_path / "file").touch()
     with (
         pytest.raises(StartError, match="file/out cannot be used: Not a directory"),
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_created_is_one_line_of_error(tmp_path: Path) ->
 
 
 def test_a_full_disk_is_one_line_and_no_change_is_half_written(tmp_path: Path) -> None:
-    """What was kept before stays, and can be gone on with."""
+    """The earlier data is kept and can be resumed."""
     one = Chosen(0, 0, "w", "one", "one")
 
     def keep(spool: Spool, *parts: tuple[str, bytes]) -> None:

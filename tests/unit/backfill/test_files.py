@@ -1,4 +1,4 @@
-"""Day files: whole or not there."""
+"""Day files, which are written completely or not at all."""
 
 import os
 import zlib
@@ -18,12 +18,12 @@ LINES = b'braze_cdi_syncs_running{workspace="w"} 1.0 1790208000\n'
 
 
 def piece(family: int = FAMILIES.index(catalog.SYNCS_RUNNING), text: bytes = LINES) -> DayPart:
-    """A piece of a day's file."""
+    """A part of a day's file."""
     return DayPart(DAY, family, text.count(b"\n"), zlib.compress(text))
 
 
 def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
-    """A header before each family, once, and the end where it belongs."""
+    """Each family has one header, and the end marker is at the end."""
     other = LINES.replace(b"_running", b"_total").replace(b'="w"', b'="w",status="error"')
     written = write_day(
         tmp_path,
@@ -45,20 +45,20 @@ def test_a_file_is_openmetrics_family_by_family(tmp_path: Path) -> None:
     assert families == ["braze_cdi_syncs_running", "braze_cdi_syncs"]
 
 
-@pytest.mark.parametrize("trouble", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
-    """Neither half a file nor its beginnings."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    """Neither a partial file nor a temporary file is left."""
 
     def broken() -> Iterator[DayPart]:
         yield piece()
-        raise trouble
+        raise error
 
-    with pytest.raises(trouble):
+    with pytest.raises(error):
         write_day(tmp_path, DAY, broken())
     assert not [*tmp_path.iterdir()]
 
 
-def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_an_earlier_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     """A file is replaced in one step."""
     write_day(tmp_path, DAY, [piece()])
     (path,) = tmp_path.iterdir()
@@ -74,13 +74,13 @@ def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> Non
 
 
 def test_an_unwritable_folder_is_one_line_of_error(tmp_path: Path) -> None:
-    """Which file, and why."""
+    """The line contains the file and the reason."""
     with pytest.raises(StartError, match=r"2026-09-24\.om cannot be written: No such file"):
         write_day(tmp_path / "gone", DAY, [piece()])
 
 
-def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None:
-    """Those that it did not finish too."""
+def test_only_the_files_of_an_earlier_job_are_removed(tmp_path: Path) -> None:
+    """Its unfinished files are also removed."""
     write_day(tmp_path, DAY, [piece()])
     (tmp_path / f"braze-cdi-{DAY}.om.unfinished").touch()
     others = [tmp_path / "notes.om", tmp_path / "backfill.spool", tmp_path / "braze-cdi-all.om"]
@@ -91,7 +91,7 @@ def test_the_files_of_an_earlier_job_go_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
-    """Spool, journal and day files have names and row counts, whatever the umask is."""
+    """Spool, journal and day files contain names and row counts. The umask does not matter."""
     before = os.umask(0)
     try:
         (tmp_path / f"braze-cdi-{DAY}.om.unfinished").touch(0o644)

@@ -1,4 +1,4 @@
-"""One job as its user sees it: what is said, what is written, what a second one does."""
+"""A whole backfill job: its output, its files, and what a second run does."""
 
 import os
 import re
@@ -19,10 +19,10 @@ from tests.unit.backfill.backfilling import (
     at,
     backfill,
     files,
-    living,
     options,
     samples,
     simulated,
+    ticking,
 )
 from tests.virtual import EPOCH
 
@@ -35,7 +35,7 @@ BY_DATE = {
 
 
 def every(seconds: float, identifier: str = "one", days: float = 40.0) -> ScriptedIntegration:
-    """Successful runs of half of the time, one after the other, the last one just over."""
+    """Successful runs, each half as long as the interval, the last one just finished."""
     integration = ScriptedIntegration(identifier, f"sync-{identifier}", next_run=EPOCH + 60)
     for number in range(int(days * 86_400 / seconds), 0, -1):
         start = EPOCH - seconds * number
@@ -44,15 +44,15 @@ def every(seconds: float, identifier: str = "one", days: float = 40.0) -> Script
 
 
 def number(pattern: str, printed: Printed) -> int:
-    """The number in one of the lines that were printed."""
+    """The number in one of the printed lines."""
     found = re.search(pattern, "\n".join(printed.lines))
     assert found, printed.lines
     return int(found[1])
 
 
 def test_a_dry_run_estimates_requests_time_and_size_and_stops(tmp_path: Path) -> None:
-    """It reads the newest pages alone; they need not be read again."""
-    braze = living(every(3600.0, "hourly"), every(86_400.0, "daily", days=100))
+    """Only the newest pages are read, and they are not read again later."""
+    braze = ticking(every(3600.0, "hourly"), every(86_400.0, "daily", days=100))
     chosen = options(tmp_path, since=parse_moment("30d"), until=parse_moment("3h"), dry_run=True)
     printed = backfill(chosen, braze)
     assert printed.lines == [
@@ -71,7 +71,7 @@ def test_a_dry_run_estimates_requests_time_and_size_and_stops(tmp_path: Path) ->
 
 @pytest.mark.parametrize("seconds", [300.0, 3600.0, 86_400.0])
 def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> None:
-    """Requests and bytes, for a sync that runs often or seldom."""
+    """The number of requests and bytes is close for frequent and rare syncs."""
     chosen = options(tmp_path, since=parse_moment("10d"), until=parse_moment("3h"))
     braze = simulated(every(seconds))
     printed = backfill(chosen, braze)
@@ -83,8 +83,8 @@ def test_the_estimate_is_close_to_the_result(tmp_path: Path, seconds: float) -> 
     )
 
 
-def test_at_the_end_it_prints_what_was_written_and_the_next_command(tmp_path: Path) -> None:
-    """Samples, bytes, files; and the command that makes blocks of them."""
+def test_the_written_files_and_the_next_command_are_printed_at_the_end(tmp_path: Path) -> None:
+    """It prints samples, bytes, files, and the command that creates blocks from them."""
     output = tmp_path / "a folder"
     printed = backfill(options(output, step=3600.0), simulated(every(3600.0)))
     written = sum(map(len, samples(output).values()))
@@ -118,14 +118,14 @@ def _size(output: Path) -> int:
     ],
 )
 def test_unusual_options_are_noted(tmp_path: Path, fields: dict[str, object], note: str) -> None:
-    """Before anything long begins; it is no mistake."""
+    """The note is printed before long work starts. It is not an error."""
     given: dict[str, object] = {"until": parse_moment("3h"), "dry_run": True}
     printed = backfill(options(tmp_path, **(given | fields)), simulated(every(3600.0)))
     assert printed.lines[5:] == [f"note: {note}"]
 
 
 def test_a_range_within_the_last_three_hours_is_a_warning(tmp_path: Path) -> None:
-    """It is allowed with --force only, and harms what else Prometheus scrapes."""
+    """It needs --force and affects the other jobs of Prometheus."""
     chosen = options(tmp_path, until=parse_moment("2h"), dry_run=True)
     printed = backfill(chosen, simulated(every(3600.0)))
     assert printed.lines[-1] == (
@@ -138,7 +138,7 @@ def test_a_range_within_the_last_three_hours_is_a_warning(tmp_path: Path) -> Non
 def test_the_next_command_moves_blocks_only_after_all_are_written(
     tmp_path: Path, failing: bool
 ) -> None:
-    """A block that is half written never shows up in Prometheus' folder."""
+    """A partially written block never appears in Prometheus' data directory."""
     printed = backfill(options(tmp_path / "out", step=3600.0), simulated(every(3600.0)))
     data, tools = tmp_path / "DATA", tmp_path / "bin"
     data.mkdir()
@@ -156,21 +156,21 @@ def test_the_next_command_moves_blocks_only_after_all_are_written(
 
 
 def test_errors_are_reported_before_any_request(tmp_path: Path) -> None:
-    """No request for a range that is none."""
+    """No request is sent for an invalid range."""
     braze = simulated(every(3600.0))
     with pytest.raises(ConfigError, match="the range contains no sample"):
         backfill(options(tmp_path, since=parse_moment("1h"), until=parse_moment("2h")), braze)
     assert not braze.traffic[LIST].times
 
 
-def test_having_nothing_to_read_is_reported(tmp_path: Path) -> None:
-    """As where --include fits no name."""
+def test_a_selection_without_integrations_is_an_error(tmp_path: Path) -> None:
+    """For example, no name matches --include."""
     with pytest.raises(StartError, match=r"^there are no integrations to read$"):
         backfill(options(tmp_path, include=("nobody*",)), simulated(every(3600.0)))
 
 
-def test_include_takes_names_and_ids_of_what_the_configuration_selects(tmp_path: Path) -> None:
-    """Several patterns; what the configuration excludes stays out."""
+def test_include_matches_names_and_ids_of_configured_integrations(tmp_path: Path) -> None:
+    """Several patterns are allowed. Integrations excluded by the configuration stay excluded."""
     braze = simulated(*(every(3600.0, each, days=2) for each in ("a1", "a2", "b1", "c1")))
     config = workspace("w0", exclude=("*a2",))
     backfill(options(tmp_path, include=("sync-a*", "b1")), braze, workspaces=[config])
@@ -180,7 +180,7 @@ def test_include_takes_names_and_ids_of_what_the_configuration_selects(tmp_path:
 
 
 def test_the_configured_stale_after_is_written(tmp_path: Path) -> None:
-    """`stale_after` of the configuration, as in a scrape; else two typical intervals."""
+    """As in a scrape, it is `stale_after` of the configuration, or two typical intervals."""
     braze = simulated(every(3600.0, "a"), every(3600.0, "b"))
     config = workspace("w0", stale_after=(StaleAfter("*a", 7200.0),))
     backfill(options(tmp_path), braze, workspaces=[config])
@@ -190,19 +190,19 @@ def test_the_configured_stale_after_is_written(tmp_path: Path) -> None:
     assert at(found, INSTANT, integration_id="b")[name] == 2 * 3600 + 2 * 1800
 
 
-def test_other_labels_cost_no_requests(tmp_path: Path) -> None:
-    """Who forgot one need not wait again; the earlier files are replaced."""
+def test_other_labels_need_no_requests(tmp_path: Path) -> None:
+    """Adding a forgotten label needs no new requests. The earlier files are replaced."""
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, labels=()), braze)
-    asked = len(braze.traffic[HISTORY].times)
+    requests = len(braze.traffic[HISTORY].times)
     printed = backfill(options(tmp_path), braze)
     assert "2 files of an earlier job removed" in printed.lines
-    assert len(braze.traffic[HISTORY].times) == asked
+    assert len(braze.traffic[HISTORY].times) == requests
     assert all(set(LABELS) <= set(labels) for _, labels in samples(tmp_path))
 
 
 def test_a_shorter_range_leaves_no_file_of_the_longer_one(tmp_path: Path) -> None:
-    """Who loads the folder loads one job."""
+    """Otherwise loading the folder would load samples of two jobs."""
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, since=parse_moment("5d")), braze)
     assert len(files(tmp_path)) == 6
@@ -211,35 +211,35 @@ def test_a_shorter_range_leaves_no_file_of_the_longer_one(tmp_path: Path) -> Non
 
 
 def test_the_same_command_writes_a_lost_file_again(tmp_path: Path) -> None:
-    """Without a request for any history; where none is lost there is nothing to do."""
+    """No history is requested. If no file is missing, there is nothing to do."""
     braze = simulated(every(3600.0))
     backfill(options(tmp_path, **BY_DATE), braze)
-    asked, before = len(braze.traffic[HISTORY].times), samples(tmp_path)
+    requests, before = len(braze.traffic[HISTORY].times), samples(tmp_path)
     files(tmp_path)[0].unlink()
     backfill(options(tmp_path, **BY_DATE), braze)
     assert samples(tmp_path) == before
     printed = backfill(options(tmp_path, **BY_DATE), braze)
     assert printed.lines == [f"everything is already written: {tmp_path}"]
-    assert len(braze.traffic[HISTORY].times) == asked
+    assert len(braze.traffic[HISTORY].times) == requests
 
 
-def test_a_run_that_hangs_for_a_week_is_given_up_as_serve_does(tmp_path: Path) -> None:
-    """It shows as under way until then, and counts as a gap after."""
+def test_a_run_stuck_for_a_week_is_given_up_as_by_serve(tmp_path: Path) -> None:
+    """It is shown as running until then, and counts as a gap afterwards."""
     integration = every(3600.0)
-    hung = EPOCH - 10 * DAYS_AGO - 100
-    integration.run(hung)
+    stuck = EPOCH - 10 * DAYS_AGO - 100
+    integration.run(stuck)
     backfill(options(tmp_path, since=parse_moment("12d"), step=3600.0), simulated(integration))
     found = samples(tmp_path)
-    given_up = int((hung + 7 * DAYS_AGO) // 3600 * 3600)
+    given_up = int((stuck + 7 * DAYS_AGO) // 3600 * 3600)
     since = "running_sync_start_timestamp_seconds", ""
-    assert at(found, given_up)[since] == hung
+    assert at(found, given_up)[since] == stuck
     assert at(found, given_up)["history_gaps_total", ""] == 0
-    assert at(found, given_up + 3600).get(since, 0) != hung
+    assert at(found, given_up + 3600).get(since, 0) != stuck
     assert at(found, given_up + 3600)["history_gaps_total", ""] == 1
 
 
 def test_a_run_stuck_long_before_the_range_is_not_a_gap(tmp_path: Path) -> None:
-    """What was given up before the first instant is neither under way nor lost."""
+    """A run given up before the first instant is neither running nor a gap."""
     integration = every(3600.0)
     integration.run(EPOCH - 30 * DAYS_AGO)
     backfill(options(tmp_path, since=parse_moment("12d"), step=3600.0), simulated(integration))
@@ -247,8 +247,8 @@ def test_a_run_stuck_long_before_the_range_is_not_a_gap(tmp_path: Path) -> None:
     assert set(gaps.values()) == {0}
 
 
-def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
-    """As of an event-driven sync at a long step: more than the ledger keeps."""
+def test_each_of_many_runs_between_two_instants_counts(tmp_path: Path) -> None:
+    """An event-driven sync with a long step may have more runs than the ledger keeps."""
     backfill(options(tmp_path, step=3600.0), simulated(every(30.0, days=2)))
     found = samples(tmp_path)
     last = int(EPOCH // 3600 * 3600)
@@ -256,8 +256,8 @@ def test_many_runs_between_two_instants_count_each(tmp_path: Path) -> None:
     assert at(found, last)["history_gaps_total", ""] == 0
 
 
-def test_samples_of_the_past_have_no_facts_of_the_present(tmp_path: Path) -> None:
-    """A run that the list tells of as under way is not under way before it began."""
+def test_samples_of_the_past_do_not_contain_present_facts(tmp_path: Path) -> None:
+    """A run that is running now is not shown as running before its start."""
     integration = every(3600.0)
     integration.run(EPOCH - 1)
     backfill(options(tmp_path, until=parse_moment("3h")), simulated(integration))

@@ -1,4 +1,4 @@
-"""The lines of the day files are those of a scrape, with more labels and a timestamp."""
+"""The lines of the day files: those of a scrape, with additional labels and a timestamp."""
 
 import re
 import zlib
@@ -34,8 +34,8 @@ FACTS = Facts(
 
 @settings(deadline=None)
 @given(name=st.text(), workspace=st.text(min_size=1))
-def test_a_line_is_that_of_a_scrape_with_more(name: str, workspace: str) -> None:
-    """Names, labels, escapes and values are the exposition's own, for any text in a label."""
+def test_a_line_equals_that_of_a_scrape_with_a_timestamp(name: str, workspace: str) -> None:
+    """Names, labels, escapes and values equal those of the exposition, for any label text."""
     facts = Facts("one", name, counters=Counters(success=1), running=0)
     written = Lines(workspace, {})
     scraped = IntegrationLines(workspace, [facts])
@@ -47,7 +47,7 @@ def test_a_line_is_that_of_a_scrape_with_more(name: str, workspace: str) -> None
 
 
 def test_the_labels_of_prometheus_are_sorted_with_the_others() -> None:
-    """As everywhere, in alphabetical order; values are escaped."""
+    """All labels are in alphabetical order, and their values are escaped."""
     lines = Lines("production", {"job": 'a"b', "cluster": "c"})
     _, text = lines.of_family(catalog.SYNCS_RUNNING, [(range(60, 61), FACTS)])
     assert text == (
@@ -57,7 +57,7 @@ def test_the_labels_of_prometheus_are_sorted_with_the_others() -> None:
 
 
 def test_the_lines_of_a_metric_are_grouped_and_in_order_of_time() -> None:
-    """As OpenMetrics asks: by status all instants, and of a summary both parts at each."""
+    """OpenMetrics requires all instants per status, and both parts of a summary per instant."""
     later = range(120, 241, 60)
     lines = Lines("w", {})
     count, text = lines.of_family(catalog.SYNCS, [(range(60, 61), FACTS), (later, FACTS)])
@@ -71,7 +71,7 @@ def test_the_lines_of_a_metric_are_grouped_and_in_order_of_time() -> None:
 
 
 def test_only_metrics_that_follow_from_runs_are_written() -> None:
-    """No schedule, no refresh, no API series: nobody knows them of the past."""
+    """Schedule, refresh and API series are not written, because their past is unknown."""
     names = {metric.name for metric in FAMILIES}
     assert names == {
         *(f"braze_cdi_last_sync_{each}" for each in ("status", "rows_synced", "rows_failed")),
@@ -95,8 +95,8 @@ def test_only_metrics_that_follow_from_runs_are_written() -> None:
     }
 
 
-def test_a_state_holds_until_the_next_and_over_midnight() -> None:
-    """Nothing before the first state; each instant belongs to one state."""
+def test_a_state_lasts_until_the_next_one_and_across_midnight() -> None:
+    """There are no samples before the first state, and each instant belongs to one state."""
     day = 86_400
     grid = Grid(day - 600, day + 600, 300)
     other = Facts("one", "other")
@@ -111,8 +111,8 @@ def test_a_state_holds_until_the_next_and_over_midnight() -> None:
     ]
 
 
-def test_parts_say_how_many_samples_they_hold() -> None:
-    """What is reported at the end, and compared with promtool, is what was written."""
+def test_parts_contain_their_number_of_samples() -> None:
+    """These numbers are reported at the end, and compared with promtool."""
     grid = Grid(0, 600, 300)
     made = [*day_parts(Lines("w", {}), [(0, FACTS)], grid.days())]
     assert {each.day for each in made} == {"1970-01-01"}

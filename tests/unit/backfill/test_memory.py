@@ -1,4 +1,4 @@
-"""Memory does not grow with the range."""
+"""The memory of a backfill, which does not grow with the range."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from tests.unit.backfill.test_job import every
 OURS = [tracemalloc.Filter(inclusive=True, filename_pattern="*/cdi_exporter/backfill/*")]
 
 
-class Weighing(Progress):
-    """Progress that weighs: while reading what is held, while writing the peak."""
+class MeasuringProgress(Progress):
+    """Progress that measures memory: the allocations held while reading, the peak of each stage."""
 
     def __init__(self) -> None:
         super().__init__(print, monotonic)
@@ -38,28 +38,28 @@ class Weighing(Progress):
 
 @pytest.fixture
 def tracing() -> Iterator[None]:
-    """Allocations are traced."""
+    """Trace memory allocations."""
     tracemalloc.start()
     yield
     tracemalloc.stop()
 
 
-def weighed(output: Path, days: int) -> Weighing:
-    """What a backfill of so many days weighs."""
-    weighing = Weighing()
+def measured(output: Path, days: int) -> MeasuringProgress:
+    """Measure the memory of a backfill of this many days."""
+    progress = MeasuringProgress()
     integration = every(1800.0, days=days + 2)
     chosen = options(output, since=parse_moment(f"{days}d"), step=1800.0)
-    backfill(chosen, simulated(integration), progress=weighing)
+    backfill(chosen, simulated(integration), progress=progress)
     assert len(files(output)) == days + 1
-    return weighing
+    return progress
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tracing")
 def test_thirty_days_need_no_more_memory_than_five(tmp_path: Path) -> None:
-    """Neither the runs read nor the lines written are held."""
-    weighed(tmp_path / "warm", 3)
-    short, long = (weighed(tmp_path / str(days), days) for days in (5, 30))
+    """Neither the runs read nor the lines written are kept in memory."""
+    measured(tmp_path / "warm", 3)
+    short, long = (measured(tmp_path / str(days), days) for days in (5, 30))
     assert long.held < 1.5 * short.held + 20_000
     for stage in ("sampling", "writing"):
         assert long.peaks[stage] < 1.5 * short.peaks[stage] + 50_000, stage

@@ -1,4 +1,4 @@
-"""What is wanted: moments, labels, instants, days; and how each error is reported."""
+"""The options of a backfill: times, labels, instants and days, and their errors."""
 
 from pathlib import Path
 
@@ -35,14 +35,14 @@ from tests.virtual import EPOCH
         ("2026-09-01T02:00:00+02:00", 1_788_220_800),
     ],
 )
-def test_a_moment_is_so_long_ago_or_rfc_3339(text: str, moment: float) -> None:
-    """Both ways to write it lead to a Unix time."""
+def test_a_time_is_a_duration_ago_or_rfc_3339(text: str, moment: float) -> None:
+    """Both forms are converted to a Unix time."""
     assert moment_at(parse_moment(text), EPOCH) == moment
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "30", "2026-09-01", "2026-09-01T00:00:00"])
 def test_an_invalid_time_is_rejected_with_the_valid_forms(text: str) -> None:
-    """A time without a zone is none: nobody knows which moment it is."""
+    """A time without a time zone is ambiguous."""
     with pytest.raises(ValueError, match="such as 30d, or a time such as 2026-09-01T00:00:00Z"):
         parse_moment(text)
 
@@ -59,12 +59,12 @@ def test_an_invalid_time_is_rejected_with_the_valid_forms(text: str) -> None:
 def test_labels_are_those_that_prometheus_adds_to_the_target(
     text: str, label: tuple[str, str]
 ) -> None:
-    """Whatever a scrape configuration, the operator or external_labels set."""
+    """Scrape configurations, the operator and external_labels may set these labels."""
     assert parse_label(text) == label
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "problem"),
     [
         ("job", "expected name=value"),
         ("=x", "expected name=value"),
@@ -76,9 +76,9 @@ def test_labels_are_those_that_prometheus_adds_to_the_target(
         ("status=x", "the exporter sets itself"),
     ],
 )
-def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
-    """Each with what is wrong about it."""
-    with pytest.raises(ValueError, match=mistake):
+def test_invalid_labels_are_refused(text: str, problem: str) -> None:
+    """The error names the problem."""
+    with pytest.raises(ValueError, match=problem):
         parse_label(text)
 
 
@@ -110,7 +110,7 @@ def test_labels_that_cannot_be_are_refused(text: str, mistake: str) -> None:
     ],
 )
 def test_errors_in_flags_are_one_line_each(fields: dict[str, object], mistakes: list[str]) -> None:
-    """Which flag, what stood there, what is expected."""
+    """The line contains the flag, its value and what is expected."""
     options = BackfillOptions(Path(), **fields)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
         options.check(EPOCH)
@@ -118,12 +118,12 @@ def test_errors_in_flags_are_one_line_each(fields: dict[str, object], mistakes: 
 
 
 def test_the_last_three_hours_can_be_forced() -> None:
-    """As for a Prometheus that is empty."""
+    """This is needed for an empty Prometheus."""
     BackfillOptions(Path(), until=parse_moment("0s"), force=True).check(EPOCH)
 
 
-def test_the_defaults_are_a_month_up_to_what_prometheus_holds_in_memory() -> None:
-    """30 days ago to 3 hours ago, each 4 minutes."""
+def test_the_default_range_ends_where_the_memory_of_prometheus_starts() -> None:
+    """By default the range is 30 days ago to 3 hours ago, with a sample every 4 minutes."""
     BackfillOptions(Path()).check(EPOCH)
     grid = grid_of(BackfillOptions(Path()), EPOCH)
     assert (grid.since, grid.until, grid.step) == (EPOCH - 30 * DAY, EPOCH - 3 * 3600, 240)
@@ -140,8 +140,8 @@ grids = st.builds(
 
 @settings(deadline=None)
 @given(grid=grids)
-def test_the_days_hold_each_instant_of_the_range_once(grid: Grid) -> None:
-    """Multiples of the step, none outside of the range, each in the file of its UTC day."""
+def test_the_days_contain_each_instant_of_the_range_once(grid: Grid) -> None:
+    """Instants are multiples of the step within the range, each in the file of its UTC day."""
     instants = [(day, instant) for day, those in grid.days() for instant in those]
     expected = range(grid.first, grid.last + 1, grid.step)
     assert [instant for _, instant in instants] == [*expected]
@@ -154,15 +154,15 @@ def test_the_days_hold_each_instant_of_the_range_once(grid: Grid) -> None:
 
 @settings(deadline=None)
 @given(grid=grids, moment=st.floats(0, 2e9))
-def test_the_instants_around_a_moment(grid: Grid, moment: float) -> None:
-    """The one before, the one at or after, the one after."""
+def test_the_instants_around_a_time_are_one_step_apart(grid: Grid, moment: float) -> None:
+    """The instants before, at or after, and after a time are adjacent."""
     assert grid.before(moment) < moment <= grid.at_or_after(moment)
     assert grid.at_or_after(moment) - grid.before(moment) == grid.step
     assert grid.after(moment) > moment >= grid.after(moment) - grid.step
 
 
-def test_a_job_is_known_by_its_arguments_and_not_by_its_key_or_limits() -> None:
-    """A rotated key goes on with what was begun; another label is another job."""
+def test_a_job_is_identified_by_its_arguments_and_not_by_its_key_or_limits() -> None:
+    """A rotated key resumes the same job; another label is another job."""
     options = BackfillOptions(Path(), labels=(("job", "a"), ("instance", "b")))
 
     def mark(chosen: BackfillOptions = options, **fields: object) -> str:
@@ -181,8 +181,8 @@ def test_a_job_is_known_by_its_arguments_and_not_by_its_key_or_limits() -> None:
     assert len({mark(), *others}) == 7
 
 
-def test_numbers_are_written_for_people() -> None:
-    """Durations in two units, sizes in a unit that fits, words in the right number."""
+def test_durations_and_sizes_are_readable() -> None:
+    """Durations have two units, sizes a suitable unit, and nouns the correct number."""
     assert rough_duration(0.4) == "0s"
     assert rough_duration(95) == "1m35s"
     assert rough_duration(2 * 3600 + 61) == "2h1m"

@@ -1,4 +1,4 @@
-"""What is said of how far it is."""
+"""The progress output of a backfill."""
 
 import io
 
@@ -6,14 +6,14 @@ from cdi_exporter.backfill import Progress
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_without_a_terminal_progress_is_printed_now_and_then() -> None:
-    """Every ten seconds and at the end, not for each request."""
+def test_without_a_terminal_progress_is_printed_every_ten_seconds() -> None:
+    """It is printed every ten seconds and at the end, not for each request."""
     lines: list[str] = []
     now = 0.0
     progress = Progress(lines.append, lambda: now)
@@ -30,7 +30,7 @@ def test_without_a_terminal_progress_is_printed_now_and_then() -> None:
 
 
 def test_each_stage_starts_at_zero() -> None:
-    """A short stage still says that it is done."""
+    """A short stage also reports its end."""
     lines: list[str] = []
     progress = Progress(lines.append, lambda: 0.0)
     for stage in ("sampling", "writing"):
@@ -41,7 +41,7 @@ def test_each_stage_starts_at_zero() -> None:
 
 
 def test_a_terminal_gets_a_progress_bar() -> None:
-    """Stage, done, total, what is left; the total may change on the way."""
+    """The bar shows the stage, done, total and remaining; the total may change."""
     stream = Terminal()
     progress = Progress(print, lambda: 0.0, stream)
     progress.begin("reading", 10)
@@ -53,8 +53,8 @@ def test_a_terminal_gets_a_progress_bar() -> None:
     assert "19 left, about 1m15s to go" in shown
 
 
-def test_a_bar_that_was_never_shown_can_be_ended() -> None:
-    """As where nothing is left to do, or Ctrl-C came first."""
+def test_a_progress_bar_that_was_never_shown_can_be_ended() -> None:
+    """This happens if there is nothing to do, or after an early Ctrl-C."""
     stream = Terminal()
     progress = Progress(print, lambda: 0.0, stream)
     progress.at(1, 2)

@@ -1,4 +1,4 @@
-"""Interrupted anywhere, gone on with at any later time: the files are those of one go."""
+"""Interrupted backfills, which produce the same files when they are resumed."""
 
 import shutil
 import tempfile
@@ -17,8 +17,8 @@ from cdi_exporter.errors import StartError
 from cdi_exporter.model import Run
 from tests.simulator import HISTORY
 from tests.unit.backfill.backfilling import (
+    FaultySimulator,
     Printed,
-    Troubled,
     after,
     backfill,
     files,
@@ -34,7 +34,7 @@ LATER = 6 * 3600.0
 
 
 def job(output: Path, since: float, until: float) -> BackfillOptions:
-    """A job for the time between, in seconds before EPOCH."""
+    """A job for this range, in seconds before EPOCH."""
     return options(
         output,
         since=parse_moment(utc(EPOCH - since)),
@@ -44,8 +44,8 @@ def job(output: Path, since: float, until: float) -> BackfillOptions:
 
 
 def cut(chosen: BackfillOptions, history: Sequence[Run], requests: int, later: float) -> None:
-    """A job that ends after so many requests, if it has not ended before."""
-    braze = Troubled(simulated(scripted(history), later=later), after(requests, 401))
+    """Run a job that fails after this number of requests, unless it ends earlier."""
+    braze = FaultySimulator(simulated(scripted(history), later=later), after(requests, 401))
     with suppress(StartError):
         backfill(chosen, braze, later=later)
 
@@ -57,10 +57,10 @@ def cut(chosen: BackfillOptions, history: Sequence[Run], requests: int, later: f
     cuts=st.lists(st.integers(0, 6), max_size=3),
     earlier=st.tuples(st.sampled_from([6, 12, 18]), st.sampled_from([7, 9, 12])),
 )
-def test_any_interruptions_change_nothing(
+def test_interruptions_do_not_change_the_files(
     history: list[Run], cuts: list[int], earlier: tuple[int, int]
 ) -> None:
-    """Also after a job of another range, when runs have ended that were under way then."""
+    """This includes an earlier job with another range, whose runs in progress have ended since."""
     with tempfile.TemporaryDirectory() as folder:
         broken, whole = Path(folder, "broken"), Path(folder, "whole")
         since, until = earlier
@@ -74,8 +74,8 @@ def test_any_interruptions_change_nothing(
         assert samples(broken) == samples(whole)
 
 
-def test_a_run_that_was_under_way_is_read_again_when_it_has_ended(tmp_path: Path) -> None:
-    """A later job reads on behind runs that are known, as far as that one."""
+def test_a_run_that_was_in_progress_is_read_again_after_its_end(tmp_path: Path) -> None:
+    """A later job also reads the pages of known runs, back to the running one."""
     short = every(600.0, days=2)
     long = short.run(EPOCH - LATER - 5 * 3600)
     chosen = options(tmp_path / "a", step=600.0)
@@ -83,20 +83,20 @@ def test_a_run_that_was_under_way_is_read_again_when_it_has_ended(tmp_path: Path
     long.end(EPOCH - LATER + 3600, "error", rows_synced=7)
     braze = simulated(short)
     backfill(chosen, braze)
-    assert len(braze.traffic[HISTORY].times) == 7  # of 18, to where the long run stands
+    assert len(braze.traffic[HISTORY].times) == 7  # of 18, back to the page of the long run
     backfill(options(tmp_path / "b", step=600.0), braze)
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
 
 
 class Interrupting(Printed):
-    """Hears progress, and is interrupted at one moment of it."""
+    """Records progress and raises KeyboardInterrupt at one point."""
 
     def __init__(self, stage: str, done: int) -> None:
         super().__init__()
-        self.progress = _Bomb(f"{stage}: {done} of")
+        self.progress = _InterruptingList(f"{stage}: {done} of")
 
 
-class _Bomb(list[str]):
+class _InterruptingList(list[str]):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
@@ -109,23 +109,23 @@ class _Bomb(list[str]):
 
 @pytest.mark.parametrize("stage", ["sampling", "writing"])
 def test_ctrl_c_at_the_end_of_a_stage_loses_nothing(tmp_path: Path, stage: str) -> None:
-    """What is made is kept, no half file is left, no request is made again."""
+    """Kept parts are reused, no partial file is left, and no request is repeated."""
     chosen = options(tmp_path / "a", since=parse_moment("3d"), step=3600.0)
     braze = simulated(every(3600.0, "a"), every(7200.0, "b"))
     done = {"sampling": 2, "writing": 4}[stage]
     with pytest.raises(KeyboardInterrupt):
         backfill(chosen, braze, printed=Interrupting(stage, done))
     assert len(files(tmp_path / "a")) == (4 if stage == "writing" else 0)
-    asked = len(braze.traffic[HISTORY].times)
+    requests = len(braze.traffic[HISTORY].times)
     printed = backfill(chosen, braze)
     assert "about 0 requests left, 0s at half of the budget share" in printed.lines
-    assert len(braze.traffic[HISTORY].times) == asked
+    assert len(braze.traffic[HISTORY].times) == requests
     backfill(options(tmp_path / "b", since=parse_moment("3d"), step=3600.0), braze)
     assert samples(tmp_path / "a") == samples(tmp_path / "b")
 
 
 class Copying(Progress):
-    """Progress that copies the folder at each step: what a crash would leave."""
+    """Progress that copies the folder at each step, as a crash would leave it."""
 
     def __init__(self, output: Path, copies: Path) -> None:
         super().__init__(print, monotonic)
@@ -143,7 +143,7 @@ class Copying(Progress):
 
 
 def test_a_crash_after_any_step_is_resumed(tmp_path: Path) -> None:
-    """No request is made again, and the files are the same."""
+    """No request is repeated, and the files are the same."""
     span = {"since": parse_moment("2d"), "step": 3600.0}
     braze = simulated(every(3600.0, "a"), every(7200.0, "b"))
     output, copies = tmp_path / "output", tmp_path / "copies"
@@ -158,14 +158,14 @@ def test_a_crash_after_any_step_is_resumed(tmp_path: Path) -> None:
         requests.append(len(braze.traffic[HISTORY].times) - before)
     stages = {path.name.rpartition(" ")[0] for path in copies.iterdir()}
     assert stages == {"first pages", "reading", "sampling", "writing"}
-    assert sorted(requests)[:6] == [0] * 6  # all were read before the last pages were kept
+    assert sorted(requests)[:6] == [0] * 6  # all pages were read before the last ones were kept
     assert max(requests) == at_once - 1
 
 
 def test_a_resumed_job_keeps_its_original_plan(tmp_path: Path) -> None:
-    """`30d` ago counts from the first attempt, so that the files fit together."""
+    """`30d` is counted from the first attempt, so that the files match."""
     chosen = options(tmp_path, since=parse_moment("2d"), step=3600.0)
-    braze = Troubled(simulated(every(3600.0)), after(3, 401))
+    braze = FaultySimulator(simulated(every(3600.0)), after(3, 401))
     with pytest.raises(StartError):
         backfill(chosen, braze)
     printed = backfill(chosen, simulated(every(3600.0), later=LATER), later=LATER)

@@ -1,4 +1,4 @@
-"""A hand-written snapshot that says everything there is to say, and one that says little."""
+"""A hand-written snapshot with every field, and one with almost no data."""
 
 import math
 
@@ -87,7 +87,7 @@ QUIET = WorkspaceSnapshot(name="staging")
 
 @pytest.fixture
 def full() -> WorkspaceSnapshot:
-    """A workspace with one integration that is known in full and one that is new."""
+    """A workspace with one fully known integration and a new one."""
     return FULL
 
 

@@ -1,4 +1,4 @@
-"""Our own writer against the library, on generated snapshots."""
+"""The exporter's own writer against prometheus_client, on generated snapshots."""
 
 import gzip
 import math
@@ -44,7 +44,7 @@ def optional(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
 def distinct(
     strategy: st.SearchStrategy[T], name: Callable[[T], str]
 ) -> st.SearchStrategy[tuple[T, ...]]:
-    """A few of the strategy's values, whose names stay distinct when they are written."""
+    """A few of the strategy's values, whose names are still distinct after escaping."""
     return st.lists(strategy, max_size=3, unique_by=lambda each: printable(name(each))).map(tuple)
 
 
@@ -129,8 +129,10 @@ def plain(samples: Iterable[Sample]) -> list[tuple[str, list[tuple[str, str]], s
 
 @given(WORKSPACES, st.booleans())
 @settings(deadline=None)
-def test_writer_gives_the_bytes_of_the_library(workspaces: Workspaces, openmetrics: bool) -> None:
-    """For any snapshot our own page is the library's, to the byte, plain and compressed."""
+def test_the_writer_writes_the_same_bytes_as_prometheus_client(
+    workspaces: Workspaces, openmetrics: bool
+) -> None:
+    """For any snapshot both write the same bytes, uncompressed and compressed."""
     expected = write_families(workspace_families(workspaces), openmetrics=openmetrics)
     exposition = Exposition()
     assert exposition.render(workspaces, Format(openmetrics)) == expected
@@ -140,8 +142,8 @@ def test_writer_gives_the_bytes_of_the_library(workspaces: Workspaces, openmetri
 
 @given(WORKSPACES)
 @settings(deadline=None)
-def test_text_page_parses_back(workspaces: Workspaces) -> None:
-    """Whatever a label holds, the parser of text 0.0.4 reads the snapshot's samples back."""
+def test_the_text_page_can_be_parsed(workspaces: Workspaces) -> None:
+    """For any label value the parser of the text format returns the snapshot's samples."""
     page = Exposition().render(workspaces, Format()).decode()
     read = [
         sample
@@ -154,8 +156,8 @@ def test_text_page_parses_back(workspaces: Workspaces) -> None:
 
 @given(WORKSPACES)
 @settings(deadline=None)
-def test_openmetrics_page_parses_back(workspaces: Workspaces) -> None:
-    """Whatever a label holds, the parser of OpenMetrics reads the snapshot's samples back."""
+def test_the_openmetrics_page_can_be_parsed(workspaces: Workspaces) -> None:
+    """For any label value the OpenMetrics parser returns the snapshot's samples."""
     page = Exposition().render(workspaces, Format(openmetrics=True)).decode()
     parse: Any = openmetrics_parser.text_string_to_metric_families
     read = [sample for family in parse(page) for sample in family.samples]
@@ -164,8 +166,7 @@ def test_openmetrics_page_parses_back(workspaces: Workspaces) -> None:
 
 
 @given(FLOATS)
-def test_number_is_the_library_s(value: float) -> None:
-    """A float is written as the library writes it."""
+def test_a_float_is_written_as_by_prometheus_client(value: float) -> None:
     assert number(value) == go_float(value)
 
 
@@ -175,5 +176,5 @@ def test_number_is_the_library_s(value: float) -> None:
     ids=["huge", "hugely negative", "small"],
 )
 def test_whole_number_is_written_as_a_float(value: float, text: str) -> None:
-    """A whole number is written as a float, and as infinite where no float is as large."""
+    """A whole number is written as a float, or as infinite if it is too large for a float."""
     assert number(value) == text

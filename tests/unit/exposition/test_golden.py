@@ -1,4 +1,4 @@
-"""The page of a hand-written snapshot, to the byte."""
+"""The page of a hand-written snapshot, byte by byte."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def samples_of(*workspaces: WorkspaceSnapshot) -> dict[tuple[Any, ...], float]:
-    """The samples of a rendered page, by name and the labels that tell them apart."""
+    """The samples of a rendered page, by name and labels."""
     page = Exposition().render(workspaces, Format()).decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -47,10 +47,10 @@ def one(facts: Facts | None = None, **fields: Any) -> WorkspaceSnapshot:
 @pytest.mark.parametrize(
     ("openmetrics", "golden"), [(False, "page.txt"), (True, "page.openmetrics.txt")]
 )
-def test_page_is_the_golden_one(
+def test_the_page_equals_the_golden_file(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, openmetrics: bool, golden: str
 ) -> None:
-    """The page of a known snapshot is the one that was read through and committed."""
+    """The page of a known snapshot equals the reviewed and committed file."""
     page = Exposition().render([full, quiet], Format(openmetrics))
     assert page.decode() == (GOLDEN / golden).read_text("utf-8")
 
@@ -59,14 +59,13 @@ def test_page_is_the_golden_one(
 def test_the_page_equals_that_of_prometheus_client(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, openmetrics: bool
 ) -> None:
-    """The two ways to write a page give the same bytes."""
     page = Exposition().render([full, quiet], Format(openmetrics))
     families = workspace_families([full, quiet])
     assert page == write_families(families, openmetrics=openmetrics)
 
 
 def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceSnapshot) -> None:
-    """Every metric of the catalog is on the page, in its order, and only the library's besides."""
+    """The page has every metric of the catalog, in its order, and those of prometheus_client."""
     own = own_families(
         {each: {("1",) * len(each.labels): 1.0} for each in catalog.OWN}, process_collectors()
     )
@@ -79,8 +78,7 @@ def test_full_snapshot_shows_the_whole_catalog_and_nothing_else(full: WorkspaceS
     )
 
 
-def test_types_and_helps_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
-    """The TYPE and HELP lines say what the catalog says."""
+def test_types_and_help_texts_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
     page = Exposition().render([full], Format()).decode()
     for metric in (*catalog.PER_INTEGRATION, *catalog.PER_WORKSPACE):
         assert f"# HELP {metric.name} {metric.help}\n" in page
@@ -88,7 +86,7 @@ def test_types_and_helps_are_those_of_the_catalog(full: WorkspaceSnapshot) -> No
 
 
 def test_labels_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
-    """A sample has the catalog's labels, `le` of a histogram apart."""
+    """A sample has the catalog's labels, except for `le` of a histogram."""
     for family in workspace_families([full]):
         (metric,) = (m for m in catalog.CATALOG if m.name.removesuffix("_total") == family.name)
         for sample in family.samples:
@@ -96,7 +94,7 @@ def test_labels_are_those_of_the_catalog(full: WorkspaceSnapshot) -> None:
 
 
 def test_unknown_values_have_no_sample(quiet: WorkspaceSnapshot) -> None:
-    """A new integration shows counters at 0 and its info; a new workspace hardly anything."""
+    """A new integration has counters at 0 and its info; a new workspace has almost no samples."""
     assert names_of(one()) == {
         "braze_cdi_syncs_total",
         "braze_cdi_rows_synced_total",
@@ -113,7 +111,7 @@ def test_unknown_values_have_no_sample(quiet: WorkspaceSnapshot) -> None:
 
 
 def test_a_shared_database_and_its_leaders_are_shown() -> None:
-    """0 and 1 with --state.url, by workspace, whatever its name; no sample without."""
+    """With --state.url the samples are 0 or 1 per workspace. Without it there are none."""
 
     def shown(database_up: float | None = None, **leaders: bool) -> str:
         up: Values = {} if database_up is None else {(): database_up}
@@ -131,7 +129,7 @@ def test_a_shared_database_and_its_leaders_are_shown() -> None:
 
 
 def test_last_sync_status_is_1_for_exactly_one_status() -> None:
-    """The status of the last run is 1 and each other one 0, with one sample per status."""
+    """There is one sample per status: 1 for the status of the last run, and 0 for the others."""
     for status in (Status.SUCCESS, Status.UNKNOWN):
         page = samples_of(one(Facts(id="a", name="a", last=Run(status, start=1.0))))
         shown = {
@@ -146,7 +144,7 @@ def test_last_sync_status_is_1_for_exactly_one_status() -> None:
 
 
 def test_run_that_ends_before_it_starts_has_no_duration() -> None:
-    """A finish before the start gives no duration, and the two times all the same."""
+    """A finish before the start gives no duration, but both times are shown."""
     run = Run(Status.SUCCESS, start=20.0, finish=10.0)
     names = names_of(one(Facts(id="a", name="a", last=run)))
     assert "braze_cdi_last_sync_duration_seconds" not in names
@@ -154,7 +152,7 @@ def test_run_that_ends_before_it_starts_has_no_duration() -> None:
 
 
 def test_known_zero_is_shown() -> None:
-    """A fact that is 0 has a sample, other than one that is not known."""
+    """A value of 0 has a sample; an unknown value has none."""
     facts = Facts(id="a", name="a", running=0, consecutive_failures=0)
     page = samples_of(one(facts, up=False))
     labels = (("integration_id", "a"), ("integration_name", "a"), ("workspace", "w"))
@@ -164,7 +162,7 @@ def test_known_zero_is_shown() -> None:
 
 
 def test_refresh_error_is_all_zero_after_a_successful_refresh(quiet: WorkspaceSnapshot) -> None:
-    """After a good pass each reason is 0, and `braze_cdi_up` 1."""
+    """After a successful refresh each reason is 0, and `braze_cdi_up` is 1."""
     page = samples_of(replace(quiet, up=True))
     reasons = [value for (name, *_), value in page.items() if name == "braze_cdi_refresh_error"]
     assert reasons == [0.0] * 8
@@ -173,7 +171,7 @@ def test_refresh_error_is_all_zero_after_a_successful_refresh(quiet: WorkspaceSn
 
 
 def test_families_stay_together_over_workspaces(full: WorkspaceSnapshot) -> None:
-    """With several workspaces each family stands on the page once."""
+    """With several workspaces each family is on the page once."""
     page = Exposition().render([full, replace(full, name="other")], Format()).decode()
     families = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     assert len(families) == len(set(families))

@@ -1,4 +1,4 @@
-"""Which format a client gets."""
+"""The exposition format that a client receives."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     ],
 )
 def test_openmetrics_is_chosen_if_preferred(accept: str | None, openmetrics: bool) -> None:
-    """OpenMetrics goes to who asks for it at least as much as for text, else text goes."""
+    """OpenMetrics is used if the client prefers it at least as much as text."""
     assert negotiate(accept, None).openmetrics is openmetrics
 
 
@@ -77,19 +77,18 @@ def test_openmetrics_is_chosen_if_preferred(accept: str | None, openmetrics: boo
     ],
 )
 def test_gzip_is_used_if_accepted(accept_encoding: str | None, gzip: bool) -> None:
-    """Gzip goes to who accepts it with a quality above 0 and no less than identity's."""
+    """Gzip is used if its quality is above 0 and at least that of identity."""
     assert negotiate(None, accept_encoding).gzip is gzip
 
 
 @given(st.text(), st.text(st.sampled_from("gzip*;,q=0.1 ")))
-def test_no_header_raises(one: str, other: str) -> None:
-    """Whatever the headers hold, there is a format."""
+def test_any_header_leads_to_a_format(one: str, other: str) -> None:
     assert isinstance(negotiate(one, other), Format)
     assert isinstance(negotiate(other, one), Format)
 
 
 def test_content_types_name_their_versions() -> None:
-    """The content types are those that Prometheus knows."""
+    """The content types are those that Prometheus expects."""
     assert Format().content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert (
         Format(openmetrics=True).content_type

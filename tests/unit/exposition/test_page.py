@@ -1,4 +1,4 @@
-"""What is kept between two pages, and what is written again."""
+"""The parts of a page that are kept for the next one, and those that are written again."""
 
 import gzip
 import random
@@ -31,12 +31,12 @@ from tests.library_families import workspace_families
 
 
 def library_page(workspaces: Sequence[WorkspaceSnapshot], *, openmetrics: bool = False) -> bytes:
-    """The page as the library writes it."""
+    """The page as written by prometheus_client."""
     return write_families(workspace_families(workspaces), openmetrics=openmetrics)
 
 
 def own(failed: int, collectors: Iterable[Collector] = ()) -> list[Family]:
-    """The exporter's own families, with so many failed writes of the state."""
+    """The exporter's own families, with this number of failed state writes."""
     values: dict[catalog.Metric, Values] = {
         catalog.CONFIG_RELOAD_SUCCESSFUL: {(): 0},
         catalog.STATE_WRITES_FAILED: {(): failed},
@@ -45,7 +45,7 @@ def own(failed: int, collectors: Iterable[Collector] = ()) -> list[Family]:
 
 
 def workspace(count: int, name: str = "w") -> WorkspaceSnapshot:
-    """A workspace with so many integrations."""
+    """A workspace with this number of integrations."""
     integrations = tuple(
         IntegrationSnapshot(Facts(id=f"{index:032x}", name=f"sync-{index}", running=index))
         for index in range(count)
@@ -68,7 +68,7 @@ EDITS = st.sampled_from(["facts", "refreshed", "up", "remove", "swap", "rename",
 
 
 def edit(snapshot: WorkspaceSnapshot, kind: str, where: int) -> WorkspaceSnapshot:
-    """The workspace after one of the things that happen to it."""
+    """The workspace after one of several kinds of changes."""
     integrations = list(snapshot.integrations)
     at = where % len(integrations)
     old = integrations[at]
@@ -95,7 +95,7 @@ def edit(snapshot: WorkspaceSnapshot, kind: str, where: int) -> WorkspaceSnapsho
 def test_page_after_any_change_shows_only_the_new_state(
     count: int, edits: list[tuple[str, int, bool]]
 ) -> None:
-    """Whatever changes between two pages, what is kept never shows on the second one."""
+    """After any change, kept parts of the previous page never show old values."""
     exposition = Exposition()
     first = WorkspaceSnapshot("first", integrations=tuple(POOL[:count]))
     second = WorkspaceSnapshot("second", integrations=tuple(POOL[count:]))
@@ -112,7 +112,9 @@ def test_page_after_any_change_shows_only_the_new_state(
 def test_nothing_is_written_again_while_nothing_changes(
     full: WorkspaceSnapshot, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second page of the same snapshots comes from what was kept, also with a new tail."""
+    """The second page of the same snapshots is taken from the kept parts, even with new own
+    metrics.
+    """
     written = []
 
     def counting(*arguments: Any, **keywords: Any) -> Iterator[bytes]:
@@ -129,8 +131,8 @@ def test_nothing_is_written_again_while_nothing_changes(
 
 
 @pytest.mark.parametrize("count", [BLOCK + 1, MOST_KEPT_LINES + 1])
-def test_page_after_a_change_of_one_integration_is_right(count: int) -> None:
-    """Whether or not the lines of the others are kept, the page shows the new facts."""
+def test_the_page_after_a_change_of_one_integration_is_correct(count: int) -> None:
+    """The page shows the new facts, whether or not the other integrations' lines are kept."""
     exposition = Exposition()
     before = workspace(count)
     exposition.render([before], Format())
@@ -149,8 +151,8 @@ def test_lines_of_a_workspace_with_another_name_are_not_used(full: WorkspaceSnap
         assert exposition.render([renamed], Format()) == library_page([renamed])
 
 
-def test_a_probe_and_the_whole_page_do_not_mix(full: WorkspaceSnapshot) -> None:
-    """A workspace's own page and the page of all, in turn, are each right."""
+def test_probes_and_whole_pages_do_not_affect_each_other(full: WorkspaceSnapshot) -> None:
+    """Pages of one workspace and pages of all, in turn, are each correct."""
     other = workspace(3, "other")
     exposition = Exposition()
     for _ in range(2):
@@ -159,8 +161,7 @@ def test_a_probe_and_the_whole_page_do_not_mix(full: WorkspaceSnapshot) -> None:
         other = edited(other, 1, up=False)
 
 
-def test_page_written_in_the_second_format_first_after_a_change(full: WorkspaceSnapshot) -> None:
-    """A change is seen whichever format is asked for first."""
+def test_a_change_is_shown_whichever_format_is_requested_first(full: WorkspaceSnapshot) -> None:
     exposition = Exposition()
     exposition.render([full], Format())
     exposition.render([full], Format(openmetrics=True))
@@ -170,8 +171,8 @@ def test_page_written_in_the_second_format_first_after_a_change(full: WorkspaceS
         assert page == library_page([changed], openmetrics=openmetrics)
 
 
-def test_workspaces_of_one_name_in_turn_do_not_mix() -> None:
-    """Another snapshot under the same name, older or newer, gives its own page."""
+def test_snapshots_of_the_same_name_do_not_affect_each_other() -> None:
+    """Another snapshot with the same name, older or newer, has its own page."""
     long, short = workspace(33), workspace(1)
     exposition = Exposition()
     for snapshot in (long, short, long):
@@ -179,7 +180,7 @@ def test_workspaces_of_one_name_in_turn_do_not_mix() -> None:
 
 
 def test_only_the_last_page_of_each_format_is_kept(full: WorkspaceSnapshot) -> None:
-    """A snapshot that no page shows any more is not kept in memory."""
+    """A snapshot that is no longer on any page is not kept in memory."""
     old, new = replace(full), replace(full, up=True)
     exposition = Exposition()
     for form in (Format(), Format(gzip=True)):
@@ -190,7 +191,7 @@ def test_only_the_last_page_of_each_format_is_kept(full: WorkspaceSnapshot) -> N
 
 @pytest.mark.parametrize("count", [0, 1, 100, 600])
 def test_gzip_is_one_member(count: int) -> None:
-    """Small or large, the compressed page is one gzip member and nothing after it."""
+    """For any size, the compressed page is one gzip member without anything after it."""
     rng = random.Random(count)
     integrations = tuple(
         IntegrationSnapshot(
@@ -211,7 +212,7 @@ def test_gzip_is_one_member(count: int) -> None:
 def test_own_families_follow_and_the_end_marker_comes_once(
     full: WorkspaceSnapshot, openmetrics: bool
 ) -> None:
-    """The exporter's own families come after the workspaces', and `# EOF` only at the end."""
+    """The exporter's own families follow those of the workspaces, and `# EOF` is at the end."""
     exposition = Exposition()
     for failed in (1, 2):
         page = exposition.render([full], Format(openmetrics), own=own(failed))
@@ -223,20 +224,20 @@ def test_own_families_follow_and_the_end_marker_comes_once(
         assert b"reload_success_timestamp" not in page
 
 
-def test_process_families_need_no_registry() -> None:
-    """The collectors of the process give their families and are registered nowhere."""
+def test_process_families_are_rendered_without_a_registry() -> None:
+    """The process collectors provide their families without being registered."""
     page = Exposition().render([], Format(), own=own(0, process_collectors())).decode()
     assert "\nprocess_resident_memory_bytes " in page
     assert "\npython_info{" in page
 
 
-def test_threads_get_the_page_of_the_snapshot_they_gave() -> None:
-    """Pages asked for at once, in any format, of changing snapshots, are each right."""
+def test_each_thread_gets_the_page_of_its_snapshot() -> None:
+    """Concurrent requests in any format for changing snapshots get correct pages."""
     start = workspace(32)
     snapshots = [edited(start, index, refreshed=float(index)) for index in range(16)]
     exposition = Exposition()
 
-    def right(index: int) -> bool:
+    def correct(index: int) -> bool:
         snapshot = snapshots[index % len(snapshots)]
         openmetrics, packed = bool(index % 2), bool(index % 3)
         page = exposition.render([snapshot], Format(openmetrics, packed))
@@ -244,4 +245,4 @@ def test_threads_get_the_page_of_the_snapshot_they_gave() -> None:
         return text == library_page([snapshot], openmetrics=openmetrics)
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(right, range(64)))
+        assert all(pool.map(correct, range(64)))

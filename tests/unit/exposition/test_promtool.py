@@ -1,4 +1,4 @@
-"""The page as Prometheus' own linter reads it."""
+"""The page in Prometheus' own linter."""
 
 import shutil
 import subprocess
@@ -14,10 +14,10 @@ PROMTOOL = shutil.which("promtool")
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
 @pytest.mark.parametrize("own", [False, True])
-def test_promtool_has_no_complaint(
+def test_promtool_reports_no_problems(
     full: WorkspaceSnapshot, quiet: WorkspaceSnapshot, own: bool
 ) -> None:
-    """`promtool check metrics` parses the page and finds nothing to lint."""
+    """`promtool check metrics` parses the page without findings."""
     families = own_families(
         {each: {("1",) * len(each.labels): 1.0} for each in catalog.OWN}, process_collectors()
     )

@@ -1,4 +1,4 @@
-"""However much Braze lists, a ledger keeps only so much, and says what it gave up."""
+"""Upper bounds on the runs that a ledger keeps, and the gaps that they cause."""
 
 from cdi_exporter.ledger import IntegrationLedger
 from cdi_exporter.ledger.counting import KEPT_RUNS, MOST_ROWS, MOST_UNDER_WAY
@@ -18,8 +18,8 @@ def finished(count: int, newest: float = NOW) -> tuple[Run, ...]:
     )
 
 
-def test_runs_under_way_are_bounded_at_the_first_sight() -> None:
-    """The newest are remembered, each other one is a gap, and no further page is searched."""
+def test_runs_in_progress_are_bounded_at_the_first_read() -> None:
+    """The newest are kept, each other one is a gap, and no further page is read."""
     ledger = IntegrationLedger()
     ledger.read_newest(HistoryPage(running(MOST_UNDER_WAY + 20), next_cursor="more"), NOW)
     assert len(ledger.under_way) == MOST_UNDER_WAY
@@ -28,8 +28,8 @@ def test_runs_under_way_are_bounded_at_the_first_sight() -> None:
     assert ledger.next_cursor is None
 
 
-def test_runs_under_way_are_bounded_later_too() -> None:
-    """Pages that show ever more of them change nothing about that."""
+def test_runs_in_progress_are_bounded_at_later_reads() -> None:
+    """The bound also holds if later pages show more and more runs in progress."""
     ledger = IntegrationLedger()
     ledger.read_newest(HistoryPage(finished(10)), NOW)
     for number in range(1, 30):
@@ -41,7 +41,7 @@ def test_runs_under_way_are_bounded_later_too() -> None:
 
 
 def test_the_rows_of_a_chain_are_bounded() -> None:
-    """A chain that meets nothing known is cut, as a gap, however large its pages are."""
+    """A catch-up that reaches no known run is cut off and counted as a gap."""
     ledger = IntegrationLedger()
     ledger.read_newest(HistoryPage(finished(5, NOW)), NOW)
     later = NOW + 10_000_000

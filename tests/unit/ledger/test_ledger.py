@@ -1,4 +1,4 @@
-"""What the ledger makes of particular histories."""
+"""How the ledger counts and summarises particular histories."""
 
 from dataclasses import replace
 
@@ -28,21 +28,21 @@ def page(*runs: Run, cursor: str | None = None, **fields: object) -> HistoryPage
 
 
 def ledger(*runs: Run, cursor: str | None = None) -> IntegrationLedger:
-    """A ledger that has seen one page."""
+    """A ledger that has read one page."""
     made = IntegrationLedger()
     made.read_newest(page(*runs, cursor=cursor), NOW)
     return made
 
 
 def test_the_baseline_is_not_counted() -> None:
-    """Runs that exist at the first sight are known and not counted."""
+    """Runs that exist at the first read are known and not counted."""
     it = ledger(ok(300), ok(200), ok(100))
     assert it.counters.total == 0
     assert it.summary.last == ok(300)
 
 
-def test_a_run_under_way_at_the_first_sight_counts_when_it_ends() -> None:
-    """It finishes after the integration was first seen."""
+def test_a_run_in_progress_at_the_first_read_counts_when_it_ends() -> None:
+    """It finishes after the integration was first read."""
     it = ledger(running(300), ok(200))
     assert it.read_newest(page(ok(300), ok(200)), NOW) == [ok(300)]
     assert it.counters.total == 1
@@ -50,7 +50,7 @@ def test_a_run_under_way_at_the_first_sight_counts_when_it_ends() -> None:
 
 
 def test_all_runs_of_a_new_integration_count() -> None:
-    """With an empty baseline the whole history counts, page after page."""
+    """If everything counts, all pages of the history are read and counted."""
     it = IntegrationLedger(everything_counts=True)
     assert it.read_newest(page(ok(300), ok(200), cursor="c"), NOW) == []
     assert it.next_cursor == "c"
@@ -59,14 +59,14 @@ def test_all_runs_of_a_new_integration_count() -> None:
 
 
 def test_an_empty_history_is_a_baseline_too() -> None:
-    """After an empty history whatever comes counts."""
+    """After an empty history all later runs count."""
     it = ledger()
     it.read_newest(page(ok(100)), NOW)
     assert it.counters.total == 1
 
 
 def test_counters_wait_until_the_chain_connects() -> None:
-    """Gauges move with the newest page; counters only when a known run is met."""
+    """Gauges change with the newest page; counters change once a known run is reached."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), ok(400), cursor="a"), NOW)
     assert it.counters.total == 0
@@ -80,7 +80,7 @@ def test_counters_wait_until_the_chain_connects() -> None:
 
 
 def test_rows_that_shift_over_a_page_border_count_once() -> None:
-    """A run added while pages are read moves the others down: they are met twice."""
+    """A run that is added between two reads moves other runs to the next page."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), ok(400), ok(300), cursor="a"), NOW)
     it.read_older(page(ok(300), ok(200), ok(100)), NOW)
@@ -88,7 +88,7 @@ def test_rows_that_shift_over_a_page_border_count_once() -> None:
 
 
 def test_an_interrupted_chain_is_resumed_where_it_was() -> None:
-    """After an interruption the newest page is read anew, and the old cursor goes on."""
+    """After an interruption the newest page is read again, and the old cursor is used."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), ok(400), cursor="a"), NOW)
     it.read_older(page(ok(300), cursor="b"), NOW)
@@ -99,7 +99,7 @@ def test_an_interrupted_chain_is_resumed_where_it_was() -> None:
 
 
 def test_a_chain_that_no_longer_overlaps_starts_again() -> None:
-    """Where the newest page does not touch what was collected, reading starts at its end."""
+    """If the newest page shares no run with the collected ones, reading restarts at its end."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), cursor="a"), NOW)
     it.read_newest(page(ok(700), cursor="x"), NOW)
@@ -110,7 +110,7 @@ def test_a_chain_that_no_longer_overlaps_starts_again() -> None:
 
 
 def test_the_end_of_history_before_a_known_run_is_a_gap() -> None:
-    """What Braze no longer lists may have been lost; what it lists counts."""
+    """Runs that Braze no longer lists may be lost; listed runs count."""
     it = ledger(ok(100))
     it.read_newest(page(ok(500), ok(400)), NOW)
     assert it.counters.total == 2
@@ -118,7 +118,7 @@ def test_the_end_of_history_before_a_known_run_is_a_gap() -> None:
 
 
 def test_too_many_pages_are_a_gap() -> None:
-    """Beyond the last page that is read the rest may be lost."""
+    """Runs beyond the last page that is read may be lost."""
     it = ledger(ok(100))
     it.read_newest(page(ok(1e6), cursor="0"), NOW)
     for number in range(1, MOST_PAGES):
@@ -129,15 +129,15 @@ def test_too_many_pages_are_a_gap() -> None:
     assert it.next_cursor is None
 
 
-def test_an_emptied_history_alone_is_not_a_gap() -> None:
-    """An idle integration's runs may leave the list; that alone loses nothing."""
+def test_an_emptied_history_is_not_a_gap() -> None:
+    """Old runs of an idle integration may leave the history without a loss."""
     it = ledger(ok(100))
     it.read_newest(page(), NOW)
     assert it.counters.gaps == 0
 
 
 def test_a_run_reported_with_other_numbers_is_not_counted_again() -> None:
-    """The newest word shows; the counter stays."""
+    """The newest values are shown; the counters do not change."""
     it = ledger(ok(100))
     it.read_newest(page(ok(200, rows=5), ok(100)), NOW)
     it.read_newest(page(ok(200, finish=280, rows=9), ok(100)), NOW)
@@ -147,7 +147,7 @@ def test_a_run_reported_with_other_numbers_is_not_counted_again() -> None:
 
 
 def test_runs_sharing_a_start_time_on_one_page_are_counted_separately() -> None:
-    """Rows with one start time are one run, unless a single page shows both."""
+    """Rows with the same start are one run, unless one page contains both."""
     it = ledger(ok(100))
     it.read_newest(page(ok(200), failed(200), ok(100)), NOW)
     assert (it.counters.success, it.counters.error) == (1, 1)
@@ -156,7 +156,7 @@ def test_runs_sharing_a_start_time_on_one_page_are_counted_separately() -> None:
 
 
 def test_a_long_run_that_ends_after_younger_ones_counts() -> None:
-    """It is known as under way and is not forgotten."""
+    """It is known as running and is not forgotten."""
     it = ledger(running(100), ok(50))
     younger = [ok(100 + 10 * number, 105 + 10 * number) for number in range(9, 0, -1)]
     it.read_newest(page(*younger, running(100), cursor="c"), NOW)
@@ -168,7 +168,7 @@ def test_a_long_run_that_ends_after_younger_ones_counts() -> None:
 
 
 def test_a_run_hidden_behind_newer_ones_is_searched_for() -> None:
-    """Once its typical end has passed, and then at most every five minutes."""
+    """The search starts after its typical end, and repeats at most every five minutes."""
     it = ledger(running(100), ok(50), ok(40), ok(30))
     younger = [ok(100 + 10 * number, 105 + 10 * number) for number in range(10, 0, -1)]
     it.read_newest(page(*younger, cursor="c"), NOW)
@@ -183,8 +183,8 @@ def test_a_run_hidden_behind_newer_ones_is_searched_for() -> None:
     assert it.counters.total == 11
 
 
-def test_runs_overtaken_at_the_first_sight_are_searched_for() -> None:
-    """A page that shows runs under way behind younger ones is followed by the next."""
+def test_overtaken_runs_are_searched_for_at_the_first_read() -> None:
+    """If a run in progress is older than another run on a page, the next page is read."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(400), cursor="a"), NOW)
     assert it.next_cursor == "a"
@@ -196,7 +196,7 @@ def test_runs_overtaken_at_the_first_sight_are_searched_for() -> None:
 
 
 def test_a_lookback_does_not_count_forgotten_runs_again() -> None:
-    """A run that was counted, and dropped as too old, is met where a slow first look goes on."""
+    """A run that was counted and dropped as too old is not counted when a page shows it again."""
     baseline = [ok(100.0 * each) for each in range(10, 3, -1)]
     under_way = [running(1300), running(1200), running(1100)]
     it = ledger(*under_way, *baseline, cursor="older")
@@ -214,7 +214,7 @@ def test_a_lookback_does_not_count_forgotten_runs_again() -> None:
 
 
 def test_a_lookback_does_not_count_runs_that_no_chain_has_reached() -> None:
-    """Runs that pushed the page down meanwhile are left to the chain from the newest page."""
+    """Runs that moved to an older page are counted by the chain from the newest page."""
     it = IntegrationLedger()
     it.read_newest(page(running(500), running(400), ok(300), cursor="a"), NOW)
     assert it.next_cursor == "a"
@@ -227,8 +227,8 @@ def test_a_lookback_does_not_count_runs_that_no_chain_has_reached() -> None:
     assert it.counters.total == 5
 
 
-def test_a_run_that_left_the_history_while_under_way_is_a_gap() -> None:
-    """Nobody will ever tell how it ended."""
+def test_a_run_that_leaves_the_history_while_in_progress_is_a_gap() -> None:
+    """Its result will never be known."""
     it = ledger(running(300), ok(200))
     it.read_newest(page(ok(400), ok(200)), NOW)
     assert it.counters.gaps == 1
@@ -237,7 +237,7 @@ def test_a_run_that_left_the_history_while_under_way_is_a_gap() -> None:
 
 
 def test_a_run_that_never_ends_is_given_up() -> None:
-    """After a week it is a gap, and does not come back."""
+    """After a week it is a gap, and does not return."""
     it = ledger(running(NOW - 10), ok(200))
     it.expire(NOW + ABANDONED_AFTER - 11)
     assert it.counters.gaps == 0
@@ -250,7 +250,7 @@ def test_a_run_that_never_ends_is_given_up() -> None:
 
 
 def test_a_newest_row_without_times_is_shown_but_not_counted() -> None:
-    """It sets the status and the failures in a row, nothing else."""
+    """It changes only the last status and the consecutive failures."""
     it = ledger(ok(100))
     undated = Run(Status.CONFIG_ERROR)
     it.read_newest(page(ok(100), undated=undated), NOW)
@@ -260,7 +260,7 @@ def test_a_newest_row_without_times_is_shown_but_not_counted() -> None:
 
 
 def test_failures_in_a_row_include_dropped_runs() -> None:
-    """More failures than runs are kept still add up."""
+    """Failures are still counted when their runs are no longer kept."""
     it = ledger(ok(0.5))
     for number in range(1, 60):
         rows = [failed(number * 10), failed(number * 10 - 10) if number > 1 else ok(0.5)]
@@ -272,14 +272,14 @@ def test_failures_in_a_row_include_dropped_runs() -> None:
 
 
 def test_typical_values_are_medians_of_at_least_three() -> None:
-    """Two runs say nothing of what is typical."""
+    """Two runs are not enough for a typical value."""
     two = ledger(ok(200), ok(100)).summary
     assert (two.typical_interval, two.typical_duration, two.typical_rows) == (None, None, None)
     it = ledger(ok(1000, 1100, 7), ok(400, 440, 3), ok(100, 120, 5)).summary
     assert (it.typical_interval, it.typical_duration, it.typical_rows) == (450, 40, 5)
 
 
-def test_order_is_by_finish() -> None:
+def test_runs_are_ordered_by_finish() -> None:
     """The last sync is the one that finished last, not the one that started last."""
     it = ledger(ok(200, 210), ok(100, 500))
     assert it.summary.last == ok(100, 500)
@@ -287,7 +287,7 @@ def test_order_is_by_finish() -> None:
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.CONFIG_ERROR])
 def test_a_run_without_a_finish_is_ordered_by_its_start(status: Status) -> None:
-    """A terminal row with a start alone is a finished run."""
+    """A row with a final status and only a start is a finished run."""
     it = ledger(ok(100))
     it.read_newest(page(Run(status, 300), ok(100)), NOW)
     assert it.summary.last == Run(status, 300)
@@ -296,7 +296,7 @@ def test_a_run_without_a_finish_is_ordered_by_its_start(status: Status) -> None:
 
 
 def test_a_row_with_only_a_finish_is_identified_by_it() -> None:
-    """Read twice it counts once."""
+    """It counts once although it is read twice."""
     it = ledger(ok(100))
     only_finish = Run(Status.SUCCESS, finish=900)
     for _ in range(2):
@@ -305,7 +305,7 @@ def test_a_row_with_only_a_finish_is_identified_by_it() -> None:
 
 
 def test_an_unknown_status_is_over_once_it_has_a_finish() -> None:
-    """Without a finish the run is under way."""
+    """Without a finish the run is still running."""
     it = ledger(ok(100))
     it.read_newest(page(Run(Status.UNKNOWN, 200), ok(100)), NOW)
     assert it.counters.total == 0
@@ -314,16 +314,16 @@ def test_an_unknown_status_is_over_once_it_has_a_finish() -> None:
     assert it.counters.unknown == 1
 
 
-WHOLE, STARTLESS = ok(200, 260), Run(Status.SUCCESS, None, 260.0, rows_synced=1)
+WHOLE, WITHOUT_START = ok(200, 260), Run(Status.SUCCESS, None, 260.0, rows_synced=1)
 
 
-@pytest.mark.parametrize("words", [(STARTLESS, WHOLE), (WHOLE, STARTLESS)])
-def test_a_start_that_appears_or_disappears_makes_no_second_run(words: tuple[Run, Run]) -> None:
-    """A finish that is known is that run's, counted, in the baseline or not yet connected."""
-    first, second = words
+@pytest.mark.parametrize("rows", [(WITHOUT_START, WHOLE), (WHOLE, WITHOUT_START)])
+def test_a_start_that_appears_or_disappears_is_not_a_second_run(rows: tuple[Run, Run]) -> None:
+    """A row with a known finish is the same run, whether counted, baseline or not yet connected."""
+    first, second = rows
     counted = ledger(ok(100))
-    for word in (first, second, first, second):
-        counted.read_newest(page(word, ok(100)), NOW)
+    for row in (first, second, first, second):
+        counted.read_newest(page(row, ok(100)), NOW)
     assert counted.counters.total == 1
     assert len(counted.summary.recent) == 2
     baseline = ledger(first, ok(100))
@@ -336,19 +336,19 @@ def test_a_start_that_appears_or_disappears_makes_no_second_run(words: tuple[Run
 
 
 def test_a_start_is_kept_if_later_rows_lack_it() -> None:
-    """Where it goes, the run still has its start and duration; its other numbers are the new."""
+    """The run keeps its start and duration, and takes its other values from the newer row."""
     it = ledger(ok(100))
     it.read_newest(page(WHOLE, ok(100)), NOW)
-    it.read_newest(page(replace(STARTLESS, rows_synced=9), ok(100)), NOW)
+    it.read_newest(page(replace(WITHOUT_START, rows_synced=9), ok(100)), NOW)
     assert it.summary.last == replace(WHOLE, rows_synced=9)
 
 
 def test_runs_sharing_a_finish_on_one_page_are_counted_separately() -> None:
-    """Also where one has only the finish of the other."""
+    """This holds even if one row has only the finish of the other."""
     it = ledger(ok(100))
-    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    it.read_newest(page(WHOLE, WITHOUT_START, ok(100)), NOW)
     assert it.counters.total == 2
-    it.read_newest(page(WHOLE, STARTLESS, ok(100)), NOW)
+    it.read_newest(page(WHOLE, WITHOUT_START, ok(100)), NOW)
     assert it.counters.total == 2
 
 
@@ -356,7 +356,7 @@ def test_runs_sharing_a_finish_on_one_page_are_counted_separately() -> None:
 
 
 FAR = 4_070_908_800.0
-"""2099, which some warehouse's UPDATED_AT may say."""
+"""2099, which UPDATED_AT of a warehouse may contain."""
 
 
 def marked(start: float, watermark: float | None, finish: float | None = None) -> Run:
@@ -364,13 +364,13 @@ def marked(start: float, watermark: float | None, finish: float | None = None) -
 
 
 def restarted(it: IntegrationLedger) -> IntegrationLedger:
-    """What a restart makes of a ledger with a state file."""
+    """The ledger after a restart with a state file."""
     record = Record.from_json(Record(Knowledge(it.state())).to_json())
     return IntegrationLedger.restore(record.knowledge.ledger)
 
 
 def test_the_watermark_is_that_of_the_newest_run() -> None:
-    """Not the greatest: one run with a date in 2099 is corrected by the next one."""
+    """The newest one is not the greatest: a date in 2099 is corrected by the next run."""
     it = ledger(marked(100, 90))
     it.read_newest(page(marked(200, FAR), marked(100, 90)), NOW)
     assert it.summary.watermark == FAR
@@ -380,15 +380,15 @@ def test_the_watermark_is_that_of_the_newest_run() -> None:
     assert restarted(it).summary.watermark == 290
 
 
-def test_a_run_without_a_watermark_leaves_the_one_before() -> None:
-    """A failed run syncs no row, a run in progress has not finished."""
+def test_a_run_without_a_watermark_keeps_the_previous_one() -> None:
+    """Failed runs sync no rows, and runs in progress have not finished."""
     under_way = Run(Status.RUNNING, 300, watermark=299)
     it = ledger(under_way, failed(200), marked(100, 90), marked(50, FAR))
     assert it.summary.watermark == 90
 
 
 def test_the_newest_run_is_the_one_that_finished_last() -> None:
-    """A long run that started earlier says more."""
+    """A long run that started earlier may finish later."""
     assert ledger(marked(200, 190, 210), marked(100, 95, 500)).summary.watermark == 95
     startless = replace(marked(100, 80), start=None, finish=900.0)
     assert ledger(marked(800, 790, 850), startless).summary.watermark == 80
@@ -397,14 +397,14 @@ def test_the_newest_run_is_the_one_that_finished_last() -> None:
 
 
 def test_a_run_reported_again_changes_the_watermark() -> None:
-    """The newest numbers are shown."""
+    """The newest values are shown."""
     it = ledger(marked(100, FAR))
     it.read_newest(page(marked(100, 95)), NOW)
     assert it.summary.watermark == 95
 
 
-def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_comes() -> None:
-    """Hundreds of failures later it is still the last that is known, also across restarts."""
+def test_the_watermark_of_a_dropped_run_is_kept_until_a_newer_one_arrives() -> None:
+    """After many failed runs it is still the last known watermark, also after a restart."""
     it = ledger(marked(2, FAR), marked(1, 0.5))
     for number in range(1, 80):
         newest = failed(number * 100)
@@ -421,8 +421,8 @@ def test_the_watermark_of_a_run_that_is_no_longer_kept_stays_until_a_newer_one_c
     assert restarted(it).summary.watermark == 8990
 
 
-def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
-    """They are read to find runs in progress, the newest first."""
+def test_older_pages_at_the_first_read_do_not_change_the_watermark() -> None:
+    """They are only read to find runs in progress."""
     it = IntegrationLedger()
     it.read_newest(page(running(900), running(800), failed(700), cursor="a"), NOW)
     it.read_older(page(running(600), marked(500, 490), marked(400, FAR), cursor="b"), NOW)
@@ -435,14 +435,14 @@ def test_older_pages_at_the_first_sight_do_not_move_the_watermark() -> None:
 
 
 def test_a_partial_run_is_a_delivery() -> None:
-    """Its rows arrived; the last success is older."""
+    """Its rows were delivered; the last success is older."""
     it = ledger(failed(300), failed(200, Status.PARTIAL), ok(100))
     assert it.summary.last_delivery == 260
     assert it.summary.last_success == 160
 
 
 def test_the_last_delivery_outlives_the_runs_that_are_kept() -> None:
-    """Also across restarts, and on older pages that are read at the first sight."""
+    """This also holds after restarts, and for older pages at the first read."""
     it = ledger(failed(1, Status.PARTIAL), ok(0.5))
     for number in range(1, 60):
         before = failed(number * 10 - 10) if number > 1 else failed(1, Status.PARTIAL)
@@ -472,7 +472,7 @@ UNKNOWN = Status.UNKNOWN
     ],
 )
 def test_an_unknown_status_neither_counts_nor_ends_a_series(statuses: str, failures: int) -> None:
-    """The oldest first: success, partial, error, config error, unknown."""
+    """Letters from the oldest run on: success, partial, error, config error, unknown."""
     by_letter = {each.value[0]: each for each in FINISHED_STATUSES}
     runs = [failed(100.0 * at, by_letter[each]) for at, each in enumerate(statuses, 1)]
     it = ledger(*reversed(runs))
@@ -481,21 +481,21 @@ def test_an_unknown_status_neither_counts_nor_ends_a_series(statuses: str, failu
 
 
 def test_a_series_of_failures_includes_runs_that_are_no_longer_kept() -> None:
-    """Each third run has an unknown status, and no run delivers."""
+    """Every third run has an unknown status, and none delivers."""
     it = ledger(ok(0.5))
-    told: list[Run] = [ok(0.5)]
+    history: list[Run] = [ok(0.5)]
     for number in range(1, 90):
-        told.insert(0, failed(number * 10, UNKNOWN if number % 3 == 0 else Status.ERROR))
-        it.read_newest(page(*told[:2], cursor="more"), NOW)
+        history.insert(0, failed(number * 10, UNKNOWN if number % 3 == 0 else Status.ERROR))
+        it.read_newest(page(*history[:2], cursor="more"), NOW)
         if number % 20 == 0:
             it = restarted(it)
     assert it.summary.consecutive_failures == 60
-    it.read_newest(page(failed(1000, Status.PARTIAL), told[0], cursor="more"), NOW)
+    it.read_newest(page(failed(1000, Status.PARTIAL), history[0], cursor="more"), NOW)
     assert it.summary.consecutive_failures == 0
 
 
 def test_an_undated_failure_adds_to_a_series_across_an_unknown_status() -> None:
-    """It is in the newest place."""
+    """It counts as the newest run."""
     it = ledger(failed(200, UNKNOWN), failed(100))
     it.read_newest(page(failed(200, UNKNOWN), failed(100), undated=Run(Status.ERROR)), NOW)
     assert it.summary.consecutive_failures == 2
@@ -505,7 +505,7 @@ def test_an_undated_failure_adds_to_a_series_across_an_unknown_status() -> None:
 
 
 def test_a_run_in_progress_is_not_given_up_while_rows_cannot_be_identified() -> None:
-    """One of them may be that run; once it can be read again it counts once."""
+    """An unidentified row may be that run. Once it is readable, it counts once."""
     it = ledger(running(300), ok(200))
     it.read_newest(page(ok(400), ok(200), unidentified=1), NOW)
     assert it.counters.gaps == 0
@@ -516,8 +516,8 @@ def test_a_run_in_progress_is_not_given_up_while_rows_cannot_be_identified() -> 
     assert not it.summary.running
 
 
-def test_a_chain_through_unidentified_rows_gives_nothing_up() -> None:
-    """Nor does a restart in the middle of it."""
+def test_a_chain_with_unidentified_rows_gives_up_no_run() -> None:
+    """A restart during the catch-up does not change this."""
     it = ledger(running(50), ok(40))
     it.read_newest(page(ok(500), ok(400), cursor="a", unidentified=2), NOW)
     it = restarted(it)

@@ -18,7 +18,7 @@ STATUSES = ("success", "Partial", "error", "config_error", "a new one")
 
 @dataclass(eq=False)
 class ModelRun:
-    """One run as it truly is."""
+    """A run in the model."""
 
     start: float
     finish: float | None = None
@@ -26,15 +26,15 @@ class ModelRun:
     rows: int = 0
     watermark: float | None = None
     unreadable: bool = False
-    """Whether none of its times can be read, as long as it is so."""
+    """Whether its times are in an unreadable format at the moment."""
     baseline: bool = False
-    told: bool = False
-    """Whether a page has shown it finished."""
-    startless: bool = False
+    shown: bool = False
+    """Whether a page has shown it as finished."""
+    without_start: bool = False
 
     def row(self) -> dict[str, object]:
-        """The run as Braze lists it."""
-        start = None if self.startless else self.time(self.start)
+        """The run as a row of Braze's response."""
+        start = None if self.without_start else self.time(self.start)
         row: dict[str, object] = {"job_status": self.status, "sync_start_time": start}
         if self.finish is not None:
             row |= {
@@ -46,7 +46,7 @@ class ModelRun:
         return row
 
     def time(self, seconds: float) -> object:
-        """A time as Braze writes it, or as nobody can read it."""
+        """A time in Braze's format, or in an unreadable one."""
         return seconds if self.unreadable else iso(seconds)
 
 
@@ -55,7 +55,7 @@ def iso(seconds: float) -> str:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Runs begin, end, overlap and are told anew while pages are read in any rhythm."""
+    """Runs start, end, overlap and change while pages are read in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,17 +70,17 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(before=st.integers(0, 35), new=st.booleans(), running=st.booleans())
     def world(self, before: int, new: bool, running: bool) -> None:
         for _ in range(before):
-            self.begin()
+            self.start_run()
             self.end_youngest()
         if running and not new:
-            self.begin()
+            self.start_run()
         self.ledger = IntegrationLedger(everything_counts=new)
         for run in self.runs:
             run.baseline = not new and run.finish is not None
 
     # The workspace
 
-    def begin(self) -> None:
+    def start_run(self) -> None:
         self.now += 60
         self.runs.append(ModelRun(self.now))
 
@@ -93,9 +93,9 @@ class LedgerMachine(RuleBasedStateMachine):
         return [run for run in self.runs if run.finish is None]
 
     @rule()
-    def begins(self) -> None:
+    def starts_a_run(self) -> None:
         if self.seen or len(self.under_way()) < 3:
-            self.begin()
+            self.start_run()
 
     @precondition(lambda self: self.under_way())
     @rule(
@@ -104,51 +104,53 @@ class LedgerMachine(RuleBasedStateMachine):
         rows=st.integers(0, 99),
         watermark=st.none() | st.integers(1, 10**9),
     )
-    def ends(self, data: st.DataObject, status: str, rows: int, watermark: float | None) -> None:
+    def ends_a_run(
+        self, data: st.DataObject, status: str, rows: int, watermark: float | None
+    ) -> None:
         self.now += 5
         run = data.draw(st.sampled_from(self.under_way()))
         run.finish, run.status, run.rows, run.watermark = self.now, status, rows, watermark
         run.baseline = not self.seen and self.ledger.floor is None
 
     @rule(count=st.integers(1, 45))
-    def many_pass(self, count: int) -> None:
+    def many_runs_finish(self, count: int) -> None:
         for _ in range(count):
-            self.begin()
+            self.start_run()
             self.end_youngest()
             self.runs[-1].baseline = not self.seen and self.ledger.floor is None
 
     @precondition(lambda self: any(run.finish for run in self.runs))
     @rule(data=st.data(), rows=st.integers(100, 199))
-    def is_told_with_other_numbers(self, data: st.DataObject, rows: int) -> None:
-        """A finished run gets other rows; only the newest ones, as Braze would correct them."""
+    def is_shown_with_other_numbers(self, data: st.DataObject, rows: int) -> None:
+        """One of the newest finished runs gets other row counts, as a correction by Braze."""
         run = data.draw(st.sampled_from([run for run in self.runs if run.finish][-5:]))
         run.rows = rows
 
-    @precondition(lambda self: any(run.told for run in self.runs))
+    @precondition(lambda self: any(run.shown for run in self.runs))
     @rule(data=st.data())
-    def is_told_without_its_start(self, data: st.DataObject) -> None:
-        """A run whose finish was told loses its start, or gets it back."""
-        run = data.draw(st.sampled_from([run for run in self.runs if run.told][-5:]))
-        run.startless = not run.startless
+    def is_shown_without_its_start(self, data: st.DataObject) -> None:
+        """A run that was shown as finished loses its start, or gets it back."""
+        run = data.draw(st.sampled_from([run for run in self.runs if run.shown][-5:]))
+        run.without_start = not run.without_start
 
     @precondition(lambda self: self.seen and self.runs)
     @rule(data=st.data(), restarted=st.booleans(), reads=st.integers(1, 3))
     def cannot_be_read_for_a_while(self, data: st.DataObject, restarted: bool, reads: int) -> None:
-        """Some of the newest rows come in another form, and then again as documented."""
+        """Some of the newest rows are unreadable for a while, and then readable again."""
         for run in data.draw(st.lists(st.sampled_from(self.runs[-5:]))):
             run.unreadable = True
         for _ in range(reads):
             self.reads_the_newest_page()
             if self.ledger.next_cursor is not None:
-                self.reads_on()
+                self.reads_an_older_page()
         if restarted:
             self.is_restarted()
         for run in self.runs:
             run.unreadable = False
         self.reads_the_newest_page()
 
-    def drop_what_no_first_page_shows(self) -> None:
-        """A run that is under way behind a page of younger ones at the first sight is unknown."""
+    def drop_runs_hidden_from_the_first_page(self) -> None:
+        """At the first read, runs in progress behind a full page of newer runs are unknown."""
         shown = sorted(self.runs, key=lambda run: -run.start)[:PAGE]
         self.runs = [run for run in self.runs if run.finish is not None or run in shown]
 
@@ -159,7 +161,7 @@ class LedgerMachine(RuleBasedStateMachine):
         shown = newest_first[skip : skip + PAGE]
         rows = [run.row() for run in shown]
         for run in shown:
-            run.told = run.told or (run.finish is not None and not run.unreadable)
+            run.shown = run.shown or (run.finish is not None and not run.unreadable)
         more = skip + PAGE < len(newest_first)
         link = f'</x?cursor={skip + PAGE}>; rel="next"' if more else None
         return read_history({"message": "success", "results": rows}, link)
@@ -167,7 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def reads_the_newest_page(self) -> None:
         if not self.seen:
-            self.drop_what_no_first_page_shows()
+            self.drop_runs_hidden_from_the_first_page()
         counted = self.ledger.read_newest(self.page(0), self.now)
         self.seen = True
         self.counted += len(counted)
@@ -175,7 +177,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ledger.next_cursor is not None)
     @rule()
-    def reads_on(self) -> None:
+    def reads_an_older_page(self) -> None:
         cursor = self.ledger.next_cursor
         assert cursor is not None
         counted = self.ledger.read_older(self.page(int(cursor)), self.now)
@@ -189,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def is_restarted(self) -> None:
-        """What is written to the state file and read again is the same ledger."""
+        """A ledger that is written to the state file and read again is unchanged."""
         record = Record.from_json(Record(Knowledge(self.ledger.state())).to_json())
         restored = IntegrationLedger.restore(record.knowledge.ledger)
         assert restored.state() == self.ledger.state()
@@ -199,13 +201,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.seen)
     @rule()
     def catches_up(self) -> None:
-        """Two looks, minutes apart, each to the end of what is due, leave nothing uncounted."""
+        """Two rounds of reads, minutes apart, leave no run uncounted."""
         for _ in range(2):
             self.now += 400
             self.reads_the_newest_page()
             for _ in range(1000):
                 if self.ledger.next_cursor is not None:
-                    self.reads_on()
+                    self.reads_an_older_page()
                 elif self.ledger.overlooked(self.now):
                     self.reads_the_newest_page()
                 else:
@@ -214,13 +216,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.counters.total == len(truth)
         assert self.ledger.counters.gaps == 0
         assert len(self.ledger.summary.running) == len(self.under_way())
-        self.knows_what_the_newest_runs_say()
+        self.summary_matches_the_model()
 
-    def knows_what_the_newest_runs_say(self) -> None:
-        """Of all the runs that were ever shown, in the order in which they finished."""
+    def summary_matches_the_model(self) -> None:
+        """The summary matches the runs that were shown, in the order of their finish."""
         known = self.ledger.summary
         over = sorted(
-            (run for run in self.runs if run.finish is not None and run.told),
+            (run for run in self.runs if run.finish is not None and run.shown),
             key=lambda run: run.finish or 0.0,
         )
         marked = [run.watermark for run in over if run.watermark is not None]
@@ -234,7 +236,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert known.consecutive_failures == failures
 
     @invariant()
-    def counts_what_it_says_and_never_falls(self) -> None:
+    def returned_runs_match_counters_that_never_fall(self) -> None:
         total = self.ledger.counters.total
         assert total == self.counted
         assert self.ledger.counters.rows_synced == self.rows_counted
@@ -253,7 +255,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(
-    max_examples=6 * settings().max_examples,  # 600; fewer in `make check`
+    max_examples=6 * settings().max_examples,  # 600 by default; fewer in `make check`
     stateful_step_count=40,
     deadline=None,
 )

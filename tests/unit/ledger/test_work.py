@@ -1,6 +1,6 @@
-"""How much work the ledger does for a page: in proportion to the page, whatever it shows.
+"""The work of the ledger per page, which grows linearly with the page.
 
-What is counted is calls of Python functions, so that no clock plays a part.
+The work is measured in calls of Python functions, so that the result does not depend on the time.
 """
 
 import sys
@@ -14,11 +14,11 @@ from cdi_exporter.model import HistoryPage, Run, Status
 
 NOW = 10_000_000.0
 GROWTH = 2.5
-"""Twice as much to do may take so many times the work; 4 would be quadratic."""
+"""The factor that twice the input may need; 4 would be quadratic."""
 
 
 def work(do: Callable[[], object]) -> int:
-    """The calls that something takes; a generator's steps are calls, too."""
+    """The number of function calls that `do` makes, including the steps of generators."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -58,7 +58,7 @@ def same_finish(number: int) -> Run:
     return ok(NOW - 1e6 - number, NOW - 1e6)
 
 
-def startless(number: int) -> Run:
+def without_start(number: int) -> Run:
     return Run(Status.SUCCESS, finish=NOW - 10.0 * number)
 
 
@@ -66,11 +66,11 @@ def failing(number: int) -> Run:
     return Run(Status.ERROR, NOW - 10.0 * number)
 
 
-EACH = [running, finished, same_start, same_start_running, same_finish, startless, failing]
+EACH = [running, finished, same_start, same_start_running, same_finish, without_start, failing]
 
 
 def reading(make: Callable[[int], Run], rows: int, *, connected: bool) -> int:
-    """The work of a page of so many rows that is read three times; then all run out of time."""
+    """The work of reading a page of so many rows three times, and of expiring all its runs."""
     it = IntegrationLedger()
     it.read_newest(HistoryPage((ok(1.0),)), NOW)
     known = (ok(1.0),) if connected else ()
@@ -89,14 +89,14 @@ def reading(make: Callable[[int], Run], rows: int, *, connected: bool) -> int:
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("make", EACH)
 def test_twice_the_rows_take_twice_the_work(make: Callable[[int], Run], connected: bool) -> None:
-    """Runs in progress, finished runs, and runs that share a start or a finish."""
+    """This holds for runs in progress, finished runs, and runs with the same start or finish."""
     few = reading(make, 400, connected=connected)
     many = reading(make, 800, connected=connected)
     assert many < GROWTH * few
 
 
 def settling(pages: int) -> tuple[int, int]:
-    """The work of the last page of a chain, which settles it, and of the page before."""
+    """The work of the last page of a catch-up, which completes it, and of the page before."""
     it = IntegrationLedger()
     it.read_newest(HistoryPage((ok(1.0),)), NOW)
     rows = [finished(number) for number in range(10 * pages)]
@@ -116,13 +116,13 @@ def settling(pages: int) -> tuple[int, int]:
 
 
 def test_a_chain_of_many_pages_settles_in_proportion() -> None:
-    """The page that connects it accounts for all rows once."""
+    """The page that completes the catch-up counts all rows once."""
     (few, _), (many, _) = settling(MOST_PAGES // 4), settling(MOST_PAGES // 2)
     assert many < GROWTH * few
     assert many < 40 * 10 * MOST_PAGES // 2
 
 
 def test_a_page_of_a_long_chain_takes_no_more_work_than_of_a_short_one() -> None:
-    """What was collected before is not gone through again for each page."""
+    """Runs collected earlier are not processed again for each page."""
     (_, few), (_, many) = settling(10), settling(MOST_PAGES - 10)
     assert many <= few + 10

@@ -1,4 +1,4 @@
-"""Braze's own models are installed by `make`, and not by an installer of dependency groups."""
+"""Skips the tests with Braze's models unless they are installed, as `make` does."""
 
 from importlib.metadata import distributions
 

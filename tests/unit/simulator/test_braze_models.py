@@ -1,7 +1,7 @@
-"""The simulator's pages, read by Braze's own client: braze-mcp-server, written by Braze.
+"""The simulator's pages, parsed with the models of braze-mcp-server, Braze's own client.
 
-Only its models of the two answers are loaded. The package itself would need a web framework, and
-says that it needs Python 3.12; these modules do not.
+Only its models of the two responses are loaded. The package itself needs a web framework and Python
+3.12; these modules do not.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.unit.simulator.test_simulator_api import (
 DAY = 86_400.0
 HALF_A_DAY = DAY / 2
 FAR = 20
-"""Pages of a history that are read: the demo's have thousands, which are all alike."""
+"""The number of history pages to read: the demo's histories have thousands of similar pages."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ async def pages(http: httpx.AsyncClient, path: str) -> AsyncIterator[dict[str, A
 
 
 async def read(simulator: Simulator, models: ModuleType) -> set[str]:
-    """Parse the pages of the workspace, without running rows; the statuses that were seen."""
+    """Parse the pages of the workspace, without running rows, and return the statuses."""
     seen: set[str] = set()
     async with client(simulator) as http:
         async for page in pages(http, LIST):
@@ -71,7 +71,7 @@ async def read(simulator: Simulator, models: ModuleType) -> set[str]:
 
 
 def scripted() -> ScriptedIntegration:
-    """Runs as a test writes them down when it says no more than it must."""
+    """An integration whose runs have only the required fields."""
     one = ScriptedIntegration("one", "one")
     for number, status in enumerate(("success", "partial", "error", "config_error", "new"), 1):
         one.run(NOW - 600 * number, NOW - 600 * number + 60, status)
@@ -104,7 +104,7 @@ WORLDS: dict[str, tuple[Callable[[Callable[[], float]], Simulator], set[str]]] =
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_brazes_models_accept_every_page(name: str, models: ModuleType) -> None:
-    """Each page of the list and of the histories, at several moments, whatever the status."""
+    """Each list and history page is accepted, at several times and for any status."""
     world, statuses = WORLDS[name]
     now = NOW
     simulator = world(lambda: now)
@@ -118,7 +118,7 @@ def test_brazes_models_accept_every_page(name: str, models: ModuleType) -> None:
 
 
 def test_the_models_are_those_of_braze(models: ModuleType) -> None:
-    """They refuse what is not as documented: else the test above would show nothing."""
+    """The models reject undocumented pages; otherwise the test above would prove nothing."""
     page = {"results": [{"job_status": "success", "rows_synced": 1}], "message": "success"}
     with pytest.raises(ValidationError) as error:
         models.JobSyncStatusResponse.model_validate(page)

@@ -1,4 +1,4 @@
-"""The simulated workspace answers as Braze documents it: seen through httpx."""
+"""The simulated workspace responds as Braze documents it. Requests are sent with httpx."""
 
 import asyncio
 import base64
@@ -44,11 +44,11 @@ def client(simulator: Simulator, key: str = "simulated-key") -> httpx.AsyncClien
 def get(
     simulator: Simulator, path: str = LIST, cursor: str | None = None, key: str = "simulated-key"
 ) -> httpx.Response:
-    async def ask() -> httpx.Response:
+    async def request() -> httpx.Response:
         async with client(simulator, key) as http:
             return await http.get(path, params=None if cursor is None else {"cursor": cursor})
 
-    return asyncio.run(ask())
+    return asyncio.run(request())
 
 
 def history_path(integration_id: str) -> str:
@@ -75,11 +75,11 @@ async def read_all(
 
 
 def pages(simulator: Simulator, path: str) -> list[dict[str, Any]]:
-    async def ask() -> list[dict[str, Any]]:
+    async def request() -> list[dict[str, Any]]:
         async with client(simulator) as http:
             return await read_all(http, path)
 
-    return asyncio.run(ask())
+    return asyncio.run(request())
 
 
 def seconds(text: str | None) -> float | None:
@@ -87,21 +87,21 @@ def seconds(text: str | None) -> float | None:
 
 
 def as_run(item: dict[str, Any]) -> Run:
-    word = item["job_status"]
-    known = word in list(Status)
+    status = item["job_status"]
+    known = status in list(Status)
     return Run(
-        Status(word) if known else Status.UNKNOWN,
+        Status(status) if known else Status.UNKNOWN,
         start=seconds(item["sync_start_time"]),
         finish=seconds(item.get("sync_finish_time")),
         watermark=seconds(item.get("last_timestamp_synced")),
         rows_synced=item.get("rows_synced"),
         rows_failed=item.get("rows_failed_with_errors"),
-        job_status=None if known else word,
+        job_status=None if known else status,
     )
 
 
 def scripted(runs: int, integration_id: str = "abc") -> ScriptedIntegration:
-    """An integration with runs that lasted a minute each, every ten minutes up to now."""
+    """An integration with one run of a minute every ten minutes up to now."""
     script = ScriptedIntegration(integration_id, "users")
     for number in range(runs, 0, -1):
         start = NOW - 600 * number
@@ -113,15 +113,15 @@ def simulator_of(*integrations: IntegrationSpec | ScriptedIntegration, **options
     return Simulator(integrations, options.pop("clock", lambda: NOW), **options)
 
 
-def test_a_wrong_or_missing_key_is_refused() -> None:
-    """401 with a message, and no data."""
+def test_a_wrong_key_is_refused() -> None:
+    """The response is 401 with a message and without data."""
     response = get(simulator_of(scripted(1)), key="another")
     assert (response.status_code, response.json()) == (401, {"message": "Invalid API key"})
 
 
 @pytest.mark.parametrize("endpoint", list(PERMISSIONS))
 def test_each_endpoint_needs_its_own_permission(endpoint: str) -> None:
-    """A key with one permission is refused by the other endpoint, and by that one alone."""
+    """A key with one permission is refused only by the other endpoint."""
     simulator = simulator_of(scripted(1), permissions=[PERMISSIONS[endpoint]])
     found = {
         "integrations": get(simulator).status_code,
@@ -134,7 +134,7 @@ def test_each_endpoint_needs_its_own_permission(endpoint: str) -> None:
     "path", ["/", "/cdi", "/cdi/integrations/abc", "/cdi/integrations/abc/sync", "/metrics"]
 )
 def test_an_unknown_path_is_not_found(path: str) -> None:
-    """404 with a message."""
+    """The response is 404 with a message."""
     response = get(simulator_of(scripted(1)), path)
     assert response.status_code == 404
     assert response.json()["message"]
@@ -142,20 +142,20 @@ def test_an_unknown_path_is_not_found(path: str) -> None:
 
 @pytest.mark.parametrize("cursor", ["", "?", "10", "c2tpcDo=", "c2tpcDotMQ==", "cGFnZToxMA==", "é"])
 @pytest.mark.parametrize("path", [LIST, history_path("abc")])
-def test_a_cursor_that_was_never_given_is_refused(path: str, cursor: str) -> None:
-    """400 `Invalid cursor`, as documented, on both endpoints."""
+def test_an_unknown_cursor_is_refused(path: str, cursor: str) -> None:
+    """The response is 400 `Invalid cursor` on both endpoints, as documented."""
     response = get(simulator_of(scripted(1)), path, cursor)
     assert (response.status_code, response.json()["message"]) == (400, "Invalid cursor")
 
 
 def test_an_unknown_integration_is_refused() -> None:
-    """400 `Invalid integration ID`, as documented."""
+    """The response is 400 `Invalid integration ID`, as documented."""
     response = get(simulator_of(scripted(1)), history_path("nobody"))
     assert (response.status_code, response.json()["message"]) == (400, "Invalid integration ID")
 
 
 def test_a_list_item_has_every_documented_field() -> None:
-    """All fields are there, with times in microseconds and a Z."""
+    """Times have microseconds and a Z."""
     script = ScriptedIntegration("abc", "users", "users_track", "bigquery", next_run=NOW + 300)
     script.run(NOW - 90, NOW - 30, "partial", rows_synced=5, rows_failed=1, watermark=NOW - 100)
     script.run(NOW - 20.5)
@@ -179,7 +179,7 @@ def test_a_list_item_has_every_documented_field() -> None:
 
 
 def test_a_history_item_has_every_documented_field() -> None:
-    """A finished run has all six fields; a running one its status and its start alone."""
+    """A finished run has six fields; a running one has only its status and start."""
     script = ScriptedIntegration("abc", "users")
     script.run(NOW - 90, NOW - 30, "partial", rows_synced=5, rows_failed=1, watermark=NOW - 100)
     script.run(NOW - 20)
@@ -208,7 +208,7 @@ def test_ten_items_or_fewer_have_no_link_header(runs: int) -> None:
 
 
 def test_the_link_header_of_the_history_is_malformed_as_documented() -> None:
-    """Relative URLs; `next` lacks a slash; no `prev` at first, no `next` at last."""
+    """URLs are relative, `next` lacks a slash, the first page has no `prev`, the last no `next`."""
     simulator = simulator_of(scripted(25))
 
     def link(cursor: str | None) -> str:
@@ -225,7 +225,7 @@ def test_the_link_header_of_the_history_is_malformed_as_documented() -> None:
 
 
 def test_following_the_link_headers_lists_all_integrations() -> None:
-    """Pages of ten, in the order in which the workspace has them."""
+    """Pages have ten items, in the order of the workspace."""
     specs = many(25, seed=1)
     simulator = simulator_of(*specs)
     assert get(simulator).headers["link"] == '</cdi/integrations?cursor=c2tpcDoxMA==>; rel="next"'
@@ -234,7 +234,7 @@ def test_following_the_link_headers_lists_all_integrations() -> None:
 
 
 def test_a_cursor_past_the_end_gives_an_empty_page() -> None:
-    """An offset that no item has is no error."""
+    """An offset beyond the end is not an error."""
     cursor = base64.b64encode(b"skip:990").decode()
     response = get(simulator_of(scripted(11)), history_path("abc"), cursor)
     assert (response.status_code, response.json()["results"]) == (200, [])
@@ -242,7 +242,7 @@ def test_a_cursor_past_the_end_gives_an_empty_page() -> None:
 
 
 def test_the_newest_run_comes_first() -> None:
-    """By start; of runs with one start, the last added."""
+    """Runs are ordered by start; of runs with the same start, the last added comes first."""
     script = ScriptedIntegration("abc", "users")
     for start, rows in ((-50, 1), (-10, 2), (-50, 3), (-90, 4)):
         script.run(NOW + start, NOW - 1, rows_synced=rows)
@@ -250,8 +250,8 @@ def test_the_newest_run_comes_first() -> None:
     assert [item["rows_synced"] for item in items] == [2, 3, 1, 4]
 
 
-def test_every_answer_carries_the_rate_limit_and_the_clock() -> None:
-    """Limit, remaining, reset and Date come with data and with errors alike."""
+def test_every_response_has_the_rate_limit_and_the_date() -> None:
+    """Limit, remaining, reset and Date are sent with data and with errors."""
     simulator = simulator_of(scripted(1), clock=lambda: NOW + 0.7)
     for number, path in enumerate([history_path("abc"), history_path("nobody")]):
         headers = get(simulator, path).headers
@@ -262,7 +262,7 @@ def test_every_answer_carries_the_rate_limit_and_the_clock() -> None:
 
 
 def test_a_fixed_window_counts_by_the_minute() -> None:
-    """The limit is there anew with the clock's next minute."""
+    """The full limit is available again when the clock's next minute starts."""
     moment = [NOW - NOW % 60 + 59.9]
     simulator = simulator_of(
         scripted(1), clock=lambda: moment[0], limits={**LIFTED, "integrations": 2}
@@ -274,7 +274,7 @@ def test_a_fixed_window_counts_by_the_minute() -> None:
 
 
 def test_a_sliding_window_counts_any_sixty_seconds() -> None:
-    """A request is allowed again only when an old one is sixty seconds old."""
+    """Another request is allowed once the oldest one is sixty seconds old."""
     moment = [NOW]
     limits = {**LIFTED, "integrations": 2}
     simulator = simulator_of(
@@ -298,7 +298,7 @@ def test_a_sliding_window_counts_any_sixty_seconds() -> None:
     ],
 )
 def test_a_429_has_the_configured_headers(style: str, expected: dict[str, str]) -> None:
-    """When to come back stands in a header of its own, in the reset alone, or nowhere."""
+    """The time to wait is in a header of its own, only in the reset header, or nowhere."""
     moment = [NOW + 0.5]
     simulator = simulator_of(
         scripted(1),
@@ -316,8 +316,8 @@ def test_a_429_has_the_configured_headers(style: str, expected: dict[str, str]) 
     assert found == {**expected, **always}
 
 
-def test_the_traffic_is_open_to_tests() -> None:
-    """Times, statuses and cursors of all requests are kept for each endpoint."""
+def test_the_traffic_is_recorded_for_tests() -> None:
+    """Times, statuses and cursors of all requests are recorded for each endpoint."""
     moment = [NOW]
     simulator = simulator_of(scripted(11), clock=lambda: moment[0])
     get(simulator)
@@ -356,16 +356,16 @@ def test_runs_are_visible_only_after_the_lag() -> None:
     ]
 
 
-def test_the_list_may_keep_the_last_job_to_itself() -> None:
-    """With the option the fields are null, and the history is as ever."""
+def test_the_list_may_lack_the_last_job() -> None:
+    """With this option the fields are null, and the history is unchanged."""
     simulator = simulator_of(scripted(3), list_has_last_job=False)
     item = get(simulator).json()["results"][0]
     assert (item["last_job_status"], item["last_job_start_time"]) == (None, None)
     assert len(pages(simulator, history_path("abc"))) == 3
 
 
-def test_the_history_ends_where_retention_does() -> None:
-    """What is older than the retention is not listed."""
+def test_the_history_ends_at_the_retention() -> None:
+    """Runs older than the retention are not listed."""
     simulator = simulator_of(scripted(50), retention=30 * 600)
     assert len(pages(simulator, history_path("abc"))) == 29
     spec = many(1, seed=3, interval=600)[0]
@@ -373,8 +373,8 @@ def test_the_history_ends_where_retention_does() -> None:
     assert 45 <= len(pages(generated, history_path(spec.id))) <= 51
 
 
-def test_integrations_come_go_return_and_change_their_names() -> None:
-    """What a test does by method is seen at once, and the truth remembers when it was."""
+def test_integrations_are_added_removed_and_renamed() -> None:
+    """Changes by method calls take effect at once, and the truth records when they happened."""
     moment = [NOW]
     first, second = scripted(1, "first"), scripted(1, "second")
     simulator = simulator_of(first, clock=lambda: moment[0])
@@ -407,8 +407,8 @@ def test_integrations_come_go_return_and_change_their_names() -> None:
     ]
 
 
-def test_a_generated_world_changes_by_the_clock() -> None:
-    """Specs say when an integration comes, goes and has another name."""
+def test_generated_integrations_change_at_their_times() -> None:
+    """Specs define when an integration is added, removed and renamed."""
     base = many(3, seed=5)
     specs = [
         dataclasses.replace(base[0], added_at=NOW + 100),
@@ -434,7 +434,7 @@ def test_a_generated_world_changes_by_the_clock() -> None:
 
 
 def test_any_field_can_be_replaced_or_left_out() -> None:
-    """A test may replace or leave out any field, of a run and of a list item."""
+    """This works for fields of runs and of list items."""
     script = ScriptedIntegration(
         "abc", "users", list_fields={"next_scheduled_run": ..., "extra": 1}
     )
@@ -464,7 +464,7 @@ def test_a_run_may_end_late_and_be_reported_again() -> None:
 @pytest.mark.parametrize("profile", list(Profile))
 @pytest.mark.parametrize("overlap", [False, True])
 def test_the_simulated_pages_match_the_simulated_runs(profile: Profile, overlap: bool) -> None:
-    """Read page by page, the history is equal to the truth to the microsecond."""
+    """The history, read page by page, equals the truth to the microsecond."""
     spec = many(1, seed=11, profiles=[profile], interval=300, overlap=overlap)[0]
     simulator = simulator_of(spec, limits=LIFTED, retention=2 * 86_400)
     shown = [as_run(item) for item in pages(simulator, history_path(spec.id))]
@@ -491,7 +491,7 @@ def test_the_simulated_pages_match_the_simulated_runs(profile: Profile, overlap:
 def test_no_run_is_missed_while_pages_are_read(
     seed: int, steps: list[float], scheduled: bool, overlap: bool
 ) -> None:
-    """Runs that are added between two pages repeat items, and hide none that were there."""
+    """Runs added between two pages repeat items, but hide none."""
     interval = 300.0 if scheduled else None
     spec = many(1, seed, interval=interval, mean_gap=300, overlap=overlap)[0]
     moment = [NOW]
@@ -516,8 +516,8 @@ def test_no_run_is_missed_while_pages_are_read(
 @given(
     moments=st.lists(st.floats(-86_400, 86_400), min_size=1, max_size=8), seed=st.integers(0, 99)
 )
-def test_the_cached_list_equals_a_list_without_cache(moments: list[float], seed: int) -> None:
-    """Whatever was asked before, and when, the same moment shows the same list."""
+def test_the_cached_list_equals_an_uncached_one(moments: list[float], seed: int) -> None:
+    """Earlier requests do not change the list of a given time."""
     specs = many(3, seed, profiles=[Profile.LATE, Profile.HANGING, Profile.HEALTHY], overlap=True)
     specs += many(3, seed + 1, interval=None)
     moment = [NOW]
@@ -531,11 +531,11 @@ def test_the_cached_list_equals_a_list_without_cache(moments: list[float], seed:
 
 
 def test_the_simulator_can_be_served_over_a_socket() -> None:
-    """Under uvicorn it starts, answers with its own Date, and stops."""
+    """Under uvicorn it starts, responds with its own Date, and stops."""
     simulator = simulator_of(scripted(1))
     config = uvicorn.Config(simulator, port=0, log_level="error", date_header=False)
 
-    async def ask() -> httpx.Response:
+    async def request() -> httpx.Response:
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -548,13 +548,13 @@ def test_the_simulator_can_be_served_over_a_socket() -> None:
         await serving
         return response
 
-    response = asyncio.run(ask())
+    response = asyncio.run(request())
     assert response.json()["results"][0]["integration_id"] == "abc"
     assert parsedate_to_datetime(response.headers["date"]).timestamp() == NOW
 
 
-def test_a_run_without_a_finish_has_none_in_the_truth() -> None:
-    """Running in the truth is running, whatever numbers the script has already."""
+def test_a_run_without_a_finish_is_running_in_the_truth() -> None:
+    """A run is running in the truth until its finish, even if the script has its numbers."""
     run = ScriptedRun(start=1_000_000, finish=5_000_000, rows_synced=7)
     assert run_state(run, 4_999_999) == Run(Status.RUNNING, start=1.0)
     assert run_state(run, 5_000_000).rows_synced == 7

@@ -1,4 +1,4 @@
-"""Each fault is what it says, in its time and place, and the same for the same seed."""
+"""The faults of the simulator: their effect, time and place, and their reproducibility."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ def workspace(*faults: Fault, **options: Any) -> Simulator:
 
 
 def get(simulator: Simulator, path: str = LIST, cursor: str | None = None) -> httpx.Response:
-    async def ask() -> httpx.Response:
+    async def request() -> httpx.Response:
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(simulator),
             base_url="http://braze",
@@ -29,30 +29,30 @@ def get(simulator: Simulator, path: str = LIST, cursor: str | None = None) -> ht
         ) as http:
             return await http.get(path, params=None if cursor is None else {"cursor": cursor})
 
-    return asyncio.run(ask())
+    return asyncio.run(request())
 
 
-def reigning(kind: FaultKind, **options: Any) -> Fault:
+def active(kind: FaultKind, **options: Any) -> Fault:
     return Fault(NOW - 60, NOW + 60, kind, **options)
 
 
-def test_an_outage_gives_no_answer() -> None:
-    """The app raises an exception of its own, and notes a request without an answer."""
-    simulator = workspace(reigning(FaultKind.OUTAGE))
+def test_an_outage_gives_no_response() -> None:
+    """The app raises Unreachable, and records a request without a response."""
+    simulator = workspace(active(FaultKind.OUTAGE))
     with pytest.raises(Unreachable):
         get(simulator)
     assert simulator.statuses == {0: 1}
 
 
 @pytest.mark.parametrize("kind", [FaultKind.SLOW, FaultKind.HANG])
-def test_a_late_answer_waits_through_the_sleep_it_was_given(kind: FaultKind) -> None:
-    """Nothing waits for real time; a slow answer comes then, a hanging one never."""
+def test_a_late_response_waits_with_the_injected_sleep(kind: FaultKind) -> None:
+    """The delay uses the injected sleep. A slow response arrives after it, a hanging one never."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    simulator = workspace(reigning(kind, delay=45), sleep=sleep, latency=0.25)
+    simulator = workspace(active(kind, delay=45), sleep=sleep, latency=0.25)
     if kind is FaultKind.SLOW:
         assert get(simulator).status_code == 200
     else:
@@ -61,8 +61,8 @@ def test_a_late_answer_waits_through_the_sleep_it_was_given(kind: FaultKind) -> 
     assert slept == [45.25]
 
 
-def test_a_fault_has_its_time_and_its_place() -> None:
-    """Outside its window, and at the other endpoint, all is well."""
+def test_a_fault_applies_only_in_its_window_and_at_its_endpoint() -> None:
+    """Outside its time window, or at the other endpoint, responses are normal."""
     moment = [NOW]
     fault = Fault(NOW, NOW + 10, FaultKind.SERVER_ERROR, endpoint="integrations", status=500)
     simulator = workspace(fault, clock=lambda: moment[0])
@@ -73,11 +73,11 @@ def test_a_fault_has_its_time_and_its_place() -> None:
     assert found == [(200, 200), (500, 200), (500, 200), (200, 200)]
 
 
-def test_a_fault_meets_its_share_of_requests_reproducibly() -> None:
-    """The same seed meets the same requests, another seed others."""
+def test_a_fault_affects_its_share_of_requests_reproducibly() -> None:
+    """The same seed affects the same requests; another seed affects others."""
 
     def statuses(seed: int) -> list[int]:
-        simulator = workspace(reigning(FaultKind.SERVER_ERROR, rate=0.3), seed=seed)
+        simulator = workspace(active(FaultKind.SERVER_ERROR, rate=0.3), seed=seed)
         return [get(simulator, HISTORY).status_code for _ in range(90)]
 
     found = statuses(1)
@@ -86,7 +86,7 @@ def test_a_fault_meets_its_share_of_requests_reproducibly() -> None:
 
 
 def test_another_tool_spends_the_shared_limit() -> None:
-    """Its requests leave less for ours, and are forgotten when their minute is over."""
+    """Its requests reduce the remaining limit, and expire after their minute."""
     moment = [NOW - NOW % 60 + 30]
     fault = Fault(moment[0] - 30, moment[0] + 30, FaultKind.OTHER_TOOL, per_minute=90)
     simulator = workspace(fault, clock=lambda: moment[0])
@@ -99,55 +99,55 @@ def test_another_tool_spends_the_shared_limit() -> None:
 
 
 def test_a_redirect_names_another_host() -> None:
-    """Nothing is followed here: the answer is the redirect itself."""
-    response = get(workspace(reigning(FaultKind.REDIRECT)))
+    """The response is the redirect itself."""
+    response = get(workspace(active(FaultKind.REDIRECT)))
     assert response.status_code == 302
     assert response.headers["location"].startswith("https://elsewhere.example/")
 
 
 @pytest.mark.parametrize(("kind", "status"), [(FaultKind.HTML, 502), (FaultKind.HTML_OK, 200)])
-def test_a_proxy_answers_with_its_page(kind: FaultKind, status: int) -> None:
-    """An HTML page stands where JSON should."""
-    response = get(workspace(reigning(kind)))
+def test_a_proxy_responds_with_html(kind: FaultKind, status: int) -> None:
+    """The response is an HTML page instead of JSON."""
+    response = get(workspace(active(kind)))
     assert response.status_code == status
     assert "<html>" in response.text
 
 
 @pytest.mark.parametrize("kind", [FaultKind.NOT_JSON, FaultKind.TRUNCATED])
 @pytest.mark.parametrize("path", [LIST, HISTORY])
-def test_a_page_may_be_no_json(kind: FaultKind, path: str) -> None:
-    """The status is 200 all the same."""
-    response = get(workspace(reigning(kind)), path)
+def test_a_page_may_not_be_json(kind: FaultKind, path: str) -> None:
+    """The status is 200 nevertheless."""
+    response = get(workspace(active(kind)), path)
     assert response.status_code == 200
     with pytest.raises(json.JSONDecodeError):
         response.json()
 
 
 def test_a_page_may_be_too_large() -> None:
-    """More than ten MiB, and the right JSON at their end."""
-    response = get(workspace(reigning(FaultKind.OVERSIZED)))
+    """The page has more than 10 MiB and ends with valid JSON."""
+    response = get(workspace(active(FaultKind.OVERSIZED)))
     assert len(response.content) > 10 * 1024 * 1024
     assert len(response.json()["results"]) == 10
 
 
 def test_a_page_may_be_another_document() -> None:
-    """Without results, or with a message that is not success."""
-    assert get(workspace(reigning(FaultKind.NO_RESULTS))).json() == {"message": "success"}
-    assert get(workspace(reigning(FaultKind.BAD_MESSAGE))).json()["message"] != "success"
+    """It lacks results, or its message is not success."""
+    assert get(workspace(active(FaultKind.NO_RESULTS))).json() == {"message": "success"}
+    assert get(workspace(active(FaultKind.BAD_MESSAGE))).json()["message"] != "success"
 
 
 @pytest.mark.parametrize("path", [LIST, HISTORY])
 def test_an_item_may_lack_what_identifies_it(path: str) -> None:
-    """The first item has no ID and no time; the others are whole."""
-    items = get(workspace(reigning(FaultKind.ITEM_WITHOUT_ID)), path).json()["results"]
+    """The first item has neither ID nor time; the others are complete."""
+    items = get(workspace(active(FaultKind.ITEM_WITHOUT_ID)), path).json()["results"]
     names = {"integration_id", "sync_start_time", "sync_finish_time"}
     assert [bool(names & item.keys()) for item in items] == [False] + [True] * 9
 
 
 @pytest.mark.parametrize("path", [LIST, HISTORY])
 def test_an_item_may_have_wrong_types(path: str) -> None:
-    """It is JSON with as many items, none of them usable."""
-    items = get(workspace(reigning(FaultKind.WRONG_TYPES)), path).json()["results"]
+    """The page is JSON with the same number of items, but none of them is usable."""
+    items = get(workspace(active(FaultKind.WRONG_TYPES)), path).json()["results"]
     assert items[0] == 42
     assert len(items) == 10
     assert all(isinstance(next(iter(item.values())), list) for item in items[1:])
@@ -155,15 +155,15 @@ def test_an_item_may_have_wrong_types(path: str) -> None:
 
 @pytest.mark.parametrize("path", [LIST, HISTORY])
 def test_a_cursor_may_repeat(path: str) -> None:
-    """Each page names itself as the next one, the last one too."""
-    simulator = workspace(reigning(FaultKind.REPEATING_CURSOR))
+    """Each page, including the last one, names itself as the next one."""
+    simulator = workspace(active(FaultKind.REPEATING_CURSOR))
     for cursor in ("c2tpcDoyMA==", "c2tpcDoxMA=="):
         assert f'cursor={cursor}>; rel="next"' in get(simulator, path, cursor).headers["link"]
 
 
 @pytest.mark.parametrize("path", [LIST, HISTORY])
 def test_pages_may_never_end(path: str) -> None:
-    """Far past the end there are still items, and another page."""
-    response = get(workspace(reigning(FaultKind.ENDLESS)), path, "c2tpcDo5MDAwMA==")
+    """Far beyond the end there are still items and another page."""
+    response = get(workspace(active(FaultKind.ENDLESS)), path, "c2tpcDo5MDAwMA==")
     assert response.json()["results"]
     assert 'rel="next"' in response.headers["link"]

@@ -1,4 +1,4 @@
-"""Generated lives: the same at any access, and as their profiles say."""
+"""Generated runs of integrations: independent of the access order, and as their profiles define."""
 
 import itertools
 import random
@@ -29,7 +29,7 @@ HOUR = 3600.0
 
 
 def runs_of(spec: IntegrationSpec, days: float = 5, seed: int = 0) -> tuple[Run, ...]:
-    """The runs that finish in the days before now."""
+    """The runs that finished in the last `days`."""
     truth = Simulator([spec], lambda: NOW, seed=seed).truth
     return truth.finished_runs(spec.id, NOW - days * DAY, NOW)
 
@@ -45,8 +45,8 @@ def finishes(runs: Sequence[Run]) -> list[float]:
 SPEC = IntegrationSpec("abc", "users", interval=900, phase=17)
 
 
-def test_a_life_is_its_seed() -> None:
-    """The same seed leads the same life; another seed or another integration another one."""
+def test_generated_runs_depend_only_on_the_seed() -> None:
+    """The same seed generates the same runs; another seed or integration generates others."""
     assert runs_of(SPEC) == runs_of(SPEC)
     assert runs_of(SPEC) != runs_of(SPEC, seed=1)
     assert runs_of(SPEC)[0].duration != runs_of(replace(SPEC, id="abd"))[0].duration
@@ -63,7 +63,7 @@ def test_a_life_is_its_seed() -> None:
 def test_the_state_at_a_time_does_not_depend_on_the_steps_to_it(
     profile: Profile, scheduled: bool, overlap: bool, seed: int, pace: float
 ) -> None:
-    """What moments show one by one, in any order, is what the whole span shows."""
+    """Reading small spans in any order gives the same runs as reading the whole span."""
     spec = IntegrationSpec(
         "abc",
         "users",
@@ -89,7 +89,10 @@ def test_the_state_at_a_time_does_not_depend_on_the_steps_to_it(
 
 @pytest.mark.parametrize("interval", [900.0, None])
 def test_runs_wait_for_each_other_unless_they_may_overlap(interval: float | None) -> None:
-    """Without overlap a run starts after the former one's end; with it, old runs outlast young."""
+    """Without overlap a run starts after the previous one ended.
+
+    With it, long runs outlast newer ones.
+    """
     spec = replace(SPEC, interval=interval, duration_median=600, duration_sigma=1.0)
     alone = runs_of(spec, days=20)
     assert len(alone) > 1000
@@ -105,8 +108,8 @@ def test_runs_wait_for_each_other_unless_they_may_overlap(interval: float | None
     assert len(outlasting) > 50
 
 
-def test_a_schedule_is_kept_and_announced() -> None:
-    """A healthy run starts within two seconds after the moment that the list announced."""
+def test_runs_start_at_the_announced_time() -> None:
+    """A healthy run starts within two seconds after the time that the list announced."""
     simulator = Simulator([SPEC], lambda: NOW, retention=DAY)
     for number in range(100):
         moment = NOW + number * 901
@@ -119,7 +122,7 @@ def test_a_schedule_is_kept_and_announced() -> None:
 
 
 def test_an_event_driven_integration_has_no_schedule() -> None:
-    """Runs come at any moment, as often as their mean gap says."""
+    """Runs start at any time, on average once per mean gap."""
     spec = replace(SPEC, interval=None, mean_gap=600, duration_median=5)
     simulator = Simulator([spec], lambda: NOW)
     assert simulator.truth.integrations_at(NOW)[0].next_scheduled_run is None
@@ -144,8 +147,8 @@ def test_an_event_driven_integration_has_no_schedule() -> None:
         (Profile.UNKNOWN_STATUS, {"success", "unknown"}),
     ],
 )
-def test_a_profile_ends_its_runs_as_it_says(profile: Profile, statuses: set[str]) -> None:
-    """These statuses, and all of them, within a few days; the rows go with them."""
+def test_the_runs_of_a_profile_have_its_statuses(profile: Profile, statuses: set[str]) -> None:
+    """Exactly these statuses occur within a few days, with matching row counts."""
     runs = runs_of(replace(SPEC, profile=profile), days=10)
     assert {run.status.value for run in runs} == statuses
     for run in runs:
@@ -164,8 +167,8 @@ def test_a_profile_ends_its_runs_as_it_says(profile: Profile, statuses: set[str]
 EPISODE = Episode(NOW - 6 * HOUR, 3 * HOUR)
 
 
-def test_trouble_comes_and_goes_by_its_episode() -> None:
-    """A failing integration fails from the episode's begin to its end, and then heals."""
+def test_an_integration_fails_only_during_its_episode() -> None:
+    """A failing integration fails from the start to the end of the episode, and then recovers."""
     runs = runs_of(replace(SPEC, profile=Profile.FAILING, episode=EPISODE), days=1)
     failed = starts([run for run in runs if run.status is Status.ERROR])
     assert len(failed) == 12
@@ -174,7 +177,7 @@ def test_trouble_comes_and_goes_by_its_episode() -> None:
 
 
 def test_an_episode_may_return() -> None:
-    """With `every` the trouble is there again."""
+    """With `every` the episode repeats."""
     episode = Episode(first=100, length=10, every=50)
     assert [episode.end(moment) for moment in (99, 100, 109, 110, 155, 161)] == [
         None,
@@ -187,7 +190,7 @@ def test_an_episode_may_return() -> None:
 
 
 def test_a_late_integration_misses_its_schedule() -> None:
-    """No run starts within the trouble, and the missed moment stays announced."""
+    """No run starts during the episode, and the list still announces the missed time."""
     spec = replace(SPEC, profile=Profile.LATE, episode=EPISODE)
     gaps = [after - before for before, after in itertools.pairwise(starts(runs_of(spec, days=1)))]
     assert max(gaps) == pytest.approx(3 * HOUR + 900, abs=5)
@@ -197,45 +200,45 @@ def test_a_late_integration_misses_its_schedule() -> None:
 
 
 def test_a_stuck_run_stays_in_progress_for_hours() -> None:
-    """One run spans the trouble, over any block boundary; the next one comes after it."""
+    """One run lasts for the whole episode, across block boundaries. The next one follows it."""
     spec = replace(SPEC, interval=120, duration_median=20, profile=Profile.HANGING, episode=EPISODE)
     truth = Simulator([spec], lambda: NOW, retention=DAY).truth
-    hung = {
+    stuck = {
         tuple(run.start for run in truth.run_states_at("abc", NOW - hours * HOUR) if not run.finish)
         for hours in (5.9, 5, 4, 3.1)
     }
-    assert len(hung) == 1
-    assert len(hung.pop()) == 1
+    assert len(stuck) == 1
+    assert len(stuck.pop()) == 1
     longest = max(run.duration or 0 for run in runs_of(spec, days=1))
     assert longest == pytest.approx(3 * HOUR, abs=125)
 
 
 @pytest.mark.parametrize("profile", [Profile.SLOW, Profile.ZERO_ROWS])
-def test_trouble_may_be_slow_or_empty(profile: Profile) -> None:
-    """Slow runs take several times as long; empty ones succeed without a row."""
+def test_an_episode_may_cause_slow_or_empty_runs(profile: Profile) -> None:
+    """Slow runs take several times as long; empty ones succeed without rows."""
     spec = replace(SPEC, duration_sigma=0.1, profile=profile, episode=EPISODE)
     runs = runs_of(spec, days=0.5)
-    troubled = [run for run in runs if EPISODE.end(run.start or 0)]
-    calm = [run for run in runs if not EPISODE.end(run.start or 0)]
-    assert len(troubled) == 12
+    affected = [run for run in runs if EPISODE.end(run.start or 0)]
+    normal = [run for run in runs if not EPISODE.end(run.start or 0)]
+    assert len(affected) == 12
     if profile is Profile.SLOW:
-        assert min(run.duration or 0 for run in troubled) > 3 * 120
-        assert max(run.duration or 0 for run in calm) < 2 * 120
+        assert min(run.duration or 0 for run in affected) > 3 * 120
+        assert max(run.duration or 0 for run in normal) < 2 * 120
     else:
-        assert {run.rows_synced for run in troubled} == {0}
-        assert min(run.rows_synced or 0 for run in calm) > 0
+        assert {run.rows_synced for run in affected} == {0}
+        assert min(run.rows_synced or 0 for run in normal) > 0
 
 
 def test_rows_have_a_daily_rhythm() -> None:
-    """There are more rows by day than by night."""
+    """There are more rows during the day than at night."""
     by_hour: dict[int, list[int]] = {}
     for run in runs_of(SPEC, days=20):
         by_hour.setdefault(int((run.start or 0) % DAY // HOUR), []).append(run.rows_synced or 0)
     assert sum(by_hour[14]) > 2 * sum(by_hour[2])
 
 
-def test_totals_add_up_what_finished() -> None:
-    """Runs by status, rows and durations, of scripted integrations too."""
+def test_totals_include_only_finished_runs() -> None:
+    """Totals include runs by status, rows and durations, also for scripted integrations."""
     script = ScriptedIntegration("abc", "users")
     script.run(NOW - 50, NOW - 40, "partial", rows_synced=3, rows_failed=2)
     script.run(NOW - 30, NOW - 10, "odd", rows_synced=None, rows_failed=None)
@@ -254,8 +257,8 @@ def test_totals_add_up_what_finished() -> None:
     )
 
 
-def test_the_crowd_is_as_the_benchmark_wants_it() -> None:
-    """Durations with a median of 2 and a 95th percentile of 10 minutes, phases anywhere."""
+def test_generated_integrations_have_the_distribution_of_the_benchmark() -> None:
+    """Durations have a median of 2 and a 95th percentile of 10 minutes; phases are spread out."""
     specs = many(200, seed=4, overlap=True)
     assert specs == many(200, seed=4, overlap=True) != many(200, seed=5, overlap=True)
     assert len({spec.id for spec in specs}) == 200
@@ -270,8 +273,10 @@ def test_the_crowd_is_as_the_benchmark_wants_it() -> None:
     assert durations[len(durations) * 95 // 100] == pytest.approx(600, rel=0.1)
 
 
-def test_a_mixed_world_has_everything() -> None:
-    """Every profile, schedules and events, overlap, and integrations that come, go, rename."""
+def test_a_mixed_world_has_every_kind_of_integration() -> None:
+    """All profiles, schedules, events and overlaps occur, and integrations that are added or
+    removed.
+    """
     specs = mixed(300, seed=8, start=NOW, end=NOW + DAY)
     assert specs == mixed(300, seed=8, start=NOW, end=NOW + DAY)
     assert {spec.profile for spec in specs} == set(Profile)
@@ -288,23 +293,23 @@ def test_a_mixed_world_has_everything() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_demo_shows_every_status_at_once(seed: int) -> None:
-    """Whenever it begins, each status was some integration's newest within a minute."""
+    """At any start time, each status is the newest one of some integration within a minute."""
     for number in range(25):
-        begin = NOW + seed * 12_345.6 + number * 61.7
-        truth = demo_workspace(seed, clock=partial(float, begin)).truth
+        start = NOW + seed * 12_345.6 + number * 61.7
+        truth = demo_workspace(seed, clock=partial(float, start)).truth
         seen: set[Status] = set()
-        for integration in truth.integrations_at(begin):
-            last = truth.finished_runs(integration.id, begin - HOUR, begin)[-1:]
-            coming = truth.finished_runs(integration.id, begin, begin + 60)
+        for integration in truth.integrations_at(start):
+            last = truth.finished_runs(integration.id, start - HOUR, start)[-1:]
+            coming = truth.finished_runs(integration.id, start, start + 60)
             seen |= {run.status for run in (*last, *coming)}
             newest = integration.last_job_status
             seen |= {newest} if newest else set()
-        assert seen == set(Status), begin
+        assert seen == set(Status), start
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_in_the_demo_something_is_always_new(seed: int) -> None:
-    """At the default speed a run starts or ends every ten seconds at least."""
+def test_in_the_demo_runs_start_or_end_all_the_time(seed: int) -> None:
+    """At the default speed a run starts or ends at least every ten seconds."""
     truth = demo_workspace(seed, clock=lambda: NOW).truth
     events = {NOW}
     for integration in truth.integrations_at(NOW):
@@ -314,8 +319,8 @@ def test_in_the_demo_something_is_always_new(seed: int) -> None:
     assert max(after - before for before, after in itertools.pairwise(within)) < 11
 
 
-def test_the_demo_has_a_past_and_the_size_it_is_given() -> None:
-    """Days of history, the names distinct, and the speed in the schedules."""
+def test_the_demo_has_a_history_and_the_requested_size() -> None:
+    """The demo has days of history, distinct names, and schedules that match the speed."""
     simulator = demo_workspace(1, clock=lambda: NOW)
     listed = simulator.truth.integrations_at(NOW)
     assert len(listed) == DEMO_INTEGRATIONS
@@ -328,8 +333,8 @@ def test_the_demo_has_a_past_and_the_size_it_is_given() -> None:
     assert len(slower.finished_runs(name, NOW - 10 * DAY, NOW)) < 10 * 24 * 6 + 1
 
 
-def test_a_schedule_can_be_gone_for_a_while() -> None:
-    """The list shows none then, and again one from the moment it is back; runs go on."""
+def test_a_schedule_can_disappear_for_a_while() -> None:
+    """The list shows no next run meanwhile, and shows one again afterwards. Runs continue."""
     spec = replace(many(1, 1)[0], unscheduled=(NOW, NOW + HOUR))
     truth = Simulator([spec], lambda: NOW).truth
     due = [

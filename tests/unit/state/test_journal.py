@@ -1,4 +1,4 @@
-"""When the state is written: soon, seldom, beside the work, and again where it failed."""
+"""When the journal writes the state file: grouped, in the background, and again after a failure."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -23,28 +23,28 @@ class Disk(Store):
         self.full = False
         self.broken = False
         self.seconds = 0.0
-        self.begun = 0
-        """How many commits."""
+        self.started = 0
+        """The number of commits that were started."""
         self.commits: list[tuple[float, int]] = []
-        """When, and how many rows."""
+        """The time and the number of rows of each commit."""
 
     def commit(self, rows: Sequence[Row], workspaces: Iterable[WorkspaceRow] = ()) -> None:  # type: ignore[override]
-        """Raises StateError while the disk is full."""
+        """Raise StateError while the disk is full."""
         if self.full:
             raise StateError("database or disk is full")
         if self.broken:
-            raise UnicodeError("nobody has thought of this")
+            raise UnicodeError("unexpected")
         self.commits.append((self.clock.monotonic(), len(rows)))
         super().commit(rows, workspaces)
 
     async def offload(self, work: Callable[[], None]) -> None:
-        self.begun += 1
+        self.started += 1
         await asyncio.sleep(self.seconds)
         work()
 
 
 class Source:
-    """A workspace with things to write."""
+    """A workspace with changes to write."""
 
     name = "w"
 
@@ -83,7 +83,7 @@ class Bench:
         self.journal.changed(self.source)
 
     async def settled(self, seconds: float) -> float:
-        """How long a scrape waits that has so many seconds."""
+        """The seconds that a scrape waits, given this timeout."""
         began = self.clock.monotonic()
         await self.journal.settle(began + seconds, lambda: self.source.dirty or self.waits)
         return self.clock.monotonic() - began
@@ -94,7 +94,7 @@ class Bench:
 
 
 def test_commits_are_grouped(tmp_path: Path) -> None:
-    """The first change is written at once, those of the second after it together."""
+    """The first change is written at once. Later changes of one second are written together."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -112,7 +112,7 @@ def test_commits_are_grouped(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
-    """A source without changes costs no transaction."""
+    """A source without changes causes no transaction."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -126,7 +126,7 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_is_repeated_with_the_newest_rows(tmp_path: Path) -> None:
-    """While the disk is full changes wait; each failure counts, and only the first is logged."""
+    """While the disk is full, changes wait. Each failure counts, and only the first is logged."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -144,8 +144,8 @@ def test_a_failed_write_is_repeated_with_the_newest_rows(tmp_path: Path) -> None
             await asyncio.sleep(61)
         assert bench.source.committed == ["newer", "other"]
         assert bench.journal.failures == failures
-        told = [(entry["log_level"], entry["event"]) for entry in logs]
-        assert told == [("error", "state write failed"), ("info", "state write recovered")]
+        reported = [(entry["log_level"], entry["event"]) for entry in logs]
+        assert reported == [("error", "state write failed"), ("info", "state write recovered")]
         assert logs[0]["problem"] == "database or disk is full"
         assert {row.record for row in bench.journal.attach(bench.source).rows} == {"newer", "other"}
         await bench.journal.close()
@@ -154,7 +154,7 @@ def test_a_failed_write_is_repeated_with_the_newest_rows(tmp_path: Path) -> None
 
 
 def test_pending_rows_are_part_of_what_attach_returns(tmp_path: Path) -> None:
-    """A workspace that comes back before its last words were written gets them."""
+    """A workspace that returns before its last rows were written gets these rows."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -174,7 +174,7 @@ def test_pending_rows_are_part_of_what_attach_returns(tmp_path: Path) -> None:
 
 
 def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) -> None:
-    """What is written soon is waited for; a full disk not at all, a slow one not for long."""
+    """A scrape waits for a fast commit, not for a full disk, and only briefly for a slow one."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -201,7 +201,7 @@ def test_a_scrape_waits_for_a_commit_but_never_for_a_bad_disk(tmp_path: Path) ->
 
 
 def test_closing_writes_the_pending_rows(tmp_path: Path) -> None:
-    """A quiet end loses nothing, even amid a pause between two commits."""
+    """Closing loses nothing, even during the pause between two commits."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -214,8 +214,8 @@ def test_closing_writes_the_pending_rows(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_removed_workspace_does_not_block_its_successor(tmp_path: Path) -> None:
-    """A workspace that was named anew is still asked when its forerunner has ended."""
+def test_a_removed_workspace_does_not_block_a_new_one_of_the_same_name(tmp_path: Path) -> None:
+    """A new workspace with the same name is still written after the old one was handed over."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -229,7 +229,7 @@ def test_a_removed_workspace_does_not_block_its_successor(tmp_path: Path) -> Non
 
 
 def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
-    """What is forgotten is written as all else is; a reload waits for the commit under way."""
+    """Writes happen in the background. A reload waits for the running commit."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -247,7 +247,7 @@ def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
 
 
 def test_a_close_during_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
-    """The commit that is under way is awaited, and no other one made for the same words."""
+    """Closing awaits the running commit and starts no other one for the same rows."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -256,13 +256,13 @@ def test_a_close_during_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         await bench.journal.close()
         assert bench.source.committed == ["a"]
-        assert bench.disk.begun == 1
+        assert bench.disk.started == 1
 
     run(scenario())
 
 
 def test_an_unexpected_error_counts_as_a_failed_write(tmp_path: Path) -> None:
-    """Whatever keeps a commit from being made is counted, told, and tried again."""
+    """An unexpected error is counted, logged and retried."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -282,16 +282,16 @@ def test_an_unexpected_error_counts_as_a_failed_write(tmp_path: Path) -> None:
 
 
 def test_a_callback_that_raises_does_not_stop_others(tmp_path: Path) -> None:
-    """Where one is told of its commit and fails, the others are told, and the end comes."""
+    """If one callback fails, the others are still called, and the journal still closes."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
         bench.write("one", "a")
 
-        def deaf() -> None:
-            raise UnicodeError("nobody has thought of this")
+        def failing() -> None:
+            raise UnicodeError("unexpected")
 
-        bench.source.dirty.insert(0, PendingRow("w", "two", listed=True, committed=deaf))
+        bench.source.dirty.insert(0, PendingRow("w", "two", listed=True, committed=failing))
         with structlog.testing.capture_logs() as logs:
             await asyncio.sleep(1)
         assert [entry["event"] for entry in logs] == ["internal error"]
@@ -304,7 +304,7 @@ def test_a_callback_that_raises_does_not_stop_others(tmp_path: Path) -> None:
 
 
 def test_a_returning_workspace_is_written_as_complete_again(tmp_path: Path) -> None:
-    """A workspace that was forgotten meanwhile is new to the file."""
+    """A workspace that was forgotten is written to the file as a new one."""
 
     async def scenario() -> None:
         bench = Bench(tmp_path)

@@ -1,4 +1,4 @@
-"""The URL of the database: what is accepted, what is refused, and that no password is shown."""
+"""The database URL: which ones are accepted, and that no password is shown."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ GOOD = {
 
 @pytest.mark.parametrize("url", GOOD)
 def test_a_url_without_a_password_is_accepted(url: str) -> None:
-    """As libpq reads it; messages name the database and its hosts, and no user."""
+    """libpq accepts these URLs. Messages name the database and its hosts, but not the user."""
     assert database_url(url) == url
     assert place(url) == GOOD[url]
 
@@ -44,7 +44,7 @@ def test_a_url_without_a_password_is_accepted(url: str) -> None:
     ],
 )
 def test_a_password_in_the_url_is_refused(url: str) -> None:
-    """The message says where it belongs, and does not contain it."""
+    """The message says where to put the password, and does not contain it."""
     with pytest.raises(ValueError, match="PGPASSFILE, PGPASSWORD or a service file") as caught:
         database_url(url)
     assert "hunter2" not in str(caught.value)
@@ -53,7 +53,7 @@ def test_a_password_in_the_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        # Not percent-encoded: libpq would take a part of the password for something else.
+        # Not percent-encoded: libpq would parse part of the password as something else.
         "postgresql://me:hunter2/x@db.example.com/cdi",
         "postgresql://me:1/hunter2@db.example.com/cdi",
         "postgresql://me:1?hunter2@db.example.com/cdi",
@@ -71,8 +71,8 @@ def test_a_password_in_the_url_is_refused(url: str) -> None:
         "",
     ],
 )
-def test_anything_else_is_refused_without_being_shown(url: str) -> None:
-    """It can contain a password in any place."""
+def test_an_invalid_url_is_refused_without_being_shown(url: str) -> None:
+    """An invalid URL may contain a password anywhere."""
     with pytest.raises(ValueError, match=r"expected postgresql://|PGPASSFILE") as caught:
         database_url(url)
     assert "hunter2" not in str(caught.value)
@@ -82,13 +82,13 @@ def test_anything_else_is_refused_without_being_shown(url: str) -> None:
 
 
 def test_an_unknown_parameter_is_refused_at_the_start() -> None:
-    """libpq knows which there are."""
+    """libpq knows the valid parameters."""
     with pytest.raises(StartError, match=r'the database URL is not valid: .*"sslmod"'):
         PostgresStore("postgresql://db.example.com/cdi?sslmod=require", "a")
 
 
 def test_psycopg_is_loaded_only_for_a_database() -> None:
-    """An exporter without one starts without it."""
+    """Without a database URL, psycopg is not imported."""
     program = (
         "import sys, cdi_exporter.state.postgres as postgres\n"
         "assert 'psycopg' not in sys.modules\n"
@@ -99,7 +99,7 @@ def test_psycopg_is_loaded_only_for_a_database() -> None:
 
 
 def test_without_psycopg_the_command_that_installs_it_is_named() -> None:
-    """In one line, and before anything is connected."""
+    """The message is one line, and appears before any connection is made."""
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from cdi_exporter.errors import StartError\n"

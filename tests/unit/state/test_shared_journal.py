@@ -1,4 +1,4 @@
-"""Who leads: leases, failover, fencing, and what an exporter may do while it is cut off."""
+"""Leadership with a shared database: leases, failover, fencing, and cut-off exporters."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ from tests.virtual import EPOCH, run, virtual_clock
 
 
 class Site:
-    """A database, a workspace, and exporters."""
+    """A database, a workspace and exporters."""
 
     def __init__(self, *integrations: ScriptedIntegration) -> None:
         self.clock: Clock = virtual_clock()
@@ -31,7 +31,7 @@ class Site:
         self.stack = AsyncExitStack()
 
     async def exporter(self, name: str, **settings: object) -> Replica:
-        """One more exporter, which runs until the end."""
+        """Start another exporter, which runs until the end of the test."""
         entering = replica(name, self.database, self.simulator, self.clock, **settings)  # type: ignore[arg-type]
         return await self.stack.enter_async_context(entering)
 
@@ -58,18 +58,18 @@ def test_the_first_exporter_leads_and_the_second_follows() -> None:
             b = await it.exporter("b")
             assert roles(a, b) == [Role.LEADS, Role.FOLLOWS]
             await a.scrape()
-            asked = it.requests()
+            before = it.requests()
             await asyncio.sleep(60)
             await b.scrape()
             await asyncio.sleep(1)
-            assert it.requests() == asked  # until the leader looks, within 2 s
+            assert it.requests() == before  # the leader checks for requested refreshes every 2 s
             assert it.database.workspaces["w"].epoch == 1
 
     run(main())
 
 
-def test_another_leads_soon_after_the_leader_is_gone() -> None:
-    """Its process is gone without a word, or it cannot reach the database: the same lease ends."""
+def test_another_exporter_leads_soon_after_the_leader_is_gone() -> None:
+    """The lease ends in the same way if the leader crashes or loses the database."""
 
     async def main() -> None:
         async with site() as it:
@@ -106,8 +106,8 @@ def test_a_stopping_leader_releases_its_leases_at_once() -> None:
     run(main())
 
 
-def test_a_leader_that_finds_its_lease_free_continues_without_reading_again() -> None:
-    """Nobody else was there: what it read meanwhile, which could not be committed, now is."""
+def test_a_leader_whose_lease_is_still_free_continues_without_reading_again() -> None:
+    """Runs that it read without being able to commit them are committed when it reconnects."""
     one = scripted(runs=3)
 
     async def main() -> None:
@@ -133,7 +133,7 @@ def test_a_leader_that_finds_its_lease_free_continues_without_reading_again() ->
 
 
 def test_a_leader_that_was_replaced_commits_nothing_more() -> None:
-    """What it counted is discarded; the next leader counts it once."""
+    """Its uncommitted counts are discarded, and the new leader counts them once."""
     one = scripted(runs=3)
 
     async def main() -> None:
@@ -146,7 +146,7 @@ def test_a_leader_that_was_replaced_commits_nothing_more() -> None:
             a.connected = False
             await asyncio.sleep(30)
             one.run(it.clock.wall() - 30, it.clock.wall() - 1, rows_synced=7)
-            await a.scrape()  # it reads the run, and cannot commit it
+            await a.scrape()  # it reads the run, but cannot commit it
             a.connected = True
             await asyncio.sleep(3)
             assert roles(a, b) == [Role.FOLLOWS, Role.LEADS]
@@ -163,7 +163,7 @@ def test_a_leader_that_was_replaced_commits_nothing_more() -> None:
     run(main())
 
 
-def test_if_the_answer_to_a_lease_is_lost_it_is_taken_again() -> None:
+def test_if_the_response_to_a_lease_is_lost_it_is_taken_again() -> None:
     async def main() -> None:
         async with site() as it:
             a = await it.exporter("a", connected=True)
@@ -177,8 +177,8 @@ def test_if_the_answer_to_a_lease_is_lost_it_is_taken_again() -> None:
     run(main())
 
 
-def test_workspaces_with_one_key_are_led_together() -> None:
-    """They share a budget, so that two leaders would exceed it."""
+def test_workspaces_with_the_same_key_have_the_same_leader() -> None:
+    """They share a request budget, which two leaders would exceed."""
 
     async def main() -> None:
         async with site() as it:
@@ -199,7 +199,7 @@ def test_workspaces_with_one_key_are_led_together() -> None:
 
 
 def test_an_exporter_starts_without_the_database() -> None:
-    """Its gauges are there; its counters are not, since others may have shown more than 0."""
+    """Gauges are shown. Counters are not, because other exporters may have shown higher values."""
 
     async def main() -> None:
         async with site() as it:
@@ -220,7 +220,7 @@ def test_an_exporter_starts_without_the_database() -> None:
 
 
 def test_cut_off_exporters_share_the_last_quarter() -> None:
-    """Two of three are cut off while the third leads: together they stay within the share."""
+    """Two of three are cut off while the third leads. Together they stay within the share."""
 
     async def main() -> None:
         integrations = [scripted(f"i{number}", runs=1) for number in range(120)]
@@ -268,13 +268,13 @@ def test_a_state_that_cannot_be_read_is_left_to_others_and_logged_once() -> None
             with structlog.testing.capture_logs() as logs:
                 await asyncio.sleep(130)
             events = [entry["event"] for entry in logs]
-            assert events.count("state unreadable") == 1  # it is news again
+            assert events.count("state unreadable") == 1  # it is logged again
 
     run(main())
 
 
-def test_the_former_leaders_spending_is_known() -> None:
-    """Just after a failover the new leader has only what the old one has left."""
+def test_a_new_leader_knows_the_former_leaders_requests() -> None:
+    """After a failover the new leader uses only the budget that the old one left."""
 
     async def main() -> None:
         integrations = [scripted(f"i{number}", runs=1) for number in range(100)]
@@ -298,7 +298,7 @@ def test_the_former_leaders_spending_is_known() -> None:
 
 
 def test_a_leader_that_loses_the_database_never_shows_older_values() -> None:
-    """It continues by itself from the moment at which its lease is over."""
+    """It continues on its own as soon as its lease has ended."""
 
     async def main() -> None:
         async with site() as it:
@@ -315,12 +315,12 @@ def test_a_leader_that_loses_the_database_never_shows_older_values() -> None:
 
 
 def led(replica_: Replica, *names: str) -> list[str]:
-    """Those of the workspaces that an exporter leads."""
+    """The workspaces that this exporter leads."""
     return [name for name in names if replica_.journal.role(name) is Role.LEADS]
 
 
-def test_workspaces_that_are_given_one_key_get_one_leader() -> None:
-    """Each had a leader of its own before; one of the two gives way."""
+def test_workspaces_whose_keys_become_the_same_get_one_leader() -> None:
+    """The two workspaces had different leaders. One of the leaders gives up its lease."""
 
     async def main() -> None:
         async with site() as it:
@@ -342,7 +342,7 @@ def test_workspaces_that_are_given_one_key_get_one_leader() -> None:
 
 
 def test_an_unreadable_workspace_leaves_all_workspaces_of_its_key_to_others() -> None:
-    """They share a budget, so another exporter can lead only all of them."""
+    """They share a budget, so another exporter must lead all of them."""
 
     async def main() -> None:
         async with site() as it:
@@ -365,7 +365,7 @@ def test_an_unreadable_workspace_leaves_all_workspaces_of_its_key_to_others() ->
     run(main())
 
 
-def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led() -> None:
+def test_other_workspaces_are_led_if_one_cannot_be_read_in_time() -> None:
     async def main() -> None:
         async with site() as it:
             several = [workspace("v"), workspace("w")]
@@ -373,12 +373,12 @@ def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led()
             await asyncio.sleep(3)
             read = a.journal._reads.read
 
-            def hindered(workspace: str, since: int | None = None) -> StoredWorkspace:
+            def failing(workspace: str, since: int | None = None) -> StoredWorkspace:
                 if workspace == "v":
                     raise StateError("canceling statement due to statement timeout")
                 return read(workspace, since)
 
-            a.journal._reads.read = hindered  # type: ignore[method-assign]
+            a.journal._reads.read = failing  # type: ignore[method-assign]
             lease = it.database.workspaces["v"]
             lease.holder, lease.epoch = None, lease.epoch + 1
             for _ in range(60):
@@ -392,7 +392,7 @@ def test_a_workspace_that_cannot_be_read_in_time_keeps_no_other_from_being_led()
 
 
 def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewal() -> None:
-    """The epoch may be the one it had, but what is committed is not."""
+    """The epoch may be the same, but the committed data is not."""
 
     async def main() -> None:
         async with site() as it:
@@ -402,7 +402,7 @@ def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewa
             for _ in range(2):
                 await a.scrape()
                 await asyncio.sleep(12)
-            it.database.workspaces.clear()  # it was created again
+            it.database.workspaces.clear()  # the database was created again
             for _ in range(3):
                 await asyncio.sleep(12)
                 await a.scrape()
@@ -415,7 +415,7 @@ def test_a_lease_that_was_taken_in_an_older_copy_of_the_database_is_not_a_renewa
 
 
 def test_a_started_exporter_leads_all_free_workspaces() -> None:
-    """A command that refreshes once would otherwise show nothing."""
+    """Otherwise a command that refreshes once would show nothing."""
 
     async def main() -> None:
         async with site() as it:
@@ -426,8 +426,8 @@ def test_a_started_exporter_leads_all_free_workspaces() -> None:
     run(main())
 
 
-def test_a_read_that_began_before_the_lead_was_taken_is_discarded() -> None:
-    """It is older than what the exporter continues with."""
+def test_a_read_that_started_before_the_lead_was_taken_is_discarded() -> None:
+    """It is older than the state with which the exporter continues."""
 
     async def main() -> None:
         async with site() as it:
@@ -447,8 +447,8 @@ def test_a_read_that_began_before_the_lead_was_taken_is_discarded() -> None:
     run(main())
 
 
-def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
-    """The new leader knows what the one before has spent, and need not assume the worst."""
+def test_if_the_response_to_a_lease_comes_too_late_it_is_taken_again() -> None:
+    """The new leader knows how much budget the former one has used."""
 
     async def main() -> None:
         async with site(*[scripted(f"i{number}", runs=1) for number in range(30)]) as it:
@@ -476,7 +476,7 @@ def test_if_the_answer_to_a_lease_comes_too_late_it_is_taken_again() -> None:
 
 
 def test_reads_for_scrapes_do_not_delay_beats() -> None:
-    """Many workspaces and a slow database: the exporter is not taken for one that is cut off."""
+    """With many workspaces and a slow database, the exporter is not considered cut off."""
 
     async def main() -> None:
         async with site() as it:
@@ -493,7 +493,7 @@ def test_reads_for_scrapes_do_not_delay_beats() -> None:
 
 
 def test_an_exporter_that_was_cut_off_follows_while_it_reads_everything_again() -> None:
-    """However long that takes: else it would be cut off again before it is done."""
+    """Otherwise it would be cut off again before it has read everything."""
 
     async def main() -> None:
         async with site() as it:
@@ -513,7 +513,7 @@ def test_an_exporter_that_was_cut_off_follows_while_it_reads_everything_again() 
 
 
 def test_two_exporters_with_many_keys_and_a_slow_database_find_a_leader_for_each() -> None:
-    """Reading all workspaces takes longer than a lease: those that were read are led meanwhile."""
+    """Reading all workspaces takes longer than a lease. Those already read are led meanwhile."""
     many = [workspace(f"w{number}") for number in range(40)]
 
     async def main() -> None:

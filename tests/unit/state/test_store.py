@@ -1,4 +1,4 @@
-"""The state file: what it holds, when it is refused, and that nothing is lost half way."""
+"""The state file: its content, when it is refused, and that failed writes lose nothing."""
 
 import os
 import sqlite3
@@ -24,20 +24,20 @@ ROW = Row("w", "one", listed=True, record='{"a":1}')
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a state file may be."""
+    """The path of the state file."""
     return str(tmp_path / "state.sqlite")
 
 
 @pytest.fixture
 def store(path: str) -> Iterator[Store]:
-    """An open, new file."""
+    """A new state file, opened."""
     opened = Store(path, time.time)
     yield opened
     opened.close()
 
 
 def refused(path: str) -> str:
-    """Why the file cannot be used."""
+    """The reason why the file is refused."""
     with pytest.raises(StartError) as error:
         Store(path, time.time, patience=0)
     (line,) = str(error.value).splitlines()
@@ -45,8 +45,8 @@ def refused(path: str) -> str:
     return line.removeprefix(f"cannot use the state file {path}: ")
 
 
-def test_committed_rows_are_there_after_reopening(path: str, store: Store) -> None:
-    """Rows, their order, and that the list was read whole, outlive the process."""
+def test_committed_rows_are_kept_after_reopening(path: str, store: Store) -> None:
+    """Rows, their order and the complete list are still there after a restart."""
     rows = [ROW, Row("w", "a gone one", listed=True, left_at=5.5, record="{}")]
     store.commit(
         [*rows, Row("other", "x", listed=False, record="{}")], [WorkspaceRow("w", complete=True)]
@@ -66,12 +66,12 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 @given(st.dictionaries(names, st.tuples(names, st.booleans(), st.none() | st.floats(0, 4e9))))
 def test_any_text_is_read_back_unchanged(rows: dict[str, tuple[str, bool, float | None]]) -> None:
-    """No ID, name or record is changed on its way through the file."""
+    """No ID, name or record is changed by writing and reading."""
     with tempfile.TemporaryDirectory() as folder:
-        _comes_back(Store(f"{folder}/state.sqlite", time.time), rows)
+        _check_round_trip(Store(f"{folder}/state.sqlite", time.time), rows)
 
 
-def _comes_back(store: Store, rows: dict[str, tuple[str, bool, float | None]]) -> None:
+def _check_round_trip(store: Store, rows: dict[str, tuple[str, bool, float | None]]) -> None:
     written = [
         Row("w", key, listed=listed, left_at=left, record=text)
         for key, (text, listed, left) in rows.items()
@@ -82,7 +82,7 @@ def _comes_back(store: Store, rows: dict[str, tuple[str, bool, float | None]]) -
 
 
 def test_a_row_written_again_replaces_the_older(store: Store) -> None:
-    """A row has one place, by workspace and ID."""
+    """Rows are identified by workspace and ID."""
     store.commit([ROW])
     newer = Row("w", "one", listed=True, left_at=9.0, record='{"a":2}')
     store.commit([newer])
@@ -90,7 +90,7 @@ def test_a_row_written_again_replaces_the_older(store: Store) -> None:
 
 
 def test_two_exporters_never_share_a_file(path: str, store: Store) -> None:
-    """A file that is open is refused, before anything was written to it too."""
+    """A file that is open is refused, even before anything was written to it."""
     assert refused(path) == (
         "another process has it open; expected a separate state file for each exporter"
     )
@@ -101,7 +101,7 @@ def test_two_exporters_never_share_a_file(path: str, store: Store) -> None:
 
 
 def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
-    """What a newer exporter wrote is left alone."""
+    """A file of a newer exporter is not changed."""
     Store(
         path, time.time, steps=[*STEPS, lambda connection: connection.execute("SELECT 1")]
     ).close()
@@ -118,14 +118,14 @@ def test_a_file_of_a_newer_version_is_refused(path: str) -> None:
 def test_a_file_that_is_not_a_database_is_refused_and_left_unchanged(
     path: str, content: bytes
 ) -> None:
-    """A file of something else, or one that is broken, is never overwritten."""
+    """A file that is not a state file, or is damaged, is never overwritten."""
     Path(path).write_bytes(content)
     assert "move it away to start with no history" in refused(path)
     assert Path(path).read_bytes() == content
 
 
 def test_a_corrupted_file_is_refused_and_kept(path: str, store: Store) -> None:
-    """Damage in the middle of the file is found at the start."""
+    """Damage in the middle of the file is found at startup."""
     store.commit(Row("w", str(number), listed=True, record="x" * 500) for number in range(100))
     store.close()
     content = bytearray(Path(path).read_bytes())
@@ -136,7 +136,7 @@ def test_a_corrupted_file_is_refused_and_kept(path: str, store: Store) -> None:
 
 
 def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
-    """Tables that are not ours are left alone."""
+    """The tables of another program are not changed."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
     connection.close()
@@ -146,7 +146,7 @@ def test_a_sqlite_file_of_another_program_is_refused(path: str) -> None:
 
 
 def test_a_refused_file_is_not_kept_open(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is closed at once, not when the error is forgotten; also if its journal is gone."""
+    """It is closed at once, even if its WAL file is missing."""
     Store(path, time.time).close()
 
     def gone(connection: sqlite3.Connection, *rest: object) -> None:
@@ -161,7 +161,7 @@ def test_a_refused_file_is_not_kept_open(path: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_empty_file_is_a_new_one(path: str) -> None:
-    """A file that was created beforehand, as containers do, is fine."""
+    """Containers may create the file in advance."""
     Path(path).touch()
     Store(path, time.time).close()
     with sqlite3.connect(path) as connection:
@@ -170,7 +170,7 @@ def test_an_empty_file_is_a_new_one(path: str) -> None:
 
 
 def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
-    """A directory, a device, a link to nowhere or in circles: each is told in a line."""
+    """Directories, devices and broken or circular links are each reported in one line."""
     assert refused(str(tmp_path)) == "it is a directory; expected a file"
     assert refused("/dev/null") == "it is not a regular file"
     missing = tmp_path / "missing"
@@ -183,10 +183,10 @@ def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
     assert refused(str(tmp_path / ("x" * 300))) == "File name too long"
 
 
-def test_a_relative_path_is_of_where_the_exporter_began(
+def test_a_relative_path_refers_to_the_initial_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is made in the working directory, and written there for good."""
+    """The file is created in the working directory and stays there after a chdir."""
     monkeypatch.chdir(tmp_path)
     store = Store("state.sqlite", time.time)
     monkeypatch.chdir("/")
@@ -197,7 +197,7 @@ def test_a_relative_path_is_of_where_the_exporter_began(
 
 
 def test_only_the_owner_can_read_a_new_file(path: str, store: Store) -> None:
-    """Nobody else reads it or its journal; the mode of a file that was there stays."""
+    """This includes the WAL file. The mode of an existing file is not changed."""
     store.commit([ROW])
     files = [Path(path), Path(f"{path}-wal")]
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
@@ -207,8 +207,8 @@ def test_only_the_owner_can_read_a_new_file(path: str, store: Store) -> None:
     assert files[0].stat().st_mode & 0o777 == 0o640
 
 
-def test_a_symbolic_link_locks_the_same_file(path: str, store: Store) -> None:
-    """By whatever name two exporters call it, they never share a file."""
+def test_a_link_to_an_open_file_is_refused(path: str, store: Store) -> None:
+    """Two exporters cannot open one file by different names."""
     link = Path(path).with_name("link")
     link.symlink_to(path)
     assert "another process has it open" in refused(str(link))
@@ -219,8 +219,8 @@ def test_a_symbolic_link_locks_the_same_file(path: str, store: Store) -> None:
         assert refused(name) == "it has a second name (a hard link); expected a file with one name"
 
 
-def test_a_lock_that_is_about_to_be_freed_is_waited_for(path: str, store: Store) -> None:
-    """A restart does not fail because the old process has not quite ended."""
+def test_opening_waits_for_a_lock_that_is_about_to_be_released(path: str, store: Store) -> None:
+    """A restart does not fail while the old process is still stopping."""
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(Store, path, time.time, patience=60)
         store.commit([ROW])
@@ -232,7 +232,7 @@ def test_a_lock_that_is_about_to_be_freed_is_waited_for(path: str, store: Store)
 
 @pytest.mark.parametrize("what", ["", "-wal"])
 def test_a_deleted_file_is_reported(path: str, store: Store, what: str) -> None:
-    """What goes to a file that was deleted or replaced would be lost in silence."""
+    """Otherwise writes to a deleted or replaced file would be lost silently."""
     store.commit([ROW])
     kept = Path(f"{path}{what}").rename(f"{path}.kept")
     with pytest.raises(StateError, match="moved, deleted or replaced while it was open"):
@@ -244,8 +244,8 @@ def test_a_deleted_file_is_reported(path: str, store: Store, what: str) -> None:
     store.commit([ROW])
 
 
-def test_steps_are_taken_forward(path: str, store: Store) -> None:
-    """A newer exporter brings an older file up to date, with all that it holds."""
+def test_an_older_file_is_upgraded_step_by_step(path: str, store: Store) -> None:
+    """A newer exporter upgrades an older file and keeps its content."""
     store.commit([ROW])
     store.close()
 
@@ -261,7 +261,7 @@ def test_steps_are_taken_forward(path: str, store: Store) -> None:
 
 
 def test_a_step_that_fails_changes_nothing(path: str, store: Store) -> None:
-    """Half an upgrade is none: the older exporter can still read its file."""
+    """An upgrade is all or nothing: the older exporter can still read its file."""
     store.commit([ROW])
     store.close()
 
@@ -277,7 +277,7 @@ def test_a_step_that_fails_changes_nothing(path: str, store: Store) -> None:
 
 
 def test_a_full_disk_loses_nothing(store: Store) -> None:
-    """A commit for which there is no room fails whole, and can be made again later."""
+    """A commit without enough space fails as a whole and can be repeated later."""
     store.commit([ROW])
     store._connection.execute("PRAGMA max_page_count = 8")
     many = [Row("w", f"{number}", listed=True, record="x" * 3000) for number in range(50)]
@@ -290,7 +290,7 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
 
 
 def test_a_forgotten_row_is_deleted(path: str, store: Store) -> None:
-    """An integration that is forgotten leaves no row, only the time when the last one left."""
+    """Only the time when the last integration left is kept."""
     store.commit([ROW, Row("w", "old", listed=True, left_at=1000.0)])
     several = [WorkspaceRow("w", complete=True, forgotten=1000.0), WorkspaceRow("v", forgotten=7.0)]
     store.commit([Row("w", "old", listed=False)], several)
@@ -301,8 +301,8 @@ def test_a_forgotten_row_is_deleted(path: str, store: Store) -> None:
     again.close()
 
 
-def test_integrations_outlast_a_restart_after_they_left(store: Store) -> None:
-    """Whether one is gone for good is known once the list was read, not at the start."""
+def test_removed_integrations_are_kept_at_a_restart(store: Store) -> None:
+    """Removed integrations are only forgotten after the list was read, not at startup."""
     old = Row("w", "old", listed=True, left_at=1000.0, record="{}")
     store.commit([ROW, old])
     store.retain(["w"], 1001.0 + REMEMBERED_FOR, REMEMBERED_FOR)
@@ -310,7 +310,7 @@ def test_integrations_outlast_a_restart_after_they_left(store: Store) -> None:
 
 
 def test_a_distrusted_list_of_the_first_format_can_be_trusted_again(path: str) -> None:
-    """Its records said only that the list had missed a run, and so for ever."""
+    """Records of the first format had no time for this, so the list stayed distrusted."""
     dump = Path(__file__).with_name("format-1.sql").read_text("utf-8")
     with sqlite3.connect(path) as connection:
         connection.executescript(dump.replace('"zero_served":true', '"missed_by_list":true', 1))
@@ -324,7 +324,7 @@ def test_a_distrusted_list_of_the_first_format_can_be_trusted_again(path: str) -
 
 
 def test_a_workspace_that_is_not_configured_is_kept_for_30_days(store: Store) -> None:
-    """A workspace that comes back within 30 days is as it was, later it is new."""
+    """A workspace that returns within 30 days continues; later it is new."""
     store.retain(["w", "v"], 0.0, REMEMBERED_FOR)
     store.commit([ROW], [WorkspaceRow("w", complete=True)])
     store.retain(["v"], 1000.0, REMEMBERED_FOR)
@@ -339,8 +339,8 @@ def test_a_workspace_that_is_not_configured_is_kept_for_30_days(store: Store) ->
     assert not store.load("w").complete
 
 
-def test_the_first_format_is_read_for_ever(path: str) -> None:
-    """A file as the first release wrote it opens, with what it holds."""
+def test_a_file_of_the_first_release_is_read(path: str) -> None:
+    """A file written by the first release can be opened."""
     dump = Path(__file__).with_name("format-1.sql").read_text("utf-8")
     with sqlite3.connect(path) as connection:
         connection.executescript(dump)
@@ -354,9 +354,9 @@ def test_the_first_format_is_read_for_ever(path: str) -> None:
 
 
 def test_every_refusal_is_documented() -> None:
-    """Each reason that the code gives stands in the documentation, with what to do."""
-    told = (Path(__file__).parents[3] / "docs" / "state.md").read_text("utf-8")
-    text = " ".join(told.split())
+    """Each reason in the code is described in the documentation."""
+    documentation = (Path(__file__).parents[3] / "docs" / "state.md").read_text("utf-8")
+    text = " ".join(documentation.split())
     constants = [value for name, value in vars(store_module).items() if name.isupper()]
     sentences = [each for each in constants if isinstance(each, str) and " " in each]
     assert len(sentences) > 5

@@ -1,4 +1,4 @@
-"""However many integrations a list shows, a workspace follows and remembers only so many."""
+"""Upper bounds on the integrations that a workspace follows and remembers."""
 
 import traceback
 
@@ -17,13 +17,13 @@ MOST = 30
 
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bounds as they are would take minutes to reach."""
+    """Lower the bounds, because the real ones take minutes to reach."""
     monkeypatch.setattr(inventory_module, "MOST_INTEGRATIONS", MOST)
     monkeypatch.setattr(inventory_module, "MOST_REMEMBERED", MOST)
 
 
-def test_a_workspace_with_too_many_integrations_watches_the_first_and_reports_it() -> None:
-    """`braze_cdi_up` is 0 with a reason, the first integrations are read and counted."""
+def test_with_too_many_integrations_the_first_are_watched_and_an_error_is_shown() -> None:
+    """`braze_cdi_up` is 0 with a reason. The first integrations are read and counted."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -43,8 +43,9 @@ def test_a_workspace_with_too_many_integrations_watches_the_first_and_reports_it
     run(main())
 
 
-def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pages are bounded."""
+def test_reading_an_endless_list_stops_after_a_number_of_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(list_reader_module, "MOST_LIST_PAGES", 2)
 
     async def main() -> None:
@@ -60,12 +61,12 @@ def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ids_that_change_with_every_list_are_forgotten() -> None:
-    """Neither what is followed nor what is remembered grows without bound."""
+    """Neither the followed nor the remembered integrations grow without bound."""
     inventory = Inventory(workspace())
     now = 0.0
-    for turn in range(200):
+    for refresh in range(200):
         now += 60
-        listed = {f"id-{turn}-{number}" for number in range(10)}
+        listed = {f"id-{refresh}-{number}" for number in range(10)}
         for identifier in listed:
             inventory.apply_list_item(Integration(identifier), instant(now))
         inventory.complete_list(listed, instant(now))
@@ -75,8 +76,8 @@ def test_ids_that_change_with_every_list_are_forgotten() -> None:
         assert len(inventory._ever_listed) <= 4 * MOST
 
 
-def test_a_failure_that_is_kept_does_not_keep_the_answer() -> None:
-    """The error of each integration stays until its next read: without the body in its frames."""
+def test_a_stored_error_does_not_keep_the_response() -> None:
+    """The error of each integration is kept until its next read, without the response body."""
 
     async def main() -> None:
         clock = virtual_clock()

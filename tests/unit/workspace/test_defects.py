@@ -1,4 +1,4 @@
-"""A defect of the exporter is reported, and the next refresh tries again."""
+"""Internal errors, which are reported and retried by the next refresh."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ BOOM = "the disk of the moon is full"
 
 
 class Defect(RuntimeError):
-    """What no code expects."""
+    """An unexpected error."""
 
 
 def breaks(owner: object, name: str) -> Callable[[], None]:
-    """Let a method raise; gives what heals it."""
+    """Make a method raise; return a function that restores it."""
 
     def broken(*args: object, **options: object) -> object:
         raise Defect(BOOM)
@@ -34,7 +34,7 @@ def breaks(owner: object, name: str) -> Callable[[], None]:
 
 
 def part(it: Rig, path: str) -> Any:
-    """An object within the workspace `w`, by the names of the attributes that lead to it."""
+    """An object within the workspace `w`, by its attribute path."""
     found: Any = it.exporter.workspaces["w"]
     for name in filter(None, path.split(".")):
         found = getattr(found, name)
@@ -42,7 +42,7 @@ def part(it: Rig, path: str) -> Any:
 
 
 def defects(logs: list[EventDict]) -> list[str]:
-    """The events that report a defect, each with the error itself."""
+    """The events that report a defect. Each must contain the error itself."""
     found = [each for each in logs if each.get("exc_info")]
     for each in found:
         assert isinstance(each["exc_info"], Defect), each
@@ -52,21 +52,21 @@ def defects(logs: list[EventDict]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def no_task_dies_silently() -> Iterator[None]:
-    """Errors of tasks that nobody awaits fail the test."""
+    """Fail the test on unhandled errors of tasks."""
     found: list[object] = []
-    create = asyncio.SelectorEventLoop.call_exception_handler
+    original = asyncio.SelectorEventLoop.call_exception_handler
 
     def noted(self: asyncio.SelectorEventLoop, context: dict[str, Any]) -> None:
         found.append(context)
 
     asyncio.SelectorEventLoop.call_exception_handler = noted  # type: ignore[method-assign, assignment]
     yield
-    asyncio.SelectorEventLoop.call_exception_handler = create  # type: ignore[method-assign]
+    asyncio.SelectorEventLoop.call_exception_handler = original  # type: ignore[method-assign]
     assert not found
 
 
 async def refreshes(it: Rig, times: int = 2) -> Page:
-    """What is shown after so many refreshes."""
+    """The page after several refreshes."""
     for _ in range(times):
         await passes(12)
         page = await it.scrape()
@@ -96,8 +96,8 @@ IN_A_REFRESH = [
 
 
 @pytest.mark.parametrize(("path", "name"), IN_A_REFRESH)
-def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> None:
-    """`braze_cdi_up` is 0 with the reason `other`, one log line names it, data stays."""
+def test_a_defect_in_a_refresh_is_reported_once_until_it_is_gone(path: str, name: str) -> None:
+    """`braze_cdi_up` is 0 with the reason `other`, one log line reports it, and data stays."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -105,7 +105,7 @@ def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> N
         async with rig(simulator(clock, one), clock=clock) as it:
             await it.scrape()
             finish(one, clock, 5)
-            heal = breaks(part(it, path), name)
+            restore = breaks(part(it, path), name)
             with structlog.testing.capture_logs() as logs:
                 await refreshes(it, 3)
                 page = await it.scrape()
@@ -113,8 +113,8 @@ def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> N
                 assert page("braze_cdi_refresh_error", reason="other") == 1
                 assert page("braze_cdi_last_sync_status", status="success") == 1
                 assert BOOM not in page.text
-                assert len(defects(logs)) == 1, "once while it lasts"
-            heal()
+                assert len(defects(logs)) == 1, "reported once while it lasts"
+            restore()
             with structlog.testing.capture_logs() as logs:
                 page = await refreshes(it, 3)
             assert page("braze_cdi_up") == 1
@@ -128,14 +128,14 @@ def test_a_defect_in_a_refresh_is_reported_and_passes(path: str, name: str) -> N
 
 
 def test_a_defect_in_a_check_between_refreshes_is_reported() -> None:
-    """What becomes due by time alone is looked for in a task of its own."""
+    """Reads that become due between refreshes are queued by a separate task."""
 
     async def main() -> None:
         clock = virtual_clock()
         async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
             await it.scrape()
             await passes(6)
-            heal = breaks(part(it, "_histories"), "queue_due")
+            restore = breaks(part(it, "_histories"), "queue_due")
             with structlog.testing.capture_logs() as logs:
                 await it.scrape()
                 await passes(2)
@@ -143,26 +143,26 @@ def test_a_defect_in_a_check_between_refreshes_is_reported() -> None:
             assert page("braze_cdi_up") == 0
             assert page("braze_cdi_refresh_error", reason="other") == 1
             assert defects(logs) == ["internal error"]
-            heal()
+            restore()
             assert (await refreshes(it))("braze_cdi_up") == 1
 
     run(main())
 
 
 class BreaksBeforeTheRequest(IntegrationState):
-    """Its read fails before a request is made."""
+    """A read of this integration fails before its request."""
 
     @property
     def fingerprint(self) -> NoReturn:
-        """Raises Defect."""
+        """Raise Defect."""
         raise Defect(BOOM)
 
 
 class BreaksAfterTheRequest(IntegrationState):
-    """Its read fails after the request."""
+    """A read of this integration fails after its request."""
 
     def apply_newest_page(self, *args: object) -> NoReturn:
-        """Raises Defect."""
+        """Raise Defect."""
         raise Defect(BOOM)
 
 
@@ -170,7 +170,7 @@ class BreaksAfterTheRequest(IntegrationState):
 def test_a_defect_in_one_history_read_does_not_delay_others(
     broken: type[IntegrationState],
 ) -> None:
-    """That integration is down, and none of the right to make requests is lost."""
+    """The integration is down, and no request permit is lost."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -195,8 +195,8 @@ def test_a_defect_in_one_history_read_does_not_delay_others(
     run(main())
 
 
-def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None:
-    """Other workspaces' counters go on; this one's follow once the defect is gone."""
+def test_a_defect_while_preparing_a_state_write_loses_nothing(tmp_path: Path) -> None:
+    """The counters stay at the committed values, and catch up once the defect is gone."""
     one = scripted("one", 3)
 
     async def scenario() -> None:
@@ -204,7 +204,7 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
         async with setup.exporter() as it:
             await it.scrape()
             await passes(5)
-            heal = breaks(part(it, "_inventory").get("one"), "record")
+            restore = breaks(part(it, "_inventory").get("one"), "record")
             with structlog.testing.capture_logs() as logs:
                 finish(one, setup.clock, 5)
                 page = await refreshes(it, 4)
@@ -215,7 +215,7 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
                 assert failed > 0
             events = [each["event"] for each in logs if each.get("exc_info")]
             assert events == ["state write failed"]
-            heal()
+            restore()
             finish(one, setup.clock, 7)
             page = await refreshes(it, 3)
             assert page("braze_cdi_rows_synced_total") == 12
@@ -224,13 +224,16 @@ def test_a_defect_in_what_is_to_be_written_loses_nothing(tmp_path: Path) -> None
 
 
 def test_a_broken_workspace_does_not_hide_others() -> None:
-    """On `/metrics` the others' data is as fresh as ever."""
+    """The other workspace's data on `/metrics` stays fresh."""
 
     async def main() -> None:
         clock = virtual_clock()
-        well, ill = simulator(clock, scripted("one", 3)), simulator(clock, scripted("two", 3))
+        healthy, failing = (
+            simulator(clock, scripted("one", 3)),
+            simulator(clock, scripted("two", 3)),
+        )
         configs = [workspace("w0"), workspace("w1")]
-        async with rig(well, ill, workspaces=configs, clock=clock) as it:
+        async with rig(healthy, failing, workspaces=configs, clock=clock) as it:
             await it.scrape()
             breaks(it.exporter.workspaces["w1"]._refresher, "start")
             page = await refreshes(it)

@@ -1,4 +1,4 @@
-"""What an exporter shows that follows: what the leader has committed, and how fresh it is."""
+"""What a follower shows: the data committed by the leader, and its freshness."""
 
 import asyncio
 import re
@@ -14,12 +14,12 @@ OWN = re.compile(r"^(# .*|braze_cdi_api_.*|cdi_exporter_.*|process_.*|python_.*)
 
 
 def shown(text: str) -> list[str]:
-    """The lines about the workspace and its integrations, of which the order may differ."""
+    """The lines about the workspace and its integrations, sorted."""
     return sorted(line for line in text.splitlines() if not OWN.match(line))
 
 
 def without_times(lines: list[str]) -> list[str]:
-    """Less when the facts were confirmed, which a follower may show as somewhat older."""
+    """Without the refresh times, which may be older on a follower."""
     return [line for line in lines if "integration_last_refresh" not in line]
 
 
@@ -35,7 +35,7 @@ async def pair(it: Site) -> tuple[Replica, Replica]:
 
 
 def test_a_follower_shows_what_the_leader_shows() -> None:
-    """All facts and counters, the state of the workspace, and nearly the same freshness."""
+    """Facts, counters and the workspace state are equal; the freshness may lag slightly."""
     several = [scripted("one", runs=4), scripted("two", runs=2), scripted("idle")]
 
     async def main() -> None:
@@ -78,7 +78,6 @@ def test_a_follower_shows_why_the_workspace_cannot_be_read() -> None:
 
 
 def test_the_leader_refreshes_if_only_a_follower_is_scraped() -> None:
-    """Prometheus may scrape one exporter only: the other one leads for it."""
     one = scripted(runs=3)
 
     async def main() -> None:
@@ -101,7 +100,7 @@ def test_the_leader_refreshes_if_only_a_follower_is_scraped() -> None:
 
 
 def test_counters_rise_once_any_exporter_has_shown_them_at_zero() -> None:
-    """The 0 of a new integration may be scraped from an exporter that follows."""
+    """The 0 of a new integration may be scraped from a follower."""
     old, new = scripted("old", runs=1), scripted("new")
 
     async def main() -> None:
@@ -122,7 +121,7 @@ def test_counters_rise_once_any_exporter_has_shown_them_at_zero() -> None:
 
 
 def test_a_new_leader_keeps_showing_what_was_known() -> None:
-    """Between the failover and its first refresh nothing disappears."""
+    """Nothing disappears between the failover and the first refresh."""
 
     async def main() -> None:
         async with site() as it:
@@ -139,7 +138,7 @@ def test_a_new_leader_keeps_showing_what_was_known() -> None:
     run(main())
 
 
-def test_an_integration_removed_by_the_leader_leaves_the_follower() -> None:
+def test_an_integration_removed_by_the_leader_is_removed_on_the_follower() -> None:
     stays, leaves = scripted("stays", runs=1), scripted("leaves", runs=1)
 
     async def main() -> None:
@@ -158,7 +157,7 @@ def test_an_integration_removed_by_the_leader_leaves_the_follower() -> None:
 
 
 def test_the_status_page_shows_the_role() -> None:
-    """Whose data it is, and what to do while the database cannot be reached."""
+    """It also says what to do if the database is unreachable."""
 
     async def main() -> None:
         async with site() as it:
@@ -182,7 +181,7 @@ def test_the_status_page_shows_the_role() -> None:
 
 
 def test_a_new_leader_does_not_read_unchanged_histories() -> None:
-    """It continues with what was committed, and does not read every history again."""
+    """It continues from the committed state."""
     several = [scripted(f"i{number}", runs=3) for number in range(40)]
 
     async def main() -> None:
@@ -192,18 +191,18 @@ def test_a_new_leader_does_not_read_unchanged_histories() -> None:
             await a.scrape()
             a.connected = False
             histories = it.simulator.traffic[HISTORY].times
-            asked = len(histories)
+            before = len(histories)
             for _ in range(10):
                 await b.scrape()
                 await asyncio.sleep(15)
             assert b.journal.role("w") is Role.LEADS
-            assert len(histories) - asked <= 40 * 150 / 900 + 5  # the usual re-checks
+            assert len(histories) - before <= 40 * 150 / 900 + 5  # the usual re-checks
 
     run(main())
 
 
 def test_data_read_too_late_for_a_scrape_is_shown_by_the_next() -> None:
-    """A read continues after the answer, and does not start again with each scrape."""
+    """The read continues after the scrape was answered, and does not restart with each scrape."""
     one = scripted(runs=3)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""A run in progress behind a newer one is looked for, seldom, until nothing can come of it."""
+"""Runs in progress that are hidden by a newer run, and how often the history is read for them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ RUNNING = "braze_cdi_syncs_running"
 
 
 async def refreshes(it: Rig, seconds: float, every: float = 30.0) -> Page:
-    """What is shown after so long."""
+    """The page after this time."""
     for _ in range(int(seconds / every)):
         await passes(every)
         page = await it.scrape()
@@ -22,7 +22,7 @@ async def refreshes(it: Rig, seconds: float, every: float = 30.0) -> Page:
 
 @pytest.mark.parametrize("newer", [1, 25])
 def test_a_hidden_run_is_found_when_it_ends(newer: int) -> None:
-    """At most one look in five minutes, also on older pages; the end is counted once."""
+    """Reads happen at most every five minutes, also of older pages. The run is counted once."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -39,9 +39,9 @@ def test_a_hidden_run_is_found_when_it_ends(newer: int) -> None:
             assert page(RUNNING) == 1
             before = it.simulator.traffic[HISTORY].statuses[200]
             page = await refreshes(it, 3600)
-            looks = it.simulator.traffic[HISTORY].statuses[200] - before
+            reads = it.simulator.traffic[HISTORY].statuses[200] - before
             pages = 1 + newer // 10
-            assert 11 * pages <= looks <= 12 * pages + 4
+            assert 11 * pages <= reads <= 12 * pages + 4
             assert page(RUNNING) == 1
             hidden.end(clock.wall(), "success", rows_synced=500)
             page = await refreshes(it, 420)
@@ -55,8 +55,8 @@ def test_a_hidden_run_is_found_when_it_ends(newer: int) -> None:
     run(main())
 
 
-def test_a_hidden_run_that_left_the_history_is_a_gap() -> None:
-    """Nobody can say how it ended, and it is not looked for any more."""
+def test_a_hidden_run_that_is_no_longer_in_the_history_is_a_gap() -> None:
+    """Its result is unknown, and the history is no longer read for it."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -77,7 +77,7 @@ def test_a_hidden_run_that_left_the_history_is_a_gap() -> None:
 
 
 def test_a_hidden_run_that_never_ends_is_given_up_after_a_week() -> None:
-    """It is a gap, and costs nothing from then on."""
+    """It is a gap, and causes no more reads."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""When an integration is late: the age of its last delivery, against Braze's schedule."""
+"""When an integration is late: the age of its last delivery against Braze's schedule."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ TOOK = 60.0
 
 @dataclass
 class Life:
-    """An integration whose list item and history are read now and then."""
+    """An integration whose list item and history are read from time to time."""
 
     now: float = EPOCH
     runs: list[Run] = field(default_factory=list)
@@ -29,18 +29,18 @@ class Life:
     state: IntegrationState = field(default_factory=lambda: IntegrationState("one"))
 
     def ran(self, start: float, status: Status = Status.SUCCESS, took: float = TOOK) -> None:
-        """A run is over."""
+        """Add a run that is over."""
         self.runs.insert(0, Run(status, start, start + took, rows_synced=5))
 
     def every(self, interval: float, count: int) -> None:
-        """So many runs took place, the last of them just now; the next one is scheduled."""
+        """Add runs at this interval, the last one finished now, and schedule the next one."""
         for number in range(count - 1, -1, -1):
             self.ran(self.now - TOOK - number * interval)
         self.next_run = self.now - TOOK + interval
 
     @property
     def item(self) -> Integration:
-        """The list item as Braze gives it now."""
+        """The list item as Braze returns it now."""
         last = self.runs[0] if self.runs else None
         return Integration(
             "one",
@@ -49,7 +49,7 @@ class Life:
             next_scheduled_run=self.next_run,
         )
 
-    def look(self, item: Integration | None = None) -> Facts:
+    def refresh(self, item: Integration | None = None) -> Facts:
         """Read the list, then the history if the list shows a change."""
         self.state.apply_list_item(item or self.item, self.instant, None)
         if self.state.reads.read_at is None or self.state.has_change:
@@ -73,7 +73,7 @@ class Life:
 
     @property
     def late(self) -> bool:
-        """Whether it is late by what is known."""
+        """Whether the integration is late according to the known facts."""
         return IntegrationStatus(self.state.snapshot(), self.now).late
 
     def pass_time(self, until: float, step: float) -> Iterator[float]:
@@ -84,7 +84,7 @@ class Life:
 
 
 def scheduled(life: Life, interval: float, until: float, step: float, took: float = TOOK) -> None:
-    """Runs come by the schedule; at no time is the integration late."""
+    """Run as scheduled until `until`; the integration is never late."""
     assert life.next_run is not None
     under_way: float | None = None
     for now in life.pass_time(until, step):
@@ -94,7 +94,7 @@ def scheduled(life: Life, interval: float, until: float, step: float, took: floa
         if now >= life.next_run:
             under_way, life.next_run = life.next_run + 2, life.next_run + interval
             life.runs.insert(0, Run(Status.RUNNING, under_way))
-        life.look()
+        life.refresh()
         assert not life.late, f"late after {(now - EPOCH) / HOUR:.1f} h"
 
 
@@ -111,10 +111,10 @@ def scheduled(life: Life, interval: float, until: float, step: float, took: floa
 def test_a_schedule_that_becomes_less_frequent_is_not_late(
     before: float, after: float, days: float, step: float, restarts: bool
 ) -> None:
-    """Braze reports the new schedule; the runs so far no longer say what is usual."""
+    """After Braze reports a new schedule, the interval of earlier runs is no longer the limit."""
     life = Life()
     life.every(before, 24)
-    life.look()
+    life.refresh()
     life.next_run = EPOCH + after
     for part in range(1, 5):
         scheduled(life, after, EPOCH + part * days * DAY / 4, step)
@@ -123,44 +123,44 @@ def test_a_schedule_that_becomes_less_frequent_is_not_late(
 
 
 def test_the_limit_is_two_intervals_of_the_schedule_and_two_durations() -> None:
-    """Measured from the last start to the next scheduled run, if that is more than is typical."""
+    """The interval is the typical one, or longer if the schedule says so."""
     life = Life()
     life.every(HOUR, 5)
-    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+    assert life.refresh().stale_after == 2 * HOUR + 2 * TOOK
     assert life.next_run is not None
     life.next_run += DAY
-    assert life.look().stale_after == 2 * (HOUR + DAY) + 2 * TOOK
+    assert life.refresh().stale_after == 2 * (HOUR + DAY) + 2 * TOOK
     life.next_run -= DAY + HOUR / 2
-    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+    assert life.refresh().stale_after == 2 * HOUR + 2 * TOOK
 
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_the_schedule_is_enough_without_runs(runs: int) -> None:
-    """With fewer than three runs nothing is typical, but Braze says when the next run comes."""
+    """With fewer than three runs there is no typical interval, but Braze reports the next run."""
     life = Life()
     life.every(DAY, runs)
-    assert life.look().stale_after == 2 * DAY
+    assert life.refresh().stale_after == 2 * DAY
 
 
 def test_the_limit_is_at_least_15_minutes() -> None:
-    """Also for a schedule of five minutes."""
+    """The minimum also applies to a schedule of five minutes."""
     life = Life()
     life.every(5 * MINUTE, 1)
-    assert life.look().stale_after == 900
+    assert life.refresh().stale_after == 900
 
 
 @pytest.mark.parametrize("typical", [HOUR, DAY])
-def test_runs_that_do_not_come_are_late(typical: float) -> None:
-    """Braze moves the next run on, and none takes place: the interval does not grow with it."""
+def test_an_integration_whose_runs_do_not_start_is_late(typical: float) -> None:
+    """Braze moves the next run into the future and no run starts. The limit does not grow."""
     life = Life()
     life.every(typical, 24)
-    life.look()
+    life.refresh()
     found = None
     for now in life.pass_time(EPOCH + 5 * typical, typical / 20):
         assert life.next_run is not None
         if now >= life.next_run:
             life.next_run += typical
-        life.look()
+        life.refresh()
         if life.late and found is None:
             found = now
     assert found is not None
@@ -169,38 +169,38 @@ def test_runs_that_do_not_come_are_late(typical: float) -> None:
     assert life.late
 
 
-def test_runs_that_do_not_come_after_a_change_of_the_schedule_are_late() -> None:
-    """24 hourly runs, then a daily schedule of which no run takes place."""
+def test_an_integration_whose_runs_do_not_start_after_a_schedule_change_is_late() -> None:
+    """After 24 hourly runs the schedule is daily, and no run starts."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     life.next_run = EPOCH + DAY
     late = []
     for now in life.pass_time(EPOCH + 4 * DAY, 10 * MINUTE):
         if now >= life.next_run:
             life.next_run += DAY
-        life.look()
+        life.refresh()
         late.append(life.late)
     assert not any(late[: 2 * 24 * 6])
     assert all(late[int(2.1 * 24 * 6) :])
 
 
 def test_a_next_run_that_stays_in_the_past_is_late() -> None:
-    """Braze may also leave the run that did not start where it is."""
+    """Braze may also leave the time of a run that did not start in the past."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     for _ in life.pass_time(EPOCH + 3 * HOUR, 10 * MINUTE):
-        life.look()
+        life.refresh()
     assert life.late
 
 
 @pytest.mark.parametrize("after", [24, 12])
 def test_a_more_frequent_schedule_is_measured_by_its_own_interval(after: int) -> None:
-    """Daily, then hourly: half of the last 20 runs are enough to say what is typical."""
+    """Daily, then hourly: half of the last 20 runs determine the typical interval."""
     life = Life()
     life.every(DAY, 24)
-    life.look()
+    life.refresh()
     life.next_run = EPOCH + HOUR
     scheduled(life, HOUR, EPOCH + after * HOUR, 5 * MINUTE)
     stopped = life.now
@@ -208,16 +208,16 @@ def test_a_more_frequent_schedule_is_measured_by_its_own_interval(after: int) ->
         assert life.next_run is not None
         if now >= life.next_run:
             life.next_run += HOUR
-        life.look()
+        life.refresh()
     assert life.late
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.ERROR])
-def test_a_run_that_was_triggered_through_the_api_changes_no_schedule(status: Status) -> None:
-    """Hourly, then daily; an extra run that is in progress, or failed, just before the next."""
+def test_a_run_triggered_through_the_api_does_not_change_the_schedule(status: Status) -> None:
+    """An extra run shortly before the next scheduled run is running or has failed."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     life.next_run = EPOCH + DAY
     scheduled(life, DAY, EPOCH + 2 * DAY - HOUR, 10 * MINUTE)
     if status is Status.RUNNING:
@@ -225,63 +225,63 @@ def test_a_run_that_was_triggered_through_the_api_changes_no_schedule(status: St
     else:
         life.ran(life.now - 2 * MINUTE, status)
     for _ in range(2):
-        life.look()
+        life.refresh()
         assert not life.late
         life.restart()
 
 
 def test_a_run_that_the_list_does_not_show_yet_changes_nothing() -> None:
-    """The history is ahead of the list: the scheduled run has begun, or is seen to begin early."""
+    """The history already shows the scheduled run, which started on time or slightly early."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     life.next_run = EPOCH + DAY
-    before = life.look()
+    before = life.refresh()
     stale = life.item
     for start in (EPOCH + DAY - 1, EPOCH + DAY + 1):
         ahead = replace(life, runs=[Run(Status.RUNNING, start), *life.runs], now=EPOCH + DAY + 2)
-        ahead.look(stale)
+        ahead.refresh(stale)
         ahead.read()
         assert ahead.state.snapshot().facts.stale_after == before.stale_after
 
 
 def test_a_schedule_that_is_resumed_after_months_is_not_late_at_once() -> None:
-    """Until its first run is due there is nothing to be late."""
+    """It is not late before its first run is due."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     life.next_run = None
     for _ in life.pass_time(EPOCH + 90 * DAY, DAY):
-        life.look()
+        life.refresh()
         assert not life.late
     life.next_run = life.now + HOUR
-    life.look()
+    life.refresh()
     assert not life.late
     for now in life.pass_time(life.now + 3 * HOUR, 10 * MINUTE):
         if now >= life.next_run:
             life.next_run += HOUR
-        life.look()
+        life.refresh()
     assert life.late
 
 
 def test_without_a_schedule_nothing_is_late() -> None:
-    """Event-driven integrations have no next run; neither has a paused one."""
+    """Event-driven and paused integrations have no next run."""
     life = Life()
     life.every(HOUR, 24)
     life.next_run = None
-    assert life.look().stale_after is None
+    assert life.refresh().stale_after is None
 
 
-def test_a_schedule_that_cannot_be_read_is_still_one() -> None:
-    """The runs so far say what is typical."""
+def test_an_unreadable_schedule_counts_as_a_schedule() -> None:
+    """The typical interval of the runs so far is used instead."""
     life = Life()
     life.every(HOUR, 24)
     unreadable = replace(life.item, next_scheduled_run=None, schedule_unreadable=True)
-    assert life.look(unreadable).stale_after == 2 * HOUR + 2 * TOOK
+    assert life.refresh(unreadable).stale_after == 2 * HOUR + 2 * TOOK
 
 
 def test_without_the_list_the_typical_interval_is_used() -> None:
-    """A key that may not read the list sees no schedule."""
+    """A key without the list permission gets no schedule."""
     life = Life()
     life.every(HOUR, 24)
     life.read()
@@ -289,41 +289,43 @@ def test_without_the_list_the_typical_interval_is_used() -> None:
 
 
 @pytest.mark.parametrize(("after", "expected"), [(7200.0, 7200.0), (None, None)])
-def test_a_configured_stale_after_comes_first(after: float | None, expected: float | None) -> None:
-    """Also `never`, whatever Braze's schedule says."""
+def test_a_configured_stale_after_takes_precedence(
+    after: float | None, expected: float | None
+) -> None:
+    """This includes `never`, whatever Braze's schedule says."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     life.state.configure(StaleAfter("*", after))
     assert life.state.snapshot().facts.stale_after == expected
 
 
 @pytest.mark.parametrize("given", [EPOCH - 3 * DAY, EPOCH - TOOK, 1.0])
 def test_a_next_run_before_the_last_start_is_ignored(given: float) -> None:
-    """A stale or wrong time in the list makes no interval."""
+    """A stale or wrong time in the list does not change the limit."""
     life = Life()
     life.every(HOUR, 3)
     life.next_run = given
-    assert life.look().stale_after == 2 * HOUR + 2 * TOOK
+    assert life.refresh().stale_after == 2 * HOUR + 2 * TOOK
 
 
 def test_partial_runs_are_deliveries() -> None:
-    """Three of four runs lose rows, and the data is 10 minutes old all day."""
+    """Three of four runs are partial, and the integration is never late."""
     life = Life()
     life.every(HOUR, 24)
-    life.look()
+    life.refresh()
     assert life.next_run is not None
     for now in life.pass_time(EPOCH + DAY, 10 * MINUTE):
         if now >= life.next_run:
             number = len(life.runs)
             life.ran(life.next_run, Status.PARTIAL if number % 4 else Status.SUCCESS)
             life.next_run += HOUR
-        life.look()
+        life.refresh()
         assert not life.late
 
 
-def test_ten_days_of_scrapes() -> None:
-    """From Braze's JSON to the exposition: 24 hourly runs, then daily ones."""
+def test_a_schedule_change_is_not_late_over_ten_days_of_scrapes() -> None:
+    """An integration changes from hourly to daily runs and is never late in the exposition."""
 
     async def main() -> None:
         clock = virtual_clock()

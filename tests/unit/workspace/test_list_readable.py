@@ -1,4 +1,4 @@
-"""Whether the list can be read is shown apart from whether the workspace can be."""
+"""The metric `braze_cdi_list_readable`, which is separate from `braze_cdi_up`."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,12 @@ FAULTS = [
 
 
 def events(logs: Sequence[EventDict], *names: str) -> list[str]:
-    """Those of the events that were logged, in order."""
+    """The logged events with one of these names, in order."""
     return [each["event"] for each in logs if each["event"] in names]
 
 
 async def refreshes(it: Rig, times: int, every: float = 20.0) -> None:
-    """Let so many scrapes come."""
+    """Scrape so many times."""
     for _ in range(times):
         await passes(every)
         await it.scrape()
@@ -37,7 +37,7 @@ async def refreshes(it: Rig, times: int, every: float = 20.0) -> None:
 
 @pytest.mark.parametrize("config", [workspace(), NAMED], ids=["discovered", "configured"])
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_list_that_fails_shows_while_histories_are_read(
+def test_a_failed_list_is_reported_while_histories_are_read(
     config: WorkspaceConfig, kind: FaultKind
 ) -> None:
     """`braze_cdi_up` stays 1, runs are counted, and each change is logged once."""
@@ -70,8 +70,6 @@ def test_a_list_that_fails_shows_while_histories_are_read(
 
 
 def test_list_readable_is_absent_before_the_first_attempt() -> None:
-    """Nothing is known of the list before it was read once."""
-
     async def main() -> None:
         clock = virtual_clock()
         async with rig(simulator(clock, scripted("one", 3)), clock=clock) as it:
@@ -81,7 +79,7 @@ def test_list_readable_is_absent_before_the_first_attempt() -> None:
 
 
 def test_list_readable_is_absent_if_the_list_is_not_needed() -> None:
-    """With configured IDs a key may do without the list: neither a metric nor a log line."""
+    """With configured IDs the list permission is optional: there is no metric and no log line."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -113,7 +111,7 @@ def test_list_readable_is_absent_if_the_list_is_not_needed() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 429, 503])
 def test_list_readable_is_0_while_the_whole_refresh_fails(status: int) -> None:
-    """Then the log says why the refresh failed, and nothing else."""
+    """The log contains only the failed refresh."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -138,7 +136,7 @@ def test_list_readable_is_0_while_the_whole_refresh_fails(status: int) -> None:
 @pytest.mark.parametrize("listed", [True, False], ids=["with the list", "without the list"])
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_workspace_whose_ids_are_all_refused_is_down(status: int, listed: bool) -> None:
-    """If each configured ID is wrong nothing is watched; if one is right, the others show it."""
+    """A workspace with at least one valid configured ID is up, and shows the rejected IDs."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -156,10 +154,10 @@ def test_a_workspace_whose_ids_are_all_refused_is_down(status: int, listed: bool
                     assert sum(page.all("braze_cdi_refresh_error")) == 1
             assert events(logs, "all integration IDs rejected") == ["all integration IDs rejected"]
             assert f"{status}: " in (await it.client.get("/")).text
-            one_alone = Fault(
+            only_two = Fault(
                 0, 9e9, FaultKind.SERVER_ERROR, HISTORY, status=status, integration_id="two"
             )
-            braze.faults = [one_alone]
+            braze.faults = [only_two]
             await refreshes(it, 90)
             page = await it.scrape()
             assert page("braze_cdi_up") == 1
@@ -171,7 +169,7 @@ def test_a_workspace_whose_ids_are_all_refused_is_down(status: int, listed: bool
 
 
 def test_discovered_integrations_that_are_all_refused_leave_the_workspace_up() -> None:
-    """The list was read: new ones are discovered, and each shows that it is refused."""
+    """The list was read, and each integration shows that its history is refused."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""A list that was late once about a run is not trusted, and is trusted again after a day."""
+"""A list that was late about a run is distrusted for a day."""
 
 import asyncio
 from collections import Counter
@@ -19,8 +19,8 @@ EVERY = 300.0
 PER_HOUR = 12
 
 
-def stands_still(one: ScriptedIntegration) -> None:
-    """From now on the list shows the newest run of this moment, whatever runs."""
+def freeze_list_item(one: ScriptedIntegration) -> None:
+    """Freeze the list item: from now on it shows the newest run of this moment."""
     newest = max(each.start for each in one.runs) / 1e6
     one.list_fields = {
         "last_job_start_time": datetime.fromtimestamp(newest, UTC).isoformat(),
@@ -29,7 +29,7 @@ def stands_still(one: ScriptedIntegration) -> None:
 
 
 async def scrapes(it: Rig, seconds: float, *hourly: ScriptedIntegration) -> int:
-    """Scrape for so long, while each of these has a run per hour; the histories read."""
+    """Scrape while `hourly` have one run per hour; return the number of history reads."""
     before = len(it.simulator.traffic[HISTORY].times)
     for number in range(int(seconds / EVERY)):
         if number % 12 == 6:
@@ -41,25 +41,25 @@ async def scrapes(it: Rig, seconds: float, *hourly: ScriptedIntegration) -> int:
 
 
 async def incident(it: Rig, *several: ScriptedIntegration) -> None:
-    """The list is late about one run of each of these."""
+    """The list is late about one run of each integration."""
     await it.scrape()
     for one in several:
-        stands_still(one)
+        freeze_list_item(one)
     await scrapes(it, 1.5 * HOUR, *several)
     for one in several:
         one.list_fields = {}
 
 
-@pytest.mark.parametrize("runs_on", [True, False], ids=["hourly", "no run any more"])
-def test_a_list_that_was_late_once_is_trusted_again_after_a_day(runs_on: bool) -> None:
-    """Until then the history is read in each refresh; then only when something changed."""
+@pytest.mark.parametrize("keeps_running", [True, False], ids=["hourly", "no further run"])
+def test_a_list_that_was_late_once_is_trusted_again_after_a_day(keeps_running: bool) -> None:
+    """For a day each refresh reads the history; then only changes are read."""
 
     async def main() -> None:
         clock = virtual_clock()
         one = scripted("one", 3)
         async with rig(simulator(clock, one), clock=clock) as it:
             await incident(it, one)
-            running = (one,) if runs_on else ()
+            running = (one,) if keeps_running else ()
             assert await scrapes(it, 22 * HOUR, *running) >= 22 * PER_HOUR - 1
             await scrapes(it, 3 * HOUR, *running)
             assert await scrapes(it, 4 * HOUR, *running) <= 4 * 5
@@ -68,8 +68,8 @@ def test_a_list_that_was_late_once_is_trusted_again_after_a_day(runs_on: bool) -
 
 
 @pytest.mark.parametrize("crash", [True, False])
-def test_a_restart_changes_nothing_about_that(tmp_path: Path, crash: bool) -> None:
-    """The day goes on from when the list was late, and a trusted list stays trusted."""
+def test_a_restart_does_not_change_whether_the_list_is_trusted(tmp_path: Path, crash: bool) -> None:
+    """The day is counted from when the list was late, across restarts."""
     one = scripted("one", 3)
 
     async def scenario() -> None:
@@ -90,7 +90,7 @@ def test_a_restart_changes_nothing_about_that(tmp_path: Path, crash: bool) -> No
 
 @pytest.mark.slow
 def test_a_list_that_stays_late_stays_distrusted() -> None:
-    """That the history was read in time does not make the list reliable."""
+    """It stays distrusted although the history was read in time."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -104,7 +104,7 @@ def test_a_list_that_stays_late_stays_distrusted() -> None:
 
 
 def test_an_incident_of_many_integrations_does_not_use_the_budget_permanently() -> None:
-    """While the list is not trusted the longest unread is read first; then it is quiet again."""
+    """While the list is distrusted, histories are read in turns; after a day the reads stop."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -120,8 +120,8 @@ def test_an_incident_of_many_integrations_does_not_use_the_budget_permanently() 
 
 
 @pytest.mark.slow
-def test_histories_that_are_read_round_robin_take_turns() -> None:
-    """The longest unread first, and never more than the budget allows."""
+def test_round_robin_reads_every_history_equally_often() -> None:
+    """Every history is read equally often, and the budget is not exceeded."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""An answer that is refused leaves memory at once, not when the garbage collector runs."""
+"""The memory of rejected responses, which is freed without the garbage collector."""
 
 import gc
 import tracemalloc
@@ -17,7 +17,7 @@ ANSWERS = 20
 
 @pytest.fixture(autouse=True)
 def no_collection() -> Iterator[None]:
-    """Memory is traced, and nothing collects cycles of garbage."""
+    """Trace memory with the garbage collector off."""
     gc.collect()
     gc.disable()
     tracemalloc.start()
@@ -37,8 +37,8 @@ def no_collection() -> Iterator[None]:
     ],
     ids=["too deep", "no JSON", "too many rows", "too large", "an error"],
 )
-def test_a_refused_answer_is_not_kept(status: int, body: bytes) -> None:
-    """However many are refused one after the other, no body of them remains."""
+def test_a_rejected_response_is_not_kept_in_memory(status: int, body: bytes) -> None:
+    """After several rejected responses, memory has not grown by their bodies."""
 
     async def kept() -> int:
         clock = virtual_clock()
@@ -48,7 +48,7 @@ def test_a_refused_answer_is_not_kept(status: int, body: bytes) -> None:
             for number in range(ANSWERS + 1):
                 with pytest.raises(ApiError):
                     await api.history("abc", None, await api.permit())
-                if not number:  # what is allocated once
+                if not number:  # after the one-time allocations
                     before = tracemalloc.get_traced_memory()[0]
             return tracemalloc.get_traced_memory()[0] - before
 

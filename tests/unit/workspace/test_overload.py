@@ -1,4 +1,4 @@
-"""More runs than the budget lets the exporter read one by one."""
+"""More runs than the request budget allows the exporter to read one by one."""
 
 import pytest
 
@@ -22,7 +22,7 @@ REFRESHED = "braze_cdi_integration_last_refresh_timestamp_seconds"
 
 @pytest.mark.slow
 def test_catch_up_is_never_postponed_permanently() -> None:
-    """After hours that nobody watched, older pages are read although newer runs keep coming."""
+    """After hours without a scrape, older pages are read although newer runs keep coming."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -67,7 +67,7 @@ def test_catch_up_is_never_postponed_permanently() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("listed", [True, False])
 def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> None:
-    """After hours that nobody watched, no gauge stands still until all older pages are read."""
+    """After hours without a scrape, gauges are updated before all older pages are read."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -101,13 +101,15 @@ def test_newest_pages_are_read_while_catching_up_is_overdue(listed: bool) -> Non
                 counted = page.all("braze_cdi_syncs_total", status="success")
                 caught_up.append(sum(each > missed for each in counted))
             last = caught_up.index(len(specs))
-            assert caught_up[last // 2] >= len(specs) / 3, "one after the other, not all at the end"
+            assert caught_up[last // 2] >= len(specs) / 3, (
+                "they catch up one after the other, not all at the end"
+            )
 
     run(main())
 
 
 def test_a_list_that_failed_is_soon_read_again() -> None:
-    """A moment without the list does not cost the history of each integration."""
+    """A short failure of the list does not cause a read of every history."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -123,11 +125,11 @@ def test_a_list_that_failed_is_soon_read_again() -> None:
             await scrapes(12)
             began = clock.wall()
             braze.faults = [Fault(began, began + 5, FaultKind.SERVER_ERROR, endpoint=LIST)]
-            asked = len(braze.traffic[LIST].times)
+            earlier = len(braze.traffic[LIST].times)
             await scrapes(3)
-            answered = [time for time in braze.traffic[LIST].times[asked:] if time > began + 5]
-            assert answered
-            assert answered[0] < began + 100
+            later = [time for time in braze.traffic[LIST].times[earlier:] if time > began + 5]
+            assert later
+            assert later[0] < began + 100
             assert braze.traffic[HISTORY].statuses[200] < 200
 
     run(main())

@@ -1,4 +1,4 @@
-"""What scrapes may show of counters: after a scraper received 0, and once they are committed."""
+"""The counters that a scrape shows: after a scraper received 0, and once they are committed."""
 
 import pytest
 
@@ -15,7 +15,7 @@ RUNS = [Run(Status.SUCCESS, EPOCH + number, EPOCH + number + 1) for number in ra
 
 
 def saved(counters: Counters, *, received: bool = True) -> Knowledge:
-    """What the state file holds of an integration with these counters."""
+    """The record of an integration with these counters in the state file."""
     ledger = IntegrationLedger()
     ledger.counters = counters
     return Knowledge(ledger.state(), zero_served=received)
@@ -23,7 +23,7 @@ def saved(counters: Counters, *, received: bool = True) -> Knowledge:
 
 @pytest.mark.parametrize("keeps_state", [False, True])
 def test_counters_are_zero_until_a_scraper_received_them_at_zero(keeps_state: bool) -> None:
-    """Also those that are committed."""
+    """This includes committed counters."""
     publication = Publication(keeps_state=keeps_state)
     publication.commit(saved(COUNTED))
     assert publication.visible(MORE) == NOTHING_COUNTED
@@ -31,7 +31,7 @@ def test_counters_are_zero_until_a_scraper_received_them_at_zero(keeps_state: bo
 
 
 def test_without_a_state_file_counters_show_as_they_are_counted() -> None:
-    """Nothing is committed, and nothing is waited for."""
+    """There are no commits, so scrapes do not wait for any."""
     publication = Publication()
     publication.receive()
     assert publication.visible(COUNTED) == COUNTED
@@ -42,7 +42,7 @@ def test_without_a_state_file_counters_show_as_they_are_counted() -> None:
 
 
 def test_with_a_state_file_counters_show_once_they_are_committed() -> None:
-    """Until then scrapes wait for the commit, and show what was committed before."""
+    """Until then scrapes wait for the commit and show the last committed values."""
     publication = Publication(keeps_state=True)
     publication.receive()
     assert publication.visible(COUNTED) == NOTHING_COUNTED
@@ -53,16 +53,16 @@ def test_with_a_state_file_counters_show_once_they_are_committed() -> None:
     assert publication.is_behind(MORE)
 
 
-def test_a_commit_from_before_a_scraper_received_zero_shows_nothing() -> None:
-    """After a restart the series would begin above 0."""
+def test_counters_committed_before_a_scraper_received_zero_are_not_shown() -> None:
+    """Otherwise the series would start above 0 after a restart."""
     publication = Publication(keeps_state=True)
     publication.receive()
     assert not publication.commit(saved(COUNTED, received=False))
     assert publication.visible(COUNTED) == NOTHING_COUNTED
 
 
-def test_only_the_first_receipt_is_news() -> None:
-    """It is what has to be written."""
+def test_only_the_first_receipt_of_a_zero_is_reported() -> None:
+    """Only the first receipt needs to be written."""
     publication = Publication()
     assert publication.receive()
     assert not publication.receive()
@@ -80,15 +80,14 @@ def test_only_the_first_receipt_is_news() -> None:
 def test_committed_counters_are_shown_after_a_restart(
     committed: Knowledge | None, shown: Counters
 ) -> None:
-    """What waits to be written is not committed yet."""
+    """Counters that wait to be written are not committed yet."""
     publication = Publication.restore(saved(MORE), committed)
     assert publication.received_at_zero
     assert publication.visible(MORE) == shown
-    assert not publication.save(saved(MORE)), "it is known already"
+    assert not publication.save(saved(MORE)), "it was saved before"
 
 
 def test_the_same_record_is_saved_only_once() -> None:
-    """The same knowledge need not be written again."""
     publication = Publication(keeps_state=True)
     assert publication.save(saved(COUNTED))
     assert not publication.save(saved(COUNTED))
@@ -96,7 +95,7 @@ def test_the_same_record_is_saved_only_once() -> None:
 
 
 def test_each_run_is_reported_once_however_commits_overlap() -> None:
-    """A newer row may wait while an older one is committed, and either may come first."""
+    """Commits may overlap, and either may end first."""
     publication = Publication(keeps_state=True)
     publication.count(RUNS[:2])
     first = publication.counted_runs
@@ -113,7 +112,7 @@ def test_each_run_is_reported_once_however_commits_overlap() -> None:
 
 
 def test_with_shared_state_no_counter_is_shown_before_a_commit() -> None:
-    """Another exporter may have shown more; scrapes wait for what is to be committed."""
+    """Another exporter may have shown higher values, so scrapes wait for the commit."""
     publication = Publication(keeps_state=True, shared=True)
     assert publication.visible(NOTHING_COUNTED) is None
     assert not publication.is_behind(NOTHING_COUNTED)  # nothing is known yet

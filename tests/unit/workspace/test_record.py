@@ -1,4 +1,4 @@
-"""What of an integration stands in the state file, and that its form belongs to a format."""
+"""The form of a state file record, which belongs to a format version."""
 
 import re
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ FORMS = Path(__file__).parents[1] / "state"
 
 
 def form(kind: type, met: set[type]) -> Iterator[str]:
-    """A line for each field of a dataclass, and of those that it is made of."""
+    """A line for each field of a dataclass, and of the dataclasses in its fields."""
     if kind in met:
         return
     met.add(kind)
     hints = get_type_hints(kind)
     for field in fields(kind):
-        told = "required" if field.default is MISSING else repr(field.default)
-        yield f"{kind.__name__}.{field.name}: {_named(hints[field.name])} = {told}"
+        default = "required" if field.default is MISSING else repr(field.default)
+        yield f"{kind.__name__}.{field.name}: {_named(hints[field.name])} = {default}"
     for hint in hints.values():
         for part in _dataclasses(hint):
             yield from form(part, met)
 
 
 def _named(hint: Any) -> str:
-    """A type as it is written, whichever module holds it."""
+    """A type as written in the source, without its module."""
     written = re.sub(r"\w+\.", "", str(hint.__name__ if isinstance(hint, type) else hint))
     return re.sub(r"Optional\[(\w+)\]", r"\1 | None", written)
 
@@ -41,22 +41,22 @@ def _dataclasses(hint: Any) -> Iterator[type]:
         yield from _dataclasses(part)
 
 
-def test_the_form_of_a_record_belongs_to_a_format() -> None:
-    """A field or default that changes needs a step in `state/schema.py`, and a new file here."""
+def test_the_record_fields_match_the_format_version() -> None:
+    """A changed field or default needs a step in `state/schema.py` and a new file here."""
     expected = (FORMS / f"record-{len(STEPS)}.txt").read_text("utf-8").splitlines()
     assert [*form(Record, set())] == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "problem"),
     [
         ("", "not valid JSON: Expecting value"),
         ("[]", "expected an object"),
         ('{"knowledge":{"ledger":{"seen":true}}}', "knowledge.ledger.counters: missing"),
     ],
 )
-def test_an_invalid_record_is_reported_in_one_line(text: str, mistake: str) -> None:
-    """The first mistake, and where it stands; nothing of what stood there."""
+def test_an_invalid_record_is_reported_in_one_line(text: str, problem: str) -> None:
+    """The line names the first error and its position, but not the found value."""
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         Record.from_json(text)
-    assert str(error.value) == mistake
+    assert str(error.value) == problem

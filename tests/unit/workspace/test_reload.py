@@ -1,4 +1,4 @@
-"""A reload replaces the configuration; what is known stays."""
+"""Reloads of the configuration."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ from tests.virtual import run, virtual_clock
 
 
 class Reloaded:
-    """An exporter whose configuration a test changes."""
+    """An exporter whose configuration a test can change."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Reloaded:
 
 
 def test_counters_continue_after_a_reload() -> None:
-    """A workspace that stays keeps its ledger; a rule for staleness applies at once."""
+    """A workspace that stays keeps its counters; a new name applies at once."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -84,7 +84,7 @@ def test_counters_continue_after_a_reload() -> None:
 
 
 def test_an_integration_that_is_excluded_and_included_again_continues() -> None:
-    """It leaves the exposition at the reload, and its counters continue when it is back."""
+    """It disappears with the reload. When it returns, its counters continue."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -109,8 +109,8 @@ def test_an_integration_that_is_excluded_and_included_again_continues() -> None:
     run(main())
 
 
-def test_a_wrong_configuration_is_rejected_whole() -> None:
-    """400 with the mistakes, a metric that says so, and everything goes on as before."""
+def test_an_invalid_configuration_changes_nothing() -> None:
+    """The response is 400 with all errors, a metric shows the failure, and nothing changes."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -133,7 +133,7 @@ def test_a_wrong_configuration_is_rejected_whole() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_a_removed_workspace_gets_no_more_requests(seconds: float) -> None:
-    """Its series are gone with the reload, and what it had under way ends."""
+    """Its series disappear with the reload, and its refresh ends."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -152,19 +152,19 @@ def test_a_removed_workspace_gets_no_more_requests(seconds: float) -> None:
     run(main())
 
 
-class Outward(DirectTransport):
-    """The way to Braze, which notes the requests that were cut off before their answer."""
+class CountingTransport(DirectTransport):
+    """A transport that counts requests which were cancelled before their response."""
 
     def __init__(self, app: Simulator) -> None:
         super().__init__(app)
-        self.begun, self.ended, self.cut_off = 0, 0, 0
+        self.started, self.ended, self.cancelled = 0, 0, 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.begun += 1
+        self.started += 1
         try:
             response = await super().handle_async_request(request)
         except asyncio.CancelledError:
-            self.cut_off += 1
+            self.cancelled += 1
             raise
         self.ended += 1
         return response
@@ -172,14 +172,14 @@ class Outward(DirectTransport):
 
 @pytest.mark.parametrize("fails", [False, True], ids=["answered", "refused"])
 @pytest.mark.parametrize("round_robin", [False, True], ids=["list", "round robin"])
-def test_a_request_in_flight_ends_though_its_workspace_is_gone(
+def test_a_request_in_flight_completes_after_its_workspace_was_removed(
     round_robin: bool, fails: bool
 ) -> None:
-    """A reload leaves it to its end, ignores the answer, and makes no further request."""
+    """After a reload it completes, its response is ignored, and no request follows."""
 
     async def main() -> None:
-        unnoticed: list[object] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, each: unnoticed.append(each))
+        unhandled: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, each: unhandled.append(each))
         clock = virtual_clock()
         several = [scripted(f"{number:02}", 3) for number in range(30)]
         braze = simulator(clock, *several, latency=5)
@@ -188,45 +188,43 @@ def test_a_request_in_flight_ends_though_its_workspace_is_gone(
         if fails:
             braze.faults = [Fault(0, 9e9, FaultKind.SERVER_ERROR, status=404)]
         named = tuple(ConfiguredIntegration(each.id) for each in several) if round_robin else None
-        outward = Outward(braze)
-        it = Reloaded(braze, workspace("gone", integrations=named), transport=outward)
+        transport = CountingTransport(braze)
+        it = Reloaded(braze, workspace("gone", integrations=named), transport=transport)
         await it.rig.scrape(seconds=1)
         await passes(6 if round_robin else 1)
-        begun = outward.begun
-        assert begun > outward.ended
+        started = transport.started
+        assert started > transport.ended
         it.settings = Settings((workspace("other"),))
         await it.reload()
         await passes(60)
-        assert outward.cut_off == 0
-        assert outward.begun == outward.ended == begun
+        assert transport.cancelled == 0
+        assert transport.started == transport.ended == started
         gc.collect()
-        assert not unnoticed
+        assert not unhandled
         await it.close()
 
     run(main())
 
 
-def test_a_workspace_that_waits_for_the_budget_makes_no_request_after_it_is_gone() -> None:
-    """Nothing is in flight that must end, so that nothing goes on."""
-
+def test_a_removed_workspace_that_waits_for_the_budget_makes_no_request() -> None:
     async def main() -> None:
         clock = virtual_clock()
         braze = simulator(clock, *(scripted(f"{number:02}", 3) for number in range(30)))
         refresh = Refresh(rate_limits=RateLimits(integrations=2))
         it = Reloaded(braze, workspace("gone", refresh=refresh))
         await it.rig.scrape(seconds=5)
-        begun = it.rig.requests()
+        before = it.rig.requests()
         it.settings = Settings((workspace("other"),))
         await it.reload()
         await passes(300)
-        assert it.rig.requests() == begun
+        assert it.rig.requests() == before
         await it.close()
 
     run(main())
 
 
 class HalfReadable(Journal):
-    """A journal that cannot read what it has kept of one workspace."""
+    """A journal that cannot read the state of one workspace."""
 
     def attach(self, source: SharedSource) -> StoredWorkspace:
         if source.name == "broken":
@@ -234,8 +232,8 @@ class HalfReadable(Journal):
         return StoredWorkspace()
 
 
-def test_a_reload_that_fails_at_the_last_step_changes_nothing() -> None:
-    """A new workspace has an unreadable state: the share of the others stays what it was."""
+def test_a_reload_that_fails_at_its_last_step_changes_nothing() -> None:
+    """The state of a new workspace is unreadable, so the other's rate limit share is unchanged."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -258,7 +256,7 @@ def test_a_reload_that_fails_at_the_last_step_changes_nothing() -> None:
 
 
 def test_a_configuration_that_cannot_be_read_in_time_is_rejected() -> None:
-    """Its file is on a mount that hangs: the answer comes all the same, and the next try works."""
+    """The file is on a mount that hangs: the reload fails after 30 s, and the next one works."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -282,7 +280,7 @@ def test_a_configuration_that_cannot_be_read_in_time_is_rejected() -> None:
 
 
 def test_closing_waits_for_the_workspaces_that_are_leaving() -> None:
-    """A reload just before the end leaves no task behind."""
+    """A reload just before shutdown leaves no running task."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -299,8 +297,8 @@ def test_closing_waits_for_the_workspaces_that_are_leaving() -> None:
     run(main())
 
 
-def test_a_flood_of_signals_is_two_reloads() -> None:
-    """One that is under way, and one for all signals that came meanwhile."""
+def test_many_signals_cause_two_reloads() -> None:
+    """The first signal starts a reload; one more follows for all signals received during it."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""An exporter with a state file that ends, in peace or not, and begins again."""
+"""An exporter with a state file that stops or crashes, and starts again."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ from tests.virtual import EPOCH, run, virtual_clock
 
 
 class StatefulSetup:
-    """A simulated workspace, a state file, and exporters that come and go."""
+    """A simulated workspace, a state file, and exporters that start and stop."""
 
     def __init__(self, folder: Path, *integrations: ScriptedIntegration) -> None:
         self.path = folder / "state.sqlite"
@@ -43,7 +43,7 @@ class StatefulSetup:
     async def exporter(
         self, *, crash: bool = False, config: WorkspaceConfig | None = None
     ) -> AsyncIterator[Rig]:
-        """An exporter on the file; with `crash` it ends without another word."""
+        """Run an exporter on the state file; with `crash` its last changes are not written."""
         store = Store(str(self.path), self.clock.wall)
         journal = SqliteJournal(store, self.clock, offload=inline)
         workspaces = [config or workspace()]
@@ -58,19 +58,19 @@ class StatefulSetup:
             store.close()
 
     def read(self) -> int:
-        """How many histories were asked for so far."""
+        """The number of history requests so far."""
         return len(self.simulator.traffic[HISTORY].times)
 
 
 def finish(integration: ScriptedIntegration, clock: Clock, rows: int = 40) -> None:
-    """A run that ended just now."""
+    """Add a run that has just finished."""
     now = clock.wall()
     integration.run(now - 30, now, rows_synced=rows)
 
 
 @pytest.mark.parametrize("crash", [False, True])
 def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool) -> None:
-    """Counters go on where they were, with what finished while nobody looked."""
+    """After a restart the counters continue and include the runs that finished in between."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -97,7 +97,7 @@ def test_runs_that_finish_meanwhile_are_counted_once(tmp_path: Path, crash: bool
 
 
 def test_a_restart_does_not_read_unchanged_histories(tmp_path: Path) -> None:
-    """With the list unchanged no history is read, and all is shown as it was."""
+    """If the list is unchanged, no history is read and the values are shown as before."""
     integrations = [scripted(str(number), runs=5) for number in range(30)]
 
     async def scenario() -> None:
@@ -105,10 +105,10 @@ def test_a_restart_does_not_read_unchanged_histories(tmp_path: Path) -> None:
         async with setup.exporter() as first:
             await first.scrape()
             before = await first.scrape()
-        asked = setup.read()
+        before_restart = setup.read()
         async with setup.exporter() as second:
             after = await second.scrape()
-            assert setup.read() == asked
+            assert setup.read() == before_restart
             for name in ("braze_cdi_last_sync_rows_synced", "braze_cdi_typical_sync_rows"):
                 assert after.all(name) == before.all(name)
             assert after("braze_cdi_integrations") == 30
@@ -117,7 +117,7 @@ def test_a_restart_does_not_read_unchanged_histories(tmp_path: Path) -> None:
 
 
 def test_known_data_is_shown_while_braze_is_down(tmp_path: Path) -> None:
-    """An exporter that starts amid an outage shows the last values, and how old they are."""
+    """An exporter that starts during an outage shows the last values and their age."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -137,8 +137,8 @@ def test_known_data_is_shown_while_braze_is_down(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_new_integration_counts_whole_after_a_crash(tmp_path: Path) -> None:
-    """One that joined while the exporter was down is new: all its runs count."""
+def test_all_runs_of_a_new_integration_count_after_a_crash(tmp_path: Path) -> None:
+    """An integration created while the exporter was down is new: all its runs count."""
     one, late = scripted("one", runs=3), scripted("late")
 
     async def scenario() -> None:
@@ -162,7 +162,7 @@ def test_a_new_integration_counts_whole_after_a_crash(tmp_path: Path) -> None:
 
 
 def test_counters_wait_while_nothing_can_be_written(tmp_path: Path) -> None:
-    """On a full disk gauges go on, counters stay at the last durable value, then catch up."""
+    """While the disk is full, gauges change and counters stay; later the counters catch up."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -196,7 +196,7 @@ def _full(*args: object) -> None:
 
 
 def test_a_removed_integration_returns_with_its_counters(tmp_path: Path) -> None:
-    """An integration that left and returns after a restart, within 30 days, goes on."""
+    """An integration that returns within 30 days, after a restart, keeps its counters."""
     one, other = scripted("one", runs=3), scripted("other", runs=3)
 
     async def scenario() -> None:
@@ -222,8 +222,8 @@ def test_a_removed_integration_returns_with_its_counters(tmp_path: Path) -> None
     run(scenario())
 
 
-def test_the_state_is_of_the_workspace_and_the_id(tmp_path: Path) -> None:
-    """Another workspace, or another ID, begins anew; a configured ID goes on."""
+def test_state_belongs_to_a_workspace_name_and_an_integration_id(tmp_path: Path) -> None:
+    """Another workspace name starts from zero; an ID that becomes configured continues."""
     one = scripted("one", runs=3)
 
     async def scenario() -> None:
@@ -246,7 +246,7 @@ def test_the_state_is_of_the_workspace_and_the_id(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
-    """A record that says nonsense is not taken for nothing."""
+    """A malformed record is an error, and is not treated as missing."""
     one = scripted("one", runs=3)
 
     async def scenario() -> None:
@@ -269,7 +269,7 @@ def test_an_unreadable_record_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_long_catch_up_continues_after_a_crash(tmp_path: Path) -> None:
-    """A chain of pages that was broken off by a crash still counts each run once."""
+    """Each run counts once, even if crashes interrupted the catch-up several times."""
     one = scripted(runs=30)
 
     async def scenario() -> None:
@@ -294,8 +294,8 @@ def test_a_long_catch_up_continues_after_a_crash(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
-    """A workspace that leaves the configuration and comes back goes on where it was."""
+def test_a_reload_keeps_counters_that_wait_to_be_written(tmp_path: Path) -> None:
+    """A workspace that is removed from the configuration and added again continues."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -315,7 +315,7 @@ def test_a_reload_keeps_what_waits_to_be_written(tmp_path: Path) -> None:
 
 
 async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
-    """Give the exporter another configuration; all workspaces are the simulated one."""
+    """Give the exporter another configuration; every workspace uses the same simulator."""
 
     async def load() -> Settings:
         return Settings(configs)
@@ -326,7 +326,7 @@ async def reload(rig_: Rig, *configs: WorkspaceConfig) -> None:
 
 
 def test_a_reload_shows_only_committed_counters(tmp_path: Path) -> None:
-    """What waits to be written goes on being counted, and is shown once it is durable."""
+    """Counters wait for their commit across reloads, and are shown once they are written."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -355,8 +355,8 @@ def test_a_reload_shows_only_committed_counters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0])
-def test_each_run_is_logged_once_whatever_the_disk_does(tmp_path: Path, seconds: float) -> None:
-    """A reload amid a slow commit neither repeats a line of the log nor swallows one."""
+def test_each_run_is_logged_once_however_slow_the_disk_is(tmp_path: Path, seconds: float) -> None:
+    """A reload during a slow commit neither repeats nor loses a log line."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -376,14 +376,16 @@ def test_each_run_is_logged_once_whatever_the_disk_does(tmp_path: Path, seconds:
                 await rig_.scrape(seconds=1)
                 rig_.exporter.workspaces["w"].hand_over()
                 await asyncio.sleep(60)
-        told = [entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"]
-        assert told == [1, 2, 3, 4]
+        reported_rows = [
+            entry["rows_synced"] for entry in logs if entry["event"] == "sync finished"
+        ]
+        assert reported_rows == [1, 2, 3, 4]
 
     run(scenario())
 
 
 def slow(seconds: float) -> Callable[[Callable[[], None]], Awaitable[None]]:
-    """A disk that takes its time, before and after."""
+    """A disk that needs so many seconds before and after each write."""
 
     async def offload(work: Callable[[], None]) -> None:
         await asyncio.sleep(seconds)
@@ -393,8 +395,8 @@ def slow(seconds: float) -> Callable[[Callable[[], None]], Awaitable[None]]:
     return offload
 
 
-def test_the_first_format_is_understood_for_ever(tmp_path: Path) -> None:
-    """What the first release knew of an integration is shown before Braze is reached."""
+def test_state_files_of_the_first_release_are_read(tmp_path: Path) -> None:
+    """The state of the first release is shown while Braze is unreachable."""
 
     async def scenario() -> None:
         setup = StatefulSetup(tmp_path)
@@ -417,7 +419,7 @@ def test_the_first_format_is_understood_for_ever(tmp_path: Path) -> None:
 
 
 def records(setup: StatefulSetup) -> dict[str, bool]:
-    """The integrations of the file, and whether more is known of them than their ID."""
+    """The IDs in the state file, and whether each has a record."""
     with sqlite3.connect(setup.path) as connection:
         rows = connection.execute("SELECT id, record IS NOT NULL FROM integrations").fetchall()
     connection.close()
@@ -428,7 +430,9 @@ def records(setup: StatefulSetup) -> dict[str, bool]:
 def test_workspaces_that_are_no_longer_configured_are_forgotten(
     tmp_path: Path, restart: bool
 ) -> None:
-    """Where no list can be read too, 30 days after it left the configuration."""
+    """They are forgotten 30 days after they left the configuration, even if the list is not
+    readable.
+    """
     both = [scripted("one", runs=3), scripted("other", runs=3)]
     named = [workspace(integrations=tuple(map(ConfiguredIntegration, ids))) for ids in ONE_AND_BOTH]
 
@@ -465,7 +469,7 @@ ONE_AND_BOTH = (("one",), ("one", "other"))
 
 @pytest.mark.parametrize("jump", [-5 * 86_400.0, 5 * 86_400.0])
 def test_a_changed_system_clock_loses_nothing(tmp_path: Path, jump: float) -> None:
-    """Each run counts once, and nothing claims to be younger than now."""
+    """Each run counts once, and no refresh time lies in the future."""
     one = scripted(runs=3)
 
     async def scenario() -> None:
@@ -496,7 +500,7 @@ def test_a_changed_system_clock_loses_nothing(tmp_path: Path, jump: float) -> No
 
 
 def format_1(path: Path, record: dict[str, object]) -> None:
-    """A state file of the first format, with one integration."""
+    """Write a state file of the first format, with one integration."""
     with sqlite3.connect(path) as connection:
         STEPS[0](connection)
         connection.execute("PRAGMA user_version = 1")
@@ -508,20 +512,20 @@ def format_1(path: Path, record: dict[str, object]) -> None:
 
 
 FAR = 4_070_908_800.0
-"""2099, as the watermark of a run that is no longer kept."""
+"""2099: the watermark of a run that is no longer in the record."""
 
 
 @pytest.mark.parametrize(
     ("watermark", "shown"),
     [
-        pytest.param(FAR, None, id="in the future: of any run, so of none"),
+        pytest.param(FAR, None, id="in the future: ignored"),
         pytest.param(EPOCH - 90_000, EPOCH - 90_000, id="in the past"),
     ],
 )
 def test_a_file_of_the_first_format_continues_with_right_values(
     tmp_path: Path, watermark: float, shown: float | None
 ) -> None:
-    """Its greatest watermark, its last success and its failures, and then what is read."""
+    """The last success, the watermark and the failures of old runs are kept, and updated later."""
     one = ScriptedIntegration("one", "sync-one")
     for number in range(24, 0, -1):
         start = EPOCH - 3600 * number
@@ -542,8 +546,8 @@ def test_a_file_of_the_first_format_continues_with_right_values(
     }
     item = {"id": "one", "name": "sync-one", "last_job_start": EPOCH - 3600}
     item |= {"last_job_status": "error"}
-    said = {"start": EPOCH - 3600, "status": "error", "watermark": None}
-    knowledge = {"ledger": ledger, "item": item, "answered": said, "zero_served": True}
+    fingerprint = {"start": EPOCH - 3600, "status": "error", "watermark": None}
+    knowledge = {"ledger": ledger, "item": item, "answered": fingerprint, "zero_served": True}
     format_1(
         tmp_path / "state.sqlite",
         {"knowledge": knowledge, "read_at": EPOCH, "read_server": EPOCH, "seen_server": EPOCH},
@@ -573,7 +577,6 @@ def test_a_file_of_the_first_format_continues_with_right_values(
 
 
 def test_a_record_that_cannot_be_read_is_reported_after_an_upgrade_too(tmp_path: Path) -> None:
-    """The upgrade leaves it as it is."""
     path = tmp_path / "state.sqlite"
     format_1(path, {"knowledge": {"ledger": {"older": "none"}}})
 

@@ -1,4 +1,4 @@
-"""From Braze's JSON to what people see: watermarks in the future, statuses that Braze adds."""
+"""Watermarks in the future, unknown statuses and unreadable times, from JSON to exposition."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ async def shown(it: Rig) -> dict[str, Any]:
 
 
 async def after(it: Rig, seconds: float = 60.0) -> Any:
-    """The page of a scrape, so many seconds later."""
+    """The page of a scrape after this time."""
     await asyncio.sleep(seconds)
     return await it.scrape()
 
 
-def test_a_watermark_in_the_future_is_reported_once_and_passes(tmp_path: Path) -> None:
-    """One warning, one concern, across a restart; the next run makes everything normal."""
+def test_a_watermark_in_the_future_is_reported_once_until_a_normal_one(tmp_path: Path) -> None:
+    """It is one warning and one concern, also across a restart. A normal watermark ends both."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -80,7 +80,7 @@ def test_a_watermark_in_the_future_is_reported_once_and_passes(tmp_path: Path) -
 
 
 def test_an_unknown_status_is_shown_with_brazes_text() -> None:
-    """In the log line, on the page and in the JSON; it ends no series of failures."""
+    """The text is in the log line, on the page and in the JSON. Failures are still consecutive."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -97,11 +97,11 @@ def test_an_unknown_status_is_shown_with_brazes_text() -> None:
             assert (line["status"], line["job_status"]) == ("unknown", "limit_exceeded")
             assert page("braze_cdi_syncs_total", status="unknown") == 1
             assert page("braze_cdi_consecutive_failures") == 1
-            told = await shown(it)
-            assert told["last_sync"]["status"] == "unknown"
-            assert told["last_sync"]["job_status"] == "limit_exceeded"
-            assert told["recent_syncs"][-1]["job_status"] == "limit_exceeded"
-            assert [each["kind"] for each in told["concerns"]] == ["unknown"]
+            status = await shown(it)
+            assert status["last_sync"]["status"] == "unknown"
+            assert status["last_sync"]["job_status"] == "limit_exceeded"
+            assert status["recent_syncs"][-1]["job_status"] == "limit_exceeded"
+            assert [each["kind"] for each in status["concerns"]] == ["unknown"]
             assert "limit_exceeded" in (await it.client.get("/")).text
             with structlog.testing.capture_logs() as logs:
                 one.run(clock.wall(), clock.wall() + 30, "error")
@@ -113,7 +113,7 @@ def test_an_unknown_status_is_shown_with_brazes_text() -> None:
 
 
 def test_an_unknown_status_of_a_run_in_progress_is_shown_with_brazes_text() -> None:
-    """It has no finish, so it is not counted."""
+    """The run has no finish, so it is not counted."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -124,15 +124,15 @@ def test_an_unknown_status_of_a_run_in_progress_is_shown_with_brazes_text() -> N
         async with rig(simulator(clock, one), clock=clock) as it:
             page = await it.scrape()
             assert page("braze_cdi_syncs_running") == 1
-            told = await shown(it)
-            assert told["running_sync_job_status"] == "limit_exceeded"
-            assert [each["kind"] for each in told["concerns"]] == ["unknown"]
+            status = await shown(it)
+            assert status["running_sync_job_status"] == "limit_exceeded"
+            assert [each["kind"] for each in status["concerns"]] == ["unknown"]
 
     run(main())
 
 
 def test_an_unknown_status_that_changes_in_the_list_is_read() -> None:
-    """Two words that this version does not know are a change; the same word is none."""
+    """A different unknown status is a change; the same one is not."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -151,8 +151,8 @@ def test_an_unknown_status_that_changes_in_the_list_is_read() -> None:
     run(main())
 
 
-def test_integrations_leave_while_the_list_has_times_that_cannot_be_read() -> None:
-    """An item with such a time is not missing, so the list is complete; it is counted."""
+def test_integrations_are_removed_while_the_list_has_unreadable_times() -> None:
+    """An item with an unreadable time is not missing, so the list is complete. It is counted."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -170,7 +170,7 @@ def test_integrations_leave_while_the_list_has_times_that_cannot_be_read() -> No
 
 
 def test_a_run_whose_times_cannot_be_read_for_a_while_counts_once() -> None:
-    """Braze writes them in another form, and later as before."""
+    """Braze writes its times in another format for a while."""
 
     async def main() -> None:
         clock = virtual_clock()

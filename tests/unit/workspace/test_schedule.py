@@ -1,4 +1,4 @@
-"""Why a history is read, and when: every reason by itself, and what goes before what."""
+"""The reasons for a history read, and their order."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,27 +54,27 @@ def shows_a_newer_run(state: IntegrationState) -> None:
 
 
 def failed(state: IntegrationState) -> None:
-    """A read failed in a way that may pass."""
+    """A read failed with a temporary error."""
     state.read_failed(ServerError("503"), 1.0, REFRESH)
 
 
 def refused(state: IntegrationState) -> None:
-    """The read was refused in this refresh."""
+    """A read was refused in this refresh."""
     state.read_refused(Forbidden("403"), REFRESH)
 
 
 def test_a_history_that_was_never_read_is_a_change() -> None:
-    """Whatever the list shows."""
+    """It is read whatever the list shows."""
     assert reason(IntegrationState("one")) is ReadReason.CHANGE
 
 
 def test_nothing_is_read_without_a_reason() -> None:
-    """The history has what the list shows."""
+    """The history has the run that the list shows."""
     assert reason(read()) is None
 
 
 def test_a_change_in_the_list_is_read() -> None:
-    """Also while each refresh reads every history."""
+    """Also in round-robin mode, in which each refresh reads every history."""
     state = read()
     shows_a_newer_run(state)
     assert reason(state) is ReadReason.CHANGE
@@ -87,7 +87,7 @@ def test_a_change_in_the_list_is_read() -> None:
 def test_round_robin_reads_each_history_once_in_a_refresh(
     refresh_number: int, expected: ReadReason | None
 ) -> None:
-    """Without a list, and for an integration that the list does not show."""
+    """Without a list, or for an integration that is not in the list."""
     assert reason(read(), refresh_number=refresh_number, round_robin=True) is expected
     assert reason(read(item=None), refresh_number=refresh_number) is expected
 
@@ -98,12 +98,12 @@ def test_round_robin_reads_each_history_once_in_a_refresh(
 def test_a_history_is_rechecked_when_its_time_comes(
     now: float, expected: ReadReason | None
 ) -> None:
-    """Although nothing asks for it."""
+    """The re-check needs no other reason."""
     assert reason(read(), now) is expected
 
 
 def test_a_catch_up_goes_before_a_recheck_and_after_a_change() -> None:
-    """While it is not overdue."""
+    """This holds while the catch-up is not overdue."""
     state = read(page=BEHIND)
     state.reads.recheck_at = 0.0
     assert reason(state) is ReadReason.CATCH_UP
@@ -121,7 +121,7 @@ def test_a_catch_up_goes_before_a_recheck_and_after_a_change() -> None:
 def test_a_newest_page_read_long_ago_goes_before_an_overdue_catch_up(
     since_newest: float, expected: ReadReason
 ) -> None:
-    """So that newest and older pages alternate."""
+    """Reads of the newest page and of older pages alternate."""
     state = read(page=BEHIND)
     now = CATCH_UP_WITHIN + 100
     shows_a_newer_run(state)
@@ -130,7 +130,7 @@ def test_a_newest_page_read_long_ago_goes_before_an_overdue_catch_up(
 
 
 def test_an_overdue_catch_up_continues_if_no_newest_page_is_due() -> None:
-    """However old the newest page is."""
+    """The age of the newest page does not matter."""
     state = read(page=BEHIND)
     now = 3 * CATCH_UP_WITHIN
     assert reason(state, now) is ReadReason.OVERDUE
@@ -138,8 +138,10 @@ def test_an_overdue_catch_up_continues_if_no_newest_page_is_due() -> None:
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(300.0, False), (300.1, True)])
 @pytest.mark.parametrize("since", [0.0, 50.0])
-def test_a_catch_up_is_overdue_after_a_while(since: float, seconds: float, overdue: bool) -> None:
-    """Counted from when it became necessary."""
+def test_a_catch_up_is_overdue_after_five_minutes(
+    since: float, seconds: float, overdue: bool
+) -> None:
+    """The time is counted from when the catch-up became necessary."""
     state = read(page=BEHIND)
     state.reads.behind_since = since
     assert is_overdue(state, since + seconds) is overdue
@@ -150,7 +152,7 @@ def test_a_catch_up_is_overdue_after_a_while(since: float, seconds: float, overd
 def test_a_read_that_failed_is_not_repeated_at_once(
     happens: Callable[[IntegrationState], None],
 ) -> None:
-    """It is within a later refresh, after its pause."""
+    """It is repeated in a later refresh, after its backoff."""
     state = read()
     shows_a_newer_run(state)
     happens(state)
@@ -159,7 +161,7 @@ def test_a_read_that_failed_is_not_repeated_at_once(
 
 
 def test_the_pause_after_failures_doubles_up_to_a_limit() -> None:
-    """And starts again after a read that succeeded."""
+    """A successful read resets the backoff."""
     state = IntegrationState("one")
     pauses = []
     for _ in range(10):
@@ -172,7 +174,7 @@ def test_the_pause_after_failures_doubles_up_to_a_limit() -> None:
 
 
 def test_rechecks_take_a_bounded_part_of_the_budget() -> None:
-    """A few integrations are rechecked every 15 minutes, many as often as a tenth allows."""
+    """Re-checks happen every 15 minutes, or less often to use a tenth of the budget at most."""
     assert recheck_interval(10, slots=40) == 900.0
     assert recheck_interval(60, slots=40) == 900.0
     assert recheck_interval(400, slots=40) == 6000.0
@@ -180,12 +182,12 @@ def test_rechecks_take_a_bounded_part_of_the_budget() -> None:
 
 @pytest.mark.parametrize("each", ReadReason)
 def test_only_catch_ups_read_older_pages(each: ReadReason) -> None:
-    """Everything else reads the newest page."""
+    """Reads for other reasons read the newest page."""
     assert each.reads_older_page is (each in (ReadReason.OVERDUE, ReadReason.CATCH_UP))
 
 
 def test_reasons_are_ordered_by_urgency() -> None:
-    """What a scrape waits for comes first."""
+    """The reads that a scrape waits for come first."""
     assert sorted(ReadReason) == [
         ReadReason.CHANGE,
         ReadReason.ROUND_ROBIN,

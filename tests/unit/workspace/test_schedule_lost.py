@@ -1,4 +1,4 @@
-"""An integration that had a schedule and has none is shown, for seven days."""
+"""Integrations that lost their schedule, which is shown for seven days."""
 
 import asyncio
 from pathlib import Path
@@ -24,12 +24,12 @@ def scheduled(identifier: str = "one", after: float = 600.0) -> ScriptedIntegrat
 
 
 def show(one: ScriptedIntegration, value: object) -> None:
-    """From now on the list has this value as the next scheduled run."""
+    """From now on the list returns this value as the next scheduled run."""
     one.list_fields = {"next_scheduled_run": value}
 
 
 async def after(it: Rig, seconds: float) -> Page:
-    """What is shown then; there are refreshes on the way."""
+    """The page after this time, with refreshes in between."""
     for _ in range(4):
         await passes(seconds / 4)
         page = await it.scrape()
@@ -39,7 +39,7 @@ async def after(it: Rig, seconds: float) -> Page:
 @pytest.mark.parametrize("value", NO_SCHEDULE, ids=repr)
 @pytest.mark.parametrize("ahead", [0.0, 3600.0])
 def test_a_lost_schedule_is_shown_for_a_week(value: object, ahead: float) -> None:
-    """From when the list first showed none, in the API's time; one log line says so."""
+    """The metric is the API time of the first list without a schedule. One warning is logged."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -69,8 +69,8 @@ def test_a_lost_schedule_is_shown_for_a_week(value: object, ahead: float) -> Non
     run(main())
 
 
-def test_a_schedule_that_returns_ends_it() -> None:
-    """One log line says that it is back, and it can be lost again."""
+def test_a_returning_schedule_removes_the_metric() -> None:
+    """The return is logged once, and the schedule can be lost again."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -96,7 +96,7 @@ def test_a_schedule_that_returns_ends_it() -> None:
 
 
 def test_an_integration_that_never_had_a_schedule_has_not_lost_it() -> None:
-    """Such as an integration with S3, which runs when a file comes."""
+    """For example, an S3 integration runs when a file arrives."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -113,7 +113,7 @@ def test_an_integration_that_never_had_a_schedule_has_not_lost_it() -> None:
 
 @pytest.mark.parametrize("value", UNREADABLE, ids=repr)
 def test_a_schedule_that_cannot_be_read_is_not_lost(value: object) -> None:
-    """Nothing is known of it; what is there before and after is compared."""
+    """While the schedule is unreadable, the last readable value is kept for comparison."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -137,7 +137,7 @@ def test_a_schedule_that_cannot_be_read_is_not_lost(value: object) -> None:
 
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_lost_schedule_survives_restarts(tmp_path: Path, crash: bool) -> None:
-    """Also if the schedule is lost while the exporter is down."""
+    """This also holds if the schedule is lost while the exporter is down."""
     one, two = scheduled("one"), scheduled("two", 2 * DAY)
 
     async def scenario() -> None:
@@ -171,8 +171,8 @@ def test_a_lost_schedule_survives_restarts(tmp_path: Path, crash: bool) -> None:
     run(scenario())
 
 
-def test_a_schedule_of_long_ago_is_not_lost_now(tmp_path: Path) -> None:
-    """After a restart: the list showed it more than seven days ago, for a time as long ago."""
+def test_a_schedule_last_seen_long_ago_is_not_reported_as_lost(tmp_path: Path) -> None:
+    """The last known schedule is more than seven days old when the exporter restarts."""
     one = scheduled()
 
     async def scenario() -> None:
@@ -190,7 +190,7 @@ def test_a_schedule_of_long_ago_is_not_lost_now(tmp_path: Path) -> None:
 
 
 def test_a_lost_schedule_stays_while_the_list_cannot_be_read() -> None:
-    """And ends in time, while only histories are read."""
+    """The metric still ends after seven days, while only histories are read."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""What a scrape starts, what it waits for, and when it is answered."""
+"""When a scrape starts a refresh, how long it waits, and what it shows."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ def hanging(start: float = EPOCH, end: float = FOREVER) -> Fault:
 
 
 def test_the_first_scrape_shows_the_last_sync() -> None:
-    """One scrape asks for the list and the history, and shows rows, duration and status."""
+    """One scrape reads the list and the history, and shows rows, duration and status."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -43,7 +43,7 @@ def test_the_first_scrape_shows_the_last_sync() -> None:
 
 
 def test_a_run_that_finishes_later_counts_once() -> None:
-    """A run adds to the counters once, however often it is read."""
+    """A run is added to the counters once, even if it is read several times."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -65,7 +65,7 @@ def test_a_run_that_finishes_later_counts_once() -> None:
 
 
 def test_an_unchanged_integration_needs_no_history_read() -> None:
-    """While the list says the same, only the list is asked."""
+    """While the list is unchanged, only the list is requested."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -79,8 +79,8 @@ def test_an_unchanged_integration_needs_no_history_read() -> None:
     run(main())
 
 
-def test_a_run_under_way_is_shown_without_a_history_read() -> None:
-    """The list says that a run is under way and since when: that is enough."""
+def test_a_run_in_progress_is_shown_without_a_history_read() -> None:
+    """The list shows the run in progress and its start, so the history is not needed."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -99,8 +99,8 @@ def test_a_run_under_way_is_shown_without_a_history_read() -> None:
     run(main())
 
 
-def test_scrapes_that_come_together_share_one_refresh() -> None:
-    """Any number of scrapes within `min_interval` cost one pass."""
+def test_simultaneous_scrapes_share_one_refresh() -> None:
+    """Scrapes within `min_interval` share one refresh."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -120,10 +120,10 @@ def test_scrapes_that_come_together_share_one_refresh() -> None:
     ("timeout", "least", "most"),
     [(5, 4.0, 4.5), (30, 29.0, 29.5), (None, 9.0, 9.5), ("nonsense", 9.0, 9.5), (0.2, 0.0, 0.0)],
 )
-def test_a_hanging_api_is_waited_for_to_the_deadline(
+def test_a_scrape_waits_for_a_hanging_api_until_its_deadline(
     timeout: object, least: float, most: float
 ) -> None:
-    """With nothing known yet a scrape waits as long as Prometheus does, less the offset."""
+    """If nothing is known yet, a scrape waits for its timeout minus the safety offset."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -139,7 +139,7 @@ def test_a_hanging_api_is_waited_for_to_the_deadline(
 
 
 def test_a_scrape_does_not_wait_for_a_workspace_that_failed_last() -> None:
-    """While the API is down a scrape is answered at once, with the last known values."""
+    """While the API is down, a scrape is answered at once with the last known values."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -162,13 +162,13 @@ def test_a_scrape_does_not_wait_for_a_workspace_that_failed_last() -> None:
 
 
 def test_a_failing_workspace_neither_hides_nor_delays_others() -> None:
-    """A workspace that hangs leaves the other's data fresh, and its probe fast."""
+    """While one workspace's API hangs, the other's data stays fresh and its probe is fast."""
 
     async def main() -> None:
         clock = virtual_clock()
-        well = simulator(clock, scripted("one", 3))
-        ill = simulator(clock, scripted("two", 3), faults=[hanging()])
-        async with rig(well, ill, clock=clock) as it:
+        healthy = simulator(clock, scripted("one", 3))
+        failing = simulator(clock, scripted("two", 3), faults=[hanging()])
+        async with rig(healthy, failing, clock=clock) as it:
             page = await it.scrape("/probe?workspace=w0")
             assert clock.monotonic() < 1
             assert page("braze_cdi_last_sync_rows_synced", workspace="w0") == 100
@@ -180,8 +180,8 @@ def test_a_failing_workspace_neither_hides_nor_delays_others() -> None:
     run(main())
 
 
-def test_a_refresh_outlives_its_scrape_and_shows_piece_by_piece() -> None:
-    """What a short scrape does not wait for goes on, and the next one shows it."""
+def test_a_refresh_continues_after_its_scrape_and_shows_partial_results() -> None:
+    """A refresh continues after a short scrape was answered. The next scrape shows its results."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -199,8 +199,6 @@ def test_a_refresh_outlives_its_scrape_and_shows_piece_by_piece() -> None:
 
 
 def test_without_a_scrape_no_request_is_sent() -> None:
-    """Without a scrape the exporter falls silent."""
-
     async def main() -> None:
         clock = virtual_clock()
         one = scripted("one", runs=3)
@@ -209,16 +207,16 @@ def test_without_a_scrape_no_request_is_sent() -> None:
             assert it.requests() == 0
             await it.scrape()
             await passes(10)
-            asked = it.requests()
+            before = it.requests()
             one.run(clock.wall() - 5, clock.wall() - 1)
             await passes(86_400)
-            assert it.requests() == asked
+            assert it.requests() == before
 
     run(main())
 
 
 def test_reading_the_pages_sends_no_request() -> None:
-    """HEAD, the pages and the exporter's own metrics show what is known."""
+    """HEAD requests, the web pages and the exporter's own metrics send no request to Braze."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -232,8 +230,8 @@ def test_reading_the_pages_sends_no_request() -> None:
     run(main())
 
 
-def test_a_dead_workspace_gets_the_tries_of_one_request_per_refresh() -> None:
-    """While nothing answers, a pass is three tries."""
+def test_an_unreachable_workspace_gets_one_request_with_retries_per_refresh() -> None:
+    """While Braze is unreachable, a refresh makes one request with three tries."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -244,13 +242,13 @@ def test_a_dead_workspace_gets_the_tries_of_one_request_per_refresh() -> None:
                 assert it.requests() == 3 * number
             assert page("braze_cdi_refresh_error", reason="connection") == 1
             page = await it.scrape("/-/metrics")
-            assert not page.all("braze_cdi_up"), "the exporter's own metrics alone"
+            assert not page.all("braze_cdi_up"), "only the exporter's own metrics"
 
     run(main())
 
 
-def test_a_dead_workspace_with_known_data_gets_few_more_requests() -> None:
-    """Where the list fails and integrations are known, one history is tried too."""
+def test_an_unreachable_workspace_with_known_data_gets_few_more_requests() -> None:
+    """If the list fails and integrations are known, a refresh also tries one history."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -269,14 +267,14 @@ def test_a_dead_workspace_with_known_data_gets_few_more_requests() -> None:
 
 
 def test_a_workspace_that_hangs_gets_no_more_requests() -> None:
-    """Also while scrapes come amid the long wait for an answer, nothing else is asked."""
+    """Scrapes that arrive while a request hangs send no further requests."""
 
     async def main() -> None:
         clock = virtual_clock()
         many = [scripted(f"{number:03}", 3) for number in range(30)]
         async with rig(simulator(clock, *many), clock=clock) as it:
             await it.scrape()
-            await passes(1200)  # audits are due
+            await passes(1200)  # re-checks are due
             it.simulator.faults.append(hanging())
             before = it.requests()
             for _ in range(5):
@@ -288,8 +286,8 @@ def test_a_workspace_that_hangs_gets_no_more_requests() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.ENDLESS, FaultKind.REPEATING_CURSOR])
-def test_a_list_whose_pages_repeat_ends(kind: FaultKind) -> None:
-    """Pages that repeat are an error of the answer; what they told is kept."""
+def test_reading_a_list_whose_pages_repeat_stops(kind: FaultKind) -> None:
+    """Repeating pages are an invalid response. The integrations on them are kept."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -307,7 +305,7 @@ def test_a_list_whose_pages_repeat_ends(kind: FaultKind) -> None:
 
 
 def test_an_unknown_status_without_a_finish_is_not_a_change() -> None:
-    """Where list and history say the same there is nothing to wait for."""
+    """If the list and the history show the same status, the history is not read again."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -325,7 +323,7 @@ def test_an_unknown_status_without_a_finish_is_not_a_change() -> None:
 
 @pytest.mark.parametrize("number", [5, 200])
 def test_integrations_are_fresh_even_if_the_list_shows_no_runs(number: int) -> None:
-    """A scrape waits for the reads in turn too, where the budget has room for all at once."""
+    """With few integrations, a scrape waits for the round-robin reads."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -346,7 +344,7 @@ def test_integrations_are_fresh_even_if_the_list_shows_no_runs(number: int) -> N
 
 
 def test_without_the_list_permission_configured_ids_are_read() -> None:
-    """A key without `cdi.integration_list` works where the IDs are configured."""
+    """A key without `cdi.integration_list` works if the IDs are configured."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -374,7 +372,7 @@ def test_without_the_list_permission_configured_ids_are_read() -> None:
             for _ in range(20):
                 await passes(30)
                 await it.scrape()
-            assert it.simulator.traffic[LIST].statuses[403] == 1, "asked again every 15 minutes"
+            assert it.simulator.traffic[LIST].statuses[403] == 1, "requested again every 15 minutes"
             await passes(300)
             await it.scrape()
             assert it.simulator.traffic[LIST].statuses[403] == 2
@@ -383,8 +381,8 @@ def test_without_the_list_permission_configured_ids_are_read() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.BAD_MESSAGE, FaultKind.NO_RESULTS, FaultKind.HTML])
-def test_a_workspace_that_answers_nothing_useful_stays_down(kind: FaultKind) -> None:
-    """While list and histories fail it is down, also when no history may be tried again yet."""
+def test_a_workspace_without_a_valid_response_stays_down(kind: FaultKind) -> None:
+    """While the list and the histories fail, it is down, even if no history read is due yet."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -409,7 +407,7 @@ def test_a_workspace_that_answers_nothing_useful_stays_down(kind: FaultKind) -> 
 
 
 def test_a_failed_round_robin_refresh_stays_failed_until_a_history_is_read() -> None:
-    """Without the list permission too, what may not be asked again yet is no success."""
+    """Without the list permission, a read that is postponed does not count as a success."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -427,8 +425,8 @@ def test_a_failed_round_robin_refresh_stays_failed_until_a_history_is_read() -> 
     run(main())
 
 
-def test_discovery_without_the_permission_names_it() -> None:
-    """`auto` without the list permission is an error that names the permission."""
+def test_discovery_without_the_list_permission_names_it() -> None:
+    """With `auto`, a missing list permission is an error that names the permission."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -443,7 +441,7 @@ def test_discovery_without_the_permission_names_it() -> None:
 
 
 def test_a_wrong_key_gets_one_request_per_refresh() -> None:
-    """401 ends the pass, and is not tried again within it."""
+    """A 401 ends the refresh and is not retried within it."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -459,7 +457,7 @@ def test_a_wrong_key_gets_one_request_per_refresh() -> None:
 
 
 def test_reads_due_between_refreshes_delay_no_scrape() -> None:
-    """It is asked for once the scrape that comes by is answered, and shows in the next."""
+    """The read starts after the scrape was answered. The next scrape shows its result."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -468,21 +466,21 @@ def test_reads_due_between_refreshes_delay_no_scrape() -> None:
         async with rig(braze, clock=clock) as it:
             await it.scrape()
             await passes(EPOCH + 8.5 - clock.wall())
-            began, asked = clock.wall(), it.requests()
+            began, before = clock.wall(), it.requests()
             for _ in range(3):
                 page = await it.scrape()
                 assert page("braze_cdi_integration_up") == 0
-            assert (clock.wall(), it.requests()) == (began, asked)
+            assert (clock.wall(), it.requests()) == (began, before)
             await passes(0.4)
             page = await it.scrape()
             assert page("braze_cdi_integration_up") == 1
-            assert it.requests() == asked + 1
+            assert it.requests() == before + 1
 
     run(main())
 
 
-def test_a_429_is_obeyed() -> None:
-    """After a 429 nothing is asked before its Retry-After is over."""
+def test_after_a_429_requests_wait_for_retry_after() -> None:
+    """After a 429, no request is sent before its Retry-After is over."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -491,8 +489,8 @@ def test_a_429_is_obeyed() -> None:
         async with rig(braze, clock=clock) as it:
             page = await it.scrape()
             assert page("braze_cdi_refresh_error", reason="rate_limited") == 1
-            answered = it.requests()
-            assert answered == 1
+            requests = it.requests()
+            assert requests == 1
             for _ in range(30):
                 await passes(10)
                 page = await it.scrape()
@@ -502,8 +500,8 @@ def test_a_429_is_obeyed() -> None:
     run(main())
 
 
-def test_a_scrape_in_shutdown_is_answered_with_what_is_known() -> None:
-    """A scrape that waits is answered at once when the exporter stops."""
+def test_a_scrape_during_shutdown_is_answered_with_the_known_data() -> None:
+    """A waiting scrape is answered at once when the exporter stops."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -518,7 +516,7 @@ def test_a_scrape_in_shutdown_is_answered_with_what_is_known() -> None:
 
 
 def test_a_client_that_disconnects_cancels_nothing() -> None:
-    """The refresh that an impatient client started goes on."""
+    """A refresh continues after the client that started it has disconnected."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -536,8 +534,8 @@ def test_a_client_that_disconnects_cancels_nothing() -> None:
     run(main())
 
 
-def test_pages_for_the_wrong_method_or_path() -> None:
-    """GET and HEAD only, 404 for what is not there, 400 and 404 for a probe of nothing."""
+def test_wrong_methods_and_paths_are_rejected() -> None:
+    """Wrong methods and paths get 405, 404 or 400, and send no request to Braze."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -561,8 +559,8 @@ def test_pages_for_the_wrong_method_or_path() -> None:
     run(main())
 
 
-def test_the_first_good_refresh_is_logged_once() -> None:
-    """With the number of integrations, so that a start is seen to have worked."""
+def test_the_first_successful_refresh_is_logged_once() -> None:
+    """The log line contains the number of integrations, which confirms a working start."""
 
     async def main() -> None:
         clock = virtual_clock()

@@ -1,4 +1,4 @@
-"""A state file that somebody edited: refused with one line, or nothing impossible is served."""
+"""State files with manipulated values: refused with one line, or shown without invalid values."""
 
 import json
 import math
@@ -69,7 +69,7 @@ WHOLE = Record(
     scheduled_at=EPOCH - 30,
     refreshed=EPOCH - 30,
 )
-"""A record in which every number is given."""
+"""A record in which every field has a value."""
 
 HUGE = "1" + 400 * "0"
 NUMBERS = ("NaN", "Infinity", "-Infinity", "-1", "-0.5", "1e308", "1e400", HUGE, '"5"', "true")
@@ -77,7 +77,7 @@ OTHERS = ("null", "[]", "{}", '"x"', "[null]", '["start", NaN]')
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in the record."""
+    """The path of each value in the record."""
     children = value.items() if isinstance(value, dict) else enumerate(value)
     for key, child in children:
         yield (*path, key)
@@ -86,7 +86,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def tampered(path: tuple[Any, ...], text: str) -> str:
-    """The whole record with something else at a path."""
+    """The whole record with another value at this path."""
     record = json.loads(WHOLE.to_json())
     inner = record
     for key in path[:-1]:
@@ -99,7 +99,7 @@ EVERY = [*leaves(json.loads(WHOLE.to_json()))]
 
 
 def numbers_of(value: object) -> Iterator[float]:
-    """Every number in what is shown of an integration."""
+    """Every number in the facts of an integration."""
     if isinstance(value, int | float):
         yield value
     elif isinstance(value, tuple):
@@ -111,13 +111,13 @@ def numbers_of(value: object) -> Iterator[float]:
 
 
 def test_the_untampered_record_is_read() -> None:
-    """What the other tests change is a record as it is written."""
+    """The other tests start from a valid record."""
     assert Record.from_json(WHOLE.to_json()) == WHOLE
 
 
 @pytest.mark.parametrize("text", [*NUMBERS, *OTHERS])
-def test_a_record_with_anything_anywhere_is_refused_or_can_be_shown(text: str) -> None:
-    """No negative number, none that is not finite, and no other error than that of a record."""
+def test_a_record_with_any_changed_value_is_refused_or_can_be_shown(text: str) -> None:
+    """Facts contain only finite, non-negative numbers, and only ValueError is raised."""
     for path in EVERY:
         try:
             record = Record.from_json(tampered(path, text))
@@ -145,20 +145,20 @@ def test_a_record_with_anything_anywhere_is_refused_or_can_be_shown(text: str) -
         ("duration_count", "1.5"),
     ],
 )
-def test_a_counter_that_cannot_be_is_refused(field: str, text: str) -> None:
-    """The message says which."""
+def test_an_impossible_counter_is_refused(field: str, text: str) -> None:
+    """The error names the counter."""
     with pytest.raises(ValueError, match=rf"\Aknowledge\.ledger\.counters\.{field}: [^\n]+\Z"):
         Record.from_json(tampered(("knowledge", "ledger", "counters", field), text))
 
 
 def test_a_counter_above_2_to_the_53_is_kept() -> None:
-    """Rows may add up to more than 2**53; the sum is shown as the nearest double."""
+    """The sum may exceed 2**53; it is shown as the nearest double."""
     path = ("knowledge", "ledger", "counters", "rows_synced")
     assert Record.from_json(tampered(path, str(2**60))).knowledge.ledger.counters.rows_synced
 
 
 def refusal(folder: Path, *changes: tuple[str, tuple[object, ...]]) -> str:
-    """Why an exporter does not start on a file that was changed like this."""
+    """The error of an exporter that starts on a manipulated state file."""
     path = folder / "state.sqlite"
 
     async def scenario() -> str:
@@ -203,15 +203,15 @@ SOUND = "; restore a backup, or move it away to start with no history"
         ("left_at = ?", "soon", "integration 'one': left_at is text"),
     ],
 )
-def test_a_row_that_cannot_be_is_refused(
+def test_an_impossible_integration_row_is_refused(
     tmp_path: Path, change: str, value: object, problem: str
 ) -> None:
-    """One line that names the workspace, the integration and the column."""
-    told = refusal(tmp_path, (f"UPDATE integrations SET {change}", (value,)))
-    assert told.startswith(f"unreadable record in the workspace 'w', {problem}"), told
-    assert told.endswith(SOUND)
-    assert told.isprintable()
-    assert len(told) < 500
+    """The error is one line with the workspace, the integration and the column."""
+    message = refusal(tmp_path, (f"UPDATE integrations SET {change}", (value,)))
+    assert message.startswith(f"unreadable record in the workspace 'w', {problem}"), message
+    assert message.endswith(SOUND)
+    assert message.isprintable()
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize(
@@ -223,16 +223,16 @@ def test_a_row_that_cannot_be_is_refused(
         ("forgotten_at = ?", b"1", "forgotten_at is bytes; expected a number"),
     ],
 )
-def test_a_workspace_that_cannot_be_is_refused(
+def test_an_impossible_workspace_row_is_refused(
     tmp_path: Path, change: str, value: object, problem: str
 ) -> None:
-    """The same for what the file says of the workspace as a whole."""
-    told = refusal(tmp_path, (f"UPDATE workspaces SET {change}", (value,)))
-    assert told == f"unreadable record of the workspace 'w': {problem}{SOUND}"
+    """The error names the workspace and the column."""
+    message = refusal(tmp_path, (f"UPDATE workspaces SET {change}", (value,)))
+    assert message == f"unreadable record of the workspace 'w': {problem}{SOUND}"
 
 
 def test_an_empty_state_file_is_reported(tmp_path: Path) -> None:
-    """It may have been truncated: the exporter starts with no history, and says so."""
+    """The file may have been truncated: the exporter starts with no history and logs a warning."""
     path = tmp_path / "state.sqlite"
     path.touch()
     with structlog.testing.capture_logs() as logged:
@@ -252,7 +252,7 @@ def test_an_empty_state_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_format_below_zero_is_refused(tmp_path: Path) -> None:
-    """No step would lead from there."""
+    """There is no migration from a negative format."""
     path = tmp_path / "state.sqlite"
     Store(str(path), lambda: EPOCH).close()
     with sqlite3.connect(path) as connection:

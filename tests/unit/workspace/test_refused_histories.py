@@ -1,4 +1,4 @@
-"""Histories that are refused: one is its integration's own trouble, all are the key's."""
+"""Refused histories: a single one affects its integration, all of them affect the workspace."""
 
 import pytest
 
@@ -12,21 +12,21 @@ OTHERS = ("two", "three")
 
 
 def refuses(status: int, integration_id: str | None = None) -> Fault:
-    """All histories, or that of one integration, answer with a status."""
+    """All histories, or only one of them, return this status."""
     return Fault(
         0, 9e9, FaultKind.SERVER_ERROR, HISTORY, status=status, integration_id=integration_id
     )
 
 
-def asked(it: Rig, status: int) -> int:
-    """How many history reads had that answer."""
+def answered_with(it: Rig, status: int) -> int:
+    """The number of history reads with this status."""
     return it.simulator.traffic[HISTORY].statuses[status]
 
 
 @pytest.mark.parametrize("first_seen", [False, True], ids=["known before", "first seen"])
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refused_history_does_not_delay_others(status: int, *, first_seen: bool) -> None:
-    """The others are read and counted; the one is down, and seldom asked again."""
+    """The other histories are read and counted. The refused one is rarely requested again."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -49,7 +49,7 @@ def test_a_refused_history_does_not_delay_others(status: int, *, first_seen: boo
                 assert page("braze_cdi_integration_up", integration_id=other) == 1
             assert page("braze_cdi_integration_up", integration_id="one") == 0
             assert page("braze_cdi_up") == 1
-            assert asked(it, status) < 12, "of 24 passes"
+            assert answered_with(it, status) < 12, "in 24 refreshes"
             braze.faults = []
             await passes(900)
             await it.scrape()
@@ -66,7 +66,7 @@ def test_a_refused_history_does_not_delay_others(status: int, *, first_seen: boo
 def test_a_key_that_may_read_no_history_gets_one_request_per_refresh(
     number: int, status: int
 ) -> None:
-    """It is said once what is missing; another one is tried in each pass, and all once it works."""
+    """One history is tried in each refresh, and all of them once the key works."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -77,11 +77,11 @@ def test_a_key_that_may_read_no_history_gets_one_request_per_refresh(
             braze.faults = [refuses(status)]
             for each in several:
                 finish(each, clock, 7)
-            before = asked(it, status)
-            for number_of_passes in range(1, 31):
+            before = answered_with(it, status)
+            for number_of_refreshes in range(1, 31):
                 await passes(10)
                 page = await it.scrape()
-                assert asked(it, status) - before <= number_of_passes + 10
+                assert answered_with(it, status) - before <= number_of_refreshes + 10
             assert page("braze_cdi_up") == 0
             reason = {401: "unauthorized", 403: "forbidden"}[status]
             assert page("braze_cdi_refresh_error", reason=reason) == 1
@@ -97,7 +97,7 @@ def test_a_key_that_may_read_no_history_gets_one_request_per_refresh(
 
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refused_history_is_not_read_again_within_a_refresh(status: int) -> None:
-    """However many scrapes come until the next pass is due."""
+    """This holds for any number of scrapes until the next refresh is due."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -107,14 +107,14 @@ def test_a_refused_history_is_not_read_again_within_a_refresh(status: int) -> No
             for _ in range(8):
                 await it.scrape()
                 await passes(1)
-            assert asked(it, status) == 1
+            assert answered_with(it, status) == 1
             assert it.simulator.traffic[LIST].statuses[200] == 1
 
     run(main())
 
 
 def test_a_scrape_does_not_wait_for_histories_the_key_may_not_read() -> None:
-    """The last attempt failed, so a scrape is answered with what is known."""
+    """The last attempt failed, so a scrape is answered with the known data."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -138,7 +138,7 @@ def test_a_scrape_does_not_wait_for_histories_the_key_may_not_read() -> None:
 
 
 def test_a_scrape_during_a_refresh_starts_no_other() -> None:
-    """It waits for the pass that is under way; the next one waits for the next scrape."""
+    """It waits for the running refresh. The next refresh starts with the next scrape."""
 
     async def main() -> None:
         clock = virtual_clock()

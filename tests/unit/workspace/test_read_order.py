@@ -1,4 +1,4 @@
-"""Why a history is read where several reasons hold, and which read comes first."""
+"""Which reason applies if there are several, and which history is read first."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def state_of(*runs: Run) -> IntegrationState:
     ],
 )
 def test_newest_and_older_pages_of_one_integration_alternate(later: float, due: ReadReason) -> None:
-    """What is overdue gives way to a newest page that was not read for as long."""
+    """An overdue catch-up waits if the newest page was not read for as long."""
     one = state_of(*RUNS)
     page = HistoryPage((Run(Status.SUCCESS, EPOCH + 1, EPOCH + 2),), next_cursor="older")
     one.apply_newest_page(page, one.fingerprint, instant(0.0))
@@ -49,8 +49,8 @@ def test_newest_and_older_pages_of_one_integration_alternate(later: float, due: 
     assert next_read(one, instant(later), 1, round_robin=False) is due
 
 
-def test_a_catch_up_that_becomes_overdue_goes_first_every_other_time() -> None:
-    """A read that was asked for again with more urgency does not keep its old place."""
+def test_an_overdue_catch_up_alternates_with_changes() -> None:
+    """A read that is requested again with more urgency moves up in the queue."""
 
     async def main() -> None:
         made: list[str] = []

@@ -1,4 +1,4 @@
-"""The queue of history reads: what it does with the permits that it takes."""
+"""The queue of history reads and its request permits."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def reads_of(braze: Asker) -> ReadQueue:
 
 @pytest.mark.parametrize("steps", range(8))
 def test_a_queue_that_is_closed_gives_back_every_permit(steps: int) -> None:
-    """Whenever that is: before a read has taken its first step, and while it is under way."""
+    """The queue is closed before a read has started, or while it is in flight."""
 
     async def main() -> bool:
         async with asker(Server(page(), seconds=1)) as braze:

@@ -1,4 +1,4 @@
-"""When an integration leaves the exposition, what is kept of it, and for how long."""
+"""When an integration is removed from the exposition, and how long its state is kept."""
 
 import asyncio
 import sqlite3
@@ -21,12 +21,12 @@ SYNCED = "braze_cdi_rows_synced_total"
 
 
 def shown(page: Page) -> float | None:
-    """The rows that were counted of the integration `one`; None if it is not shown."""
+    """The counted rows of the integration `one`; None if it is not shown."""
     return page(SYNCED, integration_id="one")
 
 
 async def refreshes(it: Rig, times: int = 2, every: float = 15.0) -> Page:
-    """What is shown after so many refreshes."""
+    """The page after several refreshes."""
     for _ in range(times):
         await passes(every)
         page = await it.scrape()
@@ -40,10 +40,10 @@ RENAMES = [
 
 
 @pytest.mark.parametrize(("config", "name"), RENAMES)
-def test_a_renamed_integration_leaves_if_it_is_no_longer_selected(
+def test_a_renamed_integration_is_removed_if_it_is_no_longer_selected(
     config: WorkspaceConfig, name: str
 ) -> None:
-    """Within two refreshes; if it is renamed back, its counters continue."""
+    """It leaves within two refreshes. If it is renamed back, its counters continue."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -80,10 +80,10 @@ def test_a_renamed_integration_leaves_if_it_is_no_longer_selected(
 
 @pytest.mark.parametrize("crash", [False, True])
 @pytest.mark.parametrize(("config", "name"), RENAMES)
-def test_a_renamed_integration_stays_away_across_a_restart(
+def test_a_deselected_integration_stays_removed_after_a_restart(
     tmp_path: Path, config: WorkspaceConfig, name: str, crash: bool
 ) -> None:
-    """With a state file its ledger is kept, and each run is counted once when it is back."""
+    """The state file keeps its counters, and each run counts once after it returns."""
     one = scripted("one", 3)
 
     async def scenario() -> None:
@@ -107,8 +107,8 @@ def test_a_renamed_integration_stays_away_across_a_restart(
     run(scenario())
 
 
-def test_an_item_without_a_name_is_not_renamed() -> None:
-    """That the list leaves the name out says nothing about `include` and `exclude`."""
+def test_an_integration_without_a_name_in_the_list_is_not_removed() -> None:
+    """An item without a name is not evaluated against `include` and `exclude`."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -123,8 +123,8 @@ def test_an_item_without_a_name_is_not_renamed() -> None:
     run(main())
 
 
-def test_a_configured_id_stays_with_any_name() -> None:
-    """`include` and `exclude` were applied to the IDs of the configuration."""
+def test_a_configured_id_is_kept_whatever_its_name() -> None:
+    """`include` and `exclude` apply to the configured IDs, not to the names in the list."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -144,8 +144,8 @@ def test_a_configured_id_stays_with_any_name() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.ITEM_WITHOUT_ID])
-def test_a_list_that_is_not_complete_removes_nothing(kind: FaultKind) -> None:
-    """Neither one that failed, nor one with an item that could not be read."""
+def test_an_incomplete_list_removes_no_integration(kind: FaultKind) -> None:
+    """A list that failed or contains an unreadable item is incomplete."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -163,7 +163,7 @@ def test_a_list_that_is_not_complete_removes_nothing(kind: FaultKind) -> None:
 
 
 def test_an_integration_absent_from_two_lists_far_apart_is_removed() -> None:
-    """Ten minutes and two lists: not one list after a long silence."""
+    """An integration is removed if two lists and ten minutes lack it."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -179,8 +179,8 @@ def test_an_integration_absent_from_two_lists_far_apart_is_removed() -> None:
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_ids_that_change_for_ever_are_forgotten(tmp_path: Path, keeps: bool) -> None:
-    """What left more than 30 days ago takes neither memory nor space in the state file."""
+def test_ids_that_keep_changing_are_forgotten(tmp_path: Path, keeps: bool) -> None:
+    """Integrations removed more than 30 days ago use neither memory nor space in the file."""
     configs = {"followed": workspace(), "excluded": workspace(exclude=("*",))}
 
     async def scenario(config: WorkspaceConfig, folder: Path) -> None:
@@ -230,7 +230,7 @@ def remembered(one: Workspace) -> set[str]:
 def test_a_forgotten_integration_that_returns_counts_no_run_twice(
     tmp_path: Path, restart: bool
 ) -> None:
-    """Runs up to its leaving may have been counted; those since then are counted once."""
+    """Runs before its removal are not counted again; later runs are counted once."""
     one, two = scripted("one"), scripted("two", 3)
 
     async def scenario() -> None:
@@ -248,12 +248,12 @@ def test_a_forgotten_integration_that_returns_counts_no_run_twice(
             await refreshes(first, 2, REMEMBERED_FOR)
             assert remembered(first.exporter.workspaces["w"]) == {"two"}
             if not restart:
-                await comes_back(setup, first)
+                await returns(setup, first)
         if restart:
             async with setup.exporter() as second:
-                await comes_back(setup, second)
+                await returns(setup, second)
 
-    async def comes_back(setup: StatefulSetup, it: Rig) -> None:
+    async def returns(setup: StatefulSetup, it: Rig) -> None:
         finish(one, setup.clock, 7)
         setup.simulator.add(one)
         assert shown(await refreshes(it, 1)) == 0
@@ -264,8 +264,8 @@ def test_a_forgotten_integration_that_returns_counts_no_run_twice(
     run(scenario())
 
 
-def test_a_new_integration_counts_whole_after_others_were_forgotten(tmp_path: Path) -> None:
-    """Its runs all finished after the others had left."""
+def test_all_runs_of_a_new_integration_count_after_others_were_forgotten(tmp_path: Path) -> None:
+    """Its runs finished after the other integration was removed."""
     one, new = scripted("one", 3), scripted("new")
 
     async def scenario() -> None:
@@ -288,7 +288,7 @@ def test_a_new_integration_counts_whole_after_others_were_forgotten(tmp_path: Pa
 
 
 def test_an_integration_excluded_for_long_is_not_new() -> None:
-    """It was listed all the time: its runs so far are the baseline, none is counted twice."""
+    """It was listed all the time, so its earlier runs are the baseline."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -309,8 +309,8 @@ def test_an_integration_excluded_for_long_is_not_new() -> None:
     run(main())
 
 
-def test_ids_that_change_for_ever_do_not_make_the_state_file_grow(tmp_path: Path) -> None:
-    """Each integration leaves after a day; what left is forgotten after 30 days."""
+def test_ids_that_keep_changing_do_not_make_the_state_file_grow(tmp_path: Path) -> None:
+    """Each integration is removed after a day and forgotten after 30 days."""
 
     async def scenario() -> None:
         setup = StatefulSetup(tmp_path, scripted("stays", 3))
