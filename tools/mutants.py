@@ -37,7 +37,7 @@ TARGETS = {
         LIMITS,
     ],
     "cdi_exporter/workspace/publication.py": [f"{WORKSPACE}publication.py"],
-    "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}due.py"],
+    "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}read_order.py"],
 }
 """The modules, and the tests that must notice a change of them."""
 
@@ -169,7 +169,7 @@ def judge(path: Path, tests: Sequence[str], reasons: Container[str], sample: int
 
 
 def main() -> int:
-    """Judge each module; 1 if a mutant survives, or a reason is for no mutant."""
+    """Test the mutants of each module; 1 if one survives, or if a listed one does not exist."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="modules whose path contains this")
     parser.add_argument("--sample", type=int, default=10**6, help="so many mutants of each module")
@@ -179,10 +179,10 @@ def main() -> int:
     for pattern, globs in TARGETS.items():
         tests = [str(path) for each in globs for path in sorted(ROOT.glob(each))]
         paths, reasons = sorted(ROOT.glob(pattern)), equivalent.get(pattern, {})
-        if not (tests and paths):
-            sys.exit(f"TARGETS names files that are not there: {pattern}: {globs}")
+        if missing := [each for each in (pattern, *globs) if not [*ROOT.glob(each)]]:
+            sys.exit(f"TARGETS names files that do not exist: {', '.join(missing)}")
         for name in reasons.keys() - {each.name for path in paths for each in mutants(path)}:
-            print(f"{EQUIVALENT.name} has a reason for what is no change of {pattern}: {name}")
+            print(f"{EQUIVALENT.name} lists a mutant that {pattern} does not have: {name}")
             failed += 1
         chosen = [path for path in paths if wanted.only in str(path)]
         failed += sum(judge(path, tests, reasons, wanted.sample) for path in chosen)
