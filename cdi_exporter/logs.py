@@ -154,11 +154,6 @@ def dropped() -> int:
     return _writer.dropped
 
 
-def drain() -> None:
-    """Wait until all lines are written, at most `EXIT_PATIENCE`."""
-    _writer.drain()
-
-
 def say(line: str) -> None:
     """Write a line to stderr without log format, and wait a moment for a slow reader."""
     writer = _writer if _writer.descriptor is not None else _writer_for(sys.stderr)

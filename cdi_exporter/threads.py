@@ -119,12 +119,7 @@ class Lookups(ThreadPoolExecutor):
             if future is None:
                 future = Future()
                 future.set_running_or_notify_cancel()  # one of several callers must not cancel it
-
-                def end(_: object) -> None:
-                    with self._lock:
-                        del self._running[key]
-
-                future.add_done_callback(end)
+                future.add_done_callback(lambda _: self._running.pop(key))
                 self._running[key] = future
                 call = lambda: fn(*args, **kwargs)  # noqa: E731 -- mypy knows its type
                 threading.Thread(target=_settle, args=(future, call), daemon=True).start()

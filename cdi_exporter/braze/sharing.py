@@ -141,7 +141,7 @@ class KeyBudgets:
 
 
 class RequestPermit:
-    """The right to send one request with one key: a slot of its budget, and one of the places.
+    """The right to send one request: a slot of a budget, and a place among concurrent requests.
 
     As a context manager, and with `close`, it gives back what it still holds.
     """
