@@ -16,7 +16,7 @@ from cdi_exporter.braze.proxies import Proxies
 from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.probe import Probe
 from cdi_exporter.check.report import Cost, Finding, Level
-from cdi_exporter.config.clusters import KNOWN, cluster_of, dashboard_of, meant
+from cdi_exporter.config.clusters import REST_ENDPOINTS, cluster_of, dashboard_of, rest_endpoint_for
 from cdi_exporter.errors import ApiError, BadRequest, ConnectionFailed, NotFound, ServerError
 from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import in_future
@@ -66,7 +66,7 @@ def _failure(error: ApiError, probe: Probe) -> Finding:
         "host": f"{url.netloc} ({cluster})" if cluster else url.netloc,
         "name": url.hostname,
         "proxy": _proxy(probe),
-        "endpoints": f"Braze's REST endpoints are {KNOWN}.",
+        "endpoints": f"Braze's REST endpoints are {REST_ENDPOINTS}.",
         "dashboard": "",
         "advice": problem.advice,
     }
@@ -161,7 +161,7 @@ def of_integrations(probe: Probe) -> Iterator[Finding]:
 
 def of_configuration(probe: Probe) -> Iterator[Finding]:
     """What is worth a word before any request."""
-    if right := meant(probe.config.endpoint):
+    if right := rest_endpoint_for(probe.config.endpoint):
         yield Finding(
             Level.WARNING,
             "no_rest_endpoint",

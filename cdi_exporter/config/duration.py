@@ -1,25 +1,28 @@
-"""Durations as Prometheus writes them."""
+"""Durations in the notation of Prometheus, such as `1h30m`."""
 
 import re
 
 UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
 UNITS |= {"s": 1000, "ms": 1}
-"""Milliseconds by unit, in the order in which a duration has them."""
+"""Milliseconds of each unit, in the order in which the units must be written."""
 
 _WHOLE = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in UNITS))
 _DECIMAL_SECONDS = re.compile(r"[0-9]+\.[0-9]+(?=s$)")
+
 LONGEST_TEXT = 50
+"""Characters: enough for every unit, and few enough that converting the digits is fast."""
+
 LONGEST = 100 * UNITS["y"] // 1000
-"""Seconds."""
+"""Seconds, as in the error message: far above any useful duration."""
 
 EXPECTED = "a duration such as 10s, 1h30m or 500ms"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `1h30m`; decimal seconds (`0.5s`) and `0` are allowed.
+    """The seconds of a duration such as `1h30m`. Decimal seconds (`0.5s`) and `0` are allowed.
 
     As in Prometheus, each unit (y, w, d, h, m, s, ms) occurs at most once, the larger first.
-    Raises ValueError for anything else.
+    Raises ValueError for other text.
     """
     seconds: float | None = None
     if len(text) > LONGEST_TEXT:
@@ -38,7 +41,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest way to write so many seconds, in whole milliseconds."""
+    """A duration in its shortest notation, rounded to milliseconds."""
     left = round(seconds * 1000)
     written = ""
     for unit, size in UNITS.items():

@@ -8,6 +8,7 @@ from typing import Any
 from cdi_exporter.config.forms import Reader, Values, is_valid
 from cdi_exporter.config.mistakes import show_kind, show_path
 from cdi_exporter.config.settings import (
+    KEY_SOURCES,
     MOST_INTEGRATIONS,
     MOST_WORKSPACES,
     SECTIONS,
@@ -19,8 +20,6 @@ from cdi_exporter.config.settings import (
     WorkspaceConfig,
 )
 from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
-
-KEY_SOURCES = ("api_key", "api_key_env", "api_key_file")
 
 
 def load_file(path: str, environ: Mapping[str, str]) -> Settings:

@@ -1,7 +1,7 @@
-"""Single values: the check of each, and its form in the configuration file.
+"""The single values of the configuration file: their checks and their forms.
 
-Each check takes what YAML gave and returns the value, or raises ValueError with words that
-complete a sentence about the value (RedactedError if the value must not be shown).
+A check takes a value as YAML has it, and returns the valid value. It raises ValueError with text
+that continues a sentence about the value, or RedactedError if the value must not be shown.
 """
 
 import ipaddress
@@ -9,19 +9,20 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-from cdi_exporter.config.duration import EXPECTED, UNITS, format_duration, parse_duration
+from cdi_exporter.config.duration import EXPECTED, UNITS, parse_duration
 from cdi_exporter.config.forms import scalar
 from cdi_exporter.config.mistakes import copied_with_more, holds_api_key
 from cdi_exporter.files import read_plain, read_within, reason_of
 from cdi_exporter.pem import client_context, trust
 
 MOST_REQUESTS = 1_000_000
+"""Requests per minute: far above any limit of Braze."""
 
 LONGEST_TEXT = 4_096
-"""Characters of a path, which Linux limits to so many, or of another text."""
+"""Characters of a path or another text. Linux has the same limit for paths."""
 
 LONGEST_NAME = 200
-"""Characters of a name, an ID or a pattern: it becomes a label, or is compared with all of them."""
+"""Characters of a name, an ID or a pattern. Names become labels; patterns are matched to them."""
 
 EXPECTED_TEXT = "expected text"
 EXPECTED_ENDPOINT = "expected only the REST endpoint, such as rest.iad-03.braze.com"
@@ -58,13 +59,8 @@ def text(value: object, most: int = LONGEST_TEXT) -> str:
     raise ValueError(problem)
 
 
-def pattern(value: object) -> str:
-    """A glob pattern."""
-    return text(value, LONGEST_NAME)
-
-
 def name(value: object) -> str:
-    """Text for a label, without invisible spaces around it."""
+    """Text for a label, without leading or trailing spaces, which are invisible there."""
     found = text(value, LONGEST_NAME)
     if found != found.strip():
         msg = f"has leading or trailing spaces; {EXPECTED_TEXT} without them"
@@ -73,9 +69,9 @@ def name(value: object) -> str:
 
 
 def integration_id(value: object) -> str:
-    """An ID that can be one segment of a URL's path (the client percent-encodes it).
+    """An integration ID, or the last part of the integration's URL in the Braze dashboard.
 
-    Of the integration's URL in Braze's dashboard the ID is taken, which is its last part.
+    The ID can be a segment of a URL's path, because the client percent-encodes it.
     """
     found = name(value)
     if found.startswith(("https://", "http://")):
@@ -87,18 +83,20 @@ def integration_id(value: object) -> str:
 
 
 def duration(value: object) -> float:
-    """Seconds; the number 0 needs no unit."""
-    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
-        return 0.0
-    if not isinstance(value, str):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        msg = f"has no unit; expected {EXPECTED}" if number else f"expected {EXPECTED}"
+    """Seconds of a duration. The number 0 needs no unit."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"expected {EXPECTED}"
         raise ValueError(msg)  # noqa: TRY004 -- a check raises ValueError
-    return parse_duration(value)
+    if isinstance(value, int) and value == 0:
+        return 0.0
+    msg = f"has no unit; expected {EXPECTED}"
+    raise ValueError(msg)
 
 
 def positive_duration(value: object) -> float:
-    """Seconds above 0."""
+    """Seconds of a duration above 0."""
     seconds = duration(value)
     if seconds == 0:
         msg = f"must be greater than zero; expected {EXPECTED}"
@@ -107,7 +105,7 @@ def positive_duration(value: object) -> float:
 
 
 def never_or_duration(value: object) -> float | None:
-    """Seconds above 0, None for `never`."""
+    """Seconds of a duration above 0; None for `never`."""
     if value == "never":
         return None
     try:
@@ -118,7 +116,7 @@ def never_or_duration(value: object) -> float | None:
 
 
 def share(value: object) -> float:
-    """A share above 0, at most 1."""
+    """A number above 0 and at most 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError(EXPECTED_SHARE)
     return float(value)
@@ -126,14 +124,13 @@ def share(value: object) -> float:
 
 def limit(value: object) -> int:
     """Requests per minute."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (whole and isinstance(value, int) and 1 <= value <= MOST_REQUESTS):
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_REQUESTS:
         raise ValueError(EXPECTED_LIMIT)
     return value
 
 
 def ca_file(path: str) -> str:
-    """The path of a file of certificates, which is read once to see that it is one."""
+    """The path of a file of PEM certificates. The file is read once, to find errors early."""
     try:
         content = read_within(lambda: read_plain(path))
     except (OSError, ValueError) as error:
@@ -207,19 +204,23 @@ _DURATION_SCHEMA = {
 TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
 
 NAME = scalar(name, "text", EXPECTED_TEXT, _NAME_SCHEMA)
-PATTERN = scalar(pattern, "pattern", "expected a pattern", _NAME_SCHEMA)
+PATTERN = scalar(
+    lambda value: text(value, LONGEST_NAME), "pattern", "expected a pattern", _NAME_SCHEMA
+)
 INTEGRATION_ID = scalar(integration_id, "text", EXPECTED_ID, _NAME_SCHEMA)
-ENDPOINT = scalar(endpoint, "host or URL", EXPECTED_ENDPOINT, TEXT_SCHEMA)
+ENDPOINT = scalar(
+    endpoint,
+    "host or URL",
+    EXPECTED_ENDPOINT,
+    TEXT_SCHEMA | {"examples": ["rest.iad-03.braze.com"]},
+)
 DURATION = scalar(
     duration,
     "duration",
     f"expected {EXPECTED}",
     {"anyOf": [_DURATION_SCHEMA, {"const": 0}]},
-    format_duration,
 )
-POSITIVE_DURATION = scalar(
-    positive_duration, "duration", f"expected {EXPECTED}", _DURATION_SCHEMA, format_duration
-)
+POSITIVE_DURATION = scalar(positive_duration, "duration", f"expected {EXPECTED}", _DURATION_SCHEMA)
 NEVER_OR_DURATION = scalar(
     never_or_duration,
     "duration or `never`",

@@ -2,7 +2,13 @@
 
 import pytest
 
-from cdi_exporter.config.clusters import CLUSTERS, KNOWN, cluster_of, dashboard_of, meant
+from cdi_exporter.config.clusters import (
+    CLUSTERS,
+    REST_ENDPOINTS,
+    cluster_of,
+    dashboard_of,
+    rest_endpoint_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +49,12 @@ def test_dashboard_and_sdk_addresses_lead_to_the_rest_endpoint(
     written: str, right: str | None
 ) -> None:
     """The dashboard's and the SDK's; what is no such address leads nowhere."""
-    assert meant(written) == right
+    assert rest_endpoint_for(written) == right
 
 
 def test_each_endpoint_has_its_dashboard_and_back() -> None:
     """For every cluster, which is named among the known ones."""
     for host in CLUSTERS:
-        assert meant(f"https://{dashboard_of(f'https://{host}')}") == host
+        assert rest_endpoint_for(f"https://{dashboard_of(f'https://{host}')}") == host
         parts = host.split(".")
-        assert parts[1].split("-")[0] in KNOWN
+        assert parts[1].split("-")[0] in REST_ENDPOINTS
