@@ -1,4 +1,4 @@
-"""The configuration of the user as validated settings, none of which shows an API key."""
+"""The configuration of the exporter: loading, validation, and the settings themselves."""
 
 from cdi_exporter.config.duration import format_duration, parse_duration
 from cdi_exporter.config.environment import from_environment

@@ -43,8 +43,8 @@ class RateLimits:
 class Refresh:
     """How a workspace is refreshed.
 
-    A key that a workspace does not set itself is taken from the `refresh` at the top of the
-    file, and else has its default.
+    A key that a workspace does not set is taken from the `refresh` at the top of the file. A key
+    that is in neither has its default.
     """
 
     # Durations are in seconds.

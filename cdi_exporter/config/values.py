@@ -44,7 +44,7 @@ _SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
 
 
 def text(value: object, most: int = LONGEST_TEXT) -> str:
-    """Text that is not blank, has no control characters and is not too long."""
+    """Text that is not blank, contains no control characters and is not too long."""
     if not isinstance(value, str):
         quotes = "" if isinstance(value, dict | list | None) else " (put it into quotes)"
         raise ValueError(EXPECTED_TEXT + quotes)  # noqa: TRY004 -- a check raises ValueError
@@ -145,7 +145,7 @@ def ca_file(path: str) -> str:
 
 
 def endpoint(value: object) -> str:
-    """The base URL of a REST endpoint: `https://host[:port]`, without a trailing slash."""
+    """The base URL of a REST endpoint, `https://host[:port]` without a trailing slash."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(EXPECTED_ENDPOINT)
     written = value.strip()
@@ -156,43 +156,29 @@ def endpoint(value: object) -> str:
     except ValueError:
         msg = f"{extra or 'is not a URL'}; {EXPECTED_ENDPOINT}"
         raise ValueError(msg) from None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    is_host = address is not None or (len(host) <= 253 and _HOST.fullmatch(host) is not None)
+    is_loopback = host == "localhost" or any(address in network for network in _LOOPBACK if address)
     problems = (
         (extra, extra),
         ("@" in written, "contains credentials"),
         (parts.scheme not in _DEFAULT_PORTS, "is neither https nor http"),
         (parts.path.strip("/") or "?" in written or "#" in written, "has more than a host"),
         (holds_api_key(host), "looks like an API key"),
-        (not _SHOWABLE.fullmatch(written) or not _is_host(host) or port == 0, "is not a host name"),
+        (not _SHOWABLE.fullmatch(written) or not is_host or port == 0, "is not a host name"),
     )
     for holds, problem in problems:
         if holds:
             msg = f"{problem}; {EXPECTED_ENDPOINT}"
             raise ValueError(msg)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback:
         raise ValueError(PLAIN_HTTP)
     shown = f"[{host}]" if ":" in host else host
     suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{shown}{suffix}"
-
-
-def _is_host(host: str) -> bool:
-    if ":" in host:
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            return False
-        return True
-    return len(host) <= 253 and _HOST.fullmatch(host) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(address in network for network in _LOOPBACK)
 
 
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}
