@@ -46,10 +46,6 @@ RESEMBLES = 0.75
 
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
-_NOTHING_SET = (
-    "no configuration: set these variables, or pass a YAML file with --config.file; "
-    '"cdi-exporter demo" needs neither'
-)
 _EXPECTED_IDS = "expected comma-separated integration IDs"
 
 
@@ -76,7 +72,10 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     name = attempt(WORKSPACE, lambda name: values.name(name or DEFAULT_WORKSPACE))
     integrations = attempt(INTEGRATION_IDS, _integrations)
     if not any(map(written.get, (ENDPOINT, KEY, KEY_FILE))):
-        mistakes.append(_NOTHING_SET)
+        mistakes.append(
+            "no configuration: set these variables, or pass a YAML file with --config.file; "
+            '"cdi-exporter demo" needs neither'
+        )
     raise_mistakes(mistakes, {written[KEY]})
     return Settings((WorkspaceConfig(name, endpoint, key, integrations),))
 

@@ -88,27 +88,23 @@ class Reader:
     ) -> None:
         self.environ = environ
         self.directory = os.path.dirname(file)  # noqa: PTH120 -- keeps ""
-        self._file, self._yaml, self._sections = file, yaml, sections
+        self._file, self.yaml, self._sections = file, yaml, sections
         self._mistakes: list[tuple[int, str]] = []
         for line, path, text in yaml.mistakes:
             self._add(line, path, text)
 
     def add(self, path: KeyPath, text: str) -> None:
         """Collect an error at a key, without showing its value."""
-        self._add(self.line(path), path, text)
+        self._add(self.yaml.line(path), path, text)
 
     def add_value(self, path: KeyPath, value: object, text: str) -> None:
         """Collect an error in a value, and show the value unless it may be a secret."""
-        path = self._yaml.known(path)
-        self.add(path, phrase(show_value(value, self._yaml.written.get(path)), text))
-
-    def line(self, path: KeyPath) -> int:
-        """The line number of a key."""
-        return self._yaml.line(path)
+        path = self.yaml.known(path)
+        self.add(path, phrase(show_value(value, self.yaml.written.get(path)), text))
 
     def stop(self) -> None:
         """Raise ConfigError with all collected errors in the order of their lines, if any."""
-        raise_mistakes((text for _, text in sorted(self._mistakes)), self._yaml.secrets)
+        raise_mistakes((text for _, text in sorted(self._mistakes)), self.yaml.secrets)
 
     def _add(self, line: int, path: KeyPath, text: str) -> None:
         where = f"{self._file}:{line}" if line else self._file
@@ -142,7 +138,7 @@ class Reader:
         try:
             return read()
         except RedactedError as error:
-            self.add(self._yaml.known(path), str(error))
+            self.add(self.yaml.known(path), str(error))
         except ValueError as error:
             self.add_value(path, value, str(error))
         return INVALID

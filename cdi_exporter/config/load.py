@@ -19,7 +19,7 @@ from cdi_exporter.config.settings import (
     StaleAfter,
     WorkspaceConfig,
 )
-from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
+from cdi_exporter.config.yaml_lines import KeyPath, read_yaml
 
 
 def load_file(path: str, environ: Mapping[str, str]) -> Settings:
@@ -27,11 +27,7 @@ def load_file(path: str, environ: Mapping[str, str]) -> Settings:
 
     Environment variables are looked up in `environ`. Key files and CA files are read as well.
     """
-    return settings_of(read_yaml(path), path, environ)
-
-
-def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settings:
-    """The settings of a file that was read from `path`. Raises ConfigError."""
+    yaml = read_yaml(path)
     reader = Reader(path, yaml, SECTIONS, environ)
     data = yaml.data
     values: Values = {}
@@ -113,7 +109,7 @@ def _check_key_sources(path: KeyPath, section: Values, reader: Reader) -> None:
     if not sources:
         reader.add(path, f"no API key; {expected}")
     elif len(sources) > 1:
-        lines = (f"{source} in line {reader.line((*path, source))}" for source in sources)
+        lines = (f"{source} in line {reader.yaml.line((*path, source))}" for source in sources)
         reader.add(path, f"{' and '.join(lines)}; {expected}")
 
 
@@ -124,7 +120,7 @@ def _check_unique(values: list[tuple[KeyPath, object]], what: str, reader: Reade
             continue
         if value in first:
             other = first[value]
-            place = f"{show_path(other)} in line {reader.line(other)}"
+            place = f"{show_path(other)} in line {reader.yaml.line(other)}"
             reader.add_value(path, value, f"is already {what} at {place}; expected a different one")
         first.setdefault(value, path)
 

@@ -9,7 +9,6 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-from cdi_exporter.config.duration import EXPECTED, UNITS, parse_duration
 from cdi_exporter.config.forms import scalar
 from cdi_exporter.config.mistakes import copied_with_more, holds_api_key
 from cdi_exporter.files import read_plain, read_within, reason_of
@@ -24,6 +23,21 @@ LONGEST_TEXT = 4_096
 LONGEST_NAME = 200
 """Characters of a name, an ID or a pattern. Names become labels; patterns are matched to them."""
 
+UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
+UNITS |= {"s": 1000, "ms": 1}
+"""Milliseconds of each unit, in the order in which the units must be written."""
+
+_WHOLE = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in UNITS))
+_DECIMAL_SECONDS = re.compile(r"[0-9]+\.[0-9]+(?=s$)")
+
+LONGEST_DURATION_TEXT = 50
+"""Characters: enough for every unit, and few enough that converting the digits is fast."""
+
+LONGEST_DURATION = 100 * UNITS["y"] // 1000
+"""Seconds, as in the error message: far above any useful duration."""
+
+EXPECTED_DURATION = "expected a duration such as 10s, 1h30m or 500ms"
+
 EXPECTED_TEXT = "expected text"
 EXPECTED_ENDPOINT = "expected only the REST endpoint, such as rest.iad-03.braze.com"
 EXPECTED_ID = "expected an integration ID as Braze shows it"
@@ -34,7 +48,6 @@ EXPECTED_INTEGRATIONS = "expected auto, or a list of integration IDs"
 EXPECTED_SHARE = "expected a number above 0 and at most 1"
 EXPECTED_LIMIT = f"expected a whole number of requests per minute, from 1 to {MOST_REQUESTS}"
 EXPECTED_CERTIFICATES = "expected a file of PEM certificates"
-EXPECTED_NEVER = f"expected {EXPECTED}, or never"
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
@@ -82,16 +95,48 @@ def integration_id(value: object) -> str:
     raise ValueError(msg)
 
 
+def parse_duration(text: str) -> float:
+    """The seconds of a duration such as `1h30m`. Decimal seconds (`0.5s`) and `0` are allowed.
+
+    As in Prometheus, each unit (y, w, d, h, m, s, ms) occurs at most once, the larger first.
+    Raises ValueError for other text.
+    """
+    if text == "0":
+        return 0.0
+    if not text or len(text) > LONGEST_DURATION_TEXT:
+        raise ValueError(EXPECTED_DURATION)
+    if decimal := _DECIMAL_SECONDS.match(text):
+        seconds = float(decimal[0])
+    elif whole := _WHOLE.fullmatch(text):
+        counts = [int(count or 0) for count in whole.groups()]
+        seconds = sum(map(int.__mul__, counts, UNITS.values())) / 1000
+    else:
+        raise ValueError(EXPECTED_DURATION)
+    if seconds > LONGEST_DURATION:
+        msg = "is too long; expected at most 100y"
+        raise ValueError(msg)
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in its shortest notation, rounded to milliseconds."""
+    left = round(seconds * 1000)
+    written = ""
+    for unit, size in UNITS.items():
+        count, left = divmod(left, size)
+        written += f"{count}{unit}" if count else ""
+    return written or "0s"
+
+
 def duration(value: object) -> float:
     """Seconds of a duration. The number 0 needs no unit."""
     if isinstance(value, str):
         return parse_duration(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"expected {EXPECTED}"
-        raise ValueError(msg)  # noqa: TRY004 -- a check raises ValueError
+        raise ValueError(EXPECTED_DURATION)  # noqa: TRY004 -- a check raises ValueError
     if isinstance(value, int) and value == 0:
         return 0.0
-    msg = f"has no unit; expected {EXPECTED}"
+    msg = f"has no unit; {EXPECTED_DURATION}"
     raise ValueError(msg)
 
 
@@ -99,7 +144,7 @@ def positive_duration(value: object) -> float:
     """Seconds of a duration above 0."""
     seconds = duration(value)
     if seconds == 0:
-        msg = f"must be greater than zero; expected {EXPECTED}"
+        msg = f"must be greater than zero; {EXPECTED_DURATION}"
         raise ValueError(msg)
     return seconds
 
@@ -201,16 +246,13 @@ ENDPOINT = scalar(
     TEXT_SCHEMA | {"examples": ["rest.iad-03.braze.com"]},
 )
 DURATION = scalar(
-    duration,
-    "duration",
-    f"expected {EXPECTED}",
-    {"anyOf": [_DURATION_SCHEMA, {"const": 0}]},
+    duration, "duration", EXPECTED_DURATION, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]}
 )
-POSITIVE_DURATION = scalar(positive_duration, "duration", f"expected {EXPECTED}", _DURATION_SCHEMA)
+POSITIVE_DURATION = scalar(positive_duration, "duration", EXPECTED_DURATION, _DURATION_SCHEMA)
 NEVER_OR_DURATION = scalar(
     never_or_duration,
     "duration or `never`",
-    EXPECTED_NEVER,
+    f"{EXPECTED_DURATION}, or never",
     {"anyOf": [{"const": "never"}, _DURATION_SCHEMA]},
 )
 LIMIT = scalar(

@@ -20,9 +20,7 @@ from cdi_exporter.config import (
 )
 from cdi_exporter.config.environment import VARIABLES
 from cdi_exporter.config.forms import keys_of
-from cdi_exporter.config.load import settings_of
 from cdi_exporter.config.settings import SECTIONS
-from cdi_exporter.config.yaml_lines import parse_yaml
 from cdi_exporter.errors import ConfigError
 
 KEYS = sorted({key for _, section in SECTIONS for key in keys_of(section)})
@@ -68,43 +66,43 @@ def mistakes(load: Callable[[], Settings]) -> tuple[str, ...]:
     return ()
 
 
-def are_clear(lines: tuple[str, ...], file: str = "config.yml") -> bool:
+def are_clear(lines: tuple[str, ...], file: str) -> bool:
     return all(line.isprintable() and line.startswith(f"{file}:") for line in lines)
 
 
-def load(text: str) -> tuple[str, ...]:
-    """The mistakes of a text, each of them one clear line."""
-    found = mistakes(lambda: settings_of(parse_yaml(text), "config.yml", {}))
-    assert are_clear(found)
-    return found
+def load(content: bytes) -> tuple[str, ...]:
+    """The errors of a file, each of them one clear line."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config.yml"
+        path.write_bytes(content)
+        found = mistakes(lambda: load_file(str(path), {}))
+        assert are_clear(found, str(path))
+        return found
 
 
 @given(st.text() | YAML_TEXT)
 def test_any_text_gives_settings_or_clear_mistakes(text: str) -> None:
     """No text makes anything but settings or a ConfigError with clear lines."""
-    load(text)
+    load(text.encode("utf-8", "surrogatepass"))
 
 
 @given(st.binary(max_size=200) | YAML_TEXT.map(str.encode) | YAML_LIKE)
 def test_any_bytes_give_settings_or_clear_mistakes(content: bytes) -> None:
     """No content of a file makes the loader raise anything but a ConfigError."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "config.yml"
-        path.write_bytes(content)
-        assert are_clear(mistakes(lambda: load_file(str(path), {})), str(path))
+    load(content)
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=4))
 def test_any_yaml_gives_settings_or_clear_mistakes(tree: dict[str, object]) -> None:
     """The same for files that are YAML, with known keys in all the wrong places."""
-    load(json.dumps(tree))
+    load(json.dumps(tree).encode())
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
 def test_any_workspace_gives_settings_or_clear_mistakes(section: dict[str, object]) -> None:
     """The same for a workspace that is nearly right."""
     right = {"name": "a", "endpoint": "b.example", "api_key": "c"}
-    load(json.dumps({"workspaces": [right | section]}))
+    load(json.dumps({"workspaces": [right | section]}).encode())
 
 
 @given(
@@ -117,7 +115,8 @@ def test_any_workspace_gives_settings_or_clear_mistakes(section: dict[str, objec
 def test_a_key_in_the_wrong_shape_is_never_shown(key: str, shape: str, beside: object) -> None:
     """Whatever is wrong with a key or around it, no mistake tells it."""
     text = f"workspaces:\n- name: a\n  integrations: {json.dumps(beside)}\n  {key}: "
-    found = load(text + shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}"))
+    text += shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}")
+    found = load(text.encode())
     assert CANARY not in "".join(found)
 
 
