@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from cdi_exporter.check.cost import cost
+from cdi_exporter.check.diagnosis import cost
 from cdi_exporter.check.report import Cost
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
 from cdi_exporter.problems import HISTORY_PERMISSION
