@@ -68,12 +68,11 @@ def keys_of(section: type) -> Mapping[str, Form]:
 @cache
 def required_keys(section: type) -> Sequence[str]:
     """The keys that a mapping must have."""
-    required = [
+    return [
         each.name
         for each in fields(section)
-        if each.default is MISSING and each.default_factory is MISSING
+        if each.default is each.default_factory is MISSING and each.name in keys_of(section)
     ]
-    return [name for name in required if name in keys_of(section)]
 
 
 class Reader:
