@@ -19,7 +19,7 @@ from jinja2 import Template
 from cdi_exporter.cli import cli
 from cdi_exporter.config import format_duration
 from cdi_exporter.config.environment import VARIABLES
-from cdi_exporter.config.forms import Form, keys_of, required_keys
+from cdi_exporter.config.forms import keys_of, required_keys
 from cdi_exporter.config.settings import SECTIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -61,13 +61,9 @@ def descriptions(section: type) -> dict[str, str]:
 
     It is the docstring of the field. A field with several keys has it in the schema of each key.
     """
-    body = next(
-        each.body
-        for each in ast.walk(ast.parse(getsource(section)))
-        if isinstance(each, ast.ClassDef)
-    )
     found = {name: form.schema.get("description", "") for name, form in keys_of(section).items()}
-    for field, docstring in pairwise(body):
+    (definition,) = ast.parse(getsource(section)).body
+    for field, docstring in pairwise(ast.iter_child_nodes(definition)):
         match field, docstring:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),
@@ -80,13 +76,16 @@ def descriptions(section: type) -> dict[str, str]:
 def _defaults(section: type) -> dict[str, object]:
     """The default of each key that has one, as a user would write it in the file."""
     found: dict[str, object] = {}
+    forms = keys_of(section)
     for each in fields(section):
-        form = keys_of(section).get(each.name)
-        if form and form.kind == "duration" and isinstance(each.default, float):
-            found[each.name] = format_duration(each.default)
-        elif form and form.kind.startswith("`auto`"):
+        if each.name not in forms:
+            continue
+        kind = forms[each.name].kind
+        if kind.startswith("`auto`"):
             found[each.name] = "auto"
-        elif form and isinstance(each.default, str | int | float):
+        elif kind == "duration" and isinstance(each.default, float):
+            found[each.name] = format_duration(each.default)
+        elif isinstance(each.default, str | int | float):
             found[each.name] = each.default
     return found
 
@@ -140,25 +139,23 @@ def json_schema() -> dict[str, Any]:
 
 
 def _object(section: type) -> dict[str, Any]:
-    keys, described, defaults = keys_of(section), descriptions(section), _defaults(section)
-    own = {each.name for each in fields(section)}
-    one_of = [{"required": [name]} for name in keys if name not in own]
-    required = [*required_keys(section)]
-
-    def schema_of(name: str, form: Form) -> dict[str, Any]:
-        optional = name in own and name not in required
+    forms, required = keys_of(section), required_keys(section)
+    alternatives = forms.keys() - {each.name for each in fields(section)}
+    one_of = [{"required": [name]} for name in forms if name in alternatives]
+    described, defaults = descriptions(section), _defaults(section)
+    properties = {}
+    for name, form in forms.items():
         value: Mapping[str, Any] = form.schema
-        if optional:
+        if name not in required and name not in alternatives:
             value = {"anyOf": [form.schema, {"type": "null"}]}
         default = {"default": defaults[name]} if name in defaults else {}
-        return {"description": described[name], **value, **default}
-
+        properties[name] = {"description": described[name], **value, **default}
     return {
         "type": "object",
         "additionalProperties": False,
         "description": getdoc(section),
-        "properties": {name: schema_of(name, form) for name, form in keys.items()},
-        "required": required,
+        "properties": properties,
+        "required": [*required],
         **({"oneOf": one_of} if one_of else {}),
     }
 

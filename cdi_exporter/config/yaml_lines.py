@@ -106,13 +106,10 @@ def read_yaml(
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return _unreadable(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
-    return parse_yaml(text, is_secret=is_secret, toolkit=toolkit)
+    return _parse(text, is_secret, toolkit=toolkit)
 
 
-def parse_yaml(
-    text: str, *, is_secret: Callable[[KeyPath], bool] = about_keys, toolkit: bool = False
-) -> YamlData:
-    """Parse YAML text; see `read_yaml`."""
+def _parse(text: str, is_secret: Callable[[KeyPath], bool], *, toolkit: bool) -> YamlData:
     try:
         return _Loader(text, is_secret, toolkit=toolkit).read_document()
     except yaml.MarkedYAMLError as error:
