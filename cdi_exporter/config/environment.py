@@ -39,7 +39,7 @@ VARIABLES = {
 """The descriptions of the variables on the reference page. An empty variable counts as unset."""
 
 PREFIXES = ("CDI_EXPORTER_", "BRAZE_")
-"""The prefixes of all variables that the exporter reads."""
+"""The prefixes of the exporter's own variables."""
 
 RESEMBLES = 0.75
 """The least similarity of two names for a suggestion: ENDPOINT and REST_ENDPOINT are as similar."""
