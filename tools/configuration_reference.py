@@ -4,9 +4,12 @@ The keys and defaults come from `config.settings`, the flags from the commands, 
 from `templates/`. Run it as `python -m tools.configuration_reference`.
 """
 
+import ast
 import json
-from collections.abc import Iterator
-from inspect import getdoc
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from inspect import getdoc, getsource
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ import click
 from jinja2 import Template
 
 from cdi_exporter.cli import cli
+from cdi_exporter.config import format_duration
 from cdi_exporter.config.environment import VARIABLES
-from cdi_exporter.config.forms import Key, keys_of
+from cdi_exporter.config.forms import keys_of, required_keys
 from cdi_exporter.config.settings import SECTIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -44,11 +48,46 @@ def _section(place: str, section: type) -> str:
     if not place:
         lines = ["### Top of the file", ""]
     lines += ["| key | value | default | |", "|---|---|---|---|"]
-    for name, key in keys_of(section).items():
-        default = "" if key.default is None else f"`{key.default}`"
-        default = "required" if key.required else default
-        lines.append(f"| `{name}` | {key.form.kind} | {default} | {key.description} |")
+    described, defaults = descriptions(section), _defaults(section)
+    for name, form in keys_of(section).items():
+        default = f"`{defaults[name]}`" if name in defaults else ""
+        default = "required" if name in required_keys(section) else default
+        lines.append(f"| `{name}` | {form.kind} | {default} | {described[name]} |")
     return "\n".join([*lines, ""])
+
+
+def descriptions(section: type) -> dict[str, str]:
+    """The description of each key of a section.
+
+    It is the docstring of the field. A field with several keys has it in the schema of each key.
+    """
+    found = {name: form.schema.get("description", "") for name, form in keys_of(section).items()}
+    (definition,) = ast.parse(getsource(section)).body
+    for field, docstring in pairwise(ast.iter_child_nodes(definition)):
+        match field, docstring:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _defaults(section: type) -> dict[str, object]:
+    """The default of each key that has one, as a user would write it in the file."""
+    found: dict[str, object] = {}
+    forms = keys_of(section)
+    for each in fields(section):
+        if each.name not in forms:
+            continue
+        kind = forms[each.name].kind
+        if kind.startswith("`auto`"):
+            found[each.name] = "auto"
+        elif kind == "duration" and isinstance(each.default, float):
+            found[each.name] = format_duration(each.default)
+        elif isinstance(each.default, str | int | float):
+            found[each.name] = each.default
+    return found
 
 
 def _commands() -> Iterator[str]:
@@ -100,24 +139,25 @@ def json_schema() -> dict[str, Any]:
 
 
 def _object(section: type) -> dict[str, Any]:
-    keys = keys_of(section)
-    one_of = [{"required": [name]} for name, key in keys.items() if key.name]
+    forms, required = keys_of(section), required_keys(section)
+    alternatives = forms.keys() - {each.name for each in fields(section)}
+    one_of = [{"required": [name]} for name in forms if name in alternatives]
+    described, defaults = descriptions(section), _defaults(section)
+    properties = {}
+    for name, form in forms.items():
+        value: Mapping[str, Any] = form.schema
+        if name not in required and name not in alternatives:
+            value = {"anyOf": [form.schema, {"type": "null"}]}
+        default = {"default": defaults[name]} if name in defaults else {}
+        properties[name] = {"description": described[name], **value, **default}
     return {
         "type": "object",
         "additionalProperties": False,
         "description": getdoc(section),
-        "properties": {name: _property(key) for name, key in keys.items()},
-        "required": [name for name, key in keys.items() if key.required],
+        "properties": properties,
+        "required": [*required],
         **({"oneOf": one_of} if one_of else {}),
     }
-
-
-def _property(key: Key) -> dict[str, Any]:
-    optional = not key.required and not key.name
-    form = {"anyOf": [key.form.schema, {"type": "null"}]} if optional else key.form.schema
-    default = {} if key.default is None else {"default": key.default}
-    examples = {"examples": [key.example]} if key.example else {}
-    return {"description": key.description, **form, **default, **examples}
 
 
 def schema() -> str:

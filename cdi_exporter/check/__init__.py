@@ -1,9 +1,9 @@
-"""`check`: whether each key works, what it may read, and how many requests watching takes."""
+"""`check`: tests each workspace's key and permissions, and estimates the requests of watching."""
 
 import asyncio
 
 from cdi_exporter import __version__
-from cdi_exporter.check.diagnosis import diagnose, diagnose_offline
+from cdi_exporter.check.diagnosis import diagnose
 from cdi_exporter.check.probe import SHARE, Probe
 from cdi_exporter.check.report import CheckedDatabase, Report
 from cdi_exporter.check.state_database import Describe, check_database
@@ -24,9 +24,9 @@ async def check(
     transport: TransportFor | None = None,
     describe: Describe | None = None,
 ) -> Report:
-    """Check all workspaces at the same time, and the database, if there is one to `describe`.
+    """Check all workspaces at the same time, and the database if `describe` is given.
 
-    Offline nothing is contacted.
+    `scrape_interval` is in seconds. With `offline`, no request is sent. Raises ConfigError.
     """
     names = [config.name for config in settings.workspaces]
     database: CheckedDatabase | None = None
@@ -34,16 +34,13 @@ async def check(
         probes = []
         for config in settings.workspaces:
             own = clients[config.name]
-            sharing = [
-                each for each in names if clients[each].shared is own.shared and each != config.name
-            ]
-            probes.append(Probe(config, own, clock, scrape_interval, sharing))
-        if offline:
-            checked = tuple(map(diagnose_offline, probes))
-        else:
+            same = (each for each in names if clients[each].shared is own.shared)
+            sharing = [each for each in same if each != config.name]
+            probes.append(Probe(config, own, clock, sharing))
+        if not offline:
             probing = (probe.run() for probe in probes)
             database, *_ = await asyncio.gather(check_database(describe, names), *probing)
-            checked = tuple(map(diagnose, probes))
+        checked = tuple(diagnose(probe, scrape_interval, offline=offline) for probe in probes)
     return Report(
         version=__version__,
         timestamp_seconds=clock.wall(),

@@ -1,75 +1,62 @@
-"""What a probe's result means for one workspace: key, permissions, integrations, cost. Pure."""
+"""Interprets the answers for one workspace: key, permissions, integrations and cost. Pure."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cdi_exporter.braze.budget import allowed
-from cdi_exporter.check import remarks
-from cdi_exporter.check.cost import cost
+from cdi_exporter.braze.wire import PAGE_SIZE
+from cdi_exporter.check.findings import answer_findings, configuration_findings
 from cdi_exporter.check.probe import Probe
 from cdi_exporter.check.report import (
     CheckedIntegration,
     CheckedWorkspace,
     Cost,
-    Finding,
     Granted,
     LastRun,
     Level,
+    Load,
 )
 from cdi_exporter.config.clusters import cluster_of
 from cdi_exporter.errors import BadRequest, NotFound
 from cdi_exporter.model import FAILURES, Endpoint, Run, Status
 from cdi_exporter.problems import HISTORY_PERMISSION, LIST_PERMISSION
+from cdi_exporter.workspace.refresher import FORBIDDEN_FOR
+from cdi_exporter.workspace.schedule import recheck_interval
 
 LEAST_INTERVAL = 300.0
-"""Seconds between the runs of the most frequent schedule."""
+"""Seconds between the runs of the most frequent schedule in Braze."""
 
-_LEVELS = [*Level]
-
-
-def diagnose_offline(probe: Probe) -> CheckedWorkspace:
-    """A workspace of which only the configuration is known."""
-    return _workspace(probe, remarks.of_configuration(probe))
+ASSUMED_INTERVAL = 3_600.0
+"""Seconds between the runs of an integration if the interval of no integration is known."""
 
 
-def diagnose(probe: Probe) -> CheckedWorkspace:
-    """What the answers mean for a workspace."""
-    integrations = _integrations(probe)
-    watching = _cost(probe, integrations) if probe.watched else None
-    findings = [
-        *remarks.of_requests(probe),
-        *remarks.of_integrations(probe),
-        *remarks.of_configuration(probe),
-        *(remarks.of_cost(watching) if watching else ()),
-        *remarks.of_runs(probe),
-        *remarks.of_data(probe),
-    ]
-    return replace(
-        _workspace(probe, findings),
-        key_works=probe.key_works,
-        permissions={
-            LIST_PERMISSION: _list_granted(probe),
-            HISTORY_PERMISSION: _history_granted(probe),
-        },
-        list_complete=probe.complete,
+def diagnose(probe: Probe, scrape_interval: float, *, offline: bool) -> CheckedWorkspace:
+    """The report on one workspace. `offline` means that the probe has not run."""
+    config = probe.config
+    integrations = () if offline else _integrations(probe)
+    watching = None
+    if any(each.watched for each in integrations):
+        watching = _cost_of_watching(probe, integrations, scrape_interval)
+    findings = configuration_findings(probe) if offline else answer_findings(probe, watching)
+    by_level = sorted(dict.fromkeys(findings), key=lambda each: [*Level].index(each.level))
+    granted = {LIST_PERMISSION: _list_granted(probe), HISTORY_PERMISSION: _history_granted(probe)}
+    return CheckedWorkspace(
+        workspace=config.name,
+        endpoint=config.endpoint,
+        cluster=cluster_of(config.endpoint),
+        ok=not any(each.level is Level.ERROR for each in by_level),
+        key_works=None if offline else probe.key_works,
+        permissions=None if offline else granted,
+        list_complete=not offline and probe.list_error is None,
         integrations=integrations,
         cost=watching,
-    )
-
-
-def _workspace(probe: Probe, findings: Iterable[Finding]) -> CheckedWorkspace:
-    by_level = sorted(dict.fromkeys(findings), key=lambda each: _LEVELS.index(each.level))
-    return CheckedWorkspace(
-        workspace=probe.config.name,
-        endpoint=probe.config.endpoint,
-        cluster=cluster_of(probe.config.endpoint),
-        ok=not any(each.level is Level.ERROR for each in by_level),
         findings=tuple(by_level),
     )
 
 
 def _list_granted(probe: Probe) -> Granted:
-    if probe.items or probe.complete or probe.list_error is None:
+    if probe.items or probe.list_error is None:
         return Granted.YES
     return Granted.NO if probe.list_forbidden else Granted.UNKNOWN
 
@@ -79,15 +66,20 @@ def _history_granted(probe: Probe) -> Granted:
         return Granted.YES
     if probe.history_forbidden:
         return Granted.NO
-    objections = (BadRequest, NotFound)
-    refused = any(isinstance(each, objections) for each in probe.problems.values())
+    refused = any(isinstance(each, BadRequest | NotFound) for each in probe.problems.values())
     return Granted.LIKELY if refused and probe.key_works else Granted.UNKNOWN
 
 
 def _integrations(probe: Probe) -> tuple[CheckedIntegration, ...]:
-    """The watched ones, those with trouble first, then those that are left out."""
+    """The watched integrations, those with a problem first, and then the excluded ones."""
+
+    def order(integration: CheckedIntegration) -> tuple[bool, str]:
+        last = integration.last_run
+        failed = last is not None and last.status in {*FAILURES, Status.UNKNOWN}
+        return not (integration.problem or failed), integration.integration_name.casefold()
+
     found = [_integration(each, name, probe) for each, name in probe.watched.items()]
-    found.sort(key=lambda each: (not _has_trouble(each), each.integration_name.casefold()))
+    found.sort(key=order)
     found += [
         replace(_integration(each, item.name or each, probe), watched=False)
         for each, item in probe.items.items()
@@ -97,25 +89,22 @@ def _integrations(probe: Probe) -> tuple[CheckedIntegration, ...]:
 
 
 def _integration(identifier: str, name: str, probe: Probe) -> CheckedIntegration:
-    """One integration: its runs from its history, else from the list."""
+    """One integration. Its runs come from its history if that was read, else from the list."""
     known = probe.histories.get(identifier)
     item = probe.items.get(identifier)
     problem = probe.problems.get(identifier)
-    last = oldest = None
+    last: Run | None = None
+    oldest: Run | None = None
     if known is not None:
-        last = _last_run(known.last) if known.last else None
-        oldest = known.running[0] if known.running else None
+        last, oldest = known.last, next(iter(known.running), None)
     elif item is not None and item.last_job_status is not None:
         newest = Run(item.last_job_status, item.last_job_start, job_status=item.last_job_word)
-        if newest.status is Status.RUNNING:
-            oldest = newest
-        else:
-            last = _last_run(newest)
+        last, oldest = (None, newest) if newest.status is Status.RUNNING else (newest, None)
     return CheckedIntegration(
         integration_id=identifier,
         integration_name=name,
         history_read=known is not None,
-        last_run=last,
+        last_run=_last_run(last) if last else None,
         running_start_timestamp_seconds=oldest.start if oldest else None,
         running_job_status=oldest.job_status if oldest else None,
         watermark_timestamp_seconds=probe.watermark(identifier),
@@ -130,24 +119,20 @@ def _last_run(run: Run) -> LastRun:
     return LastRun(run.status, *facts, run.job_status)
 
 
-def _has_trouble(integration: CheckedIntegration) -> bool:
-    last = integration.last_run
-    unwell = {*FAILURES, Status.UNKNOWN}
-    return integration.problem is not None or (last is not None and last.status in unwell)
-
-
-def _cost(probe: Probe, integrations: Sequence[CheckedIntegration]) -> Cost:
-    """What watching takes; workspaces with one budget have equal parts of it."""
+def _cost_of_watching(
+    probe: Probe, integrations: Sequence[CheckedIntegration], scrape_interval: float
+) -> Cost:
+    """The cost of watching a workspace. Workspaces that share a budget get equal parts of it."""
     refresh = probe.config.refresh
 
     def budget(endpoint: Endpoint, documented: int) -> int:
-        limit = min(documented, probe.limits.get(endpoint, documented))
+        limit = min(documented, probe.client.budgets[endpoint].last.limit or documented)
         return max(1, allowed(limit, refresh.rate_limit_share) // (1 + len(probe.sharing)))
 
     return cost(
         [_interval(each) for each in integrations if each.watched],
         listed=None if probe.list_forbidden else len(probe.items),
-        scrape_interval=probe.scrape_interval,
+        scrape_interval=scrape_interval,
         min_interval=refresh.min_interval,
         list_budget=budget(Endpoint.INTEGRATIONS, refresh.rate_limits.integrations),
         history_budget=budget(Endpoint.HISTORY, refresh.rate_limits.job_sync_status),
@@ -155,7 +140,7 @@ def _cost(probe: Probe, integrations: Sequence[CheckedIntegration]) -> Cost:
 
 
 def _interval(integration: CheckedIntegration) -> float | None:
-    """Typical seconds between runs; without a history, from the last run to the next."""
+    """Typical seconds between runs. Without a history: from the last run to the next one."""
     started = integration.running_start_timestamp_seconds
     if started is None and integration.last_run:
         started = integration.last_run.start_timestamp_seconds
@@ -163,3 +148,49 @@ def _interval(integration: CheckedIntegration) -> float | None:
     if integration.typical_sync_interval_seconds or started is None or following is None:
         return integration.typical_sync_interval_seconds
     return max(LEAST_INTERVAL, following - started)
+
+
+def cost(
+    intervals: Sequence[float | None],
+    *,
+    listed: int | None,
+    scrape_interval: float,
+    min_interval: float,
+    list_budget: int,
+    history_budget: int,
+) -> Cost:
+    """The requests per minute that watching takes, and the time from one refresh to the next.
+
+    Each refresh reads the list. A history is read when a run has finished, and re-checked if no run
+    finished for a while. Older pages after an outage, and retries, are not included.
+
+    `intervals` are the typical seconds between the runs of each watched integration. `listed` is
+    the number of all integrations in the list. It is None if the key may not read the list: then
+    each refresh reads each history. The budgets are requests per minute.
+    """
+    # A scrape that comes less than 0.9 minimum intervals after a refresh shares it.
+    shared = max(1, math.ceil(round(0.9 * min_interval / scrape_interval, 9)))
+    wanted = scrape_interval * shared
+    if listed is None:
+        refresh = max(wanted, 60.0 * max(1, len(intervals)) / history_budget)
+        lists, reads = 60.0 / FORBIDDEN_FOR, 60.0 * len(intervals) / refresh
+    else:
+        pages = max(1, math.ceil(listed / PAGE_SIZE))
+        refresh = max(wanted, 60.0 * pages / list_budget)
+        lists, reads = 60.0 * pages / refresh, _reads(intervals, refresh, history_budget)
+    return Cost(
+        integrations=Load(round(lists, 2), list_budget),
+        job_sync_status=Load(round(reads, 2), history_budget),
+        refresh_interval_seconds=round(refresh, 3),
+        keeps_up=reads <= history_budget and refresh <= wanted,
+        intervals_assumed=sum(1 for each in intervals if not each),
+    )
+
+
+def _reads(intervals: Sequence[float | None], refresh: float, budget: int) -> float:
+    """Histories read per minute: once for each run that a refresh shows, and for re-checks."""
+    known = [each for each in intervals if each]
+    typical = sum(known) / len(known) if known else ASSUMED_INTERVAL
+    recheck = recheck_interval(len(intervals), budget)
+    shown = [max(refresh, each or typical) for each in intervals]
+    return sum(60.0 * (1 + math.floor(interval / recheck)) / interval for interval in shown)

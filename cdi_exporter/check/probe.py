@@ -1,6 +1,6 @@
-"""Queries one workspace's API: the whole list, and as many histories as need no waiting.
+"""Queries one workspace's API: the whole list, and as many histories as the budget allows at once.
 
-The key is sent only to the configured endpoint; other clusters are not tried.
+The key is sent only to the configured endpoint. Other clusters are not tried.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,19 +28,19 @@ from cdi_exporter.ledger import HistorySummary, IntegrationLedger
 from cdi_exporter.model import FAILURES, Endpoint, HistoryPage, Integration, IntegrationsPage
 
 SHARE = 0.25
-"""Of the exporter's own share of the limits: it may run at the same time."""
+"""The part of the exporter's share of the limits that `check` uses, as both may run together."""
 
 MOST_FAILURES = 2
-"""Failed histories in a row, for a reason that concerns all, after which no more are read."""
+"""Failures in a row after which no more histories are read: the next ones would fail as well."""
 
 NO_SUCH_ID = "00000000-0000-0000-0000-000000000000"
-"""Shows the permission if no integration is known: Braze refuses either the ID or the key."""
+"""Tests the permission if no integration is known: Braze rejects either the ID or the key."""
 
 LOGGED_WAIT = 2.0
-"""Seconds of waiting for the budget from which it is logged: a person then wonders."""
+"""Seconds of waiting for the budget that are logged: a user would wonder about a longer wait."""
 
 LONGEST_WAIT = 90.0
-"""Seconds of waiting that are too long: the window of the limits is 60 seconds."""
+"""Seconds of waiting that are too long, as the rate limits count windows of 60 seconds."""
 
 log = structlog.get_logger()
 
@@ -48,53 +48,39 @@ Page = TypeVar("Page")
 
 
 class Probe:
-    """One workspace and its circumstances; once it has `run`, also what the API answered."""
+    """One workspace, and what its API answered after `run`.
+
+    `sharing` has the other workspaces with the same endpoint and key, and so the same budget.
+    """
 
     def __init__(
-        self,
-        config: WorkspaceConfig,
-        client: Client,
-        clock: Clock,
-        scrape_interval: float,
-        sharing: Sequence[str],
+        self, config: WorkspaceConfig, client: Client, clock: Clock, sharing: Sequence[str]
     ) -> None:
-        self.config, self.scrape_interval = config, scrape_interval
-        self.sharing = sharing
-        """The other workspaces with the same endpoint and key, hence the same budget."""
-        self._client, self._clock = client, clock
+        self.config, self.sharing = config, sharing
+        self.client, self._clock = client, clock
         self._stats = RequestStats()
         self.items: dict[str, Integration] = {}
-        """The list by ID, as far as it was read."""
-        self.complete = False
-        """Whether the whole list was read."""
+        """The integrations in the list by ID, as far as the list was read."""
         self.list_error: ApiError | None = None
+        """Why the list could not be read to its end; None if it was."""
         self.histories: dict[str, HistorySummary] = {}
-        """A summary of the newest page of each history that was read, by the integration's ID."""
+        """A summary of the newest page of each history that was read, by integration ID."""
         self.problems: dict[str, ApiError] = {}
-        """Why a history could not be read, by the integration's ID."""
+        """Why single histories could not be read, by integration ID."""
         self.history_error: ApiError | None = None
-        """Why no history may be read, or no more."""
-        self.limits: dict[Endpoint, int] = {}
-        """Requests per minute, according to the answers."""
-        self.skew = 0.0
-        """Seconds by which Braze's clock is ahead."""
+        """Why the other histories were not read."""
         self.now = 0.0
-        """When the last answer came, in Unix seconds of Braze's clock."""
+        """The time after the last answer, in Unix seconds of Braze's clock."""
 
     async def run(self) -> None:
-        """Send the requests, and keep what went wrong."""
+        """Send the requests, and keep the answers and errors."""
         try:
             await read_list(self._list_page, self.items)
-            self.complete = True
         except ApiError as error:
             self.list_error = error
         if not isinstance(self.list_error, Unauthorized | ConnectionFailed | RequestTimeout):
             await self._read_histories()
-        self.skew = self._client.skew
-        self.now = self._clock.wall() + self.skew
-        for endpoint, budget in self._client.budgets.items():
-            if budget.last.limit:
-                self.limits[endpoint] = budget.last.limit
+        self.now = self._clock.wall() + self.client.skew
 
     @property
     def list_forbidden(self) -> bool:
@@ -108,15 +94,15 @@ class Probe:
 
     @property
     def key_works(self) -> bool | None:
-        """Whether Braze knows the key; None if it did not say."""
+        """Whether Braze knows the key; None if no answer shows it."""
         errors = (self.list_error, self.history_error)
         if any(isinstance(error, Unauthorized) and not error.web_page for error in errors):
             return False
-        data = self.items or self.complete or self.histories
+        data = self.items or self.list_error is None or self.histories
         return True if data or self.list_forbidden or self.history_forbidden else None
 
     def watermark(self, identifier: str) -> float | None:
-        """The newest row that an integration synced, from its history, else from the list."""
+        """The watermark of an integration, from its history or else from the list."""
         known, item = self.histories.get(identifier), self.items.get(identifier)
         if known is not None:
             return known.watermark
@@ -124,17 +110,24 @@ class Probe:
 
     @cached_property
     def watched(self) -> dict[str, str]:
-        """The names of the integrations that the exporter would watch, by ID.
-
-        Only to be asked for after the list was read: it stays as it is then.
-        """
+        """The names by ID of the integrations to watch. Cached, so first read the list."""
         return self.config.watched(self.items)
 
     async def _read_histories(self) -> None:
+        """Read unlisted integrations first, then those with failed runs, then the newest runs."""
+        items = self.items
+
+        def urgency(identifier: str) -> tuple[bool, bool, float]:
+            item = items.get(identifier)
+            failed = item is not None and item.last_job_status in FAILURES
+            return item is not None, not failed, -((item and item.last_job_start) or 0.0)
+
+        slots = self.client.budgets[Endpoint.HISTORY].slots
+        wanted = sorted(self.watched, key=urgency)[:slots]
         failures = 0
-        for identifier in self._wanted():
+        for identifier in wanted or [next(iter(items), NO_SUCH_ID)]:
             try:
-                page = await self._patiently(Endpoint.HISTORY, partial(self._history, identifier))
+                page = await self._request(Endpoint.HISTORY, partial(self._history, identifier))
             except (Unauthorized, Forbidden, RateLimited) as error:
                 self.history_error = error
                 return
@@ -147,32 +140,19 @@ class Probe:
                 continue
             failures = 0
             ledger = IntegrationLedger()
-            ledger.read_newest(page, self._clock.wall() + self._client.skew)
+            ledger.read_newest(page, self._clock.wall() + self.client.skew)
             self.histories[identifier] = ledger.summary
 
-    def _wanted(self) -> list[str]:
-        """The histories to read: what the list lacks first, then failures, then the newest."""
-        items = self.items
-
-        def urgency(identifier: str) -> tuple[bool, bool, float]:
-            item = items.get(identifier)
-            failed = item is not None and item.last_job_status in FAILURES
-            return item is not None, not failed, -((item and item.last_job_start) or 0.0)
-
-        watched = sorted(self.watched, key=urgency)
-        one = next(iter(items), NO_SUCH_ID)
-        return watched[: self._client.budgets[Endpoint.HISTORY].slots] or [one]
-
     async def _list_page(self, cursor: str | None) -> IntegrationsPage:
-        ask = partial(self._client.integrations, cursor, self._stats)
-        return await self._patiently(Endpoint.INTEGRATIONS, ask)
+        ask = partial(self.client.integrations, cursor, self._stats)
+        return await self._request(Endpoint.INTEGRATIONS, ask)
 
     async def _history(self, identifier: str) -> HistoryPage:
-        permit = await self._client.permit(Endpoint.HISTORY, self._stats)
-        return await self._client.history(identifier, None, permit)
+        permit = await self.client.permit(Endpoint.HISTORY, self._stats)
+        return await self.client.history(identifier, None, permit)
 
-    async def _patiently(self, endpoint: Endpoint, ask: Callable[[], Awaitable[Page]]) -> Page:
-        """The result of `ask`; after a 429 it is called once more. Raises ApiError."""
+    async def _request(self, endpoint: Endpoint, ask: Callable[[], Awaitable[Page]]) -> Page:
+        """The result of `ask`, which is called once more after a 429. Raises ApiError."""
         self._announce_wait(endpoint)
         try:
             return await ask()
@@ -181,8 +161,8 @@ class Probe:
         return await ask()
 
     def _announce_wait(self, endpoint: Endpoint) -> None:
-        """Log how long the budget makes us wait; raises RateLimited if that is too long."""
-        seconds = self._client.budgets[endpoint].delay()
+        """Log how long the budget makes `check` wait. Raises RateLimited if that is too long."""
+        seconds = self.client.budgets[endpoint].delay()
         if not LOGGED_WAIT < seconds < float("inf"):
             return
         if seconds > LONGEST_WAIT:
@@ -197,5 +177,5 @@ class Probe:
 
 
 def _is_forbidden(error: ApiError | None) -> bool:
-    """Whether Braze itself, and not a proxy, reports that a permission is missing."""
+    """Whether a permission is missing according to Braze itself, not to a proxy."""
     return isinstance(error, Forbidden) and not error.web_page

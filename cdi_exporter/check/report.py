@@ -1,6 +1,6 @@
-"""The result of `check` as values, from which the table and the JSON are made.
+"""The result of `check`. The table and the JSON are made from it.
 
-The docstrings of the fields are the descriptions in `docs/check.schema.json`.
+The docstrings of classes and fields are the descriptions in `docs/check.schema.json`.
 """
 
 import json
@@ -11,7 +11,7 @@ from cdi_exporter.model import Status
 
 
 class Level(StrEnum):
-    """How much a finding matters: an error makes the exit status 1."""
+    """The severity of a finding. An error makes the exit status 1."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,19 +20,19 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something worth a sentence, and what to do about it."""
+    """A problem or a fact that the user should know, and what to do about it."""
 
     level: Level
     code: str
-    """A word that programs can compare, such as `unauthorized`."""
+    """An identifier for programs, such as `unauthorized`."""
     text: str
-    """What holds."""
+    """What was found."""
     advice: str = ""
-    """What to do; empty where nothing has to be done."""
+    """What to do; empty if nothing has to be done."""
 
 
 class Granted(StrEnum):
-    """Whether the key has a permission; `likely` where Braze objects to something else only."""
+    """Whether the key has a permission; `likely` if Braze rejected a request for another reason."""
 
     YES = "yes"
     LIKELY = "likely"
@@ -42,10 +42,10 @@ class Granted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """A run that has finished. A fact that Braze did not give is null."""
+    """A finished run. A value that Braze did not return is null."""
 
     status: Status
-    """Braze's `job_status`; `unknown` is a value that this version does not know."""
+    """Braze's `job_status`; `unknown` for a value that this version does not know."""
     start_timestamp_seconds: float | None = None
     """Unix seconds."""
     finish_timestamp_seconds: float | None = None
@@ -57,32 +57,32 @@ class LastRun:
     rows_failed: int | None = None
     """Rows that failed with errors."""
     job_status: str | None = None
-    """Braze's own word if the status is unknown; null for a known status."""
+    """Braze's `job_status` if the status is `unknown`; null for a known status."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedIntegration:
-    """One integration, as far as it was read."""
+    """One integration, with the data that could be read."""
 
     integration_id: str
     """Braze's ID."""
     integration_name: str
     """The configured name, else Braze's, else the ID."""
     watched: bool = True
-    """Whether the configuration leaves it in."""
+    """Whether the configuration selects it."""
     history_read: bool = False
-    """Whether its history was read; else its last run is as the list has it."""
+    """Whether its history was read. If not, its last run comes from the list."""
     last_run: LastRun | None = None
-    """The newest run that has finished."""
+    """The newest finished run."""
     running_start_timestamp_seconds: float | None = None
-    """When the oldest run under way began, in Unix seconds; null where none is."""
+    """When the oldest run in progress started, in Unix seconds; null if none is."""
     running_job_status: str | None = None
-    """Braze's own word for that run if its status is unknown."""
+    """Braze's `job_status` of that run if its status is `unknown`."""
     watermark_timestamp_seconds: float | None = None
-    """`last_timestamp_synced` of the newest finished run that has one, in Unix seconds; the list's
-    `last_updated_at` if the history was not read."""
+    """`last_timestamp_synced` of the newest finished run that has one, in Unix seconds. If the
+    history was not read, `last_updated_at` from the list."""
     typical_sync_interval_seconds: float | None = None
-    """Median from the start of a run to the start of the next."""
+    """Median time from the start of a run to the start of the next."""
     next_scheduled_sync_timestamp_seconds: float | None = None
     """Unix seconds."""
     problem: str | None = None
@@ -91,69 +91,69 @@ class CheckedIntegration:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one endpoint is asked by a running exporter."""
+    """The requests of a running exporter to one endpoint."""
 
     requests_per_minute: float
-    """About how many requests watching takes."""
+    """Estimated requests that watching takes."""
     budget_per_minute: int
-    """How many the exporter allows itself: `rate_limit_share` of the limit."""
+    """Requests that the exporter may use: `rate_limit_share` of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What watching takes of the request budget, and how soon it shows a change."""
+    """The requests that watching takes, and how soon it shows a change."""
 
     integrations: Load
     """The list of integrations."""
     job_sync_status: Load
     """The histories."""
     refresh_interval_seconds: float
-    """From one refresh to the next; a finished run shows within this time if `keeps_up`."""
+    """Time from one refresh to the next. If `keeps_up`, a finished run appears within this time."""
     keeps_up: bool
-    """Whether the budget allows a refresh at each scrape, and each history in time."""
+    """Whether the budget is sufficient for a refresh at each scrape and for all histories."""
     intervals_assumed: int = 0
-    """Integrations whose time between runs is not known; the mean of the others is assumed."""
+    """Integrations whose time between runs is unknown. The mean of the others is assumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedWorkspace:
-    """One workspace: whether its key works, what it may read, and what there is."""
+    """One workspace: its key, its permissions and its integrations."""
 
     workspace: str
     """Its name in the configuration."""
     endpoint: str
-    """The REST endpoint as it is used."""
+    """The URL of the REST endpoint."""
     cluster: str | None = None
-    """As Braze calls it, such as `US-03`; null for one that is not known here."""
+    """Braze's name of the cluster, such as `US-03`; null if it is unknown."""
     ok: bool = True
-    """Whether everything works that the configuration needs: no finding is an error."""
+    """Whether everything that the configuration needs works: no finding is an error."""
     key_works: bool | None = None
-    """Whether Braze knows the key; null where it did not say."""
+    """Whether Braze knows the key; null if no answer shows it."""
     permissions: dict[str, Granted] | None = None
-    """By their names in Braze; null where nothing was asked."""
+    """The permissions by their names in Braze; null with `--offline`."""
     list_complete: bool = False
     """Whether the whole list of integrations was read."""
     integrations: tuple[CheckedIntegration, ...] = ()
-    """Those with trouble first."""
+    """Integrations with a problem come first."""
     cost: Cost | None = None
-    """Null where nothing is known to be watched."""
+    """Null if no integration is known to be watched."""
     findings: tuple[Finding, ...] = ()
-    """The gravest first."""
+    """The most severe findings come first."""
 
     @property
     def watched(self) -> tuple[CheckedIntegration, ...]:
-        """The integrations that the exporter would show."""
+        """The integrations that the configuration selects."""
         return tuple(each for each in self.integrations if each.watched)
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderOf:
-    """Which exporter leads a workspace."""
+    """The exporter that leads a workspace."""
 
     workspace: str
     """Its name in the configuration."""
     leader: str | None
-    """The name of the exporter; null if none leads now."""
+    """The name of the exporter; null if none leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +163,11 @@ class CheckedDatabase:
     ok: bool
     """Whether an exporter can use it: no finding is an error."""
     reachable: bool
-    """Whether a connection and the login succeeded. Everything below is null or empty if not."""
+    """Whether connection and login succeeded. If not, the fields below are null or empty."""
     server_version: str | None = None
     """PostgreSQL's version."""
     schema_version: int | None = None
-    """The version of the tables: 0 if there are none; null if it may not be read."""
+    """The version of the tables: 0 if there are none; null if the user may not read it."""
     known_schema_version: int | None = None
     """The newest version that this exporter knows."""
     may_read: bool | None = None
@@ -177,30 +177,30 @@ class CheckedDatabase:
     may_create: bool | None = None
     """Whether the user may create tables."""
     leaders: tuple[LeaderOf, ...] = ()
-    """For each workspace of the configuration; empty if the tables cannot be read."""
+    """One entry per configured workspace; empty if the tables cannot be read."""
     findings: tuple[Finding, ...] = ()
-    """What is wrong, and notes."""
+    """Errors and notes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `cdi-exporter check --output=json` writes."""
+    """The output of `cdi-exporter check --output=json`."""
 
     version: str
     """The exporter's version."""
     timestamp_seconds: float
-    """When it was asked, in Unix seconds of this machine."""
+    """When the check ended, in Unix seconds of this machine."""
     ok: bool
     """Whether all workspaces and the database are ok: exit status 0."""
     offline: bool
-    """Whether the configuration alone was checked."""
+    """Whether only the configuration was checked."""
     scrape_interval_seconds: float
-    """The scrape interval that the cost is for."""
+    """The scrape interval for which `cost` is estimated."""
     workspaces: tuple[CheckedWorkspace, ...]
     """In the order of the configuration."""
     database: CheckedDatabase | None = None
     """Null without `--state.url`, and with `--offline`."""
 
     def to_json(self) -> str:
-        """The report for programs."""
+        """The report as JSON."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The report for people: a table, findings, a verdict; it can be read without colours."""
+"""Prints the report for people: tables, findings and a verdict, readable without colours."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,6 @@ from cdi_exporter.check.report import (
     Cost,
     Finding,
     Granted,
-    LastRun,
     Level,
     Report,
 )
@@ -23,12 +22,13 @@ from cdi_exporter.model import FAILURES, Status
 from cdi_exporter.wording import GLYPHS, count, duration, things
 
 LONGEST = 100
-"""Characters of a name from the API that are shown."""
+"""Characters of an integration's name that are shown, so that a row stays readable."""
 
 LONGEST_TEXT = 1_000
+"""Characters of any other text from the API or the configuration that are shown."""
 
 INDENT = 2
-"""Columns before everything that belongs to a workspace."""
+"""Columns before the lines below the name of a workspace, or below `database`."""
 
 _LEVELS = {
     Level.ERROR: ("✖ error", "bold red"),
@@ -56,10 +56,10 @@ _WORKS = {
 def show(report: Report, console: Console) -> None:
     """Print a report."""
     for workspace in report.workspaces:
-        console.print(_workspace(workspace, report, console), soft_wrap=False)
+        console.print(_workspace(workspace, report, console))
         console.print()
     if report.database:
-        console.print(_database(report.database), soft_wrap=False)
+        console.print(_database(report.database))
         console.print()
     console.print(_verdict(report))
 
@@ -69,18 +69,36 @@ def _workspace(workspace: CheckedWorkspace, report: Report, console: Console) ->
     title = Text.assemble((_plain(workspace.workspace), "bold"), f"  {workspace.endpoint}{cluster}")
     parts: list[RenderableType] = []
     if workspace.permissions is not None:
-        parts += [_facts(workspace, workspace.permissions), Text()]
+        parts.append(_facts(workspace, workspace.permissions))
     if workspace.watched:
         table = _integrations(workspace.watched, report.timestamp_seconds, narrow=False)
         if console.measure(table).maximum + INDENT > console.width:
             table = _integrations(workspace.watched, report.timestamp_seconds, narrow=True)
-        parts += [table, Text()]
+        parts.append(table)
     if workspace.cost:
-        parts += [_cost(workspace.cost, report.scrape_interval_seconds), Text()]
-    parts += [_finding(each) for each in workspace.findings]
-    while parts and isinstance(parts[-1], Text) and not parts[-1]:
-        parts.pop()
-    return Group(title, Padding(Group(*parts), (0, 0, 0, INDENT), expand=False))
+        parts.append(_cost(workspace.cost, report.scrape_interval_seconds))
+    return _section(title, parts, workspace.findings)
+
+
+def _section(
+    title: Text, parts: Sequence[RenderableType], findings: Sequence[Finding]
+) -> RenderableType:
+    """A title, and below it the parts and the findings with blank lines between them."""
+    lines: list[RenderableType] = []
+    for part in parts:
+        lines += [part, Text()]
+    for finding in findings:
+        label, style = _LEVELS[finding.level]
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, width=9)
+        table.add_column(overflow="fold")
+        table.add_row(Text(label, style), Text(_plain(finding.text)))
+        if finding.advice:
+            table.add_row("", Text(_plain(finding.advice), "dim"))
+        lines.append(table)
+    if not findings:
+        lines = lines[:-1]
+    return Group(title, Padding(Group(*lines), (0, 0, 0, INDENT), expand=False))
 
 
 def _facts(workspace: CheckedWorkspace, permissions: dict[str, Granted]) -> Table:
@@ -88,62 +106,57 @@ def _facts(workspace: CheckedWorkspace, permissions: dict[str, Granted]) -> Tabl
     table.add_row("key", Text(*_WORKS[workspace.key_works]))
     for name, granted in permissions.items():
         table.add_row(name, Text(*_GRANTED[granted]))
-    table.add_row("integrations", _counted(workspace))
+    counted = "none" if workspace.list_complete else "? unknown"
+    if workspace.integrations:
+        excluded = len(workspace.integrations) - len(workspace.watched)
+        counted = f"{count(len(workspace.watched))} watched"
+        counted += f", {count(excluded)} excluded by the configuration" if excluded else ""
+    table.add_row("integrations", counted)
     return table
 
 
-def _counted(workspace: CheckedWorkspace) -> str:
-    watched = len(workspace.watched)
-    left_out = len(workspace.integrations) - watched
-    if not workspace.integrations:
-        return "none" if workspace.list_complete else "? unknown"
-    shown = f"{count(watched)} watched"
-    return f"{shown}, {count(left_out)} excluded by the configuration" if left_out else shown
-
-
 def _integrations(integrations: Sequence[CheckedIntegration], now: float, *, narrow: bool) -> Table:
-    """A row for each; if `narrow`, status and run in progress have lines below the name."""
+    """One row per integration. A narrow table has the status in a line below the name."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("INTEGRATION, LAST RUN" if narrow else "INTEGRATION", overflow="fold")
     if not narrow:
         table.add_column("LAST RUN", no_wrap=True)
     for head in ("AGO", "TOOK", "ROWS", "FAILED"):
         table.add_column(head, justify="right", no_wrap=True)
-    under_way = any(each.running_start_timestamp_seconds is not None for each in integrations)
-    if under_way and not narrow:
+    running = any(each.running_start_timestamp_seconds is not None for each in integrations)
+    if running and not narrow:
         table.add_column("RUNNING", no_wrap=True)
     for each in integrations:
-        name, running = Text(_plain(each.integration_name[:LONGEST])), _running(each, now)
+        name, in_progress = Text(_plain(each.integration_name[:LONGEST])), _running(each, now)
         status, *facts = _last_run(each, now)
         if narrow:
             table.add_row(name)
             table.add_row(Text.assemble("  ", status), *facts)
-            if running:
-                table.add_row(Text(f"  {running} in progress"))
+            if in_progress:
+                table.add_row(Text(f"  {in_progress} in progress"))
         else:
-            table.add_row(name, status, *facts, *([Text(running)] if running else []))
+            table.add_row(name, status, *facts, *([Text(in_progress)] if in_progress else []))
     return table
 
 
 def _last_run(integration: CheckedIntegration, now: float) -> tuple[Text | str, ...]:
-    """Status, age, duration, rows synced and failed; the age of its start if that is all."""
+    """The cells of the last run: status, age, duration, rows synced and rows failed."""
     last = integration.last_run
     if last is None:
         why = Text("? unreadable", "red") if integration.problem else "no known runs"
         return why, "", "", "", ""
+    word = _plain(last.job_status) if last.job_status else last.status.replace("_", " ")
+    style = "green" if last.status is Status.SUCCESS else "yellow"
+    if last.status in FAILURES:
+        style = "red"
     at = last.finish_timestamp_seconds or last.start_timestamp_seconds
     return (
-        Text(f"{GLYPHS[last.status]} {_word(last)}", _style(last.status)),
+        Text(f"{GLYPHS[last.status]} {word}", style),
         "" if at is None else _coarse(now - at),
         "" if last.duration_seconds is None else duration(last.duration_seconds),
         "" if last.rows_synced is None else count(last.rows_synced),
         "" if last.rows_failed is None else count(last.rows_failed),
     )
-
-
-def _word(last: LastRun) -> str:
-    """The status; if it is unknown, Braze's own word for it."""
-    return _plain(last.job_status) if last.job_status else last.status.replace("_", " ")
 
 
 def _running(integration: CheckedIntegration, now: float) -> str:
@@ -154,14 +167,8 @@ def _running(integration: CheckedIntegration, now: float) -> str:
 
 
 def _coarse(seconds: float) -> str:
-    """A duration in whole minutes if it is longer than one."""
+    """A duration, rounded to whole minutes if it is longer than a minute."""
     return duration(max(0, 60 * round(seconds / 60) if seconds >= 60 else round(seconds)))
-
-
-def _style(status: Status) -> str:
-    if status in FAILURES:
-        return "red"
-    return "green" if status is Status.SUCCESS else "yellow"
 
 
 def _cost(cost: Cost, scrape_interval: float) -> Text:
@@ -183,50 +190,23 @@ def _cost(cost: Cost, scrape_interval: float) -> Text:
     )
 
 
-def _finding(finding: Finding) -> Table:
-    label, style = _LEVELS[finding.level]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, width=9)
-    table.add_column(overflow="fold")
-    table.add_row(Text(label, style), Text(_plain(finding.text)))
-    if finding.advice:
-        table.add_row("", Text(_plain(finding.advice), "dim"))
-    return table
-
-
 def _database(database: CheckedDatabase) -> RenderableType:
     version = f"  PostgreSQL {_plain(database.server_version)}" if database.server_version else ""
     title = Text.assemble(("database", "bold"), version)
-    parts: list[RenderableType] = []
-    if database.reachable:
-        parts.append(_database_facts(database))
-        if database.findings:
-            parts.append(Text())
-    parts += [_finding(each) for each in database.findings]
-    return Group(title, Padding(Group(*parts), (0, 0, 0, INDENT), expand=False))
-
-
-def _database_facts(database: CheckedDatabase) -> Table:
+    if not database.reachable:
+        return _section(title, [], database.findings)
     found, known = database.schema_version, database.known_schema_version
+    schema = f"version {found}" if found else "none"
+    schema += "" if found == known else f" (this exporter knows version {known})"
     table = Table.grid(padding=(0, 2))
-    table.add_row(
-        "schema",
-        "? unknown"
-        if found is None
-        else ("none" if found == 0 else f"version {found}")
-        + ("" if found == known else f" (this exporter knows version {known})"),
-    )
-    permissions = {
-        "read": database.may_read,
-        "write": database.may_write,
-        "create tables": database.may_create,
-    }
-    for name, granted in permissions.items():
-        table.add_row(name, Text(*_ALLOWED[granted]))
+    table.add_row("schema", "? unknown" if found is None else schema)
+    table.add_row("read", Text(*_ALLOWED[database.may_read]))
+    table.add_row("write", Text(*_ALLOWED[database.may_write]))
+    table.add_row("create tables", Text(*_ALLOWED[database.may_create]))
     for each in database.leaders:
         leader = "none" if each.leader is None else _plain(each.leader)
         table.add_row(f"leader of {_plain(each.workspace)}", Text(leader))
-    return table
+    return _section(title, [table], database.findings)
 
 
 def _verdict(report: Report) -> Text:
@@ -244,5 +224,5 @@ def _verdict(report: Report) -> Text:
 
 
 def _plain(text: str) -> str:
-    """Text from the API or the configuration, without control characters and of bounded length."""
+    """Text from the API or the configuration, shortened and without control characters."""
     return one_line(text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…")

@@ -24,7 +24,7 @@ from cdi_exporter.cli.flags import (
 )
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
-from cdi_exporter.config.clusters import meant
+from cdi_exporter.config.clusters import rest_endpoint_for
 from cdi_exporter.config.environment import PREFIXES, VARIABLES, misspelt
 from cdi_exporter.errors import ConfigError, StartError
 from cdi_exporter.state import Journal, SharedJournal, SqliteJournal, StateError, Store
@@ -133,7 +133,7 @@ def warn_of_variables(config_file: str | None) -> None:
 def warn_of_endpoints(settings: Settings) -> None:
     """Log each endpoint that is known to be a dashboard or SDK address."""
     for workspace in settings.workspaces:
-        if right := meant(workspace.endpoint):
+        if right := rest_endpoint_for(workspace.endpoint):
             host = workspace.endpoint.partition("://")[2]
             problem = f"{host} is not a REST endpoint; that of its cluster is {right}"
             log.warning("wrong endpoint configured", workspace=workspace.name, problem=problem)

@@ -1,6 +1,5 @@
-"""The configuration of the user as validated settings, none of which shows an API key."""
+"""The configuration of the exporter: loading, validation, and the settings themselves."""
 
-from cdi_exporter.config.duration import format_duration, parse_duration
 from cdi_exporter.config.environment import from_environment
 from cdi_exporter.config.keys import KeySource, inline_key
 from cdi_exporter.config.load import load_file
@@ -13,6 +12,7 @@ from cdi_exporter.config.settings import (
     StaleAfter,
     WorkspaceConfig,
 )
+from cdi_exporter.config.values import format_duration, parse_duration
 
 __all__ = [
     "ConfiguredIntegration",

@@ -1,4 +1,4 @@
-"""Braze's clusters: the cluster of an endpoint, and the right endpoint for a wrong one.
+"""Braze's clusters with their REST endpoints and dashboards.
 
 Source: Braze's reference page "API overview", section "Endpoints".
 """
@@ -16,26 +16,26 @@ CLUSTERS = {
     "rest.jp-01.braze.com": "JP-01",
     "rest.kr-01.braze.com": "KR-01",
 }
-"""The clusters by the host of their REST endpoint. Braze adds new ones, so others are right too."""
+"""Cluster names by the host of their REST endpoint. Braze adds new clusters from time to time."""
 
-KNOWN = (
+REST_ENDPOINTS = (
     "rest.iad-01 to rest.iad-08.braze.com (US-01 to US-08), rest.us-10.braze.com, "
     "rest.fra-01 and rest.fra-02.braze.eu (EU), and rest.au-01, rest.id-01, rest.jp-01, "
     "rest.kr-01.braze.com"
 )
-"""The endpoints in a few words."""
+"""The REST endpoints, for error messages."""
 
 _NUMBERED = re.compile(r"dashboard(?:-(\d\d))?\.braze\.(com|eu)")
 _NAMED = re.compile(r"(?:dashboard|sdk)\.([a-z]{2,3}-\d\d)\.braze\.(com|eu)")
 
 
 def cluster_of(endpoint: str) -> str | None:
-    """The name of an endpoint's cluster, such as `US-03`; None for one that is not known."""
+    """The name of an endpoint's cluster, such as `US-03`; None if it is unknown."""
     return CLUSTERS.get(_host(endpoint))
 
 
-def meant(endpoint: str) -> str | None:
-    """The REST endpoint of a cluster whose dashboard or SDK address is configured instead."""
+def rest_endpoint_for(endpoint: str) -> str | None:
+    """The REST endpoint of the cluster of a dashboard or SDK address; None for other addresses."""
     host = _host(endpoint)
     if numbered := _NUMBERED.fullmatch(host):
         region = "iad" if numbered[2] == "com" else "fra"
@@ -46,13 +46,13 @@ def meant(endpoint: str) -> str | None:
 
 
 def dashboard_of(endpoint: str) -> str | None:
-    """The address of the dashboard of an endpoint's cluster; None for one that is not known."""
+    """The host of the dashboard of an endpoint's cluster; None if the cluster is unknown."""
     if cluster_of(endpoint) is None:
         return None
     _, place, *domain = _host(endpoint).split(".")
     region, number = place.split("-")
-    named = region not in ("iad", "fra")
-    return ".".join([f"dashboard.{place}" if named else f"dashboard-{number}", *domain])
+    prefix = f"dashboard-{number}" if region in ("iad", "fra") else f"dashboard.{place}"
+    return ".".join([prefix, *domain])
 
 
 def _host(endpoint: str) -> str:

@@ -1,12 +1,12 @@
-"""The quick start: one workspace, configured by environment variables."""
+"""One workspace, configured by environment variables: the quick start."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any
 
 from cdi_exporter.config import values
-from cdi_exporter.config.keys import FileKey, KeySource, inline_key
+from cdi_exporter.config.keys import KeySource, inline_key
 from cdi_exporter.config.mistakes import (
     RedactedError,
     copied_with_more,
@@ -20,7 +20,6 @@ from cdi_exporter.config.settings import (
     Settings,
     WorkspaceConfig,
 )
-from cdi_exporter.errors import ConfigError
 
 ENDPOINT = "BRAZE_REST_ENDPOINT"
 KEY = "BRAZE_API_KEY"
@@ -37,33 +36,27 @@ VARIABLES = {
     WORKSPACE: f"The value of the label `workspace`. Default: `{DEFAULT_WORKSPACE}`.",
     INTEGRATION_IDS: "Comma-separated IDs of the integrations to watch. Default: discover them.",
 }
-"""The variables with their descriptions for the reference page. An empty one counts as unset."""
+"""The descriptions of the variables on the reference page. An empty variable counts as unset."""
 
 PREFIXES = ("CDI_EXPORTER_", "BRAZE_")
-"""The prefixes of our variables."""
+"""The prefixes of the exporter's own variables."""
 
 RESEMBLES = 0.75
-"""The least similarity of two names for a suggestion: that of ENDPOINT and REST_ENDPOINT."""
+"""The least similarity of two names for a suggestion: ENDPOINT and REST_ENDPOINT are as similar."""
 
 _OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_[0-9]+_\w+)?)$")
 
-_NOTHING_SET = (
-    "no configuration: set these variables, or pass a YAML file with --config.file; "
-    '"cdi-exporter demo" needs neither'
-)
 _EXPECTED_IDS = "expected comma-separated integration IDs"
-
-Value = TypeVar("Value")
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings of the quick start; raises ConfigError with a line for each error."""
+    """The settings from environment variables. Raises ConfigError with one line per error."""
     written = {variable: environ.get(variable, "").strip() for variable in VARIABLES}
     mistakes: list[str] = []
 
-    def attempt(variable: str, read: Callable[[], Value]) -> Value | None:
+    def attempt(variable: str, read: Callable[[str], Any]) -> Any:
         try:
-            return read()
+            return read(written[variable])
         except RedactedError as error:
             mistakes.append(f"{variable}: {error}")
         except ValueError as error:
@@ -71,23 +64,26 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
             mistakes.append(f"{variable}: {phrase(shown, str(error))}")
         return None
 
-    endpoint = attempt(ENDPOINT, lambda: _endpoint(written[ENDPOINT]))
-    source = KEY_FILE if written[KEY_FILE] and not written[KEY] else KEY
-    key = attempt(source, lambda: _key(written[KEY], written[KEY_FILE]))
-    name = attempt(WORKSPACE, lambda: values.name(written[WORKSPACE] or DEFAULT_WORKSPACE))
-    ids = attempt(INTEGRATION_IDS, lambda: _integrations(written[INTEGRATION_IDS]))
+    endpoint = attempt(ENDPOINT, _endpoint)
+    if written[KEY_FILE] and not written[KEY]:
+        key = attempt(KEY_FILE, lambda path: KeySource(file=path))
+    else:
+        key = attempt(KEY, lambda key: _key(key, written[KEY_FILE]))
+    name = attempt(WORKSPACE, lambda name: values.name(name or DEFAULT_WORKSPACE))
+    integrations = attempt(INTEGRATION_IDS, _integrations)
     if not any(map(written.get, (ENDPOINT, KEY, KEY_FILE))):
-        mistakes.append(_NOTHING_SET)
+        mistakes.append(
+            "no configuration: set these variables, or pass a YAML file with --config.file; "
+            '"cdi-exporter demo" needs neither'
+        )
     raise_mistakes(mistakes, {written[KEY]})
-    if endpoint is None or key is None or name is None:  # pragma: no cover -- raised above
-        raise ConfigError([_NOTHING_SET])
-    return Settings((WorkspaceConfig(name, endpoint, key, integrations=ids or None),))
+    return Settings((WorkspaceConfig(name, endpoint, key, integrations),))
 
 
 def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
-    """Unknown variables that resemble a known one, each with that one.
+    """The known variable that each misspelt variable resembles, by the misspelt name.
 
-    Only those with a known prefix, and none that Kubernetes sets for a Service named cdi-exporter.
+    Variables that Kubernetes sets for a Service named cdi-exporter are not misspelt.
     """
     found = {}
     for name in environ.keys() - set(known):
@@ -103,18 +99,15 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> dict[str, st
 
 def _endpoint(written: str) -> str:
     if not written:
-        expected = "expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
-        msg = f"not set; {expected}"
+        msg = "not set; expected the REST endpoint of the workspace, such as rest.iad-03.braze.com"
         raise RedactedError(msg)
     return values.endpoint(written)
 
 
 def _key(key: str, path: str) -> KeySource:
-    if key and path:
+    if path:
         msg = f"set together with {KEY_FILE}; expected one of the two"
         raise RedactedError(msg)
-    if path:
-        return FileKey(path)
     if not key:
         msg = (
             "not set; expected a REST API key with the permissions cdi.integration_list and "
@@ -124,14 +117,22 @@ def _key(key: str, path: str) -> KeySource:
     return inline_key(key)
 
 
-def _integrations(written: str) -> tuple[ConfiguredIntegration, ...]:
-    """The IDs, none if they are to be discovered; a comma at the end is allowed."""
+def _integrations(written: str) -> tuple[ConfiguredIntegration, ...] | None:
+    """The listed integrations; None to discover them. A comma at the end is allowed."""
     if written in ("", "auto"):
-        return ()
-    problem = copied_with_more(written) or _separator_problem(written)
-    if problem is not None:
-        msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
-        raise ValueError(msg)
+        return None
+    copied = copied_with_more(written)
+    problems = (
+        (copied, copied),
+        (written[0] in "[({", "is in brackets"),
+        ('"' in written or "'" in written, "contains quotes"),
+        (";" in written, "contains a semicolon"),
+        (any(len(part.split()) > 1 for part in written.split(",")), "contains a space between IDs"),
+    )
+    for holds, problem in problems:
+        if holds:
+            msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
+            raise ValueError(msg)
     parts = [part.strip() for part in written.split(",")]
     ids = [values.integration_id(part) for part in parts if part]
     if not ids:
@@ -143,16 +144,3 @@ def _integrations(written: str) -> tuple[ConfiguredIntegration, ...]:
         msg = f"has an ID twice; {_EXPECTED_IDS}, each once"
         raise ValueError(msg)
     return tuple(map(ConfiguredIntegration, ids))
-
-
-def _separator_problem(written: str) -> str | None:
-    """Why a list of IDs is not one with commas; None if it is."""
-    if written[0] in "[({":
-        return "is in brackets"
-    if '"' in written or "'" in written:
-        return "contains quotes"
-    if ";" in written:
-        return "contains a semicolon"
-    if any(len(part.split()) > 1 for part in written.split(",")):
-        return "contains a space between IDs"
-    return None

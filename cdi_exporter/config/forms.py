@@ -1,16 +1,19 @@
-"""How the mappings of a YAML file are read: dataclasses whose fields name the form of their value.
+"""Reads the mappings of a YAML file and collects every error in them.
 
-    burst: Annotated[int, Key(WHOLE_NUMBER, "Requests at once.")] = 1
+A dataclass lists the keys of one mapping. The annotation of each field names the form of its value:
+
+    burst: Annotated[int, WHOLE_NUMBER] = 1
+    '''Requests allowed at once.'''
 
 A field without a default is a required key. The reference page and the JSON Schema of the
-configuration are made from the same fields.
+configuration are generated from the same fields and their docstrings.
 """
 
 import difflib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -25,66 +28,58 @@ from cdi_exporter.config.mistakes import (
 from cdi_exporter.config.yaml_lines import KeyPath, YamlData
 
 INVALID: Any = object()
-"""Stands for a value in which something is wrong, which has been collected."""
+"""Replaces a value that has an error, after the error was collected."""
 
 Values = dict[str, Any]
-"""The keys of one mapping; those without a value are left out."""
+"""The values of one mapping by key. Keys without a value are left out."""
 
 Sections = Sequence[tuple[str, type]]
-"""The dataclasses of a file by the key paths of their mappings, that of the file itself first."""
+"""The dataclass of each mapping of a file, by its key path. The whole file comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a value is written and read."""
+    """How one kind of value is written, described and read."""
 
     kind: str
-    """As the reference page calls it."""
+    """The name of this kind of value on the reference page."""
     expected: str
-    """`expected …`, for a value that is missing."""
+    """`expected …`: the end of the error for a missing value."""
     schema: Mapping[str, Any]
-    """As JSON Schema."""
+    """The JSON Schema of the value."""
     read: Callable[[object, KeyPath, "Reader"], Any]
-    """Gives the value, or `INVALID` after collecting what is wrong."""
-    show: Callable[[Any], object] = lambda value: value
-    """A default as it would be written in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a mapping."""
-
-    form: Form
-    description: str = ""
-    name: str = ""
-    """If it is not that of the field: the field then has one of several keys."""
-    example: str = ""
-    required: bool = False
-    default: object = None
-    """As it would be written in the file; None if there is nothing to show."""
+    """Returns the value, or `INVALID` after collecting its errors."""
 
 
 @cache
-def keys_of(section: type) -> Mapping[str, Key]:
-    """The keys of a mapping, in the order of the dataclass's fields."""
+def keys_of(section: type) -> Mapping[str, Form]:
+    """The keys of a mapping, in the order of the dataclass's fields.
+
+    A field that can be set by one of several keys is annotated with a mapping of these.
+    """
+    keys: dict[str, Form] = {}
     hints = get_type_hints(section, include_extras=True)
-    found = {}
     for each in fields(section):
-        for key in getattr(hints[each.name], "__metadata__", ()):
-            plain = isinstance(each.default, str | int | float | None)
-            required = each.default is MISSING and each.default_factory is MISSING
-            found[key.name or each.name] = replace(
-                key,
-                required=required and not key.name,
-                default=key.form.show(each.default) if plain else None,
-            )
-    return found
+        (form,) = hints[each.name].__metadata__
+        keys |= {each.name: form} if isinstance(form, Form) else form
+    return keys
+
+
+@cache
+def required_keys(section: type) -> Sequence[str]:
+    """The keys that a mapping must have."""
+    return [
+        each.name
+        for each in fields(section)
+        if each.default is each.default_factory is MISSING and each.name in keys_of(section)
+    ]
 
 
 class Reader:
-    """Reads one file and collects everything that is wrong with it, in the order of its lines.
+    """Reads one file and collects its errors.
 
-    `environ` is where variables are looked up; relative paths start at `directory`.
+    Environment variables are looked up in `environ`. Relative paths resolve against `directory`,
+    the directory of the file.
     """
 
     def __init__(
@@ -92,27 +87,23 @@ class Reader:
     ) -> None:
         self.environ = environ
         self.directory = os.path.dirname(file)  # noqa: PTH120 -- keeps ""
-        self._file, self._yaml, self._sections = file, yaml, sections
+        self._file, self.yaml, self._sections = file, yaml, sections
         self._mistakes: list[tuple[int, str]] = []
         for line, path, text in yaml.mistakes:
             self._add(line, path, text)
 
     def add(self, path: KeyPath, text: str) -> None:
-        """Collect an error at a key, without its value."""
-        self._add(self.line(path), path, text)
+        """Collect an error at a key, without showing its value."""
+        self._add(self.yaml.line(path), path, text)
 
     def add_value(self, path: KeyPath, value: object, text: str) -> None:
-        """Collect an error in a value, which is shown if it may be."""
-        path = self._yaml.known(path)
-        self.add(path, phrase(show_value(value, self._yaml.written.get(path)), text))
-
-    def line(self, path: KeyPath) -> int:
-        """The line of a key."""
-        return self._yaml.line(path)
+        """Collect an error in a value, and show the value unless it may be a secret."""
+        path = self.yaml.known(path)
+        self.add(path, phrase(show_value(value, self.yaml.written.get(path)), text))
 
     def stop(self) -> None:
-        """Raise ConfigError if any errors were collected."""
-        raise_mistakes((text for _, text in sorted(self._mistakes)), self._yaml.secrets)
+        """Raise ConfigError with all collected errors in the order of their lines, if any."""
+        raise_mistakes((text for _, text in sorted(self._mistakes)), self.yaml.secrets)
 
     def _add(self, line: int, path: KeyPath, text: str) -> None:
         where = f"{self._file}:{line}" if line else self._file
@@ -120,39 +111,39 @@ class Reader:
         self._mistakes.append((line, f"{where}: {key}{text}"))
 
     def mapping(self, section: type, value: object, path: KeyPath) -> Any:
-        """The values of a mapping; `INVALID` also for each key that it must not have."""
+        """The values of a mapping; unknown and missing keys have the value `INVALID`."""
         if not isinstance(value, dict):
             return self.wrong_kind(path, value, "expected a mapping")
-        keys, values = keys_of(section), Values()
+        keys, required, values = keys_of(section), required_keys(section), Values()
         for name in value:
             if name not in keys:
                 values[name] = INVALID
                 self.add((*path, name), self._unknown(name, keys))
-        for name, key in keys.items():
-            if key.required and name not in value:
+        for name, form in keys.items():
+            if name in required and name not in value:
                 values[name] = INVALID
-                self.add((*path, name), f"missing; {key.form.expected}")
-            elif key.required or value.get(name) is not None:
-                values[name] = key.form.read(value[name], (*path, name), self)
+                self.add((*path, name), f"missing; {form.expected}")
+            elif name in required or value.get(name) is not None:
+                values[name] = form.read(value[name], (*path, name), self)
         return values
 
     def wrong_kind(self, path: KeyPath, value: object, expected: str) -> Any:
-        """Collect that a value is no list, or no mapping."""
+        """Collect that a value is not the expected list or mapping. Returns `INVALID`."""
         self.add(path, phrase(show_kind(value), expected))
         return INVALID
 
     def attempt(self, read: Callable[[], Any], value: object, path: KeyPath) -> Any:
-        """The result of a check of `values`, whose ValueError is collected."""
+        """The result of `read`, or `INVALID` after collecting the ValueError that it raised."""
         try:
             return read()
         except RedactedError as error:
-            self.add(self._yaml.known(path), str(error))
+            self.add(self.yaml.known(path), str(error))
         except ValueError as error:
             self.add_value(path, value, str(error))
         return INVALID
 
-    def _unknown(self, name: str, known: Mapping[str, Key]) -> str:
-        """What the user may have meant: a known key of this level, or one of another level."""
+    def _unknown(self, name: str, known: Mapping[str, Form]) -> str:
+        """The error for an unknown key: it may be misspelt, or belong to another mapping."""
         snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
         for near in difflib.get_close_matches(snake, list(known), n=1):
             return f'unknown key; did you mean "{near}"?'
@@ -164,31 +155,26 @@ class Reader:
 
 
 def is_valid(value: object) -> bool:
-    """Whether nothing in a value is `INVALID`."""
+    """Whether no part of a value is `INVALID`."""
     if isinstance(value, dict | list):
         return all(map(is_valid, value.values() if isinstance(value, dict) else value))
     return value is not INVALID
 
 
 def scalar(
-    parse: Callable[[object], Any],
-    kind: str,
-    expected: str,
-    schema: Mapping[str, Any],
-    show: Callable[[Any], object] = lambda value: value,
+    parse: Callable[[object], Any], kind: str, expected: str, schema: Mapping[str, Any]
 ) -> Form:
-    """The form of one value, whose check raises ValueError."""
+    """The form of a single value. `parse` raises ValueError for a value with an error."""
     return Form(
         kind,
         expected,
         schema,
         lambda value, path, reader: reader.attempt(lambda: parse(value), value, path),
-        show,
     )
 
 
 def mapping_of(section: type) -> Form:
-    """The form of a mapping."""
+    """The form of a mapping whose keys are the fields of a dataclass."""
     return Form(
         "mapping",
         "expected a mapping",
@@ -198,7 +184,7 @@ def mapping_of(section: type) -> Form:
 
 
 def list_of(item: Form, most: int | None = None, at_least_one: str = "") -> Form:
-    """The form of a list; `at_least_one` is what is expected of one that must not be empty."""
+    """The form of a list. `at_least_one` is the error for an empty list, if that is an error."""
 
     def read(value: object, path: KeyPath, reader: Reader) -> Any:
         if at_least_one and not (isinstance(value, list) and value):

@@ -1,4 +1,4 @@
-"""The source of a workspace's API key: the configuration, the environment or a file."""
+"""Where a workspace's API key comes from: the configuration, the environment or a file."""
 
 import re
 from collections.abc import Mapping
@@ -15,70 +15,43 @@ from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.pem import without_mark
 
 LONGEST_KEY = 4096
+"""Characters of a key: Braze's keys have 36, so this leaves room for longer ones."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""The name of a variable. Anything else may be the key itself under the wrong name."""
+"""The name of a variable. Other text may be the key itself, so it is not shown."""
 
 _SOME_KEY = "expected a Braze REST API key"
 
 
 class KeySource:
-    """A key in the configuration, or in the environment at the start; it never changes.
+    """A fixed API key, or a file with one, which may be replaced while the exporter runs.
 
-    Sources of the same key in the same place are equal.
+    While the file is missing, unreadable or without a valid key, the last valid key stays in use.
+    Two sources are equal if they have the same fixed key or the same path. Raises RedactedError if
+    the file has no valid key at the start.
     """
 
-    file: str | None = None
-    """The file that the key is in."""
-
-    def __init__(self, secret: Secret) -> None:
-        self._secret = secret
+    def __init__(self, fixed: Secret | None = None, *, file: str | None = None) -> None:
+        self.file = file
+        self._fixed = fixed
+        self._watched: Watched[Secret] | None = None
+        if file is not None:
+            self._watched = Watched(lambda files: _from_file(file, files))
+            self._watched.wait(FIRST_PATIENCE)
+            if self._watched.value is None:
+                raise RedactedError(self.problem or "")
 
     @property
     def known(self) -> Secret:
-        """The key that was read last. A source is only made if there is a key."""
-        return self._secret
+        """The last valid key."""
+        key = self._watched.value if self._watched else self._fixed
+        assert key is not None  # noqa: S101 -- without a key, the constructor raises
+        return key
 
     @property
     def problem(self) -> str | None:
         """Why the newest content of the file is not in use; None if it is."""
-        return None
-
-    async def refresh(self) -> None:
-        """Check whether the file has a new key, without waiting long for it."""
-
-    def __repr__(self) -> str:
-        return f"KeySource({self._secret})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is KeySource and other._secret == self._secret
-
-    def __hash__(self) -> int:
-        return hash(self._secret)
-
-
-class FileKey(KeySource):
-    """A key in a file, for rotation without a restart. Raises RedactedError if it has none.
-
-    While the file is missing, hangs or holds no key, the key that was read last stays in use.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.file = path
-        self._watched = Watched(lambda files: _from_file(path, files))
-        self._watched.wait(FIRST_PATIENCE)
-        if self._watched.value is None:
-            raise RedactedError(self.problem or "")
-
-    @property
-    def known(self) -> Secret:
-        """The key that was read last."""
-        assert self._watched.value is not None  # noqa: S101 -- the constructor sees to it
-        return self._watched.value
-
-    @property
-    def problem(self) -> str | None:
-        """Why the newest content of the file is not in use; None if it is."""
-        error = self._watched.problem
+        error = self._watched.problem if self._watched else None
         if error is None or isinstance(error, RedactedError):
             return None if error is None else str(error)
         why = f"cannot be read ({reason_of(error)})"
@@ -86,10 +59,11 @@ class FileKey(KeySource):
 
     async def refresh(self) -> None:
         """Check whether the file has a new key, without waiting long for it."""
-        await self._watched.refresh()
+        if self._watched:
+            await self._watched.refresh()
 
     def __repr__(self) -> str:
-        return "FileKey(<file>)"
+        return f"KeySource({self._fixed or '<file>'})"
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
@@ -99,19 +73,22 @@ class FileKey(KeySource):
         raise TypeError(msg)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FileKey) and other.file == self.file
+        return isinstance(other, KeySource) and (other._fixed, other.file) == (
+            self._fixed,
+            self.file,
+        )
 
     def __hash__(self) -> int:
-        return hash(self.file)
+        return hash((self._fixed, self.file))
 
 
 def inline_key(text: str) -> KeySource:
-    """A key that is known already. Raises RedactedError if it cannot be sent."""
+    """A key that is given as text. Raises RedactedError if it is not valid."""
     return KeySource(_checked(text, "the key"))
 
 
 def key_from_environment(name: str, environ: Mapping[str, str]) -> KeySource:
-    """The key in an environment variable. Raises RedactedError."""
+    """The key in an environment variable. Raises RedactedError if it is not valid."""
     value = environ.get(name, "")
     is_name = _VARIABLE.fullmatch(name) and not holds_api_key(name)
     shown = "the environment variable" + (f" {name}" if is_name else "")
@@ -146,20 +123,18 @@ def _named(path: str) -> str:
 
 
 def _checked(text: str, what: str) -> Secret:
-    """The key without what surrounds it. Raises RedactedError if it cannot be one."""
+    """The key without surrounding spaces. Raises RedactedError if it is not valid."""
     key = text.strip().removeprefix("\ufeff").strip()
-    problem = None
-    if not key:
-        problem = "is empty"
-    elif copied := copied_with_more(key):
-        problem = copied
-    elif key.lower().startswith("bearer "):
+    if key.lower().startswith("bearer "):
         msg = f'{what} starts with "Bearer"; expected only the key'
         raise RedactedError(msg)
+    problem = copied_with_more(key)
+    if not key:
+        problem = "is empty"
     elif len(key) > LONGEST_KEY:
-        problem = f"is longer than {LONGEST_KEY} characters"
+        problem = problem or f"is longer than {LONGEST_KEY} characters"
     elif not all("!" <= char <= "~" for char in key):
-        problem = "contains spaces, control characters or non-ASCII characters"
+        problem = problem or "contains spaces, control characters or non-ASCII characters"
     if problem:
         msg = f"{what} {problem}; {_SOME_KEY}"
         raise RedactedError(msg)

@@ -1,4 +1,4 @@
-"""A configuration file → settings; every mistake is reported at once, one line each."""
+"""Loads the settings from a YAML file, and reports all errors at once."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 from cdi_exporter.config.forms import Reader, Values, is_valid
 from cdi_exporter.config.mistakes import show_kind, show_path
 from cdi_exporter.config.settings import (
+    KEY_SOURCES,
     MOST_INTEGRATIONS,
     MOST_WORKSPACES,
     SECTIONS,
@@ -18,28 +19,22 @@ from cdi_exporter.config.settings import (
     StaleAfter,
     WorkspaceConfig,
 )
-from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
-
-KEY_SOURCES = ("api_key", "api_key_env", "api_key_file")
+from cdi_exporter.config.yaml_lines import KeyPath, read_yaml
 
 
 def load_file(path: str, environ: Mapping[str, str]) -> Settings:
-    """The settings of a YAML file; raises ConfigError with a line for each mistake.
+    """The settings of a YAML file. Raises ConfigError with one line per error.
 
-    `environ` is where `api_key_env` is looked up; key files and `ca_file` are read.
+    Environment variables are looked up in `environ`. Key files and CA files are read as well.
     """
-    return settings_of(read_yaml(path), path, environ)
-
-
-def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settings:
-    """The settings of a file that was read from `path`; raises ConfigError."""
+    yaml = read_yaml(path)
     reader = Reader(path, yaml, SECTIONS, environ)
     data = yaml.data
     values: Values = {}
     if isinstance(data, dict):
         values = reader.mapping(Settings, data, ())
         _check_rules(data, values, reader)
-    elif not yaml.broken:
+    elif data is not None or not yaml.mistakes:
         what = "empty" if data is None else show_kind(data)
         reader.add((), f'{what}; expected a mapping with the key "workspaces"')
     reader.stop()
@@ -47,16 +42,14 @@ def settings_of(yaml: YamlData, path: str, environ: Mapping[str, str]) -> Settin
     workspaces = tuple(_workspace(each, common) for each in values["workspaces"])
     for number, workspace in enumerate(workspaces):
         if workspace.integrations == ():
-            where = ("workspaces", number, "integrations")
-            reader.add(
-                where, "include and exclude leave out every integration; expected at least one"
-            )
+            problem = "include and exclude leave out every integration; expected at least one"
+            reader.add(("workspaces", number, "integrations"), problem)
     reader.stop()
     return Settings(workspaces, refresh=_refresh(common))
 
 
 def _workspace(values: Values, common: Values) -> WorkspaceConfig:
-    """A workspace out of valid values; listed integrations that it leaves out are dropped."""
+    """A workspace from valid values, with the listed integrations that its patterns select."""
     stale_after = tuple(StaleAfter(**each) for each in values.pop("stale_after", ()))
     listed = values.pop("integrations", None)
     key = next(values.pop(each) for each in KEY_SOURCES if each in values)
@@ -73,7 +66,7 @@ def _workspace(values: Values, common: Values) -> WorkspaceConfig:
 
 
 def _refresh(*sections: Values) -> Refresh:
-    """The later sections over the earlier ones over the defaults, key by key."""
+    """The merged sections: later ones override earlier ones, and these the defaults, by key."""
     merged: Values = {}
     limits: Values = {}
     for section in sections:
@@ -82,11 +75,11 @@ def _refresh(*sections: Values) -> Refresh:
     return Refresh(**merged | {"rate_limits": RateLimits(**limits)})
 
 
-# What must hold between values. These rules look at the file as it is, so that their mistakes are
-# reported together with those of the single values.
-
-
 def _check_rules(data: Values, values: Values, reader: Reader) -> None:
+    """Check the rules between several values.
+
+    They are checked even if single values have errors, so that all errors are reported together.
+    """
     names: list[tuple[KeyPath, object]] = []
     for number, each in enumerate(_entries(data.get("workspaces"), MOST_WORKSPACES)):
         if isinstance(each, dict):
@@ -100,7 +93,7 @@ def _check_rules(data: Values, values: Values, reader: Reader) -> None:
 
 
 def _entries(value: object, most: int) -> list[Any]:
-    """The entries of a list; of one that is too long, which is a mistake itself, none."""
+    """The entries of a list; none if it is too long, which is already an error."""
     return value if isinstance(value, list) and len(value) <= most else []
 
 
@@ -116,7 +109,7 @@ def _check_key_sources(path: KeyPath, section: Values, reader: Reader) -> None:
     if not sources:
         reader.add(path, f"no API key; {expected}")
     elif len(sources) > 1:
-        lines = (f"{source} in line {reader.line((*path, source))}" for source in sources)
+        lines = (f"{source} in line {reader.yaml.line((*path, source))}" for source in sources)
         reader.add(path, f"{' and '.join(lines)}; {expected}")
 
 
@@ -127,13 +120,13 @@ def _check_unique(values: list[tuple[KeyPath, object]], what: str, reader: Reade
             continue
         if value in first:
             other = first[value]
-            place = f"{show_path(other)} in line {reader.line(other)}"
+            place = f"{show_path(other)} in line {reader.yaml.line(other)}"
             reader.add_value(path, value, f"is already {what} at {place}; expected a different one")
         first.setdefault(value, path)
 
 
 def _check_budget(path: KeyPath, own: Values, common: Values, reader: Reader) -> None:
-    """Whether share x limit lets at least one request a minute through."""
+    """Check that share times limit allows at least one request per minute."""
     if not is_valid([own, common]):
         return
     refresh = _refresh(common, own)
@@ -148,14 +141,14 @@ def _check_budget(path: KeyPath, own: Values, common: Values, reader: Reader) ->
 
 
 def _budget(values: Values) -> Values:
-    """The keys of a `refresh` that make the budget; none of one that is not a mapping."""
+    """The values under `refresh` that determine the budget; none if it is not a mapping."""
     refresh: Any = values.get("refresh")
     keys = ("rate_limit_share", "rate_limits") if isinstance(refresh, dict) else ()
     return {key: refresh[key] for key in keys if key in refresh}
 
 
 def _budget_path(path: KeyPath, own: Values, common: Values, endpoint: str) -> KeyPath:
-    """The key that makes the budget too small: the workspace's own if it has one."""
+    """The key that makes the budget too small: the workspace's own key if there is one."""
     for place, section in (((*path, "refresh"), own), (("refresh",), common)):
         if "rate_limit_share" in section:
             return (*place, "rate_limit_share")

@@ -1,4 +1,4 @@
-"""A text that is never shown."""
+"""Text that must never be shown or saved."""
 
 from typing import NoReturn, Self
 
@@ -6,7 +6,7 @@ SHOWN = "<secret>"
 
 
 class Secret:
-    """A text that prints as `<secret>` however it is written, and that nothing can save."""
+    """Secret text. It prints as `<secret>` in every format, and cannot be pickled."""
 
     __slots__ = ("_text",)
 
@@ -14,7 +14,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """The text itself, only for sending it or comparing a password with it."""
         return self._text
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A YAML file as plain data, with the line of each key."""
+"""Reads a YAML file as plain data, with the line number of each key."""
 
 import re
 from collections.abc import Callable
@@ -10,19 +10,21 @@ import yaml
 from cdi_exporter.files import read_plain, read_within
 
 KeyPath = tuple[str | int, ...]
-"""Where a value is: the keys and indices that lead to it."""
+"""The keys and indices that lead to a value."""
 
 MOST_BYTES = 2**20
-"""10,000 integrations that are named with ID and name take less. PyYAML needs seconds for it."""
+"""Enough for 10,000 integrations with ID and name. PyYAML needs seconds to parse as much."""
 
 MOST_NODES = 100_000
-"""Nodes with those that aliases repeat: a file that multiplies itself ends here, as does one of
-many tiny values, which would take long to parse. A configuration of 1 MiB has fewer."""
+"""Values, including those that aliases repeat. It bounds the time to read a file whose aliases
+multiply, or that has many tiny values. A real configuration of 1 MiB has fewer."""
 
 LONGEST_NUMBER = 100
-"""Characters of a number or a truth value: YAML 1.1 has forms whose conversion takes long."""
+"""Characters of a number or a boolean: converting some YAML 1.1 notations takes long."""
 
 DEEPEST = 20
+"""Levels of nesting: a configuration has 5."""
+
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 _READABLE = {_TAG + kind for kind in ("null", "bool", "int", "float")}
@@ -30,16 +32,16 @@ _DATE = _TAG + "timestamp"
 _AS_TEXT = {_TAG + kind for kind in ("str", "value", "merge")}
 
 DATE = object()
-"""What YAML 1.1 reads as a date, such as `2026-01-01`; no value of ours is one."""
+"""Replaces a YAML 1.1 date such as `2026-01-01`, which is not a valid value of any key."""
 
 _CONTENT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
 _SECRET_NAME = re.compile(r"key|passw|pwd|token|secret|credential|auth", re.IGNORECASE)
 _NAMES_A_PLACE = ("api_key_file", "api_key_env")
-"""Keys whose value says where a secret is: paths and names of variables are no secrets."""
+"""Their values are a path and the name of a variable, which are not secrets."""
 
 
 def about_keys(path: KeyPath) -> bool:
-    """Whether the value at the path may be an API key, or another secret."""
+    """Whether the value at the path may be an API key or another secret."""
     return any(
         _SECRET_NAME.search(part) and part not in _NAMES_A_PLACE
         for part in path
@@ -49,33 +51,31 @@ def about_keys(path: KeyPath) -> bool:
 
 @dataclass
 class YamlData:
-    """The content of a file.
-
-    `mistakes` has (line, path, text), line 0 for the file as a whole; after one that ends the
-    reading (`broken`) there is no data. `secrets` has the texts at paths of secrets.
-    """
+    """The content of a YAML file, and its errors."""
 
     data: Any = None
+    """None if the file is empty, or if an error ended the reading."""
     lines: dict[KeyPath, int] = field(default_factory=dict)
     written: dict[KeyPath, str] = field(default_factory=dict)
-    """How the values are written that are plain but not text."""
+    """The text in the file of each value that is a number, a boolean, a date or null."""
     mistakes: list[tuple[int, KeyPath, str]] = field(default_factory=list)
+    """Line, path and text of each error. Line 0 is the file as a whole."""
     secrets: set[str] = field(default_factory=set)
-    broken: bool = False
+    """The texts at the paths of secrets."""
 
     def known(self, path: KeyPath) -> KeyPath:
-        """The path, or the nearest one above it that is in the file."""
+        """The path, or its nearest parent that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return path
 
     def line(self, path: KeyPath) -> int:
-        """The line of a path, or of the nearest one above it."""
+        """The line number of a path, or of its nearest parent."""
         return self.lines.get(self.known(path), 1)
 
 
 def read_content(path: str) -> bytes:
-    """The first bytes of a file, one more than a configuration may have. Raises OSError."""
+    """The content of a file, cut one byte after the longest allowed. Raises OSError."""
     return read_within(lambda: read_plain(path, MOST_BYTES + 1))
 
 
@@ -86,85 +86,78 @@ def read_yaml(
     toolkit: bool = False,
     read: Callable[[str], bytes] = read_content,
 ) -> YamlData:
-    """Read a file; its errors as YAML are in `mistakes`.
+    """Read a YAML file. Its errors are in the result's `mistakes`.
 
-    `is_secret` says whether the text at a path is a secret. The exporter-toolkit takes a key
-    such as `1` or `yes` as text, and ignores further documents; by default both are errors.
+    `is_secret` decides whether the text at a path is a secret. `toolkit` reads the file like
+    Prometheus' exporter-toolkit: a key such as `1` or `yes` is text, and documents after the first
+    are ignored. Otherwise both are errors.
     """
     try:
         content = read(path)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        return _broken(0, f"cannot be read ({reason}); expected a YAML file")
+        return _unreadable(0, f"cannot be read ({reason}); expected a YAML file")
     except ValueError:
-        return _broken(0, "cannot be read (no possible file name); expected a YAML file")
+        return _unreadable(0, "cannot be read (no possible file name); expected a YAML file")
     if len(content) > MOST_BYTES:
-        return _broken(0, f"is too large; expected at most {MOST_BYTES // 2**20} MiB")
+        return _unreadable(0, f"is too large; expected at most {MOST_BYTES // 2**20} MiB")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return _broken(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
-    return parse_yaml(text, is_secret=is_secret, toolkit=toolkit)
+        return _unreadable(line, "bytes that are not UTF-8; expected a YAML file in UTF-8")
+    return _parse(text, is_secret, toolkit=toolkit)
 
 
-def parse_yaml(
-    text: str, *, is_secret: Callable[[KeyPath], bool] = about_keys, toolkit: bool = False
-) -> YamlData:
-    """Parse YAML text; see `read_yaml`."""
+def _parse(text: str, is_secret: Callable[[KeyPath], bool], *, toolkit: bool) -> YamlData:
     try:
         return _Loader(text, is_secret, toolkit=toolkit).read_document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _broken(mark.line + 1 if mark else 1, _explain(error, text))
+        return _unreadable(mark.line + 1 if mark else 1, _explain(error, text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = f"a character U+{error.character:04X}"
-        return _broken(line, f"{character}; expected text without control characters")
+        return _unreadable(line, f"{character}; expected text without control characters")
     except RecursionError:
-        return _broken(1, _ENDLESS)
+        return _unreadable(1, _ENDLESS)
 
 
 _TOO_MANY = f"too many values, or repeated too often; expected at most {MOST_NODES:,}"
 _ENDLESS = "nested or repeated too often; expected the few levels of a configuration"
+_EXPLAINED = {
+    _TOO_MANY: _TOO_MANY,
+    _ENDLESS: _ENDLESS,
+    "second occurrence": "an anchor that is already used in this file; expected another name",
+}
 
 
-def _broken(line: int, text: str) -> YamlData:
-    return YamlData(mistakes=[(line, (), text)], broken=True)
+def _unreadable(line: int, text: str) -> YamlData:
+    return YamlData(mistakes=[(line, (), text)])
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
-    """What is wrong, without the parts of the file that YAML's messages quote."""
+    """The error message for a YAML error, without the parts of the file that PyYAML quotes."""
     problem = error.problem or "it cannot be read"
-    hint = _hint(error, problem, text)
-    if hint is not None:
-        return hint
-    if problem in (_ENDLESS, _TOO_MANY):
-        return problem
-    if "another document" in problem:
-        return 'a second document starts here ("---"); expected one'
-    if r"'\t'" in problem:
-        return "a tab; expected spaces (YAML does not allow tabs for indentation)"
-    if problem == "second occurrence":
-        return "an anchor that is already used in this file; expected another name"
-    if error.context and error.context_mark:
-        problem += f" ({error.context} that starts in line {error.context_mark.line + 1})"
-    return f"not valid YAML: {_CONTENT.sub('…', problem)}"
-
-
-def _hint(error: yaml.MarkedYAMLError, problem: str, text: str) -> str | None:
-    """What was probably meant where YAML's own message does not lead to it."""
     if "undefined alias" in problem or "scanning an alias" in (error.context or ""):
         return 'an alias without its anchor; a value that begins with * needs quotes: expected "*…"'
     if "mapping values are not allowed" in problem and error.problem_mark:
         line = _line_without_space(text.splitlines()[: error.problem_mark.line + 1])
         if line is not None:
             return f"not valid YAML: is a space missing after the colon in line {line}?"
-    return None
+    if problem in _EXPLAINED:
+        return _EXPLAINED[problem]
+    if "another document" in problem:
+        return 'a second document starts here ("---"); expected one'
+    if r"'\t'" in problem:
+        return "a tab; expected spaces (YAML does not allow tabs for indentation)"
+    if error.context and error.context_mark:
+        problem += f" ({error.context} that starts in line {error.context_mark.line + 1})"
+    return f"not valid YAML: {_CONTENT.sub('…', problem)}"
 
 
 def _line_without_space(lines: list[str]) -> int | None:
-    """The number of the last line with text right after a colon, of the last two with text."""
+    """The line, of the last two that are not blank, that has text right after a colon."""
     written = [number for number, line in enumerate(lines, 1) if line.strip()]
     for number in reversed(written[-2:]):
         if re.match(r"[\s-]*\w+:[^\s:/]", lines[number - 1]):
@@ -173,9 +166,9 @@ def _line_without_space(lines: list[str]) -> int | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the nodes of a document as plain data; each use of an alias is followed.
+    """Reads the nodes of a document as plain data, and follows each use of an alias.
 
-    The number of nodes is bounded, when they are composed and when they are followed.
+    The number of nodes is bounded twice: as PyYAML composes them, and as aliases are followed.
     """
 
     def __init__(self, text: str, is_secret: Callable[[KeyPath], bool], *, toolkit: bool) -> None:
@@ -193,9 +186,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def read_document(self) -> YamlData:
-        """Read the first document, or the only one. Raises yaml.YAMLError, RecursionError."""
+        """Read the document. Raises yaml.YAMLError or RecursionError."""
         if self._toolkit:
-            self.check_node()  # skips the start of the stream
+            self.check_node()  # skip the start of the stream
         root = self.get_node() if self._toolkit else self.get_single_node()
         if root is not None:
             self._yaml.data = self._read(root, ())
@@ -252,7 +245,7 @@ class _Loader(yaml.SafeLoader):
         for key, value in node.value:
             if key.tag == _MERGE:
                 merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
-            elif not self._is_text(key):
+            elif not isinstance(key, yaml.ScalarNode) or not (self._toolkit or key.tag in _AS_TEXT):
                 self._mistake(key, path, "a key that is not text; expected text")
             elif key.value in found:
                 where = (*path, key.value)
@@ -266,13 +259,8 @@ class _Loader(yaml.SafeLoader):
             self._merge(each, path, found)
         return found
 
-    def _is_text(self, key: yaml.Node) -> bool:
-        if not isinstance(key, yaml.ScalarNode):
-            return False
-        return self._toolkit or key.tag in _AS_TEXT
-
     def _merge(self, node: yaml.Node, path: KeyPath, found: dict[str, Any]) -> None:
-        """Add the keys of `<<` that the mapping itself does not have."""
+        """Add the keys of `<<` that are not in the mapping itself."""
         if not isinstance(node, yaml.MappingNode):
             self._mistake(node, path, '"<<" without a mapping; expected an alias of a mapping')
             return

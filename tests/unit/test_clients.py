@@ -17,7 +17,7 @@ from cdi_exporter.app import Exporter
 from cdi_exporter.braze.budget import WINDOW
 from cdi_exporter.clients import Clients
 from cdi_exporter.config import RateLimits, Refresh, Settings, WorkspaceConfig, inline_key
-from cdi_exporter.config.keys import FileKey
+from cdi_exporter.config.keys import KeySource
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.model import Endpoint
 from cdi_exporter.web.routes import WebOptions, create_app
@@ -137,7 +137,7 @@ async def world(braze: Braze, *configs: WorkspaceConfig) -> Any:
 
 def of_file(path: Path, name: str, **more: Any) -> WorkspaceConfig:
     """A workspace whose key is in a file, at the endpoint that all of them have."""
-    settings = {"endpoint": "https://braze.test", "refresh": SLOW, "key": FileKey(str(path))}
+    settings = {"endpoint": "https://braze.test", "refresh": SLOW, "key": KeySource(file=str(path))}
     return workspace(name, **(settings | more))
 
 

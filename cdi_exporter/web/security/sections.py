@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, Final
 
-from cdi_exporter.config.forms import Form, Key, Reader, Sections, list_of, mapping_of, scalar
+from cdi_exporter.config.forms import Form, Reader, Sections, list_of, mapping_of, scalar
 from cdi_exporter.config.mistakes import RedactedError
 from cdi_exporter.config.secret import Secret
 from cdi_exporter.config.yaml_lines import KeyPath
@@ -216,14 +216,14 @@ _BURST = _form(partial(_number, expected="expected a whole number of requests"))
 _USERS = Form("", "", {}, _read_users)
 _HEADERS = Form("", "", {}, _read_headers)
 
-Text = Annotated[str | None, Key(_TEXT)]
-Truth = Annotated[bool | None, Key(_form(_truth))]
-Version = Annotated[str | None, Key(_name_of(VERSIONS))]
+Text = Annotated[str | None, _TEXT]
+Truth = Annotated[bool | None, _form(_truth)]
+Version = Annotated[str | None, _name_of(VERSIONS)]
 CipherSuites = Annotated[
-    list[str] | None, Key(list_of(_name_of([*CIPHER_SUITES, *TLS13_CIPHER_SUITES])))
+    list[str] | None, list_of(_name_of([*CIPHER_SUITES, *TLS13_CIPHER_SUITES]))
 ]
-Curves = Annotated[list[str] | None, Key(list_of(_name_of(CURVES)))]
-ClientAuth = Annotated[str | None, Key(_form(lambda value: _client_auth(_text(value))))]
+Curves = Annotated[list[str] | None, list_of(_name_of(CURVES))]
+ClientAuth = Annotated[str | None, _form(lambda value: _client_auth(_text(value)))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class TlsSection:
     key_file: Text = None
     client_ca_file: Text = None
     client_auth_type: ClientAuth = None
-    client_allowed_sans: Annotated[list[str] | None, Key(list_of(_TEXT))] = None
+    client_allowed_sans: Annotated[list[str] | None, list_of(_TEXT)] = None
     cipher_suites: CipherSuites = None
     curve_preferences: Curves = None
     min_version: Version = None
@@ -257,25 +257,25 @@ class HttpSection:
     """HTTP/2, and headers that are added to each response."""
 
     http2: Truth = None
-    headers: Annotated[tuple[tuple[bytes, bytes], ...] | None, Key(_HEADERS)] = None
+    headers: Annotated[tuple[tuple[bytes, bytes], ...] | None, _HEADERS] = None
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSection:
     """The rate limit: one request per `interval` (seconds), and `burst` requests at once."""
 
-    interval: Annotated[float | None, Key(_form(_interval))] = None
-    burst: Annotated[int | None, Key(_BURST)] = None
+    interval: Annotated[float | None, _form(_interval)] = None
+    burst: Annotated[int | None, _BURST] = None
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfigFile:
     """The whole file."""
 
-    tls_server_config: Annotated[TlsSection | None, Key(mapping_of(TlsSection))] = None
-    http_server_config: Annotated[HttpSection | None, Key(mapping_of(HttpSection))] = None
-    basic_auth_users: Annotated[Mapping[bytes, Secret] | None, Key(_USERS)] = None
-    rate_limit: Annotated[RateLimitSection | None, Key(mapping_of(RateLimitSection))] = None
+    tls_server_config: Annotated[TlsSection | None, mapping_of(TlsSection)] = None
+    http_server_config: Annotated[HttpSection | None, mapping_of(HttpSection)] = None
+    basic_auth_users: Annotated[Mapping[bytes, Secret] | None, _USERS] = None
+    rate_limit: Annotated[RateLimitSection | None, mapping_of(RateLimitSection)] = None
 
 
 SECTIONS: Sections = (

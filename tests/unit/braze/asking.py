@@ -31,6 +31,7 @@ class Given(KeySource):
     """A key that a function gives, which may be another one each time."""
 
     def __init__(self, give: Callable[[], str]) -> None:
+        super().__init__()
         self._give, self._used = give, False
         self._known = Secret(give())
 

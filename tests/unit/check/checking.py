@@ -1,4 +1,4 @@
-"""A check of simulated workspaces in virtual time."""
+"""Runs `check` against simulated workspaces in virtual time."""
 
 import asyncio
 import io
@@ -17,11 +17,11 @@ from tests.simulator import Simulator
 from tests.virtual import EPOCH, run, virtual_clock
 
 Answering = Simulator | httpx.AsyncBaseTransport
-"""A simulated workspace, or whatever else is at its endpoint."""
+"""A simulated workspace, or another server at its endpoint."""
 
 
 def simulated(*integrations: object, ahead: float = 0.0, **settings: object) -> Simulator:
-    """A workspace with strict limits, on the clock of the loop that runs, or ahead of it."""
+    """A workspace with strict limits. Its clock is `ahead` seconds ahead of the running loop's."""
     fields: dict[str, object] = {"key": KEY, "limit_window": "sliding", "latency": 0.1}
 
     def clock() -> float:
@@ -37,7 +37,7 @@ def checked(
     offline: bool = False,
     describe: Describe | None = None,
 ) -> Report:
-    """The report on workspaces w0, w1 …, or on one named w."""
+    """The report on workspaces named w0, w1 …, or on a single one named w."""
     if workspaces is None:
         names = ["w"] if len(answering) == 1 else [f"w{i}" for i in range(len(answering))]
         workspaces = [workspace(name) for name in names]
@@ -61,25 +61,25 @@ def checked(
 
 
 def one(answering: Answering, **settings: object) -> CheckedWorkspace:
-    """What is said of the only workspace, configured as the settings say."""
+    """The result for a single workspace with these settings."""
     config = workspace(**settings)  # type: ignore[arg-type]
     (found,) = checked(answering, workspaces=[config]).workspaces
     return found
 
 
 def finding(found: CheckedWorkspace, code: str) -> Finding:
-    """The only finding of that code."""
+    """The only finding with that code."""
     (each,) = [each for each in found.findings if each.code == code]
     return each
 
 
 def codes(found: CheckedWorkspace) -> list[str]:
-    """The codes of the findings, the gravest first."""
+    """The codes of the findings, the most severe first."""
     return [each.code for each in found.findings]
 
 
 def text(report: Report, width: int = 80) -> str:
-    """The report for people, as it is piped to a file."""
+    """The report for people, as it is written to a file."""
     out = io.StringIO()
     show(report, Console(file=out, width=width))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())

@@ -1,4 +1,4 @@
-"""What `check` itself takes of the budget: a quarter of the share, whatever there is to read."""
+"""The requests of `check` itself: a quarter of the share, whatever there is to read."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.virtual import EPOCH
 
 
 def test_a_large_workspace_takes_no_more_than_a_quarter() -> None:
-    """The list is read whole, a page at a time; histories as many as cost no waiting."""
+    """The whole list is read page by page; only as many histories as need no waiting."""
     simulator = simulated(*many(300, seed=1))
     found = one(simulator)
     assert found.list_complete
@@ -24,7 +24,7 @@ def test_a_large_workspace_takes_no_more_than_a_quarter() -> None:
 
 
 def test_unlisted_failed_and_newest_histories_are_read_first() -> None:
-    """Configured ones that the list lacks, then failures, then the newest runs."""
+    """First configured integrations that are not in the list, then failed runs, then the newest."""
     several = [scripted(f"i{each:02}", runs=3) for each in range(30)]
     several[7].run(EPOCH - 500, EPOCH - 400, "error")
     several[3].run(EPOCH - 300, EPOCH - 200)
@@ -38,7 +38,7 @@ def test_unlisted_failed_and_newest_histories_are_read_first() -> None:
 
 
 def test_a_small_share_still_allows_requests() -> None:
-    """A quarter of a request is one."""
+    """A quarter of one request is rounded up to one."""
     refresh = Refresh(rate_limit_share=0.02, rate_limits=RateLimits(50, 50))
     simulator = simulated(*(scripted(f"i{each}", runs=3) for each in range(15)))
     found = one(simulator, refresh=refresh)
@@ -49,7 +49,7 @@ def test_a_small_share_still_allows_requests() -> None:
 
 @pytest.mark.parametrize("retry_header", ["retry-after", "x-ratelimit-retry-after", "reset"])
 def test_check_waits_for_a_limit_that_others_have_spent(retry_header: RetryHeader) -> None:
-    """A 429 says nothing of the key: it is asked again when the limit is free."""
+    """A 429 does not show whether the key works: the request is repeated after the wait."""
     spent = Fault(EPOCH - 10, EPOCH + 1, FaultKind.OTHER_TOOL, per_minute=600)
     simulator = simulated(
         scripted("one", runs=3), faults=[spent], retry_header=retry_header, limit_window="fixed"
@@ -60,7 +60,7 @@ def test_check_waits_for_a_limit_that_others_have_spent(retry_header: RetryHeade
 
 
 def test_a_limit_that_remains_spent_is_an_error() -> None:
-    """The check ends, and says who is to blame."""
+    """The check ends with an error that names the cause."""
     others = Fault(EPOCH - 60, EPOCH + 9_999, FaultKind.OTHER_TOOL, per_minute=200)
     found = one(simulated(scripted("one", runs=3), faults=[others]))
     assert not found.ok
@@ -69,7 +69,7 @@ def test_a_limit_that_remains_spent_is_an_error() -> None:
 
 
 def test_workspaces_with_one_key_share_one_budget() -> None:
-    """Two names for the same endpoint and key: one client, and a note on each."""
+    """Two workspaces with the same endpoint and key have one client, and a note each."""
     simulator = simulated(*many(60, seed=1))
     twins = [workspace(name, endpoint="https://one.test") for name in ("east", "west")]
     report = checked(simulator, simulator, workspaces=twins)
@@ -82,7 +82,7 @@ def test_workspaces_with_one_key_share_one_budget() -> None:
 
 
 def test_workspaces_do_not_hide_one_another() -> None:
-    """One that fails makes the whole fail; the other is shown all the same."""
+    """A failing workspace fails the check; the other one is reported as well."""
     working = simulated(scripted("one", runs=3))
     refused = simulated(scripted("two", runs=3), permissions=[])
     report = checked(working, refused)
@@ -91,7 +91,7 @@ def test_workspaces_do_not_hide_one_another() -> None:
 
 
 def test_offline_sends_no_request() -> None:
-    """The configuration alone: an unknown endpoint is still reported."""
+    """Only the configuration is checked: a wrong endpoint is still reported."""
     simulator = simulated(scripted("one", runs=3))
     config = workspace(endpoint="https://dashboard-03.braze.com")
     report = checked(simulator, workspaces=[config], offline=True)

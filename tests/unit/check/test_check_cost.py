@@ -1,11 +1,11 @@
-"""What `check` says that watching takes, against the arithmetic and a running exporter."""
+"""The estimated cost, compared with arithmetic and with a running exporter."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 
 import pytest
 
-from cdi_exporter.check.cost import cost
+from cdi_exporter.check.diagnosis import cost
 from cdi_exporter.check.report import Cost
 from cdi_exporter.config import ConfiguredIntegration, RateLimits, Refresh, WorkspaceConfig
 from cdi_exporter.problems import HISTORY_PERMISSION
@@ -35,7 +35,7 @@ def cost_of(
     ("scraped", "refreshed"), [(60, 60), (10, 10), (9, 9), (5, 10), (1, 9), (300, 300)]
 )
 def test_scrapes_in_quick_succession_share_a_refresh(scraped: float, refreshed: float) -> None:
-    """A refresh begins at the first scrape that is 0.9 minimum intervals after the last one."""
+    """A scrape starts a refresh at least 0.9 minimum intervals after the last refresh."""
     found = cost_of([HOUR] * 10, listed=10, scrape_interval=scraped)
     assert found.refresh_interval_seconds == refreshed
     assert found.integrations.requests_per_minute == pytest.approx(60 / refreshed, abs=0.01)
@@ -43,13 +43,13 @@ def test_scrapes_in_quick_succession_share_a_refresh(scraped: float, refreshed: 
 
 
 def test_a_history_is_read_for_each_run_and_each_recheck() -> None:
-    """Each five minutes; each hour and four times between; not more often than refreshed."""
+    """Every 5 minutes; every hour with 4 re-checks in between; at most once per refresh."""
     found = cost_of([300.0] * 3 + [HOUR] * 3 + [1.0] * 2, listed=8)
     assert found.job_sync_status.requests_per_minute == pytest.approx(3 / 5 + 3 * 5 / 60 + 2)
 
 
 def test_an_unknown_interval_is_assumed_to_be_the_mean_of_the_others() -> None:
-    """Where none is known, for an hour."""
+    """If no interval is known, one hour is assumed."""
     found = cost_of([300.0, None], listed=2)
     assert found.intervals_assumed == 1
     assert found.job_sync_status.requests_per_minute == pytest.approx(0.4)
@@ -59,7 +59,7 @@ def test_an_unknown_interval_is_assumed_to_be_the_mean_of_the_others() -> None:
 
 
 def test_a_list_beyond_the_budget_is_read_as_often_as_the_budget_allows() -> None:
-    """100 pages of 40 a minute take two minutes and a half."""
+    """100 pages at 40 a minute take 2.5 minutes."""
     found = cost_of([HOUR] * 1000, listed=1000)
     assert found.refresh_interval_seconds == 150.0
     assert found.integrations.requests_per_minute == 40.0
@@ -67,7 +67,7 @@ def test_a_list_beyond_the_budget_is_read_as_often_as_the_budget_allows() -> Non
 
 
 def test_without_the_list_each_refresh_reads_each_history() -> None:
-    """And as often as the budget for histories allows."""
+    """The budget for histories limits how often."""
     found = cost_of([HOUR] * 40, listed=None)
     assert found.job_sync_status.requests_per_minute == 40.0
     assert found.keeps_up
@@ -77,7 +77,7 @@ def test_without_the_list_each_refresh_reads_each_history() -> None:
 
 
 def test_histories_beyond_the_budget_are_reported() -> None:
-    """More runs a minute than may be read: what they say comes late."""
+    """More runs finish per minute than the budget allows to read, so their data is late."""
     busy = [scripted(f"i{each}") for each in range(5)]
     for each in busy:
         for number in range(9):
@@ -90,14 +90,13 @@ def test_histories_beyond_the_budget_are_reported() -> None:
 
 
 def test_a_budget_that_is_too_small_is_a_warning() -> None:
-    """It works, only not at each scrape."""
+    """Watching works, but not every scrape causes a refresh."""
     found = one(simulated(*many(100, seed=1)), refresh=Refresh(rate_limits=RateLimits(5, 100)))
     assert found.ok
     assert "every 2 min 30 s" in finding(found, "budget_short").text
 
 
 def test_a_lower_limit_reported_by_braze_applies() -> None:
-    """The configured limit is an upper bound."""
     found = one(simulated(scripted("one", runs=3), limits={LIST: 10, HISTORY: 20}))
     assert found.cost is not None
     assert found.cost.integrations.budget_per_minute == 8
@@ -110,7 +109,7 @@ Population = Sequence[IntegrationSpec]
 def measured(
     population: Population, config: WorkspaceConfig, permissions: Iterable[str], every: float
 ) -> tuple[float, float]:
-    """The requests a minute to list and histories that a running exporter makes in an hour."""
+    """Requests per minute to list and histories, measured over an hour of a running exporter."""
 
     async def main() -> tuple[float, float]:
         clock = virtual_clock()
@@ -143,7 +142,7 @@ def measured(
 def test_the_estimate_matches_the_requests_of_a_running_exporter(
     number: int, every: float, listless: bool
 ) -> None:
-    """The prediction from one look is within a quarter of what an hour then takes."""
+    """The estimate differs by at most a quarter from the requests of one hour."""
     population = many(number, seed=3)
     permissions, named = [*PERMISSIONS.values()], None
     if listless:

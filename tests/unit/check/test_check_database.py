@@ -1,4 +1,4 @@
-"""The database of --state.url, as `check` reports it, for people and for programs."""
+"""The report on the database of --state.url, as text and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ WORKS = DatabaseDescription("17.6", 1, 1, reads=True, writes=True, creates=True,
 
 
 def diagnosed(found: DatabaseDescription) -> tuple[bool, list[tuple[Level, str]]]:
-    """Whether an exporter can use it, and what there is to say."""
+    """Whether an exporter can use the database, and the findings."""
     database = diagnose_database(found, WORKSPACES)
     return database.ok, [(each.level, each.code) for each in database.findings]
 
 
 def report(describe: DatabaseDescription | Exception, *, offline: bool = False) -> Report:
-    """The report on two workspaces that work, and on this database."""
+    """The report on two working workspaces and this database."""
 
     def ask() -> DatabaseDescription:
         if isinstance(describe, Exception):
@@ -53,7 +53,7 @@ def of(found: Report) -> CheckedDatabase:
 
 
 def test_a_database_that_works() -> None:
-    """Its version, the permissions, and who leads each workspace of the configuration."""
+    """The report has the version, the permissions and the leader of each configured workspace."""
     found = report(WORKS)
     database = of(found)
     assert found.ok
@@ -76,7 +76,7 @@ def test_a_database_that_works() -> None:
     ],
 )
 def test_a_database_that_cannot_be_used_is_an_error(error: Exception) -> None:
-    """With the reason; the workspaces are reported as well."""
+    """The error has the reason; the workspaces are reported as well."""
     found = report(error)
     database = of(found)
     assert not found.ok
@@ -137,19 +137,18 @@ OLDER = replace(WORKS, known=2, leaders={})
 def test_the_findings_follow_the_privileges_of_the_user(
     found: DatabaseDescription, ok: bool, said: Sequence[tuple[Level, str]]
 ) -> None:
-    """An error if an exporter could not use the database, a note if it will change it."""
+    """An error if an exporter cannot use the database; a note if it will change the tables."""
     assert diagnosed(found) == (ok, said)
 
 
 def test_without_tables_there_is_no_finding_about_reading_them() -> None:
-    """It is not known before they exist; nobody leads."""
+    """Missing tables have no permissions and no leaders."""
     database = diagnose_database(EMPTY, WORKSPACES)
     assert database.may_read is database.may_write is None
     assert database.leaders == ()
 
 
 def test_offline_the_database_is_not_contacted() -> None:
-    """Only the configuration is checked."""
     found = report(StateError("it was contacted"), offline=True)
     assert found.ok
     assert found.database is None
@@ -157,7 +156,7 @@ def test_offline_the_database_is_not_contacted() -> None:
 
 
 def test_without_the_flag_there_is_no_database() -> None:
-    """Neither in the report for people nor, but for null, in that for programs."""
+    """The text does not mention it; in the JSON it is null."""
     found = checked(simulated(scripted("one", runs=3)))
     assert found.database is None
     assert "database" not in text(found)
@@ -174,13 +173,12 @@ def test_without_the_flag_there_is_no_database() -> None:
     ],
 )
 def test_the_table_is_as_it_was_approved(name: str, found: DatabaseDescription | Exception) -> None:
-    """From the database's line on, at 80 columns."""
+    """The part of the report about the database, at 80 columns."""
     _, _, shown = text(report(found)).partition("\ndatabase")
     assert f"database{shown}" == (GOLDEN / f"{name}.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("found", [WORKS, EMPTY, OLDER, StateError("no")])
 def test_the_json_fits_the_schema(found: DatabaseDescription | Exception) -> None:
-    """Whatever was found."""
     schema = json.loads(SCHEMA.read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads(report(found).to_json()))

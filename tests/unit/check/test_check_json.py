@@ -1,4 +1,4 @@
-"""The report for programs, and its schema."""
+"""The JSON report and its schema."""
 
 import json
 from collections.abc import Callable
@@ -18,12 +18,12 @@ VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")
 
 
 def test_the_schema_is_current() -> None:
-    """`docs/check.schema.json` is what the code makes of its values."""
+    """`docs/check.schema.json` equals the schema generated from the code."""
     assert SCHEMA.read_text("utf-8") == schema(), "python -m tools.check_schema"
 
 
 def test_the_schema_is_valid_and_describes_every_property() -> None:
-    """It is valid as a schema; each property has a description, its own or its type's."""
+    """Each property, or its type, has a description."""
     document = json.loads(schema())
     jsonschema.Draft202012Validator.check_schema(document)
     objects = [document, *document["$defs"].values()]
@@ -55,7 +55,7 @@ REPORTS: list[Callable[[], Report]] = [
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_the_report_fits_the_schema(report: Callable[[], Report]) -> None:
-    """Whatever was found; and it holds neither key nor e-mail address."""
+    """Each report fits the schema, and contains no key and no e-mail address."""
     text = report().to_json()
     VALIDATOR.validate(json.loads(text))
     assert KEY not in text
@@ -63,7 +63,7 @@ def test_the_report_fits_the_schema(report: Callable[[], Report]) -> None:
 
 
 def test_the_json_report_has_the_documented_names_and_units() -> None:
-    """The names and units that programs rely on."""
+    """Programs rely on these names and units."""
     simulator = simulated(scripted("one", runs=3, next_run=EPOCH + 3540))
     report = checked(simulator)
     (found,) = json.loads(report.to_json())["workspaces"]
@@ -100,7 +100,7 @@ def test_the_json_report_has_the_documented_names_and_units() -> None:
 
 
 def test_a_running_sync_is_shown_next_to_the_last_finished_one() -> None:
-    """From the history, and from the list alone where that is all."""
+    """The runs come from the history, or from the list if the history was not read."""
     integration = scripted("one", runs=3)
     integration.run(EPOCH - 60)
     for permissions in (["cdi.integration_list"], [*PERMISSIONS.values()]):
@@ -111,7 +111,7 @@ def test_a_running_sync_is_shown_next_to_the_last_finished_one() -> None:
 
 
 def test_a_configured_name_overrides_the_name_from_braze() -> None:
-    """Else Braze's, else the ID."""
+    """Without a configured name, Braze's name is used, or else the ID."""
     names = (ConfiguredIntegration("one", "mine"), ConfiguredIntegration("two"))
     nameless = scripted("two", runs=1)
     nameless.name = ""
@@ -122,11 +122,11 @@ def test_a_configured_name_overrides_the_name_from_braze() -> None:
 
 
 FAR = 4_070_908_800.0
-"""2099."""
+"""A moment in 2099."""
 
 
 def test_an_unknown_status_is_shown_in_the_words_of_braze() -> None:
-    """From the history, and from the list alone; a run in progress has its word, too."""
+    """This applies to the history, to the list, and to a run in progress."""
     over, under_way = scripted("over"), scripted("under-way", runs=3)
     over.run(EPOCH - 100, EPOCH - 50, "limit_exceeded")
     under_way.run(EPOCH - 60, overrides={"job_status": "canceling"})
@@ -143,7 +143,7 @@ def test_an_unknown_status_is_shown_in_the_words_of_braze() -> None:
 
 
 def test_a_watermark_in_the_future_is_a_warning() -> None:
-    """From the history, and from the list alone; the exit status stays 0."""
+    """The watermark comes from the history or from the list; the exit status stays 0."""
     names = {"one": EPOCH - 60, "two": FAR, "three": EPOCH + 200}
     several = [scripted(each) for each in names]
     for each, watermark in zip(several, names.values(), strict=True):

@@ -1,4 +1,4 @@
-"""The guide `docs/check.md` names everything that programs can compare."""
+"""The guide `docs/check.md` lists all codes of findings."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ CODE = re.compile(r'Level\.[A-Z]+,\s*"([a-z_]+)"')
 
 
 def test_the_guide_lists_each_code_of_a_finding() -> None:
-    """Each code of a finding is on the page, also those of the table of problems."""
+    """This includes the codes in the table of problems."""
     found = {code for path in ROOM.glob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
     assert len(found) > 8
     found |= {each.kind for each in vars(problems).values() if isinstance(each, Problem)}

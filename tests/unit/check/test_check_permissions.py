@@ -1,4 +1,4 @@
-"""What `check` reports of a key: 401, 403 and 404, each with what to do."""
+"""Findings about the key and its permissions: 401, 403 and 404, each with advice."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ONE = (ConfiguredIntegration("one"),)
 
 
 def test_a_working_key_gives_no_finding() -> None:
-    """A key with both permissions: no finding, and the last run of each integration."""
+    """The report has the last run of each integration, and no finding."""
     found = one(simulated(scripted("one", runs=3), scripted("two", runs=3)))
     assert found.ok
     assert found.findings == ()
@@ -27,7 +27,7 @@ def test_a_working_key_gives_no_finding() -> None:
 
 
 def test_an_unknown_key_is_an_error_and_nothing_more_is_requested() -> None:
-    """401: neither permission is known, and nothing more is asked."""
+    """After a 401 both permissions are unknown, and no further request is sent."""
     simulator = simulated(scripted("one", runs=3))
     simulator.key = "another"
     found = one(simulator, endpoint="https://rest.iad-03.braze.com")
@@ -44,7 +44,7 @@ def test_an_unknown_key_is_an_error_and_nothing_more_is_requested() -> None:
 def test_a_missing_list_permission_is_an_error_only_for_discovery(
     integrations: tuple[ConfiguredIntegration, ...] | None,
 ) -> None:
-    """403 on the list is an error where the integrations are to be discovered, else a note."""
+    """A 403 for the list is an error if the integrations are discovered, else a note."""
     found = one(
         simulated(scripted("one", runs=3), permissions=[HISTORY_PERMISSION]),
         integrations=integrations,
@@ -67,7 +67,7 @@ def test_a_missing_list_permission_is_an_error_only_for_discovery(
 
 
 def test_a_missing_history_permission_is_an_error_and_named() -> None:
-    """403 on a history: the permission is named, and no other history is asked for."""
+    """After a 403 for a history the permission is named, and no other history is requested."""
     several = [scripted(f"i{each}", runs=3) for each in range(9)]
     simulator = simulated(*several, permissions=[LIST_PERMISSION])
     found = one(simulator)
@@ -80,7 +80,7 @@ def test_a_missing_history_permission_is_an_error_and_named() -> None:
 
 
 def test_two_missing_permissions_are_one_finding() -> None:
-    """Both at once: one finding names both, since one new key mends both."""
+    """One finding names both permissions, because one new key solves both."""
     found = one(simulated(scripted("one"), permissions=[]))
     assert codes(found) == ["forbidden"]
     assert found.permissions == dict.fromkeys(PERMISSIONS.values(), Granted.NO)
@@ -91,7 +91,7 @@ def test_two_missing_permissions_are_one_finding() -> None:
 def test_the_history_permission_is_found_out_without_any_integration(
     permissions: list[str],
 ) -> None:
-    """With an ID that is none Braze says either that the ID, or that the key is wrong."""
+    """For an ID that does not exist, Braze rejects either the ID or the key."""
     found = one(simulated(permissions=permissions))
     assert found.permissions is not None
     granted = HISTORY_PERMISSION in permissions
@@ -102,7 +102,7 @@ def test_the_history_permission_is_found_out_without_any_integration(
 
 
 def test_an_unknown_integration_is_named() -> None:
-    """A configured ID that the workspace has not: an error beside what works."""
+    """An ID that the workspace does not have is an error; the other integrations are reported."""
     found = one(
         simulated(scripted("one", runs=3)),
         integrations=(*ONE, ConfiguredIntegration("gone", "users"), ConfiguredIntegration("lost")),
@@ -118,14 +118,14 @@ def test_an_unknown_integration_is_named() -> None:
 
 
 def test_many_unknown_integrations_are_counted() -> None:
-    """A finding names a few."""
+    """A finding names some of them and counts the others."""
     ids = tuple(ConfiguredIntegration(f"i{each}") for each in range(8))
     found = one(simulated(scripted("one", runs=3)), integrations=ids)
     assert finding(found, "integration_unknown").text.endswith("i0, i1, i2, i3, i4 and 3 more")
 
 
 def test_excluded_integrations_are_listed_but_not_read() -> None:
-    """It is reported, but not read; if nothing is left, that is a warning."""
+    """If the patterns exclude all integrations, the report has a warning."""
     simulator = simulated(scripted("one", runs=3), scripted("two", runs=3))
     found = one(simulator, exclude=("sync-two",))
     assert [(each.integration_id, each.watched) for each in found.integrations] == [

@@ -1,4 +1,4 @@
-"""The report for people: golden texts at two widths, and what a terminal must not receive."""
+"""The report for people: golden files at two widths, and escaped control characters."""
 
 import io
 from collections.abc import Callable
@@ -22,7 +22,7 @@ HOUR = 3_600.0
 
 
 def varied() -> list[ScriptedIntegration]:
-    """Every status, a run under way, an integration without any run."""
+    """Integrations with every status, a run in progress, and no run at all."""
     made = []
     for status in ("success", "partial", "error", "config_error", "paused"):
         each = ScriptedIntegration(f"id-{status}", f"{status.replace('_', '-')}-hourly")
@@ -94,7 +94,7 @@ CASES: list[Callable[[], Report]] = [
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("case", CASES)
 def test_the_table_is_as_expected(case: Callable[[], Report], width: int) -> None:
-    """Each line fits the width, nothing is cut, and the words are as agreed."""
+    """Each line fits the width, nothing is cut, and the text equals the golden file."""
     reported = text(case(), width)
     assert all(len(line) <= width for line in reported.splitlines())
     assert "…" not in reported
@@ -103,7 +103,7 @@ def test_the_table_is_as_expected(case: Callable[[], Report], width: int) -> Non
 
 
 def test_no_colour_when_piped_and_colours_on_a_terminal() -> None:
-    """A file gets text alone."""
+    """A file gets text without colours."""
     assert "\x1b" not in text(works())
     out = io.StringIO()
     show(works(), Console(file=out, width=80, force_terminal=True, color_system="standard"))
@@ -111,7 +111,7 @@ def test_no_colour_when_piped_and_colours_on_a_terminal() -> None:
 
 
 def test_control_characters_in_names_are_escaped() -> None:
-    """Control characters are written out, markup is text, and a name of thousands is cut."""
+    """Control characters are escaped, markup is text, and very long names are cut."""
     names = ["\x1b[2J\x07wiped", "[red]bold[/red]", "two\nlines", "x" * 5_000, "\u202eesrever"]
     several = [ScriptedIntegration(f"i{each}", name) for each, name in enumerate(names)]
     reported = text(checked(simulated(*several)))
@@ -123,7 +123,7 @@ def test_control_characters_in_names_are_escaped() -> None:
 
 
 def test_the_longest_cells_leave_the_names_readable_at_80_columns() -> None:
-    """The name has a line of its own where the table would fold it to a few letters."""
+    """The name gets its own line if the table would fold it to a few letters."""
     last = LastRun(
         Status.CONFIG_ERROR, EPOCH - 86_000, EPOCH - 1_000_000, 86_340.0, 123_456_789, 123_456_789
     )

@@ -1,4 +1,4 @@
-"""What `check` says where no, or no usable, answer comes: the cause, and what to do."""
+"""Findings about missing and invalid answers: the cause, and what to do."""
 
 import math
 import socket
@@ -22,7 +22,7 @@ PAGE = "<html><body>Access denied</body></html>"
 
 
 class Raises(httpx.AsyncBaseTransport):
-    """No connection, for a reason that the system gives."""
+    """A transport that fails with an error of the operating system."""
 
     def __init__(self, reason: BaseException) -> None:
         self._reason = reason
@@ -32,12 +32,12 @@ class Raises(httpx.AsyncBaseTransport):
 
 
 def answers(status: int, page: str, **headers: str) -> httpx.MockTransport:
-    """A host that always gives the same answer."""
+    """A server that always returns the same answer."""
     return httpx.MockTransport(lambda _: httpx.Response(status, text=page, headers=headers))
 
 
 def web_page(status: int) -> httpx.MockTransport:
-    """A proxy that shows a page of its own."""
+    """A proxy that answers with its own web page."""
     return answers(status, PAGE, **{"content-type": "text/html; charset=utf-8"})
 
 
@@ -57,7 +57,7 @@ NO_CONNECTION: dict[str, tuple[BaseException, str]] = {
 
 @pytest.mark.parametrize("code", NO_CONNECTION)
 def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
-    """Name resolution, certificate, TLS and the rest are told apart."""
+    """Name resolution, certificate, TLS and other failures have different codes."""
     reason, advice = NO_CONNECTION[code]
     found = one(Raises(reason), endpoint=BRAZE)
     assert codes(found) == [code]
@@ -80,7 +80,7 @@ def test_each_cause_of_a_failed_connection_has_its_own_code(code: str) -> None:
 def test_the_variable_of_a_proxy_is_named_without_its_url(
     name: str, endpoint: str, reported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not its URL, which may hold a password; and only where it may be in the way."""
+    """The URL may contain a password. The variable is named only if the proxy may be the cause."""
     monkeypatch.setenv(name, "http://user:canary-password@proxy.test:3128")
     found = one(Raises(ConnectionRefusedError(111, "refused")), endpoint=endpoint)
     advice = found.findings[0].advice
@@ -90,7 +90,7 @@ def test_the_variable_of_a_proxy_is_named_without_its_url(
 
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
 def test_a_web_page_says_nothing_about_the_key(status: int) -> None:
-    """A proxy's 401 is not Braze's, nor is its 403; its 200 is no empty list."""
+    """A proxy's 401 or 403 is not Braze's, and its 200 is not an empty list."""
     found = one(web_page(status), endpoint=BRAZE)
     assert "web_page" in codes(found)
     assert not {"unauthorized", "forbidden", "list_forbidden"} & {*codes(found)}
@@ -100,7 +100,7 @@ def test_a_web_page_says_nothing_about_the_key(status: int) -> None:
 
 
 def test_a_404_for_the_list_names_the_endpoints_of_braze() -> None:
-    """404 on the list: the endpoint is wrong, and Braze's are named."""
+    """After a 404 for the list, the finding names Braze's endpoints."""
     found = one(answers(404, "{}"), endpoint="https://api.example.com")
     said = finding(found, "not_found")
     assert "api.example.com" in said.text
@@ -121,7 +121,7 @@ FAULTS: dict[FaultKind, tuple[str, Callable[[str], bool]]] = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_failing_list_is_one_finding_with_its_cause(kind: FaultKind) -> None:
-    """One error with its cause; and the end comes soon, though it is tried again."""
+    """There is one error with its cause, and the check ends soon in spite of retries."""
     code, fits = FAULTS[kind]
     fault = Fault(*ALWAYS, kind, endpoint=LIST)
     simulator = simulated(scripted("one", runs=3), faults=[fault])
@@ -132,7 +132,7 @@ def test_a_failing_list_is_one_finding_with_its_cause(kind: FaultKind) -> None:
 
 
 def test_failing_histories_are_reported_next_to_working_ones() -> None:
-    """Failures of some integrations: one error names them, the others are shown."""
+    """One error names the failing integrations; the others are reported."""
     several = [scripted(f"i{each}", runs=3) for each in range(6)]
     fault = Fault(*ALWAYS, FaultKind.NOT_JSON, endpoint=HISTORY, rate=0.3)
     found = one(simulated(*several, faults=[fault], seed=4))
@@ -145,7 +145,7 @@ def test_failing_histories_are_reported_next_to_working_ones() -> None:
 
 
 def test_no_more_histories_are_read_after_two_failures() -> None:
-    """Two are tried, for a hundred the cause is the same."""
+    """Other histories would fail for the same reason."""
     several = [scripted(f"i{each}", runs=3) for each in range(15)]
     simulator = simulated(*several, faults=[Fault(*ALWAYS, FaultKind.HANG, endpoint=HISTORY)])
     found = one(simulator)
@@ -154,7 +154,7 @@ def test_no_more_histories_are_read_after_two_failures() -> None:
 
 
 def test_configured_integrations_are_read_without_the_list() -> None:
-    """A list that fails for another reason than its permission says nothing of the histories."""
+    """A list that fails for another reason than a permission does not affect the histories."""
     fault = Fault(*ALWAYS, FaultKind.SERVER_ERROR, endpoint=LIST)
     found = one(
         simulated(scripted("one", runs=3), faults=[fault]),
@@ -168,7 +168,7 @@ def test_configured_integrations_are_read_without_the_list() -> None:
 
 @pytest.mark.parametrize(("seconds", "way"), [(90.0, "behind"), (-90.0, "ahead of")])
 def test_a_wrong_clock_is_a_warning(seconds: float, way: str) -> None:
-    """A minute and more is worth a warning, since every age is wrong by as much."""
+    """A difference of at least a minute is a warning, because every age is wrong by it."""
     found = one(simulated(scripted("one", runs=3), ahead=seconds))
     assert found.ok
     assert finding(found, "clock").text == f"this machine's clock is 1 min 30 s {way} Braze's"
@@ -186,7 +186,7 @@ def test_a_wrong_clock_is_a_warning(seconds: float, way: str) -> None:
 def test_runs_that_fail_in_a_row_are_a_warning(
     runs: int, failed: int, expected: str | None
 ) -> None:
-    """With the time of the last success, as far as the newest page shows it."""
+    """The warning has the time of the last success, if the newest page shows it."""
     integration = ScriptedIntegration("one", "users")
     for number in range(runs, 0, -1):
         start = EPOCH - 3600 * number

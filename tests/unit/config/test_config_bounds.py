@@ -1,4 +1,4 @@
-"""How much a configuration may hold, and that one full of errors is refused soon, in few lines."""
+"""Limits of a configuration, and that many errors are reported quickly and in few lines."""
 
 import fnmatch
 import re
@@ -20,11 +20,11 @@ from tests.harness import workspace
 ENVIRON = {"BRAZE_KEY": "k"}
 HEAD = "workspaces:\n- name: w\n  endpoint: rest.iad-03.braze.com\n  api_key_env: BRAZE_KEY\n"
 SECONDS = 60.0
-"""Of CPU: far more than any of these takes, far less than what is quadratic."""
+"""CPU seconds: far more than each test needs, and far less than a quadratic algorithm needs."""
 
 
 def refused(path: Path, text: str) -> list[str]:
-    """The lines about a file, without its name."""
+    """The error lines of a file, without its name."""
     path.write_text(text)
     began = time.process_time()
     with pytest.raises(ConfigError) as caught:
@@ -38,12 +38,12 @@ def refused(path: Path, text: str) -> list[str]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a configuration is written."""
+    """The path of the configuration file."""
     return tmp_path / "config.yml"
 
 
 def test_a_file_that_is_too_large_is_rejected_in_one_line(path: Path) -> None:
-    """It is not even parsed."""
+    """It is not parsed."""
     assert refused(path, HEAD.ljust(MOST_BYTES + 1, "#")) == [
         " is too large; expected at most 1 MiB"
     ]
@@ -61,21 +61,21 @@ def test_a_file_that_is_too_large_is_rejected_in_one_line(path: Path) -> None:
     ids=["lines", "flow", "merges"],
 )
 def test_a_file_with_too_many_values_is_rejected_in_one_line(path: Path, text: str) -> None:
-    """The parser needs long for tiny values, so it stops."""
+    """Parsing many tiny values takes long, so the parser stops."""
     (line,) = refused(path, text)
     assert line.endswith(f"repeated too often; expected at most {MOST_NODES:,}")
 
 
 @pytest.mark.parametrize("number", ["1" * 5_000, "1:" * 400_000 + "1", "1" * 1_000_000 + ".5"])
 def test_a_number_that_takes_long_to_convert_is_not_converted(path: Path, number: str) -> None:
-    """Python refuses the first, and would need minutes for one to the base of 60."""
+    """Python rejects a long decimal number, and needs minutes for a number to the base of 60."""
     assert refused(path, f"workspaces: {number}")[0] == (
         "1: workspaces: a number of more than 100 characters; expected a shorter one"
     )
 
 
 def test_only_the_first_hundred_errors_are_reported(path: Path) -> None:
-    """In the order of the lines, and how many there are beyond."""
+    """The first errors are shown in the order of their lines; the others are counted."""
     entries = "".join(f"unknown{number}: 1\n" for number in range(20_000))
     lines = refused(path, entries)
     assert lines[0] == "1: unknown0: unknown key; expected one of refresh, workspaces"
@@ -94,7 +94,7 @@ def test_only_the_first_hundred_errors_are_reported(path: Path) -> None:
     ids=["secrets", "workspaces", "the same ID", "numbers", "long text"],
 )
 def test_a_file_full_of_errors_is_rejected_quickly(path: Path, text: str) -> None:
-    """Nothing is quadratic in the number of errors, of secrets or of characters."""
+    """The time is not quadratic in the number of errors, secrets or characters."""
     assert refused(path, text)
 
 
@@ -118,15 +118,15 @@ def test_a_file_full_of_errors_is_rejected_quickly(path: Path, text: str) -> Non
     ids=["workspaces", "integrations", "include", "exclude", "stale_after"],
 )
 def test_a_list_that_is_too_long_is_rejected_in_one_line(path: Path, text: str, line: str) -> None:
-    """Its entries are not looked at."""
+    """The entries of a list that is too long are not checked."""
     start, _, end = line.partition("…")
-    (told,) = refused(path, text)
-    assert told.startswith(start)
-    assert told.endswith(f"expected at most {end or MOST_PATTERNS}")
+    (reported,) = refused(path, text)
+    assert reported.startswith(start)
+    assert reported.endswith(f"expected at most {end or MOST_PATTERNS}")
 
 
 def test_names_ids_and_patterns_have_a_maximum_length(path: Path) -> None:
-    """Each is a label, or compared with every one of them."""
+    """A name becomes a label, and a pattern is compared with every name."""
     long, fits = "x" * (LONGEST_NAME + 1), "x" * LONGEST_NAME
     rest = "  endpoint: rest.iad-03.braze.com\n  api_key_env: BRAZE_KEY\n"
     lists = "  integrations: [{{id: {0}, name: {0}}}]\n  include: ['*', {0}]\n  exclude: [y{1}]\n"
@@ -146,7 +146,7 @@ def test_names_ids_and_patterns_have_a_maximum_length(path: Path) -> None:
 
 
 def test_the_environment_has_the_same_bounds() -> None:
-    """A variable may hold 128 KiB."""
+    """An environment variable may have 128 KiB."""
     environ = {"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com", "BRAZE_API_KEY": "k"}
     ids = ",".join(map(str, range(MOST_INTEGRATIONS + 1)))
     with pytest.raises(ConfigError, match="has 20,001 IDs; expected at most 20,000"):
@@ -161,7 +161,7 @@ def test_the_environment_has_the_same_bounds() -> None:
     st.none() | st.text("abAB.-\n", max_size=8),
 )
 def test_patterns_match_as_fnmatch_does(pattern: str, key: str, name: str | None) -> None:
-    """Compiled once each, they fit what they always did."""
+    """Each pattern is compiled once, and matches the same names as before."""
     expected = fnmatch.fnmatchcase(key, pattern) or (
         name is not None and fnmatch.fnmatchcase(name, pattern)
     )
@@ -169,7 +169,7 @@ def test_patterns_match_as_fnmatch_does(pattern: str, key: str, name: str | None
 
 
 def test_many_patterns_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of integrations is compared with all patterns at each refresh."""
+    """Each refresh compares all integrations with all patterns."""
     patterns = tuple(f"{'*a' * 90}{number}" for number in range(MOST_PATTERNS))
     config = workspace(include=(*patterns, "*"), exclude=patterns)
     compiled = []

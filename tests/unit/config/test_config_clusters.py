@@ -1,8 +1,14 @@
-"""Which cluster an endpoint belongs to, and which endpoint was meant."""
+"""The cluster of an endpoint, and the REST endpoint for a dashboard or SDK address."""
 
 import pytest
 
-from cdi_exporter.config.clusters import CLUSTERS, KNOWN, cluster_of, dashboard_of, meant
+from cdi_exporter.config.clusters import (
+    CLUSTERS,
+    REST_ENDPOINTS,
+    cluster_of,
+    dashboard_of,
+    rest_endpoint_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +26,7 @@ from cdi_exporter.config.clusters import CLUSTERS, KNOWN, cluster_of, dashboard_
 def test_the_cluster_of_an_endpoint_is_known(
     endpoint: str, cluster: str | None, dashboard: str | None
 ) -> None:
-    """The host alone decides; a host that is not known is of no cluster."""
+    """Only the host decides; an unknown host has no cluster."""
     assert cluster_of(endpoint) == cluster
     assert dashboard_of(endpoint) == dashboard
 
@@ -42,13 +48,13 @@ def test_the_cluster_of_an_endpoint_is_known(
 def test_dashboard_and_sdk_addresses_are_answered_with_the_rest_endpoint(
     written: str, right: str | None
 ) -> None:
-    """The dashboard's and the SDK's; what is no such address leads nowhere."""
-    assert meant(written) == right
+    """Dashboard and SDK addresses have a REST endpoint; other addresses have none."""
+    assert rest_endpoint_for(written) == right
 
 
 def test_each_endpoint_has_its_dashboard_and_back() -> None:
-    """For every cluster, which is named among the known ones."""
+    """This holds for every cluster; the text of all endpoints names each of them."""
     for host in CLUSTERS:
-        assert meant(f"https://{dashboard_of(f'https://{host}')}") == host
+        assert rest_endpoint_for(f"https://{dashboard_of(f'https://{host}')}") == host
         parts = host.split(".")
-        assert parts[1].split("-")[0] in KNOWN
+        assert parts[1].split("-")[0] in REST_ENDPOINTS

@@ -1,4 +1,4 @@
-"""The quick start by environment variables."""
+"""The configuration of one workspace by environment variables."""
 
 from pathlib import Path
 
@@ -25,14 +25,14 @@ def workspace(environ: dict[str, str]) -> WorkspaceConfig:
 
 
 def test_endpoint_and_key_are_enough_for_the_quick_start() -> None:
-    """Endpoint and key give a workspace named `default` that discovers its integrations."""
+    """The workspace is named `default` and discovers its integrations."""
     assert workspace(GOOD) == WorkspaceConfig(
         "default", "https://rest.iad-03.braze.com", inline_key("canary-5f0c9d7e1a10")
     )
 
 
 def test_all_environment_variables_are_applied(tmp_path: Path) -> None:
-    """Name, key file and integrations are taken over; variables that are empty are not there."""
+    """Name, key file and integrations are used; empty variables count as unset."""
     (tmp_path / "key").write_text("k\n")
     found = workspace(
         ENDPOINT
@@ -50,12 +50,11 @@ def test_all_environment_variables_are_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", ["", " ", "auto"])
 def test_integrations_are_discovered_without_ids(written: str) -> None:
-    """Without IDs the integrations are discovered."""
     assert workspace(GOOD | {"BRAZE_INTEGRATION_IDS": written}).integrations is None
 
 
 def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
-    """A newcomer is told what to set, and what else there is."""
+    """The error names the variables to set, and the alternatives."""
     assert mistakes({}) == [
         (
             "BRAZE_REST_ENDPOINT: not set; expected the REST endpoint of the workspace, such as "
@@ -73,7 +72,7 @@ def test_an_empty_environment_is_rejected_with_what_to_set() -> None:
 
 
 def test_the_id_is_taken_from_the_url_of_the_dashboard() -> None:
-    """People paste the address of the integration's page."""
+    """Users paste the URL of the integration's page."""
     url = "https://dashboard-03.braze.com/app/cdi/integration/a1/?tab=sync-log"
     found = workspace(GOOD | {"BRAZE_INTEGRATION_IDS": f"{url}, b2"})
     assert found.integrations == (ConfiguredIntegration("a1"), ConfiguredIntegration("b2"))
@@ -174,12 +173,12 @@ def test_the_id_is_taken_from_the_url_of_the_dashboard() -> None:
     ],
 )
 def test_an_error_names_its_variable(environ: dict[str, str], message: str) -> None:
-    """The rules are those of the file, and the line names the variable."""
+    """The same rules apply as in a file, and the error line names the variable."""
     assert mistakes(GOOD | environ) == [message]
 
 
-def test_all_errors_are_reported_together() -> None:
-    """Every variable that is wrong has its line."""
+def test_all_errors_are_reported_at_once() -> None:
+    """Each invalid variable has its own error line."""
     found = mistakes({"BRAZE_REST_ENDPOINT": "a b", "BRAZE_INTEGRATION_IDS": "."})
     assert [line.split(":")[0] for line in found] == [
         "BRAZE_REST_ENDPOINT",
@@ -215,5 +214,5 @@ KNOWN = [
 def test_an_unknown_variable_is_reported_with_the_known_one_that_it_resembles(
     name: str, likely: str | None
 ) -> None:
-    """None that Kubernetes sets for a Service, and none that is like no other."""
+    """Variables of a Kubernetes Service, and variables unlike any known one, are not misspelt."""
     assert misspelt({name: "x"}, KNOWN) == ({name: likely} if likely else {})

@@ -1,4 +1,4 @@
-"""A good file, and what becomes of it."""
+"""Loading of valid files."""
 
 import copy
 import json
@@ -20,7 +20,6 @@ from cdi_exporter.config import (
     inline_key,
     load_file,
 )
-from cdi_exporter.config.keys import FileKey
 
 DATA = Path(__file__).parent / "testdata"
 FULL = DATA / "good" / "full.yml"
@@ -47,7 +46,7 @@ def full() -> Settings:
 
 
 def test_every_key_of_the_file_is_applied() -> None:
-    """What stands in the file stands in the settings, with all that was left out as default."""
+    """The settings have the values of the file, and defaults for all other keys."""
     production, staging, local = full().workspaces
     common = Refresh(15.0, 90.0, 0.5, RateLimits(40, 80))
     slow = replace(common, min_interval=60.0, rate_limits=RateLimits(30, 80))
@@ -81,7 +80,7 @@ def test_every_key_of_the_file_is_applied() -> None:
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_a_good_file_loads(path: Path) -> None:
-    """What is a configuration is none the less for how it is written."""
+    """Anchors, aliases and unusual notations give the same settings."""
     names = [workspace.name for workspace in load_file(str(path), ENVIRON).workspaces]
     assert names == [
         workspace["name"] for workspace in yaml.safe_load(path.read_bytes())["workspaces"]
@@ -89,13 +88,13 @@ def test_a_good_file_loads(path: Path) -> None:
 
 
 def test_keys_without_a_value_are_treated_as_unset() -> None:
-    """A key without a value, and an empty list, are as good as no key."""
+    """A key without a value, and an empty list, count as unset."""
     path = DATA / "good" / "keys-without-a-value.yml"
     assert load_file(str(path), {}) == load_file(str(DATA / "good" / "minimal.yml"), {})
 
 
 def test_quoted_values_are_text() -> None:
-    """Numbers, dates and truth values in quotes arrive as they are written."""
+    """Numbers, dates and booleans in quotes are text."""
     path = DATA / "good" / "values-in-quotes.yml"
     (workspace,) = load_file(str(path), ENVIRON).workspaces
     assert workspace.name == "123"
@@ -109,7 +108,6 @@ def test_quoted_values_are_text() -> None:
 
 
 def test_the_smallest_file_has_the_documented_defaults(load: Load) -> None:
-    """The smallest file has the documented defaults."""
     (workspace,) = load("workspaces: [{name: a, endpoint: b.example, api_key: c}]").workspaces
     assert workspace.refresh == Refresh(10.0, 10.0, 0.8, RateLimits(50, 100))
     assert workspace.integrations is None
@@ -117,14 +115,14 @@ def test_the_smallest_file_has_the_documented_defaults(load: Load) -> None:
 
 
 def test_relative_paths_resolve_against_the_directory_of_the_file() -> None:
-    """A relative key file is looked for beside the configuration, wherever the process runs."""
+    """The working directory of the process does not matter."""
     key = full().workspaces[0].key
-    assert isinstance(key, FileKey)
+    assert key.file is not None
     assert key.known.reveal() == "canary-production-key"
 
 
 def test_the_same_file_gives_equal_settings() -> None:
-    """A reload can tell by comparing what changed and what did not."""
+    """A reload compares the settings to find changes."""
     assert full() == full()
     other = load_file(str(FULL), {"BRAZE_KEY_STAGING": "another"})
     same = [old == new for old, new in zip(full().workspaces, other.workspaces, strict=True)]
@@ -132,12 +130,12 @@ def test_the_same_file_gives_equal_settings() -> None:
 
 
 def test_a_file_with_a_byte_order_mark_loads(load: Load) -> None:
-    """Files of editors that begin with a byte order mark load."""
+    """Some editors write a byte order mark at the start of a file."""
     assert load("\ufeffworkspaces: [{name: a, endpoint: b.example, api_key: c}]")
 
 
 def test_settings_never_show_a_key() -> None:
-    """However the settings are written, no key is in it; and nothing saves one."""
+    """No text representation of the settings contains a key, and a key cannot be pickled."""
     settings = full()
     keys = [workspace.key.known for workspace in settings.workspaces]
     written = [repr(settings), str(settings), f"{settings}", repr(asdict(settings))]
@@ -153,7 +151,7 @@ def test_settings_never_show_a_key() -> None:
 
 
 def test_a_key_equals_only_the_same_key() -> None:
-    """Keys compare by what they are, and never equal plain text."""
+    """Keys are equal if their text is, and never equal to a plain string."""
     secret = inline_key("a").known
     assert secret == inline_key("a").known
     assert hash(secret) == hash(inline_key("a").known)
@@ -184,14 +182,14 @@ def test_include_and_exclude_select_integrations(
     name: str | None,
     selected: bool,
 ) -> None:
-    """A pattern fits a whole name or a whole ID; `exclude` is stronger than `include`."""
+    """A pattern matches a whole name or a whole ID; `exclude` overrides `include`."""
     key = inline_key("c")
     workspace = WorkspaceConfig("a", "b", key, include=include, exclude=exclude)
     assert workspace.selects(integration_id, name) is selected
 
 
 def test_the_first_matching_stale_after_rule_applies() -> None:
-    """Of several rules the first that fits counts, `never` among them."""
+    """The first matching rule applies, also if it is `never`."""
     rules = (StaleAfter("users-*", None), StaleAfter("*", 60.0), StaleAfter("i", 1.0))
     workspace = WorkspaceConfig("a", "b", inline_key("c"), stale_after=rules)
     assert workspace.stale_after_for("i", "users-eu") == StaleAfter("users-*", None)
@@ -217,6 +215,6 @@ def test_the_first_matching_stale_after_rule_applies() -> None:
     ],
 )
 def test_endpoints_are_normalised(load: Load, written: str, endpoint: str) -> None:
-    """With or without scheme, slash and default port it is the same base URL."""
+    """Scheme, trailing slash and default port do not change the base URL."""
     text = f'workspaces: [{{name: a, endpoint: "{written}", api_key: c}}]'
     assert load(text).workspaces[0].endpoint == endpoint

@@ -1,4 +1,4 @@
-"""What holds of the configuration whatever the user writes."""
+"""Properties of the configuration that hold for any input."""
 
 import json
 import math
@@ -20,14 +20,12 @@ from cdi_exporter.config import (
 )
 from cdi_exporter.config.environment import VARIABLES
 from cdi_exporter.config.forms import keys_of
-from cdi_exporter.config.load import settings_of
 from cdi_exporter.config.settings import SECTIONS
-from cdi_exporter.config.yaml_lines import parse_yaml
 from cdi_exporter.errors import ConfigError
 
 KEYS = sorted({key for _, section in SECTIONS for key in keys_of(section)})
 CANARY = "ca9a81e5-5f0c-4d7e-8a10-5f0c9d7e1a10"
-"""In the form of a key: paths and names of variables that are none are shown."""
+"""Has the format of a key, because other paths and variable names are shown."""
 
 SCALARS = (
     st.none()
@@ -47,7 +45,7 @@ YAML_LIKE = st.builds(
     st.binary(max_size=4),
     st.integers(0, 8),
 )
-"""A file that is right, with some bytes of it taken out and others put in."""
+"""A valid file in which some bytes are replaced."""
 
 TREES = st.recursive(
     SCALARS,
@@ -60,7 +58,7 @@ TREES = st.recursive(
 
 
 def mistakes(load: Callable[[], Settings]) -> tuple[str, ...]:
-    """What is wrong, none where settings come of it; anything but ConfigError is a failure."""
+    """The errors, none if the settings load. Other exceptions than ConfigError fail the test."""
     try:
         assert load().workspaces
     except ConfigError as error:
@@ -68,43 +66,41 @@ def mistakes(load: Callable[[], Settings]) -> tuple[str, ...]:
     return ()
 
 
-def are_clear(lines: tuple[str, ...], file: str = "config.yml") -> bool:
+def are_clear(lines: tuple[str, ...], file: str) -> bool:
     return all(line.isprintable() and line.startswith(f"{file}:") for line in lines)
 
 
-def load(text: str) -> tuple[str, ...]:
-    """The mistakes of a text, each of them one clear line."""
-    found = mistakes(lambda: settings_of(parse_yaml(text), "config.yml", {}))
-    assert are_clear(found)
-    return found
+def load(content: bytes) -> tuple[str, ...]:
+    """The errors of a file, after checking that each is one clear line."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config.yml"
+        path.write_bytes(content)
+        found = mistakes(lambda: load_file(str(path), {}))
+        assert are_clear(found, str(path))
+        return found
 
 
 @given(st.text() | YAML_TEXT)
 def test_any_text_gives_settings_or_clear_errors(text: str) -> None:
-    """No text makes anything but settings or a ConfigError with clear lines."""
-    load(text)
+    load(text.encode("utf-8", "surrogatepass"))
 
 
 @given(st.binary(max_size=200) | YAML_TEXT.map(str.encode) | YAML_LIKE)
 def test_any_bytes_give_settings_or_clear_errors(content: bytes) -> None:
-    """No content of a file makes the loader raise anything but a ConfigError."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "config.yml"
-        path.write_bytes(content)
-        assert are_clear(mistakes(lambda: load_file(str(path), {})), str(path))
+    load(content)
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=4))
 def test_any_yaml_gives_settings_or_clear_errors(tree: dict[str, object]) -> None:
-    """The same for files that are YAML, with known keys in all the wrong places."""
-    load(json.dumps(tree))
+    """The files are valid YAML with known keys in wrong places."""
+    load(json.dumps(tree).encode())
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
 def test_any_workspace_gives_settings_or_clear_errors(section: dict[str, object]) -> None:
-    """The same for a workspace that is nearly right."""
+    """The workspace is valid except for some keys."""
     right = {"name": "a", "endpoint": "b.example", "api_key": "c"}
-    load(json.dumps({"workspaces": [right | section]}))
+    load(json.dumps({"workspaces": [right | section]}).encode())
 
 
 @given(
@@ -114,29 +110,29 @@ def test_any_workspace_gives_settings_or_clear_errors(section: dict[str, object]
     ),
     TREES,
 )
-def test_a_key_in_the_wrong_shape_is_never_shown(key: str, shape: str, beside: object) -> None:
-    """Whatever is wrong with a key or around it, no mistake tells it."""
-    text = f"workspaces:\n- name: a\n  integrations: {json.dumps(beside)}\n  {key}: "
-    found = load(text + shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}"))
+def test_a_key_in_the_wrong_shape_is_never_shown(key: str, shape: str, other: object) -> None:
+    """No error shows the key, whatever is wrong with it or around it."""
+    text = f"workspaces:\n- name: a\n  integrations: {json.dumps(other)}\n  {key}: "
+    text += shape.replace("{}", CANARY).replace("{{", "{").replace("}}", "}")
+    found = load(text.encode())
     assert CANARY not in "".join(found)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text()))
 def test_any_environment_gives_settings_or_clear_errors(environ: dict[str, str]) -> None:
-    """No value of the variables makes anything but settings or a ConfigError."""
     found = mistakes(lambda: from_environment(environ))
     assert all(line.isprintable() for line in found)
 
 
 @given(st.integers(0, 100 * 365 * 86_400 * 1000))
 def test_durations_round_trip(milliseconds: int) -> None:
-    """What is written as a duration is read as the same time, to the millisecond."""
+    """A formatted duration is parsed as the same time, to the millisecond."""
     assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
 
 
 @given(st.text() | st.text("0123456789ywdhms.", max_size=12))
 def test_any_text_is_a_duration_or_is_rejected(text: str) -> None:
-    """A text is a duration of at least nothing, or a ValueError."""
+    """A valid text gives at least 0 seconds; any other text raises ValueError."""
     seconds = 0.0
     with suppress(ValueError):
         seconds = parse_duration(text)
@@ -161,7 +157,7 @@ def test_any_text_is_a_duration_or_is_rejected(text: str) -> None:
     ],
 )
 def test_durations_are_read_as_prometheus_writes_them(text: str, seconds: float) -> None:
-    """Each unit means what it means to Prometheus."""
+    """Each unit has the same length as in Prometheus."""
     assert parse_duration(text) == seconds
 
 
@@ -170,6 +166,6 @@ def test_durations_are_read_as_prometheus_writes_them(text: str, seconds: float)
     ["", "1", "10", "s", "1.5h", "-1s", "+1s", "1s1m", "1m1m", " 1s", "1s ", "1S", "1 h", "1e3s"],
 )
 def test_text_that_is_not_a_duration_is_rejected(text: str) -> None:
-    """What Prometheus rejects is rejected: no unit, wrong order, a unit twice, signs, spaces."""
+    """Like Prometheus: a missing or repeated unit, a wrong order, signs and spaces are errors."""
     with pytest.raises(ValueError, match="expected a duration such as"):
         parse_duration(text)

@@ -1,4 +1,4 @@
-"""The reference page and the JSON Schema."""
+"""The generated reference page and JSON Schema of the configuration."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,15 @@ from cdi_exporter.config import load_file
 from cdi_exporter.config.environment import VARIABLES
 from cdi_exporter.config.forms import keys_of
 from cdi_exporter.config.settings import SECTIONS
-from tools.configuration_reference import EXAMPLE, PAGE, SCHEMA, json_schema, reference, schema
+from tools.configuration_reference import (
+    EXAMPLE,
+    PAGE,
+    SCHEMA,
+    descriptions,
+    json_schema,
+    reference,
+    schema,
+)
 
 DATA = Path(__file__).parent / "testdata"
 GOOD = sorted((DATA / "good").glob("*.yml"))
@@ -46,32 +54,32 @@ def check(document: Any) -> None:
 
 
 def test_the_reference_page_is_current() -> None:
-    """`docs/configuration.md` is what the code makes of its keys and flags."""
+    """`docs/configuration.md` equals the page generated from the keys and flags."""
     assert PAGE.read_text("utf-8") == reference(), AGAIN
 
 
 def test_the_schema_is_current() -> None:
-    """`docs/config.schema.json` is what the code makes of its table of keys."""
+    """`docs/config.schema.json` equals the schema generated from the keys."""
     assert SCHEMA.read_text("utf-8") == schema(), AGAIN
 
 
 def test_the_reference_page_describes_every_key_and_variable() -> None:
-    """Each key stands on the page with a description, and each environment variable."""
+    """The page has each key with a description, and each environment variable."""
     page = PAGE.read_text("utf-8")
     for _, section in SECTIONS:
-        for name, key in keys_of(section).items():
-            assert key.description
+        described = descriptions(section)
+        for name in keys_of(section):
+            assert described[name]
             assert f"| `{name}` | " in page
     assert all(f"| `{name}` |" in page for name in VARIABLES)
 
 
 def test_the_schema_is_a_valid_json_schema() -> None:
-    """The schema is valid as a schema."""
     jsonschema.Draft202012Validator.check_schema(json.loads(schema()))
 
 
 def test_the_example_of_the_reference_page_loads(tmp_path: Path) -> None:
-    """The example of the page is accepted by the loader, with its key file in place."""
+    """The loader accepts the example if its key file exists."""
     (tmp_path / "key").write_text("k")
     path = tmp_path / "config.yml"
     path.write_text(EXAMPLE.replace("/run/secrets/braze-production", "key"))
@@ -81,18 +89,18 @@ def test_the_example_of_the_reference_page_loads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_the_schema_accepts_good_files(path: Path) -> None:
-    """What the loader accepts does not have an editor complain."""
+    """An editor reports no error for a file that the loader accepts."""
     check(yaml.safe_load(path.read_text("utf-8")))
 
 
 def test_the_schema_accepts_the_example() -> None:
-    """Nor does the example of the page."""
+    """An editor reports no error for the example of the page."""
     check(yaml.safe_load(EXAMPLE))
 
 
 @pytest.mark.parametrize("name", SEEN_BY_THE_SCHEMA)
 def test_the_schema_rejects_wrong_shapes(name: str) -> None:
-    """What has the wrong shape is seen by an editor already."""
+    """An editor reports values of the wrong type or structure."""
     document = yaml.safe_load((DATA / "bad" / f"{name}.yml").read_text("utf-8"))
     with pytest.raises(jsonschema.ValidationError):
         check(document)

@@ -1,6 +1,6 @@
-"""What is worth a sentence in the answers and in the configuration.
+"""The findings about one workspace: errors, warnings and notes, with advice.
 
-A failed request becomes a finding with the texts of the table of problems, filled in.
+The texts for failed requests come from the table in `problems`.
 """
 
 import os
@@ -16,7 +16,7 @@ from cdi_exporter.braze.proxies import Proxies
 from cdi_exporter.braze.wire import PAGE_SIZE
 from cdi_exporter.check.probe import Probe
 from cdi_exporter.check.report import Cost, Finding, Level
-from cdi_exporter.config.clusters import KNOWN, cluster_of, dashboard_of, meant
+from cdi_exporter.config.clusters import REST_ENDPOINTS, cluster_of, dashboard_of, rest_endpoint_for
 from cdi_exporter.errors import ApiError, BadRequest, ConnectionFailed, NotFound, ServerError
 from cdi_exporter.ledger import HistorySummary
 from cdi_exporter.model import in_future
@@ -24,20 +24,31 @@ from cdi_exporter.problems import Problem
 from cdi_exporter.wording import duration, things, utc
 
 LEAST_SKEW = 60.0
-"""Seconds by which a clock must be wrong to be worth a word: scrapes are about as far apart."""
+"""Seconds by which the clock must be wrong for a warning: a typical scrape interval."""
 
 FAILURES_IN_A_ROW = 3
-"""One or two failed runs may pass by themselves; the table shows them."""
+"""Failed runs for a warning. One or two may be temporary, and the table shows them."""
 
 MOST_NAMED = 5
-"""Integrations that one finding names."""
+"""Integrations that one finding names, so that it stays readable."""
 
 _OF_THE_LIBRARY = re.compile(r" \(_ssl\.c:\d+\)$")
-"""Where in OpenSSL's binding an error was raised: of no use to a reader."""
+"""The place in Python's source code that OpenSSL errors end with, which does not help users."""
 
 
-def of_requests(probe: Probe) -> Iterator[Finding]:
-    """What kept the list or the histories from being read as a whole."""
+def answer_findings(probe: Probe, watching: Cost | None) -> Iterator[Finding]:
+    """All findings about a workspace whose probe has run."""
+    yield from _request_findings(probe)
+    yield from _integration_findings(probe)
+    yield from configuration_findings(probe)
+    if watching and not watching.keeps_up:
+        yield _budget_short(watching)
+    yield from _run_findings(probe)
+    yield from _data_findings(probe)
+
+
+def _request_findings(probe: Probe) -> Iterator[Finding]:
+    """Why the list or the histories could not be read."""
     named = probe.config.integrations is not None
     if probe.list_forbidden and probe.history_forbidden and not named:
         yield _refusal(problems.FORBIDDEN)
@@ -55,7 +66,7 @@ def of_requests(probe: Probe) -> Iterator[Finding]:
 
 
 def _failure(error: ApiError, probe: Probe) -> Finding:
-    """Why nothing, or no more, could be read."""
+    """The finding for a failed request."""
     problem = _problem(error, probe)
     url = urlsplit(probe.config.endpoint)
     cluster, dashboard = cluster_of(probe.config.endpoint), dashboard_of(probe.config.endpoint)
@@ -65,11 +76,15 @@ def _failure(error: ApiError, probe: Probe) -> Finding:
         "status": f"{error.code}: " if error.code.isdigit() else "",
         "host": f"{url.netloc} ({cluster})" if cluster else url.netloc,
         "name": url.hostname,
-        "proxy": _proxy(probe),
-        "endpoints": f"Braze's REST endpoints are {KNOWN}.",
+        "proxy": "",
+        "endpoints": f"Braze's REST endpoints are {REST_ENDPOINTS}.",
         "dashboard": "",
         "advice": problem.advice,
     }
+    # The URL of the proxy is not shown, because it may contain a password.
+    if proxy := Proxies(os.environ).proxy_for(probe.config.endpoint):
+        cause = f"{proxy.variable} is set and may be the cause"
+        values["proxy"] = f" {cause}, unless NO_PROXY contains the host."
     if dashboard:
         values["dashboard"] = f"; this endpoint belongs to the dashboard at {dashboard}"
     text = problem.check_text.format_map(values)
@@ -78,16 +93,8 @@ def _failure(error: ApiError, probe: Probe) -> Finding:
 
 
 def _refusal(problem: Problem, level: Level = Level.ERROR) -> Finding:
-    """A missing permission, whose texts have nothing to fill in."""
+    """The finding for a missing permission, whose texts have no placeholders."""
     return Finding(level, problem.kind, problem.check_text, problem.check_advice)
-
-
-def _proxy(probe: Probe) -> str:
-    """A sentence on the proxy that may be in the way, without its URL: it may hold a password."""
-    proxy = Proxies(os.environ).proxy_for(probe.config.endpoint)
-    if proxy is None:
-        return ""
-    return f" {proxy.variable} is set and may be the cause, unless NO_PROXY contains the host."
 
 
 def _problem(error: ApiError, probe: Probe) -> Problem:
@@ -97,90 +104,70 @@ def _problem(error: ApiError, probe: Probe) -> Problem:
         return problems.NOT_FOUND
     if not isinstance(error, ConnectionFailed):
         return problems.BY_REASON[error.reason]
-    return _connection_problem(error, own_certificates=probe.config.ca_file is not None)
-
-
-def _connection_problem(error: ConnectionFailed, *, own_certificates: bool) -> Problem:
+    untrusted = problems.UNTRUSTED_BY_CA_FILE if probe.config.ca_file else problems.UNTRUSTED
+    kinds = {
+        socket.gaierror: problems.NAME_RESOLUTION,
+        ssl.SSLCertVerificationError: untrusted,
+        ssl.SSLError: problems.TLS,
+    }
     for cause in causes(error):
-        match cause:
-            case socket.gaierror():
-                return problems.NAME_RESOLUTION
-            case ssl.SSLCertVerificationError():
-                return problems.UNTRUSTED_BY_CA_FILE if own_certificates else problems.UNTRUSTED
-            case ssl.SSLError():
-                return problems.TLS
+        for kind, problem in kinds.items():
+            if isinstance(cause, kind):
+                return problem
     return problems.CONNECTION
 
 
-def of_integrations(probe: Probe) -> Iterator[Finding]:
-    """What is wrong with single integrations, and with all of them together."""
+def _integration_findings(probe: Probe) -> Iterator[Finding]:
+    """Integrations that cannot be read, and why no integration is watched."""
     names = probe.watched
     errors = {each: error for each, error in probe.problems.items() if each in names}
     unknown = [each for each, error in errors.items() if isinstance(error, BadRequest | NotFound)]
     others = [each for each in errors if each not in unknown]
     if unknown:
-        yield Finding(
-            Level.ERROR,
-            "integration_unknown",
-            f"{errors[unknown[0]].code}: Braze has no history of {_listing(unknown, names)}",
+        text = f"{errors[unknown[0]].code}: Braze has no history of {_listing(unknown, names)}"
+        advice = (
             "Check the IDs in the configuration, and that they belong to this workspace: an ID is "
-            "the last part of the integration's URL in the Braze dashboard.",
+            "the last part of the integration's URL in the Braze dashboard."
         )
+        yield Finding(Level.ERROR, "integration_unknown", text, advice)
     if others and probe.history_error is None:
-        yield Finding(
-            Level.ERROR,
-            "history_unreadable",
-            f"cannot read the history of {_listing(others, names)}: {errors[others[0]]}",
-            _failure(errors[others[0]], probe).advice,
-        )
-    if probe.complete and not names and not probe.items:
-        yield Finding(
-            Level.WARNING,
-            "no_integrations",
-            "Braze lists no integration for this workspace",
-            "Check that the key belongs to the workspace that has the syncs.",
-        )
-    elif probe.complete and not names:
+        error = errors[others[0]]
+        text = f"cannot read the history of {_listing(others, names)}: {error}"
+        yield Finding(Level.ERROR, "history_unreadable", text, _failure(error, probe).advice)
+    if probe.list_error is None and not names and not probe.items:
+        text = "Braze lists no integration for this workspace"
+        advice = "Check that the key belongs to the workspace that has the syncs."
+        yield Finding(Level.WARNING, "no_integrations", text, advice)
+    elif probe.list_error is None and not names:
         every = len(probe.items)
         left_out = "the only integration" if every == 1 else f"all {every} integrations"
-        yield Finding(
-            Level.WARNING,
-            "all_left_out",
-            f"include and exclude leave out {left_out}",
-            "Check the patterns: each must fit the whole name or the whole ID.",
-        )
+        text = f"include and exclude leave out {left_out}"
+        advice = "Check the patterns: each must fit the whole name or the whole ID."
+        yield Finding(Level.WARNING, "all_left_out", text, advice)
     unread = len(names) - len(probe.histories) - len(errors)
     if unread > 0 and probe.history_error is None and probe.histories:
-        yield Finding(
-            Level.NOTE,
-            "histories_not_read",
-            f"{things(unread, 'history was', 'histories were')} not read, to save the budget: "
-            "their last run comes from the list, with its start time",
+        unread_histories = things(unread, "history was", "histories were")
+        text = (
+            f"{unread_histories} not read, to save the budget: their last run comes from the list, "
+            "with its start time"
         )
+        yield Finding(Level.NOTE, "histories_not_read", text)
 
 
-def of_configuration(probe: Probe) -> Iterator[Finding]:
-    """What is worth a word before any request."""
-    if right := meant(probe.config.endpoint):
-        yield Finding(
-            Level.WARNING,
-            "no_rest_endpoint",
-            f"{urlsplit(probe.config.endpoint).hostname} is not a REST endpoint",
-            f"The REST endpoint of that cluster is {right}.",
-        )
+def configuration_findings(probe: Probe) -> Iterator[Finding]:
+    """Findings that need no request."""
+    if right := rest_endpoint_for(probe.config.endpoint):
+        text = f"{urlsplit(probe.config.endpoint).hostname} is not a REST endpoint"
+        advice = f"The REST endpoint of that cluster is {right}."
+        yield Finding(Level.WARNING, "no_rest_endpoint", text, advice)
     if probe.sharing:
-        yield Finding(
-            Level.NOTE,
-            "budget_shared",
-            f"shares endpoint, key and budget with {', '.join(probe.sharing)}",
-        )
+        text = f"shares endpoint, key and budget with {', '.join(probe.sharing)}"
+        yield Finding(Level.NOTE, "budget_shared", text)
 
 
-def of_cost(watching: Cost) -> Iterator[Finding]:
-    """Whether the budget is too small."""
+def _budget_short(watching: Cost) -> Finding:
+    """The warning that the request budget is too small."""
     load = watching.job_sync_status
-    if watching.keeps_up:
-        return
     if load.requests_per_minute > load.budget_per_minute:
         text = (
             f"the histories need about {load.requests_per_minute:.0f} requests a minute, but the "
@@ -189,17 +176,15 @@ def of_cost(watching: Cost) -> Iterator[Finding]:
     else:
         every = duration(watching.refresh_interval_seconds)
         text = f"the budget allows a refresh every {every}, not at every scrape"
-    yield Finding(
-        Level.WARNING,
-        "budget_short",
-        text,
+    advice = (
         "Exclude integrations, or raise rate_limit_share if no other tool needs the limit of this "
-        "workspace.",
+        "workspace."
     )
+    return Finding(Level.WARNING, "budget_short", text, advice)
 
 
-def of_runs(probe: Probe) -> Iterator[Finding]:
-    """The integrations whose last runs all failed, those with most failures first."""
+def _run_findings(probe: Probe) -> Iterator[Finding]:
+    """The integrations whose last runs failed, those with most failures first."""
     read = {each: probe.histories[each] for each in probe.watched if each in probe.histories}
     failing = sorted(read, key=lambda each: -read[each].consecutive_failures)
     for each in failing[:MOST_NAMED]:
@@ -210,40 +195,37 @@ def of_runs(probe: Probe) -> Iterator[Finding]:
 
 
 def _failing(known: HistorySummary) -> str:
-    """How many runs failed, as far as the newest page shows it."""
+    """The number of failed runs in a row, as far as the newest page shows it."""
     since = known.last_delivery
     more = since is None and len(known.recent) >= PAGE_SIZE
-    if since is None:
-        since = known.history_start
-    date = utc(since)
+    date = utc(known.history_start if since is None else since)
     runs = f"{'at least ' if more else ''}{known.consecutive_failures} failed runs in a row"
     return f"{runs}, no success since {date:%Y-%m-%d %H:%M} UTC" if date else runs
 
 
-def of_data(probe: Probe) -> Iterator[Finding]:
-    """What is wrong with watermarks and clocks."""
+def _data_findings(probe: Probe) -> Iterator[Finding]:
+    """Watermarks in the future, and a clock that differs from Braze's."""
     names = probe.watched
     ahead = [each for each in names if in_future(probe.watermark(each), probe.now)]
     if ahead:
-        yield Finding(
-            Level.WARNING,
-            "watermark_in_future",
-            f"the watermark is in the future for {_listing(ahead, names)}",
+        text = f"the watermark is in the future for {_listing(ahead, names)}"
+        advice = (
             "Correct the rows with an UPDATED_AT in the future in the warehouse: Braze skips rows "
-            "that are older than the watermark.",
+            "that are older than the watermark."
         )
-    if abs(probe.skew) >= LEAST_SKEW:
-        way = "behind" if probe.skew > 0 else "ahead of"
-        yield Finding(
-            Level.WARNING,
-            "clock",
-            f"this machine's clock is {duration(abs(probe.skew))} {way} Braze's",
-            "Synchronize it with NTP: ages on dashboards and in alerts are wrong by this amount.",
+        yield Finding(Level.WARNING, "watermark_in_future", text, advice)
+    skew = probe.client.skew
+    if abs(skew) >= LEAST_SKEW:
+        way = "behind" if skew > 0 else "ahead of"
+        text = f"this machine's clock is {duration(abs(skew))} {way} Braze's"
+        advice = (
+            "Synchronize it with NTP: ages on dashboards and in alerts are wrong by this amount."
         )
+        yield Finding(Level.WARNING, "clock", text, advice)
 
 
 def _listing(identifiers: Sequence[str], names: Mapping[str, str]) -> str:
-    """Some integrations by name and ID."""
+    """The names and IDs of the first integrations, and the number of the others."""
     shown = [
         each if names[each] == each else f"{names[each]} ({each})"
         for each in identifiers[:MOST_NAMED]
