@@ -20,7 +20,7 @@ ALERTS_PAGE = ROOT / "docs" / "alerts.md"
 
 TITLES = {
     "braze-cdi-exporter": "The exporter itself",
-    "braze-cdi-absent": "The scrape job (a file of its own, `braze-cdi-absent.yml`)",
+    "braze-cdi-absent": "The scrape job (in the separate file `braze-cdi-absent.yml`)",
     "braze-cdi-workspaces": "Workspaces and the Braze API",
     "braze-cdi-runs": "Sync runs",
     "braze-cdi-knowledge": "Integrations and counters",
