@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
@@ -33,9 +33,6 @@ SETTLE_PATIENCE = 1.5
 
 log = structlog.get_logger()
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True, slots=True)
 class PendingRow:
@@ -50,11 +47,6 @@ class PendingRow:
     """Makes the record's JSON; called in any thread."""
     committed: Callable[[], None] | None = None
     """Called when the row cannot be lost any more."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What a newer row of the same integration replaces."""
-        return self.workspace, self.id
 
     def row(self) -> Row:
         """The row as the file holds it."""
@@ -208,7 +200,7 @@ class CommitQueue:
             self._defect_met(source, error)
             return
         self._defects.discard(source.name)
-        self._waiting |= {row.key: row for row in rows}
+        self._waiting |= {(row.workspace, row.id): row for row in rows}
         row = source.workspace_row
         if self._workspaces_written.get(source.name, WorkspaceRow(source.name)) != row:
             self._workspaces[source.name] = row
@@ -257,13 +249,22 @@ class CommitQueue:
         again, self._failed_in_a_row = self._failed_in_a_row, 0
         self._not_before = self._clock.monotonic() + COMMIT_EVERY
         self._workspaces_written |= workspaces
-        _remove(self._workspaces, workspaces)
-        _remove(self._waiting, rows)
-        defects = [found for row in rows.values() if (found := _defect_after(row))]
+        # What was replaced by something newer during the commit stays.
+        self._workspaces = {
+            name: row for name, row in self._workspaces.items() if row != workspaces.get(name)
+        }
+        self._waiting = {key: row for key, row in self._waiting.items() if row != rows.get(key)}
+        defects = []
+        for row in rows.values():
+            try:
+                if row.committed is not None:
+                    row.committed()
+            except Exception as error:  # noqa: BLE001 -- the other rows are committed all the same
+                defects.append((row.workspace, error))
         if again:
             log.info("state write recovered", path=self._place)
-        for workspace, error in defects:
-            log.error("internal error", workspace=workspace, exc_info=error)
+        for workspace, defect in defects:
+            log.error("internal error", workspace=workspace, exc_info=defect)
 
     def _failed(self, error: Exception) -> None:
         first = not self._failed_in_a_row
@@ -274,20 +275,3 @@ class CommitQueue:
         if first:
             defect = None if isinstance(error, StateError) else error
             log.error("state write failed", path=self._place, problem=str(error), exc_info=defect)
-
-
-def _remove(waiting: dict[Key, Value], written: dict[Key, Value]) -> None:
-    """Remove what was written, except what was replaced by something newer meanwhile."""
-    for key, value in written.items():
-        if waiting.get(key) == value:
-            del waiting[key]
-
-
-def _defect_after(row: PendingRow) -> tuple[str, Exception] | None:
-    """Report that a row is committed; return the workspace and the error if that fails."""
-    try:
-        if row.committed is not None:
-            row.committed()
-    except Exception as error:  # noqa: BLE001 -- the others are committed all the same
-        return row.workspace, error
-    return None

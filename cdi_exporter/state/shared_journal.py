@@ -18,7 +18,7 @@ lease has expired before it sends anything; and the database refuses its commits
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -293,16 +293,7 @@ class SharedJournal(Journal):
         shares = self._shares()
         reports = [budgets.report() for budgets, _ in shares]
         groups = [
-            Group(
-                tuple(sorted(member.source.name for member in members)),
-                to_json(Spending.of(report)),
-                may_lead=all(member.not_before <= began for member in members),
-                epochs={
-                    member.source.name: member.epoch
-                    for member in members
-                    if member.epoch is not None
-                },
-            )
+            self._group(members, report)
             for (_, members), report in zip(shares, reports, strict=True)
         ]
         beat = await self._call(partial(self._store.beat, groups))
@@ -415,7 +406,7 @@ class SharedJournal(Journal):
             if member.epoch is not None:
                 self._lose(member)
         self._allow()
-        await self._call(partial(self._store.release, [self._group(budgets, members)]))
+        await self._call(partial(self._store.release, [self._group(members, budgets.report())]))
 
     def _lead(self, member: _Member, lease: Lease) -> None:
         """Do what other exporters ask of the leader."""
@@ -573,11 +564,15 @@ class SharedJournal(Journal):
             problem = f"no answer within {CALL_PATIENCE:g} s"
             raise StateError(problem) from error
 
-    @staticmethod
-    def _group(budgets: KeyBudgets, members: Iterable[_Member]) -> Group:
-        """The workspaces of one budget, with what was spent of it, to give their leases back."""
-        names = tuple(member.source.name for member in members)
-        return Group(names, to_json(Spending.of(budgets.report())))
+    def _group(self, members: Collection[_Member], report: Reports) -> Group:
+        """The workspaces of one budget, with what was spent of it."""
+        now = self._clock.monotonic()
+        return Group(
+            tuple(sorted(each.source.name for each in members)),
+            to_json(Spending.of(report)),
+            may_lead=all(each.not_before <= now for each in members),
+            epochs={each.source.name: each.epoch for each in members if each.epoch is not None},
+        )
 
     async def close(self) -> None:
         """Try once to write what waits, then give the leases back with what was spent."""
@@ -589,7 +584,7 @@ class SharedJournal(Journal):
         groups = []
         for budgets, members in self._shares():
             budgets.allow(NOTHING)
-            groups.append(self._group(budgets, members))
+            groups.append(self._group(members, budgets.report()))
         with suppress(StateError):
             await self._call(partial(self._store.release, groups))
             await self._call(self._store.close)
