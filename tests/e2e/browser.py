@@ -1,7 +1,6 @@
 """Headless Chromium, which must report no problem and send requests only to the exporter.
 
 The accessibility rules are those of axe-core, from the package axe-playwright-python.
-
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,6 @@ Runs of a simulated workspace finish while a real Prometheus and this program sc
 exporters. In each round, one exporter (usually the leader) is killed and restarted, or frozen for
 longer than its lease, or loses its connections to a real PostgreSQL server. No counter may ever
 decrease, and at the end both exporters must have counted each run once.
-
 """
 
 import argparse

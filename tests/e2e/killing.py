@@ -5,7 +5,6 @@ Usage: python -m tests.e2e.killing --kills 300 [--seed N]
 Runs of a simulated workspace finish while the exporter is scraped and receives SIGKILL at random
 moments: during its start, during scrapes and soon after a commit. No counter may ever decrease,
 and at the end each run must be counted once.
-
 """
 
 import argparse

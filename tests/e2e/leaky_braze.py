@@ -39,7 +39,6 @@ class LeakyBraze:
     """The ASGI application. `trouble` can be changed at any time.
 
     `keys` are the API keys of the requests so far, and `failed` counts the failures.
-
     """
 
     def __init__(self) -> None:

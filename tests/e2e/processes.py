@@ -37,7 +37,6 @@ def _own_ports() -> tuple[socket.socket, Iterator[int]]:
     """The ports of this process, and a listener on the first of them that reserves the block.
 
     They are below the range from which the kernel takes ports for outgoing connections.
-
     """
     for first in range(11_000, 32_000, BLOCK):
         held = _bound(first)

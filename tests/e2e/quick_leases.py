@@ -4,7 +4,6 @@ Usage: python -m tests.e2e.quick_leases [flags]
 
 It makes tests with many changes of the leader faster. All exporters that share a database must
 use the same lengths.
-
 """
 
 from cdi_exporter.__main__ import main

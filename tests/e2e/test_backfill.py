@@ -284,7 +284,6 @@ def quiet_a_day_before(past: Past, instant: int) -> int:
     """The last instant up to this one for which no run ended within a step of one day earlier.
 
     In Prometheus 2 a range includes its first instant. In Prometheus 3 it does not.
-
     """
     totals = past.simulator.truth.totals
     while any(totals(each, instant - DAY, instant - DAY + STEP).total for each in SPECS):
@@ -393,7 +392,6 @@ def test_rules_about_runs_fire_over_backfilled_data(past: Past) -> None:
 def test_backfill_resumes_after_an_interrupted_read(tmp_path: Path) -> None:
     """No day file is written before all is read. No page is read twice. The files are the same
     as those of a job that was not interrupted.
-
     """
     now = int(time.time())
     simulator = simulated(IntegrationSpec("one", "one", interval=1800.0), SPECS["good"])

@@ -140,6 +140,5 @@ FIRST = {
 def test_the_flags_are_read_from_a_command(command: bytes, flags: list[str]) -> None:
     """Flags are read after the exporter's name, whatever program starts it. Other programs'
     flags are ignored.
-
     """
     assert flags_of(command) == flags

@@ -385,7 +385,6 @@ main()
 def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path: Path) -> None:
     """The key, certificates and web configuration that were read last stay in use, and the
     exporter shuts down in time.
-
     """
     mount = tmp_path / "mount"
     mount.mkdir()

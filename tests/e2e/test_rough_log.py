@@ -130,7 +130,6 @@ def fails_recovers_and_reloads(it: Exporter) -> Page:
 def test_a_pipe_without_a_reader(tmp_path: Path, log_format: str) -> None:
     """The reader of the log has exited. Health, reload and shutdown work as usual, and the
     lost lines are counted.
-
     """
     reader, writer = os.pipe()
     with exporter(tmp_path, writer, f"--log.format={log_format}") as it:

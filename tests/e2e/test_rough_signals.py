@@ -52,7 +52,6 @@ def imports_libraries(pid: int) -> None:
     """Wait until the program imports its libraries, which takes most of the start.
 
     A signal before the program's first instruction always ends it.
-
     """
     maps = Path(f"/proc/{pid}/maps")
     deadline = time.monotonic() + PATIENCE
@@ -110,7 +109,6 @@ def test_many_signals_while_it_ends() -> None:
 def unshare() -> list[str]:
     """A prefix that runs a command as process 1 of a PID namespace, or of a user namespace
     if the tests do not run as root.
-
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return [program("unshare"), *user, "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -297,7 +297,6 @@ def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -
     """The next request uses the new key. While the file is missing or empty, the old key is used.
 
     One case replaces a link to a directory, as Kubernetes does.
-
     """
     braze, keys = LeakyBraze(), tmp_path / "keys"
     (keys / "first").mkdir(parents=True)

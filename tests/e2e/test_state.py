@@ -39,7 +39,6 @@ def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
     """The error of an exporter that cannot start: one line, with status 1.
 
     No file can become larger than `room` bytes.
-
     """
     done = subprocess.run(
         exporter_command(*flags, "--web.listen-address=127.0.0.1:0"),

@@ -182,7 +182,6 @@ def _table_fits(page: Page) -> bool:
 def test_a_click_on_a_head_sorts(world: World, at: Open) -> None:
     """The first click sorts in descending order, the second in ascending order. Unknown values
     are last. The header shows the order.
-
     """
     with at(world.url) as one:
         page = one.go()
