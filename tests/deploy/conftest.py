@@ -17,5 +17,5 @@ def braze(tmp_path: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tests.e2e.braze_server", str(port)]
     with running(command, tmp_path / "braze.log", clean_environment()):
-        eventually(lambda: httpx.get(url).status_code, "the simulated Braze answers")
+        eventually(lambda: httpx.get(url).status_code, "the simulated Braze serves")
         yield url

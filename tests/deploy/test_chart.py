@@ -1,7 +1,4 @@
-"""The Helm chart:
-
-linted, rendered with each set of values, and validated by Kubernetes' schemas.
-"""
+"""The Helm chart: linted, rendered with each set of values, checked with Kubernetes' schemas."""
 
 import json
 import shutil

@@ -250,8 +250,11 @@ def test_the_services_reach_each_other(stack: dict[str, str]) -> None:
 
     eventually(lambda: httpx.get(f"{stack['prometheus']}/-/ready").is_success, "it is ready")
     eventually(scraped, "Prometheus scrapes the exporter and Alertmanager")
-    eventually(lambda: answer("alertmanagers")["activeAlertmanagers"], "Alertmanager is known")
-    eventually(lambda: answer("query?query=braze_cdi_up")["result"], "samples are there")
+    eventually(
+        lambda: answer("alertmanagers")["activeAlertmanagers"],
+        "Prometheus is connected to Alertmanager",
+    )
+    eventually(lambda: answer("query?query=braze_cdi_up")["result"], "Prometheus has samples")
     rules = [rule for group in answer("rules")["groups"] for rule in group["rules"]]
     assert rules
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]

@@ -173,7 +173,9 @@ def test_any_user_of_group_0_can_run_the_image(containers: Containers, braze: st
     chosen = "1000680000:0"
     with containers.running("chosen", environment=environment, user=chosen) as served:
         assert served.process()["Uid"].split() == ["1000680000"] * 4
-        eventually(lambda: metric(served.url, "braze_cdi_integrations{") == 3, "all are known")
+        eventually(
+            lambda: metric(served.url, "braze_cdi_integrations{") == 3, "all integrations are shown"
+        )
         listed = containers.podman("exec", served.name, "stat", "-c", "%u %a", "state.sqlite")
         assert listed == "1000680000 600"
         served.healthy()
@@ -182,9 +184,9 @@ def test_any_user_of_group_0_can_run_the_image(containers: Containers, braze: st
 def test_the_container_stops_at_once(containers: Containers) -> None:
     """SIGTERM ends it with status 0, long before a container would be killed."""
     with containers.running("stopped", "demo") as served:
-        began = time.monotonic()
+        started_at = time.monotonic()
         assert served.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - started_at < 15
 
 
 def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> None:
@@ -192,7 +194,9 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
     environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
     counted = 'braze_cdi_syncs_total{integration_id="good"'
     with containers.running("first", environment=environment, volumes={"state": "/data"}) as first:
-        eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
+        eventually(
+            lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all integrations are shown"
+        )
         httpx.post(f"{braze}/finish", timeout=60)
         eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
         assert first.stop() == 0

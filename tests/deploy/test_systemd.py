@@ -1,7 +1,4 @@
-"""The systemd unit:
-
-verified and rated, and its restrictions compared with what the command needs.
-"""
+"""The systemd unit: validity, rating, and whether it allows all that the command needs."""
 
 import os
 import re
@@ -154,10 +151,10 @@ def traced(braze: str, folder: Path, manager: socket.socket) -> str:
         def known() -> bool:
             return 'integration_name="orders"' in httpx.get(f"http://{url}/metrics").text
 
-        eventually(known, "the integrations are known")
+        eventually(known, "the integrations are shown")
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGHUP)
-        eventually(lambda: "configuration reloaded" in log.read_text(), "a reload")
+        eventually(lambda: "configuration reloaded" in log.read_text(), "the reload succeeds")
         os.kill(int(child), signal.SIGTERM)
         assert process.wait(60) == 0
     return trace.read_text()

@@ -105,7 +105,7 @@ class Rounds:
                 self.lives.append(self._life(config))
                 stack.callback(self._end, self.lives[-1])
             for life in self.lives:
-                eventually(life.shows_all, "a first sight of each")
+                eventually(life.shows_all, "both exporters show all integrations")
             prometheus = stack.enter_context(self._prometheus())
             for _ in range(rounds):
                 self._round()
@@ -133,7 +133,7 @@ class Rounds:
             end(life.process)
 
     def _round(self) -> None:
-        leader = eventually(self._leader, "somebody leads")
+        leader = eventually(self._leader, "an exporter leads")
         life = leader if self.rng.random() < 0.8 else self.rng.choice(self.lives)
         others = [each for each in self.lives if each is not life]
         kind = self.rng.choice(KINDS)
@@ -171,7 +171,7 @@ class Rounds:
         for life in self.lives:
             due = self.world.truth
             try:
-                eventually(partial(life.shows, due), "all counted")
+                eventually(partial(life.shows, due), "all runs are counted")
             except AssertionError as error:
                 missing = {key: (life.shown[key], value) for key, value in due.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error

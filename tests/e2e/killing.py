@@ -104,15 +104,15 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
         )
         url, shown = f"http://127.0.0.1:{port}/metrics", Counter[tuple[str, str, str]]()
         with running(command, folder / "log-first", clean_environment()):
-            eventually(lambda: _scrape(url, shown) >= len(IDS), "a first sight of each")
-        began = time.monotonic()
+            eventually(lambda: _scrape(url, shown) >= len(IDS), "each integration is shown")
+        started_at = time.monotonic()
         with running(command, folder / "log-second", clean_environment()):
-            eventually(lambda: _scrape(url, shown), "a first scrape")
-            beginning = time.monotonic() - began
+            eventually(lambda: _scrape(url, shown), "the first scrape succeeds")
+            start_time = time.monotonic() - started_at
         for life in range(kills):
             with running(command, folder / f"log-{life}", clean_environment()) as process:
                 if world.rng.random() < KILLED_DURING_START:
-                    time.sleep(world.rng.uniform(0.0, beginning))
+                    time.sleep(world.rng.uniform(0.0, start_time))
                 else:
                     _scrape_and_kill(process, url, shown, world)
                 process.kill()
@@ -120,7 +120,9 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
             _not_refused(folder / f"log-{life}")
         with running(command, folder / "log-last", clean_environment()):
             try:
-                eventually(lambda: _scrape(url, shown) and shown >= world.truth, "all counted")
+                eventually(
+                    lambda: _scrape(url, shown) and shown >= world.truth, "all runs are counted"
+                )
             except AssertionError as error:
                 missing = {key: (shown[key], due) for key, due in world.truth.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error
@@ -130,7 +132,7 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
 def _scrape_and_kill(
     process: subprocess.Popen[bytes], url: str, shown: Totals, world: World
 ) -> None:
-    eventually(lambda: _scrape(url, shown), "a first scrape")
+    eventually(lambda: _scrape(url, shown), "the first scrape succeeds")
     scrapes = threading.Thread(target=_scrape_until_dead, args=(url, shown, world))
     scrapes.start()
     time.sleep(world.rng.uniform(0.0, 0.3))

@@ -182,11 +182,11 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         config = config_file(tmp / "config.yml", braze)
         labels = ("--label=job=braze-cdi", f"--label=instance={instance}")
         output, data = tmp / "history", tmp / "tsdb"
-        said = backfill(f"--config.file={config}", f"--output={output}", *labels)
-        span = re.search(r"^(\S+Z) to (\S+Z),", said, re.MULTILINE)
-        written = re.search(r"^(\d+) samples,", said, re.MULTILINE)
-        assert span, said
-        assert written, said
+        printed = backfill(f"--config.file={config}", f"--output={output}", *labels)
+        span = re.search(r"^(\S+Z) to (\S+Z),", printed, re.MULTILINE)
+        written = re.search(r"^(\d+) samples,", printed, re.MULTILINE)
+        assert span, printed
+        assert written, printed
         first, last = (int(datetime.fromisoformat(each).timestamp()) for each in span.groups())
         files = sorted(output.glob("*.om"))
         assert [file.name for file in files] == day_files(first, last)
@@ -310,7 +310,10 @@ def test_increases_over_backfilled_data_match_the_runs(past: Past) -> None:
 def wait_for_a_scrape(past: Past) -> None:
     """Wait until Prometheus has scraped the runs of every integration."""
     known = "braze_cdi_last_sync_finish_timestamp_seconds"
-    eventually(lambda: len(past.at(known, time.time())) == len(SPECS), "a scrape")
+    eventually(
+        lambda: len(past.at(known, time.time())) == len(SPECS),
+        "Prometheus has scraped all integrations",
+    )
 
 
 def test_backfilled_series_equal_scraped_series(past: Past) -> None:
@@ -400,22 +403,22 @@ def test_backfill_resumes_after_an_interrupted_read(tmp_path: Path) -> None:
         slow = config_file(tmp_path / "slow.yml", braze, "rate_limit_share: 0.8")
         fast = config_file(tmp_path / "fast.yml", braze)
         flags = (f"--output={tmp_path / 'a'}", *span)
-        asked = simulator.traffic[HISTORY].times
+        request_times = simulator.traffic[HISTORY].times
         command = exporter_command("backfill", f"--config.file={slow}", *flags)
         with running(command, tmp_path / "log") as process:
-            eventually(lambda: len(asked) >= 40, "half of the share of the limit is spent")
+            eventually(lambda: len(request_times) >= 40, "half of the share of the limit is spent")
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
         log = (tmp_path / "log").read_text()
         assert "interrupted: rerun the same command to resume" in log
         assert "Traceback" not in log
         assert [path.name for path in (tmp_path / "a").iterdir()] == ["backfill.spool"]
-        assert len(asked) == 40
-        said = backfill(f"--config.file={fast}", *flags)
-        assert "resuming what was started at" in said
-        interrupted = len(asked)
+        assert len(request_times) == 40
+        printed = backfill(f"--config.file={fast}", *flags)
+        assert "resuming what was started at" in printed
+        interrupted = len(request_times)
         backfill(f"--config.file={fast}", f"--output={tmp_path / 'b'}", *span)
-        at_once = len(asked) - interrupted
+        at_once = len(request_times) - interrupted
     assert interrupted <= at_once + 4  # the pages that were being read at the interruption
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert len(contents(tmp_path / "a")) >= 20

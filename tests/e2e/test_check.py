@@ -68,9 +68,9 @@ def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]
         assert "canary" not in output
         assert "Traceback" not in output
         assert "\x1b" not in output
-    told = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
-    told = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "YYYY-MM-DD HH:MM UTC", told)
-    return done.returncode, "".join(f"{line.rstrip()}\n" for line in told.splitlines())
+    output = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
+    output = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "YYYY-MM-DD HH:MM UTC", output)
+    return done.returncode, "".join(f"{line.rstrip()}\n" for line in output.splitlines())
 
 
 def golden(name: str) -> str:
@@ -98,8 +98,8 @@ def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_working_configuration_has_no_findings(braze: Braze, width: int) -> None:
     """The exit status is 0, and the table fits the width."""
-    status, told = check(braze.url, width=width)
-    assert (status, told) == (0, golden(f"works-{width}"))
+    status, output = check(braze.url, width=width)
+    assert (status, output) == (0, golden(f"works-{width}"))
 
 
 def test_a_key_that_braze_does_not_know(braze: Braze) -> None:
@@ -125,8 +125,8 @@ def test_configured_ids_need_no_list(braze: Braze) -> None:
 
 def test_an_id_that_braze_does_not_know(braze: Braze) -> None:
     """The exit status is 1. The output lists the unknown ID and the IDs that work."""
-    status, told = check(braze.url, BRAZE_INTEGRATION_IDS="good,gone")
-    assert (status, told) == (1, golden("unknown-id"))
+    status, output = check(braze.url, BRAZE_INTEGRATION_IDS="good,gone")
+    assert (status, output) == (1, golden("unknown-id"))
 
 
 def test_a_closed_port_is_reported_within_seconds() -> None:
@@ -136,9 +136,9 @@ def test_a_closed_port_is_reported_within_seconds() -> None:
 
 def test_plain_http_at_an_https_endpoint(braze: Braze) -> None:
     """The output distinguishes a port that speaks plain HTTP from a closed one."""
-    status, told = check(braze.url.replace("http://", "https://"))
+    status, output = check(braze.url.replace("http://", "https://"))
     assert status == 1
-    assert "no TLS connection to 127.0.0.1:PORTS" in told
+    assert "no TLS connection to 127.0.0.1:PORTS" in output
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +170,9 @@ def test_a_proxy_that_opens_tls(braze: Braze, trusted: Path, tmp_path: Path) -> 
     """The proxy's certificate is not trusted. With `ca_file`, `check` works through the proxy."""
     with proxy(trusted, braze.port) as port:
         assert behind(port, tmp_path, None) == (1, golden("not-trusted"))
-        status, told = behind(port, tmp_path, trusted)
+        status, output = behind(port, tmp_path, trusted)
     assert status == 0
-    assert "rest.iad-03.braze.com (US-03)" in told
+    assert "rest.iad-03.braze.com (US-03)" in output
 
 
 def test_a_proxy_that_refuses_every_connection(trusted: Path, tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_json_output_matches_the_schema(braze: Braze, works: bool) -> None:
     """The output matches the published schema, whatever the exit status is."""
     if not works:
         braze.simulator.key = "another"
-    status, told = check(braze.url, "--output=json", "--scrape-interval=15s")
-    report = json.loads(told)
+    status, output = check(braze.url, "--output=json", "--scrape-interval=15s")
+    report = json.loads(output)
     schema = json.loads((ROOT / "docs" / "check.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(report)
     assert (status == 0) is works is report["ok"] is (report["workspaces"][0]["key_works"])
@@ -229,8 +229,8 @@ def test_with_a_file_the_environment_is_not_read(tmp_path: Path) -> None:
     """With `--config.file`, the variables of the quick start are ignored, valid or not."""
     config = tmp_path / "config.yml"
     config.write_text("workspaces: [{name: a, endpoint: rest.us-10.braze.com, api_key_env: KEY}]\n")
-    status, told = check(
+    status, output = check(
         "no URL", "--offline", f"--config.file={config}", KEY=KEY, BRAZE_WORKSPACE="b"
     )
     assert status == 0
-    assert told.startswith("a  https://rest.us-10.braze.com (US-10)\n")
+    assert output.startswith("a  https://rest.us-10.braze.com (US-10)\n")

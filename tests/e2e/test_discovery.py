@@ -43,8 +43,8 @@ class Prometheus:
 
     def query(self, expression: str, at: float) -> list[dict[str, str]]:
         """The labels of the result of an instant query."""
-        asked: dict[str, str | float] = {"query": expression, "time": at}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=asked, timeout=PATIENCE).json()
+        params: dict[str, str | float] = {"query": expression, "time": at}
+        answer = httpx.get(f"{self.url}/api/v1/query", params=params, timeout=PATIENCE).json()
         return [each["metric"] for each in answer["data"]["result"]]
 
     def when(self, expression: str, what: str) -> float:
@@ -124,7 +124,7 @@ def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> N
         eventually(lambda: server.workspaces() == {*NAMES}, "each workspace is scraped")
         rows = "braze_cdi_last_sync_rows_synced"
         all_up = f"count(up == 1) == {len(NAMES) + 1}"
-        at = server.when(f"count({rows}) == {len(NAMES)} and {all_up}", "each has data")
+        at = server.when(f"count({rows}) == {len(NAMES)} and {all_up}", "each workspace has data")
         found = server.query(rows, at)
         assert {each["workspace"]: each["instance"] for each in found} == {
             name: f"{exporter}/{name}" for name in NAMES
@@ -163,6 +163,6 @@ def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None
         assert first
         assert second
         for server in servers:
-            at = server.when("cdi_exporter_build_info", "the exporter itself")
+            at = server.when("cdi_exporter_build_info", "the exporter itself is scraped")
             own = server.query("cdi_exporter_build_info", at)
             assert [each["instance"] for each in own] == [exporter]

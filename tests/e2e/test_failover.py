@@ -82,12 +82,15 @@ def test_without_the_database_gauges_update_and_counters_pause(
     """Counters catch up once the database is back. An exporter started meanwhile has none."""
     world = World(2)
     with world.served() as braze, exporter(tmp_path, braze, database.url()) as it:
-        eventually(lambda: it.page().all("braze_cdi_syncs_total"), "the counters")
+        eventually(lambda: it.page().all("braze_cdi_syncs_total"), "the counters are shown")
         shown: Counter[tuple[str, str, str]] = Counter()
         _scrape(f"{it.url}/metrics", shown)
         with database.server.stopped():
-            eventually(lambda: it.page()("cdi_exporter_database_up") == 0, "it is noticed")
-            eventually(lambda: it.page()("cdi_exporter_leader") == 0, "the lease is over")
+            eventually(
+                lambda: it.page()("cdi_exporter_database_up") == 0,
+                "the exporter reports the lost database",
+            )
+            eventually(lambda: it.page()("cdi_exporter_leader") == 0, "the lease has expired")
             world.finish()
             world.finish()
             last = "braze_cdi_last_refresh_timestamp_seconds"
@@ -95,12 +98,13 @@ def test_without_the_database_gauges_update_and_counters_pause(
             eventually(lambda: (it.page()(last) or 0.0) > before + 2, "gauges are fresh")
             assert sum(it.page().all("braze_cdi_syncs_total")) == 0
             with exporter(tmp_path, braze, database.url()) as another:
-                eventually(lambda: another.page()("braze_cdi_up") == 1, "it reads")
+                eventually(lambda: another.page()("braze_cdi_up") == 1, "it reads the workspace")
                 page = another.page()
                 assert page.all("braze_cdi_last_sync_rows_synced")
                 assert page.all("braze_cdi_syncs_total") == []
         eventually(
-            lambda: _scrape(f"{it.url}/metrics", shown) and shown >= world.truth, "all counted"
+            lambda: _scrape(f"{it.url}/metrics", shown) and shown >= world.truth,
+            "all runs are counted",
         )
         assert shown == world.truth
 

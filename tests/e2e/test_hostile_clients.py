@@ -66,14 +66,14 @@ def everything(connection: socket.socket) -> bytes:
 
 def scrape(exporter: Secured, auth: tuple[str, str] | None = None) -> float:
     """The duration in seconds of a scrape over a new connection."""
-    began = time.monotonic()
+    started_at = time.monotonic()
     if exporter.tls:
         answer = exporter.get("/metrics", auth=auth)
     else:
         answer = httpx.get(f"{exporter.url}/metrics", timeout=PATIENCE)
     assert answer.status_code == 200
     assert "braze_cdi_up" in answer.text
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -153,9 +153,10 @@ def test_hundreds_of_idle_connections_leave_room(plain: Secured) -> None:
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connected(plain)) for _ in range(MANY)]
         assert scrape(plain) < SOON
-        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        eventually(lambda: is_closed(idle[0]), "the oldest connection is closed")
         eventually(
-            lambda: sum(map(is_closed, idle)) >= MANY - MOST_CONNECTIONS, "so are the next ones"
+            lambda: sum(map(is_closed, idle)) >= MANY - MOST_CONNECTIONS,
+            "the next connections are closed",
         )
         assert open_files(plain) < MOST_CONNECTIONS + 100
         assert scrape(plain) < SOON
@@ -181,7 +182,7 @@ def test_hundreds_of_unfinished_handshakes_leave_room(closed: Secured) -> None:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(b"\x16\x03\x01")
         assert scrape(closed, ALICE) < SOON
-        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        eventually(lambda: is_closed(idle[0]), "the oldest connection is closed")
         assert open_files(closed) < MOST_CONNECTIONS + 100
 
 

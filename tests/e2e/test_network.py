@@ -264,7 +264,8 @@ def test_replaced_certificates_apply_to_the_next_connection(
         if named != "SSL_CERT_DIR":
             bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")
             eventually(
-                lambda: scrape(url)(RELOADED, workspace="w", kind="ca_file") == 0, "it is reported"
+                lambda: scrape(url)(RELOADED, workspace="w", kind="ca_file") == 0,
+                "the error is reported",
             )
             front.present("new-server")
             for _ in range(5):
@@ -406,18 +407,18 @@ def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path:
         serves(f"{url}/-/ready")
         up(url, 1)
         gate.touch()
-        began = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(20):
             assert scrape(url)("braze_cdi_up", workspace="w") == 1
             assert httpx.get(f"{url}/-/healthy").headers["x-frame-options"] == "deny"
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - started_at < 30
         time.sleep(5)
         eventually(
             lambda: (
                 [scrape(url)(RELOADED, workspace="w", kind=kind) for kind in ("api_key", "ca_file")]
                 == [0, 0]
             ),
-            "it is reported",
+            "the error is reported",
         )
         page = scrape(url)
         assert page("cdi_exporter_web_config_last_reload_successful") == 0
@@ -430,7 +431,10 @@ def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path:
         assert "no answer within 5 s" in answer.text
         assert scrape(url)("braze_cdi_up", workspace="w") == 1
         gate.unlink()
-        eventually(lambda: scrape(url)(RELOADED, workspace="w", kind="api_key") == 1, "it is back")
+        eventually(
+            lambda: scrape(url)(RELOADED, workspace="w", kind="api_key") == 1,
+            "the files are readable again",
+        )
         assert httpx.post(f"{url}/-/reload", timeout=60).status_code == 200
         gate.touch()
         scrape(url)

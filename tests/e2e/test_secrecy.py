@@ -174,7 +174,7 @@ def test_the_exporter_shows_no_secret(log_format: str, tmp_path: Path) -> None:
         serving(braze) as url,
         exporter(tmp_path, configuration(url), log_format) as made,
     ):
-        eventually(lambda: 'braze_cdi_up{workspace="w"} 1' in made.scrape(), "it works")
+        eventually(lambda: 'braze_cdi_up{workspace="w"} 1' in made.scrape(), "the workspace is up")
         eventually(lambda: "rows_failed_total" in made.scrape(), "a history is read")
         assert assert_clean(made.answers()) > 20
         for trouble in TROUBLES:
@@ -325,7 +325,9 @@ def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -
             braze.simulator.key = key
             braze.keys.clear()
             works = 'braze_cdi_up{workspace="w"} 1'
-            eventually(lambda: works in made.scrape() and braze.keys, "it asks")
+            eventually(
+                lambda: works in made.scrape() and braze.keys, "it sends a request with the key"
+            )
             assert {*braze.keys} == {key}
 
         requests_with(f"{KEY}-a")

@@ -149,7 +149,9 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     world = World(3)
     syncs = "braze_cdi_syncs_total{"
     with world.served() as braze, exporter(tmp_path, braze) as (pid, url):
-        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        eventually(
+            lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations are shown"
+        )
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
         for _ in range(10):
             world.finish()
@@ -160,7 +162,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         assert log.count('event="state write failed"') == 1
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
-        eventually(lambda: value(url, syncs) == truth, "all runs counted")
+        eventually(lambda: value(url, syncs) == truth, "all runs are counted")
         assert "state write recovered" in (tmp_path / "log").read_text()
 
 
@@ -169,7 +171,9 @@ def test_a_deleted_state_file_is_reported(tmp_path: Path) -> None:
     world = World(4)
     failed = "cdi_exporter_state_writes_failed_total"
     with world.served() as braze, exporter(tmp_path, braze) as (_, url):
-        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        eventually(
+            lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations are shown"
+        )
         (tmp_path / "state.sqlite").unlink()
         for _ in range(10):
             world.finish()

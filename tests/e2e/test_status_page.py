@@ -398,8 +398,8 @@ def test_an_override_of_the_direction_ends_with_its_text(hostile: World, at: Ope
     """Text after a text of right-to-left letters still reads from left to right."""
     with at(hostile.url) as one:
         page = one.go("/?q=gnp.exe")
-        beside = page.locator(".integrations tbody small").first
-        first, last = beside.evaluate(
+        note = page.locator(".integrations tbody small").first
+        first, last = note.evaluate(
             """(each) => {
               const texts = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
               let text;

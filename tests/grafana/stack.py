@@ -177,4 +177,4 @@ def _let_runs_finish(made: Stack, braze: str) -> None:
     eventually(lambda: holds(f"count({failing}) == 2"), "both exporters count the failed run")
     eventually(lambda: holds("count(ALERTS) > 0"), "alerts fire")
     scrapes = "min(count_over_time(braze_cdi_up[10m]))"
-    eventually(lambda: holds(f"{scrapes} >= {SAMPLES}"), "there are samples to count on")
+    eventually(lambda: holds(f"{scrapes} >= {SAMPLES}"), "there are enough samples")

@@ -145,7 +145,7 @@ class Expected:
             ("Missed", "A"): {"": 1},
             (table, "rows"): self.of_each(one),
             (table, "state"): self.column(state_code),
-            (table, "since"): self.column(self.began, within=2 * SECONDS * 1000),
+            (table, "since"): self.column(self.state_start, within=2 * SECONDS * 1000),
             (table, "act"): self.column(cause_code),
             (table, "failures"): self.column(lambda each: each.failures),
             (table, "running"): self.column(self.age(lambda each: each.running_since), within=0.01),
@@ -155,7 +155,7 @@ class Expected:
             ("State over time, the 12 in most trouble", "A"): self.of_each(state_code),
         }
 
-    def began(self, each: Known) -> float | None:
+    def state_start(self, each: Known) -> float | None:
         """When its state started, in milliseconds, if that was in the time range."""
         if each.status is not Status.CONFIG_ERROR:
             if each.late:
@@ -223,7 +223,7 @@ class Expected:
         delivery = [self.at - each.last_delivery for each in self.all if each.last_delivery]
         return {
             ("State", "A"): self.highest(state_code),
-            ("Since", "A"): self.highest(self.began, within=2 * SECONDS * 1000),
+            ("Since", "A"): self.highest(self.state_start, within=2 * SECONDS * 1000),
             ("Last delivery", "A"): {"": pytest.approx(min(delivery), abs=0.01)},
             ("Last delivery", "B"): self.highest(lambda each: each.stale_after, within=0.01),
             ("Failed in a row", "A"): self.highest(lambda each: each.failures),
@@ -458,5 +458,5 @@ def test_an_outage_is_shown(running: Stack) -> None:
 
     timeline, trust = "State over time, the 12 in most trouble", "Can this page be trusted?"
     with silent(running.exporters):
-        eventually(lambda: gives(timeline) == {NO_DATA_CODE}, "the timeline says no data")
+        eventually(lambda: gives(timeline) == {NO_DATA_CODE}, "the timeline shows no data")
         assert gives(trust) == {SILENT}

@@ -107,13 +107,13 @@ def test_a_state_has_the_right_start(tmp_path: Path) -> None:
     failed = integration("h-failed", "error")
     failed[last_status("h-failed", "error")] = "0x149 1x30"
     failed[last_status("h-failed", "success")] = "1x149 0x30"
-    began = {
+    starts = {
         labels("b-late"): HOUR,
         labels("d-stuck"): 600,
         labels("e-missed"): 1200,
         labels("h-failed"): 149 * 60,
     }
-    check(tmp_path, TROUBLES | failed, "3h", {since(): began})
+    check(tmp_path, TROUBLES | failed, "3h", {since(): starts})
 
 
 def test_a_run_that_ended_is_not_running(tmp_path: Path) -> None:

@@ -47,10 +47,7 @@ class World:
         return Simulator(self.integrations, clock, key=key, latency=0.02)
 
     def finish(self, at: float) -> None:
-        """Finish three runs:
-
-        one with a few failed rows, one with mostly failed rows, one with an error.
-        """
+        """Finish three runs: with a few failed rows, with mostly failed rows, and with an error."""
         self.users.run(at - 20, at, "partial", rows_synced=400, rows_failed=25, watermark=at - 30)
         self.orders.run(at - 40, at, "partial", rows_synced=10, rows_failed=90, watermark=at - 50)
         self.emails.run(at - 5, at, "error", rows_synced=0, rows_failed=0)

@@ -102,14 +102,14 @@ class Soak:
     async def _ask(
         self, client: httpx.AsyncClient, path: str, taken: list[float], samples: Samples
     ) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         headers = SCRAPER | {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
         try:
             answer = await client.get(self.url + path, headers=headers)
             samples.failed += answer.status_code != 200
         except httpx.HTTPError:
             samples.failed += 1
-        taken.append(time.monotonic() - began)
+        taken.append(time.monotonic() - started_at)
 
     async def api_attack(self, name: str, seconds: float) -> None:
         """Let Braze attack for this long, with new runs that make the exporter keep reading."""
@@ -167,10 +167,10 @@ def run(seconds: float, folder: Path, only: str = "") -> list[Samples]:
     hostile = [sys.executable, "-m", "tests.hostile.braze", str(braze)]
     with running(hostile, folder / "braze.log"), running(command, folder / "log") as process:
         url = f"http://127.0.0.1:{braze}/attack/"
-        eventually(lambda: httpx.post(url).status_code == 200, "the hostile Braze answers")
+        eventually(lambda: httpx.post(url).status_code == 200, "the hostile Braze serves")
         health = f"http://127.0.0.1:{port}/-/healthy"
         healthy = partial(httpx.get, health, auth=("alice", PASSWORD))
-        eventually(lambda: healthy().status_code == 200, "the exporter answers")
+        eventually(lambda: healthy().status_code == 200, "the exporter serves")
         return asyncio.run(
             soak(Soak(process.pid, port, f"http://127.0.0.1:{braze}"), seconds, only)
         )

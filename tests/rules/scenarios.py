@@ -345,7 +345,7 @@ def renamed(story: Story) -> Story:
     return _each(story, under_two_names)
 
 
-def began(story: Story, held: int) -> int | None:
+def fault_start(story: Story, held: int) -> int | None:
     """The last minute without a fault, if the story starts without one."""
     fires = first_alert(story)
     moment = -1 if fires is None else fires - held - 6

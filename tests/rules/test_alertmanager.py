@@ -100,7 +100,9 @@ def test_a_page_delays_but_does_not_suppress_a_lost_schedule_notice(
         post({"labels": late, "endsAt": _now()})
         notified(page, over, notice)
         post({"labels": lost, "endsAt": _now()})
-        eventually(lambda: httpx.get(f"{address}/api/v2/alerts").json() == [], "all is over")
+        eventually(
+            lambda: httpx.get(f"{address}/api/v2/alerts").json() == [], "all alerts are resolved"
+        )
         # Longer than a group interval, in which a resolved notification would have been sent.
         time.sleep(3)
         notified(page, over, notice)
@@ -215,7 +217,7 @@ def test_an_alert_resolved_before_its_mail_is_not_mailed(tmp_path: Path) -> None
         eventually(lambda: len(httpx.get(url).json()) == 1, "the alert has arrived")
         over = [{"labels": brief, "endsAt": _now()}, {"labels": lasting}]
         httpx.post(url, json=over).raise_for_status()
-        eventually(box.notifications, "the other ticket is sent, whose wait began later")
+        eventually(box.notifications, "the other ticket, which fired later, is sent")
         assert [each[:2] for each in box.notifications()] == [
             ("firing", "BrazeCDIRowsFailing"),
         ]
@@ -247,7 +249,7 @@ def _muted(given: list[dict[str, str]], folder: Path) -> set[tuple[str, str | No
             ready = len(alerts) == len(given) and box.notifications()
             return alerts if ready else None
 
-        alerts = eventually(judged, "Alertmanager has sent what it sends")
+        alerts = eventually(judged, "Alertmanager has processed all alerts")
         return {
             (
                 alert["labels"]["alertname"],

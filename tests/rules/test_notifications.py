@@ -202,7 +202,9 @@ def test_one_failure_sends_one_notification(tmp_path: Path) -> None:
         europe.rise()
         notified("resolved", "BrazeCDISyncLate")
         notified("resolved", "BrazeCDIApiUnreachable")
-        eventually(lambda: httpx.get(f"{manager}/api/v2/alerts").json() == [], "all is over")
+        eventually(
+            lambda: httpx.get(f"{manager}/api/v2/alerts").json() == [], "all alerts are resolved"
+        )
     assert sorted(box.notifications()) == [
         ("firing", "BrazeCDIApiUnreachable", ["europe"]),
         ("firing", "BrazeCDISyncLate", ["orders"]),

@@ -11,11 +11,11 @@ from tests.rules.scenarios import (
     Change,
     Story,
     all_rules,
-    began,
     braze_down,
     check,
     exporter_restarted,
     exporter_restarted_while_firing,
+    fault_start,
     first_alert,
     instance_cut_off,
     instance_replaced,
@@ -157,7 +157,7 @@ def test_an_outage_raises_one_alert_instead_of_one_per_symptom(tmp_path: Path) -
     about: set[str] = set()
     for story in ALL_STORIES:
         alerts = _fires_first(story) - set(NOT_OF_BRAZE)
-        moment = min((began(story, _held(alert)) or 0 for alert in alerts), default=0)
+        moment = min((fault_start(story, _held(alert)) or 0 for alert in alerts), default=0)
         if moment:
             selected.append(braze_down(story, moment))
             about |= alerts
