@@ -428,7 +428,7 @@ def test_a_service_has_the_configured_address_families(
 
 
 def test_a_pair_is_spread_and_has_one_disruption_budget() -> None:
-    """Both count the pods of every release of the chart. Other constraints stay unchanged."""
+    """The budget, and constraints without a selector, count pods of all the chart's releases."""
     spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
     own = {**spread, "labelSelector": {"matchLabels": {"team": "data"}}}
     options = [

@@ -236,9 +236,7 @@ def local(
 
 
 def test_the_services_reach_each_other(stack: dict[str, str]) -> None:
-    """Prometheus scrapes the demo and Alertmanager, evaluates the rules and is connected to
-    Alertmanager.
-    """
+    """Prometheus scrapes the demo, evaluates the rules and is connected to Alertmanager."""
 
     def answer(path: str) -> Any:
         return httpx.get(f"{stack['prometheus']}/api/v1/{path}").json()["data"]
@@ -280,8 +278,9 @@ def test_two_exporters_share_a_database(shared: dict[str, Service]) -> None:
 
 
 def test_shared_services_are_hardened_and_restart(shared: dict[str, Service]) -> None:
-    """They are hardened like those of the other file. Ports are on the loopback, mounts are
-    read-only.
+    """They are hardened like the services in the other file.
+
+    Ports are published on the loopback, and mounts are read-only.
     """
     for service in shared.values():
         assert service["read_only"]

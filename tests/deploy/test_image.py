@@ -155,7 +155,7 @@ def test_the_health_check_needs_no_password(containers: Containers, tmp_path: Pa
 
 
 def test_two_containers_share_a_network(containers: Containers, demo: Served) -> None:
-    """With another listen address, a second exporter runs. Each health check requests its own."""
+    """A second exporter can use another address. Each health check requests its own exporter."""
     with containers.running("neighbour", "demo") as neighbour:
         neighbour.healthy()
         demo.healthy()

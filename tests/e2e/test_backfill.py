@@ -393,8 +393,9 @@ def test_rules_about_runs_fire_over_backfilled_data(past: Past) -> None:
 
 
 def test_backfill_resumes_after_an_interrupted_read(tmp_path: Path) -> None:
-    """No day file is written before all is read. No page is read twice. The files are the same
-    as those of a job that was not interrupted.
+    """The resumed job gives the same files as a job that was not interrupted.
+
+    No day file is written before all is read, and no page is read twice.
     """
     now = int(time.time())
     simulator = simulated(IntegrationSpec("one", "one", interval=1800.0), SPECS["good"])

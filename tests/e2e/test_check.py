@@ -77,7 +77,7 @@ def golden(name: str) -> str:
     return (GOLDEN / f"{name}.txt").read_text("utf-8")
 
 
-def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
+def test_piped_lines_are_not_wrapped(braze: Braze) -> None:
     """Without COLUMNS, no line is wrapped and no line has trailing spaces."""
     env = clean_environment(BRAZE_REST_ENDPOINT=braze.url, BRAZE_API_KEY=KEY)
     env.pop("COLUMNS", None)

@@ -102,7 +102,7 @@ def test_without_the_exporters_flags_it_reports_what_it_needs(tmp_path: Path) ->
         b"\x00" * 2_000,
     ],
 )
-def test_another_answer_is_not_healthy(answer: bytes) -> None:
+def test_another_response_is_not_healthy(answer: bytes) -> None:
     """Only the documented response, or the refusal of a secured exporter, is healthy."""
     with answering(answer) as port:
         address = f"--web.listen-address=127.0.0.1:{port}"
@@ -111,7 +111,7 @@ def test_another_answer_is_not_healthy(answer: bytes) -> None:
         assert healthcheck(f"--web.health-address=127.0.0.1:{port}")[0] == 1
 
 
-def test_the_health_address_is_plain_and_open(tmp_path: Path) -> None:
+def test_the_health_address_must_not_refuse(tmp_path: Path) -> None:
     """A refusal at this address is unhealthy, even if the exporter itself is secured."""
     with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n") as port, closed_port() as other:
         flags = [f"--web.health-address=127.0.0.1:{port}", "--web.config.file=web.yml"]
@@ -138,7 +138,8 @@ FIRST = {
 
 @pytest.mark.parametrize(("command", "flags"), FIRST.items(), ids=map(repr, FIRST))
 def test_the_flags_are_read_from_a_command(command: bytes, flags: list[str]) -> None:
-    """Flags are read after the exporter's name, whatever program starts it. Other programs'
-    flags are ignored.
+    """Flags are read after the exporter's name, whatever program starts it.
+
+    Flags of other programs are ignored.
     """
     assert flags_of(command) == flags

@@ -384,8 +384,9 @@ main()
 
 
 def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path: Path) -> None:
-    """The key, certificates and web configuration that were read last stay in use, and the
-    exporter shuts down in time.
+    """The key, certificates and web configuration that were read last stay in use.
+
+    The exporter shuts down in time.
     """
     mount = tmp_path / "mount"
     mount.mkdir()
@@ -446,7 +447,7 @@ def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path:
 # Reloads
 
 
-def test_reloads_cost_no_connections(tmp_path: Path) -> None:
+def test_reloads_do_not_leak_connections(tmp_path: Path) -> None:
     """One of two workspaces that share a key is removed and added during requests."""
     app = simulated()
 

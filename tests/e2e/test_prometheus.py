@@ -126,7 +126,7 @@ def test_prometheus_gets_rows_failures_duration_and_status(stack: Stack) -> None
     assert stack.query("scrape_samples_scraped > 100", at)
 
 
-def test_an_increase_misses_nothing(stack: Stack) -> None:
+def test_increase_counts_a_run_between_two_scrapes(stack: Stack) -> None:
     """A run that finishes between two scrapes is counted, because the counters start at 0."""
     counter = 'braze_cdi_syncs_total{status="partial",integration_name="users-hourly"}'
     stack.when(f"{counter} == 0", "the counter is served at 0")

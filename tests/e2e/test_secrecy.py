@@ -345,7 +345,7 @@ def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -
     assert_clean(iter([(tmp_path / "log").read_bytes(), (tmp_path / "state.sqlite").read_bytes()]))
 
 
-def test_a_leak_would_be_seen() -> None:
+def test_a_leak_would_be_detected() -> None:
     """The leaky Braze does send all secrets, and the search finds each of them."""
     braze = LeakyBraze()
     found = []

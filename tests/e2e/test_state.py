@@ -127,7 +127,7 @@ def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
         )
 
 
-def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
+def test_a_state_file_on_a_full_disk_is_refused(tmp_path: Path) -> None:
     """An exporter that cannot write at all does not start."""
     path = tmp_path / "state.sqlite"
     line = cannot_start(f"--state.file={path}", room=1024)

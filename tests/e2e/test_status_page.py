@@ -114,7 +114,7 @@ def test_each_row_shows_what_happened(world: World, at: Open) -> None:
     )
 
 
-def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
+def test_the_header_of_the_page_matches_the_rows(world: World, at: Open) -> None:
     """The verdict, the title and the counts match the rows."""
     with at(world.url) as one:
         page = one.go()
@@ -179,9 +179,10 @@ def _table_fits(page: Page) -> bool:
     return fits
 
 
-def test_a_click_on_a_head_sorts(world: World, at: Open) -> None:
-    """The first click sorts in descending order, the second in ascending order. Unknown values
-    are last. The header shows the order.
+def test_a_click_on_a_column_header_sorts(world: World, at: Open) -> None:
+    """The first click sorts in descending order, the second in ascending order.
+
+    Unknown values are last, and the header shows the order.
     """
     with at(world.url) as one:
         page = one.go()
@@ -315,7 +316,7 @@ def test_the_status_page_shows_that_the_exporter_is_down(world: World, at: Open)
         expect(page.locator("#said")).to_have_text("1 integration shown")
 
 
-def test_the_browser_holds_the_page_to_its_policy(world: World, at: Open) -> None:
+def test_the_browser_enforces_the_content_security_policy(world: World, at: Open) -> None:
     """Inline code and content from other hosts are refused, and these tests would notice it."""
     with at(world.url) as one:
         page = one.go()
@@ -394,7 +395,7 @@ def _as_text(name: str) -> str:
     return short.replace("\r\n", "\n").replace("\u202e", "\ufffd")
 
 
-def test_an_override_of_the_direction_ends_with_its_text(hostile: World, at: Open) -> None:
+def test_a_direction_override_ends_with_its_text(hostile: World, at: Open) -> None:
     """Text after a text of right-to-left letters still reads from left to right."""
     with at(hostile.url) as one:
         page = one.go("/?q=gnp.exe")

@@ -132,7 +132,7 @@ def test_each_selector_uses_the_dashboard_variables(
 
 
 @EACH_EXPRESSION
-def test_counters_and_only_counters_are_counted(expr: str) -> None:
+def test_rate_and_increase_are_used_for_all_counters_and_nothing_else(expr: str) -> None:
     """Counters are used in `rate` or `increase` and never plain.
 
     Other metrics are never in these.
@@ -148,7 +148,7 @@ def test_counters_and_only_counters_are_counted(expr: str) -> None:
 
 
 @OF_PANELS
-def test_two_instances_count_nothing_twice(expr: str) -> None:
+def test_two_instances_are_not_counted_twice(expr: str) -> None:
     """Instances are merged before anything is summed, counted or matched."""
     own = {each.name for each in OWN} | set(FOREIGN)
     for selector in unmerged(parsed(expr)):
@@ -156,7 +156,7 @@ def test_two_instances_count_nothing_twice(expr: str) -> None:
         assert name in SUMMED | own or name.startswith("process_")
 
 
-def test_every_metric_is_used_or_knowingly_not(exported: dict[str, set[str]]) -> None:
+def test_every_metric_is_in_a_dashboard_or_listed_as_unused(exported: dict[str, set[str]]) -> None:
     """Each metric is either in a dashboard or listed with the reason why it is not."""
     families = {re.sub(r"_(sum|count|bucket)$", "", name) for name in exported}
     queried = {

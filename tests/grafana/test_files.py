@@ -43,8 +43,9 @@ def test_every_dashboard_file_is_generated() -> None:
 
 @BOTH
 def test_the_dashboard_has_the_common_settings(dashboard: Object) -> None:
-    """It has an ID and a tag, is not editable, shows a day, refreshes each minute, and shares
-    the crosshair.
+    """It has an ID and a tag, is not editable, and shares the crosshair.
+
+    It shows a day and refreshes each minute.
     """
     assert dashboard["uid"] in (OVERVIEW_UID, INTEGRATION_UID)
     assert len(dashboard["uid"]) <= 40
@@ -60,7 +61,7 @@ def test_the_dashboard_has_the_common_settings(dashboard: Object) -> None:
 
 
 @BOTH
-def test_the_variables_are_those_of_the_convention(dashboard: Object) -> None:
+def test_the_variables_follow_the_convention(dashboard: Object) -> None:
     """Data source, workspace, then integrations. *Integration* starts with one selected."""
     source, *queried = dashboard["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == (
@@ -141,10 +142,8 @@ def test_annotations_are_off_by_default(dashboard: Object) -> None:
         assert annotation["titleFormat"]
 
 
-def test_the_first_screen_says_what_is_broken_since_when_and_what_to_do() -> None:
-    """One line of exporter health, six tiles in a row, the table and the timeline fit into
-    22 grid lines of 38 pixels.
-    """
+def test_the_first_screen_shows_what_is_broken_since_when_and_what_to_do() -> None:
+    """Exporter health, six tiles, the table and the timeline fit into 22 lines of 38 pixels."""
     first = [panel for panel in OVERVIEW["panels"] if panel["gridPos"]["y"] < 22]
     assert [panel["title"] for panel in first] == [
         "Can this page be trusted?",
@@ -159,7 +158,7 @@ def test_the_first_screen_says_what_is_broken_since_when_and_what_to_do() -> Non
     assert {"state", "since", "what to do", "running"} <= set(columns)
 
 
-def test_the_questions_are_answered_in_their_order() -> None:
+def test_rows_follow_the_order_of_urgency() -> None:
     """The rows follow the questions of an on-call engineer, the most urgent first."""
     assert [row["title"] for row in rows(OVERVIEW)] == [
         "How many rows did not reach Braze?",
@@ -175,8 +174,9 @@ def test_the_questions_are_answered_in_their_order() -> None:
 
 
 def test_each_tile_links_to_its_runbook() -> None:
-    """By default it links to the advice on the same dashboard. The documented `sed` command
-    replaces that address.
+    """By default it links to the advice on the same dashboard.
+
+    The documented `sed` command replaces that address.
     """
     links = [
         link["url"]
@@ -243,7 +243,7 @@ def test_the_provisioning_finds_the_dashboards() -> None:
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in readme
 
 
-def test_values_are_filled_in_as_grafana_does() -> None:
+def test_values_are_escaped_like_in_grafana() -> None:
     """The tests' copy of Grafana's escaping rule handles names with special characters."""
     assert escaped("orders (EU) v1.2") == r"orders \\(EU\\) v1\\.2"
     assert interpolated(["a", "b.c"]) == r"(a|b\\.c)"

@@ -64,7 +64,7 @@ def cells(*shown: Object) -> list[tuple[int, int]]:
 
 
 @BOTH
-def test_nothing_overlaps_or_sticks_out(dashboard: Object) -> None:
+def test_panels_do_not_overlap_or_leave_gaps(dashboard: Object) -> None:
     """Each cell of the 24 grid columns belongs to exactly one panel."""
     taken = cells(*dashboard["panels"])
     bottom = max(line for _, line in taken)
@@ -163,8 +163,9 @@ def test_each_panel_queries_the_selected_data_source(panel: Object) -> None:
 
 @pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
 def test_a_table_is_joined_and_not_merged(panel: Object) -> None:
-    """Times are dropped, queries are joined on a label, columns have names, and only the first
-    query has other labels.
+    """Times are dropped, queries are joined on a label, and columns have names.
+
+    Only the first query has other labels.
     """
     drop, join, organize = panel["transformations"]
     assert drop == {

@@ -152,7 +152,7 @@ def test_the_worst_lane_comes_first(tmp_path: Path) -> None:
     check(tmp_path, steady, "3h", {lanes(): lane})
 
 
-def test_a_lane_without_samples_says_no_data(tmp_path: Path) -> None:
+def test_a_lane_without_samples_shows_no_data(tmp_path: Path) -> None:
     """The exporter was last scraped ten minutes ago."""
     series = {key: f"{values.split()[0]} stale" for key, values in integration("gone").items()}
     series = {key: values.replace("x180", "x170") for key, values in series.items()}

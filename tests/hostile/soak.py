@@ -31,8 +31,9 @@ SCRAPE_WITHIN, HEALTHY_WITHIN, MOST_MEMORY = 3.0, 1.0, 256.0
 """In seconds, seconds and MiB. The memory is the limit in the Helm chart."""
 
 MOST_GROWTH = 24.0
-"""MiB that may remain after the attacks: 14 with Python 3.11, 21 with 3.14. The first status page
-loads its templates, which accounts for 5 MiB.
+"""MiB that may remain after the attacks: 14 with Python 3.11, 21 with 3.14.
+
+The first status page loads its templates, which accounts for 5 MiB.
 """
 
 CONFIG = """

@@ -346,7 +346,7 @@ def renamed(story: Story) -> Story:
 
 
 def fault_start(story: Story, held: int) -> int | None:
-    """The last minute without a fault, if the story starts without one."""
+    """A minute before the fault starts, or None if the story starts with the fault."""
     fires = first_alert(story)
     moment = -1 if fires is None else fires - held - 6
     return moment if moment > 0 else None

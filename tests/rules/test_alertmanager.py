@@ -163,7 +163,10 @@ def test_inhibitions(tmp_path: Path) -> None:
 
 
 def test_without_an_exporter_other_alerts_are_muted(tmp_path: Path) -> None:
-    """An alert about a down exporter mutes all others, unless another exporter is up."""
+    """Other alerts are muted if all exporters are down.
+
+    They are not muted if one of two exporters is down, or if the target is missing.
+    """
     others = [
         *_of_integration("BrazeCDISyncLate", "production", "8d42"),
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
@@ -354,7 +357,7 @@ def test_a_link_that_is_not_set_is_left_out(template: str, tmp_path: Path) -> No
     assert "/#/silences/new?" in text
 
 
-def test_the_mail_about_the_end_has_no_old_figures(tmp_path: Path) -> None:
+def test_the_resolved_mail_has_no_old_figures(tmp_path: Path) -> None:
     """It names the integration that has recovered and since when, without advice."""
     alerts = [_alert("orders", "resolved")]
     title = _rendered("title", alerts, tmp_path)

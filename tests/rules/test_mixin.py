@@ -28,7 +28,7 @@ def _groups(rendered: dict[str, Any]) -> dict[str, Any]:
     return {group["name"]: group for group in found}
 
 
-def test_it_has_the_rules_and_dashboards_of_the_files() -> None:
+def test_the_mixin_has_the_rules_and_dashboards_of_the_files() -> None:
     """It contains all groups, unchanged, and both dashboards."""
     rendered = _rendered()
     assert _groups(rendered) == {group["name"]: group for group in read_rules()}

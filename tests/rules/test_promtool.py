@@ -189,7 +189,7 @@ def _tests_of(alert: str) -> list[tuple[Story, Story]]:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
+def test_each_alert_is_tested_before_while_and_after_it_fires(alert: str) -> None:
     """Its tests show it silent just before, firing with all its annotations, and resolved."""
     fires = [(story, test) for story, test in _tests_of(alert) if test["exp_alerts"]]
     assert fires

@@ -109,7 +109,7 @@ def _same(one: str, other: str) -> bool:
     return bool(_meaning(promql_parser.parse(one)) == _meaning(promql_parser.parse(other)))
 
 
-def test_a_rare_sync_is_the_same_in_both_rules() -> None:
+def test_both_failure_alerts_agree_on_rare_syncs() -> None:
     """SyncFailed reports exactly the integrations that SyncFailing excludes."""
     failed, failing = (
         next(rule["expr"] for rule in ALERTS if rule["alert"] == f"BrazeCDI{name}")
@@ -137,7 +137,7 @@ def test_each_metric_and_label_exists(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_named)
-def test_no_vector_is_matched_as_it_was_scraped(rule: dict[str, Any]) -> None:
+def test_no_vector_is_matched_without_aggregation(rule: dict[str, Any]) -> None:
     """Each selector is inside an aggregation, so that two exporters cause no many-to-many error."""
     aggregated, found = rule["expr"], 1
     while found:
@@ -239,7 +239,7 @@ def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
-def test_each_runbook_answers_the_questions(rule: dict[str, Any]) -> None:
+def test_each_runbook_has_all_sections(rule: dict[str, Any]) -> None:
     """It has impact, three steps with commands, causes, how to verify, when to silence."""
     text = (RUNBOOKS / f"{rule['alert']}.md").read_text("utf-8")
     assert text.startswith(f"# {rule['alert']}\n")

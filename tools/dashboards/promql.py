@@ -28,8 +28,9 @@ STUCK_FACTOR, STUCK_AT_LEAST, STUCK_UNKNOWN = 3, 3600, 6 * 3600
 MISSED_AFTER = 1200
 UNCONFIRMED_AFTER = 3600
 OLD_AFTER = 900
-"""Seconds since the last refresh after which a workspace's data is old. Scrapes are at most two
-minutes apart.
+"""Seconds since the last refresh after which a workspace's data is old.
+
+Scrapes are between seconds and two minutes apart.
 """
 
 CURRENT, LIST_UNREADABLE, OLD, UNREADABLE = 0, 1, 2, 3

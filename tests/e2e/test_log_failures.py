@@ -128,8 +128,9 @@ def fails_recovers_and_reloads(it: Exporter) -> Page:
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_a_pipe_without_a_reader(tmp_path: Path, log_format: str) -> None:
-    """The reader of the log has exited. Health, reload and shutdown work as usual, and the
-    lost lines are counted.
+    """After the reader of the log exits, health, reload and shutdown work as usual.
+
+    The lost lines are counted.
     """
     reader, writer = os.pipe()
     with exporter(tmp_path, writer, f"--log.format={log_format}") as it:

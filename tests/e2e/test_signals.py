@@ -95,7 +95,7 @@ def test_a_stop_while_it_starts_ends_it(signum: signal.Signals, seconds: float) 
         assert process.wait(GONE_WITHIN) == 0
 
 
-def test_many_signals_while_it_ends() -> None:
+def test_repeated_signals_during_the_shutdown() -> None:
     """Repeated SIGTERM and SIGHUP change neither the shutdown nor the exit status."""
     with exporter() as (process, url):
         serves(f"{url}/-/ready")
@@ -107,8 +107,9 @@ def test_many_signals_while_it_ends() -> None:
 
 
 def unshare() -> list[str]:
-    """A prefix that runs a command as process 1 of a PID namespace, or of a user namespace
-    if the tests do not run as root.
+    """A prefix that runs a command as process 1 of a PID namespace.
+
+    If the tests do not run as root, it also creates a user namespace.
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return [program("unshare"), *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
