@@ -169,7 +169,7 @@ def judge(path: Path, tests: Sequence[str], reasons: Container[str], sample: int
 
 
 def main() -> int:
-    """Test each module. Returns 1 if a mutant survives, or a listed reason matches no mutant."""
+    """Test the mutants of each module; 1 if one survives, or if a listed one does not exist."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="modules whose path contains this")
     parser.add_argument("--sample", type=int, default=10**6, help="so many mutants of each module")
