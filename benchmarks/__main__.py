@@ -1,4 +1,4 @@
-"""All benchmarks in one run.
+"""Runs all benchmarks, or the selected ones.
 
 python -m benchmarks [--only latency,footprint] [--quick] [--json FILE]
 """
@@ -18,7 +18,7 @@ NAMES = ("detection", "exposition", "status_page", "latency", "footprint", "shar
 
 
 def names(text: str) -> list[str]:
-    """The chosen benchmarks."""
+    """The names of the selected benchmarks."""
     chosen = text.split(",")
     unknown = [name for name in chosen if name not in NAMES]
     if unknown:
@@ -28,7 +28,10 @@ def names(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Measure and show one after the other; what is done is written even if the next fails."""
+    """Run the benchmarks and print their results.
+
+    Results so far are written even if the next fails.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="All benchmarks in one run."
     )
@@ -42,9 +45,9 @@ def main() -> None:
     for name in wanted.only:
         benchmark = import_module(f"benchmarks.{name}")
         measure, show = cast("Measure", benchmark.measure), cast("Show", benchmark.show)
-        began = time.monotonic()
+        started_at = time.monotonic()
         found = measure(wanted.quick, wanted.sizes)
-        cast("dict[str, float]", figures["seconds"])[name] = time.monotonic() - began
+        cast("dict[str, float]", figures["seconds"])[name] = time.monotonic() - started_at
         print(f"## {name}\n")
         show(found)
         figures |= found

@@ -1,9 +1,9 @@
-"""A simulated Braze on a socket for the real exporter's process.
+"""A simulated Braze on a socket, for benchmarks of the real exporter's process.
 
     python -m benchmarks.braze --port 1 --integrations 1000
 
-Prints a line of JSON as soon as it serves. POST /change?number=10&runs=1 lets the next ten
-integrations finish a new run each; GET /read tells how many requests came so far.
+Prints a line of JSON as soon as it serves. POST /change?number=10&runs=1 adds a finished run to
+each of the next ten integrations. GET /read returns the number of requests so far.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.simulator import HISTORY, LIST
 
 
 class Controlled:
-    """The simulated API, and beside it the two paths for the benchmark."""
+    """The simulated API, and two more paths for the benchmark."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -30,8 +30,8 @@ class Controlled:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         traffic = self._world.simulator.traffic
         if scope["path"] == "/change":
-            asked = parse_qs(scope["query_string"].decode())
-            self._world.change(int(asked["number"][0]), int(asked["runs"][0]))
+            query = parse_qs(scope["query_string"].decode())
+            self._world.change(int(query["number"][0]), int(query["runs"][0]))
             await Response()(scope, receive, send)
         elif scope["path"] == "/read":
             found = {name: len(traffic[name].times) for name in (LIST, HISTORY)}

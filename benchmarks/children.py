@@ -1,4 +1,4 @@
-"""Processes that are measured from outside, and the plainest client to measure them with."""
+"""Processes that are measured from outside, and a minimal HTTP client to measure them with."""
 
 import json
 import os
@@ -22,29 +22,29 @@ ACCEPT = (
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
-"""What Prometheus 3 sends where nothing else is configured."""
+"""The Accept header of Prometheus 3 with its default configuration."""
 
 
 class Child:
-    """A process of ours."""
+    """A child process."""
 
     def __init__(self, process: "subprocess.Popen[str]", started: float) -> None:
         self.process, self.started = process, started
 
     @property
     def cpu(self) -> float:
-        """CPU seconds used so far by all of its threads, those that ended included."""
-        # Linux' clock of another process: clock_getcpuclockid(3), which Python does not have.
+        """CPU seconds used so far by all its threads, including those that have ended."""
+        # The CPU clock of another process: clock_getcpuclockid(3), which Python does not provide.
         return time.clock_gettime(~self.process.pid << 3 | 2)
 
     @property
     def resident(self) -> float:
-        """MiB of memory now."""
+        """The current resident memory in MiB."""
         return self._status("VmRSS")
 
     @property
     def peak(self) -> float:
-        """MiB of memory at most so far."""
+        """The peak resident memory in MiB."""
         return self._status("VmHWM")
 
     def _status(self, name: str) -> float:
@@ -54,7 +54,7 @@ class Child:
         raise ProcessLookupError(self.process.pid)
 
     def line(self) -> dict[str, Any]:
-        """The next line that it prints, as JSON: what it says of itself."""
+        """The next line of JSON that it prints."""
         assert self.process.stdout is not None
         written = self.process.stdout.readline()
         assert written, "the process has ended"
@@ -62,13 +62,13 @@ class Child:
 
 
 def module(name: str, *arguments: object) -> list[str]:
-    """The command that runs a module of this tree."""
+    """The command that runs a module of this source tree."""
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
 @contextmanager
 def child(command: Sequence[str]) -> Iterator[Child]:
-    """A child process, ended at the end; what it logs goes nowhere but for warnings."""
+    """A child process, terminated at the end. Of its log, only warnings are kept."""
     started = time.monotonic()
     process = subprocess.Popen(
         command,
@@ -86,9 +86,9 @@ def child(command: Sequence[str]) -> Iterator[Child]:
 
 
 class Client:
-    """Sends requests over one connection, anew where the server closes it, and parses nothing.
+    """Sends requests over one connection, reopens it if the server closes it, and parses nothing.
 
-    A whole scrape is one `get`: from before the first byte is sent until the last one came.
+    A scrape is one `get`, from before the first byte is sent until the last byte is received.
     """
 
     def __init__(self, port: int) -> None:
@@ -96,17 +96,17 @@ class Client:
         self._socket: socket.socket | None = None
 
     def get(self, path: str, *, timeout: float = 10.0) -> bytes:
-        """The body of an answer with 200."""
+        """The body of a response with status 200."""
         return self.request("GET", path, timeout=timeout)[1]
 
     def post(self, path: str) -> bytes:
-        """The body of the answer to an empty POST."""
+        """The body of the response to an empty POST."""
         return self.request("POST", path)[1]
 
     def request(
         self, method: str, path: str, *, timeout: float = 10.0
     ) -> tuple[Mapping[str, str], bytes]:
-        """The headers (small letters) and the body."""
+        """The headers (names in lower case) and the body."""
         if self._socket is None:
             self._socket = self._connect()
         self._socket.sendall(
@@ -159,7 +159,7 @@ def _some(connection: socket.socket) -> bytes:
 
 
 def first_answer(child: Child, port: int, path: str) -> float:
-    """Seconds from the start of the process until the path is answered with 200."""
+    """Seconds from the start of the process until the path returns 200."""
     while time.monotonic() < child.started + PATIENCE:
         client = Client(port)
         try:

@@ -1,8 +1,8 @@
-"""How much is asked, and how soon a finished run shows: by simulation, in virtual time.
+"""Number of requests, and delay until a finished run is shown, simulated in virtual time.
 
-Beside the exporter stand the naive exporter, which asks for each integration's history at
-each scrape, and an oracle, which knows when each run ends and is bound only by the scrape
-instants and the API's limit.
+The exporter is compared with a naive exporter, which reads each integration's history at each
+scrape, and with an oracle, which knows when each run ends and is limited only by the times of the
+scrapes and the API's limit.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from tests.simulator import HISTORY, LIST, Simulator, many
 from tests.virtual import EPOCH, run, virtual_clock
 
 LATENCY = 0.2
-"""Seconds that an answer of the API takes."""
+"""The duration of an API response in seconds."""
 
 LIMIT = 100
-"""Requests per minute that Braze allows for histories."""
+"""Braze's limit of history requests per minute."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class Delays:
 
 @dataclass(frozen=True)
 class Measured:
-    """One exporter over one population."""
+    """The results of one exporter for one population."""
 
     who: str
     integrations: int
     requests_per_minute: float
     delays: Delays
     cold_start: float
-    """Seconds until every integration was in the exposition."""
+    """Seconds until the exposition contained every integration."""
     list_pass: float
-    """Seconds that the list takes within the budget."""
+    """Seconds that reading the list takes within the budget."""
 
     def row(self) -> dict[str, object]:
         return asdict(self)
@@ -86,9 +86,9 @@ class _Events:
 def exporter(
     number: int, *, interval: float, warm: float, length: float, seed: int = 1
 ) -> Measured:
-    """The real exporter over `number` integrations, scraped each `interval` seconds.
+    """The real exporter with `number` integrations, scraped each `interval` seconds.
 
-    The first `warm` seconds are not measured, but for the cold start.
+    The first `warm` seconds are not measured, except for the cold start.
     """
     return run(_exporter(number, interval, warm, length, seed))
 
@@ -111,18 +111,18 @@ async def _exporter(
     space = made.workspaces["w"]
     simulator.key = "simulated-key"
     cold: float | None = None
-    asked = 0
+    earlier = 0
     for tick in range(int((warm + length) / interval)):
         await asyncio.sleep(max(0.0, tick * interval - clock.monotonic()))
-        if clock.monotonic() >= warm and not asked:
-            asked = _requests(simulator)
+        if clock.monotonic() >= warm and not earlier:
+            earlier = _requests(simulator)
         snapshot = await space.scrape(clock.monotonic() + min(10.0, interval) - 0.5)
         space.received(snapshot)
         events.scrapes.append(clock.wall())
         known = [each for each in snapshot.integrations if each.facts.last is not None]
         if cold is None and len(known) == number:
             cold = clock.monotonic()
-    requests = _requests(simulator) - asked
+    requests = _requests(simulator) - earlier
     await made.close()
     assert simulator.too_many == 0, "the budget was exceeded"
     slots = 40
@@ -155,7 +155,7 @@ def _requests(simulator: Simulator) -> int:
 
 
 def finishes(number: int, *, warm: float, length: float, seed: int = 1) -> list[list[float]]:
-    """When the runs of each integration finish, in seconds from the measurement's start."""
+    """When the runs of each integration finish, in seconds from the start of the measurement."""
     simulator = Simulator(many(number, seed), lambda: EPOCH, seed=seed)
     since = EPOCH + warm
     return [
@@ -168,7 +168,7 @@ def finishes(number: int, *, warm: float, length: float, seed: int = 1) -> list[
 
 
 def naive(number: int, *, interval: float, warm: float, length: float, seed: int = 1) -> Measured:
-    """Each history at each scrape; where the limit is short, one after the other in turn."""
+    """Each history at each scrape. If the limit is too low, they are read in turn."""
     period = max(interval, interval * -(-number * 60 // (LIMIT * interval)))
     rng = random.Random(seed)
     delays = []
@@ -185,18 +185,18 @@ def oracle(number: int, *, interval: float, warm: float, length: float, seed: in
         end for each in finishes(number, warm=warm, length=length, seed=seed) for end in each
     )
     waiting: deque[float] = deque()
-    asked: deque[float] = deque()
+    sent: deque[float] = deque()
     delays = []
     place, now = 0, 0.0
     while place < len(ends) or waiting:
         while place < len(ends) and ends[place] <= now:
             waiting.append(ends[place])
             place += 1
-        while asked and asked[0] <= now - 60:
-            asked.popleft()
-        while waiting and len(asked) < LIMIT:
+        while sent and sent[0] <= now - 60:
+            sent.popleft()
+        while waiting and len(sent) < LIMIT:
             delays.append(now - waiting.popleft())
-            asked.append(now)
+            sent.append(now)
         now += interval
     cold = max(0.0, (number / LIMIT - 1) * 60)
     return Measured(
@@ -205,7 +205,7 @@ def oracle(number: int, *, interval: float, warm: float, length: float, seed: in
 
 
 WARM, LENGTH = 3600.0, 7200.0
-"""Simulated seconds before the measurement, and of it."""
+"""Simulated seconds before and during the measurement."""
 
 
 SIZES, QUICK_SIZES = (10, 100, 1000, 5000), (10, 100)
@@ -214,7 +214,7 @@ INTERVAL = 30.0
 
 
 def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
-    """Naive, oracle and exporter side by side over the same runs."""
+    """The naive exporter, the oracle and the exporter with the same runs."""
     rows = [
         who(size, interval=INTERVAL, warm=WARM, length=LENGTH)
         for size in sizes or (QUICK_SIZES if quick else SIZES)

@@ -1,10 +1,10 @@
-"""What a page costs: the library, our own writer, and the ways to compress it.
+"""Cost of a page: the library, the exporter's own writer, and kinds of compression.
 
     python -m benchmarks --only exposition [--quick] [--sizes 10,100,1000,10000]
 
-CPU milliseconds of this process, median of the rounds; in each round every variant runs
-once, one after the other. Bytes and resident memory besides. Values are random, which
-compresses worse than what is real.
+CPU milliseconds of this process, as the median of the rounds. In each round every variant runs
+once, one after the other. Bytes and resident memory are also measured. Values are random, which
+compress worse than real ones.
 """
 
 import gzip
@@ -114,8 +114,8 @@ def random_workspaces(size: int) -> Workspaces:
     ]
 
 
-def after_a_pass(rng: random.Random, workspaces: Workspaces, share: float) -> Workspaces:
-    """All integrations confirmed anew, and a share of them with new facts."""
+def after_a_refresh(rng: random.Random, workspaces: Workspaces, share: float) -> Workspaces:
+    """All integrations confirmed by a new refresh, and a share of them with new facts."""
     return [
         replace(
             workspace,
@@ -140,7 +140,7 @@ def cpu_ms(work: Callable[[], object]) -> float:
 
 
 class Page:
-    """One size: everything that is timed, with what must be ready before."""
+    """The pages of one size: what is timed, and what must be prepared for it."""
 
     def __init__(self, size: int) -> None:
         self.rng = random.Random(size)
@@ -161,7 +161,7 @@ class Page:
         return write_families(workspace_families(self.workspaces), openmetrics=openmetrics)
 
     def changed(self, share: float, *, packed: bool = True) -> float:
-        self.workspaces = after_a_pass(self.rng, self.workspaces, share)
+        self.workspaces = after_a_refresh(self.rng, self.workspaces, share)
         return cpu_ms(lambda: self.warm.render(self.workspaces, GZIP if packed else TEXT))
 
     def figures(self) -> Iterator[tuple[str, float]]:
@@ -211,7 +211,7 @@ def resident_mib() -> float:
 
 
 def memory(size: int, sent: Connection) -> None:
-    """Sends what an exposition adds to the resident memory, by what it is asked for."""
+    """Send the resident memory that an exposition adds, by the format that is requested."""
     workspaces = random_workspaces(size)
     rng = random.Random(size)
     before = resident_mib()
@@ -219,7 +219,7 @@ def memory(size: int, sent: Connection) -> None:
     grown = {}
     for name, packed in (("gzip alone", True), ("gzip and text", False)):
         for _ in range(3):
-            workspaces = after_a_pass(rng, workspaces, 0.01)
+            workspaces = after_a_refresh(rng, workspaces, 0.01)
             exposition.render(workspaces, GZIP)
             if not packed:
                 exposition.render(workspaces, TEXT)

@@ -1,4 +1,4 @@
-"""What every benchmark needs to tell its figures: quantiles, tables, the machine, JSON."""
+"""Helpers that all benchmarks need: quantiles, tables, a description of the machine, JSON."""
 
 import json
 import math
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 Figures = Mapping[str, Any]
-"""What one benchmark measured, as JSON can hold it."""
+"""The results of one benchmark, which can be written as JSON."""
 
 LIBRARIES = ("httpx", "prometheus-client", "starlette", "uvicorn", "h11")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least value that `share` of the values do not exceed (nearest rank)."""
+    """The smallest value that a `share` of the values do not exceed (nearest rank)."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -26,7 +26,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How long something took, in milliseconds, over so many samples."""
+    """The distribution of durations in milliseconds, and the number of samples."""
 
     samples: int
     least: float
@@ -44,7 +44,7 @@ class Spread:
 
 
 def shown(value: object) -> str:
-    """A cell: three significant digits, no exponent, a dash for what was not measured."""
+    """A cell: three significant digits without an exponent, or a dash if not measured."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if not isinstance(value, float):
@@ -54,7 +54,7 @@ def shown(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table that reads well as plain text; numbers stand to the right."""
+    """A Markdown table that is also readable as plain text. Numbers are right-aligned."""
     cells = [[*head], *([shown(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     left = [
@@ -79,13 +79,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def across(
     by_size: Mapping[str, Any], read: Callable[[Any], Mapping[str, object]]
 ) -> list[list[object]]:
-    """Rows by name, a column per size; None where a size has no such figure."""
+    """Rows by name, with a column per size. None if a size has no such figure."""
     names = dict.fromkeys(name for one in by_size.values() for name in read(one))
     return [[name, *(read(one).get(name) for one in by_size.values())] for name in names]
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on, without any name of it."""
+    """The machine that the figures were measured on, without its name."""
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
@@ -104,7 +104,7 @@ def _cpu_model() -> str:
 
 
 def machine_line(described: Mapping[str, Any]) -> str:
-    """The machine in one line, above the tables."""
+    """The machine in one line, for the top of the tables."""
     libraries = ", ".join(f"{name} {found}" for name, found in described["libraries"].items())
     return (
         f"{described['system']} {described['architecture']}, {described['cores']} cores "
@@ -114,10 +114,10 @@ def machine_line(described: Mapping[str, Any]) -> str:
 
 
 def write_json(path: str, figures: Figures) -> None:
-    """Write the figures with the machine beside them."""
+    """Write the figures and the machine."""
     Path(path).write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def sizes(text: str) -> list[int]:
-    """Numbers of integrations, as a flag has them."""
+    """Numbers of integrations from the value of a flag."""
     return [int(size) for size in text.split(",")]

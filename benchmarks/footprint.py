@@ -1,11 +1,11 @@
-"""What the exporter needs: CPU per 1,000 scrapes, resident memory, time to start.
+"""Resources of the exporter: CPU per 1,000 scrapes, resident memory and start time.
 
     python -m benchmarks --only footprint [--quick] [--sizes 10,100,1000,5000,10000]
 
-The command `cdi-exporter serve` in a process of its own, from a configuration file, asks a
-simulated Braze in another process; no state file. The rate limits are lifted, since only
-hours would show otherwise what 10,000 integrations take. CPU and memory are those of the
-exporter's process alone, as the kernel counts them.
+The command `cdi-exporter serve` runs with a configuration file and without a state file, and reads
+a simulated Braze in another process. The rate limits are raised, because otherwise 10,000
+integrations would take hours. CPU and memory are only those of the exporter's process, as the
+kernel counts them.
 """
 
 import json
@@ -27,7 +27,7 @@ from tests.e2e.processes import exporter_command
 SIZES, QUICK_SIZES = (10, 100, 1000, 5000, 10_000), (10, 100)
 LARGEST_FOR_THE_LIBRARY = 1000
 BUSY_SHARE = 30
-"""One integration in so many has a new run at each scrape: every 15 minutes, at 30 s scrapes."""
+"""One in so many integrations has a new run at each scrape: every 15 minutes at 30 s scrapes."""
 
 CONFIGURATION = """\
 refresh:
@@ -41,16 +41,16 @@ workspaces:
 
 @dataclass
 class Rig:
-    """The exporter's process, and the Braze that it asks."""
+    """The exporter's process, and the Braze that it reads."""
 
     exporter: Child
     scraper: Client
     braze: Client
     number: int
     configure: Callable[[str], None]
-    """Sets the time between refreshes; to be followed by a reload."""
+    """Sets the time between refreshes. A reload must follow."""
     ready: float
-    """Seconds from the process' start until it was ready."""
+    """Seconds from the start of the process until it was ready."""
 
     def refreshing(self, min_interval: str) -> None:
         """Reload with another time between refreshes."""
@@ -58,20 +58,20 @@ class Rig:
         self.scraper.post("/-/reload")
 
     def scrape(self) -> None:
-        """One answer, with time for everything that it waits for."""
+        """One scrape, with enough time for everything that it waits for."""
         self.scraper.get("/metrics", timeout=60)
 
     def change(self, number: int, runs: int = 1) -> None:
-        """Let so many integrations finish new runs."""
+        """Add new finished runs to this many integrations."""
         self.braze.post(f"/change?number={number}&runs={runs}")
 
     def requests(self) -> dict[str, int]:
-        """What was asked of Braze so far, by endpoint."""
+        """The number of requests to Braze so far, by endpoint."""
         found: dict[str, int] = json.loads(self.braze.get("/read"))
         return found
 
     def until_read(self, histories: int) -> None:
-        """Scrape until so many histories were read, and twice more."""
+        """Scrape until this many histories have been read, and then twice more."""
         while self.requests()["job_sync_status"] < histories:
             self.scrape()
         self.scrape()
@@ -80,7 +80,7 @@ class Rig:
 
 @contextmanager
 def rig(number: int) -> Iterator[Rig]:
-    """The exporter before its first scrape, and a Braze of so many integrations."""
+    """The exporter before its first scrape, and a Braze with this many integrations."""
     with ExitStack() as stack:
         configuration = Path(stack.enter_context(TemporaryDirectory())) / "config.yml"
         braze, port = free_port(), free_port()
@@ -101,7 +101,7 @@ def rig(number: int) -> Iterator[Rig]:
 
 
 def command(configuration: Path, port: int) -> list[str]:
-    """What is measured."""
+    """The command that is measured."""
     return exporter_command(
         "serve",
         f"--config.file={configuration}",
@@ -111,7 +111,7 @@ def command(configuration: Path, port: int) -> list[str]:
 
 
 def measure_one(number: int, quick: bool) -> dict[str, Any]:
-    """CPU and memory of one exporter over `number` integrations, from its start on."""
+    """CPU and memory of one exporter with `number` integrations, from its start on."""
     with rig(number) as found:
         before = found.exporter.resident
         found.until_read(number)
@@ -147,7 +147,7 @@ def _refreshing(found: Rig, changed: int, seconds: float) -> float:
 
 
 def _per_thousand(found: Rig, scrape: Callable[[], None], seconds: float) -> float:
-    """CPU seconds per 1,000 scrapes, by at least three of them in at least `seconds`."""
+    """CPU seconds per 1,000 scrapes, from at least three scrapes in at least `seconds`."""
     before, until, times = found.exporter.cpu, time.monotonic() + seconds, 0
     while times < 3 or time.monotonic() < until:
         scrape()
@@ -156,7 +156,7 @@ def _per_thousand(found: Rig, scrape: Callable[[], None], seconds: float) -> flo
 
 
 def library(number: int, quick: bool) -> float:
-    """CPU seconds that prometheus_client's server takes for 1,000 scrapes of the same page."""
+    """CPU seconds of prometheus_client's server for 1,000 scrapes of the same page."""
     port = free_port()
     served = module("benchmarks.served", "library", "--port", port, "--integrations", number)
     with child(served) as server:
@@ -171,7 +171,10 @@ def library(number: int, quick: bool) -> float:
 
 
 def start(runs: int) -> dict[str, float]:
-    """Seconds to the first answers, and what was used then; medians over so many starts."""
+    """Seconds to the first responses, and the resources used by then.
+
+    Medians over this many starts.
+    """
     starts = [_start() for _ in range(runs)]
     return {key: statistics.median(each[key] for each in starts) for key in starts[0]}
 

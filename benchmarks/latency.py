@@ -1,11 +1,11 @@
-"""How soon `/metrics` is answered, compared with prometheus_client's own server.
+"""Response times of `/metrics`, compared with prometheus_client's own server.
 
     python -m benchmarks --only latency [--quick] [--sizes 10,100,1000,5000]
 
-The exporter runs as `serve` runs it, warm, over a workspace in which only the benchmark
-changes anything, and refreshes only on request: how long Braze takes to answer is not
-measured here. Requests are those of Prometheus, gzip included, over loopback, from a client
-that parses nothing. Each round asks every server in turn.
+The exporter runs like `serve` and is warm. Only the benchmark changes its workspace, and it
+refreshes only on request, so the response time of Braze is not included. A client that parses
+nothing sends requests like those of Prometheus, with gzip, over the loopback. Each round scrapes
+every server in turn.
 """
 
 import time
@@ -27,7 +27,7 @@ LIBRARY = "prometheus_client's server"
 
 @dataclass
 class Server:
-    """One of those that are compared: what a scrape of it took, in ms."""
+    """One of the compared servers, and the durations of its scrapes in ms."""
 
     child: Child
     client: Client
@@ -35,16 +35,16 @@ class Server:
     cpu: list[float] = field(default_factory=list)
 
     def scrape(self, times: int) -> None:
-        """Scrape so many times; the CPU time is the mean over these."""
+        """Scrape this many times. The CPU time is the mean over these scrapes."""
         before = self.child.cpu
         for _ in range(times):
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             self.client.get("/metrics")
-            self.wall.append((time.perf_counter() - began) * 1e3)
+            self.wall.append((time.perf_counter() - started_at) * 1e3)
         self.cpu.append((self.child.cpu - before) / times * 1e3)
 
     def forget(self) -> None:
-        """Drop what the warm-up took."""
+        """Drop the durations of the warm-up."""
         self.wall.clear()
         self.cpu.clear()
 
@@ -54,7 +54,7 @@ class Server:
 
 @dataclass
 class Servers:
-    """All of them, warm, for one number of integrations."""
+    """All servers, warm, for one number of integrations."""
 
     by_name: dict[str, Server]
     control: Client
@@ -70,7 +70,7 @@ class Servers:
 
 @contextmanager
 def servers(number: int) -> Iterator[Servers]:
-    """Start them, and end them."""
+    """Start the servers, and stop them at the end."""
     with ExitStack() as stack:
         port, control = free_port(), free_port()
         ours = _started(stack, "ours", port, "--control", control, "--integrations", number)
@@ -95,7 +95,7 @@ def _started(stack: ExitStack, kind: str, port: int, *arguments: object) -> Chil
 
 
 def plan(number: int, quick: bool) -> tuple[int, int]:
-    """Rounds, and scrapes of each quick server in a round."""
+    """The number of rounds, and of scrapes of each fast server in a round."""
     if quick:
         return 10, 10
     return (100, 10) if number <= 100 else (60, 5) if number <= 1000 else (30, 5)
@@ -120,7 +120,7 @@ def measure_one(number: int, quick: bool) -> dict[str, Any]:
 
 
 def ratios(taken: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """How many times as fast as the library's server: medians, and CPU time of the server."""
+    """The ratio to the library's server, for medians and for CPU time of the server."""
     if LIBRARY not in taken:
         return {}
     return {

@@ -1,11 +1,11 @@
-"""The servers that are compared, each in a process of its own.
+"""The compared servers, each in its own process.
 
     python -m benchmarks.served ours --port 1 --control 2 --integrations 1000
     python -m benchmarks.served library --port 1 --integrations 1000
 
-`ours` is `serve` over a simulated Braze in the same process; its control port changes that
-world. `library` is prometheus_client's own server, which renders the same
-families at each scrape. Each prints a line of JSON as soon as it serves.
+`ours` is `serve` with a simulated Braze in the same process. Its control port changes the simulated
+workspace. `library` is prometheus_client's own server, which renders the same families at each
+scrape. Each prints a line of JSON as soon as it serves.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PATIENCE = 600.0
 
 
 class Warm:
-    """The exporter, and the world that it watches; a refresh happens only when asked for."""
+    """The exporter and its workspace. A refresh happens only on request."""
 
     def __init__(self, number: int) -> None:
         self.world = World(number)
@@ -65,7 +65,7 @@ class Warm:
         return workspace
 
     async def refresh(self) -> WorkspaceSnapshot:
-        """A whole refresh, and every read that it brings."""
+        """A complete refresh, including every read that it causes."""
         self._min_interval = 0.0
         await self.exporter.reload()
         deadline = asyncio.get_running_loop().time() + PATIENCE
@@ -79,13 +79,13 @@ class Warm:
         return self.workspace.snapshot()
 
     async def change(self, number: int) -> WorkspaceSnapshot:
-        """New runs of so many integrations, known to the exporter and not rendered yet."""
+        """New runs for this many integrations, known to the exporter but not rendered yet."""
         self.world.change(number)
         return await self.refresh()
 
 
 async def ours(port: int, control: int, number: int) -> None:
-    """`serve`, warm, and its control."""
+    """`serve`, warm, and its control port."""
     logs.configure("error", "logfmt")
     warm = Warm(number)
     await warm.refresh()
@@ -96,16 +96,16 @@ async def ours(port: int, control: int, number: int) -> None:
 
     routes = [Route("/change", change, methods=["POST"])]
     controller = Listener(Starlette(routes=routes), [listen(Address("127.0.0.1", control))])
-    beside = asyncio.create_task(controller.serve())
+    control_task = asyncio.create_task(controller.serve())
     await controller.wait_started()
     options = ServeOptions(listen=[Address("127.0.0.1", port)])
     await serve(warm.exporter, options, _say)
     controller.stop()
-    await beside
+    await control_task
 
 
 class Rendering(Collector):
-    """The families of the snapshots, built anew at each scrape."""
+    """The families of the snapshots, rebuilt at each scrape."""
 
     def __init__(self, snapshots: Sequence[WorkspaceSnapshot]) -> None:
         self._snapshots, self._process = snapshots, process_collectors()

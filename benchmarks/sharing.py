@@ -1,11 +1,11 @@
-"""What it costs to follow, compared with leading, and how soon another exporter leads.
+"""Cost of a follower compared with a leader, and time until another exporter leads.
 
     python -m benchmarks --only sharing [--quick] [--sizes 10,100,1000]
 
-Two exporters as `serve` runs them share a real PostgreSQL on this machine. In each cycle some runs
-end, the leader is scraped until it has committed them, and then both are scraped: the first scrape
-takes what changed, the next ones find nothing new. Then the leader is killed: with SIGKILL, so that
-its lease must run out, and with SIGTERM, so that it gives it back.
+Two exporters, which run like `serve`, share a real PostgreSQL on this machine. In each cycle some
+runs end, the leader is scraped until it has committed them, and then both are scraped: the first
+scrape reads the changes, and the next ones find nothing new. Then the leader is stopped: with
+SIGKILL, so that its lease must expire, and with SIGTERM, so that it releases the lease.
 """
 
 import gzip
@@ -28,10 +28,10 @@ from tests.postgres_server import PostgresServer
 SIZES, QUICK_SIZES = (10, 100, 1000), (10,)
 CHANGED_SHARE = 0.01
 MIN_INTERVAL = 3.0
-"""Seconds between two refreshes: the scrapes that are measured start none."""
+"""Seconds between two refreshes, so that the measured scrapes do not start any."""
 
 COMMITTED_WITHIN = 1.5
-"""Seconds after which the leader has committed what it read."""
+"""Seconds within which the leader commits what it has read."""
 
 LEADS, FOLLOWS = "leader", "follower"
 COUNTER = b"\nbraze_cdi_rows_synced_total{"
@@ -40,23 +40,23 @@ LEADER = b'cdi_exporter_leader{workspace="w"} 1'
 
 @dataclass
 class Exporter:
-    """One of the two, with what its scrapes took in ms."""
+    """One of the two exporters, and the durations of its scrapes in ms."""
 
     process: Child
     port: int
     client: Client
     first: list[float] = field(default_factory=list)
-    """With changes."""
+    """Scrapes with changes."""
     others: list[float] = field(default_factory=list)
 
     def scrape(self) -> float:
-        """The milliseconds of one scrape."""
-        began = time.perf_counter()
+        """The duration of one scrape in milliseconds."""
+        started_at = time.perf_counter()
         self.client.get("/metrics")
-        return (time.perf_counter() - began) * 1e3
+        return (time.perf_counter() - started_at) * 1e3
 
     def page(self) -> bytes:
-        """What a scrape gets."""
+        """The response to a scrape."""
         client = Client(self.port)
         try:
             return gzip.decompress(client.get("/metrics"))
@@ -64,17 +64,17 @@ class Exporter:
             client.close()
 
     def leads(self) -> bool:
-        """Whether it says that it leads."""
+        """Whether it reports that it is the leader."""
         return LEADER in self.page()
 
     def counts(self, number: int) -> bool:
-        """Whether it shows the counters of so many integrations."""
+        """Whether it exposes the counters of this many integrations."""
         return self.page().count(COUNTER) == number
 
 
 @contextmanager
 def server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own."""
+    """A separate PostgreSQL server."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         found = PostgresServer(Path(folder))
         found.start()
@@ -86,7 +86,7 @@ def server() -> Iterator[PostgresServer]:
 
 @contextmanager
 def pair(number: int, url: str) -> Iterator[tuple[Exporter, Exporter, Client]]:
-    """The leader, the follower, and the control of the simulated Braze."""
+    """The leader, the follower, and a client that controls the simulated Braze."""
     with ExitStack() as stack:
         braze = free_port()
         command = module("benchmarks.braze", "--port", braze, "--integrations", number)
@@ -149,21 +149,21 @@ def measure_one(number: int, quick: bool, postgres: PostgresServer) -> dict[str,
 
 
 def failover(leader: Exporter, follower: Exporter) -> float:
-    """Seconds from SIGKILL of the leader until the other one leads."""
-    began = time.monotonic()
+    """Seconds from SIGKILL of the leader until the other exporter leads."""
+    started_at = time.monotonic()
     leader.process.process.send_signal(signal.SIGKILL)
     eventually(follower.leads, "the other one leads")
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def handover(postgres: PostgresServer) -> float:
-    """Seconds from SIGTERM until the other one leads."""
+    """Seconds from SIGTERM of the leader until the other exporter leads."""
     postgres.execute("CREATE DATABASE handover")
     with pair(10, postgres.url("handover")) as (leader, follower, _):
-        began = time.monotonic()
+        started_at = time.monotonic()
         leader.process.process.send_signal(signal.SIGTERM)
         eventually(follower.leads, "the other one leads")
-        return time.monotonic() - began
+        return time.monotonic() - started_at
 
 
 def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:

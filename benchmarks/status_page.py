@@ -1,9 +1,9 @@
-"""What the status page and its JSON cost, by the number of integrations.
+"""Cost of the status page and its JSON, by the number of integrations.
 
     python -m benchmarks --only status_page [--quick] [--sizes 10,100,1000]
 
-CPU milliseconds of this process from the request to the compressed answer, and its bytes. Each
-integration has 24 runs of its own; more than 1,000 are on no page.
+CPU milliseconds of this process from the request to the compressed response, and its size. Each
+integration has 24 runs of its own. A page shows at most 1,000 integrations.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def measure_one(size: int, path: str, rounds: int) -> dict[str, float]:
 
 
 def measure(quick: bool, sizes: Sequence[int] | None = None) -> Figures:
-    """One entry per answer and number of integrations."""
+    """One entry per response and number of integrations."""
     rounds = QUICK_ROUNDS if quick else ROUNDS
     found = {
         str(size): {

@@ -1,4 +1,4 @@
-"""The workspace that is measured: nothing happens in it but what the benchmark asks for."""
+"""The measured workspace, which changes only when the benchmark changes it."""
 
 import math
 import random
@@ -12,19 +12,19 @@ from tests.simulator import HISTORY, LIST, ScriptedIntegration, Simulator
 
 KEY = "benchmark-key"
 NO_LIMIT = 1_000_000
-"""Requests per minute: the budget is measured elsewhere."""
+"""Requests per minute, high enough that the limit never matters."""
 
 STILL = 86_400.0
-"""Seconds between refreshes where none is wanted."""
+"""Seconds between refreshes for measurements without a refresh."""
 
 INTERVAL, MEDIAN, SIGMA = 900.0, 120.0, 0.978
-"""Seconds from run to run; the log-normal durations of the runs."""
+"""Seconds from run to run, and the parameters of the log-normal durations of the runs."""
 
 KNOWN_RUNS = 10
 
 
 class World:
-    """So many integrations with ten runs each, and a simulated Braze that tells of them."""
+    """A simulated Braze with this many integrations of ten runs each."""
 
     def __init__(self, number: int, clock: Callable[[], float] = time.time) -> None:
         self._rng, self._clock = random.Random(number), clock
@@ -64,7 +64,7 @@ class World:
         )
 
     def change(self, number: int, runs: int = 1) -> None:
-        """Let the next `number` integrations, spread over all, finish new runs just now."""
+        """Add runs that finish now to the next `number` integrations, spread over all of them."""
         now = self._clock()
         for _ in range(number):
             changed = self.integrations[self._order[self._next % len(self._order)]]
@@ -77,12 +77,12 @@ class World:
 
     @property
     def histories_read(self) -> int:
-        """How many history pages were asked for so far."""
+        """The number of history pages requested so far."""
         return len(self.simulator.traffic[HISTORY].times)
 
 
 def config(endpoint: str, *, min_interval: float) -> WorkspaceConfig:
-    """The workspace as the exporter is told of it."""
+    """The exporter's configuration of the workspace."""
     refresh = Refresh(
         min_interval=min_interval,
         rate_limit_share=1.0,

@@ -1,6 +1,6 @@
 """The README of the Helm chart: how to install and upgrade it, and a table of its values.
 
-python -m tools.chart_readme writes it from `templates/` and from values.yaml, whose comments
+`python -m tools.chart_readme` writes it from `templates/` and from values.yaml, whose comments
 describe the values.
 """
 
@@ -18,10 +18,10 @@ CHART = Path(__file__).parents[1] / "deploy" / "helm" / "cdi-exporter"
 PAGE = CHART / "README.md"
 TEMPLATE = Path(__file__).parent / "templates" / "chart_readme.md.j2"
 LONGEST_DEFAULT = 60
-"""More of a default value would make the table hard to read; values.yaml has it."""
+"""A longer default value would make the table hard to read. It is in values.yaml."""
 
 WHOLE = ("annotations", "securitycontext", "resources")
-"""How the names of maps end whose keys are not the chart's own but Kubernetes'."""
+"""The ends of the names of maps whose keys Kubernetes defines, not the chart."""
 
 
 class Value(NamedTuple):
@@ -39,9 +39,9 @@ def shown(default: object) -> str:
 
 
 def described(comment: list[str], after: str) -> str:
-    """The description in the comment lines before a key, and in the one after it.
+    """The description from the comment lines before a key and the comment after it.
 
-    What follows a line that ends with a colon is an example, which a table cannot show.
+    After a line that ends with a colon there is an example, which a table cannot show.
     """
     lines: list[str] = []
     for line in comment:
@@ -55,7 +55,10 @@ def described(comment: list[str], after: str) -> str:
 
 
 def documented(text: str) -> Iterator[Value]:
-    """The values of a values.yaml in their order; sections only with a description."""
+    """The values in a values.yaml, in order.
+
+    Sections are included only if they have a description.
+    """
     values: Any = yaml.safe_load(text)
     path: list[str] = []
     comment: list[str] = []

@@ -1,6 +1,6 @@
-"""Writes `docs/check.schema.json` from the values of `check/report.py`.
+"""Writes `docs/check.schema.json` from the classes in `check/report.py`.
 
-To be run as `python -m tools.check_schema`.
+Usage: `python -m tools.check_schema`.
 """
 
 import json

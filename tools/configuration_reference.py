@@ -1,7 +1,7 @@
 """Writes `docs/configuration.md` and `docs/config.schema.json` from the code.
 
-The keys and defaults come from `config.settings`, the flags from the commands, the text around them
-from `templates/`. Run it as `python -m tools.configuration_reference`.
+The keys and defaults come from `config.settings`, the flags from the commands, and the text from
+`templates/`. Usage: `python -m tools.configuration_reference`.
 """
 
 import ast
@@ -91,7 +91,7 @@ def _defaults(section: type) -> dict[str, object]:
 
 
 def _commands() -> Iterator[str]:
-    """A section for each command; a flag that is as in an earlier one is named there alone."""
+    """A section for each command. Flags that equal those of an earlier command are only named."""
     shown: dict[str, str] = {}
     for name, command in cli.every_command().items():
         params = (each for each in command.params if isinstance(each, click.Option))
@@ -128,7 +128,7 @@ def _flag(option: click.Option) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of the file, for editors; YAML is read as the JSON that it stands for."""
+    """The schema of the file, for editors. YAML is validated as the equivalent JSON."""
     file, *parts = (section for _, section in SECTIONS)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

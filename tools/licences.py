@@ -1,6 +1,6 @@
-"""The page of what is installed with the exporter, and under which licences.
+"""The page of the packages installed with the exporter, and their licences.
 
-python -m tools.licences writes docs/licences.md from the lock and what the packages say.
+`python -m tools.licences` writes docs/licences.md from the lock and the metadata of the packages.
 """
 
 from collections.abc import Iterator
@@ -24,36 +24,36 @@ this page.
 """
 CLASSIFIER = "License :: OSI Approved :: "
 LONGEST_NAME = 60
-"""Some packages give the licence's whole text where its name belongs."""
+"""Some packages have the whole licence text instead of its name."""
 
 
 def locked(lock: Path = LOCK) -> Iterator[Requirement]:
-    """The requirements of a lock, each of one version, without their hashes."""
+    """The requirements in a lock, each with its version but without hashes."""
     for line in lock.read_text("utf-8").splitlines():
         if line[:1].isalnum():
             yield Requirement(line.removesuffix("\\"))
 
 
 def installed(lock: Path = LOCK) -> list[Requirement]:
-    """Those of a lock that are installed on Linux."""
+    """The requirements in a lock that are installed on Linux."""
     here = {"sys_platform": "linux"}
     return [each for each in locked(lock) if each.marker is None or each.marker.evaluate(here)]
 
 
 def licence(package: str) -> str:
-    """What an installed package says: an SPDX expression, a name, or its classifiers."""
-    said = metadata(package)
+    """The licence in a package's metadata: an SPDX expression, a name or classifiers."""
+    fields = metadata(package)
     for key in ("License-Expression", "License"):
-        if key in said and len(said[key]) <= LONGEST_NAME:
-            return said[key]
-    classifiers = said.get_all("Classifier") or []
+        if key in fields and len(fields[key]) <= LONGEST_NAME:
+            return fields[key]
+    classifiers = fields.get_all("Classifier") or []
     return ", ".join(
         each.removeprefix(CLASSIFIER) for each in classifiers if each.startswith(CLASSIFIER)
     )
 
 
 def page() -> str:
-    """The page as it should stand."""
+    """The text of the page."""
     rows = []
     for each in installed():
         (version,) = each.specifier

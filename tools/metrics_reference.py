@@ -55,7 +55,7 @@ _KINDS = {
 
 
 def _label_values() -> Iterator[str]:
-    """A row for each value of each label that has a fixed set of them."""
+    """A row for each value of each label that has a fixed set of values."""
     labels = {
         "status": {each.value: _STATUSES[each] for each in FINISHED_STATUSES},
         "reason": {each: _REASONS[each] for each in REASONS},
@@ -81,7 +81,7 @@ def _section(title: str, metrics: Iterable[Metric], common: tuple[str, ...]) -> 
 
 
 def reference() -> str:
-    """The page's text."""
+    """The text of the page."""
     template = Template(TEMPLATE.read_text("utf-8"), keep_trailing_newline=True)
     sections = [_section(*section) for section in _SECTIONS]
     text: str = template.render(sections=sections, label_values=_label_values())

@@ -1,10 +1,10 @@
-"""Mutation tests of the pure modules: change one thing, and see whether a test fails.
+"""Mutation tests of the pure modules: make one change, and check that a test fails.
 
     python -m tools.mutants [--only ledger] [--sample 100]
 
-Each mutant runs in a forked process that imports the changed module instead of the file, so
-the working tree is never touched. A mutant that passes all tests survives; the exit status is
-then 1. Mutants that no test can fail are listed with the reason in `equivalent_mutants.toml`.
+Each mutant runs in a forked process that imports the changed module instead of the file, so the
+working tree is never changed. A mutant that passes all tests survives, and then the exit status
+is 1. Mutants that no test can detect are listed with the reason in `equivalent_mutants.toml`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-import hypothesis.strategies  # noqa: F401 -- what takes long to import is imported once
+import hypothesis.strategies  # noqa: F401 -- modules that are slow to import are imported once
 import pydantic  # noqa: F401
 import pytest
 
@@ -39,13 +39,13 @@ TARGETS = {
     "cdi_exporter/workspace/publication.py": [f"{WORKSPACE}publication.py"],
     "cdi_exporter/workspace/schedule.py": [f"{WORKSPACE}schedule.py", f"{WORKSPACE}read_order.py"],
 }
-"""The modules, and the tests that must notice a change of them."""
+"""The modules, and the tests that must detect a change in them."""
 
 AT_ONCE = 2
-"""Mutants that are tested at the same time: CI has two cores."""
+"""The number of mutants tested at the same time: CI has two cores."""
 
 LONGEST = 180
-"""Seconds after which a mutant counts as noticed, because it hangs; all tests take about 20."""
+"""Seconds after which a mutant counts as detected, because it hangs. All tests take about 20 s."""
 
 FLAGS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=steady"]
 FLAGS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of Hypothesis, which is imported
@@ -69,7 +69,7 @@ class Mutant(NamedTuple):
 
 
 def nodes(tree: ast.AST, where: str = "") -> Iterator[tuple[ast.AST, str]]:
-    """The nodes that may be changed, and the function that each is in."""
+    """The nodes that can be changed, each with its function."""
     for field, value in ast.iter_fields(tree):
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and field not in NOT_RUN:
@@ -79,7 +79,7 @@ def nodes(tree: ast.AST, where: str = "") -> Iterator[tuple[ast.AST, str]]:
 
 
 def changed(node: Any) -> Any:
-    """Something else instead of an expression or a statement; None for what stays."""
+    """A replacement of an expression or statement, or None if it is not changed."""
     match node:
         case ast.Compare(ops=[op]) if type(op) in SWAPS:
             node.ops = [SWAPS[type(op)]()]
@@ -106,7 +106,7 @@ def changed(node: Any) -> Any:
 
 
 def mutants(path: Path) -> Iterator[Mutant]:
-    """All changes of a module, which have different names."""
+    """All changes of a module, with unique names."""
     tree = ast.parse(path.read_text("utf-8"))
     seen: dict[str, int] = {}
     for node, where in nodes(tree):
@@ -124,7 +124,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
 
 
 def start(mutant: Mutant, tests: Sequence[str]) -> int:
-    """Run the tests with a mutant in a process of its own; its ID."""
+    """Run the tests with a mutant in a separate process. Returns the process ID."""
     if child := os.fork():
         return child
     signal.alarm(LONGEST)
@@ -153,7 +153,7 @@ def survivors(several: Iterable[Mutant], tests: Sequence[str]) -> Iterator[Mutan
 
 
 def judge(path: Path, tests: Sequence[str], reasons: Container[str], sample: int) -> int:
-    """Print the survivors of a module; how many they are."""
+    """Print the survivors of a module. Returns their number."""
     module = path.relative_to(ROOT).as_posix()
     several = [each for each in mutants(path) if each.name not in reasons]
     drawn = random.sample(several, min(sample, len(several)))

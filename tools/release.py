@@ -1,6 +1,6 @@
-"""The version: prepare a release, or print what the changelog says of it.
+"""The version: prepare a release, or print its section of the changelog.
 
-The version's one source is cdi_exporter/__init__.py. Files that cannot import it repeat it:
+The only source of the version is cdi_exporter/__init__.py. Files that cannot import it repeat it:
 
 python -m tools.release 1.2.3    sets the version, and makes Unreleased its section of the changelog
 python -m tools.release --notes  prints the changelog's section of the current version
@@ -34,11 +34,11 @@ MENTIONS = {
         r"^ {4}version: (\d\S*)$",
     ),
 }
-"""Where the version is written: in each file patterns, each with one group around it."""
+"""The places with the version: patterns for each file, each with one group around the version."""
 
 
 def mentioned(root: Path = ROOT) -> list[tuple[str, str]]:
-    """Each place where the version is written: the file, and what is written there."""
+    """Each place where the version is written: the file and the version there."""
     found = []
     for name, patterns in MENTIONS.items():
         text = (root / name).read_text("utf-8")
@@ -70,14 +70,14 @@ def set_version(version: str, root: Path = ROOT) -> None:
 
 
 def section(changelog: str, version: str) -> str:
-    """What the changelog says of a version, without its heading; empty if it has no section."""
+    """The changelog's section of a version, without its heading. Empty if there is none."""
     heading = rf"^## \[{re.escape(version)}\][^\n]*"
     found = re.search(rf"{heading}\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     return found[1].strip() if found else ""
 
 
 def with_release(changelog: str, version: str, date: str) -> str:
-    """The changelog in which all that is unreleased is this version's section."""
+    """The changelog with all unreleased changes moved to this version's section."""
     if section(changelog, version):
         sys.exit(f"release: CHANGELOG.md has a section of {version} already")
     if not section(changelog, "Unreleased"):
@@ -86,7 +86,7 @@ def with_release(changelog: str, version: str, date: str) -> str:
 
 
 def prepare(version: str, date: str, root: Path = ROOT) -> None:
-    """Set the version and write the section of the changelog."""
+    """Set the version and write its section of the changelog."""
     if not re.fullmatch(r"\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?", version):
         sys.exit(f"release: VERSION={version}: a version has the form 1.2.3 or 1.2.3-rc.1")
     if Version(version) < Version(current(root)):
@@ -98,7 +98,7 @@ def prepare(version: str, date: str, root: Path = ROOT) -> None:
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run the command from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("version", nargs="?")

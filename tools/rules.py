@@ -1,4 +1,4 @@
-"""Files that are made from the rules in prometheus/rules/: python -m tools.rules.
+"""Files that are generated from the rules in prometheus/rules/: python -m tools.rules.
 
 The PrometheusRule for Kubernetes is the text of the rule files, indented, with its comments. The
 tables of docs/alerts.md come from the rules and the comments above them.
@@ -25,7 +25,7 @@ TITLES = {
     "braze-cdi-runs": "Sync runs",
     "braze-cdi-knowledge": "Integrations and counters",
 }
-"""Headings of the groups that have alerts, in the order of the page."""
+"""The headings of the groups that have alerts, in the order of the page."""
 
 _HEADER = """\
 # Made by `make generated` from prometheus/rules/: do not edit.
@@ -88,14 +88,14 @@ def tables() -> str:
 
 
 def alerts_page() -> str:
-    """docs/alerts.md with its tables made again."""
+    """docs/alerts.md with new tables."""
     begin, end = "<!-- made by `make generated` from prometheus/rules/ -->\n", "<!-- end -->\n"
     before, rest = ALERTS_PAGE.read_text("utf-8").split(begin)
     return f"{before}{begin}\n{tables()}\n{end}{rest.split(end)[1]}"
 
 
 FILES = {PROMETHEUS_RULE: prometheus_rule, ALERTS_PAGE: alerts_page}
-"""What is written, and by what."""
+"""The generated files, each with the function that returns its text."""
 
 
 if __name__ == "__main__":

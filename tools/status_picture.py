@@ -1,7 +1,6 @@
-"""Draw docs/status-page.png: the status page of the demo, as Debian's Chromium shows it.
+"""Draws docs/status-page.png: the status page of the demo in Debian's Chromium.
 
 The demo runs in virtual time, so the same code gives the same page:
-
     python -m tools.status_picture
 """
 
@@ -25,16 +24,16 @@ WIDTH = 1280
 COLOURS = 256
 SCRAPE_EVERY = 5.0
 ANSWER = 0.18
-"""Seconds that each answer takes, as over a network."""
+"""The duration of each response in seconds, as over a network."""
 
 SHOWN_AFTER = 31 * 60.0
-"""Seconds after the demo's begin: by then each kind of trouble has come."""
+"""Seconds after the demo's start, when each kind of problem has appeared."""
 
 HOME = "http://demo.invalid/"
 
 
 async def demo_page() -> str:
-    """The status page that somebody sees who has watched the demo for a while."""
+    """The status page after the demo has run for a while."""
     clock = virtual.virtual_clock()
     simulator = demo_workspace(1, clock=clock.wall)
     simulator.faults.append(Fault(0, math.inf, FaultKind.SLOW, delay=ANSWER))
@@ -77,7 +76,7 @@ def chromium() -> str:
 
 
 def with_palette(drawn: Image.Image) -> Image.Image:
-    """The picture in its own most frequent colours, which makes it small."""
+    """The picture with a palette of its most frequent colours, which makes it small."""
     every = drawn.getcolors(drawn.width * drawn.height) or []
     frequent = sorted(every, reverse=True)[:COLOURS]
     palette = Image.new("P", (1, 1))

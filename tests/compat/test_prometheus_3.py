@@ -1,14 +1,14 @@
-"""The programs that `make test-compat` chooses are those of Prometheus 3."""
+"""The Prometheus programs that `make test-compat` selects, which must be of version 3."""
 
 from pathlib import Path
 
 import yaml
 
-from tests.rules.scenarios import complaint
+from tests.rules.scenarios import promtool_errors
 
 
 def test_a_range_leaves_out_its_start(tmp_path: Path) -> None:
-    """A sample exactly at the start of a range is not in it; Prometheus 2 counts six."""
+    """A sample exactly at the start of a range does not count. Prometheus 2 would count six."""
     test = {
         "interval": "1m",
         "input_series": [{"series": "x", "values": "0x10"}],
@@ -22,5 +22,5 @@ def test_a_range_leaves_out_its_start(tmp_path: Path) -> None:
     }
     file = tmp_path / "tests.yml"
     file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}), "utf-8")
-    found = complaint(file)
+    found = promtool_errors(file)
     assert not found, found

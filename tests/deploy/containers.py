@@ -1,4 +1,4 @@
-"""Images and containers in a folder, without daemon and registry: buildah builds, podman runs."""
+"""Images and containers in a directory, without a daemon or registry, by buildah and podman."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def output(
     timeout: float = 120,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """What a command prints, to stdout or stderr; it must succeed."""
+    """The stdout and stderr of a command, which must succeed."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -45,20 +45,20 @@ def output(
 
 
 def script(name: str, *arguments: str) -> str:
-    """What one of the project's scripts prints."""
+    """The output of one of the project's scripts."""
     return output(str(ROOT / "scripts" / name), *arguments)
 
 
 def base_image() -> str:
-    """The name of the image that the Dockerfile begins with."""
-    asked = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
-    assert asked
-    return asked[1]
+    """The name of the Dockerfile's base image."""
+    found = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
+    assert found
+    return found[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """Images, volumes and containers in one folder."""
+    """Images, volumes and containers in one directory."""
 
     folder: Path
 
@@ -69,15 +69,15 @@ class Containers:
         ]
 
     def buildah(self, *arguments: str) -> str:
-        """What buildah prints."""
+        """The output of buildah."""
         return output(program("buildah"), *self._storage(), *arguments, timeout=170)
 
     def podman(self, *arguments: str) -> str:
-        """What podman prints."""
+        """The output of podman."""
         return output(program("podman"), *self._storage(), "--runtime=runc", *arguments)
 
     def make_base_image(self) -> None:
-        """An image of Debian with Python, under the name that the Dockerfile asks for."""
+        """Build an image of Debian with Python, under the name of the Dockerfile's base image."""
         container = self.buildah("from", "scratch")
         self.buildah("add", "-q", container, script("debian-root"), "/")
         link = ("ln", "-s", "/usr/bin/python3", "/usr/local/bin/python")
@@ -87,25 +87,25 @@ class Containers:
         self.buildah("commit", "-q", "--rm", container, base_image())
 
     def build(self) -> None:
-        """The image, from the Dockerfile as it is."""
+        """Build the image from the unchanged Dockerfile."""
         options = [*ISOLATION, "--pull-never", "--network", "host", "--format", "docker"]
         options += ["-v", f"{AUTHORITIES}:{AUTHORITIES}:ro"]
         self.buildah("bud", *options, "-t", IMAGE, str(ROOT))
 
     def image(self, name: str = IMAGE) -> dict[str, Any]:
-        """What an image says of itself."""
+        """The configuration of an image."""
         (image,) = json.loads(self.podman("image", "inspect", name))
         assert isinstance(image, dict)
         return image
 
     def inside(self, *command: str) -> str:
-        """What a command prints in the image, whose user is not root."""
+        """The output of a command in the image, which does not run as root."""
         options = ["--rm", "--network", "host", *HARDENED, *LIMITS]
         options += ["--no-healthcheck", "--entrypoint", command[0]]
         return self.podman("run", *options, IMAGE, *command[1:])
 
     def state(self, name: str) -> dict[str, Any]:
-        """What is known of a container's process."""
+        """The state of a container's process."""
         (container,) = json.loads(self.podman("inspect", name))
         state = container["State"]
         assert isinstance(state, dict)
@@ -115,9 +115,9 @@ class Containers:
     def running(
         self, name: str, *command: str, answer: int = 200, **options: Any
     ) -> Iterator["Served"]:
-        """The image's program, hardened, on the loopback of this machine; removed at the end.
+        """Run the image's program, hardened, on the loopback. Remove the container at the end.
 
-        `answer` is the HTTP status with which it shows that it serves.
+        `answer` is the HTTP status that shows that it serves.
         """
         served = Served(self, name, free_port())
         served.start(*command, **options)
@@ -148,7 +148,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Where the exporter answers."""
+        """The base URL of the exporter."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(
@@ -158,9 +158,9 @@ class Served:
         volumes: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> None:
-        """Start it in the background; `volumes` are names or files, and where they are seen.
+        """Start it in the background. `volumes` maps names or files to paths in the container.
 
-        Like a user of the image, it changes the address by a flag and nothing else.
+        The only change to the image's defaults is the listen address, set by a flag.
         """
         options = ["--detach", "--name", self.name, "--network", "host", *HARDENED, *LIMITS]
         for key, value in (environment or {}).items():
@@ -173,20 +173,20 @@ class Served:
         self.containers.podman("run", *options, IMAGE, *command, address)
 
     def healthy(self) -> None:
-        """The image's health check succeeds."""
+        """Assert that the image's health check succeeds."""
         self.containers.podman("healthcheck", "run", self.name)
 
     def process(self) -> dict[str, str]:
-        """What the kernel says of the process."""
+        """The status of the process in /proc."""
         pid = self.containers.state(self.name)["Pid"]
         lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
         return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
     def log(self) -> str:
-        """What it has written, to stdout and to stderr."""
+        """Its output to stdout and stderr."""
         return self.containers.podman("logs", self.name)
 
     def stop(self) -> int:
-        """Stop it as its owner would; the exit status."""
+        """Stop it as a user would. Returns the exit status."""
         self.containers.podman("stop", "--time", "20", self.name)
         return int(self.containers.state(self.name)["ExitCode"])

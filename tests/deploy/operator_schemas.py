@@ -1,6 +1,7 @@
-"""The parts of the Prometheus operator's API that the chart uses, as its reference has them.
+"""Schemas for the parts of the Prometheus operator's API that the chart uses.
 
-Its own schemas are in no package; a key that is not here is an error here too.
+The operator's own schemas are in no package, so these follow its reference. A key that is not here
+is reported as an error.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ Schema = dict[str, Any]
 
 
 def closed(required: str = "", **properties: Schema) -> Schema:
-    """An object with these keys and no other."""
+    """An object with these keys and no others."""
     return {
         "type": "object",
         "additionalProperties": False,

@@ -1,4 +1,4 @@
-"""The Helm chart: linted, rendered with each set of values, judged by Kubernetes' own schemas."""
+"""The Helm chart: linted, rendered with each set of values, checked with Kubernetes' schemas."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ Manifest = dict[str, Any]
 
 
 def helm(*arguments: str) -> str:
-    """What helm prints to stdout; to stderr it names the chart's symbolic links."""
+    """The stdout of helm. On stderr it only lists the chart's symbolic links."""
     command = [script("go-tool", "helm"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
@@ -33,7 +33,7 @@ def helm(*arguments: str) -> str:
 
 
 def refusal(*arguments: str) -> str:
-    """Why helm refuses to render the chart."""
+    """The error with which helm refuses to render the chart."""
     command = [script("go-tool", "helm"), "template", "test", str(CHART), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -41,27 +41,27 @@ def refusal(*arguments: str) -> str:
 
 
 def render(*arguments: str) -> str:
-    """The manifests as Helm writes them."""
+    """The manifests that Helm renders."""
     return helm("template", "test", str(CHART), f"--kube-version={NEWEST}", *arguments)
 
 
 def by_kind(rendered: str) -> dict[str, Manifest]:
-    """The manifests by kind; of dashboards the last."""
+    """The manifests by kind. Of several dashboards, the last one."""
     return {each["kind"]: each for each in yaml.safe_load_all(rendered) if each}
 
 
 def manifests(values: Path) -> dict[str, Manifest]:
-    """The manifests of a file of values."""
+    """The manifests for a file of values."""
     return by_kind(render(f"--values={values}"))
 
 
 def ci(name: str) -> dict[str, Manifest]:
-    """The manifests of one of the chart's own sets of values."""
+    """The manifests for one of the chart's own sets of values."""
     return manifests(CHART / "ci" / f"{name}-values.yaml")
 
 
 def container(found: Mapping[str, Manifest]) -> Manifest:
-    """The one container of the deployment."""
+    """The only container of the deployment."""
     (only,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert isinstance(only, dict)
     return only
@@ -69,31 +69,33 @@ def container(found: Mapping[str, Manifest]) -> Manifest:
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_the_chart_has_no_findings(values: Path) -> None:
-    """Helm's linter is content, also with warnings as errors."""
+    """Helm's linter finds nothing, even with warnings treated as errors."""
     helm("lint", "--strict", f"--kube-version={NEWEST}", f"--values={values}", str(CHART))
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
-def test_kubernetes_takes_the_manifests(values: Path, version: str, tmp_path: Path) -> None:
-    """Each manifest fits the schema of its kind, with no key that it does not know."""
+def test_the_manifests_match_the_kubernetes_schemas(
+    values: Path, version: str, tmp_path: Path
+) -> None:
+    """Each manifest matches the schema of its kind and has no unknown key."""
     file = tmp_path / "manifests.yaml"
     file.write_text(render(f"--values={values}"), "utf-8")
     validate = str(Path(sys.executable).with_name("kubernetes-validate"))
-    said = output(validate, "--strict", "-k", version, str(file))
-    judged = said.count(" passed for resource ")
+    printed = output(validate, "--strict", "-k", version, str(file))
+    judged = printed.count(" passed for resource ")
     others = sum(each["kind"] in SCHEMAS for each in manifests(values).values())
     assert judged + others == len([each for each in yaml.safe_load_all(file.read_text()) if each])
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
-def test_the_operator_takes_its_objects(kind: str) -> None:
-    """What the Prometheus operator reads has the keys and types that it documents."""
+def test_operator_objects_match_the_operator_api(kind: str) -> None:
+    """Objects for the Prometheus operator have only documented keys and types."""
     jsonschema.validate(ci("everything")[kind], SCHEMAS[kind])
 
 
-def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
-    """The rules hold as they are rendered, and their links lead where the values say."""
+def test_prometheus_accepts_the_rules(tmp_path: Path) -> None:
+    """Prometheus accepts the rendered rules, and their links have the addresses in the values."""
     spec = ci("everything")["PrometheusRule"]["spec"]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump(spec), "utf-8")
@@ -105,7 +107,7 @@ def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
 
 
 def test_the_packaged_chart_contains_the_rules_and_dashboards(tmp_path: Path) -> None:
-    """In the working tree they are symbolic links; the archive has the files themselves."""
+    """In the working tree they are symbolic links. The archive contains the files themselves."""
     helm("package", str(CHART), f"--destination={tmp_path}")
     (packed,) = tmp_path.glob("*.tgz")
     with tarfile.open(packed) as archive:
@@ -147,7 +149,7 @@ def _rules(*values: str) -> dict[str, Any]:
 
 
 def test_links_are_left_out_without_an_address() -> None:
-    """No alert has an annotation that leads nowhere."""
+    """No alert has an annotation with an incomplete link."""
     alerts = [rule for group in _rules().values() for rule in group["rules"] if "alert" in rule]
     assert len(alerts) > 20
     for rule in alerts:
@@ -155,13 +157,13 @@ def test_links_are_left_out_without_an_address() -> None:
 
 
 def test_the_alert_on_a_missing_target_can_be_left_out() -> None:
-    """For a Prometheus whose shards do not all scrape the exporter."""
+    """It is optional for a Prometheus whose shards do not all scrape the exporter."""
     with_it, without = _rules(), _rules("--set=prometheusRule.exporterAbsent=false")
     assert set(with_it) - set(without) == {"braze-cdi-absent"}
 
 
 def test_each_dashboard_becomes_a_config_map() -> None:
-    """Grafana's sidecar finds it by its label, with the dashboard as it is."""
+    """Grafana's sidecar finds it by its label. The dashboard is unchanged."""
     rendered = yaml.safe_load_all(render(f"--values={CHART / 'ci' / 'everything-values.yaml'}"))
     found = {
         name: text
@@ -175,9 +177,9 @@ def test_each_dashboard_becomes_a_config_map() -> None:
 
 def test_two_replicas_without_a_database_are_refused() -> None:
     """The message says what they need."""
-    said = refusal(f"--kube-version={NEWEST}", QUICK_START, "--set=replicaCount=2")
-    assert "replicaCount=2 needs a database that the replicas share: set state.url" in said
-    assert "docs/several-exporters.md" in said
+    printed = refusal(f"--kube-version={NEWEST}", QUICK_START, "--set=replicaCount=2")
+    assert "replicaCount=2 needs a database that the replicas share: set state.url" in printed
+    assert "docs/several-exporters.md" in printed
 
 
 WATCHED_ONE = "braze.restEndpoint=rest.iad-03.braze.com,apiKeys.existingSecret=braze"
@@ -203,22 +205,22 @@ WATCHED_ONE = "braze.restEndpoint=rest.iad-03.braze.com,apiKeys.existingSecret=b
     ],
 )
 def test_a_wrong_value_is_reported(values: str, words: str) -> None:
-    """Helm refuses what cannot work, and says what to set."""
+    """Helm rejects values that cannot work and says what to set."""
     assert words in refusal(f"--kube-version={NEWEST}", f"--set={values}")
 
 
 def test_every_value_is_documented_and_has_a_schema() -> None:
-    """The schema knows exactly the values of values.yaml, each section closed."""
+    """The schema has exactly the values of values.yaml and allows no others."""
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
     schema = yaml.safe_load((CHART / "values.schema.json").read_text("utf-8"))
     assert list(keys(values)) == [path for path in described(schema) if path not in OF_HELM]
 
 
 OF_HELM = ("enabled", "global")
-"""What Helm adds to the values of a dependency."""
+"""Values that Helm adds to those of a dependency."""
 
 OPEN = ("config", "podSecurityContext", "securityContext", "resources")
-"""What Kubernetes or the exporter describe themselves."""
+"""Values whose contents Kubernetes or the exporter define."""
 
 
 def keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -233,7 +235,7 @@ def keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def described(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The paths that the schema describes."""
+    """The paths in the schema."""
     assert schema["additionalProperties"] is False
     for key, value in schema["properties"].items():
         path = f"{prefix}{key}"
@@ -244,10 +246,10 @@ def described(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def test_the_flags_are_those_of_the_exporter() -> None:
-    """Each flag that the chart sets is one that `serve` or `demo` knows."""
+    """Each flag in the chart is a flag of `serve` or `demo`."""
     for name in ("everything", "demo", "workspaces", "database"):
         command, *flags = container(ci(name))["args"]
-        said = subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-m", "cdi_exporter", command, *flags, "--help"],
             env=clean_environment(),
             capture_output=True,
@@ -255,11 +257,11 @@ def test_the_flags_are_those_of_the_exporter() -> None:
             timeout=60,
             check=True,
         ).stdout
-        assert all(flag.partition("=")[0] in said for flag in flags)
+        assert all(flag.partition("=")[0] in printed for flag in flags)
 
 
-def test_the_configuration_is_taken_as_rendered(tmp_path: Path) -> None:
-    """The exporter loads the config map's file; only the keys are missing here."""
+def test_the_exporter_loads_the_rendered_configuration(tmp_path: Path) -> None:
+    """The exporter loads the file from the config map. Only the keys are missing in this test."""
     file = tmp_path / "config.yml"
     file.write_text(ci("workspaces")["ConfigMap"]["data"]["config.yml"], "utf-8")
     done = subprocess.run(
@@ -278,7 +280,7 @@ def test_the_configuration_is_taken_as_rendered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["quick-start", "workspaces", "demo", "database"])
 def test_the_pod_is_restricted(name: str) -> None:
-    """It fits the "restricted" Pod Security Standard, and nothing but /data can be written."""
+    """It meets the "restricted" Pod Security Standard, and only /data is writable."""
     found = ci(name)
     pod = found["Deployment"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
@@ -292,21 +294,21 @@ def test_the_pod_is_restricted(name: str) -> None:
 
 
 NAMESPACE = range(1_000_680_000, 1_000_690_000)
-"""The users and groups that OpenShift gives to a namespace."""
+"""The users and groups that OpenShift assigns to a namespace."""
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
 VOLUMES |= {"projected", "secret"}
 
 
 def objections(found: Mapping[str, Manifest]) -> list[str]:
-    """Why OpenShift's security context constraint restricted-v2 refuses the pod.
+    """The reasons why OpenShift's security context constraint restricted-v2 would refuse the pod.
 
-    As its documentation has the rules: users and groups in the namespace's range (or left to
-    OpenShift), no privileges, nothing of the host.
+    The rules are those of its documentation: users and groups in the namespace's range (or left to
+    OpenShift), no privileges, and no access to the host.
     """
     pod = found["Deployment"]["spec"]["template"]["spec"]
     contexts = [pod["securityContext"], container(found)["securityContext"]]
-    said = [
+    reasons = [
         f"{key}: {context[key]} is not in the namespace's range"
         for context in contexts
         for key in ("runAsUser", "fsGroup")
@@ -314,17 +316,17 @@ def objections(found: Mapping[str, Manifest]) -> list[str]:
     ]
     for context in contexts:
         forbidden = {"supplementalGroups", "seLinuxOptions", "sysctls", "privileged", "procMount"}
-        said += [f"{key} is set" for key in forbidden & context.keys()]
+        reasons += [f"{key} is set" for key in forbidden & context.keys()]
         if context.get("seccompProfile", {"type": "RuntimeDefault"}) != {"type": "RuntimeDefault"}:
-            said.append("seccompProfile")
+            reasons.append("seccompProfile")
     own = contexts[1]
     if own.get("allowPrivilegeEscalation") is not False or "ALL" not in own["capabilities"]["drop"]:
-        said.append("privileges are not dropped")
-    said += [f"{key} is set" for key in ("hostNetwork", "hostPID", "hostIPC") if key in pod]
+        reasons.append("privileges are not dropped")
+    reasons += [f"{key} is set" for key in ("hostNetwork", "hostPID", "hostIPC") if key in pod]
     kinds = {kind for each in pod["volumes"] for kind in each if kind != "name"}
-    said += [f"volume of kind {kind}" for kind in kinds - VOLUMES]
-    said += ["hostPort" for port in container(found)["ports"] if "hostPort" in port]
-    return said
+    reasons += [f"volume of kind {kind}" for kind in kinds - VOLUMES]
+    reasons += ["hostPort" for port in container(found)["ports"] if "hostPort" in port]
+    return reasons
 
 
 QUICK_START = f"--values={CHART / 'ci' / 'quick-start-values.yaml'}"
@@ -344,15 +346,15 @@ QUICK_START = f"--values={CHART / 'ci' / 'quick-start-values.yaml'}"
     ],
 )
 def test_openshift_admits_the_pod(options: list[str]) -> None:
-    """Its user and groups are left to OpenShift, and nothing else is asked for."""
+    """Its user and groups are left to OpenShift, and it requests no other privileges."""
     found = by_kind(render(QUICK_START, *options))
     assert objections(found) == []
     for context in (found["Deployment"]["spec"]["template"]["spec"], container(found)):
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & context["securityContext"].keys()
 
 
-def test_openshift_admits_everything_that_the_example_switches_on() -> None:
-    """The values for OpenShift keep what the Pod Security Standard asks for."""
+def test_openshift_admits_the_pod_of_the_openshift_example() -> None:
+    """The values for OpenShift still meet the Pod Security Standard."""
     found = ci("openshift")
     assert objections(found) == []
     pod = found["Deployment"]["spec"]["template"]["spec"]["securityContext"]
@@ -364,8 +366,8 @@ def test_openshift_admits_everything_that_the_example_switches_on() -> None:
     "options",
     [[], ["--api-versions=security.openshift.io/v1", "--set=openshift.enabled=false"]],
 )
-def test_elsewhere_the_pod_has_its_fixed_user(options: list[str]) -> None:
-    """Kubernetes chooses no user, so the chart does; restricted-v2 would refuse it."""
+def test_without_openshift_the_pod_has_a_fixed_user(options: list[str]) -> None:
+    """Kubernetes does not assign a user, so the chart does. Restricted-v2 would refuse it."""
     found = by_kind(render(QUICK_START, *options))
     context = found["Deployment"]["spec"]["template"]["spec"]["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (65532,) * 3
@@ -373,7 +375,7 @@ def test_elsewhere_the_pod_has_its_fixed_user(options: list[str]) -> None:
 
 
 def dns(*options: str) -> list[Manifest]:
-    """The rules of the network policy for traffic to DNS."""
+    """The network policy's rules for traffic to DNS."""
     found = by_kind(render("--set=demo=true,networkPolicy.enabled=true", *options))
     rules = found["NetworkPolicy"]["spec"]["egress"]
     assert {"ports": [{"port": 443}]} in rules
@@ -381,15 +383,15 @@ def dns(*options: str) -> list[Manifest]:
 
 
 def test_names_resolve_under_the_network_policy() -> None:
-    """DNS pods listen on 53, those of OpenShift on 5353: both are open, over UDP and TCP."""
+    """DNS pods listen on 53, those of OpenShift on 5353. Both are open for UDP and TCP."""
     (rule,) = dns()
     opened = {(each["port"], each["protocol"]) for each in rule.pop("ports")}
     assert opened == {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")}
     assert rule == {}
 
 
-def test_the_way_to_dns_can_be_narrowed(tmp_path: Path) -> None:
-    """To other ports and to certain pods, or to what the values say themselves."""
+def test_access_to_dns_can_be_restricted(tmp_path: Path) -> None:
+    """The values can set other ports, certain pods, or complete rules."""
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"networkPolicy": {"dns": {"ports": [1053], "to": [peer]}}}))
@@ -415,18 +417,18 @@ def test_the_way_to_dns_can_be_narrowed(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_service_has_the_families_of_addresses_that_are_asked_for(
+def test_a_service_has_the_configured_address_families(
     options: list[str], policy: str | None, families: list[str] | None
 ) -> None:
-    """IPv6 only, both, or what the cluster gives; the exporter listens on all addresses."""
+    """IPv6 only, both, or the cluster's default. The exporter listens on all addresses."""
     found = by_kind(render("--set=demo=true", *options))
     assert found["Service"]["spec"].get("ipFamilyPolicy") == policy
     assert found["Service"]["spec"].get("ipFamilies") == families
     assert "--web.listen-address=:10234" in container(found)["args"]
 
 
-def test_a_pair_is_spread_and_kept_by_one_budget() -> None:
-    """Both count the pods of every release of the chart; other constraints stay as they are."""
+def test_a_pair_is_spread_and_has_one_disruption_budget() -> None:
+    """The budget, and constraints without a selector, count pods of all the chart's releases."""
     spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
     own = {**spread, "labelSelector": {"matchLabels": {"team": "data"}}}
     options = [
@@ -443,8 +445,8 @@ def test_a_pair_is_spread_and_kept_by_one_budget() -> None:
     assert "PodDisruptionBudget" not in ci("quick-start")
 
 
-def test_more_of_a_pod_can_be_added() -> None:
-    """Flags, variables, volumes and the secrets of a registry, as they are given."""
+def test_flags_variables_and_volumes_can_be_added() -> None:
+    """Flags, variables, volumes and pull secrets are added unchanged."""
     found = ci("everything")
     pod = found["Deployment"]["spec"]["template"]["spec"]
     assert container(found)["args"][-2:] == ["--web.enable-lifecycle", "--scrape.timeout-offset=1s"]
@@ -457,7 +459,7 @@ def test_more_of_a_pod_can_be_added() -> None:
 
 
 def parent(folder: Path, values: Manifest, **dependency: str) -> Path:
-    """A chart that has this one as a dependency, as `helm dependency build` leaves it."""
+    """A chart that depends on this one, as after `helm dependency build`."""
     chart = folder / "platform"
     chart.mkdir()
     wanted = {"name": "cdi-exporter", "version": ">=0.1.0-0", "repository": f"file://{CHART}"}
@@ -478,7 +480,7 @@ WATCHED = {"braze": {"restEndpoint": "rest.iad-03.braze.com"}, "apiKeys": {"exis
 
 
 def test_the_chart_can_be_an_optional_dependency(tmp_path: Path) -> None:
-    """With a condition and global values, which Helm adds to the chart's own."""
+    """It has a condition and global values, which Helm adds to the chart's own."""
     values = {"global": {"team": "data"}, "cdi-exporter": {"enabled": True, **WATCHED}}
     chart = parent(tmp_path, values, condition="cdi-exporter.enabled")
     helm("lint", "--strict", f"--kube-version={NEWEST}", str(chart))
@@ -492,7 +494,7 @@ def test_the_chart_can_be_an_optional_dependency(tmp_path: Path) -> None:
 
 
 def test_the_chart_can_be_a_dependency_with_an_alias(tmp_path: Path) -> None:
-    """An alias names the values and the objects."""
+    """The alias is the key of the values and part of the objects' names."""
     values = {"braze-cdi": {"enabled": True, **WATCHED}}
     chart = parent(tmp_path, values, alias="braze-cdi", condition="braze-cdi.enabled")
     found = rendered_with(chart)
@@ -503,8 +505,8 @@ def test_the_chart_can_be_a_dependency_with_an_alias(tmp_path: Path) -> None:
     )
 
 
-def test_a_dependency_takes_nulls(tmp_path: Path) -> None:
-    """What a chart's own values may remove, those of a parent may remove too."""
+def test_values_of_a_dependency_can_be_null(tmp_path: Path) -> None:
+    """Values that can be null in this chart can be null in a parent chart, too."""
     nothing = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"))
     chart = parent(tmp_path, {"cdi-exporter": {"podSecurityContext": nothing, **WATCHED}})
     found = rendered_with(chart)
@@ -512,7 +514,7 @@ def test_a_dependency_takes_nulls(tmp_path: Path) -> None:
 
 
 def test_a_wrong_value_of_a_dependency_is_refused(tmp_path: Path) -> None:
-    """A misspelt key is an error there too."""
+    """A misspelt key of a dependency is an error, too."""
     chart = parent(tmp_path, {"cdi-exporter": {"enabeld": True, **WATCHED}})
     command = [script("go-tool", "helm"), "template", "test", str(chart)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -521,7 +523,10 @@ def test_a_wrong_value_of_a_dependency_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_one_pod_at_a_time_mounts_the_state() -> None:
-    """One replica, recreated, with the state file on a claim that outlives the release."""
+    """There is one replica with the strategy Recreate.
+
+    Its claim for the state outlives the release.
+    """
     found = ci("quick-start")
     spec = found["Deployment"]["spec"]
     assert spec["replicas"] == 1
@@ -535,13 +540,16 @@ def test_only_one_pod_at_a_time_mounts_the_state() -> None:
 
 
 def variables(found: Mapping[str, Manifest]) -> dict[str, Any]:
-    """The variables of the exporter, by name: a value, or where it comes from."""
+    """The exporter's environment variables by name, each with its value or its source."""
     listed = container(found)["env"]
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in listed}
 
 
 def test_replicas_share_a_database() -> None:
-    """Two of them, replaced one by one; the URL and the password come from the secret."""
+    """There are two replicas with rolling updates.
+
+    The URL and the password come from the secret.
+    """
     found = ci("database")
     spec = found["Deployment"]["spec"]
     assert spec["replicas"] == 2
@@ -557,7 +565,7 @@ def test_replicas_share_a_database() -> None:
 
 
 def test_a_database_replaces_the_state_file() -> None:
-    """There is no claim and no flag, and the variable of the image is empty."""
+    """There is no claim and no flag, and the image's variable for the state file is empty."""
     found = ci("database")
     assert "PersistentVolumeClaim" not in found
     assert not [flag for flag in container(found)["args"] if "state" in flag]
@@ -566,8 +574,8 @@ def test_a_database_replaces_the_state_file() -> None:
     assert {"name": "data", "emptyDir": {}} in volumes
 
 
-def test_replicas_with_a_database_are_spread_and_kept() -> None:
-    """Over nodes and zones if possible; the budget covers this release only."""
+def test_replicas_with_a_database_are_spread_and_have_a_disruption_budget() -> None:
+    """They are spread over nodes and zones if possible. The budget covers this release only."""
     found = ci("database")
     template = found["Deployment"]["spec"]["template"]
     own = {"matchLabels": found["Deployment"]["spec"]["selector"]["matchLabels"]}
@@ -590,7 +598,7 @@ def test_replicas_with_a_database_are_spread_and_kept() -> None:
 
 
 def test_a_scrape_reaches_each_replica() -> None:
-    """The monitor selects the service, whose endpoints are the pods: each is a target."""
+    """The monitor selects the service. Its endpoints are the pods, and each becomes a target."""
     found = ci("database")
     selected = found["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
     assert selected.items() <= found["Service"]["metadata"]["labels"].items()
@@ -598,7 +606,7 @@ def test_a_scrape_reaches_each_replica() -> None:
     assert found["Service"]["spec"]["selector"].items() <= labels.items()
 
 
-def test_the_authority_of_the_database_is_a_file() -> None:
+def test_the_ca_certificate_of_the_database_is_mounted() -> None:
     """Only the certificate is mounted, and libpq finds it by its variable."""
     found = ci("everything")
     given = variables(found)
@@ -617,8 +625,8 @@ def test_the_authority_of_the_database_is_a_file() -> None:
     }
 
 
-def test_the_network_policy_opens_the_way_to_the_database() -> None:
-    """On the ports and to the peers of the values; without a database there is no such rule."""
+def test_the_network_policy_allows_access_to_the_database() -> None:
+    """It opens the ports and peers in the values. Without a database there is no such rule."""
     to = [{"ipBlock": {"cidr": "10.0.0.2/32"}}]
     rules = ci("everything")["NetworkPolicy"]["spec"]["egress"]
     assert {"ports": [{"port": 5432}, {"port": 6432}], "to": to} in rules
@@ -627,7 +635,7 @@ def test_the_network_policy_opens_the_way_to_the_database() -> None:
 
 
 def test_probes_use_the_health_path() -> None:
-    """Probes have no credentials, so they ask the listener that wants none."""
+    """Probes have no credentials, so they use the listener that does not require any."""
     only = container(ci("everything"))
     assert "--web.health-address=:10235" in only["args"]
     assert {"name": "health", "containerPort": 10235} in only["ports"]
@@ -636,7 +644,7 @@ def test_probes_use_the_health_path() -> None:
 
 
 def test_a_key_comes_from_a_secret_only() -> None:
-    """No manifest has a place for a key; the quick start reads its file."""
+    """No manifest has a field for a key. The quick start reads the key from a file."""
     found = ci("quick-start")
     assert "Secret" not in found
     environment = {each["name"]: each["value"] for each in container(found)["env"]}
@@ -644,8 +652,8 @@ def test_a_key_comes_from_a_secret_only() -> None:
     assert "BRAZE_API_KEY" not in environment
 
 
-def test_the_plain_manifests_are_those_of_the_chart() -> None:
-    """deploy/kubernetes is what the chart renders, for those without Helm."""
+def test_the_plain_manifests_match_the_chart() -> None:
+    """deploy/kubernetes is the chart's output, for users without Helm."""
     rendered = helm(
         *("template", "cdi-exporter", str(CHART), "--namespace=monitoring"),
         *(f"--kube-version={NEWEST}", f"--values={MANIFESTS / 'values.yaml'}"),
@@ -655,7 +663,7 @@ def test_the_plain_manifests_are_those_of_the_chart() -> None:
 
 
 def test_the_chart_has_the_exporters_version() -> None:
-    """One version for all: the chart installs the exporter beside which it lies."""
+    """The chart installs the exporter of the same commit."""
     from cdi_exporter import __version__
 
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))

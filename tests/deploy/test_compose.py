@@ -1,4 +1,4 @@
-"""The Compose file: read by Docker's own reader, its parts run with the flags that stand there."""
+"""The Compose files: parsed by Docker's own parser, with their services run as configured there."""
 
 import json
 import os
@@ -33,7 +33,7 @@ Service = dict[str, Any]
 
 
 def read(file: Path = FILE) -> dict[str, Service]:
-    """The services as Docker's own reader has them."""
+    """The services, as Docker's own parser reads them."""
     model = json.loads(
         output(script("go-tool", "compose-go"), "--format=json", str(file), cwd=FILE.parent)
     )
@@ -43,7 +43,7 @@ def read(file: Path = FILE) -> dict[str, Service]:
 
 
 def with_variables(folder: Path, **variables: str) -> dict[str, Service]:
-    """The same with variables set, which the reader's command does not take from outside."""
+    """The services with variables, which that parser does not take from the environment."""
     text = re.sub(
         r"\$\{(\w+):-([^}]*)\}",
         lambda found: variables.get(found[1]) or found[2],
@@ -56,12 +56,12 @@ def with_variables(folder: Path, **variables: str) -> dict[str, Service]:
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Service]:
-    """The services without any variable set."""
+    """The services without any variables."""
     return read()
 
 
 def mounted(service: Service) -> dict[str, Path]:
-    """Where it sees which file or folder of the checkout."""
+    """The mounted files and directories of the checkout, by their path in the container."""
     return {
         mount["target"]: Path(mount["source"])
         for mount in service["volumes"]
@@ -70,7 +70,7 @@ def mounted(service: Service) -> dict[str, Path]:
 
 
 def as_mounted(service: Service, folder: Path) -> Path:
-    """A folder in which the service's mounts lie as in its container."""
+    """A directory with the service's mounts at the same paths as in its container."""
     for target, source in mounted(service).items():
         place = folder / target.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -78,14 +78,13 @@ def as_mounted(service: Service, folder: Path) -> Path:
     return folder
 
 
-def test_there_is_everything_to_see(services: dict[str, Service]) -> None:
-    """Exporter, Prometheus, Alertmanager and Grafana."""
+def test_all_four_services_are_defined(services: dict[str, Service]) -> None:
     assert sorted(services) == sorted(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_is_hardened_and_restarts(services: dict[str, Service], name: str) -> None:
-    """Read-only, without capabilities, restarted, of one version, its health asked."""
+    """It is read-only, has no capabilities, a fixed version and a health check, and restarts."""
     service = services[name]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
@@ -99,7 +98,7 @@ def test_each_service_is_hardened_and_restarts(services: dict[str, Service], nam
 def test_ports_are_published_on_the_loopback(
     services: dict[str, Service], name: str, tmp_path: Path
 ) -> None:
-    """Nobody else reaches them, unless PUBLISH_ADDRESS says so."""
+    """They are only reachable from this machine, unless PUBLISH_ADDRESS is set."""
     (port,) = services[name]["ports"]
     assert port["host_ip"] == "127.0.0.1"
     (port,) = with_variables(tmp_path, PUBLISH_ADDRESS="0.0.0.0")[name]["ports"]
@@ -108,7 +107,7 @@ def test_ports_are_published_on_the_loopback(
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_mounted_file_exists(services: dict[str, Service], name: str) -> None:
-    """Each mount is a file or folder of the checkout, not to be written to."""
+    """Each mount is a file or directory of the checkout and is read-only."""
     for mount in services[name]["volumes"]:
         if mount["type"] == "bind":
             assert Path(mount["source"]).is_relative_to(ROOT)
@@ -117,13 +116,13 @@ def test_each_mounted_file_exists(services: dict[str, Service], name: str) -> No
 
 
 def test_the_exporter_is_built_from_the_checkout(services: dict[str, Service]) -> None:
-    """Its image is that of the Dockerfile, and its state lies on a volume."""
+    """Its image is built from the Dockerfile, and its state is on a volume."""
     assert Path(services["exporter"]["build"]["context"]) == ROOT
     assert [mount["target"] for mount in services["exporter"]["volumes"]] == ["/data"]
 
 
 def exporter(service: Service) -> tuple[list[str], dict[str, str], int]:
-    """The command of the exporter's service, its environment, and where it will listen."""
+    """The command of the exporter's service, its environment and its port."""
     port = free_port()
     environment = clean_environment(
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -133,8 +132,8 @@ def exporter(service: Service) -> tuple[list[str], dict[str, str], int]:
     return [*service["entrypoint"], *service["command"]], environment, port
 
 
-def test_two_variables_make_it_real(tmp_path: Path) -> None:
-    """With BRAZE_REST_ENDPOINT and BRAZE_API_KEY the exporter asks that workspace."""
+def test_two_variables_select_a_real_workspace(tmp_path: Path) -> None:
+    """With BRAZE_REST_ENDPOINT and BRAZE_API_KEY the exporter reads that workspace."""
     given = {"BRAZE_REST_ENDPOINT": "http://127.0.0.1:9", "BRAZE_API_KEY": "key"}
     command, environment, port = exporter(with_variables(tmp_path, **given)["exporter"])
     with running(command, tmp_path / "log", environment):
@@ -153,7 +152,7 @@ def test_two_variables_make_it_real(tmp_path: Path) -> None:
 def test_one_variable_without_the_other_is_an_error(
     given: dict[str, str], missing: str, tmp_path: Path
 ) -> None:
-    """It is not the demo that is shown then: a line says what is missing."""
+    """The exporter does not fall back to the demo, and the error names the missing variable."""
     command, environment, _ = exporter(with_variables(tmp_path, **given)["exporter"])
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -163,26 +162,28 @@ def test_one_variable_without_the_other_is_an_error(
     assert missing in line
 
 
-def test_prometheus_takes_its_configuration(services: dict[str, Service], tmp_path: Path) -> None:
-    """Configuration and rules hold as they are mounted."""
+def test_prometheus_accepts_its_configuration(services: dict[str, Service], tmp_path: Path) -> None:
+    """The mounted configuration and rules are valid."""
     root = as_mounted(services["prometheus"], tmp_path)
-    said = output(
+    printed = output(
         program("promtool"), "check", "config", str(root / "etc/prometheus/prometheus.yml")
     )
-    assert "rules found" in said
+    assert "rules found" in printed
 
 
-def test_alertmanager_takes_its_configuration(services: dict[str, Service], tmp_path: Path) -> None:
-    """Configuration and templates hold as they are mounted."""
+def test_alertmanager_accepts_its_configuration(
+    services: dict[str, Service], tmp_path: Path
+) -> None:
+    """The mounted configuration and templates are valid."""
     root = as_mounted(services["alertmanager"], tmp_path)
-    said = output(
+    printed = output(
         program("amtool"), "check-config", str(root / "etc/alertmanager/alertmanager.yml")
     )
-    assert "1 templates" in said
+    assert "1 templates" in printed
 
 
 def test_grafana_finds_dashboards_and_data(services: dict[str, Service], tmp_path: Path) -> None:
-    """Each provider's folder holds dashboards, and the data source is the service's Prometheus."""
+    """Each provider's directory has dashboards, and the data source is the service's Prometheus."""
     root = as_mounted(services["grafana"], tmp_path)
     provisioning = root / "etc/grafana/provisioning"
     providers = [
@@ -205,7 +206,7 @@ def test_grafana_finds_dashboards_and_data(services: dict[str, Service], tmp_pat
 
 @pytest.fixture
 def stack(services: dict[str, Service], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The services but Grafana, with their flags and mounts, on ports of the loopback."""
+    """The services except Grafana, with their flags and mounts, on loopback ports."""
     command, environment, port = exporter(services["exporter"])
     ports = {"exporter": port, "prometheus": free_port(), "alertmanager": free_port()}
     with running(command, tmp_path / "exporter.log", environment):
@@ -222,7 +223,7 @@ def stack(services: dict[str, Service], tmp_path: Path) -> Iterator[dict[str, st
 def local(
     name: str, services: dict[str, Service], folder: Path, ports: dict[str, int]
 ) -> list[str]:
-    """The command of a service, its paths and names replaced by those of this machine."""
+    """The command of a service, with its paths and names replaced by local ones."""
     root = as_mounted(services[name], folder / name)
     for path in root.rglob("*.yml"):
         text = path.read_text("utf-8")
@@ -234,8 +235,8 @@ def local(
     return [program(debian), *flags, f"--web.listen-address=127.0.0.1:{ports[name]}"]
 
 
-def test_the_parts_find_each_other(stack: dict[str, str]) -> None:
-    """Prometheus scrapes the demo and Alertmanager, evaluates the rules, and knows Alertmanager."""
+def test_the_services_reach_each_other(stack: dict[str, str]) -> None:
+    """Prometheus scrapes the demo, evaluates the rules and is connected to Alertmanager."""
 
     def answer(path: str) -> Any:
         return httpx.get(f"{stack['prometheus']}/api/v1/{path}").json()["data"]
@@ -247,8 +248,11 @@ def test_the_parts_find_each_other(stack: dict[str, str]) -> None:
 
     eventually(lambda: httpx.get(f"{stack['prometheus']}/-/ready").is_success, "it is ready")
     eventually(scraped, "Prometheus scrapes the exporter and Alertmanager")
-    eventually(lambda: answer("alertmanagers")["activeAlertmanagers"], "Alertmanager is known")
-    eventually(lambda: answer("query?query=braze_cdi_up")["result"], "samples are there")
+    eventually(
+        lambda: answer("alertmanagers")["activeAlertmanagers"],
+        "Prometheus is connected to Alertmanager",
+    )
+    eventually(lambda: answer("query?query=braze_cdi_up")["result"], "Prometheus has samples")
     rules = [rule for group in answer("rules")["groups"] for rule in group["rules"]]
     assert rules
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
@@ -256,12 +260,12 @@ def test_the_parts_find_each_other(stack: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> dict[str, Service]:
-    """The services of two exporters with a database, without any variable set."""
+    """The services of two exporters with a database, without any variables."""
     return read(SHARED)
 
 
 def test_two_exporters_share_a_database(shared: dict[str, Service]) -> None:
-    """They differ in their published port only, and keep nothing on a volume."""
+    """They differ only in their published port, and have no volume."""
     assert sorted(shared) == ["database", "exporter-1", "exporter-2", "prometheus"]
     one, two = ({**shared[f"exporter-{number}"]} for number in (1, 2))
     assert [one.pop("ports")[0]["published"], two.pop("ports")[0]["published"]] == [
@@ -273,8 +277,11 @@ def test_two_exporters_share_a_database(shared: dict[str, Service]) -> None:
     assert one["environment"]["CDI_EXPORTER_STATE_FILE"] == "", "the image's own is switched off"
 
 
-def test_their_services_are_hardened_and_come_back(shared: dict[str, Service]) -> None:
-    """As those of the other file; ports are published on the loopback, mounts are read-only."""
+def test_shared_services_are_hardened_and_restart(shared: dict[str, Service]) -> None:
+    """They are hardened like the services in the other file.
+
+    Ports are published on the loopback, and mounts are read-only.
+    """
     for service in shared.values():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
@@ -291,7 +298,7 @@ def test_their_services_are_hardened_and_come_back(shared: dict[str, Service]) -
 
 
 def test_the_password_is_a_file_that_both_read(shared: dict[str, Service], tmp_path: Path) -> None:
-    """It is in no variable of the file, and the exporter starts with what the file contains."""
+    """No variable contains it, and the exporter starts with the file's content."""
     secret = "/run/secrets/database-password"
     for name in ("database", "exporter-1", "exporter-2"):
         assert [each["target"] for each in shared[name]["secrets"]] == [secret]
@@ -325,7 +332,7 @@ def test_the_password_is_a_file_that_both_read(shared: dict[str, Service], tmp_p
 
 
 def test_prometheus_scrapes_both_exporters(shared: dict[str, Service], tmp_path: Path) -> None:
-    """Each is a target, and the rules, which combine them, hold as they are mounted."""
+    """Each is a target, and the mounted rules, which combine both, are valid."""
     root = as_mounted(shared["prometheus"], tmp_path)
     file = root / "etc/prometheus/prometheus.yml"
     assert "rules found" in output(program("promtool"), "check", "config", str(file))

@@ -1,4 +1,4 @@
-"""The packages: always the same bytes, accepted by an index, and enough to run the exporter."""
+"""The packages: reproducible, accepted by an index, and sufficient to run the exporter."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def program(name: str) -> str:
 
 
 def built(source: Path, out: Path, epoch: str, *options: str) -> list[Path]:
-    """What is built from a source tree or an unpacked archive."""
+    """The packages built from a source tree or an unpacked archive."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), *options]
     subprocess.run(
         [*command, str(source)],
@@ -53,14 +53,14 @@ def wheel_of(packages: Sequence[Path]) -> Path:
 
 
 def metadata(wheel: Path) -> str:
-    """What the wheel says of itself, with the README."""
+    """The metadata of the wheel, including the README."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
         return archive.read(name).decode()
 
 
 def test_two_builds_are_byte_equal(packages: list[Path], tmp_path: Path) -> None:
-    """Another copy of the checkout, with other times of its files, gives the same packages."""
+    """A copy of the checkout with other file times gives the same packages."""
     copy = tmp_path / "elsewhere" / "checkout"
     left_out = (".git", ".venv*", "__pycache__", "dist", "build", ".*_cache", ".hypothesis")
     shutil.copytree(
@@ -77,7 +77,7 @@ def test_two_builds_are_byte_equal(packages: list[Path], tmp_path: Path) -> None
 
 
 def test_the_source_archive_builds_the_wheel(packages: list[Path], tmp_path: Path) -> None:
-    """The same wheel, byte for byte, without the checkout."""
+    """It builds the same wheel, byte for byte, without the checkout."""
     (archive,) = (each for each in packages if each.suffix == ".gz")
     shutil.unpack_archive(archive, tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
@@ -86,16 +86,16 @@ def test_the_source_archive_builds_the_wheel(packages: list[Path], tmp_path: Pat
 
 
 def test_an_index_accepts_the_packages(packages: list[Path]) -> None:
-    """Their metadata is complete, the README renders, and the wheel holds what a wheel should."""
+    """Their metadata is complete, the README renders, and the wheel's contents are as usual."""
     output(program("twine"), "check", "--strict", *map(str, packages))
     output(program("check-wheel-contents"), str(wheel_of(packages)))
 
 
 def test_the_links_of_the_readme_work_on_an_index(packages: list[Path]) -> None:
-    """Each leads to the repository, at the tag of the version, to a file that is there."""
-    said = metadata(wheel_of(packages))
-    (version,) = re.findall(r"^Version: (.+)$", said, re.MULTILINE)
-    readme = re.sub(r"```.*?```", "", said.partition("\n\n")[2], flags=re.DOTALL)
+    """Each link leads to an existing file in the repository, at the tag of the version."""
+    text = metadata(wheel_of(packages))
+    (version,) = re.findall(r"^Version: (.+)$", text, re.MULTILINE)
+    readme = re.sub(r"```.*?```", "", text.partition("\n\n")[2], flags=re.DOTALL)
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", readme) if not link.startswith("#")]
     own = [link for link in links if link.startswith(REPOSITORY)]
     assert len(own) > 20
@@ -104,12 +104,12 @@ def test_the_links_of_the_readme_work_on_an_index(packages: list[Path]) -> None:
         place = re.fullmatch(rf"{REPOSITORY}/(?:blob|raw)/v{version}/([^#]+)(#.*)?", link)
         assert place, link
         assert (ROOT / place[1]).exists(), link
-    assert f"Project-URL: Source, {REPOSITORY}" in said
+    assert f"Project-URL: Source, {REPOSITORY}" in text
 
 
 @pytest.fixture(scope="module")
 def installed(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel and the locked packages, and nothing else."""
+    """The Python of an environment with only the wheel and the locked packages."""
     place = tmp_path_factory.mktemp("empty") / "venv"
     output(sys.executable, "-m", "venv", "--without-pip", str(place))
     python = place / "bin" / "python"
@@ -120,7 +120,7 @@ def installed(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_the_wheel_and_the_locked_packages_are_enough(installed: Path, tmp_path: Path) -> None:
-    """Every module can be imported, far from the checkout."""
+    """Every module can be imported outside the checkout."""
     code = (
         "import pkgutil, importlib, cdi_exporter\n"
         "found = pkgutil.walk_packages(cdi_exporter.__path__, 'cdi_exporter.')\n"
@@ -142,11 +142,11 @@ def test_the_wheel_and_the_locked_packages_are_enough(installed: Path, tmp_path:
 
 
 def test_the_wheel_passes_the_end_to_end_tests(installed: Path) -> None:
-    """The processes that they start are the wheel's, not the checkout's."""
-    said = output(
+    """The tests start the processes from the wheel instead of the checkout."""
+    printed = output(
         *(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"),
         *(f"tests/e2e/test_{name}.py" for name in END_TO_END),
         environment={"TEST_PYTHON": str(installed)},
         timeout=570,
     )
-    assert re.search(r"^\d+ passed in ", said.splitlines()[-1]), said
+    assert re.search(r"^\d+ passed in ", printed.splitlines()[-1]), printed

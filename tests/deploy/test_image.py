@@ -1,4 +1,4 @@
-"""The image: built from the Dockerfile as it is, and run as in production."""
+"""The image: built from the unchanged Dockerfile, and run as in production."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 @pytest.fixture(scope="module")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
-    """A place with the image in it."""
+    """A directory with the built image."""
     made = Containers(tmp_path_factory.mktemp("containers"))
     try:
         made.make_base_image()
@@ -43,24 +43,24 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
 
 @pytest.fixture(scope="module")
 def demo(containers: Containers) -> Iterator[Served]:
-    """The demo in a container, hardened."""
+    """The demo in a hardened container."""
     with containers.running("demo", "demo") as served:
         yield served
 
 
 def metric(url: str, start: str) -> float:
-    """The sum of the samples whose lines start so."""
+    """The sum of the samples whose lines start with this text."""
     lines = httpx.get(f"{url}/metrics", headers=SCRAPER, timeout=30).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
 
 
 def test_the_dockerfile_has_no_findings() -> None:
-    """The linter of Dockerfiles is content."""
+    """The Dockerfile linter finds nothing."""
     output(str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE))
 
 
 def test_the_image_has_its_entrypoint_port_and_user(containers: Containers) -> None:
-    """A numeric user that is not root, the program, its volume, its health, and who it is."""
+    """It has a numeric user that is not root, the program, a volume, a health check and labels."""
     image = containers.image()
     config = image["Config"]
     assert config["User"] == "65532:65532"
@@ -73,7 +73,7 @@ def test_the_image_has_its_entrypoint_port_and_user(containers: Containers) -> N
 
 
 def test_the_image_has_all_labels(containers: Containers) -> None:
-    """What the OCI defines, with the version of the code; others come with a release."""
+    """It has the labels that OCI defines, with the version of the code. A release adds more."""
     prefix = "org.opencontainers.image."
     labels = {
         key.removeprefix(prefix): value
@@ -91,8 +91,8 @@ def test_the_image_has_all_labels(containers: Containers) -> None:
     assert labels["base.name"] == base_image()
 
 
-def test_the_image_holds_what_runs_and_nothing_that_builds(containers: Containers) -> None:
-    """Exactly the locked packages; no installer, no compiler."""
+def test_the_image_has_only_the_locked_packages_and_no_build_tools(containers: Containers) -> None:
+    """It contains exactly the locked packages, and no installer or compiler."""
     listed = (
         "from importlib.metadata import distributions\n"
         "print(*(f'{found.name}=={found.version}' for found in distributions()))"
@@ -105,8 +105,8 @@ def test_the_image_holds_what_runs_and_nothing_that_builds(containers: Container
         assert containers.inside("/bin/sh", "-c", f"{search} 2>/dev/null; true") == ""
 
 
-def test_the_image_has_the_bytecode_of_what_it_runs(containers: Containers) -> None:
-    """Nothing that a health check imports has to be compiled at each of them."""
+def test_the_image_has_the_bytecode_of_its_modules(containers: Containers) -> None:
+    """Otherwise each health check would compile the modules that it imports."""
     code = (
         "import os, sys; import cdi_exporter.app\n"
         "loaded = [getattr(each, '__cached__', None) for each in sys.modules.values()]\n"
@@ -115,7 +115,7 @@ def test_the_image_has_the_bytecode_of_what_it_runs(containers: Containers) -> N
     assert containers.inside("/opt/cdi-exporter/bin/python", "-c", code) == "[]"
 
 
-def test_the_exporter_adds_little(
+def test_the_exporter_adds_little_to_the_base_image(
     containers: Containers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exporter and its packages add less than 45 MB to the base image."""
@@ -126,8 +126,8 @@ def test_the_exporter_adds_little(
     assert added < 45
 
 
-def test_the_demo_runs_without_any_right(demo: Served) -> None:
-    """User 65532, no capability, no way to more, nothing to write to but /data; and it serves."""
+def test_the_demo_runs_without_privileges(demo: Served) -> None:
+    """It serves as user 65532 without capabilities, and only /data is writable."""
     process = demo.process()
     assert process["Uid"].split() == ["65532"] * 4
     assert process["Gid"].split() == ["65532"] * 4
@@ -137,13 +137,13 @@ def test_the_demo_runs_without_any_right(demo: Served) -> None:
     assert httpx.get(demo.url, timeout=60).status_code == 200
 
 
-def test_its_health_check_works(demo: Served) -> None:
-    """The image's health check succeeds while the exporter answers."""
+def test_the_health_check_succeeds(demo: Served) -> None:
+    """The image's health check succeeds while the exporter serves."""
     demo.healthy()
 
 
-def test_its_health_check_needs_no_password(containers: Containers, tmp_path: Path) -> None:
-    """The health check has no credentials, and needs none."""
+def test_the_health_check_needs_no_password(containers: Containers, tmp_path: Path) -> None:
+    """The health check has no credentials and needs none."""
     file = tmp_path / "web.yml"
     secret = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     file.write_text(yaml.safe_dump({"basic_auth_users": {"prometheus": secret}}))
@@ -155,7 +155,7 @@ def test_its_health_check_needs_no_password(containers: Containers, tmp_path: Pa
 
 
 def test_two_containers_share_a_network(containers: Containers, demo: Served) -> None:
-    """With another listen address a second one runs; each health check asks its own exporter."""
+    """A second exporter can use another address. Each health check requests its own exporter."""
     with containers.running("neighbour", "demo") as neighbour:
         neighbour.healthy()
         demo.healthy()
@@ -168,12 +168,14 @@ def test_two_containers_share_a_network(containers: Containers, demo: Served) ->
 
 
 def test_any_user_of_group_0_can_run_the_image(containers: Containers, braze: str) -> None:
-    """OpenShift chooses the user; the state is kept in the image's own volume."""
+    """OpenShift chooses the user. The state is kept in the image's own volume."""
     environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
     chosen = "1000680000:0"
     with containers.running("chosen", environment=environment, user=chosen) as served:
         assert served.process()["Uid"].split() == ["1000680000"] * 4
-        eventually(lambda: metric(served.url, "braze_cdi_integrations{") == 3, "all are known")
+        eventually(
+            lambda: metric(served.url, "braze_cdi_integrations{") == 3, "all integrations are shown"
+        )
         listed = containers.podman("exec", served.name, "stat", "-c", "%u %a", "state.sqlite")
         assert listed == "1000680000 600"
         served.healthy()
@@ -182,17 +184,19 @@ def test_any_user_of_group_0_can_run_the_image(containers: Containers, braze: st
 def test_the_container_stops_at_once(containers: Containers) -> None:
     """SIGTERM ends it with status 0, long before a container would be killed."""
     with containers.running("stopped", "demo") as served:
-        began = time.monotonic()
+        started_at = time.monotonic()
         assert served.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - started_at < 15
 
 
 def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> None:
-    """A new container with the old volume counts on; a run meanwhile is counted too."""
+    """A new container with the old volume continues the counters and adds runs since then."""
     environment = {"BRAZE_REST_ENDPOINT": braze, "BRAZE_API_KEY": KEY}
     counted = 'braze_cdi_syncs_total{integration_id="good"'
     with containers.running("first", environment=environment, volumes={"state": "/data"}) as first:
-        eventually(lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all are known")
+        eventually(
+            lambda: metric(first.url, "braze_cdi_integrations{") == 3, "all integrations are shown"
+        )
         httpx.post(f"{braze}/finish", timeout=60)
         eventually(lambda: metric(first.url, counted) == 1, "the run is counted")
         assert first.stop() == 0
@@ -204,7 +208,7 @@ def test_counters_survive_in_the_volume(containers: Containers, braze: str) -> N
 
 
 def test_a_configuration_error_is_one_line(containers: Containers) -> None:
-    """Without a key the log says what is missing, and the status is 2."""
+    """Without a key the log says what is missing, and the exit status is 2."""
     served = Served(containers, "mistaken", free_port())
     served.start(environment={"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"})
     try:
@@ -217,7 +221,7 @@ def test_a_configuration_error_is_one_line(containers: Containers) -> None:
 
 @pytest.mark.parametrize("python", ["3.11", "3.13", "3.14"])
 def test_every_package_exists_for_arm64(python: str, tmp_path: Path) -> None:
-    """The lock installs on arm64 without a compiler, as the Dockerfile asks."""
+    """The lock installs on arm64 without a compiler, as the Dockerfile requires."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(tmp_path)]
     command += ["--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
     command += ["--platform=manylinux2014_aarch64", "--platform=manylinux_2_28_aarch64"]

@@ -1,4 +1,4 @@
-"""The systemd unit: verified, rated, and its command compared with what the unit lets it do."""
+"""The systemd unit: validity, rating, and whether it allows all that the command needs."""
 
 import os
 import re
@@ -29,12 +29,12 @@ HERE = str(Path(sys.executable).with_name("cdi-exporter"))
 
 
 def settings(key: str) -> list[str]:
-    """Every value of a key of the unit, in their order."""
+    """Every value of a key in the unit, in order."""
     return re.findall(rf"^{key}=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
 
 
 def system_calls(names: list[str]) -> Iterator[str]:
-    """The system calls of a list in which sets begin with @."""
+    """The system calls in a list that can contain sets, which start with @."""
     for name in names:
         if name.startswith("@"):
             lines = output(program("systemd-analyze"), "syscall-filter", name).splitlines()
@@ -45,7 +45,7 @@ def system_calls(names: list[str]) -> Iterator[str]:
 
 
 def allowed() -> set[str]:
-    """The system calls that the unit's filter lets through."""
+    """The system calls that the unit's filter allows."""
     calls: set[str] = set()
     for line in settings("SystemCallFilter"):
         if line.startswith("~"):
@@ -55,20 +55,20 @@ def allowed() -> set[str]:
     return calls
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """No key is unknown, no value is wrong."""
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """systemd-analyze finds no unknown key and no invalid value."""
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text("utf-8").replace(INSTALLED, HERE), "utf-8")
     assert output(program("systemd-analyze"), "verify", "--man=no", str(unit)) == ""
 
 
 def test_the_unit_is_hardened() -> None:
-    """systemd rates its exposure 1.5 of 10 or better."""
+    """systemd rates its exposure as 1.5 of 10 or better."""
     output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT))
 
 
 def test_the_unit_works_with_a_fixed_user(tmp_path: Path) -> None:
-    """The change that the guide has for it is valid, and leaves the unit as hardened as it was."""
+    """The change in the guide is valid and leaves the unit as hardened as before."""
     guide = (ROOT / "docs" / "systemd.md").read_text("utf-8")
     (change,) = re.findall(r"# systemctl edit cdi-exporter\n(.+?)```", guide, re.DOTALL)
     assert "DynamicUser=no" in change
@@ -79,8 +79,8 @@ def test_the_unit_works_with_a_fixed_user(tmp_path: Path) -> None:
     output(program("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(unit))
 
 
-def test_the_fixed_user_is_made(tmp_path: Path) -> None:
-    """A user of the system without a shell, whose home is the folder of the state."""
+def test_the_fixed_user_is_created(tmp_path: Path) -> None:
+    """It is a system user without a shell whose home is the state directory."""
     (tmp_path / "etc").mkdir()
     output(program("systemd-sysusers"), f"--root={tmp_path}", str(UNIT.with_suffix(".sysusers")))
     (line,) = (
@@ -94,7 +94,7 @@ def test_the_fixed_user_is_made(tmp_path: Path) -> None:
 
 
 def test_only_root_can_read_the_folders_of_the_keys(tmp_path: Path) -> None:
-    """Also if a key was put there for everybody to read."""
+    """This holds even if a key in them is readable by everyone."""
     keys = tmp_path / "etc" / "cdi-exporter" / "keys"
     keys.mkdir(parents=True)
     for key in (keys / "production", keys.with_name("api-key")):
@@ -108,18 +108,18 @@ def test_only_root_can_read_the_folders_of_the_keys(tmp_path: Path) -> None:
 
 
 def test_the_unit_waits_until_it_serves() -> None:
-    """systemd is informed by the process itself, in a way that version 252 knows."""
+    """The process itself notifies systemd, in a way that version 252 supports."""
     assert settings("Type") == ["notify"]
     assert set(settings("NotifyAccess")) <= {"main"}
 
 
-def test_the_key_gets_into_no_core_dump() -> None:
-    """A process that crashes leaves no copy of its memory."""
+def test_no_core_dump_is_written() -> None:
+    """A process that crashes does not write its memory to disk."""
     assert settings("LimitCORE") == ["0"]
 
 
 def unit_environment(folder: Path) -> dict[str, str]:
-    """The variables that the unit sets, with the state and the credentials in one folder."""
+    """The variables that the unit sets, with the state and the credentials in one directory."""
     variables = (line.partition("=") for line in settings("Environment"))
     return {
         name: value.replace("%S", str(folder)).replace("%d", str(folder))
@@ -128,9 +128,9 @@ def unit_environment(folder: Path) -> dict[str, str]:
 
 
 def traced(braze: str, folder: Path, manager: socket.socket) -> str:
-    """The system calls of a life as the unit's command: start, scrape, reload, stop.
+    """The system calls of the unit's command: start, scrape, reload and stop.
 
-    `manager` gets what it reports to systemd.
+    `manager` receives its notifications to systemd.
     """
     (folder / "cdi-exporter").mkdir()
     (folder / "api-key").write_text(f"{KEY}\n")
@@ -151,23 +151,23 @@ def traced(braze: str, folder: Path, manager: socket.socket) -> str:
         def known() -> bool:
             return 'integration_name="orders"' in httpx.get(f"http://{url}/metrics").text
 
-        eventually(known, "the integrations are known")
+        eventually(known, "the integrations are shown")
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGHUP)
-        eventually(lambda: "configuration reloaded" in log.read_text(), "a reload")
+        eventually(lambda: "configuration reloaded" in log.read_text(), "the reload succeeds")
         os.kill(int(child), signal.SIGTERM)
         assert process.wait(60) == 0
     return trace.read_text()
 
 
-def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Path) -> None:
-    """Its system calls, sockets and memory are what passes, and the state is kept."""
+def test_the_unit_allows_what_the_command_needs(braze: str, tmp_path: Path) -> None:
+    """The unit allows its system calls, sockets and memory, and the state is kept."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         trace = traced(braze, tmp_path, manager)
         assert manager.recv(1_000) == b"READY=1"
     called = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", trace, re.MULTILINE))
     assert {"execve", "epoll_wait", "accept4"} <= called
-    # SQLite gives its files to the owner of the database only where it runs as root.
+    # SQLite changes the owner of its files to that of the database only if it runs as root.
     assert called - {"fchown"} <= allowed()
     assert "PROT_WRITE|PROT_EXEC" not in trace
     (families,) = settings("RestrictAddressFamilies")
@@ -176,6 +176,6 @@ def test_the_command_needs_no_more_than_the_unit_gives(braze: str, tmp_path: Pat
 
 
 def test_the_service_restarts_after_a_crash_but_not_after_a_configuration_error() -> None:
-    """The status of a wrong flag or configuration is not tried again."""
+    """After the exit status of an invalid flag or configuration, systemd does not restart it."""
     assert settings("Restart") == ["on-failure"]
     assert settings("RestartPreventExitStatus") == [str(WRONG_USE)]

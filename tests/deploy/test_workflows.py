@@ -1,11 +1,11 @@
-"""The workflows: judged by actionlint, which knows GitHub's own schema of them."""
+"""The workflows, checked by actionlint, which includes GitHub's own schema for them."""
 
 from tests.deploy.containers import output, script
 from tests.e2e.processes import ROOT
 
 
 def test_actionlint_has_no_findings() -> None:
-    """No unknown key, no wrong expression, no needed job that does not exist."""
+    """There are no unknown keys, invalid expressions or missing jobs."""
     workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
     assert workflows
     command = [script("go-tool", "actionlint"), "-shellcheck=", "-pyflakes="]

@@ -12,7 +12,7 @@ NAMES = {"good": "users-hourly", "lossy": "orders", "broken": "purchases"}
 
 
 def integrations(now: float) -> list[ScriptedIntegration]:
-    """Three integrations, three runs of each an hour apart."""
+    """Three integrations with three runs each, an hour apart."""
     good, lossy, broken = (ScriptedIntegration(*each) for each in NAMES.items())
     for number in range(3, 0, -1):
         start = now - 3600 * number
@@ -23,7 +23,7 @@ def integrations(now: float) -> list[ScriptedIntegration]:
 
 
 def main() -> None:
-    """Serve until terminated; a POST to /finish adds a finished run to the first one."""
+    """Serve until terminated. A POST to /finish adds a finished run to the first integration."""
     known = integrations(time.time())
     simulator = Simulator(known, time.time, key=KEY, latency=0.02)
 

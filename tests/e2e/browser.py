@@ -1,4 +1,4 @@
-"""Debian's Chromium without a head, and what it may not do: complain, or look elsewhere.
+"""Headless Chromium, which must report no problem and send requests only to the exporter.
 
 The accessibility rules are those of axe-core, from the package axe-playwright-python.
 """
@@ -26,7 +26,7 @@ document.addEventListener("securitypolicyviolation", (each) =>
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; its sandbox needs rights that a container has not."""
+    """The browser, without its sandbox: that needs privileges that a container does not have."""
     expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -37,18 +37,18 @@ def chromium() -> Iterator[Browser]:
 
 
 class Window:
-    """A window on one page, with the complaints of the browser so far."""
+    """A window that shows one page and records the problems that the browser reports."""
 
     def __init__(self, page: Page, home: str) -> None:
         self.page, self.home = page, home
         self.complaints: list[str] = []
-        self.asked: list[str] = []
-        """The addresses of all requests."""
+        self.requested: list[str] = []
+        """The URLs of all requests."""
         page.add_init_script(_LISTEN)
         page.on("console", lambda each: self._complain(each.type, each.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda each: self._complain("error", f"dialog {each.message}"))
-        page.on("request", lambda each: self.asked.append(each.url))
+        page.on("request", lambda each: self.requested.append(each.url))
 
     def _complain(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
@@ -62,15 +62,15 @@ class Window:
         return self.page
 
     def wait_for_complaints(self, count: int) -> None:
-        """Wait for the browser's words, which may come later than what they are about."""
+        """Wait for the browser's reports, which can arrive later than their cause."""
         while len(self.complaints) < count:
             self.page.wait_for_event("console", timeout=PATIENCE * 1000)
 
     def check(self) -> None:
-        """Nothing was complained about, and nobody else was asked."""
+        """Assert that the browser reported no problem and sent requests only to the exporter."""
         assert self.complaints == []
         assert self.page.evaluate("window.violations") in ([], None)
-        assert [each for each in self.asked if not each.startswith(self.home + "/")] == []
+        assert [each for each in self.requested if not each.startswith(self.home + "/")] == []
 
     def scrolls_sideways(self) -> bool:
         """Whether the page is wider than the window."""
@@ -80,7 +80,7 @@ class Window:
         return wide
 
     def barriers(self) -> list[str]:
-        """The accessibility rules that the page breaks, each with the elements that do."""
+        """The accessibility rules that the page breaks, each with the offending elements."""
         found = Axe().run(self.page, options={"runOnly": {"type": "tag", "values": RULES}})
         assert len(found.response["passes"]) > 10
         return [
@@ -99,7 +99,7 @@ def window(
     theme: Theme = "light",
     **options: Any,
 ) -> Iterator[Window]:
-    """A window of this width; what the browser complained about fails the test at its end."""
+    """A window of this width. At its end, the test fails if the browser reported a problem."""
     context = browser.new_context(
         viewport={"width": width, "height": 844 if width == PHONE else 900},
         color_scheme=theme,

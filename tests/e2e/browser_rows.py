@@ -1,4 +1,4 @@
-"""The rows of the status page as a person reads them, and as the simulator would write them."""
+"""The rows of the status page as a person reads them, and as they should be."""
 
 import re
 from collections.abc import Mapping
@@ -29,23 +29,23 @@ _READ = """
 
 @dataclass(frozen=True)
 class Row:
-    """One integration: the texts of its cells, and the moments that they stand for."""
+    """One integration: the texts of its cells, and the timestamps behind them."""
 
     name: str
     cells: Mapping[str, str]
     times: Mapping[str, str | None]
     why: list[str]
     drawn: str
-    """The words of the picture."""
+    """The text of the picture."""
 
 
 def plain(text: str) -> str:
-    """The text with single spaces."""
+    """The text, with each run of whitespace reduced to one space."""
     return re.sub(r"\s+", " ", text).strip()
 
 
 def rows(page: Page) -> list[Row]:
-    """The rows in their order."""
+    """The rows, from top to bottom."""
     return [
         Row(
             each["name"],
@@ -59,13 +59,13 @@ def rows(page: Page) -> list[Row]:
 
 
 def names(page: Page) -> list[str]:
-    """The names in their order."""
+    """The names, from top to bottom."""
     return [each.name for each in rows(page)]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the row of an integration must say, after what really happened."""
+    """The texts and timestamps that an integration's row must show."""
 
     status: str
     rows: str
@@ -76,13 +76,13 @@ class Expected:
 
 
 FIRST_PAGE = 10
-"""Runs of a history that the exporter reads at first; of older ones it knows nothing."""
+"""Number of runs in the first page of a history. The exporter does not read older runs."""
 
 NOTHING = "–"  # noqa: RUF001 -- the dash that the page shows where nothing is known
 
 
 def expected(truth: Truth, identifier: str, now: float, due: float | None) -> Expected:
-    """The truth of one integration at `now`, in the page's words."""
+    """What the page must show for one integration at `now`."""
     newest = truth.run_states_at(identifier, now)[:FIRST_PAGE]
     runs = [run for run in newest if run.status in FINISHED_STATUSES]
     if not runs:
@@ -100,7 +100,7 @@ def expected(truth: Truth, identifier: str, now: float, due: float | None) -> Ex
 
 
 def shown(row: Row) -> Expected:
-    """The same of what the page shows; a run under way and lateness are left out."""
+    """The same fields as the page shows them, except a run in progress and lateness."""
     status = row.cells["Status"].partition(" !")[0].partition(" ▶")[0]
     return Expected(
         status.removesuffix(" not known"),
@@ -128,7 +128,7 @@ def _finish(run: Run) -> float:
 
 
 def iso(moment: float | None) -> str | None:
-    """Unix seconds as the page writes them for machines."""
+    """A Unix timestamp in the format of the page's machine-readable times."""
     if moment is None:
         return None
     return f"{datetime.fromtimestamp(int(moment), UTC):%Y-%m-%dT%H:%M:%SZ}"

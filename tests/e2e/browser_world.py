@@ -1,4 +1,4 @@
-"""A simulated workspace, the real exporter and its web server on a wall clock that stands still."""
+"""A simulated workspace, the real exporter and its web server, with a stopped wall clock."""
 
 import asyncio
 import random
@@ -28,11 +28,11 @@ from tests.simulator import (
 
 WORKSPACE = "production"
 LIMIT = 100_000
-"""Requests per minute: the limit is not what these tests are about."""
+"""Requests per minute: high enough that the limit never matters."""
 
 
 class World:
-    """What a test sees of it. `now` may be moved; times are Unix seconds."""
+    """The simulated workspace and the exporter. `now`, in Unix seconds, can be changed."""
 
     def __init__(self, integrations: Iterable[IntegrationSpec | ScriptedIntegration]) -> None:
         self.now = NOW
@@ -42,15 +42,15 @@ class World:
         )
 
     def wall(self) -> float:
-        """The time that both sides read."""
+        """The wall clock of the exporter and of the simulated Braze."""
         return self.now
 
     def requests(self) -> int:
-        """How many requests the simulated Braze got."""
+        """The number of requests that the simulated Braze received."""
         return sum(len(traffic.times) for traffic in self.simulator.traffic.values())
 
     def scrape(self) -> None:
-        """Let a Prometheus ask, until everything is read that can be."""
+        """Scrape like Prometheus until everything has been read."""
         eventually(self._read, "all histories are read")
 
     def _read(self) -> bool:
@@ -59,7 +59,7 @@ class World:
         return shown["state"] in ("ok", "failing") and not shown["history_reads_pending"]
 
     async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
-        """Serve on a free port of the loopback until `stop`."""
+        """Serve on a free loopback port until `stop` is set."""
         loop = asyncio.get_running_loop()
         clock = Clock(self.wall, loop.time, asyncio.sleep, random.Random(1))
         exporter = Exporter(
@@ -90,7 +90,7 @@ def _config(simulator: Simulator) -> WorkspaceConfig:
 
 @contextmanager
 def living(*integrations: IntegrationSpec | ScriptedIntegration) -> Iterator[World]:
-    """The world in a thread of its own, before its first scrape."""
+    """Run the world in a thread. Nothing has been scraped yet."""
     world = World(integrations)
     started, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=[world.serve(started, stop)])

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests of this folder."""
+"""A real PostgreSQL server for the tests of this directory."""
 
 from tests.postgres_server import database, postgres_server
 

@@ -1,9 +1,11 @@
-"""Two exporters of one database in trouble: python -m tests.e2e.failover --rounds 100 [--seed N].
+"""Failures of two exporters that share a database.
 
-A simulated workspace ends runs while a real Prometheus and this program scrape both exporters. In
-each round one of them, mostly the leader, is killed and started again, frozen for longer than its
-lease, or loses its connections to a real PostgreSQL. No counter may ever fall, and in the end each
-run counts once for both.
+Usage: python -m tests.e2e.failover --rounds 100 [--seed N]
+
+Runs of a simulated workspace finish while a real Prometheus and this program scrape both
+exporters. In each round, one exporter (usually the leader) is killed and restarted, or frozen for
+longer than its lease, or loses its connections to a real PostgreSQL server. No counter may ever
+decrease, and at the end both exporters must have counted each run once.
 """
 
 import argparse
@@ -34,7 +36,7 @@ KINDS = ("kill", "freeze", "disconnect")
 
 @dataclass
 class Life:
-    """One exporter: its process, which may be another one by now, and what it has shown."""
+    """One exporter: its current process, and the values it has exposed so far."""
 
     command: Sequence[str]
     folder: Path
@@ -45,11 +47,11 @@ class Life:
 
     @property
     def url(self) -> str:
-        """Where its metrics are."""
+        """The base URL."""
         return f"http://127.0.0.1:{self.port}/metrics"
 
     def start(self) -> None:
-        """Start it; what it logs goes to a file of its own."""
+        """Start the process. Each process logs to its own file."""
         self.starts += 1
         with (self.folder / f"log-{self.port}-{self.starts}").open("wb") as log:
             self.process = subprocess.Popen(
@@ -62,25 +64,25 @@ class Life:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill it, and wait until it is gone."""
+        """Kill it and wait for it to exit."""
         self.send(signal.SIGKILL)
         assert self.process is not None
         self.process.wait()
 
     def scrape(self) -> int:
-        """Scrape it; how many integrations it shows."""
+        """Scrape it. Returns the number of integrations it exposes."""
         return _scrape(self.url, self.shown)
 
     def shows_all(self) -> bool:
-        """Scrape it; whether it shows all integrations."""
+        """Scrape it. Returns whether it exposes all integrations."""
         return self.scrape() >= len(IDS)
 
     def shows(self, due: Totals) -> bool:
-        """Scrape it; whether it has counted all that is due."""
+        """Scrape it. Returns whether it has counted all finished runs."""
         return bool(self.scrape()) and self.shown >= due
 
     def leads(self) -> bool:
-        """Whether it says that it leads."""
+        """Whether it reports that it is the leader."""
         with suppress(httpx.HTTPError):
             return bool(LEADER.search(httpx.get(self.url, timeout=10).text))
         return False
@@ -95,7 +97,7 @@ class Rounds:
         self.lives: list[Life] = []
 
     def run(self, rounds: int) -> None:
-        """Raises AssertionError where a promise is broken."""
+        """Run this many rounds. Raises AssertionError if a check fails."""
         with ExitStack() as stack:
             braze = stack.enter_context(self.world.served())
             config = config_file(self.folder, braze)
@@ -103,13 +105,13 @@ class Rounds:
                 self.lives.append(self._life(config))
                 stack.callback(self._end, self.lives[-1])
             for life in self.lives:
-                eventually(life.shows_all, "a first sight of each")
+                eventually(life.shows_all, "both exporters show all integrations")
             prometheus = stack.enter_context(self._prometheus())
             for _ in range(rounds):
                 self._round()
             self._all_counted()
             self._prometheus_agrees(prometheus)
-        self._commits_are_of_one_exporter_each()
+        self._each_epoch_is_of_one_exporter()
 
     def _life(self, config: Path) -> Life:
         port = free_port()
@@ -131,7 +133,7 @@ class Rounds:
             end(life.process)
 
     def _round(self) -> None:
-        leader = eventually(self._leader, "somebody leads")
+        leader = eventually(self._leader, "an exporter leads")
         life = leader if self.rng.random() < 0.8 else self.rng.choice(self.lives)
         others = [each for each in self.lives if each is not life]
         kind = self.rng.choice(KINDS)
@@ -165,11 +167,11 @@ class Rounds:
             time.sleep(0.1)
 
     def _all_counted(self) -> None:
-        """Both show each run once."""
+        """Assert that both exporters count each run once."""
         for life in self.lives:
             due = self.world.truth
             try:
-                eventually(partial(life.shows, due), "all counted")
+                eventually(partial(life.shows, due), "all runs are counted")
             except AssertionError as error:
                 missing = {key: (life.shown[key], value) for key, value in due.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error
@@ -202,7 +204,7 @@ class Rounds:
             end(process)
 
     def _prometheus_agrees(self, url: str) -> None:
-        """No counter was ever reset, and the newest values of both exporters are the truth."""
+        """Assert that no counter was reset and that both exporters' last values are right."""
 
         def query(expression: str) -> list[float]:
             answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, timeout=60)
@@ -214,25 +216,25 @@ class Rounds:
         for name in ("syncs", "rows_synced", "rows_failed"):
             assert not any(query(f"resets(braze_cdi_{name}_total[2h])")), name
 
-    def _commits_are_of_one_exporter_each(self) -> None:
-        """Each epoch was taken once: by the exporters' own words."""
+    def _each_epoch_is_of_one_exporter(self) -> None:
+        """Assert that each epoch was taken once, according to the exporters' logs."""
         taken = Counter(
             line.split("epoch=")[1].split()[0]
             for log in self.folder.glob("log-*")
             for line in log.read_text().splitlines()
             if "lead taken" in line
         )
-        assert taken, "nobody led"
+        assert taken, "no exporter became leader"
         assert set(taken.values()) == {1}, taken
 
 
 def run_rounds(folder: Path, database: Database, *, rounds: int, seed: int) -> None:
-    """Raises AssertionError where a promise is broken."""
+    """Run this many rounds. Raises AssertionError if a check fails."""
     Rounds(folder, database, seed).run(rounds)
 
 
 def main() -> None:
-    """Exit status 1 where a promise was broken."""
+    """The exit status is 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,10 @@
-"""An exporter that is killed again and again: python -m tests.e2e.killing --kills 300 [--seed N].
+"""An exporter that is killed repeatedly.
 
-A simulated workspace on a socket ends runs while scrapes come in and the exporter is sent
-SIGKILL at random moments: while it begins, while it is scraped, and soon after a commit. No
-counter may ever fall, and at the end each run counts once.
+Usage: python -m tests.e2e.killing --kills 300 [--seed N]
+
+Runs of a simulated workspace finish while the exporter is scraped and receives SIGKILL at random
+moments: during its start, during scrapes and soon after a commit. No counter may ever decrease,
+and at the end each run must be counted once.
 """
 
 import argparse
@@ -32,17 +34,20 @@ SAMPLE = re.compile(r"^(braze_cdi_\w+_total)\{(.*)\} (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(integration_id|status)="(\w+)"')
 
 DAYS = 6.0
-"""How long ago the first run began; each began seconds after the one before, and ends now."""
+"""How many days ago the first run started.
 
-AMID_THE_BEGINNING = 0.3
-"""How many of the lives end before they are known to serve."""
+Each run starts seconds after the previous one and ends now.
+"""
+
+KILLED_DURING_START = 0.3
+"""The share of the processes that are killed during their start."""
 
 Totals = Counter[tuple[str, str, str]]
 """Values by metric, integration and status."""
 
 
 class World:
-    """The simulated workspace and what truly happened in it."""
+    """The simulated workspace and the runs that it really had."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(f"killing/{seed}")
@@ -68,7 +73,7 @@ class World:
 
     @contextmanager
     def served(self) -> Iterator[int]:
-        """The port on which the workspace answers."""
+        """Serve the workspace. Yields the port."""
         port = free_port()
         config = uvicorn.Config(
             self.simulator, host="127.0.0.1", port=port, log_level="error", date_header=False
@@ -84,7 +89,10 @@ class World:
 
 
 def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
-    """Kill the exporter so many times; raises AssertionError where a run is not counted once."""
+    """Kill the exporter this many times.
+
+    Raises AssertionError if a run is not counted exactly once.
+    """
     world = World(seed)
     with world.served() as braze:
         port = free_port()
@@ -96,15 +104,15 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
         )
         url, shown = f"http://127.0.0.1:{port}/metrics", Counter[tuple[str, str, str]]()
         with running(command, folder / "log-first", clean_environment()):
-            eventually(lambda: _scrape(url, shown) >= len(IDS), "a first sight of each")
-        began = time.monotonic()
+            eventually(lambda: _scrape(url, shown) >= len(IDS), "each integration is shown")
+        started_at = time.monotonic()
         with running(command, folder / "log-second", clean_environment()):
-            eventually(lambda: _scrape(url, shown), "a first scrape")
-            beginning = time.monotonic() - began
+            eventually(lambda: _scrape(url, shown), "the first scrape succeeds")
+            start_time = time.monotonic() - started_at
         for life in range(kills):
             with running(command, folder / f"log-{life}", clean_environment()) as process:
-                if world.rng.random() < AMID_THE_BEGINNING:
-                    time.sleep(world.rng.uniform(0.0, beginning))
+                if world.rng.random() < KILLED_DURING_START:
+                    time.sleep(world.rng.uniform(0.0, start_time))
                 else:
                     _scrape_and_kill(process, url, shown, world)
                 process.kill()
@@ -112,7 +120,9 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
             _not_refused(folder / f"log-{life}")
         with running(command, folder / "log-last", clean_environment()):
             try:
-                eventually(lambda: _scrape(url, shown) and shown >= world.truth, "all counted")
+                eventually(
+                    lambda: _scrape(url, shown) and shown >= world.truth, "all runs are counted"
+                )
             except AssertionError as error:
                 missing = {key: (shown[key], due) for key, due in world.truth.items()}
                 raise AssertionError(f"(shown, true): {missing}") from error
@@ -122,7 +132,7 @@ def kill_and_count(folder: Path, *, kills: int, seed: int) -> None:
 def _scrape_and_kill(
     process: subprocess.Popen[bytes], url: str, shown: Totals, world: World
 ) -> None:
-    eventually(lambda: _scrape(url, shown), "a first scrape")
+    eventually(lambda: _scrape(url, shown), "the first scrape succeeds")
     scrapes = threading.Thread(target=_scrape_until_dead, args=(url, shown, world))
     scrapes.start()
     time.sleep(world.rng.uniform(0.0, 0.3))
@@ -131,8 +141,8 @@ def _scrape_and_kill(
 
 
 def _not_refused(log: Path) -> None:
-    told = log.read_text()
-    assert "cannot use the state file" not in told, told
+    logged = log.read_text()
+    assert "cannot use the state file" not in logged, logged
 
 
 def _scrape_until_dead(url: str, shown: Totals, world: World) -> None:
@@ -145,7 +155,7 @@ def _scrape_until_dead(url: str, shown: Totals, world: World) -> None:
 
 
 def _scrape(url: str, shown: Totals) -> int:
-    """Take a page into `shown`, a counter that fell is an error; how many histories it shows."""
+    """Scrape into `shown` and fail if a counter decreased. Returns the number of histories."""
     page = httpx.get(url, headers=SCRAPER, timeout=10).text
     found = SAMPLE.findall(page)
     for name, text, value in found:
@@ -169,7 +179,7 @@ workspaces:
 
 
 def main() -> None:
-    """Exit status 1 where a promise was broken."""
+    """The exit status is 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""A simulated Braze that tells secrets wherever it can: in headers, error bodies, web pages."""
+"""A simulated Braze that puts secrets into headers, error bodies and web pages."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ KEY = "canary-key-3c5e8a71d2"
 PERSON = "canary.person@example.com"
 PASSWORD = "canary-password"
 MARK = b"canary"
-"""What all secrets have in them, and nothing else."""
+"""A string that is part of every secret and of nothing else."""
 
 TROUBLES = {
     "401": "401: Braze does not know",
@@ -27,18 +27,18 @@ TROUBLES = {
     "encoding": "the answer has an unexpected or invalid encoding",
     "silence": "no complete answer within",
 }
-"""How it can fail, and what the exporter says of it."""
+"""The ways in which it can fail, with the exporter's message for each."""
 
 SILENCE = 3.0
-"""Seconds without an answer; longer than the tests' `request_timeout`."""
+"""Seconds without a response. It is longer than the `request_timeout` of the tests."""
 
 Send = Callable[[Any], Awaitable[None]]
 
 
 class LeakyBraze:
-    """The ASGI application. `trouble` may be changed at any time.
+    """The ASGI application. `trouble` can be changed at any time.
 
-    `keys` are those that it was given, `failed` counts the failures.
+    `keys` are the API keys of the requests so far, and `failed` counts the failures.
     """
 
     def __init__(self) -> None:
@@ -67,14 +67,14 @@ class LeakyBraze:
             await self._fail(_with_secrets(send))
 
     async def _fail(self, send: Send) -> None:
-        said = f"Bearer {KEY} of {PERSON} is wrong"
-        status, body, headers = 200, json.dumps({"message": said}), []
+        message = f"Bearer {KEY} of {PERSON} is wrong"
+        status, body, headers = 200, json.dumps({"message": message}), []
         match self.trouble:
             case "web page":
-                body = f"<html><title>{said}</title></html>"
+                body = f"<html><title>{message}</title></html>"
                 headers = [(b"content-type", b"text/html")]
             case "no JSON":
-                body = f'{{"results": [{said}'
+                body = f'{{"results": [{message}'
             case "encoding":
                 headers = [(b"content-encoding", KEY.encode())]
             case "no success":

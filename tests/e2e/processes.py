@@ -1,4 +1,4 @@
-"""Real processes for the tests: started on free ports, waited for, ended by their id."""
+"""Real processes for the tests: started on free ports, awaited, and stopped by their process ID."""
 
 import os
 import shutil
@@ -16,17 +16,17 @@ from typing import AnyStr, TypeVar
 import httpx
 
 PATIENCE = 60.0
-"""Seconds after which something that should have happened has not."""
+"""Seconds to wait for an event before the test fails."""
 
 BLOCK = 250
-"""Ports that a process of tests has for itself, whatever else runs on the machine."""
+"""The number of ports reserved for each test process, so that parallel processes never collide."""
 
 Result = TypeVar("Result")
 ROOT = Path(__file__).parents[2]
 
 
 def _bound(port: int) -> socket.socket | None:
-    """A listener on this port of the loopback; None where it is taken."""
+    """A listener on this loopback port, or None if the port is taken."""
     with suppress(OSError):
         return socket.create_server(("127.0.0.1", port))
     return None
@@ -34,9 +34,9 @@ def _bound(port: int) -> socket.socket | None:
 
 @cache
 def _own_ports() -> tuple[socket.socket, Iterator[int]]:
-    """The ports of this process, and what holds them: a listener on the first port of their block.
+    """The ports of this process, and a listener on the first of them that reserves the block.
 
-    They lie below those that the kernel gives to outgoing connections.
+    They are below the range from which the kernel takes ports for outgoing connections.
     """
     for first in range(11_000, 32_000, BLOCK):
         held = _bound(first)
@@ -46,7 +46,7 @@ def _own_ports() -> tuple[socket.socket, Iterator[int]]:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody else listens on, nor will when it is used."""
+    """A loopback port that is free now and that no other test process will use."""
     _, ports = _own_ports()
     for port in islice(ports, BLOCK):
         if listener := _bound(port):
@@ -57,21 +57,21 @@ def free_port() -> int:
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of the loopback at which every connection is refused."""
+    """A loopback port that refuses every connection."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         yield int(silent.getsockname()[1])
 
 
 def program(name: str) -> str:
-    """The path of an installed program, or of the one that TEST_<NAME> names instead."""
+    """The path of an installed program, or the value of TEST_<NAME> if that is set."""
     path = os.environ.get("TEST_" + name.upper().replace("-", "_")) or shutil.which(name)
     assert path, f"{name} is missing: run make debian-packages"
     return path
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """The environment without what would configure the exporter."""
+    """The environment without the variables that configure the exporter."""
     dropped = ("BRAZE_", "CDI_EXPORTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(dropped)}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
@@ -81,7 +81,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 def running(
     command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process whose output goes to `log`; terminated at the end."""
+    """Start a child process whose output goes to `log`. It is terminated at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=dict(env or clean_environment())
@@ -93,7 +93,7 @@ def running(
 
 
 def end(process: subprocess.Popen[AnyStr]) -> None:
-    """Terminate a child process; kill it where it does not go."""
+    """Terminate a child process. If it does not exit, kill it."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
@@ -104,7 +104,7 @@ def end(process: subprocess.Popen[AnyStr]) -> None:
 
 
 def eventually(attempt: Callable[[], Result | None], what: str) -> Result:
-    """The first true result of `attempt`, which may fail with a connection error."""
+    """The first true result of `attempt`, which is repeated and may raise connection errors."""
     deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(httpx.HTTPError):
@@ -116,17 +116,17 @@ def eventually(attempt: Callable[[], Result | None], what: str) -> Result:
 
 
 def serves(url: str) -> None:
-    """Wait until the URL answers with 200."""
+    """Wait until the URL returns 200."""
     eventually(lambda: httpx.get(url).status_code == 200, f"{url} answers")
 
 
 def settled() -> float:
-    """A moment that is over for a Prometheus that scrapes each second: all of it was stored."""
+    """A past moment for which a Prometheus that scrapes each second has stored all samples."""
     return time.time() - 2
 
 
 def moment_when(gives: Callable[[float], object], what: str) -> float:
-    """A settled moment at which `gives` gives something: what is asked of it does not change."""
+    """A settled moment at which `gives` returns something. Its result no longer changes."""
 
     def attempt() -> float | None:
         at = settled()
@@ -138,6 +138,6 @@ def moment_when(gives: Callable[[float], object], what: str) -> float:
 def exporter_command(*flags: str) -> list[str]:
     """The exporter of this source tree, or of the environment whose Python is TEST_PYTHON."""
     installed = os.environ.get("TEST_PYTHON")
-    # Isolated: PYTHONPATH has the source tree, which would come before what is installed.
+    # Isolated, because PYTHONPATH has the source tree, which would precede the installed package.
     python = [installed, "-I", "-u"] if installed else [sys.executable]
     return [*python, "-m", "cdi_exporter", *flags]

@@ -1,6 +1,9 @@
-"""The exporter with leases that are a quarter as long: python -m tests.e2e.quick_leases [flags].
+"""The exporter with leases of a quarter of the usual length.
 
-For tests in which many exporters follow each other; all exporters of a database must have the same.
+Usage: python -m tests.e2e.quick_leases [flags]
+
+It makes tests with many changes of the leader faster. All exporters that share a database must
+use the same lengths.
 """
 
 from cdi_exporter.__main__ import main
@@ -10,7 +13,7 @@ LEASE, BEAT, MARGIN = 3.0, 0.5, 0.5
 
 
 def shorten() -> None:
-    """Change the constants of this process."""
+    """Change the constants in this process."""
     changed = {"LEASE_SECONDS": LEASE, "BEAT_SECONDS": BEAT, "CLOCK_MARGIN": MARGIN}
     for module in (shared, shared_journal, postgres):
         for name in changed.keys() & vars(module).keys():

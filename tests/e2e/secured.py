@@ -1,4 +1,4 @@
-"""An exporter with a web configuration as a process, and clients for it."""
+"""An exporter process with a web configuration, and clients for it."""
 
 import json
 import ssl
@@ -38,12 +38,12 @@ class Secured:
         return f"http{'s' if self.tls else ''}://localhost:{self.port}"
 
     def configure(self, content: str) -> None:
-        """Change the file in one step, as every editor and Kubernetes do."""
+        """Replace the file atomically, as editors and Kubernetes do."""
         (self.folder / "next.yml").write_text(content)
         (self.folder / "next.yml").rename(self.folder / "web.yml")
 
     def client(self, pair: str | None = None, **more: Any) -> httpx.Client:
-        """A client that trusts the servers' certificates, with a certificate of its own."""
+        """A client that trusts the server's certificate. `pair` names its client certificate."""
         context = ssl.create_default_context()
         if self.tls:
             context.load_verify_locations(self.folder / "server.crt")
@@ -53,12 +53,12 @@ class Secured:
         return httpx.Client(verify=context, base_url=self.url, timeout=60, **more)
 
     def get(self, path: str, pair: str | None = None, **more: Any) -> httpx.Response:
-        """The answer over a connection of its own."""
+        """The response to a request over a new connection."""
         with self.client(pair, **more) as client:
             return client.get(path)
 
     def own_metrics(self, pair: str | None = None, **more: Any) -> dict[str, float]:
-        """The exporter's own metrics without labels."""
+        """The exporter's own metrics that have no labels."""
         lines = self.get("/-/metrics", pair, **more).text.splitlines()
         parts = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
         return {name: float(value) for name, value in parts if "{" not in name}
@@ -71,7 +71,7 @@ class Secured:
 
 @contextmanager
 def secured(folder: Path, content: str, *flags: str, files: int = 1024) -> Iterator[Secured]:
-    """The demo with `content` as its web configuration, which may open so many files."""
+    """The demo with `content` as its web configuration and this limit of open files."""
     port, health = free_port(), free_port()
     (folder / "web.yml").write_text(content)
     command = [program("prlimit"), f"--nofile={files}"]
@@ -90,7 +90,7 @@ def secured(folder: Path, content: str, *flags: str, files: int = 1024) -> Itera
 
 
 def refused(ask: Any) -> bool:
-    """Whether the connection came to nothing; one that is cut late shows as a read error."""
+    """Whether the connection fails. If it is closed late, the client sees a read error."""
     try:
         ask()
     except httpx.TransportError:

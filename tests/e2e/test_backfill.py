@@ -1,4 +1,4 @@
-"""30 days of a simulated Braze → `backfill` → promtool → blocks that a real Prometheus serves."""
+"""A 30-day backfill from a simulated Braze, through promtool, into a real Prometheus."""
 
 import math
 import random
@@ -48,7 +48,7 @@ SPECS = {
     ),
 }
 STEP = 240
-"""Seconds between two samples, by default."""
+"""The default number of seconds between two samples."""
 
 LIMITS = {LIST: 1_000_000, HISTORY: 1_000_000}
 FREELY = "rate_limits: {integrations: 100000, job_sync_status: 100000}"
@@ -56,7 +56,7 @@ FREELY = "rate_limits: {integrations: 100000, job_sync_status: 100000}"
 
 @contextmanager
 def served(simulator: Simulator) -> Iterator[int]:
-    """The port on which the simulated workspace answers."""
+    """Serve the simulated workspace. Yields the port."""
     port = free_port()
     config = uvicorn.Config(
         simulator, host="127.0.0.1", port=port, log_level="error", date_header=False
@@ -73,12 +73,12 @@ def served(simulator: Simulator) -> Iterator[int]:
 
 
 def simulated(*specs: IntegrationSpec) -> Simulator:
-    """A workspace whose history is long enough, and whose limits do not bind."""
+    """A workspace with a long enough history and with limits that are never reached."""
     return Simulator(specs, time.time, key=KEY, seed=5, retention=90.0 * DAY, limits=LIMITS)
 
 
 def config_file(path: Path, braze: int, refresh: str = FREELY) -> Path:
-    """A configuration of the one workspace."""
+    """A configuration with one workspace."""
     path.write_text(f"""
 refresh: {{{refresh}}}
 workspaces:
@@ -88,7 +88,7 @@ workspaces:
 
 
 def backfill(*flags: str, expect: int = 0) -> str:
-    """What a backfill that ends with this status prints."""
+    """The output of a backfill, which must exit with the status `expect`."""
     done = subprocess.run(
         exporter_command("backfill", *flags),
         env=clean_environment(),
@@ -104,7 +104,7 @@ def backfill(*flags: str, expect: int = 0) -> str:
 
 
 def blocks_of(files: Sequence[Path], data: Path) -> int:
-    """Make blocks of day files by promtool; how many samples they have."""
+    """Convert day files to blocks with promtool. Returns the number of samples."""
     promtool = program("promtool")
     for file in files:
         command = [
@@ -125,7 +125,7 @@ def blocks_of(files: Sequence[Path], data: Path) -> int:
 
 @dataclass
 class Past:
-    """A Prometheus with a backfilled past, and the truth about it."""
+    """A Prometheus with backfilled data, and the runs that really took place."""
 
     simulator: Simulator
     url: str
@@ -134,13 +134,13 @@ class Past:
     instance: str
 
     def get(self, path: str, **params: Any) -> Any:
-        """The data of an answer of Prometheus' API."""
+        """The data of a response of the Prometheus API."""
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=params, timeout=60).json()
         assert answer["status"] == "success", (params, answer)
         return answer["data"]
 
     def at(self, expression: str, instant: float) -> dict[tuple[str, str], float]:
-        """An instant query: values by integration and status."""
+        """An instant query. Returns the values by integration and status."""
         data = self.get("query", query=expression, time=instant)
         return {
             (each["metric"].get("integration_id", ""), each["metric"].get("status", "")): float(
@@ -150,20 +150,20 @@ class Past:
         }
 
     def series(self, since: float, until: float) -> set[tuple[tuple[str, str], ...]]:
-        """The series of the good integration that have samples in between."""
+        """The series of the good integration that have samples between these times."""
         selector = '{__name__=~"braze_cdi_.+",integration_id="good"}'
         found = self.get("series", **{"match[]": selector}, start=since, end=until)
         return {tuple(sorted(each.items())) for each in found}
 
     def finished(self, identifier: str, instant: float) -> list[Run]:
-        """The runs that are over, as they truly were, the newest last."""
+        """The finished runs as they really were, oldest first."""
         states = self.simulator.truth.run_states_at(identifier, instant)
         return sorted((run for run in states if run.finished), key=lambda run: run.order)
 
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
-    """The blocks of 30 days under a Prometheus that also scrapes the exporter."""
+    """30 days of blocks in a Prometheus that also scrapes the exporter."""
     tmp = tmp_path_factory.mktemp("past")
     simulator = simulated(*SPECS.values())
     exporter, prometheus = free_port(), free_port()
@@ -182,11 +182,11 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         config = config_file(tmp / "config.yml", braze)
         labels = ("--label=job=braze-cdi", f"--label=instance={instance}")
         output, data = tmp / "history", tmp / "tsdb"
-        said = backfill(f"--config.file={config}", f"--output={output}", *labels)
-        span = re.search(r"^(\S+Z) to (\S+Z),", said, re.MULTILINE)
-        written = re.search(r"^(\d+) samples,", said, re.MULTILINE)
-        assert span, said
-        assert written, said
+        printed = backfill(f"--config.file={config}", f"--output={output}", *labels)
+        span = re.search(r"^(\S+Z) to (\S+Z),", printed, re.MULTILINE)
+        written = re.search(r"^(\d+) samples,", printed, re.MULTILINE)
+        assert span, printed
+        assert written, printed
         first, last = (int(datetime.fromisoformat(each).timestamp()) for each in span.groups())
         files = sorted(output.glob("*.om"))
         assert [file.name for file in files] == day_files(first, last)
@@ -213,24 +213,24 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
 
 
 def day_files(first: int, last: int) -> list[str]:
-    """The names of the files of a range: one for each UTC day that it touches."""
+    """The file names for a range: one for each UTC day that overlaps it."""
     return [f"braze-cdi-{utc(day * DAY)[:10]}.om" for day in range(first // DAY, last // DAY + 1)]
 
 
 def samples_in(file: Path) -> int:
-    """The lines of a file that are samples."""
+    """The number of lines in a file that are samples."""
     return sum(not line.startswith(b"#") for line in file.read_bytes().splitlines())
 
 
 def instants(past: Past) -> list[int]:
-    """Instants of the range, chosen at random: its ends and some between."""
+    """Both ends of the range and some random instants in between."""
     draw = random.Random(30)
     between = range(past.first, past.last + 1, STEP)
     return [past.first, *sorted(draw.sample(between, 10)), past.last]
 
 
-def test_the_counters_of_the_past_are_the_truth(past: Past) -> None:
-    """Runs by status, rows and durations since the first instant, at any instant."""
+def test_backfilled_counters_match_the_runs(past: Past) -> None:
+    """At any instant, runs by status, rows and durations equal those since the first instant."""
     for instant in instants(past):
         truth = {each: past.simulator.truth.totals(each, past.first, instant) for each in SPECS}
         assert past.at("braze_cdi_syncs_total", instant) == {
@@ -249,8 +249,8 @@ def test_the_counters_of_the_past_are_the_truth(past: Past) -> None:
             ), (name, instant)
 
 
-def test_the_last_syncs_of_the_past_are_the_truth(past: Past) -> None:
-    """Status, rows, duration and times of the last sync, the last success, failures in a row."""
+def test_backfilled_last_syncs_match_the_runs(past: Past) -> None:
+    """Status, rows, duration and times of the last sync, last success, consecutive failures."""
     for instant in instants(past):
         finished = {each: past.finished(each, instant) for each in SPECS}
         last = {each: runs[-1] for each, runs in finished.items()}
@@ -281,9 +281,9 @@ def test_the_last_syncs_of_the_past_are_the_truth(past: Past) -> None:
 
 
 def quiet_a_day_before(past: Past, instant: int) -> int:
-    """The last instant until then of which, a day before, no run ended within a step.
+    """The last instant up to this one for which no run ended within a step of one day earlier.
 
-    A range of Prometheus 2 contains its first instant, and one of Prometheus 3 does not.
+    In Prometheus 2 a range includes its first instant. In Prometheus 3 it does not.
     """
     totals = past.simulator.truth.totals
     while any(totals(each, instant - DAY, instant - DAY + STEP).total for each in SPECS):
@@ -292,7 +292,7 @@ def quiet_a_day_before(past: Past, instant: int) -> int:
 
 
 def test_increases_over_backfilled_data_match_the_runs(past: Past) -> None:
-    """A day's increase(), which extrapolates to the edges of the day, and the bare difference."""
+    """Both increase() over a day, which extrapolates, and the plain difference are right."""
     for name, read in (("syncs", "total"), ("rows_synced", "rows_synced")):
         metric = f"sum by (integration_id) (increase(braze_cdi_{name}_total[1d]))"
         for latest in (past.last, past.last - 9 * DAY, past.first + 5 * DAY):
@@ -308,13 +308,16 @@ def test_increases_over_backfilled_data_match_the_runs(past: Past) -> None:
 
 
 def wait_for_a_scrape(past: Past) -> None:
-    """Until Prometheus has seen what the exporter knows of every integration's runs."""
+    """Wait until Prometheus has scraped the runs of every integration."""
     known = "braze_cdi_last_sync_finish_timestamp_seconds"
-    eventually(lambda: len(past.at(known, time.time())) == len(SPECS), "a scrape")
+    eventually(
+        lambda: len(past.at(known, time.time())) == len(SPECS),
+        "Prometheus has scraped all integrations",
+    )
 
 
-def test_the_series_of_the_past_are_those_that_are_scraped(past: Past) -> None:
-    """The same names and labels; of what follows from runs, none is missing."""
+def test_backfilled_series_equal_scraped_series(past: Past) -> None:
+    """Backfilled series have the same names and labels as scraped ones, and none is missing."""
     wait_for_a_scrape(past)
     now = past.series(time.time() - 60, time.time())
     then = past.series(past.last - 3600, past.last)
@@ -332,8 +335,8 @@ def test_the_series_of_the_past_are_those_that_are_scraped(past: Past) -> None:
     assert {dict(each)["instance"] for each in then} == {past.instance}
 
 
-def test_a_hostile_name_arrives_as_it_is(past: Past) -> None:
-    """Quotes, backslashes and line ends in a name come through promtool."""
+def test_a_hostile_name_is_preserved(past: Past) -> None:
+    """Quotes, backslashes and line breaks in a name survive promtool."""
     data = past.get(
         "query", query='braze_cdi_syncs_running{integration_id="broken"}', time=past.last
     )
@@ -341,7 +344,7 @@ def test_a_hostile_name_arrives_as_it_is(past: Past) -> None:
 
 
 def test_the_end_of_the_backfill_is_one_counter_reset_without_an_increase(past: Past) -> None:
-    """Where the live counters begin anew at 0, increase() goes on without a jump."""
+    """When the live counters start at 0, increase() continues without a jump."""
     wait_for_a_scrape(past)
     selector = 'braze_cdi_syncs_total{integration_id="good",status="success"}'
     now = time.time()
@@ -354,7 +357,7 @@ def test_the_end_of_the_backfill_is_one_counter_reset_without_an_increase(past: 
 
 
 def expressions() -> dict[str, str]:
-    """The expressions of all rules by their name."""
+    """The expressions of all rules, by name."""
     rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "braze-cdi.yml").read_text())
     return {
         rule.get("alert") or rule["record"]: rule["expr"]
@@ -363,15 +366,15 @@ def expressions() -> dict[str, str]:
     }
 
 
-def test_each_rule_can_be_evaluated_over_the_past_and_the_seam(past: Past) -> None:
-    """No expression fails on backfilled series, nor where they meet the live ones."""
+def test_each_rule_can_be_evaluated_over_backfilled_data(past: Past) -> None:
+    """No expression fails on backfilled series or at the boundary with the live series."""
     for expression in expressions().values():
         past.get("query_range", query=expression, start=past.first, end=past.last, step=6 * 3600)
         past.get("query_range", query=expression, start=past.last - 3600, end=time.time(), step=240)
 
 
-def test_rules_that_need_only_runs_would_have_fired(past: Past) -> None:
-    """A misconfigured sync and a sync that fails again and again show in the past."""
+def test_rules_about_runs_fire_over_backfilled_data(past: Past) -> None:
+    """A misconfigured sync and a sync that fails repeatedly would have raised alerts."""
     for name, identifier in (
         ("BrazeCDISyncConfigError", "broken"),
         ("BrazeCDISyncFailing", "failing"),
@@ -389,8 +392,11 @@ def test_rules_that_need_only_runs_would_have_fired(past: Past) -> None:
 # Ctrl-C
 
 
-def test_interrupted_while_reading_it_resumes(tmp_path: Path) -> None:
-    """No day file before all is read, no page read twice, and the files of an undisturbed job."""
+def test_backfill_resumes_after_an_interrupted_read(tmp_path: Path) -> None:
+    """The resumed job gives the same files as a job that was not interrupted.
+
+    No day file is written before all is read, and no page is read twice.
+    """
     now = int(time.time())
     simulator = simulated(IntegrationSpec("one", "one", interval=1800.0), SPECS["good"])
     span = (f"--since={utc(now - 20 * DAY)}", f"--until={utc(now - 3 * 3600)}", "--step=1h")
@@ -398,30 +404,30 @@ def test_interrupted_while_reading_it_resumes(tmp_path: Path) -> None:
         slow = config_file(tmp_path / "slow.yml", braze, "rate_limit_share: 0.8")
         fast = config_file(tmp_path / "fast.yml", braze)
         flags = (f"--output={tmp_path / 'a'}", *span)
-        asked = simulator.traffic[HISTORY].times
+        request_times = simulator.traffic[HISTORY].times
         command = exporter_command("backfill", f"--config.file={slow}", *flags)
         with running(command, tmp_path / "log") as process:
-            eventually(lambda: len(asked) >= 40, "half of the share of the limit is spent")
+            eventually(lambda: len(request_times) >= 40, "half of the share of the limit is spent")
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
         log = (tmp_path / "log").read_text()
         assert "interrupted: rerun the same command to resume" in log
         assert "Traceback" not in log
         assert [path.name for path in (tmp_path / "a").iterdir()] == ["backfill.spool"]
-        assert len(asked) == 40
-        said = backfill(f"--config.file={fast}", *flags)
-        assert "resuming what was started at" in said
-        interrupted = len(asked)
+        assert len(request_times) == 40
+        printed = backfill(f"--config.file={fast}", *flags)
+        assert "resuming what was started at" in printed
+        interrupted = len(request_times)
         backfill(f"--config.file={fast}", f"--output={tmp_path / 'b'}", *span)
-        at_once = len(asked) - interrupted
-    assert interrupted <= at_once + 4  # the pages that were under way
+        at_once = len(request_times) - interrupted
+    assert interrupted <= at_once + 4  # the pages that were being read at the interruption
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert len(contents(tmp_path / "a")) >= 20
 
 
-def test_interrupted_while_writing_it_keeps_whole_files(tmp_path: Path) -> None:
-    """Each file that is there is whole; the rest is written by the same command."""
-    now = int(time.time()) // 60 * 60  # so that the range begins and ends with an instant
+def test_an_interrupted_write_leaves_only_complete_files(tmp_path: Path) -> None:
+    """Each day file that exists is complete. The same command writes the rest."""
+    now = int(time.time()) // 60 * 60  # the range starts and ends at a sample
     first, last = now - 60 * DAY, now - 3 * 3600
     span = (f"--since={utc(first)}", f"--until={utc(last)}", "--step=1m")
     with served(simulated(SPECS["broken"])) as braze:
@@ -442,10 +448,10 @@ def test_interrupted_while_writing_it_keeps_whole_files(tmp_path: Path) -> None:
 
 
 def utc(moment: float) -> str:
-    """The moment as the flags take it."""
+    """The time in the format of the flags."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 def contents(output: Path) -> dict[str, bytes]:
-    """The day files."""
+    """The day files, by name."""
     return {path.name: path.read_bytes() for path in output.glob("*.om")}

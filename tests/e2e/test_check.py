@@ -1,4 +1,4 @@
-"""`check` as a process, as it is piped to a file: what it says and its exit status."""
+"""The output and the exit status of a `check` process whose stdout is a pipe."""
 
 import json
 import re
@@ -21,7 +21,7 @@ HOUR = 3_600.0
 
 
 class Braze:
-    """A simulated workspace on a socket, and how the command fares with it."""
+    """A simulated workspace that a server on a loopback port serves."""
 
     def __init__(self) -> None:
         now = time.time()
@@ -30,7 +30,7 @@ class Braze:
             for each, name in (("good", "users"), ("lossy", "orders"), ("broken", "purchases"))
         )
         for number in range(4, 1, -1):
-            end = now - HOUR * number + 20  # so that ages are the same for half a minute
+            end = now - HOUR * number + 20  # printed ages stay the same for 30 s
             good.run(end - 65, end, rows_synced=12_000)
             lossy.run(end - 55, end, "partial", rows_synced=70, rows_failed=30)
             broken.run(end - 5, end, "config_error", rows_synced=None, rows_failed=None)
@@ -40,13 +40,13 @@ class Braze:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         return int(self.url.rpartition(":")[2])
 
 
 @pytest.fixture
 def braze() -> Iterator[Braze]:
-    """A workspace that works."""
+    """A workspace without problems."""
     made = Braze()
     with serving(made.simulator) as url:
         made.url = url
@@ -54,7 +54,7 @@ def braze() -> Iterator[Braze]:
 
 
 def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]:
-    """The exit status, and what was piped, without the port and times."""
+    """The exit status and the piped output, without the port and times."""
     given = {"BRAZE_REST_ENDPOINT": url, "BRAZE_API_KEY": KEY, "COLUMNS": str(width)} | env
     done = subprocess.run(
         exporter_command("check", *flags),
@@ -68,17 +68,17 @@ def check(url: str, *flags: str, width: int = 80, **env: str) -> tuple[int, str]
         assert "canary" not in output
         assert "Traceback" not in output
         assert "\x1b" not in output
-    told = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
-    told = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "YYYY-MM-DD HH:MM UTC", told)
-    return done.returncode, "".join(f"{line.rstrip()}\n" for line in told.splitlines())
+    output = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "PORTS", done.stdout)
+    output = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "YYYY-MM-DD HH:MM UTC", output)
+    return done.returncode, "".join(f"{line.rstrip()}\n" for line in output.splitlines())
 
 
 def golden(name: str) -> str:
     return (GOLDEN / f"{name}.txt").read_text("utf-8")
 
 
-def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
-    """Without COLUMNS, lines are as long as they need to be, without spaces at their end."""
+def test_piped_lines_are_not_wrapped(braze: Braze) -> None:
+    """Without COLUMNS, no line is wrapped and no line has trailing spaces."""
     env = clean_environment(BRAZE_REST_ENDPOINT=braze.url, BRAZE_API_KEY=KEY)
     env.pop("COLUMNS", None)
     done = subprocess.run(
@@ -97,13 +97,13 @@ def test_a_pipe_gets_each_line_unfolded(braze: Braze) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_working_configuration_has_no_findings(braze: Braze, width: int) -> None:
-    """Status 0, and a table that fits."""
-    status, told = check(braze.url, width=width)
-    assert (status, told) == (0, golden(f"works-{width}"))
+    """The exit status is 0, and the table fits the width."""
+    status, output = check(braze.url, width=width)
+    assert (status, output) == (0, golden(f"works-{width}"))
 
 
 def test_a_key_that_braze_does_not_know(braze: Braze) -> None:
-    """401: status 1, and what to compare."""
+    """The response is 401. The exit status is 1, and the output says what to compare."""
     braze.simulator.key = "another"
     assert check(braze.url) == (1, golden("unauthorized"))
 
@@ -112,44 +112,43 @@ def test_a_key_that_braze_does_not_know(braze: Braze) -> None:
     ("lacking", "name"), [("integration_list", "no-list"), ("integration_job_status", "no-history")]
 )
 def test_a_key_that_lacks_a_permission(braze: Braze, lacking: str, name: str) -> None:
-    """403: status 1, and the permission's name."""
+    """The response is 403. The exit status is 1, and the output names the permission."""
     braze.simulator.permissions.remove(f"cdi.{lacking}")
     assert check(braze.url) == (1, golden(name))
 
 
 def test_configured_ids_need_no_list(braze: Braze) -> None:
-    """Status 0 without the permission for the list, where the IDs are named."""
+    """If the IDs are configured, `check` succeeds without the permission for the list."""
     braze.simulator.permissions.remove("cdi.integration_list")
     assert check(braze.url, BRAZE_INTEGRATION_IDS="good,lossy") == (0, golden("configured"))
 
 
 def test_an_id_that_braze_does_not_know(braze: Braze) -> None:
-    """Status 1, and the ID, beside those that work."""
-    status, told = check(braze.url, BRAZE_INTEGRATION_IDS="good,gone")
-    assert (status, told) == (1, golden("unknown-id"))
+    """The exit status is 1. The output lists the unknown ID and the IDs that work."""
+    status, output = check(braze.url, BRAZE_INTEGRATION_IDS="good,gone")
+    assert (status, output) == (1, golden("unknown-id"))
 
 
 def test_a_closed_port_is_reported_within_seconds() -> None:
-    """Status 1 within seconds."""
     with closed_port() as port:
         assert check(f"http://127.0.0.1:{port}") == (1, golden("refused"))
 
 
-def test_no_tls_at_an_https_endpoint(braze: Braze) -> None:
-    """A port that speaks plain HTTP is told from one that is closed."""
-    status, told = check(braze.url.replace("http://", "https://"))
+def test_plain_http_at_an_https_endpoint(braze: Braze) -> None:
+    """The output distinguishes a port that speaks plain HTTP from a closed one."""
+    status, output = check(braze.url.replace("http://", "https://"))
     assert status == 1
-    assert "no TLS connection to 127.0.0.1:PORTS" in told
+    assert "no TLS connection to 127.0.0.1:PORTS" in output
 
 
 @pytest.fixture(scope="module")
 def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate that a proxy shows for one of Braze's clusters."""
+    """The certificate that a proxy presents for one of Braze's clusters."""
     return certificate(tmp_path_factory.mktemp("tls"), "rest.iad-03.braze.com")
 
 
 def behind(port: int, folder: Path, ca_file: Path | None) -> tuple[int, str]:
-    """The check of a workspace of cluster US-03 that is reached through a proxy."""
+    """The result of `check` for a workspace of cluster US-03 behind a proxy."""
     config = folder / "config.yml"
     trust = f", ca_file: {ca_file}" if ca_file else ""
     config.write_text(
@@ -161,36 +160,36 @@ def behind(port: int, folder: Path, ca_file: Path | None) -> tuple[int, str]:
 
 
 def test_a_key_of_another_cluster(braze: Braze, trusted: Path, tmp_path: Path) -> None:
-    """401 at a known cluster: its name, and the dashboard that the endpoint is right for."""
+    """After a 401 from a known cluster, `check` names the cluster and its dashboard."""
     braze.simulator.key = "another"
     with proxy(trusted, braze.port) as port:
         assert behind(port, tmp_path, trusted) == (1, golden("wrong-cluster"))
 
 
 def test_a_proxy_that_opens_tls(braze: Braze, trusted: Path, tmp_path: Path) -> None:
-    """Its certificate is not trusted; with `ca_file` everything works through it."""
+    """The proxy's certificate is not trusted. With `ca_file`, `check` works through the proxy."""
     with proxy(trusted, braze.port) as port:
         assert behind(port, tmp_path, None) == (1, golden("not-trusted"))
-        status, told = behind(port, tmp_path, trusted)
+        status, output = behind(port, tmp_path, trusted)
     assert status == 0
-    assert "rest.iad-03.braze.com (US-03)" in told
+    assert "rest.iad-03.braze.com (US-03)" in output
 
 
 def test_a_proxy_that_refuses_every_connection(trusted: Path, tmp_path: Path) -> None:
-    """Its refusal is no answer of Braze; the variable that names it is told, not its URL."""
+    """The refusal is not reported as Braze's. The output names the proxy variable, not its URL."""
     with proxy(trusted, None) as port:
         assert behind(port, tmp_path, trusted) == (1, golden("proxy-refuses"))
 
 
 def test_offline_makes_no_request(braze: Braze) -> None:
-    """Status 0; with a mistake 2, and one line as `serve` says it."""
+    """The exit status is 0. With an error it is 2, and the error is one line, as in `serve`."""
     assert check("https://dashboard-03.braze.com", "--offline") == (0, golden("offline"))
     assert check(braze.url, "--offline")[0] == 0
     assert not braze.simulator.statuses
 
 
 def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
-    """Every mistake in one line, as `serve` tells it; nothing on stdout."""
+    """Each error is one line on stderr, as in `serve`. Nothing is on stdout."""
     config = tmp_path / "config.yml"
     config.write_text(f"workspaces:\n  - {{name: a, endpont: x, api_key: {KEY}}}\n")
     done = subprocess.run(
@@ -208,18 +207,18 @@ def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
     assert KEY not in done.stderr
 
 
-def test_a_scrape_interval_of_nothing_is_a_wrong_flag(braze: Braze) -> None:
-    """Status 2, not a division by zero."""
+def test_a_scrape_interval_of_0_is_refused(braze: Braze) -> None:
+    """An interval of 0 exits with status 2 instead of dividing by zero."""
     assert check(braze.url, "--scrape-interval=0s")[0] == 2
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_json_for_programs(braze: Braze, works: bool) -> None:
-    """It fits the published schema, whatever the exit status."""
+def test_json_output_matches_the_schema(braze: Braze, works: bool) -> None:
+    """The output matches the published schema, whatever the exit status is."""
     if not works:
         braze.simulator.key = "another"
-    status, told = check(braze.url, "--output=json", "--scrape-interval=15s")
-    report = json.loads(told)
+    status, output = check(braze.url, "--output=json", "--scrape-interval=15s")
+    report = json.loads(output)
     schema = json.loads((ROOT / "docs" / "check.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(report)
     assert (status == 0) is works is report["ok"] is (report["workspaces"][0]["key_works"])
@@ -227,11 +226,11 @@ def test_json_for_programs(braze: Braze, works: bool) -> None:
 
 
 def test_with_a_file_the_environment_is_not_read(tmp_path: Path) -> None:
-    """With `--config.file` what the quick start reads does not count, right or wrong."""
+    """With `--config.file`, the variables of the quick start are ignored, valid or not."""
     config = tmp_path / "config.yml"
     config.write_text("workspaces: [{name: a, endpoint: rest.us-10.braze.com, api_key_env: KEY}]\n")
-    status, told = check(
+    status, output = check(
         "no URL", "--offline", f"--config.file={config}", KEY=KEY, BRAZE_WORKSPACE="b"
     )
     assert status == 0
-    assert told.startswith("a  https://rest.us-10.braze.com (US-10)\n")
+    assert output.startswith("a  https://rest.us-10.braze.com (US-10)\n")

@@ -1,4 +1,4 @@
-"""A real Prometheus discovers the workspaces at /sd and scrapes each through /probe."""
+"""A real Prometheus that discovers the workspaces at /sd and scrapes each through /probe."""
 
 import subprocess
 import time
@@ -35,31 +35,31 @@ EXAMPLES = ("prometheus-probe.yml", "prometheus-shard.yml")
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A server that runs, and the exporter that it asks."""
+    """A running Prometheus and the exporter that it scrapes."""
 
     url: str
     exporter: str
     """Host and port."""
 
     def query(self, expression: str, at: float) -> list[dict[str, str]]:
-        """The labels of what an instant query gives."""
-        asked: dict[str, str | float] = {"query": expression, "time": at}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=asked, timeout=PATIENCE).json()
+        """The labels of the result of an instant query."""
+        params: dict[str, str | float] = {"query": expression, "time": at}
+        answer = httpx.get(f"{self.url}/api/v1/query", params=params, timeout=PATIENCE).json()
         return [each["metric"] for each in answer["data"]["result"]]
 
     def when(self, expression: str, what: str) -> float:
-        """A moment at which the expression gives something: what stands there does not change."""
+        """A moment at which the expression has a result that no longer changes."""
         return moment_when(lambda at: self.query(expression, at), what)
 
     def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes."""
+        """The active targets."""
         answer = httpx.get(
             f"{self.url}/api/v1/targets", params={"state": "active"}, timeout=PATIENCE
         ).json()
         return list(answer["data"]["activeTargets"])
 
     def workspaces(self) -> set[str]:
-        """The workspaces that it scrapes well, by the address that it asks."""
+        """The addresses of the workspaces that are scraped successfully."""
         found = set[str]()
         for target in self.targets():
             query = parse_qs(urlsplit(target["scrapeUrl"]).query)
@@ -70,7 +70,7 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Host and port of an exporter of several workspaces."""
+    """Host and port of an exporter with several workspaces."""
     folder = tmp_path_factory.mktemp("exporter")
     now, port = time.time(), free_port()
     integration = ScriptedIntegration("one", "users")
@@ -91,7 +91,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def prometheus(exporter: str, folder: Path, example: str, shard: int = 0) -> Iterator[Prometheus]:
-    """A Prometheus with an example of ours, sped up, as the given shard."""
+    """A Prometheus with one of the shipped examples, with shorter intervals, as this shard."""
     text = (ROOT / "prometheus" / example).read_text("utf-8")
     config = yaml.safe_load(text.replace("localhost:10234", exporter).replace(";0", f";{shard}"))
     (job,) = config["scrape_configs"]
@@ -113,18 +113,18 @@ def prometheus(exporter: str, folder: Path, example: str, shard: int = 0) -> Ite
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_promtool_accepts_the_example(example: str) -> None:
-    """What is shipped can be used as it is."""
+    """The shipped file is valid as it is."""
     command = [program("promtool"), "check", "config", str(ROOT / "prometheus" / example)]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
 
 
 def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> None:
-    """One target each, and one for the exporter; the labels are those that are promised."""
+    """Each workspace and the exporter have one target, with the documented labels."""
     with prometheus(exporter, tmp_path / "p", "prometheus-probe.yml") as server:
         eventually(lambda: server.workspaces() == {*NAMES}, "each workspace is scraped")
         rows = "braze_cdi_last_sync_rows_synced"
         all_up = f"count(up == 1) == {len(NAMES) + 1}"
-        at = server.when(f"count({rows}) == {len(NAMES)} and {all_up}", "each has data")
+        at = server.when(f"count({rows}) == {len(NAMES)} and {all_up}", "each workspace has data")
         found = server.query(rows, at)
         assert {each["workspace"]: each["instance"] for each in found} == {
             name: f"{exporter}/{name}" for name in NAMES
@@ -145,7 +145,7 @@ def test_each_workspace_is_found_and_scraped(exporter: str, tmp_path: Path) -> N
 
 
 def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None:
-    """Each workspace is scraped by exactly one; the exporter itself by both."""
+    """Each workspace is scraped by exactly one server. Both scrape the exporter itself."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(
@@ -163,6 +163,6 @@ def test_two_servers_share_the_workspaces(exporter: str, tmp_path: Path) -> None
         assert first
         assert second
         for server in servers:
-            at = server.when("cdi_exporter_build_info", "the exporter itself")
+            at = server.when("cdi_exporter_build_info", "the exporter itself is scraped")
             own = server.query("cdi_exporter_build_info", at)
             assert [each["instance"] for each in own] == [exporter]

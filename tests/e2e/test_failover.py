@@ -1,4 +1,4 @@
-"""Real exporters that share a real PostgreSQL: trouble, stops, and starts without the database."""
+"""Real exporters that share a real PostgreSQL: failures, stops, and starts without the database."""
 
 import os
 import subprocess
@@ -27,18 +27,18 @@ from tests.postgres_server import Database
 
 @dataclass
 class Served:
-    """An exporter that runs."""
+    """A running exporter."""
 
     url: str
     log: Path
     process: subprocess.Popen[bytes]
 
     def page(self) -> Page:
-        """What a scraper gets."""
+        """The scraped metrics."""
         return Page(httpx.get(f"{self.url}/metrics", headers=SCRAPER, timeout=10).text)
 
     def leads(self) -> bool:
-        """Whether it leads the workspace."""
+        """Whether it is the leader of the workspace."""
         return self.page()("cdi_exporter_leader") == 1
 
 
@@ -58,15 +58,13 @@ def exporter(folder: Path, braze: int, url: str, **environment: str) -> Iterator
 
 
 @pytest.mark.slow
-def test_each_run_counts_once_whatever_happens_to_the_exporters(
-    database: Database, tmp_path: Path
-) -> None:
-    """Kills, freezes and lost connections; `make soak` has a hundred rounds."""
+def test_each_run_counts_once_when_exporters_fail(database: Database, tmp_path: Path) -> None:
+    """Exporters are killed, frozen and disconnected. `make soak` runs a hundred rounds."""
     run_rounds(tmp_path, database, rounds=6, seed=os.getpid())
 
 
 def test_a_stopped_leader_hands_over_at_once(database: Database, tmp_path: Path) -> None:
-    """SIGTERM gives the lease back, so that nobody waits until it is over."""
+    """SIGTERM releases the lease, so that the follower does not wait until it expires."""
     world = World(1)
     with world.served() as braze, exporter(tmp_path, braze, database.url()) as second:
         eventually(second.leads, "the only exporter leads")
@@ -78,18 +76,21 @@ def test_a_stopped_leader_hands_over_at_once(database: Database, tmp_path: Path)
             assert "epoch=2" in first.log.read_text()
 
 
-def test_without_the_database_gauges_stay_fresh_and_counters_stay(
+def test_without_the_database_gauges_update_and_counters_pause(
     database: Database, tmp_path: Path
 ) -> None:
-    """The counters catch up when it is back; an exporter that starts meanwhile has none."""
+    """Counters catch up once the database is back. An exporter started meanwhile has none."""
     world = World(2)
     with world.served() as braze, exporter(tmp_path, braze, database.url()) as it:
-        eventually(lambda: it.page().all("braze_cdi_syncs_total"), "the counters")
+        eventually(lambda: it.page().all("braze_cdi_syncs_total"), "the counters are shown")
         shown: Counter[tuple[str, str, str]] = Counter()
         _scrape(f"{it.url}/metrics", shown)
         with database.server.stopped():
-            eventually(lambda: it.page()("cdi_exporter_database_up") == 0, "it is noticed")
-            eventually(lambda: it.page()("cdi_exporter_leader") == 0, "the lease is over")
+            eventually(
+                lambda: it.page()("cdi_exporter_database_up") == 0,
+                "the exporter reports the lost database",
+            )
+            eventually(lambda: it.page()("cdi_exporter_leader") == 0, "the lease has expired")
             world.finish()
             world.finish()
             last = "braze_cdi_last_refresh_timestamp_seconds"
@@ -97,12 +98,13 @@ def test_without_the_database_gauges_stay_fresh_and_counters_stay(
             eventually(lambda: (it.page()(last) or 0.0) > before + 2, "gauges are fresh")
             assert sum(it.page().all("braze_cdi_syncs_total")) == 0
             with exporter(tmp_path, braze, database.url()) as another:
-                eventually(lambda: another.page()("braze_cdi_up") == 1, "it reads")
+                eventually(lambda: another.page()("braze_cdi_up") == 1, "it reads the workspace")
                 page = another.page()
                 assert page.all("braze_cdi_last_sync_rows_synced")
                 assert page.all("braze_cdi_syncs_total") == []
         eventually(
-            lambda: _scrape(f"{it.url}/metrics", shown) and shown >= world.truth, "all counted"
+            lambda: _scrape(f"{it.url}/metrics", shown) and shown >= world.truth,
+            "all runs are counted",
         )
         assert shown == world.truth
 
@@ -122,7 +124,7 @@ def test_a_password_comes_from_the_environment_and_appears_nowhere(
 
 
 def outcome(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """How an exporter ends that cannot start."""
+    """The result of an exporter that cannot start."""
     return subprocess.run(
         command,
         check=False,
@@ -141,7 +143,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("url", "problem"), REFUSED)
 def test_a_url_that_cannot_be_used_is_refused(url: str, problem: str, tmp_path: Path) -> None:
-    """In one line, without any part of the URL."""
+    """The error is one line without any part of the URL."""
     command = exporter_command(f"--config.file={config_file(tmp_path, 1)}", f"--state.url={url}")
     ended = outcome(command)
     assert ended.returncode == 2
@@ -152,7 +154,7 @@ def test_a_url_that_cannot_be_used_is_refused(url: str, problem: str, tmp_path: 
 
 
 def test_a_schema_that_is_too_new_is_refused(database: Database, tmp_path: Path) -> None:
-    """One line that names both versions; exit status 1."""
+    """The error is one line that names both versions. The exit status is 1."""
     database.execute("CREATE TABLE cdi_schema (version integer)")
     database.execute("INSERT INTO cdi_schema VALUES (99)")
     command = exporter_command(

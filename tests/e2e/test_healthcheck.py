@@ -1,4 +1,4 @@
-"""`healthcheck` as a process: which address it asks, and what counts as an answer."""
+"""The address that a `healthcheck` process requests, and the responses that it accepts."""
 
 import socket
 import subprocess
@@ -19,8 +19,7 @@ from tests.e2e.processes import (
 from tests.e2e.secured import CLIENTS, TLS, USERS, secured
 
 
-def asked(*flags: str, **environment: str) -> tuple[int, str]:
-    """The exit status of the command, and what it says."""
+def healthcheck(*flags: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
         exporter_command("healthcheck", *flags),
         env=clean_environment(**environment),
@@ -35,7 +34,7 @@ def asked(*flags: str, **environment: str) -> tuple[int, str]:
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A server that gives every client these bytes: its port."""
+    """A server that sends these bytes to every client. Yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer_all() -> None:
@@ -69,25 +68,28 @@ SECURITY = {
 
 @pytest.mark.parametrize("content", SECURITY.values(), ids=SECURITY)
 def test_healthcheck_needs_neither_certificate_nor_password(content: str, tmp_path: Path) -> None:
-    """With the exporter's flags it knows that the exporter is secured, and how that shows."""
+    """With the exporter's flags, `healthcheck` knows which refusals a secured exporter sends."""
     all_certificates(tmp_path)
     with secured(tmp_path, content) as exporter:
         address = f"--web.listen-address=127.0.0.1:{exporter.port}"
         web_config = f"--web.config.file={tmp_path / 'web.yml'}"
-        assert asked(address, web_config) == (0, "")
-        assert asked(address, web_config) == (0, "")
-    status, said = asked(address, web_config)
+        assert healthcheck(address, web_config) == (0, "")
+        assert healthcheck(address, web_config) == (0, "")
+    status, message = healthcheck(address, web_config)
     assert status == 1
-    assert "Connection refused" in said
+    assert "Connection refused" in message
 
 
 def test_without_the_exporters_flags_it_reports_what_it_needs(tmp_path: Path) -> None:
-    """A refusal is an answer of the exporter only if it is known to be secured."""
+    """Without these flags, a refusal is not a healthy response.
+
+    The message says which flag to set.
+    """
     with secured(tmp_path, USERS) as exporter:
-        status, said = asked(f"--web.listen-address=127.0.0.1:{exporter.port}")
+        status, message = healthcheck(f"--web.listen-address=127.0.0.1:{exporter.port}")
     assert status == 1
-    assert "it answers '401'" in said
-    assert "--web.config.file" in said
+    assert "it answers '401'" in message
+    assert "--web.config.file" in message
 
 
 @pytest.mark.parametrize(
@@ -100,20 +102,20 @@ def test_without_the_exporters_flags_it_reports_what_it_needs(tmp_path: Path) ->
         b"\x00" * 2_000,
     ],
 )
-def test_another_answer_is_not_healthy(answer: bytes) -> None:
-    """What is neither the documented answer nor a refusal of a secured exporter."""
+def test_another_response_is_not_healthy(answer: bytes) -> None:
+    """Only the documented response, or the refusal of a secured exporter, is healthy."""
     with answering(answer) as port:
         address = f"--web.listen-address=127.0.0.1:{port}"
-        assert asked(address)[0] == 1
-        assert asked(address, "--web.config.file=web.yml")[0] == 1
-        assert asked(f"--web.health-address=127.0.0.1:{port}")[0] == 1
+        assert healthcheck(address)[0] == 1
+        assert healthcheck(address, "--web.config.file=web.yml")[0] == 1
+        assert healthcheck(f"--web.health-address=127.0.0.1:{port}")[0] == 1
 
 
-def test_the_health_address_is_plain_and_open(tmp_path: Path) -> None:
-    """A refusal there is not healthy, whatever secures the exporter itself."""
+def test_the_health_address_must_not_refuse(tmp_path: Path) -> None:
+    """A refusal at this address is unhealthy, even if the exporter itself is secured."""
     with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n") as port, closed_port() as other:
         flags = [f"--web.health-address=127.0.0.1:{port}", "--web.config.file=web.yml"]
-        assert asked(f"--web.listen-address=127.0.0.1:{other}", *flags)[0] == 1
+        assert healthcheck(f"--web.listen-address=127.0.0.1:{other}", *flags)[0] == 1
 
 
 FIRST = {
@@ -136,5 +138,8 @@ FIRST = {
 
 @pytest.mark.parametrize(("command", "flags"), FIRST.items(), ids=map(repr, FIRST))
 def test_the_flags_are_read_from_a_command(command: bytes, flags: list[str]) -> None:
-    """What follows the name of the exporter, whatever starts it; of other programs nothing."""
+    """Flags are read after the exporter's name, whatever program starts it.
+
+    Flags of other programs are ignored.
+    """
     assert flags_of(command) == flags

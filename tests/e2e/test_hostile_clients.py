@@ -1,4 +1,4 @@
-"""Clients that are slow, huge, many or devious: bounded and refused, and scrapes go on."""
+"""Slow, numerous or malformed requests, which are limited or refused without affecting scrapes."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.e2e.processes import PATIENCE, eventually
 from tests.e2e.secured import ALICE, TLS, Secured, secured
 
 SOON = 20.0
-"""Seconds within which a scrape is answered, whatever goes on, on a slow machine."""
+"""Seconds within which a scrape must succeed, even on a slow machine under load."""
 
 MANY = MOST_CONNECTIONS + 100
 GET = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -29,7 +29,7 @@ GET = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module", autouse=True)
 def many_files() -> Iterator[None]:
-    """As many open sockets as the system allows; the exporter itself gets no more than usual."""
+    """Raise the limit of open sockets for the test. The exporter keeps the usual limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
@@ -56,7 +56,7 @@ def connected(exporter: Secured) -> socket.socket:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """What comes until the other side closes; a reset is an end too."""
+    """Everything received until the other side closes or resets the connection."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while part := connection.recv(65_536):
@@ -65,15 +65,15 @@ def everything(connection: socket.socket) -> bytes:
 
 
 def scrape(exporter: Secured, auth: tuple[str, str] | None = None) -> float:
-    """Seconds that a scrape over a connection of its own takes."""
-    began = time.monotonic()
+    """The duration in seconds of a scrape over a new connection."""
+    started_at = time.monotonic()
     if exporter.tls:
         answer = exporter.get("/metrics", auth=auth)
     else:
         answer = httpx.get(f"{exporter.url}/metrics", timeout=PATIENCE)
     assert answer.status_code == 200
     assert "braze_cdi_up" in answer.text
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -87,7 +87,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def memory(exporter: Secured) -> int:
-    """Bytes that the process holds."""
+    """The resident memory of the process in bytes."""
     fields = Path(f"/proc/{exporter.process.pid}/statm").read_text().split()
     return int(fields[1]) * resource.getpagesize()
 
@@ -117,7 +117,7 @@ def request(*lines: bytes) -> bytes:
     ],
 )
 def test_a_smuggled_request_is_not_answered(sent: bytes, plain: Secured) -> None:
-    """There is one refusal, and the connection ends."""
+    """There is exactly one response, which is a refusal, and the connection is closed."""
     with connected(plain) as connection:
         connection.sendall(sent)
         answer = everything(connection)
@@ -136,7 +136,7 @@ def test_a_smuggled_request_is_not_answered(sent: bytes, plain: Secured) -> None
     ],
 )
 def test_an_endless_request_is_cut_off(head: bytes, plain: Secured) -> None:
-    """Whether head or body, not much of it is taken, and nothing is kept."""
+    """Of an endless head or body, little is read and nothing is kept."""
     before, sent = memory(plain), 0
     with connected(plain) as connection:
         connection.sendall(head)
@@ -149,20 +149,21 @@ def test_an_endless_request_is_cut_off(head: bytes, plain: Secured) -> None:
 
 
 def test_hundreds_of_idle_connections_leave_room(plain: Secured) -> None:
-    """The newest stay, the oldest go, and a scrape comes through."""
+    """The oldest connections are closed, the newest stay open, and a scrape succeeds."""
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connected(plain)) for _ in range(MANY)]
         assert scrape(plain) < SOON
-        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        eventually(lambda: is_closed(idle[0]), "the oldest connection is closed")
         eventually(
-            lambda: sum(map(is_closed, idle)) >= MANY - MOST_CONNECTIONS, "so are the next ones"
+            lambda: sum(map(is_closed, idle)) >= MANY - MOST_CONNECTIONS,
+            "the next connections are closed",
         )
         assert open_files(plain) < MOST_CONNECTIONS + 100
         assert scrape(plain) < SOON
 
 
-def test_a_process_that_may_open_few_files_has_some_left(tmp_path: Path) -> None:
-    """Fewer connections then; the web configuration can still be read, and scraped."""
+def test_a_low_limit_of_open_files_leaves_some_for_the_exporter(tmp_path: Path) -> None:
+    """The exporter accepts fewer connections, so that it can still open its web configuration."""
     with secured(tmp_path, "", files=100) as exporter, contextlib.ExitStack() as stack:
         for port in (exporter.port, exporter.health) * 200:
             stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
@@ -173,20 +174,20 @@ def test_a_process_that_may_open_few_files_has_some_left(tmp_path: Path) -> None
         assert not [each for each in exporter.events() if each["level"] in ("error", "critical")]
 
 
-def test_hundreds_that_never_shake_hands_leave_room(closed: Secured) -> None:
-    """Connections count before TLS has begun on them."""
+def test_hundreds_of_unfinished_handshakes_leave_room(closed: Secured) -> None:
+    """Connections count against the limit before their TLS handshake starts."""
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connected(closed)) for _ in range(MANY)]
         for connection in idle[::2]:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(b"\x16\x03\x01")
         assert scrape(closed, ALICE) < SOON
-        eventually(lambda: is_closed(idle[0]), "the oldest is closed")
+        eventually(lambda: is_closed(idle[0]), "the oldest connection is closed")
         assert open_files(closed) < MOST_CONNECTIONS + 100
 
 
 def test_slow_request_heads_are_cut_off_and_delay_no_other_client(plain: Secured) -> None:
-    """A hundred clients send a byte now and then; each is told that it took too long."""
+    """A hundred clients send a byte now and then. Each gets a response about the timeout."""
 
     async def dribble() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", plain.port)
@@ -213,7 +214,10 @@ def test_slow_request_heads_are_cut_off_and_delay_no_other_client(plain: Secured
 
 
 def test_clients_that_do_not_read_cost_little_memory(plain: Secured) -> None:
-    """Many ask for much and read none of it: memory stays, and scrapes go on."""
+    """Many clients request large pages and do not read them.
+
+    Memory stays low and scrapes succeed.
+    """
     page = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     before = memory(plain)
     with contextlib.ExitStack() as stack:
@@ -229,7 +233,7 @@ def test_clients_that_do_not_read_cost_little_memory(plain: Secured) -> None:
 
 
 def test_a_flood_of_wrong_passwords_delays_no_scrape(closed: Secured) -> None:
-    """Comparisons take turns; the password that was right before is not compared again."""
+    """Passwords are compared one at a time, and a password that was right is not compared again."""
     assert scrape(closed, ALICE) < PATIENCE
     over = threading.Event()
 

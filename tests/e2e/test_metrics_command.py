@@ -1,4 +1,4 @@
-"""`metrics` as a process: what it prints, the file it writes, and its exit status."""
+"""The output, the written file and the exit status of a `metrics` process."""
 
 import subprocess
 import time
@@ -17,7 +17,7 @@ KEY = "canary-key-5b0e"
 
 @pytest.fixture
 def integration() -> ScriptedIntegration:
-    """An integration that ran some minutes ago."""
+    """An integration with a run some minutes ago."""
     made = ScriptedIntegration("good", "users")
     now = time.time()
     for number in range(3, 0, -1):
@@ -33,13 +33,13 @@ def simulator(integration: ScriptedIntegration) -> Simulator:
 
 @pytest.fixture
 def url(simulator: Simulator) -> Iterator[str]:
-    """The address of the workspace."""
+    """The workspace URL."""
     with serving(simulator) as address:
         yield address
 
 
 def metrics(url: str, *flags: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """What the command printed, and its exit status."""
+    """The output and the exit status of the command."""
     given = {"BRAZE_REST_ENDPOINT": url, "BRAZE_API_KEY": KEY} | env
     done = subprocess.run(
         exporter_command("metrics", *flags),
@@ -55,13 +55,13 @@ def metrics(url: str, *flags: str, **env: str) -> subprocess.CompletedProcess[st
 
 
 def values(page: str, name: str) -> list[float]:
-    """The values of the samples of that name."""
+    """The values of the samples with this name."""
     families = text_string_to_metric_families(page)
     return [each.value for family in families for each in family.samples if each.name == name]
 
 
 def test_the_metrics_are_printed(url: str) -> None:
-    """Status 0, and nothing that would clash with the metrics of node_exporter itself."""
+    """The exit status is 0, and no metric collides with those of node_exporter itself."""
     done = metrics(url)
     assert done.returncode == 0
     assert values(done.stdout, "braze_cdi_up") == [1]
@@ -74,7 +74,7 @@ def test_the_metrics_are_printed(url: str) -> None:
 def test_the_counters_in_the_file_continue(
     url: str, integration: ScriptedIntegration, tmp_path: Path
 ) -> None:
-    """The second run counts what finished since the first."""
+    """A second call adds the runs that finished since the first."""
     page, state = tmp_path / "braze.prom", tmp_path / "state.sqlite"
     flags = (f"--output={page}", f"--state.file={state}")
     first = metrics(url, *flags)
@@ -87,7 +87,7 @@ def test_the_counters_in_the_file_continue(
 
 
 def test_a_workspace_that_cannot_be_read_is_status_1(url: str, simulator: Simulator) -> None:
-    """The page is printed all the same, and the last line of stderr says why."""
+    """The metrics are printed nevertheless, and the last line of stderr names the reason."""
     simulator.key = "another"
     done = metrics(url)
     assert done.returncode == 1
@@ -97,6 +97,6 @@ def test_a_workspace_that_cannot_be_read_is_status_1(url: str, simulator: Simula
 
 
 def test_a_wrong_configuration_is_status_2(url: str) -> None:
-    """Nothing is printed."""
+    """Nothing is printed to stdout."""
     done = metrics(url, BRAZE_REST_ENDPOINT="http://rest.example.com")
     assert (done.returncode, done.stdout) == (2, "")

@@ -37,7 +37,7 @@ PASSWORD = "canary-password"
 
 
 def simulated() -> Simulator:
-    """A workspace whose runs are an hour apart."""
+    """A workspace with runs an hour apart."""
     one = ScriptedIntegration("one", "users")
     for number in range(4, 0, -1):
         start = time.time() - 3600 * number
@@ -60,7 +60,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def outcome(*arguments: str, **environ: str) -> tuple[int, str]:
-    """The exit status of a command, and what it printed."""
+    """The exit status and the output of a command."""
     done = subprocess.run(
         exporter_command(*arguments),
         env=environment(**environ),
@@ -102,12 +102,12 @@ ODD = {
     "certificates that are none": {"SSL_CERT_FILE": "/etc/passwd"},
     "TLS keys that cannot be written": {"SSLKEYLOGFILE": "/no/such/folder/keys"},
 }
-"""Variables with which the commands start, and reach an endpoint on the loopback."""
+"""Proxy variables with which the commands must start and reach an endpoint on the loopback."""
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_odd_variables_keep_nothing_from_working(case: str, braze: str, tmp_path: Path) -> None:
-    """`serve`, `check` and `backfill` start, and each goes past the proxy where it is to."""
+def test_commands_work_with_unusual_proxy_variables(case: str, braze: str, tmp_path: Path) -> None:
+    """`serve`, `check` and `backfill` start and bypass the proxy if they should."""
     environ = {"HTTP_PROXY": "http://127.0.0.1:1"} if "PROXY" in str(ODD[case]).upper() else {}
     if "HTTPS_PROXY" in ODD[case]:
         environ = {}
@@ -138,7 +138,7 @@ def test_odd_variables_keep_nothing_from_working(case: str, braze: str, tmp_path
 def test_an_unusable_proxy_is_one_line_of_error(
     command: str, environ: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    """It names the variable, and the exit status is that of a wrong configuration."""
+    """The error names the variable, and the exit status is that of a configuration error."""
     flags = [f"--output={tmp_path}"] if command == "backfill" else []
     environ = environ | {"BRAZE_REST_ENDPOINT": "rest.iad-03.braze.com"}
     status, output = outcome(command, *flags, **environ)
@@ -176,7 +176,7 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
 
 
 class Front(socketserver.ThreadingTCPServer):
-    """TLS in front of a server; each connection has the certificate that is there by then."""
+    """A TLS server in front of another one. Each connection uses the current certificate."""
 
     daemon_threads = True
     block_on_close = False
@@ -191,7 +191,7 @@ class Front(socketserver.ThreadingTCPServer):
         return f"https://localhost:{self.server_address[1]}"
 
     def present(self, name: str) -> None:
-        """Have another certificate from now on, and hang up."""
+        """Use another certificate from now on, and close all connections."""
         folder = self.pair.parent
         both = (folder / f"{name}.key").read_bytes() + (folder / f"{name}.crt").read_bytes()
         self.pair.write_bytes(both)
@@ -203,7 +203,7 @@ class Front(socketserver.ThreadingTCPServer):
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two authorities, with a server of each."""
+    """Two certificate authorities, and a server certificate from each."""
     folder = tmp_path_factory.mktemp("authorities")
     for name in ("old", "new"):
         certificate(folder, f"{name}-ca", sans=())
@@ -226,7 +226,7 @@ def front(authorities: Path, tmp_path: Path, braze: str) -> Iterator[Front]:
 
 
 def configured(folder: Path, url: str, **more: str) -> str:
-    """The flag for a configuration of one workspace."""
+    """The flag with a configuration of one workspace."""
     workspace = {"name": "w", "endpoint": url, "api_key_env": "BRAZE_API_KEY"} | more
     text = {"refresh": {"min_interval": "0s"}, "workspaces": [workspace]}
     (folder / "config.yml").write_text(json.dumps(text))
@@ -241,10 +241,10 @@ RELOADED = "cdi_exporter_file_reload_successful"
 
 
 @pytest.mark.parametrize("named", ["ca_file", "SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_certificates_that_are_replaced_count_for_the_next_connection(
+def test_replaced_certificates_apply_to_the_next_connection(
     named: str, front: Front, tmp_path: Path
 ) -> None:
-    """Without a restart, and without a reload; what is broken leaves what was there."""
+    """No restart or reload is needed. If the new file is invalid, the old one stays in use."""
     bundle = tmp_path / "bundle" / "01234567.0"
     bundle.parent.mkdir()
     shutil.copy(tmp_path / "old-ca.crt", bundle)
@@ -264,14 +264,15 @@ def test_certificates_that_are_replaced_count_for_the_next_connection(
         if named != "SSL_CERT_DIR":
             bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")
             eventually(
-                lambda: scrape(url)(RELOADED, workspace="w", kind="ca_file") == 0, "it is reported"
+                lambda: scrape(url)(RELOADED, workspace="w", kind="ca_file") == 0,
+                "the error is reported",
             )
             front.present("new-server")
             for _ in range(5):
                 assert scrape(url)("braze_cdi_up", workspace="w") == 1
-            told = (tmp_path / "log").read_text()
-            assert told.count("CA certificates unusable") == 1
-            assert str(bundle) in told
+            logged = (tmp_path / "log").read_text()
+            assert logged.count("CA certificates unusable") == 1
+            assert str(bundle) in logged
             shutil.copy(tmp_path / "old-ca.crt", bundle)
             front.present("old-server")
             up(url, 1)
@@ -280,7 +281,7 @@ def test_certificates_that_are_replaced_count_for_the_next_connection(
 
 
 def test_connections_are_kept_while_the_certificates_stay(front: Front, tmp_path: Path) -> None:
-    """Also if their file is written again with the same content."""
+    """Rewriting the file with the same content does not close connections."""
     shutil.copy(tmp_path / "old-ca.crt", tmp_path / "bundle.pem")
     flag = configured(tmp_path, front.url, ca_file="bundle.pem")
     with started(tmp_path, flag) as url:
@@ -296,7 +297,7 @@ def test_connections_are_kept_while_the_certificates_stay(front: Front, tmp_path
 def test_a_company_ca_without_critical_constraints_is_trusted(
     marked: bool, front: Front, tmp_path: Path
 ) -> None:
-    """Its basicConstraints are not critical; each version of Python accepts that."""
+    """Its basicConstraints are not critical. Every version of Python must accept that."""
     openssl(
         tmp_path,
         *("req", "-x509", "-noenc", "-days", "2", "-subj", "/CN=company"),
@@ -323,7 +324,7 @@ def _plain_ca(folder: Path) -> Path:
 def test_a_certificate_that_ca_file_does_not_cover_is_explained(
     front: Front, tmp_path: Path
 ) -> None:
-    """The advice is not to set what is set."""
+    """The advice does not suggest the setting that is already set."""
     flag = configured(tmp_path, front.url, ca_file="new-ca.crt")
     status, output = outcome("check", flag, COLUMNS="500")
     assert status == 1
@@ -335,7 +336,7 @@ def test_a_certificate_that_ca_file_does_not_cover_is_explained(
 
 @pytest.mark.parametrize("named", ["api_key_file", "ca_file"])
 def test_a_pipe_instead_of_a_file_does_not_block(named: str, tmp_path: Path) -> None:
-    """At the start as at a reload."""
+    """Neither the start nor a reload waits for the pipe."""
     os.mkfifo(tmp_path / "pipe")
     more = {named: str(tmp_path / "pipe")}
     workspace: dict[str, Any] = {"name": "w", "endpoint": "https://x.test"} | more
@@ -379,11 +380,14 @@ yaml_lines.read_plain = values.read_plain = read_plain
 from cdi_exporter.cli import main
 main()
 """
-"""The exporter, with a folder whose files hang while there is a certain file in it."""
+"""The exporter, with a directory in which files hang while a certain file exists."""
 
 
-def test_a_mount_that_hangs_stops_nothing(front: Front, tmp_path: Path) -> None:
-    """Key, certificates and web configuration: what was read last goes on, and the end comes."""
+def test_a_mount_that_hangs_does_not_affect_the_exporter(front: Front, tmp_path: Path) -> None:
+    """The key, certificates and web configuration that were read last stay in use.
+
+    The exporter shuts down in time.
+    """
     mount = tmp_path / "mount"
     mount.mkdir()
     (mount / "key").write_text(KEY)
@@ -404,31 +408,34 @@ def test_a_mount_that_hangs_stops_nothing(front: Front, tmp_path: Path) -> None:
         serves(f"{url}/-/ready")
         up(url, 1)
         gate.touch()
-        began = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(20):
             assert scrape(url)("braze_cdi_up", workspace="w") == 1
             assert httpx.get(f"{url}/-/healthy").headers["x-frame-options"] == "deny"
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - started_at < 30
         time.sleep(5)
         eventually(
             lambda: (
                 [scrape(url)(RELOADED, workspace="w", kind=kind) for kind in ("api_key", "ca_file")]
                 == [0, 0]
             ),
-            "it is reported",
+            "the error is reported",
         )
         page = scrape(url)
         assert page("cdi_exporter_web_config_last_reload_successful") == 0
         assert page("braze_cdi_up", workspace="w") == 1
-        told = (tmp_path / "log").read_text()
-        assert told.count("key file unusable") == 1
-        assert "no answer within 5 s" in told
+        logged = (tmp_path / "log").read_text()
+        assert logged.count("key file unusable") == 1
+        assert "no answer within 5 s" in logged
         answer = httpx.post(f"{url}/-/reload", timeout=60)
         assert answer.status_code == 400
         assert "no answer within 5 s" in answer.text
         assert scrape(url)("braze_cdi_up", workspace="w") == 1
         gate.unlink()
-        eventually(lambda: scrape(url)(RELOADED, workspace="w", kind="api_key") == 1, "it is back")
+        eventually(
+            lambda: scrape(url)(RELOADED, workspace="w", kind="api_key") == 1,
+            "the files are readable again",
+        )
         assert httpx.post(f"{url}/-/reload", timeout=60).status_code == 200
         gate.touch()
         scrape(url)
@@ -440,8 +447,8 @@ def test_a_mount_that_hangs_stops_nothing(front: Front, tmp_path: Path) -> None:
 # Reloads
 
 
-def test_reloads_cost_no_connections(tmp_path: Path) -> None:
-    """Of two workspaces with one key one comes and goes while requests are under way."""
+def test_reloads_do_not_leak_connections(tmp_path: Path) -> None:
+    """One of two workspaces that share a key is removed and added during requests."""
     app = simulated()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -482,11 +489,11 @@ def test_reloads_cost_no_connections(tmp_path: Path) -> None:
             write(tmp_path, braze, "a")
             assert httpx.post(f"{url}/-/reload").status_code == 200
 
-            def asked() -> float:
+            def requests_sent() -> float:
                 return sum(scrape(url).all("braze_cdi_api_requests_total", workspace="a"))
 
-            before = asked()
-            eventually(lambda: asked() >= before + 10, "it goes on asking")
+            before = requests_sent()
+            eventually(lambda: requests_sent() >= before + 10, "it keeps sending requests")
             assert scrape(url)("braze_cdi_up", workspace="a") == 1
             problems = [
                 line for line in (tmp_path / "log").read_text().splitlines() if "level=err" in line

@@ -1,4 +1,4 @@
-"""The exporter as a service that reports its state to systemd."""
+"""The exporter as a systemd service with Type=notify."""
 
 import signal
 import socket
@@ -20,7 +20,7 @@ from tests.e2e.processes import (
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """The socket of a service manager."""
+    """The notification socket of a service manager."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         receiver.settimeout(PATIENCE)
@@ -28,8 +28,10 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("valid", [True, False])
-def test_systemd_knows_what_it_does(manager: socket.socket, tmp_path: Path, valid: bool) -> None:
-    """Ready once it answers; reloading until the reload is over, or rejected; stopping."""
+def test_systemd_is_notified_of_the_state(
+    manager: socket.socket, tmp_path: Path, valid: bool
+) -> None:
+    """It sends READY once it serves, RELOADING during a reload and STOPPING at the end."""
     port, config = free_port(), tmp_path / "config.yml"
     workspace = "{name: a, endpoint: 'http://127.0.0.1:9', api_key: key}"
     config.write_text(f"workspaces: [{workspace}]\n")

@@ -1,4 +1,4 @@
-"""The command as a process: start, mistakes, signals, demo."""
+"""The command as a process: start, errors, signals and demo."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def fails(*flags: str, **env: str) -> tuple[int, list[str]]:
 
 
 def test_without_any_configuration_it_lists_what_to_set() -> None:
-    """A newcomer learns the two variables, one line each."""
+    """The error names both variables, one per line."""
     status, lines = fails()
     assert status == 2
     assert "BRAZE_REST_ENDPOINT: not set" in lines[0]
@@ -50,7 +50,7 @@ def test_without_any_configuration_it_lists_what_to_set() -> None:
 
 
 def test_all_errors_of_the_file_are_reported_together(tmp_path: Path) -> None:
-    """One line each, with file and line number, and status 2."""
+    """Each error is one line with file and line number. The exit status is 2."""
     config = tmp_path / "config.yml"
     config.write_text(
         f"workspaces:\n  - name: a\n    endpont: x\n    api_key: {KEY}\n    api_key_env: NOPE\n"
@@ -82,14 +82,14 @@ def test_all_errors_of_the_file_are_reported_together(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_flag_is_one_line_of_error(flags: list[str]) -> None:
-    """Status 2, and nothing but the mistake."""
+    """The error is the only line, and the exit status is 2."""
     status, lines = fails(*flags, BRAZE_REST_ENDPOINT="rest.iad-01.braze.com", BRAZE_API_KEY=KEY)
     assert status == 2
     assert len(lines) == 1
 
 
 def test_all_errors_of_the_flags_are_reported_together() -> None:
-    """A line for each, whatever its kind."""
+    """Each error is one line, whatever its kind."""
     status, lines = fails(
         "--log.level=loud",
         "--log.format=xml",
@@ -101,12 +101,12 @@ def test_all_errors_of_the_flags_are_reported_together() -> None:
         "extra",
     )
     assert status == 2
-    told = ("'loud'", "'xml'", "'a'", "'b'", "'--nonsense'", "'--log.level'")
-    assert [word for line, word in zip(lines, told, strict=True) if word not in line] == []
+    expected = ("'loud'", "'xml'", "'a'", "'b'", "'--nonsense'", "'--log.level'")
+    assert [word for line, word in zip(lines, expected, strict=True) if word not in line] == []
 
 
 def test_errors_of_both_files_are_reported_together(tmp_path: Path) -> None:
-    """Those of the configuration, then those of the web configuration."""
+    """Errors of the configuration come first, then those of the web configuration."""
     config, web = tmp_path / "config.yml", tmp_path / "web.yml"
     config.write_text("workspaces: 7\n")
     web.write_text("users: 7\n")
@@ -117,7 +117,7 @@ def test_errors_of_both_files_are_reported_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["--web.listen-address", "--web.health-address"])
 def test_a_port_in_use_is_status_1(flag: str) -> None:
-    """The configuration is right, but it cannot start; the line names the flag to change."""
+    """The configuration is valid, but the port is taken. The error names the flag to change."""
     flags = {each: f"127.0.0.1:{free_port()}" for each in ("--web.listen-address", flag)}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         flags[flag] = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -136,7 +136,7 @@ def test_a_port_in_use_is_status_1(flag: str) -> None:
 def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
     signum: signal.Signals, tmp_path: Path
 ) -> None:
-    """Exit status 0; a waiting scrape gets what is known."""
+    """The exit status is 0. A waiting scrape gets the data that is available."""
     port, health = free_port(), free_port()
     answers: list[httpx.Response] = []
     with (
@@ -165,17 +165,17 @@ def test_a_signal_ends_it_and_answers_the_scrape_that_waits(
             )
         )
         scrape.start()
-        asked, _ = silent.accept()  # Braze is being asked, so the scrape waits
-        with asked:
+        connection, _ = silent.accept()  # the exporter sends a request, so the scrape waits
+        with connection:
             process.send_signal(signum)
-            assert process.wait(40) == 0  # and the scrape would have waited for longer
+            assert process.wait(40) == 0  # the scrape would have waited longer
             scrape.join(PATIENCE)
     assert [answer.status_code for answer in answers] == [200]
     assert "cdi_exporter_build_info" in answers[0].text
 
 
 def test_the_demo_shows_every_status(tmp_path: Path) -> None:
-    """No key, no network: each status comes within a minute, and it says what to open."""
+    """Without a key or a network, each status appears within a minute. The log gives the URL."""
     port = free_port()
     with running(
         exporter_command("demo", f"--web.listen-address=127.0.0.1:{port}", "--log.format=json"),
@@ -204,7 +204,7 @@ def test_the_demo_shows_every_status(tmp_path: Path) -> None:
 
 
 def test_version_and_help() -> None:
-    """Both go to stdout with status 0; every flag of the contract stands in the help."""
+    """Both print to stdout with status 0, and the help lists every documented flag."""
     for flags, wanted in (
         (["--version"], ["cdi-exporter 0", "Python 3"]),
         (["serve", "--version"], ["cdi-exporter 0", "Python 3"]),

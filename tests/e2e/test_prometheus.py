@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the real exporter, which asks a simulated Braze on a socket."""
+"""A real Prometheus that scrapes the real exporter, with a simulated Braze on a socket."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.e2e.processes import (
 
 @dataclass
 class Stack:
-    """Addresses of what runs."""
+    """The URLs of the running servers."""
 
     braze: str
     exporter: str
@@ -33,22 +33,24 @@ class Stack:
     log: Path
 
     def query(self, expression: str, at: float) -> dict[str, float]:
-        """An instant query: integration name → value."""
-        asked: dict[str, str | float] = {"query": expression, "time": at}
-        answer = httpx.get(f"{self.prometheus}/api/v1/query", params=asked, timeout=PATIENCE).json()
+        """An instant query. Returns the value by integration name."""
+        params: dict[str, str | float] = {"query": expression, "time": at}
+        answer = httpx.get(
+            f"{self.prometheus}/api/v1/query", params=params, timeout=PATIENCE
+        ).json()
         return {
             each["metric"].get("integration_name", ""): float(each["value"][1])
             for each in answer["data"]["result"]
         }
 
     def when(self, expression: str, what: str) -> float:
-        """A moment at which the expression gives something: what stands there does not change."""
+        """A moment at which the expression has a result that no longer changes."""
         return moment_when(lambda at: self.query(expression, at), what)
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Braze, exporter and Prometheus with the example configuration, sped up."""
+    """Braze, exporter and Prometheus with the example configuration and shorter intervals."""
     tmp = tmp_path_factory.mktemp("stack")
     braze, exporter, prometheus = free_port(), free_port(), free_port()
     example = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
@@ -108,7 +110,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_prometheus_gets_rows_failures_duration_and_status(stack: Stack) -> None:
-    """What the simulated Braze says can be queried by PromQL."""
+    """PromQL returns the values of the simulated Braze."""
     at = stack.when("count(braze_cdi_last_sync_status == 1) == 3", "all histories are read")
     rows = {"users-hourly": 1000, "orders": 70}
     assert stack.query("braze_cdi_last_sync_rows_synced", at) == rows
@@ -124,8 +126,8 @@ def test_prometheus_gets_rows_failures_duration_and_status(stack: Stack) -> None
     assert stack.query("scrape_samples_scraped > 100", at)
 
 
-def test_an_increase_misses_nothing(stack: Stack) -> None:
-    """A run that finishes between two scrapes shows in the counters, from a served 0."""
+def test_increase_counts_a_run_between_two_scrapes(stack: Stack) -> None:
+    """A run that finishes between two scrapes is counted, because the counters start at 0."""
     counter = 'braze_cdi_syncs_total{status="partial",integration_name="users-hourly"}'
     stack.when(f"{counter} == 0", "the counter is served at 0")
     httpx.post(f"{stack.braze}/finish", timeout=PATIENCE).raise_for_status()
@@ -134,8 +136,8 @@ def test_an_increase_misses_nothing(stack: Stack) -> None:
     assert stack.query("resets(braze_cdi_rows_failed_total[5m]) > 0", at) == {}
 
 
-def test_the_key_is_written_nowhere(stack: Stack) -> None:
-    """Neither log nor page holds the API key, at any log level."""
+def test_the_key_is_not_written_anywhere(stack: Stack) -> None:
+    """Neither the log nor the page contains the API key, at any log level."""
     for path in ("/metrics", "/", "/-/metrics", "/sd", "/probe?workspace=production"):
         assert KEY not in httpx.get(stack.exporter + path, timeout=PATIENCE).text
     assert KEY not in stack.log.read_text()

@@ -1,4 +1,4 @@
-"""A key, an e-mail address and a password in a URL appear nowhere, whatever goes wrong."""
+"""An API key, an e-mail address and a password in a URL, which must never be shown."""
 
 import gzip
 import os
@@ -27,7 +27,7 @@ from tests.harness import SCRAPER
 from tests.shown import serving
 
 PROXY = f"http://canary:{PASSWORD}@127.0.0.1:1"
-"""Nobody listens there: what goes through it fails, and must not be quoted for it."""
+"""A proxy that does not exist. Requests through it fail, and the error must not quote its URL."""
 
 REQUESTS: list[tuple[str, str]] = [
     ("GET", "/metrics"),
@@ -49,8 +49,8 @@ REQUESTS: list[tuple[str, str]] = [
     ("GET", "/-/reload"),
     ("GET", "/nowhere"),
 ]
-TELLING = [("GET", path) for path in ("/metrics", "/", "/api/v1/status")]
-"""Where trouble with Braze shows."""
+PATHS_WITH_ERRORS = [("GET", path) for path in ("/metrics", "/", "/api/v1/status")]
+"""The paths that show problems with Braze."""
 
 ACCEPTED = ["text/plain", "application/openmetrics-text; version=1.0.0", "text/html", "*/*"]
 
@@ -72,12 +72,12 @@ refresh: {KEY}
     "text alone": KEY,
     "no UTF-8": f"workspaces: [{{name: w, api_key: {KEY}\xff}}]",
 }
-"""Configurations that are wrong where a secret stands."""
+"""Invalid configurations in which the error is next to a secret."""
 
 
 @dataclass
 class Exporter:
-    """A real exporter, and what it writes."""
+    """A real exporter and everything that it writes."""
 
     url: str
     folder: Path
@@ -85,11 +85,11 @@ class Exporter:
 
     @property
     def config(self) -> Path:
-        """Its configuration."""
+        """The path of its configuration."""
         return self.folder / "config.yml"
 
     def answers(self, requests: Sequence[tuple[str, str]] = REQUESTS) -> Iterator[bytes]:
-        """The head and the body of every answer that it gives."""
+        """The head and the body of its response to each request."""
         with httpx.Client(base_url=self.url, timeout=30) as client:
             for method, path in requests:
                 for accepted in ACCEPTED if path.endswith("=w") else ["*/*"]:
@@ -97,22 +97,25 @@ class Exporter:
                     yield repr(answer.headers).encode() + answer.content
 
     def scrape(self) -> str:
-        """The metrics of the workspace that the leaky Braze answers."""
+        """Scrape the workspace of the leaky Braze."""
         return httpx.get(f"{self.url}/probe?workspace=w", headers=SCRAPER, timeout=30).text
 
     def meets(self, braze: LeakyBraze, trouble: str) -> bool:
-        """Scrape; whether Braze has failed like this more often than one request is tried."""
+        """Scrape.
+
+        Returns whether Braze has failed this way more often than one request is tried.
+        """
         return bool(self.scrape()) and braze.failed[trouble] > 3
 
     def files(self) -> Iterator[bytes]:
-        """The bytes of all that it has written: log, state file and what stands beside it."""
+        """The bytes of all files that it has written: log, state file and auxiliary files."""
         for path in self.folder.iterdir():
             if path != self.config:
                 yield path.name.encode() + path.read_bytes()
 
 
-def clean(several: Iterator[bytes]) -> int:
-    """How many outputs there were, none with a secret in it."""
+def assert_clean(several: Iterator[bytes]) -> int:
+    """Assert that no output contains a secret. Returns the number of outputs."""
     outputs = [*several]
     for output in outputs:
         place = output.lower().find(MARK)
@@ -121,7 +124,7 @@ def clean(several: Iterator[bytes]) -> int:
 
 
 def configuration(braze: str, key: str = f"api_key: {KEY}") -> str:
-    """One workspace at the leaky Braze, one behind a proxy that is not there."""
+    """A configuration with the leaky Braze and a workspace behind a proxy that does not exist."""
     return f"""
 refresh:
   min_interval: 0s
@@ -134,7 +137,7 @@ workspaces:
 
 
 def environment() -> dict[str, str]:
-    """Secrets in every variable in which they may stand."""
+    """An environment with secrets in every variable that can contain one."""
     return clean_environment(
         BRAZE_API_KEY=KEY,
         OTHER_KEY=f"{KEY}-2",
@@ -146,7 +149,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def exporter(folder: Path, config: str, log_format: str) -> Iterator[Exporter]:
-    """A real exporter that tells as much as it ever does."""
+    """A real exporter at its most verbose log level."""
     port = free_port()
     (folder / "config.yml").write_text(config)
     command = exporter_command(
@@ -165,35 +168,35 @@ def exporter(folder: Path, config: str, log_format: str) -> Iterator[Exporter]:
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_the_exporter_shows_no_secret(log_format: str, tmp_path: Path) -> None:
-    """No endpoint, log line or byte of the state file, while Braze fails in every way."""
+    """No response, log line or state file contains a secret while Braze fails in every way."""
     braze = LeakyBraze()
     with (
         serving(braze) as url,
         exporter(tmp_path, configuration(url), log_format) as made,
     ):
-        eventually(lambda: 'braze_cdi_up{workspace="w"} 1' in made.scrape(), "it works")
+        eventually(lambda: 'braze_cdi_up{workspace="w"} 1' in made.scrape(), "the workspace is up")
         eventually(lambda: "rows_failed_total" in made.scrape(), "a history is read")
-        assert clean(made.answers()) > 20
+        assert assert_clean(made.answers()) > 20
         for trouble in TROUBLES:
             braze.trouble = trouble
             eventually(partial(made.meets, braze, trouble), trouble)
-            clean(made.answers(TELLING))
+            assert_clean(made.answers(PATHS_WITH_ERRORS))
         braze.trouble = ""
         now = braze.integration.runs[-1].start / 1e6 + 1800
         braze.integration.run(now, now + 60, "error")
         log = tmp_path / "log"
         eventually(lambda: made.scrape() and "sync finished" in log.read_text(), "a run is counted")
-        clean(made.answers())
+        assert_clean(made.answers())
         made.process.send_signal(signal.SIGTERM)
         assert made.process.wait(30) == 0
-        assert clean(made.files()) >= 2
+        assert assert_clean(made.files()) >= 2
     assert {*braze.keys} == {KEY}
-    told = log.read_text()
-    assert all(words in told for words in (*TROUBLES.values(), "Connection refused"))
+    logged = log.read_text()
+    assert all(words in logged for words in (*TROUBLES.values(), "Connection refused"))
 
 
 def test_a_broken_configuration_shows_no_secret(tmp_path: Path) -> None:
-    """At a reload by POST and by SIGHUP."""
+    """The configuration is reloaded by POST and by SIGHUP."""
     with (
         serving(LeakyBraze()) as url,
         exporter(tmp_path, configuration(url), "logfmt") as made,
@@ -210,8 +213,8 @@ def test_a_broken_configuration_shows_no_secret(tmp_path: Path) -> None:
                 lambda before=before: log.read_text().count("configuration reload failed") > before,  # type: ignore[misc]
                 "the reload is refused",
             )
-            clean(made.answers())
-        clean(made.files())
+            assert_clean(made.answers())
+        assert_clean(made.files())
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "backfill"])
@@ -219,7 +222,7 @@ def test_a_broken_configuration_shows_no_secret(tmp_path: Path) -> None:
 def test_no_command_shows_the_secrets_of_a_broken_configuration(
     broken: str, command: str, tmp_path: Path
 ) -> None:
-    """Each names the file and the line, and no value."""
+    """Each command names the file and the line, but no value."""
     config = tmp_path / "config.yml"
     config.write_text(BROKEN[broken])
     status, output = outcome(command, f"--config.file={config}", folder=tmp_path)
@@ -228,7 +231,7 @@ def test_no_command_shows_the_secrets_of_a_broken_configuration(
 
 
 def outcome(*arguments: str, folder: Path | None = None) -> tuple[int, bytes]:
-    """The exit status of a command and what it printed, which holds no secret."""
+    """The exit status and the output of a command, which must contain no secret."""
     done = subprocess.run(
         exporter_command(*arguments),
         env=environment(),
@@ -237,13 +240,13 @@ def outcome(*arguments: str, folder: Path | None = None) -> tuple[int, bytes]:
         check=False,
         cwd=folder,
     )
-    clean(iter([done.stdout, done.stderr]))
+    assert_clean(iter([done.stdout, done.stderr]))
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("trouble", ["", "401", "web page", "silence"])
 def test_check_shows_no_secret(trouble: str, tmp_path: Path) -> None:
-    """Whatever it is answered, for people and for programs, at the lowest log level."""
+    """Neither output format contains a secret at the lowest log level, whatever Braze returns."""
     braze = LeakyBraze()
     braze.trouble = trouble
     config = tmp_path / "config.yml"
@@ -251,15 +254,15 @@ def test_check_shows_no_secret(trouble: str, tmp_path: Path) -> None:
         config.write_text(configuration(url))
         for output in ("table", "json"):
             flags = [f"--output={output}", f"--config.file={config}", "--log.level=debug"]
-            status, told = outcome("check", *flags)
+            status, printed = outcome("check", *flags)
             assert status == 1, "the proxied workspace is not reached"
-            assert b"HTTPS_PROXY" in told
+            assert b"HTTPS_PROXY" in printed
     assert {*braze.keys} == {KEY}
 
 
 @pytest.mark.parametrize("trouble", ["", "401", "403"])
 def test_backfill_shows_no_secret(trouble: str, tmp_path: Path) -> None:
-    """Neither in what it says, nor in the day files, nor in what it keeps to resume."""
+    """Neither the output, the day files nor the progress files contain a secret."""
     braze = LeakyBraze()
     braze.trouble = trouble
     config, output = tmp_path / "config.yml", tmp_path / "out"
@@ -275,25 +278,25 @@ def test_backfill_shows_no_secret(trouble: str, tmp_path: Path) -> None:
         status, _ = outcome("backfill", *flags, "--log.level=debug", folder=tmp_path)
     assert (status == 0) is (trouble == "")
     files = [path for path in output.rglob("*") if path.is_file()]
-    clean(path.read_bytes() for path in files)
-    clean(gzip.decompress(path.read_bytes()) for path in files if path.suffix == ".gz")
+    assert_clean(path.read_bytes() for path in files)
+    assert_clean(gzip.decompress(path.read_bytes()) for path in files if path.suffix == ".gz")
     assert any(path.suffix == ".om" for path in files) is (trouble == "")
     assert KEY in braze.keys
 
 
 def test_help_shows_no_secret() -> None:
-    """What the environment holds is not shown as a default."""
+    """Values from the environment are not shown as defaults."""
     for command in ("", *cli.list_commands(None)):  # type: ignore[arg-type]
-        status, told = outcome(*filter(None, [command]), "--help")
+        status, output = outcome(*filter(None, [command]), "--help")
         assert status == 0
-        assert b"Usage" in told
+        assert b"Usage" in output
 
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -> None:
-    """The next request has the new key; while the file is missing or empty, the old one stays.
+    """The next request uses the new key. While the file is missing or empty, the old key is used.
 
-    As Kubernetes does it, too, which swaps a link to a folder.
+    One case replaces a link to a directory, as Kubernetes does.
     """
     braze, keys = LeakyBraze(), tmp_path / "keys"
     (keys / "first").mkdir(parents=True)
@@ -318,30 +321,32 @@ def test_a_key_file_is_rotated_without_a_restart(linked: bool, tmp_path: Path) -
         exporter(tmp_path, configuration(url, config_key), "json") as made,
     ):
 
-        def asks_with(key: str) -> None:
+        def requests_with(key: str) -> None:
             braze.simulator.key = key
             braze.keys.clear()
             works = 'braze_cdi_up{workspace="w"} 1'
-            eventually(lambda: works in made.scrape() and braze.keys, "it asks")
+            eventually(
+                lambda: works in made.scrape() and braze.keys, "it sends a request with the key"
+            )
             assert {*braze.keys} == {key}
 
-        asks_with(f"{KEY}-a")
+        requests_with(f"{KEY}-a")
         write(f"{KEY}-b")
-        asks_with(f"{KEY}-b")
+        requests_with(f"{KEY}-b")
         path.unlink()
-        asks_with(f"{KEY}-b")
+        requests_with(f"{KEY}-b")
         write("\n")
-        asks_with(f"{KEY}-b")
+        requests_with(f"{KEY}-b")
         write(f"  {KEY}-c  \n")
-        asks_with(f"{KEY}-c")
-        clean(made.answers())
+        requests_with(f"{KEY}-c")
+        assert_clean(made.answers())
         made.process.send_signal(signal.SIGTERM)
         assert made.process.wait(30) == 0
-    clean(iter([(tmp_path / "log").read_bytes(), (tmp_path / "state.sqlite").read_bytes()]))
+    assert_clean(iter([(tmp_path / "log").read_bytes(), (tmp_path / "state.sqlite").read_bytes()]))
 
 
-def test_a_leak_would_be_seen() -> None:
-    """The leaky Braze does tell all secrets, and the search finds each."""
+def test_a_leak_would_be_detected() -> None:
+    """The leaky Braze does send all secrets, and the search finds each of them."""
     braze = LeakyBraze()
     found = []
     with serving(braze) as url:
@@ -352,8 +357,8 @@ def test_a_leak_would_be_seen() -> None:
             )
             found.append(repr(answer.headers) + answer.text)
     assert PERSON in found[0]
-    for told in found:
-        assert KEY in told
-        assert PASSWORD in told
+    for output in found:
+        assert KEY in output
+        assert PASSWORD in output
         with pytest.raises(AssertionError):
-            clean(iter([told.encode()]))
+            assert_clean(iter([output.encode()]))

@@ -1,4 +1,4 @@
-"""The state file under a real process: killed, refused, and with a disk that takes no more."""
+"""The state file of a real process: after kills, with unusable files and on a full disk."""
 
 import os
 import resource
@@ -26,19 +26,19 @@ from tests.harness import SCRAPER
 
 NOBODY = 65_534
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
-"""Where a file may not grow, Python would leave half a `.pyc` for every later process."""
+"""Python would leave truncated `.pyc` files for later processes if their size is limited."""
 
 
 @pytest.mark.timeout(300)
 def test_a_killed_exporter_counts_each_run_once(tmp_path: Path) -> None:
-    """After a dozen SIGKILLs at random moments no counter fell and no run is missing."""
+    """After a dozen SIGKILLs at random moments, no counter has decreased and no run is missing."""
     kill_and_count(tmp_path, kills=12, seed=1)
 
 
 def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
-    """What the exporter says that cannot start: one line, status 1.
+    """The error of an exporter that cannot start: one line, with status 1.
 
-    No file may be larger than `room` bytes.
+    No file can become larger than `room` bytes.
     """
     done = subprocess.run(
         exporter_command(*flags, "--web.listen-address=127.0.0.1:0"),
@@ -57,7 +57,7 @@ def cannot_start(*flags: str, room: int = resource.RLIM_INFINITY) -> str:
 
 
 def test_a_file_that_is_not_a_state_file_is_refused(tmp_path: Path) -> None:
-    """A wrong file stops the start with one line, and stays as it is."""
+    """The exporter reports the file in one line, exits, and does not change the file."""
     path = tmp_path / "state.sqlite"
     path.write_text("precious\n" * 500)
     line = cannot_start(f"--state.file={path}")
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_a_state_file_is_refused(tmp_path: Path) -> None:
 
 @contextmanager
 def a_file_that_cannot_be_written(path: Path) -> Iterator[None]:
-    """Take the right to write from the file and its directory, from root too."""
+    """Make the file and its directory read-only, even for root."""
     path.parent.chmod(0o555)
     path.chmod(0o444)
     user = os.geteuid()
@@ -84,7 +84,7 @@ def a_file_that_cannot_be_written(path: Path) -> Iterator[None]:
 
 
 def test_a_read_only_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A file that cannot be written is of no use, and says so at the start."""
+    """A file that is not writable is reported at the start."""
     from cdi_exporter.errors import StartError
     from cdi_exporter.state import Store
 
@@ -119,7 +119,7 @@ def exporter(folder: Path, braze: int) -> Iterator[tuple[int, str]]:
 
 
 def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
-    """The second one is told that another process has the file open."""
+    """The second exporter reports that another process has the file open."""
     with World(2).served() as braze, exporter(tmp_path, braze):
         line = cannot_start(f"--state.file={tmp_path / 'state.sqlite'}")
         assert line.endswith(
@@ -127,8 +127,8 @@ def test_two_exporters_never_share_a_file(tmp_path: Path) -> None:
         )
 
 
-def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
-    """An exporter that can write nothing at all does not begin."""
+def test_a_state_file_on_a_full_disk_is_refused(tmp_path: Path) -> None:
+    """An exporter that cannot write at all does not start."""
     path = tmp_path / "state.sqlite"
     line = cannot_start(f"--state.file={path}", room=1024)
     assert line.startswith(f"cdi-exporter: cannot use the state file {path}: ")
@@ -136,17 +136,22 @@ def test_a_file_without_room_is_refused(tmp_path: Path) -> None:
 
 
 def value(url: str, name: str) -> float:
-    """The sum of a metric's samples."""
+    """The sum of the samples of a metric."""
     lines = httpx.get(f"{url}/metrics", headers=SCRAPER, timeout=PATIENCE).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
-    """Scrapes go on, counters wait, the log says it once; with room again all is written."""
+    """Scrapes succeed, counters pause, and the log reports it once.
+
+    With free space, all is written.
+    """
     world = World(3)
     syncs = "braze_cdi_syncs_total{"
     with world.served() as braze, exporter(tmp_path, braze) as (pid, url):
-        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        eventually(
+            lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations are shown"
+        )
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
         for _ in range(10):
             world.finish()
@@ -157,16 +162,18 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         assert log.count('event="state write failed"') == 1
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         truth = sum(number for (name, *_), number in world.truth.items() if "syncs" in name)
-        eventually(lambda: value(url, syncs) == truth, "all runs counted")
+        eventually(lambda: value(url, syncs) == truth, "all runs are counted")
         assert "state write recovered" in (tmp_path / "log").read_text()
 
 
 def test_a_deleted_state_file_is_reported(tmp_path: Path) -> None:
-    """A file that is gone takes no more: scrapes go on, and the log says what to do."""
+    """Nothing can be committed to a deleted file. Scrapes succeed, and the log says what to do."""
     world = World(4)
     failed = "cdi_exporter_state_writes_failed_total"
     with world.served() as braze, exporter(tmp_path, braze) as (_, url):
-        eventually(lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations")
+        eventually(
+            lambda: value(url, "braze_cdi_integrations{") == 4, "four integrations are shown"
+        )
         (tmp_path / "state.sqlite").unlink()
         for _ in range(10):
             world.finish()

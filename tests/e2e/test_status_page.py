@@ -1,4 +1,4 @@
-"""The status page in a real browser, over the real exporter and a simulated workspace."""
+"""The status page in a real browser, with the real exporter and a simulated workspace."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,13 +20,12 @@ EVERY_VIEW: list[tuple[int, Theme]] = [*TWO_VIEWS, (WIDE, "dark"), (PHONE, "ligh
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the module."""
     with chromium() as started:
         yield started
 
 
 def one_of_each() -> list[ScriptedIntegration]:
-    """An integration for everything that a row can say; each has run once an hour."""
+    """One integration for each state that a row can show. Each has run once an hour."""
     users = _hourly("users", took=90, next_run=NOW + 20 * MINUTE)
     orders = _hourly("orders", next_run=NOW + 50 * MINUTE)
     orders.run(NOW - 11 * MINUTE, NOW - 10 * MINUTE, "partial", rows_synced=900, rows_failed=100)
@@ -63,7 +62,7 @@ def _never() -> ScriptedIntegration:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """One of each, everything read."""
+    """A workspace with one integration of each kind, fully read."""
     with living(*one_of_each()) as made:
         made.scrape()
         yield made
@@ -74,16 +73,16 @@ Open = Callable[..., AbstractContextManager[Window]]
 
 @pytest.fixture
 def at(browser: Browser) -> Open:
-    """Opens a window on an exporter's URL."""
+    """A function that opens a window on an exporter's URL."""
     return lambda home, **options: window(browser, home, **options)
 
 
 def test_each_row_shows_what_happened(world: World, at: Open) -> None:
-    """Status with glyph and words, rows, failures, ages and the next run, as a person reads."""
+    """A row shows the status as glyph and text, rows, failures, ages and the next run."""
     with at(world.url) as one:
         page = one.go()
-        told = {row.name: row for row in rows(page)}
-    assert {name: row.cells["Status"] for name, row in told.items()} == {
+        by_name = {row.name: row for row in rows(page)}
+    assert {name: row.cells["Status"] for name, row in by_name.items()} == {
         "users": "✔ success",
         "orders": "◐ partial",
         "email": "✖ error",
@@ -93,7 +92,7 @@ def test_each_row_shows_what_happened(world: World, at: Open) -> None:
         "tokens": "✔ success ▶ running, 50 s",
         "fresh": "– no known runs",  # noqa: RUF001 -- the dash that the page shows
     }
-    orders, email = told["orders"], told["email"]
+    orders, email = by_name["orders"], by_name["email"]
     assert orders.cells["Last run"] == "10 min ago"
     assert orders.cells["Rows"] == "900"
     assert orders.cells["Failed"] == "10 % 100 rows"
@@ -102,19 +101,21 @@ def test_each_row_shows_what_happened(world: World, at: Open) -> None:
     assert orders.cells["Last delivery"].startswith("10 min ago late after ")
     assert orders.why == ["100 rows of the last run failed and are not in Braze."]
     assert orders.drawn.startswith("Last 6 runs: 5 success, 1 partial. Rows synced: 900 to 1,040")
-    assert told["consent"].why == [
+    assert by_name["consent"].why == [
         "The last run has the status mostly_done, which this version does not know."
     ]
     assert email.cells["Failed"] == "100 % 2,402 rows"
     assert email.cells["Next run"] == "due 5 min ago"
     assert email.why == ["The last 2 runs failed."]
-    assert told["tokens"].cells["Next run"] == "none known"
-    assert told["purchases"].cells["Last delivery"].startswith("none known")
-    assert told["catalog"].why[-1] == "A run has been in progress for 2 h; it usually takes 1 min."
+    assert by_name["tokens"].cells["Next run"] == "none known"
+    assert by_name["purchases"].cells["Last delivery"].startswith("none known")
+    assert (
+        by_name["catalog"].why[-1] == "A run has been in progress for 2 h; it usually takes 1 min."
+    )
 
 
-def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
-    """The verdict, the title and the counts agree with the rows."""
+def test_the_header_of_the_page_matches_the_rows(world: World, at: Open) -> None:
+    """The verdict, the title and the counts match the rows."""
     with at(world.url) as one:
         page = one.go()
         assert plain(page.inner_text("#verdict")) == "! 5 of 8 integrations need attention"
@@ -136,13 +137,16 @@ def test_the_head_of_the_page_counts_them(world: World, at: Open) -> None:
 
 
 def test_the_page_of_a_thousand_integrations_is_right_and_sends_no_request(at: Open) -> None:
-    """Each row is what the simulator knows; neither page nor JSON makes a request to it."""
+    """Each row matches the simulator.
+
+    Neither the page nor the JSON API sends a request to Braze.
+    """
     with living(*many(1_000, seed=3, profiles=list(Profile))) as crowd:
         crowd.scrape()
         before = crowd.requests()
         with at(crowd.url) as one:
             page = one.go()
-            told = rows(page)
+            shown_rows = rows(page)
             page.reload()
             one.go("/?sort=rows")
             page.request.get(f"{crowd.url}/api/v1/status")
@@ -155,12 +159,12 @@ def test_the_page_of_a_thousand_integrations_is_right_and_sends_no_request(at: O
             for each in truth.integrations_at(NOW)
         }
     assert len(wanted) == 1_000
-    assert {row.name: shown(row) for row in told} == wanted
+    assert {row.name: shown(row) for row in shown_rows} == wanted
 
 
 @pytest.mark.parametrize("width", [320, PHONE, 600, 1_000, 1_217, WIDE, 1_600])
 def test_no_width_makes_the_page_scroll_sideways(world: World, at: Open, width: int) -> None:
-    """From a phone, or a window zoomed to 400 %, up to a wide screen."""
+    """Widths range from a phone, or a window zoomed to 400 %, to a wide screen."""
     with at(world.url, width=width) as one:
         page = one.go()
         _open_details(page)
@@ -169,14 +173,17 @@ def test_no_width_makes_the_page_scroll_sideways(world: World, at: Open, width: 
 
 
 def _table_fits(page: Page) -> bool:
-    """Whether all columns are in sight; the page would not scroll, but the table."""
+    """Whether all columns are visible. A table that is too wide scrolls instead of the page."""
     around = page.locator(".integrations").locator("xpath=..")
     fits: bool = around.evaluate("each => each.scrollWidth <= each.clientWidth")
     return fits
 
 
-def test_a_click_on_a_head_sorts(world: World, at: Open) -> None:
-    """First the greatest, then the least; what is not known stands last; the head says so."""
+def test_a_click_on_a_column_header_sorts(world: World, at: Open) -> None:
+    """The first click sorts in descending order, the second in ascending order.
+
+    Unknown values are last, and the header shows the order.
+    """
     with at(world.url) as one:
         page = one.go()
         head = page.get_by_role("columnheader", name="Rows")
@@ -193,12 +200,12 @@ def test_a_click_on_a_head_sorts(world: World, at: Open) -> None:
 
 
 def _numbers(page: Page) -> list[int]:
-    told = [row.cells["Rows"].replace(",", "") for row in rows(page)]
-    return [int(each) for each in told if each.isdigit()]
+    texts = [row.cells["Rows"].replace(",", "") for row in rows(page)]
+    return [int(each) for each in texts if each.isdigit()]
 
 
 def test_the_keyboard_sorts_and_keeps_its_place(world: World, at: Open) -> None:
-    """Enter on a head sorts; the focus stays on it."""
+    """Enter on a header sorts, and the focus stays on it."""
     with at(world.url) as one:
         page = one.go()
         link = page.get_by_role("columnheader", name="Integration").get_by_role("link")
@@ -216,7 +223,7 @@ def test_the_keyboard_sorts_and_keeps_its_place(world: World, at: Open) -> None:
 
 
 def test_the_status_page_works_without_javascript(world: World, at: Open) -> None:
-    """The URL sorts, a link sorts, the form filters; nothing is missing."""
+    """The URL sorts, a link sorts, the form filters, and nothing is missing."""
     with at(world.url, java_script_enabled=False) as one:
         page = one.go("/?sort=name&order=desc")
         assert _without_script(page) == sorted((each.name for each in one_of_each()), reverse=True)
@@ -238,7 +245,7 @@ def test_the_status_page_works_without_javascript(world: World, at: Open) -> Non
 
 
 def _follow(control: Locator) -> None:
-    """Click what loads another page, and wait for it: the click returns before."""
+    """Click a control that loads another page, and wait for that page."""
     with control.page.expect_navigation():
         control.click()
 
@@ -247,8 +254,8 @@ def _without_script(page: Page) -> list[str]:
     return re.findall(r'scope="row"><bdi>(\w+)<', page.content())
 
 
-def test_filters_apply_as_they_are_chosen(world: World, at: Open) -> None:
-    """Typing, the list and the counts; the way back is offered."""
+def test_filters_apply_immediately(world: World, at: Open) -> None:
+    """Typing and selecting update the list and the counts. A link removes the filters."""
     with at(world.url) as one:
         page = one.go()
         page.get_by_label("Name or ID").fill("ORD")
@@ -274,7 +281,7 @@ def _names(page: Page) -> Locator:
 
 
 def test_the_status_page_updates_itself(at: Open) -> None:
-    """Pressed, the button brings what is new every 10 s, and leaves open what was opened."""
+    """When enabled, the page updates every 10 s and keeps opened details open."""
     users = _hourly("users")
     with living(users) as moving, at(moving.url) as one:
         moving.scrape()
@@ -292,8 +299,8 @@ def test_the_status_page_updates_itself(at: Open) -> None:
         assert page.locator("details:not([open])").count() == 0
 
 
-def test_the_status_page_shows_that_the_exporter_is_gone(world: World, at: Open) -> None:
-    """What stands there is old then; the next answer takes the word back."""
+def test_the_status_page_shows_that_the_exporter_is_down(world: World, at: Open) -> None:
+    """The page then says that its data is old. The next response removes that message."""
     with at(world.url) as one:
         page = one.go()
         page.route("**/?*", lambda route: route.abort())
@@ -309,8 +316,8 @@ def test_the_status_page_shows_that_the_exporter_is_gone(world: World, at: Open)
         expect(page.locator("#said")).to_have_text("1 integration shown")
 
 
-def test_the_browser_holds_the_page_to_its_policy(world: World, at: Open) -> None:
-    """Code in the page, and anything of another host, is refused; and these tests would notice."""
+def test_the_browser_enforces_the_content_security_policy(world: World, at: Open) -> None:
+    """Inline code and content from other hosts are refused, and these tests would notice it."""
     with at(world.url) as one:
         page = one.go()
         page.evaluate(
@@ -328,7 +335,7 @@ def test_the_browser_holds_the_page_to_its_policy(world: World, at: Open) -> Non
         assert page.evaluate("window.taken") is None
         one.wait_for_complaints(3)
         one.complaints.clear()
-        one.asked.clear()
+        one.requested.clear()
         page.evaluate("window.violations.length = 0")
 
 
@@ -347,7 +354,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[World]:
-    """A workspace whose names, types and warehouses want to be more than text."""
+    """A workspace whose names, types and warehouses contain code and control characters."""
     made = []
     for place, name in enumerate(HOSTILE):
         one = ScriptedIntegration(f"id-{place}", name, type="users_track", warehouse=name)
@@ -359,8 +366,8 @@ def hostile() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("width", [WIDE, PHONE])
-def test_a_hostile_name_does_nothing(hostile: World, at: Open, width: int) -> None:
-    """It is shown as text and shortened; no code runs, no element is added, no row grows huge."""
+def test_a_hostile_name_is_shown_as_text(hostile: World, at: Open, width: int) -> None:
+    """It is shown as shortened text: no code runs, no element is added, no row becomes tall."""
     with at(hostile.url, width=width) as one:
         page = one.go("/?sort=name")
         _open_details(page)
@@ -368,8 +375,8 @@ def test_a_hostile_name_does_nothing(hostile: World, at: Open, width: int) -> No
         expect(page.locator("#said")).to_have_text(f"{len(HOSTILE)} integrations shown")
         assert page.evaluate("window.taken") is None
         assert page.locator("img, iframe, main script, svg svg").count() == 0
-        told = names(page)
-        assert set(told) == {_as_text(each) for each in HOSTILE}
+        shown_names = names(page)
+        assert set(shown_names) == {_as_text(each) for each in HOSTILE}
         assert not one.scrolls_sideways()
         tallest = max(
             each["height"]
@@ -383,17 +390,17 @@ def test_a_hostile_name_does_nothing(hostile: World, at: Open, width: int) -> No
 
 
 def _as_text(name: str) -> str:
-    """The name cut short, with the line ends that HTML knows, and nothing that turns it around."""
+    """The shortened name, with HTML's line breaks and without direction overrides."""
     short = name if len(name) <= 200 else name[:199] + "…"
     return short.replace("\r\n", "\n").replace("\u202e", "\ufffd")
 
 
-def test_an_override_of_the_direction_ends_with_its_text(hostile: World, at: Open) -> None:
-    """What stands behind a text of right-to-left letters still reads from left to right."""
+def test_a_direction_override_ends_with_its_text(hostile: World, at: Open) -> None:
+    """Text after a text of right-to-left letters still reads from left to right."""
     with at(hostile.url) as one:
         page = one.go("/?q=gnp.exe")
-        beside = page.locator(".integrations tbody small").first
-        first, last = beside.evaluate(
+        note = page.locator(".integrations tbody small").first
+        first, last = note.evaluate(
             """(each) => {
               const texts = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
               let text;
@@ -412,7 +419,7 @@ def test_an_override_of_the_direction_ends_with_its_text(hostile: World, at: Ope
 
 @pytest.mark.parametrize(("width", "theme"), EVERY_VIEW)
 def test_axe_finds_no_barrier(world: World, at: Open, width: int, theme: Theme) -> None:
-    """WCAG 2.2 A and AA, and the best practices that axe-core knows."""
+    """The rules are WCAG 2.2 A and AA and axe-core's best practices."""
     with at(world.url, width=width, theme=theme) as one:
         page = one.go()
         _open_details(page)
@@ -454,7 +461,7 @@ TROUBLE: dict[Callable[[World], None], tuple[str, str]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda each: each.__name__.strip("_"))
 def test_problems_are_shown_accessibly(at: Open, trouble: Callable[[World], None]) -> None:
-    """From the first moment on: what is wrong, and what to do, on both widths."""
+    """Even before the first success, both widths show what is wrong and what to do."""
     verdict, words = TROUBLE[trouble]
     with living(_hourly("users"), _never()) as world:
         trouble(world)
@@ -469,7 +476,7 @@ def test_problems_are_shown_accessibly(at: Open, trouble: Callable[[World], None
 
 
 def test_the_status_page_explains_that_no_scrape_came_yet(at: Open) -> None:
-    """A new user is told what to do, and the page has no barrier then either."""
+    """The page tells a new user what to do, and axe finds no barrier."""
     with living(_hourly("users")) as world, at(world.url) as one:
         page = one.go()
         assert "Nothing is known yet" in page.inner_text("#verdict")
@@ -479,7 +486,7 @@ def test_the_status_page_explains_that_no_scrape_came_yet(at: Open) -> None:
 
 
 def test_two_workspaces_are_shown_separately(at: Open) -> None:
-    """Each under its own heading, one of them chosen by the form; no barrier."""
+    """Each has its own heading, and the form selects one of them. Axe finds no barrier."""
     with serving(create_app(example(), WebOptions())) as url, at(url) as one:
         page = one.go()
         expect(page.get_by_role("heading", level=2)).to_have_text(["production", "sandbox"])
@@ -513,7 +520,7 @@ _FOCUSED = """
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(
     world: World, at: Open, width: int
 ) -> None:
-    """Each control in the order of the page, with a ring, in sight and not covered."""
+    """The focus follows the order of the page, and each control is visible with a focus ring."""
     with at(world.url, width=width) as one:
         page = one.go()
         _open_details(page)
@@ -540,7 +547,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(
 
 
 def test_the_keyboard_can_skip_to_the_status(world: World, at: Open) -> None:
-    """The first stop leads past the controls."""
+    """The first Tab stop is a link that skips the controls."""
     with at(world.url) as one:
         page = one.go()
         page.keyboard.press("Tab")

@@ -50,20 +50,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A folder with certificates that a test may change."""
+    """A copy of the directory with the certificates, which a test can change."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 @pytest.fixture
 def closed(folder: Path) -> Iterator[Secured]:
-    """Everything on: TLS, client certificates, users, headers."""
+    """An exporter with TLS, client certificates, users and headers."""
     with secured(folder, TLS + CLIENTS + USERS + HEADERS) as exporter:
         yield exporter
 
 
-def test_everything_at_once(closed: Secured) -> None:
-    """With certificate and password it serves; without one of them it does not, on any path."""
+def test_every_path_needs_certificate_and_password(closed: Secured) -> None:
+    """Every path needs both a certificate and a password."""
     answer = closed.get("/metrics", "client", auth=ALICE)
     assert answer.status_code == 200
     assert "braze_cdi_up" in answer.text
@@ -81,7 +81,7 @@ def test_everything_at_once(closed: Secured) -> None:
 
 
 def test_the_health_address_stays_open(closed: Secured) -> None:
-    """Plain and without credentials, it has two paths and nothing else; containers ask it."""
+    """Containers request it: plain HTTP without credentials, with two paths and nothing else."""
     base = f"http://127.0.0.1:{closed.health}"
     answers = [httpx.get(base + path, timeout=60) for path in ("/-/healthy", "/-/ready")]
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -100,11 +100,11 @@ def test_the_health_address_stays_open(closed: Secured) -> None:
 
 
 def test_openssl_sees_what_was_configured(folder: Path) -> None:
-    """TLS 1.3 alone with one curve, and HTTP/1.1."""
+    """Only TLS 1.3 with one curve, and HTTP/1.1."""
     only = "  min_version: TLS13\n  curve_preferences: [CurveP384]\n"
     with secured(folder, TLS + only) as exporter:
 
-        def asked(*arguments: str) -> str:
+        def s_client(*arguments: str) -> str:
             address = f"localhost:{exporter.port}"
             done = subprocess.run(
                 ["openssl", "s_client", "-connect", address, "-CAfile", "server.crt", *arguments],
@@ -117,17 +117,17 @@ def test_openssl_sees_what_was_configured(folder: Path) -> None:
             )
             return done.stdout
 
-        shown = asked("-alpn", "h2,http/1.1")
+        shown = s_client("-alpn", "h2,http/1.1")
         assert "Verify return code: 0 (ok)" in shown
         assert "TLSv1.3" in shown
-        assert "secp384r1" in shown  # the group; how the line begins depends on the version
+        assert "secp384r1" in shown  # the group; the start of the line depends on the version
         assert "ALPN protocol: http/1.1" in shown
-        assert "Cipher is (NONE)" in asked("-tls1_2")
-        assert "Cipher is (NONE)" in asked("-groups", "P-256")
+        assert "Cipher is (NONE)" in s_client("-tls1_2")
+        assert "Cipher is (NONE)" in s_client("-groups", "P-256")
 
 
 def test_the_names_of_clients_are_checked(folder: Path) -> None:
-    """A certificate of the client CA without one of the names gets no answer."""
+    """A certificate of the client CA without one of the allowed names is refused."""
     allowed = "  client_allowed_sans:\n  - {}\n"
     with secured(folder, TLS + CLIENTS + allowed.format("scraper.example")) as exporter:
         assert exporter.get("/-/ready", "client").status_code == 200
@@ -138,7 +138,7 @@ def test_the_names_of_clients_are_checked(folder: Path) -> None:
 
 
 def test_a_renewed_certificate_is_served_without_a_restart(folder: Path) -> None:
-    """New connections see it; one that is open goes on."""
+    """New connections get the new certificate. An open connection stays open."""
     with secured(folder, TLS) as exporter, exporter.client() as staying:
         assert staying.get("/-/ready").status_code == 200
         before = served_certificate(exporter)
@@ -154,7 +154,7 @@ def served_certificate(exporter: Secured) -> str:
 
 
 def test_client_certificate_rules_change_without_a_restart(folder: Path) -> None:
-    """The new rule holds for the next connection, in both directions."""
+    """The new rule applies to the next connection, whether it is stricter or not."""
     with secured(folder, TLS + CLIENTS) as exporter:
         assert refused(lambda: exporter.get("/-/ready"))
         exporter.configure(TLS)
@@ -167,19 +167,19 @@ def test_client_certificate_rules_change_without_a_restart(folder: Path) -> None
 
 
 def test_a_broken_change_keeps_the_running_configuration(folder: Path) -> None:
-    """It is logged once and shows in a metric; the next good file is taken."""
+    """The error is logged once and shows in a metric. The next valid file is applied."""
     with secured(folder, TLS + USERS) as exporter:
         assert exporter.own_metrics(auth=ALICE)[SUCCESSFUL] == 1
         exporter.configure(TLS + USERS + "basic_auth: {}\n")
         for _ in range(5):
             assert exporter.own_metrics(auth=ALICE)[SUCCESSFUL] == 0
             assert exporter.get("/-/ready").status_code == 401
-        told = [each for each in exporter.events() if each["level"] == "error"]
-        assert [each["event"] for each in told] == ["web configuration reload failed"]
+        errors = [each for each in exporter.events() if each["level"] == "error"]
+        assert [each["event"] for each in errors] == ["web configuration reload failed"]
         line = len((TLS + USERS).splitlines()) + 1
         assert (
             f'web.yml:{line}: basic_auth: unknown key; did you mean "basic_auth_users"?'
-            in (told[0]["problem"])
+            in (errors[0]["problem"])
         )
         exporter.configure(TLS)
         assert exporter.get("/-/ready").status_code == 200
@@ -187,7 +187,7 @@ def test_a_broken_change_keeps_the_running_configuration(folder: Path) -> None:
 
 
 def test_a_wrong_file_is_status_2(folder: Path) -> None:
-    """One line for each mistake and nothing else, before anything listens."""
+    """Each error is one line. Nothing else is printed, and no port is opened."""
     web = folder / "web.yml"
     web.write_text("tls_server_config: {cert_file: server.crt}\nbasic_auth_users: {alice: abc}\n")
     done = subprocess.run(
@@ -204,8 +204,8 @@ def test_a_wrong_file_is_status_2(folder: Path) -> None:
     assert f"{web}:2: basic_auth_users.alice: not a bcrypt hash" in second
 
 
-def test_no_secret_is_shown(closed: Secured) -> None:
-    """Neither password nor hash nor key is in a log or on a page, at any level."""
+def test_web_config_secrets_are_not_shown(closed: Secured) -> None:
+    """No log line or page contains the password, its hash or the key, at any log level."""
     closed.get("/metrics", "client", auth=("alice", PASSWORD + "!"))
     closed.configure(TLS + CLIENTS + USERS + f"unknown: {HASH}\n")
     pages = [closed.get(path, "client", auth=ALICE).text for path in ("/metrics", "/")]
@@ -221,7 +221,7 @@ def cpu_seconds(exporter: Secured) -> float:
 
 
 def test_the_exporter_stops_whatever_clients_do(folder: Path) -> None:
-    """Neither a kept connection, nor a handshake, nor a comparison of passwords holds it up."""
+    """An open connection, a handshake or a password comparison does not delay the shutdown."""
     dear = f"basic_auth_users:\n  alice: $2b$31${'.' * 53}\n"
     with secured(folder, TLS + dear) as exporter, exporter.client() as staying:
         assert staying.get("/-/ready").status_code == 401
@@ -237,8 +237,8 @@ def test_the_exporter_stops_whatever_clients_do(folder: Path) -> None:
             asking.join(30)
 
 
-def test_prometheus_scrapes_it_as_the_page_says(closed: Secured) -> None:
-    """The scrape configuration of docs/web-config.md, with the paths and the port of here."""
+def test_prometheus_scrapes_with_the_documented_configuration(closed: Secured) -> None:
+    """The scrape configuration of docs/web-config.md works, with the paths and port of the test."""
     page = (ROOT / "docs" / "web-config.md").read_text("utf-8")
     (example,) = [part for part in page.split("```yaml\n") if part.startswith("scrape_configs:")]
     config = yaml.safe_load(example.partition("```")[0])

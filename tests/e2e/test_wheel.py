@@ -1,4 +1,4 @@
-"""What users install: the built wheel, not the source tree."""
+"""The built wheel that users install, instead of the source tree."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_contains_the_data_files(wheel: Path) -> None:
-    """Templates, stylesheet, licence and the marker of types are in it; tests are not."""
+    """It contains templates, the stylesheet, the licence and `py.typed`, but no tests."""
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         str(path.relative_to(ROOT))
@@ -37,7 +37,7 @@ def test_the_wheel_contains_the_data_files(wheel: Path) -> None:
 
 
 def test_the_wheel_runs(wheel: Path, tmp_path: Path) -> None:
-    """The command works from the wheel alone, with the dependencies that are installed."""
+    """The command works with only the wheel and the installed dependencies."""
     code = "import cdi_exporter; print(cdi_exporter.__file__)"
     env = clean_environment(PYTHONPATH=str(wheel))
     done = subprocess.run(

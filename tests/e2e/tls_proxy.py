@@ -1,4 +1,4 @@
-"""A proxy on the loopback that opens TLS: behind it every name seems to be the simulated Braze."""
+"""A loopback proxy that terminates TLS and resolves every name to the simulated Braze."""
 
 import socket
 import socketserver
@@ -33,7 +33,7 @@ class _Tunnel(socketserver.StreamRequestHandler):
     server: "_Server"
 
     def handle(self) -> None:
-        while self.rfile.readline().strip():  # the request, and its headers to the empty line
+        while self.rfile.readline().strip():  # the request, and its headers up to the empty line
             pass
         if self.server.upstream is None:
             self.wfile.write(REFUSAL)
@@ -71,7 +71,7 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
 
 @contextmanager
 def proxy(certificate: Path, upstream: int | None) -> Iterator[int]:
-    """The port of a proxy that leads to a port of the loopback; None: it lets nobody through."""
+    """A proxy to a loopback port. With None, it refuses every connection. Yields its own port."""
     with _Server(certificate, upstream) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

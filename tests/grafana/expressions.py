@@ -1,4 +1,4 @@
-"""Expressions of PromQL, to be looked into."""
+"""Functions that parse and inspect PromQL expressions."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ from promql_parser import (
 from tests.grafana.grafana import Chosen
 
 PARTS = {"summary": ("sum", "count"), "histogram": ("sum", "count", "bucket")}
-"""What the names of a family's series end with, by its type."""
+"""The suffixes of a family's series names, by type."""
 
 
 def inner(expr: Expr) -> list[Expr]:
-    """The expressions that this one is made of."""
+    """The direct subexpressions."""
     match expr:
         case AggregateExpr():
             return [expr.expr, *([expr.param] if expr.param else [])]
@@ -38,29 +38,29 @@ def inner(expr: Expr) -> list[Expr]:
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and all within it."""
+    """The expression and all its subexpressions."""
     yield expr
     for each in inner(expr):
         yield from walk(each)
 
 
 def parsed(expr: str) -> Expr:
-    """The expression as Prometheus reads it."""
+    """The expression, parsed like in Prometheus."""
     return promql_parser.parse(Chosen().filled(expr))
 
 
 def selectors(expr: Expr) -> Iterator[VectorSelector]:
-    """The series that are asked for."""
+    """The selectors of the expression."""
     return (each for each in walk(expr) if isinstance(each, VectorSelector))
 
 
 def matchers(selector: VectorSelector) -> dict[str, str]:
-    """Label → what it must be."""
+    """The label values that the selector's matchers require, by label."""
     return {each.name: each.value for each in selector.matchers.matchers}
 
 
 def labels_of(expr: Expr) -> set[str]:
-    """The labels that the result of the expression has."""
+    """The labels of the expression's result."""
     match expr:
         case AggregateExpr():
             return set(expr.modifier.labels) if expr.modifier else set()
@@ -72,7 +72,7 @@ def labels_of(expr: Expr) -> set[str]:
 
 
 def shown(expr: Expr) -> Iterator[VectorSelector]:
-    """The series whose values or labels are shown; what only filters may be wider."""
+    """The selectors whose values or labels are shown, without those that only filter."""
     if isinstance(expr, VectorSelector):
         yield expr
     filters = isinstance(expr, BinaryExpr) and str(expr.op) in ("and", "unless")
@@ -81,7 +81,7 @@ def shown(expr: Expr) -> Iterator[VectorSelector]:
 
 
 def unmerged(expr: Expr) -> Iterator[VectorSelector]:
-    """The series that are not under a maximum or minimum: each instance has its own."""
+    """The selectors outside any max or min: they give one series per instance."""
     if isinstance(expr, AggregateExpr) and str(expr.op) in ("max", "min"):
         return
     if isinstance(expr, VectorSelector):

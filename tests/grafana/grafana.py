@@ -1,4 +1,4 @@
-"""What Grafana does with a dashboard's queries before it sends them."""
+"""Grafana's handling of dashboard queries before it sends them."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"[$^*{}\[\]'+?.()|]")
 
 
 def panels(dashboard: Object) -> Iterator[Object]:
-    """All panels but rows, those of collapsed rows too, from top to bottom."""
+    """All panels except rows, from top to bottom, including those of collapsed rows."""
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             yield from panel["panels"]
@@ -29,7 +29,7 @@ def panels(dashboard: Object) -> Iterator[Object]:
 
 
 def rows(dashboard: Object) -> list[Object]:
-    """The headings."""
+    """The rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] == "row"]
 
 
@@ -41,7 +41,7 @@ def targets(dashboard: Object) -> Iterator[tuple[Object, Object]]:
 
 
 def expressions(dashboard: Object) -> dict[str, str]:
-    """Everything that is sent to Prometheus, by where it stands."""
+    """Every expression that is sent to Prometheus, by its place in the dashboard."""
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
         for panel, target in targets(dashboard)
@@ -59,12 +59,15 @@ def expressions(dashboard: Object) -> dict[str, str]:
 
 
 def escaped(value: str) -> str:
-    """A value within a regular expression within a PromQL string."""
+    """A value, escaped for a regular expression inside a PromQL string."""
     return _SPECIAL.sub(lambda found: "\\\\" + found[0], value.replace("\\", "\\\\\\\\"))
 
 
 def interpolated(values: str | Sequence[str]) -> str:
-    """What stands for a variable of several values; a text is one of `allValue`, as it is."""
+    """The value of a variable with several values.
+
+    A string is an `allValue`, which stays as it is.
+    """
     if isinstance(values, str):
         return values
     texts = [escaped(value) for value in values]
@@ -73,7 +76,7 @@ def interpolated(values: str | Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is chosen above a dashboard; seconds."""
+    """The time range in seconds and the variables that the user selects."""
 
     range: int = 3600
     interval: int = 15
@@ -83,7 +86,7 @@ class Chosen:
     )
 
     def filled(self, expr: str) -> str:
-        """The expression as Prometheus gets it; an unknown variable stays."""
+        """The expression that Prometheus gets. Unknown variables are left as they are."""
         rate_interval = max(self.interval + self.scrape_interval, 4 * self.scrape_interval)
         own = {
             "__range": f"{self.range}s",

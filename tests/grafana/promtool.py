@@ -1,4 +1,4 @@
-"""Queries of the dashboards on series that are written down, judged by promtool."""
+"""Dashboard queries over given series, evaluated by promtool."""
 
 import os
 import subprocess
@@ -12,14 +12,17 @@ from tests.grafana.grafana import Chosen
 
 
 def binary(name: str) -> str:
-    """The path of a program of Prometheus; PROMETHEUS and PROMTOOL name others than Debian's."""
+    """The path of a Prometheus program. PROMETHEUS and PROMTOOL override Debian's."""
     return os.environ.get(name.upper()) or program(name)
 
 
 def check(
     folder: Path, series: Mapping[str, str], at: str, expected: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Compare each expression at a time with the values by labels; a sample comes every minute."""
+    """Compare each expression at a time with the values by labels.
+
+    Series have a sample a minute.
+    """
     story = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],

@@ -1,4 +1,4 @@
-"""Two exporters over the simulated workspace, and a real Prometheus that scrapes both."""
+"""Two exporters for the simulated workspace, and a real Prometheus that scrapes both."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ HOUR_BEFORE = 500
 ROWS_WEEK_AGO = 777
 
 SAMPLES = 12
-"""Scrapes, after which `increase` estimates well enough."""
+"""The number of scrapes after which `increase` is accurate enough."""
 
 
 Series = list[tuple[dict[str, str], float]]
@@ -41,12 +41,12 @@ Series = list[tuple[dict[str, str], float]]
 
 @dataclass
 class Stack:
-    """What runs, and what is true."""
+    """The running processes and the real state of the workspace."""
 
     prometheus: str
     world: World
     finished: float
-    """When the runs finished that were seen to finish."""
+    """When the runs finished that the exporters saw finish."""
     exporters: list[subprocess.Popen[bytes]]
 
     def instant(self, expr: str, at: float) -> Series:
@@ -55,7 +55,7 @@ class Stack:
         return [(each["metric"], float(each["value"][1])) for each in found]
 
     def last(self, expr: str, since: float, until: float, step: float) -> Series:
-        """The series of a range query that have a value at its end, and that value."""
+        """The series of a range query that have a value at its end, with that value."""
         found = self._ask("query_range", query=expr, start=since, end=until, step=step)
         return [
             (each["metric"], float(each["values"][-1][1]))
@@ -64,7 +64,10 @@ class Stack:
         ]
 
     def moment(self) -> float:
-        """A moment at which both exporters had been scraped: what stands there does not change."""
+        """A moment at which both exporters have been scraped.
+
+        Query results for it no longer change.
+        """
         both = "count(up == 1) == 2"
         return moment_when(lambda at: self.instant(both, at), "both exporters are scraped")
 
@@ -99,7 +102,7 @@ def _configurations(folder: Path, braze: int, exporters: list[int]) -> None:
 
 
 def _week_ago(folder: Path, world: World) -> None:
-    """What Prometheus kept of a week ago: rows of one integration, rising through an hour."""
+    """Backfill the rows of one integration for an hour one week ago."""
     labels = (
         f'integration_id="{world.users.id}",integration_name="{world.users.name}",'
         'workspace="production",job="braze-cdi",instance="old"'
@@ -120,7 +123,7 @@ def _week_ago(folder: Path, world: World) -> None:
 
 @contextmanager
 def stack(folder: Path) -> Iterator[Stack]:
-    """Everything runs, some runs have finished, and all of it has been scraped."""
+    """All processes run, some runs have finished, and all of that has been scraped."""
     world = World(time.time())
     braze, prometheus, *exporters = (free_port() for _ in range(4))
     _configurations(folder, braze, exporters)
@@ -164,8 +167,8 @@ def _let_runs_finish(made: Stack, braze: str) -> None:
         "both exporters know all histories",
     )
     made.finished = float(int(time.time()))
-    asked = {"at": made.finished}
-    httpx.post(f"{braze}/finish", params=asked, timeout=PATIENCE).raise_for_status()
+    parameters = {"at": made.finished}
+    httpx.post(f"{braze}/finish", params=parameters, timeout=PATIENCE).raise_for_status()
     made.world.finish(made.finished)
     eventually(
         lambda: holds("sum(braze_cdi_rows_failed_total) == 230"), "both exporters count the rows"
@@ -174,4 +177,4 @@ def _let_runs_finish(made: Stack, braze: str) -> None:
     eventually(lambda: holds(f"count({failing}) == 2"), "both exporters count the failed run")
     eventually(lambda: holds("count(ALERTS) > 0"), "alerts fire")
     scrapes = "min(count_over_time(braze_cdi_up[10m]))"
-    eventually(lambda: holds(f"{scrapes} >= {SAMPLES}"), "there are samples to count on")
+    eventually(lambda: holds(f"{scrapes} >= {SAMPLES}"), "there are enough samples")

@@ -1,4 +1,4 @@
-"""The PromQL of the dashboards: of metrics that exist, of what is chosen, of two instances."""
+"""The PromQL of the dashboards: metrics, labels, variables and two instances."""
 
 import math
 import re
@@ -54,13 +54,13 @@ UNUSED = {
     "python_gc_objects_uncollectable_total": OF_PROCESS,
     "python_info": OF_PROCESS,
 }
-"""What the exporter shows and no dashboard does, and why."""
+"""Metrics that no dashboard shows, with the reason."""
 
 FOREIGN = {
     "up": {"job", "instance"},
     "ALERTS": {"alertname", "alertstate", "severity", "workspace", "integration_name"},
 }
-"""What Prometheus itself makes, and its labels."""
+"""Series that Prometheus itself creates, and their labels."""
 
 TARGET = {"job", "instance"}
 COUNTERS = {each.name for each in CATALOG if each.type == "counter"} | {
@@ -72,11 +72,11 @@ SUMMED = {
     "braze_cdi_api_requests_total",
     "braze_cdi_api_request_duration_seconds_bucket",
 }
-"""Each instance asks Braze by itself: what is asked is the sum."""
+"""Metrics to sum over instances: each instance sends its own requests to Braze."""
 
 
 def _in_special_cases() -> str:
-    """A workspace that lost its list, a lost schedule, a key in a file, a shared database."""
+    """The metrics of special cases: a lost list, a lost schedule, a key in a file, a database."""
     facts = Facts("id", "name", last_delivery=EPOCH, schedule_lost=EPOCH)
     workspace = WorkspaceSnapshot("w", (IntegrationSnapshot(facts),), list_readable=False)
     own = own_families({each: {("w",) * len(each.labels): 1.0} for each in catalog.OWN})
@@ -86,7 +86,7 @@ def _in_special_cases() -> str:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Each series name that real pages of the exporter have, and its labels."""
+    """The labels of each series name in real output of the exporter."""
     web_config = tmp_path_factory.mktemp("web") / "web.yml"
     web_config.write_text("{}", "utf-8")
 
@@ -106,7 +106,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 @EACH_EXPRESSION
 def test_each_metric_and_label_exists(expr: str, exported: dict[str, set[str]]) -> None:
-    """What is asked for is in the exporter's real output."""
+    """Each metric and label is in the exporter's real output."""
     known, tree = exported | FOREIGN, parsed(expr)
     used = list(selectors(tree))
     assert used
@@ -124,7 +124,7 @@ def test_each_metric_and_label_exists(expr: str, exported: dict[str, set[str]]) 
 def test_each_selector_uses_the_dashboard_variables(
     expr: str, exported: dict[str, set[str]]
 ) -> None:
-    """The matchers of the variables, wherever there are such labels."""
+    """A selector has the matchers of all variables whose labels its metric has."""
     known = exported | FOREIGN
     for selector in shown(parsed(expr)):
         wanted = {"workspace", "integration_name"} & known[str(selector.name)]
@@ -132,8 +132,11 @@ def test_each_selector_uses_the_dashboard_variables(
 
 
 @EACH_EXPRESSION
-def test_counters_and_only_counters_are_counted(expr: str) -> None:
-    """`rate` and `increase` of counters; never a bare total."""
+def test_rate_and_increase_are_used_for_all_counters_and_nothing_else(expr: str) -> None:
+    """Counters are used in `rate` or `increase` and never plain.
+
+    Other metrics are never in these.
+    """
     tree = parsed(expr)
     counted = [
         str(selector.name)
@@ -145,29 +148,29 @@ def test_counters_and_only_counters_are_counted(expr: str) -> None:
 
 
 @OF_PANELS
-def test_two_instances_count_nothing_twice(expr: str) -> None:
-    """The exporter's instances become one before anything is summed, counted or matched."""
+def test_two_instances_are_not_counted_twice(expr: str) -> None:
+    """Instances are merged before anything is summed, counted or matched."""
     own = {each.name for each in OWN} | set(FOREIGN)
     for selector in unmerged(parsed(expr)):
         name = str(selector.name)
         assert name in SUMMED | own or name.startswith("process_")
 
 
-def test_every_metric_is_used_or_knowingly_not(exported: dict[str, set[str]]) -> None:
-    """By a dashboard, or listed with the reason; what is listed is not used."""
+def test_every_metric_is_in_a_dashboard_or_listed_as_unused(exported: dict[str, set[str]]) -> None:
+    """Each metric is either in a dashboard or listed with the reason why it is not."""
     families = {re.sub(r"_(sum|count|bucket)$", "", name) for name in exported}
-    asked = {
+    queried = {
         re.sub(r"_(sum|count|bucket)$", "", str(selector.name))
         for expr in EXPRESSIONS.values()
         for selector in selectors(parsed(expr))
     }
     assert {each.name for each in CATALOG} <= families, "the page shows the whole catalog"
-    assert families - asked == set(UNUSED) & families
-    assert not asked & set(UNUSED)
+    assert families - queried == set(UNUSED) & families
+    assert not queried & set(UNUSED)
 
 
 def test_no_division_by_zero_gives_nan() -> None:
-    """A column with NaN cannot be sorted: each divisor is above zero."""
+    """A column with NaN cannot be sorted, so each divisor must be above zero."""
     found = 0
     for place, expr in EXPRESSIONS.items():
         for node in walk(parsed(expr)):
@@ -182,7 +185,7 @@ def test_no_division_by_zero_gives_nan() -> None:
 
 @OF_PANELS
 def test_a_run_that_ended_is_not_shown_as_running(expr: str) -> None:
-    """Its start remains within the lookback: it counts only while a run is in progress."""
+    """The start of a finished run stays in the lookback, so a run must also be in progress."""
     tree = parsed(expr)
     guarded = [
         [str(each.name) for each in selectors(node.lhs)]

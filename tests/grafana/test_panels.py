@@ -1,4 +1,4 @@
-"""The panels: laid out well, each with its title, words, unit and look without data."""
+"""The panels: their layout, title, description, unit and appearance without data."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ OPTIONS = {
     "timeseries": {"legend", "tooltip"},
     "text": {"content", "mode"},
 }
-"""Types of panels and their options that Grafana 10 to 13 have: others are ignored."""
+"""The panel types and options that Grafana 10 to 13 know. Other options have no effect."""
 CUSTOM = {
     "table": {"align", "cellOptions", "width"},
     "state-timeline": {"fillOpacity", "insertNulls", "lineWidth"},
@@ -49,11 +49,11 @@ CUSTOM = {
         *("showPoints", "spanNulls", "stacking"),
     },
 }
-"""The same of fields."""
+"""The field options that Grafana 10 to 13 know."""
 
 
 def cells(*shown: Object) -> list[tuple[int, int]]:
-    """The cells of the grid that the panels take: column and line."""
+    """The grid cells that the panels occupy: column and line."""
     return [
         cell
         for place in (panel["gridPos"] for panel in shown)
@@ -64,15 +64,15 @@ def cells(*shown: Object) -> list[tuple[int, int]]:
 
 
 @BOTH
-def test_nothing_overlaps_or_sticks_out(dashboard: Object) -> None:
-    """The panels fill 24 columns from top to bottom: each cell of the grid has one."""
+def test_panels_do_not_overlap_or_leave_gaps(dashboard: Object) -> None:
+    """Each cell of the 24 grid columns belongs to exactly one panel."""
     taken = cells(*dashboard["panels"])
     bottom = max(line for _, line in taken)
     assert sorted(taken) == list(itertools.product(range(24), range(bottom + 1)))
 
 
 def test_a_collapsed_row_is_laid_out_too() -> None:
-    """Its panels fill 24 columns below it; the other rows hold none, as Grafana wants it."""
+    """Its panels fill 24 columns below it. Other rows contain none, as Grafana requires."""
     every = [row for dashboard in DASHBOARDS.values() for row in rows(dashboard)]
     (row,) = (each for each in every if each["collapsed"])
     taken, top = cells(*row["panels"]), row["gridPos"]["y"] + 1
@@ -82,8 +82,8 @@ def test_a_collapsed_row_is_laid_out_too() -> None:
 
 
 @BOTH
-def test_panels_have_ids_of_their_own(dashboard: Object) -> None:
-    """Rows and folded panels too."""
+def test_panels_have_unique_ids(dashboard: Object) -> None:
+    """Rows and panels in collapsed rows have unique IDs too."""
     identities = [panel["id"] for panel in (*rows(dashboard), *panels(dashboard))]
     assert len(set(identities)) == len(identities)
     assert all(identity > 0 for identity in identities)
@@ -91,7 +91,7 @@ def test_panels_have_ids_of_their_own(dashboard: Object) -> None:
 
 @EACH_PANEL
 def test_each_panel_has_a_description(panel: Object) -> None:
-    """Title; what, unit, what is bad, the first thing to do."""
+    """It gives the meaning, the unit, which values are bad and what to do first."""
     assert 3 < len(panel["title"]) <= 50
     if panel["type"] == "text":
         assert panel["description"].startswith("What each state means")
@@ -103,7 +103,7 @@ def test_each_panel_has_a_description(panel: Object) -> None:
 
 @EACH_PANEL
 def test_each_panel_has_a_unit_and_a_look_without_data(panel: Object) -> None:
-    """No number without a unit, and no empty panel that looks like all is well."""
+    """No number lacks a unit, and no empty panel looks as if all were well."""
     if panel["type"] == "text":
         assert panel["options"]["content"]
         return
@@ -122,7 +122,7 @@ def test_each_panel_has_a_unit_and_a_look_without_data(panel: Object) -> None:
 
 @EACH_PANEL
 def test_each_panel_has_only_options_that_grafana_knows(panel: Object) -> None:
-    """Without the table's footer, for example, which current versions do not have."""
+    """For example, current versions do not have the table's footer."""
     assert set(panel["options"]) <= OPTIONS[panel["type"]]
     config = panel.get("fieldConfig", {"defaults": {}, "overrides": []})
     custom = set(config["defaults"].get("custom", ())) | {
@@ -136,7 +136,7 @@ def test_each_panel_has_only_options_that_grafana_knows(panel: Object) -> None:
 
 @EACH_PANEL
 def test_numbers_are_legible_in_both_themes(panel: Object) -> None:
-    """A colour is behind a number, or in a bar: yellow text on white cannot be read."""
+    """The colour is behind a number or in a bar, because yellow text on white is illegible."""
     if panel["type"] == "stat":
         assert panel["options"]["colorMode"] == "background_solid"
     if panel["type"] == "bargauge":
@@ -146,7 +146,7 @@ def test_numbers_are_legible_in_both_themes(panel: Object) -> None:
 
 @EACH_PANEL
 def test_each_panel_queries_the_selected_data_source(panel: Object) -> None:
-    """No fixed ID of a data source; queries of a word or a letter, each once."""
+    """No panel has a fixed data source ID, and each query has a unique ID of one word or letter."""
     if panel["type"] == "text":
         assert "targets" not in panel
         return
@@ -163,7 +163,10 @@ def test_each_panel_queries_the_selected_data_source(panel: Object) -> None:
 
 @pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
 def test_a_table_is_joined_and_not_merged(panel: Object) -> None:
-    """Times dropped, joined on a label, named columns; only the first query has other labels."""
+    """Times are dropped, queries are joined on a label, and columns have names.
+
+    Only the first query has other labels.
+    """
     drop, join, organize = panel["transformations"]
     assert drop == {
         "id": "filterFieldsByName",
@@ -189,7 +192,7 @@ def test_a_table_is_joined_and_not_merged(panel: Object) -> None:
 
 @pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
 def test_a_column_of_values_is_complete_and_sortable(panel: Object) -> None:
-    """What is not known has the same text as null, and sorts below all that is."""
+    """Unknown values have the same text as null, and sort below all known ones."""
     values = {target["refId"] for target in panel["targets"]} - {"rows"}
     renamed = panel["transformations"][2]["options"]["renameByName"]
     known = {renamed[f"Value #{ref}"] for ref in values}
@@ -206,7 +209,7 @@ def test_a_column_of_values_is_complete_and_sortable(panel: Object) -> None:
 
 @pytest.mark.parametrize("panel", TABLES.values(), ids=TABLES)
 def test_no_text_in_a_table_is_cut_off(panel: Object) -> None:
-    """At 1280 pixels: titles, mapped texts, IDs of 36 characters, names of 27."""
+    """At 1280 pixels, titles, mapped texts, 36-character IDs and 27-character names fit."""
     space = 1280 * panel["gridPos"]["w"] / 24 - 50
     (free,) = (
         override["matcher"]["options"]
@@ -233,7 +236,7 @@ def _results(looks: Object) -> Iterator[Object]:
 
 
 def test_a_timeline_shows_an_outage() -> None:
-    """Each state ends where the samples do: the query itself says that there is no data."""
+    """Each state ends with its samples, because the query itself returns the state "no data"."""
     timelines = [panel for panel in PANELS.values() if panel["type"] == "state-timeline"]
     assert len(timelines) == 2
     for panel in timelines:

@@ -1,7 +1,7 @@
-"""Every query of every panel, against what is true in the simulated workspace.
+"""Every query of every panel, compared with the real state of the simulated workspace.
 
-Simulated Braze → two real exporters → a real Prometheus with the real rules; each query is
-filled in as Grafana does.
+Two real exporters read the simulated Braze, and a real Prometheus scrapes them and evaluates the
+real rules. Variables in the queries are replaced as in Grafana.
 """
 
 import signal
@@ -32,24 +32,24 @@ from tools.dashboards.states import (
 ALL = Chosen(range=600, interval=1, scrape_interval=5)
 ONE = replace(ALL, variables={"workspace": ["production"], "integration": ["orders (EU) v1.2"]})
 CONDITIONS = ("late", "stuck", "missed", "config_error")
-"""States that an alert with the same condition reports."""
+"""States for which there is an alert with the same condition."""
 SECONDS = 20.0
-"""By how much an age may differ: scrapes, refreshes and a slow machine."""
+"""The tolerance of ages in seconds: scrapes, refreshes and a slow machine delay them."""
 ESTIMATE = 0.25
-"""`increase` extrapolates; over few samples by this share."""
+"""The relative error of `increase`, which extrapolates, with few samples."""
 
 Wanted = Mapping[str, Any] | Callable[[Mapping[str, float]], bool]
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole way from Braze to Prometheus."""
+    """All processes from Braze to Prometheus."""
     with stack(tmp_path_factory.mktemp("grafana")) as made:
         yield made
 
 
 def key(metric: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """What a series is of: an integration by its name, else its other labels."""
+    """The name of the integration that a series belongs to, or else its other labels."""
     if "integration_name" in metric:
         return metric["integration_name"]
     if "integration_id" in metric:
@@ -59,8 +59,8 @@ def key(metric: Mapping[str, str], names: Mapping[str, str]) -> str:
 
 
 def answers(made: Stack, target: Object, chosen: Chosen, at: float) -> dict[str, float]:
-    """What Grafana would show of a query, by what it is of."""
-    expr = chosen.filled(target["expr"]).replace(":1m]", ":1s]")  # scrapes are that much faster
+    """The result of a query as Grafana would show it, by integration or labels."""
+    expr = chosen.filled(target["expr"]).replace(":1m]", ":1s]")  # scrapes are more frequent
     series: Series = (
         made.instant(expr, at)
         if target["instant"]
@@ -74,7 +74,7 @@ def answers(made: Stack, target: Object, chosen: Chosen, at: float) -> dict[str,
 
 
 class Expected:
-    """What each query must give, by panel and query, at a moment."""
+    """The expected result of each query at a moment, by panel and query."""
 
     def __init__(self, made: Stack, at: float) -> None:
         self.at = at
@@ -82,7 +82,7 @@ class Expected:
         self.known = known(made.world, made.finished, at)
 
     def of_each(self, fact: Fact, *, within: float = 0.0, rel: float = 1e-9) -> dict[str, Any]:
-        """A fact of each integration that has it."""
+        """A fact about each integration that has it."""
         facts = {name: fact(each) for name, each in self.known.items()}
         return {
             name: pytest.approx(value, abs=within, rel=rel)
@@ -91,17 +91,17 @@ class Expected:
         }
 
     def column(self, fact: Fact, *, within: float = 0.0, rel: float = 1e-9) -> dict[str, Any]:
-        """The same in a table, where each integration has a cell."""
+        """The same for a table, in which each integration has a cell."""
         unknown: dict[str, Any] = dict.fromkeys(self.known, UNKNOWN_CODE)
         return unknown | self.of_each(fact, within=within, rel=rel)
 
     def highest(self, fact: Fact, *, within: float = 0.0) -> dict[str, Any]:
-        """The highest value of the integrations that have the fact."""
+        """The highest value among the integrations that have the fact."""
         facts = [value for each in self.all if (value := fact(each)) is not None]
         return {"": pytest.approx(max(facts), abs=within)}
 
     def age(self, moment: Fact) -> Fact:
-        """How long ago it was."""
+        """The age of a moment."""
 
         def fact(each: Known) -> float | None:
             when = moment(each)
@@ -110,20 +110,20 @@ class Expected:
         return fact
 
     def number(self, condition: Callable[[Known], bool]) -> dict[str, float]:
-        """How many integrations are so."""
+        """The number of integrations that meet the condition."""
         return {"": sum(map(condition, self.known.values()))}
 
     def counted(self, fact: Callable[[Known], float]) -> float:
-        """The sum over what was counted."""
+        """The sum over the counted runs."""
         return sum(map(fact, self.known.values()))
 
     @property
     def all(self) -> list[Known]:
-        """Each integration."""
+        """All integrations."""
         return list(self.known.values())
 
     def panels(self) -> dict[tuple[str, str], Wanted]:
-        """Panel and query → what it must give."""
+        """The expected result by panel and query."""
         return (
             self._first_screen()
             | self._rows()
@@ -145,7 +145,7 @@ class Expected:
             ("Missed", "A"): {"": 1},
             (table, "rows"): self.of_each(one),
             (table, "state"): self.column(state_code),
-            (table, "since"): self.column(self.began, within=2 * SECONDS * 1000),
+            (table, "since"): self.column(self.state_start, within=2 * SECONDS * 1000),
             (table, "act"): self.column(cause_code),
             (table, "failures"): self.column(lambda each: each.failures),
             (table, "running"): self.column(self.age(lambda each: each.running_since), within=0.01),
@@ -155,8 +155,8 @@ class Expected:
             ("State over time, the 12 in most trouble", "A"): self.of_each(state_code),
         }
 
-    def began(self, each: Known) -> float | None:
-        """When its state began, in milliseconds, if that was in the time range."""
+    def state_start(self, each: Known) -> float | None:
+        """When its state started, in milliseconds, if that was in the time range."""
         if each.status is not Status.CONFIG_ERROR:
             if each.late:
                 return 1000 * ((each.since or 0) + (each.stale_after or 0))
@@ -223,7 +223,7 @@ class Expected:
         delivery = [self.at - each.last_delivery for each in self.all if each.last_delivery]
         return {
             ("State", "A"): self.highest(state_code),
-            ("Since", "A"): self.highest(self.began, within=2 * SECONDS * 1000),
+            ("Since", "A"): self.highest(self.state_start, within=2 * SECONDS * 1000),
             ("Last delivery", "A"): {"": pytest.approx(min(delivery), abs=0.01)},
             ("Last delivery", "B"): self.highest(lambda each: each.stale_after, within=0.01),
             ("Failed in a row", "A"): self.highest(lambda each: each.failures),
@@ -270,12 +270,12 @@ class Expected:
 
 
 def one(each: Known) -> float:
-    """That there is one."""
+    """The value 1 for each integration."""
     return 1.0
 
 
 def nothing(each: Known) -> float | None:
-    """What no integration has."""
+    """A fact that no integration has."""
     return None
 
 
@@ -292,7 +292,10 @@ def state_code(each: Known) -> float | None:
 
 
 def cause_code(each: Known) -> float | None:
-    """The same, but of a late integration the reason why, if it is known."""
+    """The number of the most urgent state.
+
+    For a late integration, the number of the cause if known.
+    """
     if each.running_since:
         return CODES["stuck"]
     if each.missed:
@@ -303,50 +306,50 @@ def cause_code(each: Known) -> float | None:
 
 
 def rows_synced(each: Known) -> float | None:
-    """Rows of the last run."""
+    """The rows of the last run."""
     return each.of_last(lambda run: run.rows_synced)
 
 
 def of_typical_rows(each: Known) -> float | None:
-    """Rows of the last run, if it succeeded, in terms of what is typical."""
+    """The rows of the last run, if it succeeded, relative to the typical rows."""
     rows, typical = rows_synced(each), each.typical_rows
     succeeded = each.status is Status.SUCCESS
     return None if rows is None or not typical or not succeeded else rows / typical
 
 
 def duration(run: Any) -> float | None:
-    """How long it took."""
+    """The duration of the run."""
     return None if run.duration is None else float(run.duration)
 
 
 def next_run(each: Known) -> float | None:
-    """In milliseconds."""
+    """The time of the next run in milliseconds."""
     return None if each.script.next_run is None else each.script.next_run * 1000
 
 
 def check(found: Mapping[str, float], wanted: Wanted, where: str) -> None:
-    """Compare what a query gives."""
+    """Compare the result of a query with the expected one."""
     if callable(wanted):
         assert wanted(found), (where, found)
     else:
         assert found == wanted, where
 
 
-def test_every_panel_shows_the_truth(running: Stack) -> None:
-    """Each query of both dashboards gives what is true; none is left out."""
+def test_every_panel_shows_the_real_state(running: Stack) -> None:
+    """Each query of both dashboards is compared, and none is left out."""
     at = running.moment()
     wanted = Expected(running, at).panels()
-    asked = set()
+    compared = set()
     for name, dashboard in DASHBOARDS.items():
         for panel, target in targets(dashboard):
             place = (panel["title"], target["refId"])
             check(answers(running, target, ALL, at), wanted[place], f"{name} {place}")
-            asked.add(place)
-    assert asked == set(wanted)
+            compared.add(place)
+    assert compared == set(wanted)
 
 
 def test_panels_show_only_the_selected_integration(running: Stack) -> None:
-    """One integration, whose name is full of special characters."""
+    """The selected integration has a name with many special characters."""
     at = running.moment()
     wanted = Expected(running, at).panels()
     name = "orders (EU) v1.2"
@@ -358,7 +361,7 @@ def test_panels_show_only_the_selected_integration(running: Stack) -> None:
 
 
 def test_the_lanes_are_sorted_by_urgency(running: Stack) -> None:
-    """As Prometheus sends them, which is the order in which Grafana draws them."""
+    """Grafana draws the lanes in the order in which Prometheus returns the series."""
     target = next(
         target
         for panel, target in targets(DASHBOARDS["braze-cdi-overview"])
@@ -380,7 +383,10 @@ def test_the_lanes_are_sorted_by_urgency(running: Stack) -> None:
     [(state.name, f"BrazeCDI{state.alert}") for state in STATES if state.name in CONDITIONS],
 )
 def test_a_state_matches_its_alert(running: Stack, name: str, alert: str) -> None:
-    """The dashboards have the limits of the alerts; a misconfigured integration has one alert."""
+    """The dashboards use the thresholds of the alerts.
+
+    A misconfigured integration has one alert.
+    """
     at = running.moment()
     shown = running.instant(ALL.filled(NOW.condition(name)), at)
     firing = running.instant(f'ALERTS{{alertname="{alert}",alertstate="firing"}}', at)
@@ -391,7 +397,7 @@ def test_a_state_matches_its_alert(running: Stack, name: str, alert: str) -> Non
 
 
 def test_a_workspace_that_was_never_read_shows_no_data(running: Stack) -> None:
-    """Not a single panel says that all is well, or zero, where nothing is known."""
+    """No panel shows zero or success if nothing is known."""
     chosen = replace(ALL, variables={"workspace": ["europe"], "integration": ".+"})
     at = running.moment()
     for panel, target in targets(DASHBOARDS["braze-cdi-overview"]):
@@ -400,15 +406,15 @@ def test_a_workspace_that_was_never_read_shows_no_data(running: Stack) -> None:
 
 
 def test_variables_and_annotations_have_values(running: Stack) -> None:
-    """What can be chosen; alerts that fire; each start of an exporter, by its time."""
+    """Variables list the workspaces and integrations. Annotations show firing alerts and starts."""
     at = running.moment()
     for dashboard in DASHBOARDS.values():
-        asked = expressions(dashboard)
+        queries = expressions(dashboard)
 
-        def series(place: str, asked: Mapping[str, str] = asked) -> list[Mapping[str, str]]:
+        def series(place: str, queries: Mapping[str, str] = queries) -> list[Mapping[str, str]]:
             return [
                 each
-                for each, _ in running.last(ALL.filled(asked[place]), at - 60, at, ALL.interval)
+                for each, _ in running.last(ALL.filled(queries[place]), at - 60, at, ALL.interval)
             ]
 
         assert {each["workspace"] for each in series("variable workspace")} == {
@@ -422,7 +428,7 @@ def test_variables_and_annotations_have_values(running: Stack) -> None:
         assert {"BrazeCDIApiUnauthorized", "BrazeCDISyncLate"} <= alerts
         assert "BrazeCDISyncStuck" not in alerts, "it is a warning"
         restarts = running.last(
-            ALL.filled(asked["annotation Exporter restarts"]), at - 60, at, ALL.interval
+            ALL.filled(queries["annotation Exporter restarts"]), at - 60, at, ALL.interval
         )
         assert len(restarts) == 2
         for _, started in restarts:
@@ -431,7 +437,7 @@ def test_variables_and_annotations_have_values(running: Stack) -> None:
 
 @contextmanager
 def silent(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """The processes stand still; after that they go on, as other tests want them to."""
+    """Stop the processes with SIGSTOP, and continue them at the end for the other tests."""
     try:
         for process in processes:
             process.send_signal(signal.SIGSTOP)
@@ -441,8 +447,8 @@ def silent(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             process.send_signal(signal.SIGCONT)
 
 
-def test_an_outage_is_seen(running: Stack) -> None:
-    """While no exporter answers, the timeline says no data and the first line says why."""
+def test_an_outage_is_shown(running: Stack) -> None:
+    """While no exporter responds, the timeline shows no data and a text shows why."""
     by_title = {
         panel["title"]: target for panel, target in targets(DASHBOARDS["braze-cdi-overview"])
     }
@@ -452,5 +458,5 @@ def test_an_outage_is_seen(running: Stack) -> None:
 
     timeline, trust = "State over time, the 12 in most trouble", "Can this page be trusted?"
     with silent(running.exporters):
-        eventually(lambda: gives(timeline) == {NO_DATA_CODE}, "the timeline says no data")
+        eventually(lambda: gives(timeline) == {NO_DATA_CODE}, "the timeline shows no data")
         assert gives(trust) == {SILENT}

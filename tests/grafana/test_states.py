@@ -1,4 +1,4 @@
-"""What the dashboards say of an integration or a workspace, on series that are written down."""
+"""The dashboards' states of an integration or workspace, evaluated over given series."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ HOUR = 3600
 
 
 def labels(name: str, **more: str) -> str:
-    """The labels of an integration as promtool writes them."""
+    """The labels of an integration in promtool's notation."""
     every = {"integration_id": f"id-{name}", "integration_name": name, "workspace": "w"} | more
     return "{" + ",".join(f'{label}="{value}"' for label, value in every.items()) + "}"
 
@@ -36,7 +36,7 @@ def last_status(name: str, status: str) -> str:
 
 
 def integration(name: str, status: str = "success", **values: object) -> dict[str, str]:
-    """An integration for three hours, confirmed each minute, with a delivery at the start."""
+    """Three hours of an integration, confirmed each minute, with a delivery at the start."""
     shown: dict[str, object] = {
         "integration_info": "1x180",
         "integration_last_refresh_timestamp_seconds": "0+60x180",
@@ -80,13 +80,13 @@ STATES = {
 
 
 def test_the_most_urgent_state_is_shown(tmp_path: Path) -> None:
-    """A misconfigured integration that is late is misconfigured; a stuck one is not failing."""
+    """Misconfigured ranks above late, and stuck ranks above failing."""
     states = {labels(name): float(CODES[state]) for name, state in STATES.items()}
     check(tmp_path, TROUBLES, "3h", {NOW.state(): states})
 
 
 def test_the_advice_depends_on_the_cause_of_lateness(tmp_path: Path) -> None:
-    """A late integration whose run is stuck: look for the run."""
+    """If a run of a late integration is stuck, the advice is to check that run."""
     late = f"{HOUR}x180"
     series = integration("late", "error", stale_after_seconds=late) | integration(
         "both",
@@ -99,25 +99,25 @@ def test_the_advice_depends_on_the_cause_of_lateness(tmp_path: Path) -> None:
     check(tmp_path, series, "3h", {NOW.state(): states, NOW.state("stuck", "error"): causes})
 
 
-def test_a_state_began_when_it_did(tmp_path: Path) -> None:
-    """Late: when the limit passed; stuck: when the run started; a status: when it changed.
+def test_a_state_has_the_right_start(tmp_path: Path) -> None:
+    """Late starts at the limit, stuck at the start of the run, and a status when it changes.
 
-    A status that is older than the time range of an hour has no beginning.
+    A status that is older than the time range of an hour has no start.
     """
     failed = integration("h-failed", "error")
     failed[last_status("h-failed", "error")] = "0x149 1x30"
     failed[last_status("h-failed", "success")] = "1x149 0x30"
-    began = {
+    starts = {
         labels("b-late"): HOUR,
         labels("d-stuck"): 600,
         labels("e-missed"): 1200,
         labels("h-failed"): 149 * 60,
     }
-    check(tmp_path, TROUBLES | failed, "3h", {since(): began})
+    check(tmp_path, TROUBLES | failed, "3h", {since(): starts})
 
 
 def test_a_run_that_ended_is_not_running(tmp_path: Path) -> None:
-    """Its start stays in reach of the lookback for five minutes, and is not shown."""
+    """Its start stays in the lookback for five minutes but is not shown."""
     series = integration(
         "ended",
         syncs_running="1x59 0x120",
@@ -130,7 +130,7 @@ def test_a_run_that_ended_is_not_running(tmp_path: Path) -> None:
 
 
 def test_nothing_becomes_late_or_missed_while_braze_cannot_be_read(tmp_path: Path) -> None:
-    """Ages end when Braze last confirmed the data, and a schedule needs a readable list."""
+    """Ages stop when Braze last confirmed the data. A missed schedule needs a readable list."""
     series = integration(
         "blind",
         stale_after_seconds=f"{HOUR}x180",
@@ -141,7 +141,7 @@ def test_nothing_becomes_late_or_missed_while_braze_cannot_be_read(tmp_path: Pat
 
 
 def test_the_worst_lane_comes_first(tmp_path: Path) -> None:
-    """The label that sorts before all others is lowest for the most urgent state."""
+    """The label that sorts before all others has the lowest value for the most urgent state."""
     ranks = {"a-well": 889, "c-late-config": 119, "g-partial": 779, "f-runs-late": 889}
     lane = {
         labels(each, _rank=str(rank)): float(CODES[STATES[each]]) for each, rank in ranks.items()
@@ -152,16 +152,16 @@ def test_the_worst_lane_comes_first(tmp_path: Path) -> None:
     check(tmp_path, steady, "3h", {lanes(): lane})
 
 
-def test_a_lane_without_samples_says_no_data(tmp_path: Path) -> None:
-    """An exporter that was scraped until ten minutes ago."""
+def test_a_lane_without_samples_shows_no_data(tmp_path: Path) -> None:
+    """The exporter was last scraped ten minutes ago."""
     series = {key: f"{values.split()[0]} stale" for key, values in integration("gone").items()}
     series = {key: values.replace("x180", "x170") for key, values in series.items()}
     expected = {labels("gone", _rank="889"): float(NO_DATA_CODE)}
     check(tmp_path, series, "3h", {lanes(): expected})
 
 
-def test_a_workspace_says_why_its_data_cannot_be_trusted(tmp_path: Path) -> None:
-    """Of two instances the one that reads counts."""
+def test_a_workspace_shows_why_its_data_is_unreliable(tmp_path: Path) -> None:
+    """If there are two instances, the state of the one that can read counts."""
     series = {
         'braze_cdi_up{workspace="well"}': "1x60",
         'braze_cdi_last_refresh_timestamp_seconds{workspace="well"}': "0+60x60",
@@ -195,7 +195,7 @@ def test_a_workspace_says_why_its_data_cannot_be_trusted(tmp_path: Path) -> None
 
 
 def test_the_rate_limit_shown_is_the_leaders(tmp_path: Path) -> None:
-    """Of two exporters that share a database, one led before and has old values."""
+    """Of two exporters that share a database, the former leader still has old values."""
     of, shown = 'workspace="w",endpoint="integrations"', 'workspace="w", endpoint="integrations"'
     series = {
         f'braze_cdi_api_rate_limit{{instance="a",{of}}}': "50x60",

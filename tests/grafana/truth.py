@@ -1,4 +1,4 @@
-"""What the simulated workspace knows of each integration, in the dashboards' terms."""
+"""The real state of each simulated integration, in the terms of the dashboards."""
 
 import itertools
 import statistics
@@ -14,18 +14,18 @@ Fact = Callable[["Known"], float | None]
 
 @dataclass(frozen=True)
 class Known:
-    """One integration at a moment."""
+    """The state of one integration at a moment."""
 
     script: ScriptedIntegration
     runs: tuple[Run, ...]
-    """Newest start first."""
+    """All runs, newest start first."""
     counted: Counters
-    """Since the exporter saw it first."""
+    """When the exporter first saw the integration."""
     at: float
 
     @property
     def finished(self) -> list[Run]:
-        """The finished runs, the newest first."""
+        """The finished runs, newest first."""
         return sorted((run for run in self.runs if run.finished), key=lambda run: -run.order)
 
     @property
@@ -34,12 +34,12 @@ class Known:
         return next(iter(self.finished), None)
 
     def of_last(self, fact: Callable[[Run], float | None]) -> float | None:
-        """A fact of the newest finished run."""
+        """A fact about the newest finished run."""
         return None if self.last is None else fact(self.last)
 
     @property
     def status(self) -> Status | None:
-        """How the newest finished run ended."""
+        """The status of the newest finished run."""
         return None if self.last is None else self.last.status
 
     @property
@@ -50,20 +50,20 @@ class Known:
 
     @property
     def last_delivery(self) -> float | None:
-        """When a run last delivered rows: with success or partial."""
+        """When a run last delivered rows, with the status success or partial."""
         delivered = (Status.SUCCESS, Status.PARTIAL)
         return next((run.finish for run in self.finished if run.status in delivered), None)
 
     @property
     def since(self) -> float | None:
-        """The last delivery, else the start of the history."""
+        """The last delivery, or the start of the history if there is none."""
         return self.last_delivery or min(self._starts, default=None)
 
     @property
     def stale_after(self) -> float | None:
-        """Two intervals and typical durations, if there is a schedule.
+        """Two intervals plus two typical durations, if there is a schedule.
 
-        The interval is the greater of the typical one and that of the schedule.
+        The interval is the greater of the typical one and the scheduled one.
         """
         interval, duration = self.typical_interval, self.typical_duration
         if self.script.next_run is None or interval is None or duration is None:
@@ -77,19 +77,19 @@ class Known:
 
     @property
     def lateness(self) -> float | None:
-        """Age in terms of what it may be."""
+        """The age relative to the maximum age."""
         if self.since is None or self.stale_after is None:
             return None
         return (self.at - self.since) / self.stale_after
 
     @property
     def late(self) -> bool:
-        """The last delivery is older than it may be."""
+        """Whether the last delivery is older than the maximum age."""
         return (self.lateness or 0) > 1
 
     @property
     def missed(self) -> bool:
-        """The next run is overdue by more than 20 minutes, and none is in progress."""
+        """Whether the next run is overdue by more than 20 minutes and no run is in progress."""
         due = self.script.next_run
         started = due is not None and max(self._starts, default=0) >= due - 60
         return due is not None and self.at - due > 1200 and not started and not self.running_since
@@ -107,7 +107,7 @@ class Known:
 
     @property
     def running_since(self) -> float | None:
-        """The start of the run under way."""
+        """The start of the run in progress."""
         return next((run.start for run in self.runs if run.status is Status.RUNNING), None)
 
     @property
@@ -117,7 +117,7 @@ class Known:
 
     @property
     def typical_rows(self) -> float | None:
-        """The median of the rows."""
+        """The median number of rows."""
         return self._median([run.rows_synced for run in self.finished])
 
     @property
@@ -134,7 +134,7 @@ class Known:
 
 
 def known(world: World, finished: float, at: float) -> dict[str, Known]:
-    """Each integration by its name; counted is what finished at `finished`."""
+    """Each integration by its name. Runs that finished at `finished` count."""
     truth = world.simulator().truth
     return {
         each.name: Known(

@@ -1,7 +1,7 @@
-"""A workspace with every kind of trouble, on a socket: python -m tests.grafana.world PORT NOW.
+"""A workspace with every kind of problem, on a socket: python -m tests.grafana.world PORT NOW.
 
-The same code makes the server's workspace and the tests' copy of it, so the tests know what
-is true. Times are seconds relative to NOW.
+The server and the tests build the workspace with the same code, so the tests know its real state.
+Times are seconds relative to NOW.
 """
 
 import sys
@@ -19,7 +19,7 @@ MINUTE = 60.0
 
 
 class World:
-    """Ten integrations, each in another state."""
+    """Ten integrations, each in a different state."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -27,7 +27,7 @@ class World:
         self.orders = self._hourly("orders (EU) v1.2", status="partial", rows=70, failed=30)
         self.purchases = self._hourly("purchases", status="config_error", rows=None, failed=None)
         self.emails = self._failing()
-        self.catalog = self._hanging()
+        self.catalog = self._stuck()
         self.loyalty = self._hourly("loyalty-tiers", rows=300, last=90 * MINUTE)
         self.events = self._hourly("events-s3", rows=50, last=3 * MINUTE, warehouse="s3")
         self.events.next_run = None
@@ -39,15 +39,15 @@ class World:
 
     @property
     def integrations(self) -> list[ScriptedIntegration]:
-        """All of them."""
+        """All integrations."""
         return [each for each in vars(self).values() if isinstance(each, ScriptedIntegration)]
 
     def simulator(self, clock: Callable[[], float] = time.time, key: str = KEY) -> Simulator:
-        """The workspace."""
+        """The simulated workspace."""
         return Simulator(self.integrations, clock, key=key, latency=0.02)
 
     def finish(self, at: float) -> None:
-        """Three runs finish now: one loses a few rows, one most of them, one fails."""
+        """Finish three runs: with a few failed rows, with mostly failed rows, and with an error."""
         self.users.run(at - 20, at, "partial", rows_synced=400, rows_failed=25, watermark=at - 30)
         self.orders.run(at - 40, at, "partial", rows_synced=10, rows_failed=90, watermark=at - 50)
         self.emails.run(at - 5, at, "error", rows_synced=0, rows_failed=0)
@@ -63,7 +63,7 @@ class World:
         last: float = 10 * MINUTE,
         warehouse: str = "snowflake",
     ) -> ScriptedIntegration:
-        """Five runs that start an hour apart; the last one finished `last` seconds ago."""
+        """Five runs that start an hour apart. The last one finished `last` seconds ago."""
         made = ScriptedIntegration(
             f"id-{name.partition(' ')[0]}",
             name,
@@ -83,7 +83,7 @@ class World:
         return made
 
     def _failing(self) -> ScriptedIntegration:
-        """Five good runs, the last four hours ago, then three failed ones."""
+        """Five successful runs, the last four hours ago, then three failed ones."""
         made = self._hourly("email-subscriptions", rows=240, last=4 * HOUR)
         made.next_run = self.now + 30 * MINUTE
         for number in range(3, 0, -1):
@@ -91,8 +91,8 @@ class World:
             made.run(start, start + 10, "error", rows_synced=0, rows_failed=0)
         return made
 
-    def _hanging(self) -> ScriptedIntegration:
-        """Good runs, and one that has been under way for three hours."""
+    def _stuck(self) -> ScriptedIntegration:
+        """Successful runs, and one that has been in progress for three hours."""
         made = self._hourly("catalog-items", rows=90, last=3.2 * HOUR)
         made.run(self.now - 3 * HOUR)
         made.next_run = self.now - 2 * HOUR
@@ -100,7 +100,7 @@ class World:
 
 
 def main() -> None:
-    """Serve until terminated; a POST to /finish?at=TIME lets runs finish."""
+    """Serve until terminated. A POST to /finish?at=TIME finishes runs."""
     world = World(float(sys.argv[2]))
     simulator = world.simulator()
 

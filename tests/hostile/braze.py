@@ -1,4 +1,4 @@
-"""A simulated Braze that can be made to answer far too much: python -m tests.hostile.braze PORT."""
+"""A simulated Braze that can send hostile responses: python -m tests.hostile.braze PORT."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ ATTACKS = (
     "endless body",
     "deep JSON",
 )
-"""What it does instead of answering; see `_body`."""
+"""The hostile responses; see `_body`."""
 
 LIMIT = 1_000_000
 CHUNK = 1 << 20
@@ -34,7 +34,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class HostileBraze:
-    """An ASGI application of 100 integrations; `attack` may be changed at any time."""
+    """An ASGI application with 100 integrations. `attack` can be changed at any time."""
 
     def __init__(self) -> None:
         now = time.time()
@@ -52,7 +52,10 @@ class HostileBraze:
         self._finished = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
-        """Answer; POST /attack/NAME starts an attack, POST /finish ends runs of 10 integrations."""
+        """Respond.
+
+        POST /attack/NAME starts an attack, and POST /finish ends runs of 10 integrations.
+        """
         if scope["type"] != "http":
             return
         path = scope["path"]
@@ -86,7 +89,7 @@ def _moment(seconds: float) -> str:
 
 @lru_cache(maxsize=1)
 def _body(attack: str, salt: int) -> tuple[bytes, bytes]:
-    """The body of an attack, and its content encoding; made once, so that answers come at once."""
+    """The body of an attack and its content encoding, cached so that responses are fast."""
     now = time.time()
     rows: list[dict[str, Any]] = []
     match attack:
@@ -133,7 +136,7 @@ async def _answer(send: Send, body: bytes, encoding: bytes = b"") -> None:
 
 
 async def _endless(send: Send) -> None:
-    """A body that ends after 1 GiB only."""
+    """A body that ends only after 1 GiB."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(1024):
         await send({"type": "http.response.body", "body": b" " * CHUNK, "more_body": True})

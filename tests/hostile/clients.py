@@ -1,4 +1,4 @@
-"""Hostile clients, each with a bound in connections and time: only against a process of our own."""
+"""Hostile clients with limited connections and time. Use them only against a test process."""
 
 import asyncio
 import base64
@@ -11,12 +11,12 @@ PLAIN = "Accept-Encoding: identity\r\n"
 
 
 def basic(password: str) -> str:
-    """The header of the user alice."""
+    """The Authorization header of the user alice."""
     return "Basic " + base64.b64encode(f"alice:{password}".encode()).decode()
 
 
 class Attacker:
-    """Attacks on the port for some seconds; `password` is the right one."""
+    """Attacks on the port for some seconds. `password` is the right one."""
 
     def __init__(self, port: int, password: str, seconds: float) -> None:
         self._port, self._password, self._seconds = port, password, seconds
@@ -27,7 +27,7 @@ class Attacker:
     async def _open(
         self, path: str, password: str | None = None, more: str = "", buffer: int | None = None
     ) -> socket.socket | None:
-        """A connection with a request sent; None if there is no connection."""
+        """A connection on which a request was sent, or None if it cannot be opened."""
         loop = asyncio.get_running_loop()
         connection = socket.socket()
         connection.setblocking(False)
@@ -45,7 +45,7 @@ class Attacker:
         return connection
 
     async def hanging_up(self, path: str = "/", *, a_second: int = 140) -> None:
-        """Requests whose clients hang up at once."""
+        """Requests whose clients close the connection immediately."""
         end, number = self._until(), 0
         while asyncio.get_running_loop().time() < end:
             number += 1
@@ -55,7 +55,7 @@ class Attacker:
             await asyncio.sleep(1 / a_second)
 
     async def at_once(self, path: str = "/", *, connections: int = 200, more: str = "") -> None:
-        """Bursts of requests that stay open until they are answered."""
+        """Bursts of requests that stay open until the response arrives."""
         end, number = self._until(), 0
         while asyncio.get_running_loop().time() < end:
             opened = []
@@ -73,7 +73,7 @@ class Attacker:
         connection.close()
 
     async def slow_readers(self, path: str = "/metrics", *, connections: int = 300) -> None:
-        """Connections that ask for an uncompressed page and take 100 bytes a second of it."""
+        """Connections that request an uncompressed page and read 100 bytes a second of it."""
         loop, end = asyncio.get_running_loop(), self._until()
         opened = [
             connection
@@ -89,7 +89,7 @@ class Attacker:
             connection.close()
 
     async def wrong_passwords(self) -> None:
-        """A new wrong password with each request, by clients that hang up."""
+        """Requests with a new wrong password each, from clients that close the connection."""
         end, number = self._until(), 0
         while asyncio.get_running_loop().time() < end:
             number += 1
@@ -114,7 +114,7 @@ class Attacker:
             connection.close()
 
     def attacks(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """All of them by name."""
+        """All attacks by name."""
         return {
             "pages, hanging up, 140 a second": self.hanging_up,
             "different pages, 140 a second": lambda: self.hanging_up("/?q={n}"),

@@ -1,7 +1,9 @@
-"""All attacks against one exporter, in turn: python -m tests.hostile.soak --seconds 600.
+"""All attacks against one exporter, one after the other.
 
-A scrape with a timeout of 10 s, a probe of /-/healthy and the resident memory are sampled
-throughout. Prints a table; the exit status is 1 if a bound is exceeded.
+Usage: python -m tests.hostile.soak --seconds 600
+
+Scrapes with a timeout of 10 s, probes of /-/healthy and the resident memory are sampled throughout.
+Prints a table. The exit status is 1 if a limit is exceeded.
 """
 
 import argparse
@@ -26,11 +28,13 @@ from tests.hostile.clients import Attacker
 
 PASSWORD = "wonderland-4711"
 SCRAPE_WITHIN, HEALTHY_WITHIN, MOST_MEMORY = 3.0, 1.0, 256.0
-"""Seconds, seconds, and MiB: the memory that the Helm chart allows."""
+"""In seconds, seconds and MiB. The memory is the limit in the Helm chart."""
 
 MOST_GROWTH = 24.0
-"""MiB that may remain after the attacks: 14 with Python 3.11, 21 with 3.14. The first status page
-loads its templates: 5 MiB of it."""
+"""MiB that may remain after the attacks: 14 with Python 3.11, 21 with 3.14.
+
+The first status page loads its templates, which accounts for 5 MiB.
+"""
 
 CONFIG = """
 refresh: {{min_interval: 1s, request_timeout: 5s,
@@ -42,17 +46,17 @@ workspaces:
 
 @dataclass
 class Samples:
-    """What was measured during one attack."""
+    """The measurements during one attack."""
 
     name: str
     scrapes: list[float] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     failed: int = 0
-    """Scrapes and probes that were not answered with 200."""
+    """Scrapes and probes that did not return 200."""
 
     def ok(self) -> bool:
-        """Whether every bound held."""
+        """Whether no limit was exceeded."""
         return (
             not self.failed
             and max(self.scrapes) <= SCRAPE_WITHIN
@@ -99,17 +103,17 @@ class Soak:
     async def _ask(
         self, client: httpx.AsyncClient, path: str, taken: list[float], samples: Samples
     ) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         headers = SCRAPER | {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
         try:
             answer = await client.get(self.url + path, headers=headers)
             samples.failed += answer.status_code != 200
         except httpx.HTTPError:
             samples.failed += 1
-        taken.append(time.monotonic() - began)
+        taken.append(time.monotonic() - started_at)
 
     async def api_attack(self, name: str, seconds: float) -> None:
-        """Let Braze misbehave for so long, with changes that make the exporter read on."""
+        """Let Braze attack for this long, with new runs that make the exporter keep reading."""
         async with httpx.AsyncClient(timeout=PATIENCE) as client:
             await client.post(f"{self.braze}/attack/{name}")
             end = time.monotonic() + seconds
@@ -120,7 +124,7 @@ class Soak:
 
 
 def growth(results: list[Samples]) -> float:
-    """How much more memory is resident after the attacks than before them, in MiB."""
+    """The increase of resident memory from before to after the attacks, in MiB."""
     return results[-1].memory[-1] - max(results[0].memory)
 
 
@@ -131,7 +135,7 @@ def resident(pid: int) -> float:
 
 
 async def soak(it: Soak, seconds: float, only: str) -> list[Samples]:
-    """The attacks whose names hold `only`, each for a part of the time, with pauses between."""
+    """Run the attacks whose names contain `only`. They share the time, with pauses in between."""
     names = [name for name in Attacker(0, "", 0).attacks() if only in f"clients: {name}"]
     answers = [name for name in ATTACKS if only in f"Braze: {name}"]
     part = seconds / (len(names) + len(answers) + 2)
@@ -149,7 +153,7 @@ async def soak(it: Soak, seconds: float, only: str) -> list[Samples]:
 
 
 def run(seconds: float, folder: Path, only: str = "") -> list[Samples]:
-    """Start both processes and attack."""
+    """Start both processes and run the attacks."""
     port, braze = free_port(), free_port()
     config, web = folder / "config.yml", folder / "web.yml"
     config.write_text(CONFIG.format(braze=f"http://127.0.0.1:{braze}", key=KEY))
@@ -164,17 +168,17 @@ def run(seconds: float, folder: Path, only: str = "") -> list[Samples]:
     hostile = [sys.executable, "-m", "tests.hostile.braze", str(braze)]
     with running(hostile, folder / "braze.log"), running(command, folder / "log") as process:
         url = f"http://127.0.0.1:{braze}/attack/"
-        eventually(lambda: httpx.post(url).status_code == 200, "the hostile Braze answers")
+        eventually(lambda: httpx.post(url).status_code == 200, "the hostile Braze serves")
         health = f"http://127.0.0.1:{port}/-/healthy"
         healthy = partial(httpx.get, health, auth=("alice", PASSWORD))
-        eventually(lambda: healthy().status_code == 200, "the exporter answers")
+        eventually(lambda: healthy().status_code == 200, "the exporter serves")
         return asyncio.run(
             soak(Soak(process.pid, port, f"http://127.0.0.1:{braze}"), seconds, only)
         )
 
 
 def table(results: list[Samples]) -> str:
-    """The results as Markdown."""
+    """The results as a Markdown table."""
     head = [
         "| during | scrape, s: median / longest | probe, s: median / longest | MiB | failed |",
         "| --- | --- | --- | --- | --- |",
@@ -183,7 +187,7 @@ def table(results: list[Samples]) -> str:
 
 
 def main() -> None:
-    """Run, print the table, and fail if a bound was exceeded."""
+    """Run the attacks and print the table. The exit status is 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--only", default="", help="a part of the names of the attacks to make")

@@ -1,4 +1,4 @@
-"""A real Alertmanager with the example configuration, its receivers replaced by ours."""
+"""A real Alertmanager with the example configuration and test receivers."""
 
 import json
 import threading
@@ -20,21 +20,21 @@ Message = dict[str, Any]
 
 
 def configuration() -> dict[str, Any]:
-    """The example configuration, as parsed."""
+    """The example configuration, parsed."""
     parsed: dict[str, Any] = yaml.safe_load(CONFIGURATION.read_text("utf-8"))
     return parsed
 
 
 @dataclass
 class Inbox:
-    """An HTTP server that serves one page and keeps what is posted to it."""
+    """An HTTP server that serves one page and stores the requests posted to it."""
 
     url: str = ""
     page: bytes = b""
     posted: dict[str, list[Message]] = field(default_factory=dict)
 
     def notifications(self) -> list[tuple[str, str, list[str]]]:
-        """What the webhook got: status, alert and its integrations or workspaces."""
+        """The webhook's notifications: status, alert and its integrations or workspaces."""
         return [
             (
                 message["status"],
@@ -50,7 +50,7 @@ class Inbox:
 
 @contextmanager
 def inbox() -> Iterator[Inbox]:
-    """An inbox that listens on a port of the loopback."""
+    """An inbox that listens on a loopback port."""
     box = Inbox()
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def inbox() -> Iterator[Inbox]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name there
-            """Say nothing."""
+            """Do not log requests."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         box.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -93,9 +93,9 @@ def _hastened(route: dict[str, Any], per_minute: int) -> None:
 
 @contextmanager
 def alertmanager(box: Inbox, folder: Path, per_minute: int = 10) -> Iterator[str]:
-    """The example configuration with short waits; mail and chat go to the inbox.
+    """Run the example configuration with short waits, sending mail and chat to the inbox.
 
-    `per_minute` is the milliseconds that stand for a minute.
+    `per_minute` is the number of milliseconds that represent a minute.
     """
     example = configuration()
     example["global"] = {"slack_api_url": f"{box.url}/chat"}

@@ -1,9 +1,9 @@
-"""The rules' promtool tests, and what happens to scrapes between Braze and a rule.
+"""The rules' promtool tests, and variations of the scrapes that lead to the same alerts.
 
-`prometheus/tests/*.yml` says what must fire and when, with the series of one exporter. The changes
-here give the same series in another way: twice, by an instance that is replaced, with missed
-scrapes, across a restart. What is expected stays the same. Others give the series as if Braze had
-been down, or without a schedule: then nothing is expected.
+`prometheus/tests/*.yml` gives the series of one exporter and the expected alerts with their times.
+The variations give the same series with two instances, a replaced instance, missed scrapes or a
+restart. The expected alerts stay the same. Other variations give the series of an outage of Braze
+or of integrations without a schedule. Then no alerts are expected.
 """
 
 import copy
@@ -19,11 +19,11 @@ from tests.e2e.processes import program
 from tools.rules import ROOT, RULE_FILES
 
 TEST_FILES = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
-# The others have their own instances, or expect only silence.
+# The other files have their own instances or expect no alerts.
 STORIES = [path for path in TEST_FILES if path.stem not in ("increases", "replaced", "silence")]
 
 Story = dict[str, Any]
-"""One test of promtool, as parsed."""
+"""One promtool test, parsed."""
 Change = Callable[[Story], Story]
 
 _STEP = re.compile(r"(?P<start>-?[\d.]+)(?P<by>[+-][\d.]+)?x(?P<times>\d+)")
@@ -32,19 +32,19 @@ _MILLISECONDS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def stories(path: Path) -> list[Story]:
-    """The tests of one file."""
+    """The tests in one file."""
     found: list[Story] = yaml.safe_load(path.read_text("utf-8"))["tests"]
     assert found
     return found
 
 
 def minute(text: str) -> int:
-    """`1h10m` as minutes."""
+    """`1h10m` in minutes."""
     return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([hm])", text))
 
 
 def samples(notation: str) -> list[str]:
-    """promtool's notation, one text per sample."""
+    """The samples of a series in promtool's notation."""
     return [sample for part in notation.split() for sample in _expanded(part)]
 
 
@@ -59,9 +59,9 @@ def _expanded(part: str) -> Iterator[str]:
 
 
 def left_open(rules: str) -> str:
-    """The rules with ranges that leave out a sample exactly at their start.
+    """The rules with ranges that exclude a sample exactly at their start.
 
-    Prometheus 3 reads `[5m]` so, Prometheus 2 includes that sample. Timestamps are whole
+    Prometheus 3 reads `[5m]` that way. Prometheus 2 includes that sample. Timestamps are whole
     milliseconds, so a range that is a millisecond shorter has the same samples in both.
     """
 
@@ -72,22 +72,22 @@ def left_open(rules: str) -> str:
 
 
 def all_rules() -> str:
-    """The rules of all files, as the text of one."""
+    """The rules of all files in one text."""
     texts = [file.read_text("utf-8").partition("\ngroups:\n")[2] for file in RULE_FILES]
     return "groups:\n" + "\n".join(texts)
 
 
 def judged(tests: list[Story], folder: Path, rules: str | None = None) -> str:
-    """What promtool reports; nothing if the tests pass."""
-    file, asked = folder / "tests.yml", folder / "asked.yml"
-    asked.write_text(_only_asked(rules or all_rules(), tests), "utf-8")
-    content = {"rule_files": [str(asked)], "evaluation_interval": "1m", "tests": tests}
+    """The errors that promtool reports. Empty if the tests pass."""
+    file, rule_file = folder / "tests.yml", folder / "rules.yml"
+    rule_file.write_text(_only_used(rules or all_rules(), tests), "utf-8")
+    content = {"rule_files": [str(rule_file)], "evaluation_interval": "1m", "tests": tests}
     file.write_text(yaml.safe_dump(content), "utf-8")
-    return complaint(file)
+    return promtool_errors(file)
 
 
-def complaint(file: Path) -> str:
-    """What promtool reports about a file of tests; nothing if they pass."""
+def promtool_errors(file: Path) -> str:
+    """The errors that promtool reports for a test file. Empty if its tests pass."""
     done = subprocess.run(
         [program("promtool"), "test", "rules", str(file)],
         capture_output=True,
@@ -98,8 +98,11 @@ def complaint(file: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def _only_asked(rules: str, tests: list[Story]) -> str:
-    """The rules that the tests ask for, which takes a third of the time; all for `ALERTS`."""
+def _only_used(rules: str, tests: list[Story]) -> str:
+    """Only the rules that the tests use, which takes a third of the time.
+
+    `ALERTS` needs all rules.
+    """
     text = yaml.safe_dump([{**test, "input_series": []} for test in tests])
     content = yaml.safe_load(rules)
     if "ALERTS{alertstate" not in text:
@@ -111,7 +114,7 @@ def _only_asked(rules: str, tests: list[Story]) -> str:
 
 
 def check(tests: list[Story], folder: Path) -> None:
-    """Let promtool judge the tests."""
+    """Assert that promtool passes the tests."""
     found = judged(tests, folder)
     assert not found, found
 
@@ -129,13 +132,13 @@ def _is_counter(series: str) -> bool:
 
 
 def _falls(values: list[str]) -> bool:
-    """Whether the values of a counter fall somewhere."""
+    """Whether a counter decreases anywhere."""
     numbers = [float(each) for each in values if each not in ("_", "stale")]
     return numbers != sorted(numbers)
 
 
 def _from_zero(values: list[str], start: int) -> list[str]:
-    """What a counter shows that begins anew at `start`."""
+    """The values of a counter that restarts from 0 at `start`."""
     shown, base = values[:start], float(values[start])
     before = base
     for value in values[start:]:
@@ -163,7 +166,7 @@ def _each(story: Story, change: Callable[[str, list[str]], list[tuple[str, list[
 
 
 def two_instances(story: Story) -> Story:
-    """Two exporters tell the same; what an alert says of an instance is said of both."""
+    """Two exporters have the same series. Each alert about an instance is expected for both."""
 
     def twice(series: str, values: list[str]) -> list[tuple[str, list[str]]]:
         if "instance=" in series:
@@ -186,9 +189,9 @@ def _of_other(alert: Story) -> Story:
 
 
 def leader_replaced(story: Story) -> Story:
-    """Of two exporters that share a database, the other one leads from a minute on.
+    """Leadership moves from one exporter to the other one that shares its database.
 
-    Both show the same, but only the one that leads sends requests to Braze.
+    Both expose the same values, but only the leader sends requests to Braze.
     """
     moment = _middle(story, before=10)
 
@@ -206,9 +209,9 @@ def leader_replaced(story: Story) -> Story:
 
 
 def instance_cut_off(story: Story) -> Story:
-    """Of two exporters that share a database, one cannot reach it: its counters stay behind.
+    """One of two exporters that share a database loses its connection, so its counters lag.
 
-    A counter that starts again at 0 is not one of a database.
+    A counter that starts again at 0 does not come from a database.
     """
     moment = _middle(story, before=10)
 
@@ -234,7 +237,7 @@ def _middle(story: Story, before: int) -> int:
 
 
 def instance_replaced(story: Story) -> Story:
-    """Shortly before the alert another instance takes over, without a state file."""
+    """Shortly before the alert, a new instance without a state file takes over."""
     fires = first_alert(story)
     moment = 35 if fires is None else fires - 2
 
@@ -255,7 +258,7 @@ def instance_replaced(story: Story) -> Story:
 
 
 def scrapes_missed(story: Story) -> Story:
-    """Two scrapes fail while the alert is pending, and each series goes stale with them."""
+    """Two scrapes fail while the alert is pending, and each series becomes stale."""
     fires = first_alert(story)
     return _missed(story, (33, 35) if fires is None else (fires - 3, fires - 1))
 
@@ -278,7 +281,7 @@ def _missed(story: Story, moments: tuple[int, ...]) -> Story:
 
 
 def exporter_restarted(story: Story) -> Story:
-    """The exporter restarts while the alert is pending; its counters begin at 0."""
+    """The exporter restarts while the alert is pending. Its counters restart at 0."""
     fires = first_alert(story)
     return _restarted(story, 35 if fires is None else fires - 3)
 
@@ -294,21 +297,21 @@ def _restarted(story: Story, moment: int) -> Story:
 
 
 def scrapes_missed_while_firing(story: Story) -> Story:
-    """Two scrapes fail right after the alert began to fire; it goes on."""
+    """Two scrapes fail right after the alert starts to fire. It keeps firing."""
     fires = first_alert(story)
     assert fires is not None
-    return _goes_on(_missed(story, (fires + 1, fires + 2)), fires)
+    return _keeps_firing(_missed(story, (fires + 1, fires + 2)), fires)
 
 
 def exporter_restarted_while_firing(story: Story) -> Story:
-    """The exporter restarts right after the alert began to fire; it goes on."""
+    """The exporter restarts right after the alert starts to fire. It keeps firing."""
     fires = first_alert(story)
     assert fires is not None
-    return _goes_on(_restarted(story, fires + 1), fires)
+    return _keeps_firing(_restarted(story, fires + 1), fires)
 
 
-def _goes_on(story: Story, fires: int) -> Story:
-    """Expect what fires first to fire for three minutes more; its words may change."""
+def _keeps_firing(story: Story, fires: int) -> Story:
+    """Expect the first alert to fire for three more minutes. Its text may change."""
     first = [
         test
         for test in story.pop("alert_rule_test")
@@ -329,7 +332,7 @@ def _firing(alert: str, when: int, count: int) -> Story:
 
 
 def renamed(story: Story) -> Story:
-    """Somebody renames the integrations in Braze."""
+    """The integrations are renamed in Braze."""
     moment = 35
 
     def under_two_names(series: str, values: list[str]) -> list[tuple[str, list[str]]]:
@@ -342,15 +345,15 @@ def renamed(story: Story) -> Story:
     return _each(story, under_two_names)
 
 
-def began(story: Story, held: int) -> int | None:
-    """The minute before which nothing was wrong, where the story begins without a fault."""
+def fault_start(story: Story, held: int) -> int | None:
+    """A minute before the fault starts, or None if the story starts with the fault."""
     fires = first_alert(story)
     moment = -1 if fires is None else fires - held - 6
     return moment if moment > 0 else None
 
 
 def braze_down(story: Story, moment: int) -> Story:
-    """Braze is down from that minute on: all stays as it was last seen, and one alert says so."""
+    """Braze is down from that minute on: values stay the same, and one alert reports the outage."""
 
     def frozen(series: str, values: list[str]) -> list[tuple[str, list[str]]]:
         if series.startswith(("braze_cdi_up{", "braze_cdi_refresh_error{")):
@@ -371,7 +374,7 @@ def braze_down(story: Story, moment: int) -> Story:
 
 
 def without_schedule(story: Story) -> Story:
-    """Nothing says when the integrations run or when they are late: they are event-driven."""
+    """The integrations have neither a schedule nor a limit of their age: they are event-driven."""
     schedule = (
         "braze_cdi_stale_after_seconds{",
         "braze_cdi_next_scheduled_sync_timestamp_seconds{",
@@ -384,7 +387,7 @@ def without_schedule(story: Story) -> Story:
 
 
 def _silent(story: Story) -> Story:
-    """Expect none of the alerts that the story is about."""
+    """Expect none of the story's alerts."""
     alerts = {test["alertname"] for test in story["alert_rule_test"] if test["exp_alerts"]}
     tests = [
         test | {"exp_alerts": []}

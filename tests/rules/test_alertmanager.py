@@ -1,4 +1,4 @@
-"""The example configuration of Alertmanager: checked, routed, inhibiting, well worded."""
+"""The example Alertmanager configuration: syntax, routes, inhibitions and templates."""
 
 import json
 import re
@@ -22,7 +22,7 @@ ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if 
 SEVERITY = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
 RECEIVERS = {"critical": "data-on-call", "warning": "data-tickets", "info": "nobody"}
 ONCE = "BrazeCDIScheduleLost"
-"""Of low severity, and reported once."""
+"""The alert of severity info that is notified, once."""
 TEMPLATES = CONFIGURATION.parent / "templates" / "*.tmpl"
 
 
@@ -35,13 +35,13 @@ def _amtool(*arguments: str) -> str:
 
 
 def test_amtool_accepts_the_configuration() -> None:
-    """Configuration and templates are read without an error."""
+    """The configuration and the templates load without errors."""
     assert "1 templates\n  SUCCESS" in _amtool("check-config", str(CONFIGURATION))
 
 
 @pytest.mark.parametrize("severity", RECEIVERS)
 def test_each_severity_has_its_receiver(severity: str) -> None:
-    """Critical alerts call somebody, warnings become tickets, info goes to nobody but for one."""
+    """Critical alerts page, warnings become tickets, and all info alerts but one are dropped."""
     alerts = [name for name, of in SEVERITY.items() if of == severity and name != ONCE]
     assert alerts
     for alert in alerts:
@@ -57,7 +57,7 @@ def test_each_severity_has_its_receiver(severity: str) -> None:
 
 
 def test_a_lost_schedule_is_notified_once() -> None:
-    """Somebody receives it; it ends before it would be repeated, and its end is not sent."""
+    """It is notified before it would repeat, and its end is not notified."""
     _amtool(
         *("config", "routes", "test", f"--config.file={CONFIGURATION}"),
         *("--verify.receivers=data-notices", f"alertname={ONCE}", f"severity={SEVERITY[ONCE]}"),
@@ -70,10 +70,13 @@ def test_a_lost_schedule_is_notified_once() -> None:
     assert days < 5, "Alertmanager forgets after 120 hours what it has sent"
 
 
-def test_a_page_delays_the_notice_of_a_lost_schedule_and_does_not_swallow_it(
+def test_a_page_delays_but_does_not_suppress_a_lost_schedule_notice(
     tmp_path: Path,
 ) -> None:
-    """An integration that was late when it was paused: the page resolves, then comes the notice."""
+    """An integration was late when it was paused.
+
+    First the page resolves, then the notice is sent.
+    """
     (late,) = _of_integration("BrazeCDISyncLate", "production", "8d42")
     (lost,) = _of_integration(ONCE, "production", "8d42")
     page, over, notice = (
@@ -97,8 +100,10 @@ def test_a_page_delays_the_notice_of_a_lost_schedule_and_does_not_swallow_it(
         post({"labels": late, "endsAt": _now()})
         notified(page, over, notice)
         post({"labels": lost, "endsAt": _now()})
-        eventually(lambda: httpx.get(f"{address}/api/v2/alerts").json() == [], "all is over")
-        # More than a group interval, in which the end would have been sent.
+        eventually(
+            lambda: httpx.get(f"{address}/api/v2/alerts").json() == [], "all alerts are resolved"
+        )
+        # Longer than a group interval, in which a resolved notification would have been sent.
         time.sleep(3)
         notified(page, over, notice)
 
@@ -108,7 +113,7 @@ def _now() -> str:
 
 
 def test_alerts_of_other_jobs_are_not_routed() -> None:
-    """The example calls nobody for alerts of others."""
+    """The example route drops alerts of other jobs."""
     routed = _amtool(
         "config", "routes", "test", f"--config.file={CONFIGURATION}", "alertname=Other"
     )
@@ -116,7 +121,7 @@ def test_alerts_of_other_jobs_are_not_routed() -> None:
 
 
 def test_inhibitions(tmp_path: Path) -> None:
-    """What another alert says already is mute; what is of others is not."""
+    """Alerts that repeat another alert are muted, but not those about something else."""
     given = [
         *_of_integration("BrazeCDISyncLate", "production", "8d42"),
         *_of_integration("BrazeCDISyncFailing", "production", "8d42"),
@@ -158,7 +163,10 @@ def test_inhibitions(tmp_path: Path) -> None:
 
 
 def test_without_an_exporter_other_alerts_are_muted(tmp_path: Path) -> None:
-    """An exporter that is down mutes all others; one of two does not, nor does a missing target."""
+    """Other alerts are muted if all exporters are down.
+
+    They are not muted if one of two exporters is down, or if the target is missing.
+    """
     others = [
         *_of_integration("BrazeCDISyncLate", "production", "8d42"),
         {"alertname": "BrazeCDIApiUnreachable", "workspace": "europe", "severity": "critical"},
@@ -182,9 +190,9 @@ def _held(alert: str) -> int:
 
 
 def test_an_inhibited_alert_does_not_outlive_its_source_alert() -> None:
-    """Else Alertmanager forgets its end, and does not notify the next one.
+    """Otherwise Alertmanager would drop its end and not notify the next one.
 
-    No rule has `keep_firing_for`, and the muting ones are evaluated first in the same group.
+    No rule has `keep_firing_for`, and the inhibiting rules precede the others in the same group.
     """
     muting = ("SyncLate", "SyncConfigError", "SyncFailed", "SyncFailing")
     group = next(each for each in GROUPS if each["name"] == "braze-cdi-runs")
@@ -198,12 +206,12 @@ def test_an_inhibited_alert_does_not_outlive_its_source_alert() -> None:
 
 
 def test_an_exporter_that_is_down_mutes_alerts_before_they_end() -> None:
-    """Data is seen for 5 minutes: an alert that ends then would be reported as resolved."""
+    """Samples stay visible for 5 minutes. An alert that ends then would be notified as resolved."""
     assert _held("BrazeCDIExporterDown") < 5
 
 
 def test_an_alert_resolved_before_its_mail_is_not_mailed(tmp_path: Path) -> None:
-    """A ticket waits; if it ends in that time, nobody hears of it."""
+    """A ticket waits before it is sent, and is not sent if the alert resolves in that time."""
     (brief,) = _of_integration("BrazeCDISyncFailing", "production", "8d42")
     (lasting,) = _of_integration("BrazeCDIRowsFailing", "production", "77aa")
     with inbox() as box, alertmanager(box, tmp_path, per_minute=200) as address:
@@ -212,14 +220,14 @@ def test_an_alert_resolved_before_its_mail_is_not_mailed(tmp_path: Path) -> None
         eventually(lambda: len(httpx.get(url).json()) == 1, "the alert has arrived")
         over = [{"labels": brief, "endsAt": _now()}, {"labels": lasting}]
         httpx.post(url, json=over).raise_for_status()
-        eventually(box.notifications, "the other ticket is sent, whose wait began later")
+        eventually(box.notifications, "the other ticket, which fired later, is sent")
         assert [each[:2] for each in box.notifications()] == [
             ("firing", "BrazeCDIRowsFailing"),
         ]
 
 
 def test_a_ticket_waits_for_the_page_that_mutes_it() -> None:
-    """What pages for an integration takes longer to fire than what writes a ticket for it."""
+    """An alert that pages for an integration fires later than the alert that creates its ticket."""
     pages = max(_held("BrazeCDISyncLate"), _held("BrazeCDISyncConfigError"))
     tickets = min(_held("BrazeCDISyncFailed"), _held("BrazeCDISyncFailing"))
     routes = configuration()["route"]["routes"][0]["routes"]
@@ -244,7 +252,7 @@ def _muted(given: list[dict[str, str]], folder: Path) -> set[tuple[str, str | No
             ready = len(alerts) == len(given) and box.notifications()
             return alerts if ready else None
 
-        alerts = eventually(judged, "Alertmanager has sent what it sends")
+        alerts = eventually(judged, "Alertmanager has processed all alerts")
         return {
             (
                 alert["labels"]["alertname"],
@@ -304,7 +312,7 @@ def _rendered(template: str, alerts: list[dict[str, Any]], folder: Path) -> str:
 
 
 def test_the_mail_has_what_happened_and_what_to_do(tmp_path: Path) -> None:
-    """Subject and text of a mail about two integrations, one of which has recovered."""
+    """The subject and the text of a mail about two integrations, one of which has recovered."""
     alerts = [_alert("orders"), _alert("users", "resolved")]
     title = _rendered("title", alerts, tmp_path)
     assert title == "Act now: orders → Braze production: no delivery for 2h 11m (limit 2h)"
@@ -326,7 +334,7 @@ Silence: https://alerts.example.com/#/silences/new?filter=\
 
 
 def test_the_example_mail_in_the_docs_is_really_sent(tmp_path: Path) -> None:
-    """Its lines are those that the templates make of such an alert."""
+    """The lines of the example are those that the templates render for such an alert."""
     page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
     (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
     alerts = [_alert("orders")]
@@ -341,7 +349,7 @@ def test_the_example_mail_in_the_docs_is_really_sent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["chat", "text", "html"])
 def test_a_link_that_is_not_set_is_left_out(template: str, tmp_path: Path) -> None:
-    """Nothing leads nowhere."""
+    """The message contains no empty link."""
     text = _rendered(template, [_alert("orders", links=False)], tmp_path)
     assert "no delivery for 2h 11m" in text
     assert "unbook" not in text
@@ -349,8 +357,8 @@ def test_a_link_that_is_not_set_is_left_out(template: str, tmp_path: Path) -> No
     assert "/#/silences/new?" in text
 
 
-def test_the_mail_about_the_end_has_no_old_figures(tmp_path: Path) -> None:
-    """It says which integration has recovered, since when, and not what to do."""
+def test_the_resolved_mail_has_no_old_figures(tmp_path: Path) -> None:
+    """It names the integration that has recovered and since when, without advice."""
     alerts = [_alert("orders", "resolved")]
     title = _rendered("title", alerts, tmp_path)
     assert title == "Resolved: BrazeCDISyncLate in Braze production: orders"
@@ -359,8 +367,8 @@ def test_the_mail_about_the_end_has_no_old_figures(tmp_path: Path) -> None:
     assert "2h 11m" not in text
 
 
-def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
-    """A name is text: in a mail it is no markup, in the chat it notifies nobody."""
+def test_a_hostile_name_has_no_effect_in_messages(tmp_path: Path) -> None:
+    """In a mail a name must not act as markup, and in the chat it must not notify anyone."""
     alerts = [_alert("<!channel><script>"), _alert("<!here>", "resolved")]
     page = _rendered("html", alerts, tmp_path)
     assert "&lt;!channel&gt;&lt;script&gt; → Braze" in page
@@ -376,7 +384,7 @@ def test_a_hostile_name_does_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["chat", "text", "html"])
 def test_a_mail_lists_at_most_twenty_integrations(template: str, tmp_path: Path) -> None:
-    """A message stays short: three names in its subject, twenty in its text, and how many."""
+    """The subject has three names, the text has twenty, and the message gives the total."""
     alerts = [_alert(f"sync-{number}") for number in range(25)]
     text = _rendered(template, alerts, tmp_path)
     assert text.count(": no delivery for") == 20

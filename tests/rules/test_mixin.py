@@ -1,4 +1,4 @@
-"""mixin.libsonnet: the rules and dashboards for jsonnet users, from the same files."""
+"""mixin.libsonnet, which gives jsonnet users the same rules and dashboards."""
 
 import importlib
 import json
@@ -28,8 +28,8 @@ def _groups(rendered: dict[str, Any]) -> dict[str, Any]:
     return {group["name"]: group for group in found}
 
 
-def test_it_has_the_rules_and_dashboards_of_the_files() -> None:
-    """All groups, unchanged, and both dashboards."""
+def test_the_mixin_has_the_rules_and_dashboards_of_the_files() -> None:
+    """It contains all groups, unchanged, and both dashboards."""
     rendered = _rendered()
     assert _groups(rendered) == {group["name"]: group for group in read_rules()}
     recorded = rendered["prometheusRules"]["groups"]
@@ -42,7 +42,7 @@ def test_it_has_the_rules_and_dashboards_of_the_files() -> None:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_links_are_set_by_the_configuration(slash: str) -> None:
-    """With and without a slash at the end of an address."""
+    """An address can end with a slash or not."""
     links = {
         "runbookUrl": f"https://wiki.test/books{slash}",
         "grafanaUrl": f"https://grafana.test{slash}",
@@ -59,6 +59,6 @@ def test_links_are_set_by_the_configuration(slash: str) -> None:
 
 
 def test_the_alert_on_a_missing_target_can_be_left_out() -> None:
-    """For a Prometheus that is not meant to scrape the exporter."""
+    """It is optional for a Prometheus that does not scrape the exporter."""
     (absent,) = yaml.safe_load(RULE_FILES[1].read_text("utf-8"))["groups"]
     assert absent["name"] not in _groups(_rendered(exporterAbsent=False))

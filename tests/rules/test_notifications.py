@@ -1,5 +1,7 @@
-"""Braze, simulated → the exporter → a real Prometheus with the rules → a real Alertmanager →
-a webhook. Minutes of the rules and of Alertmanager pass in a fraction of a second.
+"""Notifications from a simulated Braze through the exporter, Prometheus and Alertmanager.
+
+Prometheus and Alertmanager are real. A minute of their rules and waits takes a fraction of a
+second, and a webhook receives the notifications.
 """
 
 import re
@@ -28,14 +30,14 @@ from tests.shown import serving
 from tests.simulator import HISTORY, LIST, Fault, FaultKind, ScriptedIntegration, Simulator
 
 PER_MINUTE = 600
-"""Milliseconds here for a minute of the rules' waits."""
+"""The milliseconds that represent one minute of the rules' waits."""
 
 MANY = 1_000_000
 KEY = "canary-key-77b1"
 
 
 class Production:
-    """A workspace in which `orders` runs each second, well or not."""
+    """A workspace in which `orders` runs each second, successfully or not."""
 
     def __init__(self) -> None:
         self.status = "success"
@@ -59,7 +61,7 @@ class Production:
 
 
 class Europe:
-    """A workspace of fifty integrations, which are late some seconds after they appeared."""
+    """A workspace of fifty integrations, which become late seconds after they appear."""
 
     late_after = 25.0
 
@@ -69,7 +71,7 @@ class Europe:
         self.late_at = 0.0
 
     def appear(self) -> None:
-        """Begin, with a success that will be too old in a moment."""
+        """Add a success to each integration, which is soon too old."""
         now = time.time()
         self.late_at = now + self.late_after
         for number in range(50):
@@ -79,11 +81,11 @@ class Europe:
         self.braze.add(*self._all)
 
     def fall(self) -> None:
-        """From now on nobody gets an answer."""
+        """Stop responding to all requests."""
         self.braze.faults.append(Fault(time.time(), MANY * 1e6, FaultKind.SERVER_ERROR))
 
     def rise(self) -> None:
-        """All is well again: the syncs went on, which nobody could see."""
+        """Respond again. The syncs continued during the outage."""
         now = time.time()
         for each in self._all:
             each.run(now - 20, now - 10)
@@ -95,7 +97,7 @@ def _limits() -> dict[str, int]:
 
 
 def _hastened(folder: Path) -> Path:
-    """The rules, their waits cut short; windows that bridge minutes likewise."""
+    """The rules with shorter waits and shorter windows."""
     rules = yaml.safe_load(all_rules())
     for group in rules["groups"]:
         group.pop("interval", None)
@@ -160,7 +162,10 @@ def _value(prometheus: str, expression: str) -> float:
 
 
 def test_one_failure_sends_one_notification(tmp_path: Path) -> None:
-    """A sync that fails until its data is late, beside an outage of fifty: each is told once."""
+    """A sync fails until its data is late while fifty others have an outage.
+
+    Each is notified once.
+    """
     with (
         inbox() as box,
         Production() as production,
@@ -174,7 +179,7 @@ def test_one_failure_sends_one_notification(tmp_path: Path) -> None:
         def holds(expression: str) -> None:
             eventually(lambda: _value(prometheus, expression), expression)
 
-        def told(status: str, alert: str) -> None:
+        def notified(status: str, alert: str) -> None:
             eventually(
                 lambda: any(each[:2] == (status, alert) for each in box.notifications()),
                 f"{alert} is {status}",
@@ -188,16 +193,18 @@ def test_one_failure_sends_one_notification(tmp_path: Path) -> None:
 
         europe.fall()
         production.status = "error"
-        told("firing", "BrazeCDISyncLate")
-        told("firing", "BrazeCDIApiUnreachable")
+        notified("firing", "BrazeCDISyncLate")
+        notified("firing", "BrazeCDIApiUnreachable")
         by_the_clock = "time() - braze_cdi_last_delivery_timestamp_seconds > 906"
         holds(f"count({by_the_clock}) == 50")
 
         production.status = "success"
         europe.rise()
-        told("resolved", "BrazeCDISyncLate")
-        told("resolved", "BrazeCDIApiUnreachable")
-        eventually(lambda: httpx.get(f"{manager}/api/v2/alerts").json() == [], "all is over")
+        notified("resolved", "BrazeCDISyncLate")
+        notified("resolved", "BrazeCDIApiUnreachable")
+        eventually(
+            lambda: httpx.get(f"{manager}/api/v2/alerts").json() == [], "all alerts are resolved"
+        )
     assert sorted(box.notifications()) == [
         ("firing", "BrazeCDIApiUnreachable", ["europe"]),
         ("firing", "BrazeCDISyncLate", ["orders"]),

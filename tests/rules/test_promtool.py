@@ -1,4 +1,4 @@
-"""What fires, when, and with which words: judged by promtool."""
+"""The alerts that fire, with their times and texts, evaluated by promtool."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,11 @@ from tests.rules.scenarios import (
     Change,
     Story,
     all_rules,
-    began,
     braze_down,
     check,
-    complaint,
     exporter_restarted,
     exporter_restarted_while_firing,
+    fault_start,
     first_alert,
     instance_cut_off,
     instance_replaced,
@@ -24,6 +23,7 @@ from tests.rules.scenarios import (
     leader_replaced,
     left_open,
     minute,
+    promtool_errors,
     renamed,
     scrapes_missed,
     scrapes_missed_while_firing,
@@ -36,7 +36,7 @@ from tools.rules import read_rules
 RULES = [rule for group in read_rules() for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDINGS = [rule["record"] for rule in RULES if "record" in rule]
-TOLD = [story for path in STORIES for story in stories(path)]
+ALL_STORIES = [story for path in STORIES for story in stories(path)]
 SILENT = [story for path in TEST_FILES if path.stem == "silence" for story in stories(path)]
 
 NOT_OF_BRAZE = {
@@ -53,7 +53,7 @@ NOT_OF_BRAZE = {
     "BrazeCDIApiUnreachable": "says that Braze is down",
     "BrazeCDIApiUnauthorized": "says that Braze refuses the key",
 }
-"""Alerts that may fire while Braze is down, and why."""
+"""Alerts that may fire while Braze is down, with the reason."""
 
 OF_A_SCHEDULE = {
     "BrazeCDISyncLate",
@@ -61,7 +61,7 @@ OF_A_SCHEDULE = {
     "BrazeCDIScheduledSyncMissed",
     "BrazeCDISourceDataStale",
 }
-"""Alerts that say nothing of event-driven integrations."""
+"""Alerts that do not apply to event-driven integrations."""
 
 OF_ALL = {
     "BrazeCDISyncConfigError": "no event heals a wrong configuration",
@@ -79,19 +79,19 @@ OF_ALL = {
     "BrazeCDIDataNotRefreshed": "is about what is known, not about runs",
     "BrazeCDIRateLimitNearlySpent": "is about the workspace",
 }
-"""Alerts that event-driven integrations and their workspaces have too, and why."""
+"""Alerts that also apply to event-driven integrations and their workspaces, with the reason."""
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
 def test_the_rules_pass_their_tests(path: Path) -> None:
-    """Each alert fires, with its words, and clears as the tests beside the rules say."""
-    found = complaint(path)
+    """Each alert fires with its texts and clears as the files in prometheus/tests expect."""
+    found = promtool_errors(path)
     assert not found, found
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
-def test_the_same_holds_with_left_open_ranges(path: Path, tmp_path: Path) -> None:
-    """Prometheus 3, whose ranges do not include their start, fires the same at the same times."""
+def test_the_same_alerts_fire_with_left_open_ranges(path: Path, tmp_path: Path) -> None:
+    """Ranges in Prometheus 3 do not include their start. The same alerts fire at the same times."""
     rules = left_open(all_rules())
     assert "[299999ms]" in rules
     found = judged(stories(path), tmp_path, rules)
@@ -106,8 +106,8 @@ def test_the_same_holds_with_left_open_ranges(path: Path, tmp_path: Path) -> Non
     ],
 )
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
-def test_the_same_holds(path: Path, change: Change, tmp_path: Path) -> None:
-    """Several instances, a new one, missed scrapes and a restart change nothing of what fires."""
+def test_the_same_alerts_fire_in_a_variation(path: Path, change: Change, tmp_path: Path) -> None:
+    """Two instances, a new one, missed scrapes or a restart do not change the alerts."""
     changed = [change(story) for story in stories(path)]
     assert changed != stories(path)
     check(changed, tmp_path)
@@ -115,8 +115,8 @@ def test_the_same_holds(path: Path, change: Change, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [scrapes_missed_while_firing, exporter_restarted_while_firing])
 def test_alerts_that_fire_continue(change: Change, tmp_path: Path) -> None:
-    """Neither missed scrapes nor a restart end an alert, to begin it anew a moment later."""
-    check([change(story) for story in TOLD if first_alert(story) is not None], tmp_path)
+    """Neither missed scrapes nor a restart end an alert that would then start again."""
+    check([change(story) for story in ALL_STORIES if first_alert(story) is not None], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_alerts_that_fire_continue(change: Change, tmp_path: Path) -> None:
         *(scrapes_missed, exporter_restarted, renamed),
     ],
 )
-def test_silence_stays(change: Change, tmp_path: Path) -> None:
-    """What is well stays silent with two instances, a new one, missed scrapes, other names."""
+def test_no_alert_fires_in_a_variation_without_problems(change: Change, tmp_path: Path) -> None:
+    """Two instances, a replaced one, missed scrapes or other names do not cause an alert."""
     well = [
         story
         for story in SILENT
@@ -152,28 +152,28 @@ def _fires_first(story: Story) -> set[str]:
 
 
 def test_an_outage_raises_one_alert_instead_of_one_per_symptom(tmp_path: Path) -> None:
-    """Where Braze was down before something went wrong, that is all that is said."""
-    told: list[Story] = []
+    """If Braze is down before a problem starts, only the outage is reported."""
+    selected: list[Story] = []
     about: set[str] = set()
-    for story in TOLD:
+    for story in ALL_STORIES:
         alerts = _fires_first(story) - set(NOT_OF_BRAZE)
-        moment = min((began(story, _held(alert)) or 0 for alert in alerts), default=0)
+        moment = min((fault_start(story, _held(alert)) or 0 for alert in alerts), default=0)
         if moment:
-            told.append(braze_down(story, moment))
+            selected.append(braze_down(story, moment))
             about |= alerts
     assert about == set(ALERTS) - set(NOT_OF_BRAZE)
-    check(told, tmp_path)
+    check(selected, tmp_path)
 
 
 def test_an_integration_without_a_schedule_is_not_late(tmp_path: Path) -> None:
     """Event-driven integrations are never late, missed or stale, whatever their age."""
-    told = [story for story in TOLD if _fires_first(story) & OF_A_SCHEDULE]
-    assert set().union(*map(_fires_first, told)) == OF_A_SCHEDULE
-    check([without_schedule(story) for story in told], tmp_path)
+    selected = [story for story in ALL_STORIES if _fires_first(story) & OF_A_SCHEDULE]
+    assert set().union(*map(_fires_first, selected)) == OF_A_SCHEDULE
+    check([without_schedule(story) for story in selected], tmp_path)
 
 
 def test_each_alert_is_tested_for_each_kind_of_silence() -> None:
-    """An alert is silent without a schedule and while Braze is down, or it is said why not."""
+    """Each alert is silent without a schedule and during an outage, or an exception is listed."""
     exporters = {name for name, why in NOT_OF_BRAZE.items() if why}
     assert set(ALERTS) == OF_A_SCHEDULE | set(OF_ALL) | exporters
     assert not OF_A_SCHEDULE & (set(OF_ALL) | exporters)
@@ -182,15 +182,15 @@ def test_each_alert_is_tested_for_each_kind_of_silence() -> None:
 def _tests_of(alert: str) -> list[tuple[Story, Story]]:
     return [
         (story, test)
-        for story in TOLD
+        for story in ALL_STORIES
         for test in story.get("alert_rule_test", [])
         if test["alertname"] == alert
     ]
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
-    """Its tests show it silent just before, firing with all its annotations, and over."""
+def test_each_alert_is_tested_before_while_and_after_it_fires(alert: str) -> None:
+    """Its tests show it silent just before, firing with all its annotations, and resolved."""
     fires = [(story, test) for story, test in _tests_of(alert) if test["exp_alerts"]]
     assert fires
     for story, test in fires:
@@ -215,7 +215,7 @@ def test_each_alert_is_seen_before_while_and_after_it_fires(alert: str) -> None:
 
 
 def _thresholds() -> dict[str, tuple[str, int, str]]:
-    """Each commented threshold: its alert, its line, and that line a little nearer to normal."""
+    """Each commented threshold: its alert, its line, and that line slightly closer to normal."""
     found: dict[str, tuple[str, int, str]] = {}
     alert = comment = ""
     for number, line in enumerate(all_rules().splitlines()):
@@ -230,7 +230,7 @@ def _thresholds() -> dict[str, tuple[str, int, str]]:
 
 
 def _nearer(line: str) -> str:
-    # The next below two failures is one; of a rate limit, what is left counts.
+    # The next value below two failures is one. For a rate limit, the remaining share counts.
     factors = {">= 2": 0.5, ">= 3": 0.6, "< 0.1": 1.1}
     factor = next((by for text, by in factors.items() if line.strip() == text), 0.9)
     changed, count = re.subn(
@@ -243,33 +243,33 @@ def _nearer(line: str) -> str:
 THRESHOLDS = _thresholds()
 
 
-def test_the_thresholds_are_found() -> None:
-    """Each number that users change has its comment."""
+def test_each_threshold_has_a_comment() -> None:
+    """Each number that users can change has a comment."""
     assert len(THRESHOLDS) >= 24
     assert all(alert in ALERTS for alert, _, _ in THRESHOLDS.values())
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_just_below_a_threshold_nothing_fires(threshold: str, tmp_path: Path) -> None:
-    """A limit that is a little nearer makes an alert fire that a test expects to be silent."""
+def test_no_alert_fires_just_below_its_threshold(threshold: str, tmp_path: Path) -> None:
+    """With a slightly stricter threshold, an alert fires in a test that expects silence."""
     alert, number, nearer = THRESHOLDS[threshold]
-    told = [
+    selected = [
         story
-        for story in TOLD
+        for story in ALL_STORIES
         if alert in {test["alertname"] for test in story.get("alert_rule_test", [])}
     ]
     lines = all_rules().splitlines()
     lines[number] = nearer
-    found = judged(told, tmp_path, "\n".join(lines))
+    found = judged(selected, tmp_path, "\n".join(lines))
     assert f"alertname: {alert}" in found, found
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_each_recording_rule_is_tested(recording: str) -> None:
-    """Its value is compared in some test."""
+    """Some test compares its value."""
     tested = [
         test["expr"]
-        for story in TOLD
+        for story in ALL_STORIES
         for test in story.get("promql_expr_test", [])
         if test["exp_samples"]
     ]

@@ -1,4 +1,4 @@
-"""The rule files, what is made from them, and the runbooks."""
+"""The rule files, the files generated from them, and the runbooks."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 
 METRICS = {metric.name: set(metric.labels) for metric in CATALOG} | {"up": {"job", "instance"}}
 TARGET = {"job", "instance"}
-"""Labels that Prometheus adds to what it scrapes."""
+"""The labels that Prometheus adds to scraped series."""
 
 SECTIONS = (
     "## Impact",
@@ -58,7 +58,10 @@ def _named(rule: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_file_equals_the_tools_output(path: Path) -> None:
-    """The PrometheusRule and the tables of the page are up to date: else run `make generated`."""
+    """The PrometheusRule and the tables in the docs are up to date.
+
+    If not, run `make generated`.
+    """
     assert path.read_text("utf-8") == FILES[path]()
 
 
@@ -74,27 +77,27 @@ def _checked(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def test_promtool_has_no_complaint() -> None:
-    """Prometheus reads the rules, and its linter finds nothing."""
+def test_promtool_finds_no_errors() -> None:
+    """Prometheus can read the rules, and its linter finds nothing."""
     found = _checked("rules", "--lint=all", "--lint-fatal", *RULE_FILES)
     assert sum(int(count) for count in re.findall(r"(\d+) rules found", found)) == len(RULES)
 
 
 def test_the_example_configuration_loads_the_rules() -> None:
-    """promtool finds both rule files through the example of Prometheus, and no errors."""
+    """promtool finds both rule files through the example configuration, without errors."""
     found = _checked("config", ROOT / "prometheus" / "prometheus.yml")
     assert sum(int(count) for count in re.findall(r"(\d+) rules found", found)) == len(RULES)
 
 
-def test_the_prometheus_rule_is_the_same() -> None:
-    """The object for the Prometheus operator holds the same groups."""
+def test_the_prometheus_rule_has_the_same_groups() -> None:
+    """The object for the Prometheus operator contains the same groups."""
     made = yaml.safe_load(PROMETHEUS_RULE.read_text("utf-8"))
     assert (made["apiVersion"], made["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
     assert made["spec"] == {"groups": GROUPS}
 
 
 def _meaning(expr: Any) -> Any:
-    """An expression without brackets that change nothing."""
+    """The expression without redundant parentheses."""
     if isinstance(expr, promql_parser.ParenExpr):
         return _meaning(expr.expr)
     if isinstance(expr, promql_parser.BinaryExpr):
@@ -106,8 +109,8 @@ def _same(one: str, other: str) -> bool:
     return bool(_meaning(promql_parser.parse(one)) == _meaning(promql_parser.parse(other)))
 
 
-def test_a_rare_sync_is_the_same_in_both_rules() -> None:
-    """What SyncFailed reports is what SyncFailing leaves out."""
+def test_both_failure_alerts_agree_on_rare_syncs() -> None:
+    """SyncFailed reports exactly the integrations that SyncFailing excludes."""
     failed, failing = (
         next(rule["expr"] for rule in ALERTS if rule["alert"] == f"BrazeCDI{name}")
         for name in ("SyncFailed", "SyncFailing")
@@ -118,7 +121,7 @@ def test_a_rare_sync_is_the_same_in_both_rules() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=_named)
 def test_each_metric_and_label_exists(rule: dict[str, Any]) -> None:
-    """Expressions and queries in annotations name what the exporter has."""
+    """Expressions and queries in annotations use existing metrics and labels."""
     for text in _texts(rule):
         used = _SELECTOR.findall(text)
         for name, matchers in used:
@@ -134,8 +137,8 @@ def test_each_metric_and_label_exists(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_named)
-def test_no_vector_is_matched_as_it_was_scraped(rule: dict[str, Any]) -> None:
-    """Each selector is within an aggregation: two exporters make no many-to-many error."""
+def test_no_vector_is_matched_without_aggregation(rule: dict[str, Any]) -> None:
+    """Each selector is inside an aggregation, so that two exporters cause no many-to-many error."""
     aggregated, found = rule["expr"], 1
     while found:
         aggregated, found = re.subn(
@@ -147,9 +150,9 @@ def test_no_vector_is_matched_as_it_was_scraped(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
 def test_each_alert_follows_the_conventions(rule: dict[str, Any]) -> None:
-    """Name, severity, annotations, a comment above it; it ends when its condition does.
+    """It has a name, severity, annotations and a comment, and it ends with its condition.
 
-    A mail that waited would otherwise say what is over (`keep_firing_for`).
+    With `keep_firing_for`, a delayed mail would report a problem that is over.
     """
     assert rule["alert"].startswith("BrazeCDI")
     assert list(rule["labels"]) == ["severity"]
@@ -176,7 +179,7 @@ def test_each_summary_names_the_affected_integration_or_workspace(rule: dict[str
 
 
 def _linked(folder: Path) -> list[dict[str, Any]]:
-    """The alerts after the command of docs/alerts.md has set the addresses."""
+    """The alerts after the command in docs/alerts.md has set the addresses."""
     page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
     (command,) = re.findall(r"```sh\n(sed .*?)```", page, re.DOTALL)
     for file in RULE_FILES:
@@ -192,7 +195,7 @@ def _linked(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_links_are_set_by_one_command(tmp_path: Path) -> None:
-    """Each alert then has its runbook and its dashboard, with the variables filled."""
+    """Each alert then has a runbook and a dashboard link with the variables filled in."""
     found = _linked(tmp_path)
     assert [rule["alert"] for rule in found] == [rule["alert"] for rule in ALERTS]
     variables = {
@@ -214,14 +217,14 @@ def test_links_are_set_by_one_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rules", "kubernetes", "alertmanager.yml", "templates"])
 def test_no_file_that_is_loaded_has_an_example_address(name: str) -> None:
-    """Links are left out until they lead somewhere."""
+    """Links are left out until an address is set."""
     path = ROOT / "prometheus" / name
     for file in [path] if path.is_file() else path.iterdir():
         assert "example.com" not in file.read_text("utf-8"), file
 
 
-def test_every_reason_has_words() -> None:
-    """Why a workspace cannot be read is said in words, for each reason of the exporter."""
+def test_every_reason_has_a_text() -> None:
+    """Each reason why a workspace cannot be read has a text."""
     text = "".join(file.read_text("utf-8") for file in RULE_FILES)
     for reason in set(REASONS) - {"unauthorized"}:
         assert f'"{reason}"' in text, reason
@@ -229,15 +232,15 @@ def test_every_reason_has_words() -> None:
 
 
 def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
-    """No page is missing, and none is left over."""
+    """No runbook is missing, and none is obsolete."""
     pages = {page.stem for page in RUNBOOKS.glob("BrazeCDI*.md")}
     assert pages == {rule["alert"] for rule in ALERTS}
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == pages
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=_named)
-def test_each_runbook_answers_the_questions(rule: dict[str, Any]) -> None:
-    """Impact, three steps with commands, causes, how to verify the fix, when to silence."""
+def test_each_runbook_has_all_sections(rule: dict[str, Any]) -> None:
+    """It has impact, three steps with commands, causes, how to verify, when to silence."""
     text = (RUNBOOKS / f"{rule['alert']}.md").read_text("utf-8")
     assert text.startswith(f"# {rule['alert']}\n")
     assert f"**{rule['labels']['severity']}**" in text

@@ -1,4 +1,4 @@
-"""The simulated workspace as the tests use it: with faults, scripts, and the truth.
+"""The simulated workspace for tests, with faults, scripts and the real state.
 
 simulator = Simulator(many(100, seed=1), clock, limit_window="sliding", seed=1)
 httpx.AsyncClient(transport=SimulatedTransport(simulator), base_url="https://braze")

@@ -1,4 +1,4 @@
-"""Generated integrations that come, go, are renamed or lose their schedule on the way."""
+"""Generated integrations that appear, disappear, are renamed or lose their schedule over time."""
 
 import math
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from cdi_exporter.simulator.spec import IntegrationSpec
 
 @dataclass(slots=True)
 class ChangingSpec(IntegrationSpec):
-    """A generated integration and what happens to it. Times are Unix seconds."""
+    """A generated integration and its changes. Times are Unix seconds."""
 
     added_at: float = -math.inf
     removed_at: float = math.inf
     renames: tuple[tuple[float, str], ...] = ()
-    """From when on the integration has another name, oldest first."""
+    """The new names, each with the time from which it is used, oldest first."""
     unscheduled: tuple[float, float] | None = None
-    """From when until when the list shows no next scheduled run, though runs go on."""
+    """The period in which the list shows no next scheduled run although runs continue."""

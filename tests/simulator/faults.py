@@ -1,4 +1,4 @@
-"""Faults of the API, by the clock and reproducible from the seed."""
+"""API faults, which depend on the clock and are reproducible with the seed."""
 
 import json
 import zlib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Unreachable(Exception):
-    """No answer at all: a transport turns this into its own connection error."""
+    """There is no response. A transport turns this into its own connection error."""
 
 
 class FaultKind(StrEnum):
@@ -18,44 +18,44 @@ class FaultKind(StrEnum):
     OUTAGE = "outage"
     """No connection: the app raises Unreachable."""
     HANG = "hang"
-    """No answer for `delay` seconds, then Unreachable."""
+    """No response for `delay` seconds, then Unreachable."""
     SLOW = "slow"
-    """The answer is `delay` seconds late, and as it was right when the request came."""
+    """The response arrives `delay` seconds late, with the data from the time of the request."""
     SERVER_ERROR = "server_error"
-    """`status`, 503 unless said otherwise."""
+    """`status`, which is 503 by default."""
     OTHER_TOOL = "other_tool"
-    """Somebody else spends `per_minute` requests of the shared limit, evenly."""
+    """Another tool sends `per_minute` requests within the shared limit, evenly distributed."""
     REDIRECT = "redirect"
     """302 to another host."""
     HTML = "html"
     """502 with a proxy's HTML page."""
     HTML_OK = "html_ok"
-    """The same, with 200."""
+    """The same page with 200."""
     NOT_JSON = "not_json"
     TRUNCATED = "truncated"
-    """The JSON text ends in the middle."""
+    """The JSON text is cut off in the middle."""
     OVERSIZED = "oversized"
-    """The right answer after 11 MiB of white space."""
+    """The correct body after 11 MiB of white space."""
     NO_RESULTS = "no_results"
     """JSON without `results`."""
     BAD_MESSAGE = "bad_message"
     """A 200 whose `message` is not `success`."""
     ITEM_WITHOUT_ID = "item_without_id"
-    """The first item lacks what identifies it: its ID, or any time."""
+    """The first item lacks its identity: its ID or all times."""
     WRONG_TYPES = "wrong_types"
-    """The first item is a number, and the others' values have other types."""
+    """The first item is a number, and the values of the others have wrong types."""
     REPEATING_CURSOR = "repeating_cursor"
-    """Each page names itself as the next one."""
+    """Each page links to itself as the next page."""
     ENDLESS = "endless"
-    """There is always a next page; past the end the items start again."""
+    """Each page links to a next one. After the last page, the items start again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, from `start` up to `end` (Unix seconds), for one endpoint or both.
+    """One fault, from `start` up to `end` (Unix seconds), of one endpoint or both.
 
-    `rate` is the share of requests that it meets, `integration_id` the only one whose history
-    it meets. `OTHER_TOOL` always meets all.
+    `rate` is the share of affected requests. With `integration_id`, only requests for that history
+    are affected. `OTHER_TOOL` always affects all requests.
     """
 
     start: float
@@ -74,14 +74,14 @@ class Fault:
         return reigns and self.integration_id in (None, integration_id)
 
     def meets(self, seed: int, request: int) -> bool:
-        """Whether the fault meets this request, by its number."""
+        """Whether the fault affects the request with this number."""
         if self.rate >= 1:
             return True
         word = f"{seed}/{self.kind}/{self.start}/{request}"
         return zlib.crc32(word.encode()) / 2**32 < self.rate
 
     def spent(self, since: float, now: float, endpoint: str) -> int:
-        """The requests that the other tool spent between two moments."""
+        """The number of requests by the other tool between two moments."""
         if self.kind is not FaultKind.OTHER_TOOL or self.endpoint not in (None, endpoint):
             return 0
         seconds = min(now, self.end) - max(since, self.start)
@@ -139,4 +139,4 @@ SPOILERS: dict[FaultKind, Callable[[bytes], bytes]] = {
     FaultKind.ITEM_WITHOUT_ID: _without_identity,
     FaultKind.WRONG_TYPES: _wrong_types,
 }
-"""What becomes of the right body under the faults that answer 200 all the same."""
+"""How each fault with a 200 response changes the correct body."""

@@ -1,4 +1,4 @@
-"""Which integrations the simulated workspace has, under which names, at any moment."""
+"""The integrations of the simulated workspace and their names at any moment."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,17 +11,17 @@ from tests.simulator.script import ScriptedIntegration
 
 
 class ChangingMember(GeneratedIntegration):
-    """An integration that may leave, return, or get another name. Times are Unix seconds.
+    """An integration that can be removed, return or be renamed. Times are Unix seconds.
 
-    The runs of a `ChangingSpec` lie between its times; those of a script may lie anywhere.
+    The runs of a `ChangingSpec` are between its times. Those of a script can be at any time.
     """
 
     def __init__(self, spec: IntegrationSpec, seed: int, at: float) -> None:
         super().__init__(spec, seed)
         self.present = [(at, math.inf)]
-        """From when until when it is in the workspace; it may return."""
+        """The periods in which it is in the workspace."""
         self.names: list[tuple[float, str]] = []
-        """From when on it has another name than in its spec, oldest first."""
+        """Names other than in its spec, each with the time from which it is used, oldest first."""
         if isinstance(spec, ChangingSpec):
             self.present = [(max(at, spec.added_at), spec.removed_at)]
             self.names = [*spec.renames]
@@ -44,7 +44,7 @@ class ChangingMember(GeneratedIntegration):
         return super().next_scheduled(moment)
 
     def present_at(self, moment: float) -> bool:
-        """Whether the workspace has the integration at this moment."""
+        """Whether the integration is in the workspace at this moment."""
         return any(since <= moment < until for since, until in self.present)
 
     def name_at(self, moment: float) -> str:
@@ -56,19 +56,19 @@ class ChangingMember(GeneratedIntegration):
         return name
 
     def next_change(self, moment: float) -> float:
-        """When its name or its presence changes next, after this moment."""
+        """The next moment at which its name changes, or it is added or removed."""
         edges = [edge for span in self.present for edge in span]
         edges += [since for since, _ in self.names]
         return min((edge for edge in edges if edge > moment), default=math.inf)
 
 
 def _bounded_micros(moment: float) -> int:
-    """Microseconds; the moment may be infinite."""
+    """Microseconds. The moment can be infinite."""
     return micros(max(-1e12, min(1e12, moment)))
 
 
 class Members:
-    """All members in the order in which the API lists them."""
+    """All integrations ever present, in the order in which the API lists them."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -76,7 +76,7 @@ class Members:
         self._listed: tuple[float, float, dict[str, ChangingMember]] = (math.inf, -math.inf, {})
 
     def add(self, integrations: Iterable[IntegrationSpec], at: float) -> None:
-        """Take in integrations, from the moment `at` on or when their spec says so."""
+        """Add integrations at the moment `at`, or when their spec says."""
         for spec in integrations:
             if spec.id in self._members:
                 self._return(spec, at)
@@ -92,13 +92,13 @@ class Members:
         member.present.append((at, math.inf))
 
     def remove(self, integration_id: str, at: float) -> None:
-        """Let an integration leave at this moment."""
+        """Remove an integration at this moment."""
         member = self._members[integration_id]
         member.present = [(since, min(until, at)) for since, until in member.present if since < at]
         self._forget()
 
     def rename(self, integration_id: str, name: str, at: float) -> None:
-        """Give an integration another name from this moment on."""
+        """Rename an integration at this moment."""
         self._members[integration_id].names.append((at, name))
         self._forget()
 
@@ -106,11 +106,11 @@ class Members:
         self._listed = (math.inf, -math.inf, {})
 
     def known(self, integration_id: str) -> ChangingMember:
-        """The integration, whenever it is present. Raises KeyError for one that never is."""
+        """The integration, whether present or not. Raises KeyError if it was never present."""
         return self._members[integration_id]
 
     def at(self, moment: float) -> Mapping[str, ChangingMember]:
-        """The integrations that the workspace has at this moment, by ID."""
+        """The integrations in the workspace at this moment, by ID."""
         since, until, listed = self._listed
         if not since <= moment < until:
             several = self._members.items()

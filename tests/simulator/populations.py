@@ -1,4 +1,4 @@
-"""Populations to measure and to simulate: a crowd of equals, and a mixed world."""
+"""Populations for benchmarks and simulations: similar integrations, or a mixed workspace."""
 
 import math
 import random
@@ -11,10 +11,10 @@ from cdi_exporter.simulator.spec import Profile
 from tests.simulator.changing import ChangingSpec
 
 EXCLUDED = "-excluded"
-"""The end of a name while a world's configuration excludes the integration."""
+"""The suffix of an integration's name while the configuration excludes it."""
 
 P95_OF_FIVE_MEDIANS = math.log(5) / 1.645
-"""The sigma of durations whose 95th percentile is five medians, as 2 and 10 minutes are."""
+"""The sigma of durations whose 95th percentile is five times the median (10 and 2 minutes)."""
 
 
 def many(
@@ -28,9 +28,9 @@ def many(
     profiles: Sequence[Profile] = (Profile.HEALTHY,),
     overlap: bool = False,
 ) -> list[ChangingSpec]:
-    """The benchmark's population: the same schedule for all, with random phases.
+    """The benchmarks' population: the same schedule for all, with random phases.
 
-    Profiles are dealt out in turn.
+    Profiles are assigned in turn.
     """
     draw = random.Random(f"many/{seed}")
     return [
@@ -51,11 +51,11 @@ def many(
 
 
 def mixed(number: int, seed: int, start: float, end: float) -> list[ChangingSpec]:
-    """A world for simulations from `start` to `end`: anything that may happen, drawn at random.
+    """A population for simulations from `start` to `end`, with random events of every kind.
 
-    Schedules from 5 minutes to a day or event-driven, every profile, long runs that end
-    after younger ones; some integrations come, go or are renamed on the way. Some are for a
-    while without a schedule, or have a name that ends in `EXCLUDED`.
+    Schedules range from 5 minutes to a day, or are event-driven. There is every profile, and long
+    runs that end after later ones. Some integrations are added, removed or renamed, some have no
+    schedule for a while, and some have a name that ends with `EXCLUDED` for a while.
     """
     draw = random.Random(f"mixed/{seed}")
     several = [_any(draw, index, start, end) for index in range(number)]
@@ -64,7 +64,7 @@ def mixed(number: int, seed: int, start: float, end: float) -> list[ChangingSpec
 
 
 def _changing(draw: random.Random, spec: ChangingSpec, start: float, end: float) -> ChangingSpec:
-    """The integration, perhaps with a schedule or a name that goes and comes back."""
+    """The integration, sometimes with a period without a schedule or with another name."""
     away = sorted(draw.uniform(start, end) for _ in range(4))
     if draw.random() < 0.1:
         spec = replace(spec, unscheduled=(away[0], away[2]))

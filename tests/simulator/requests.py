@@ -10,18 +10,18 @@ from cdi_exporter.simulator.simulated_workspace import WINDOW
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it arrived. `cursor` is None for a first page."""
+    """One request. `cursor` is None for a first page."""
 
     time: float
     status: int
-    """The status of the answer; 0 if there was none."""
+    """The status of the response, or 0 if there was none."""
     integration_id: str | None
     cursor: str | None
 
 
 @dataclass(slots=True)
 class Traffic:
-    """All requests to one endpoint, rejected ones included."""
+    """All requests to one endpoint, including rejected ones."""
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     """When each request arrived, in Unix seconds."""
@@ -29,7 +29,7 @@ class Traffic:
     recent: deque[Request] = field(default_factory=lambda: deque(maxlen=1000))
 
     def note(self, request: Request) -> None:
-        """Write a request down."""
+        """Record a request."""
         self.times.append(request.time)
         self.statuses[request.status] += 1
         self.recent.append(request)
@@ -37,7 +37,7 @@ class Traffic:
     def busiest(
         self, seconds: float = WINDOW, since: float = -math.inf, until: float = math.inf
     ) -> int:
-        """The most requests that arrived within any span of so many seconds."""
+        """The maximum number of requests that arrived within a period of this many seconds."""
         times = [time for time in self.times if since <= time < until]
         most, first = 0, 0
         for last, time in enumerate(times):

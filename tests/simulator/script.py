@@ -1,4 +1,4 @@
-"""An integration whose runs a test writes down itself, and may go on writing."""
+"""An integration whose runs a test defines, also while the simulator is in use."""
 
 import itertools
 import json
@@ -12,10 +12,10 @@ from cdi_exporter.simulator.spec import IntegrationSpec
 
 @dataclass(slots=True, eq=False)
 class ScriptedRun(SimulatedRun):
-    """A run that a test writes down.
+    """A run that a test defines.
 
-    `overrides` replaces fields of the JSON item, for what Braze may get wrong; a value of
-    `...` leaves the field out. The truth does not follow them.
+    `overrides` replaces fields of the JSON item, to simulate errors of Braze. A value of `...`
+    omits the field. The truth ignores overrides.
     """
 
     overrides: Mapping[str, object] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class ScriptedRun(SimulatedRun):
         rows_failed: int | None = 0,
         watermark: float | None = None,
     ) -> None:
-        """Let the run end at `finish` (Unix seconds), or report it again with other numbers."""
+        """End the run at `finish` (Unix seconds), or report it again with other numbers."""
         self.finish = micros(finish)
         self.status = status
         self.rows_synced = rows_synced
@@ -45,12 +45,11 @@ class ScriptedRun(SimulatedRun):
 
 @dataclass(slots=True, eq=False)
 class ScriptedIntegration(IntegrationSpec):
-    """One integration with an explicit list of runs, which may be changed at any time.
+    """One integration with an explicit list of runs, which can be changed at any time.
 
-    `next_run` (Unix seconds) is the next scheduled run that the list shows, None if there
-    is no schedule. `list_fields` replaces fields of the JSON item in the list of
-    integrations; a value of `...` leaves the field out. Runs with the same start are listed
-    the last added first.
+    `next_run` (Unix seconds) is the next scheduled run in the list, or None if there is no
+    schedule. `list_fields` replaces fields of the JSON item in the list of integrations. A value of
+    `...` omits the field. Of runs with the same start, the last one added comes first.
     """
 
     next_run: float | None = None
@@ -68,7 +67,10 @@ class ScriptedIntegration(IntegrationSpec):
         watermark: float | None = None,
         overrides: Mapping[str, object] | None = None,
     ) -> ScriptedRun:
-        """Add a run (times in Unix seconds); without a finish it runs until its `end()`."""
+        """Add a run (times in Unix seconds).
+
+        Without a finish, it is in progress until its `end()`.
+        """
         added = ScriptedRun(micros(start), overrides=overrides or {})
         if finish is not None:
             added.end(
@@ -88,5 +90,5 @@ class ScriptedIntegration(IntegrationSpec):
         return itertools.islice(shown, skip, None)
 
     def next_scheduled(self, moment: int) -> int | None:
-        """As in the script, at any moment."""
+        """The scheduled run from the script, whatever the moment is."""
         return None if self.next_run is None else micros(self.next_run)

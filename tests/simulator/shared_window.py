@@ -1,4 +1,4 @@
-"""A rate limit that another tool spends too, by the minute or in any 60 seconds."""
+"""A rate limit shared with another tool, per calendar minute or in any 60 seconds."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,10 +10,10 @@ WindowKind = Literal["fixed", "sliding"]
 
 
 class SharedWindow(RateWindow):
-    """A limit per minute: counted by the clock's minute, or in any 60 seconds.
+    """A limit per minute, counted per minute of the clock or in any 60 seconds.
 
-    A rejected request does not count. `foreign` gives the requests of other tools between two
-    moments.
+    Rejected requests do not count. `foreign` returns the number of requests by other tools between
+    two moments.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SharedWindow(RateWindow):
         return True
 
     def reset(self, now: float) -> float:
-        """When the window resets: its end, or when its oldest request leaves it."""
+        """When the window resets: at its end, or when its oldest request is 60 seconds old."""
         if not self._sliding:
             return self._begin(now) + WINDOW
         return (self._times[0] if self._times else now) + WINDOW

@@ -1,4 +1,4 @@
-"""Requests to the simulator without a network."""
+"""An httpx transport that calls the simulator without a network."""
 
 import httpx
 
@@ -6,7 +6,7 @@ from tests.simulator.faults import Unreachable
 
 
 class SimulatedTransport(httpx.ASGITransport):
-    """Requests to the simulator; under an outage they fail as on a network."""
+    """Calls the simulator. During an outage, requests fail with the errors of a real network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:

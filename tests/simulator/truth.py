@@ -1,4 +1,4 @@
-"""What really happened in the simulated workspace, without the API in between."""
+"""The real state of the simulated workspace, without the API in between."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from tests.simulator.members import ChangingMember, Members
 from tests.simulator.script import ScriptedIntegration
 
 UNBOUNDED = 1e12
-"""The longest that a run takes which a test writes down: no limit."""
+"""The maximum duration of a run that a test defines: effectively unlimited."""
 
 
 def known_status(text: str) -> Status:
-    """The status for this word of the API."""
+    """The status for this value of the API."""
     try:
         return Status(text.lower())
     except ValueError:
@@ -29,7 +29,7 @@ def known_status(text: str) -> Status:
 
 
 def run_state(run: SimulatedRun, moment: int) -> Run:
-    """The truth of a run at this moment."""
+    """The real state of a run at this moment."""
     start = run.start / SECOND
     if run.finish is None or run.finish > moment:
         return Run(Status.RUNNING, start=start)
@@ -46,7 +46,7 @@ def run_state(run: SimulatedRun, moment: int) -> Run:
 
 
 def longest_run(spec: IntegrationSpec) -> float:
-    """No run takes longer than so many seconds."""
+    """The maximum duration of the integration's runs in seconds."""
     if isinstance(spec, ScriptedIntegration):
         return UNBOUNDED
     if spec.profile is Profile.HANGING:
@@ -57,9 +57,9 @@ def longest_run(spec: IntegrationSpec) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Facts about any moment, from the derivation that the API's pages are made of.
+    """The real state at any moment, from the same source as the API's pages.
 
-    Times are Unix seconds. Lags, faults and `overrides` change nothing here.
+    Times are Unix seconds. Lags, faults and `overrides` have no effect on it.
     """
 
     members: Members
@@ -77,7 +77,7 @@ class Truth:
         return tuple(run_state(run, micros(until)) for run in found)
 
     def run_states_at(self, integration_id: str, moment: float) -> tuple[Run, ...]:
-        """All runs within the retention as they are at this moment, newest start first."""
+        """All runs within the retention in their state at this moment, newest start first."""
         member = self.members.known(integration_id)
         runs = member.history(micros(moment), micros(moment - self.retention))
         return tuple(run_state(run, micros(moment)) for run in runs)
@@ -118,7 +118,7 @@ class Truth:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counters in the making."""
+    """Counters while runs are added."""
 
     statuses: dict[str, int] = field(default_factory=dict)
     rows_synced: int = 0

@@ -1,4 +1,4 @@
-"""The simulated workspace with faults, scripted runs, lags and a record of what happened."""
+"""The simulated workspace with faults, scripted runs, lags and a record of all requests."""
 
 import asyncio
 import math
@@ -34,19 +34,20 @@ from tests.simulator.truth import Truth
 DEMO_INTEGRATIONS, DEMO_SPEED = 12, 60.0
 Sleep = Callable[[float], Awaitable[object]]
 RetryHeader = Literal["retry-after", "x-ratelimit-retry-after", "reset", "none"]
-"""The header of a 429 with the time to wait; with `none` it has no rate limit header at all."""
+"""The header of a 429 that has the time to wait. With `none` it has no rate limit header at all."""
 
 
 class Simulator(SimulatedWorkspace):
     """One Braze workspace for tests. The instance is the ASGI application.
 
-    `clock` gives Unix seconds; `sleep` waits if an answer is to be late. `key`,
-    `permissions`, `faults` and `retry_header` may be changed at any time. A clock that
-    differs from the client's simulates a server whose clock does.
+    `clock` returns Unix seconds, and `sleep` waits before a delayed response. `key`, `permissions`,
+    `faults` and `retry_header` can be changed at any time. A clock that differs from the client's
+    simulates a server with another time.
 
-    `history_lag` and `list_lag` are the seconds by which the history and the list's last job
-    are behind, `retention` the seconds that the history goes back, `latency` what each
-    answer takes. `list_has_last_job` False leaves the list's `last_job_*` fields null.
+    `history_lag` and `list_lag` are the delays in seconds of the history and of the list's last
+    job. `retention` is the age in seconds of the oldest runs in the history. `latency` is the
+    duration of each response. If `list_has_last_job` is False, the `last_job_*` fields of the list
+    are null.
     """
 
     def __init__(
@@ -88,32 +89,32 @@ class Simulator(SimulatedWorkspace):
         self._met: tuple[Fault, ...] = ()
 
     def add(self, *integrations: IntegrationSpec) -> None:
-        """Add integrations now, or let one that was removed return.
+        """Add integrations now. Removed ones can be added again.
 
-        Raises ValueError for an ID that the workspace has.
+        Raises ValueError if the workspace already has an integration with this ID.
         """
         self._roster.add(integrations, at=self._clock())
 
     def remove(self, integration_id: str) -> None:
-        """Take an integration out of the workspace now."""
+        """Remove an integration from the workspace now."""
         self._roster.remove(integration_id, at=self._clock())
 
     def rename(self, integration_id: str, name: str) -> None:
-        """Give an integration another name from now on."""
+        """Rename an integration now."""
         self._roster.rename(integration_id, name, at=self._clock())
 
     @property
     def statuses(self) -> Counter[int]:
-        """The answers of both endpoints by status; 0 counts those that never came."""
+        """The responses of both endpoints by status. 0 counts requests without a response."""
         return sum((each.statuses for each in self.traffic.values()), Counter[int]())
 
     @property
     def too_many(self) -> int:
-        """The 429s given so far."""
+        """The number of 429 responses so far."""
         return self.statuses[429]
 
     async def _respond(self, call: Call, send: Send) -> None:
-        """Answer one request. Raises Unreachable under an outage."""
+        """Respond to one request. Raises Unreachable during an outage."""
         met = self._met = self._faults_of(call)
         answer = None if self._fault(FaultKind.OUTAGE, FaultKind.HANG) else self._answer(call)
         status = 0 if answer is None else answer.status
@@ -134,7 +135,7 @@ class Simulator(SimulatedWorkspace):
         return tuple(fault for fault in reigning if fault.meets(self._seed, number))
 
     def _fault(self, *kinds: FaultKind) -> Fault | None:
-        """The first fault of these kinds that meets the request at hand."""
+        """The first fault of these kinds that affects the current request."""
         return next((fault for fault in self._met if fault.kind in kinds), None)
 
     def _foreign(self, endpoint: str, since: float, now: float) -> int:
@@ -183,7 +184,7 @@ class Simulator(SimulatedWorkspace):
         return super()._limit_headers(call, status)
 
     def _list_item(self, member: GeneratedIntegration, now: float) -> dict[str, object]:
-        """As a script says, and perhaps without a last job."""
+        """The item as a script defines it, without a last job if so configured."""
         item = super()._list_item(member, now)
         if not self._list_has_last_job:
             item |= {"last_job_start_time": None, "last_job_status": None}
@@ -199,6 +200,6 @@ def demo_workspace(
     *,
     clock: Callable[[], float],
 ) -> Simulator:
-    """The demo's workspace, with what tests need to know of it."""
+    """The demo's workspace with the additional functions for tests."""
     specs = demo_integrations(seed, integrations, speed, clock())
     return Simulator(specs, clock, seed=seed, retention=demo_retention(speed))

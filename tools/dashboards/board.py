@@ -1,4 +1,4 @@
-"""What both dashboards share: variables, annotations, links, advice, and where panels are."""
+"""The parts that both dashboards share: variables, annotations, links, advice, positions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,10 +10,13 @@ from tools.dashboards.states import LIGHT_BLUE, NO_DATA, STATES, VERMILION
 TAG = "braze-cdi"
 OVERVIEW_UID = "braze-cdi-overview"
 INTEGRATION_UID = "braze-cdi-integration"
-"""The alerts link to these."""
+"""The alerts link to these IDs."""
 
 ADVICE_ID = 100
-"""The panel that says what to do in each state: runbook links open it, see grafana/README.md."""
+"""The ID of the panel with the advice for each state.
+
+Runbook links open it, see grafana/README.md.
+"""
 RUNBOOK = f"/d/{OVERVIEW_UID}?viewPanel={ADVICE_ID}#"
 
 INTEGRATION_PAGE = (
@@ -21,13 +24,13 @@ INTEGRATION_PAGE = (
     "&var-workspace=${__data.fields.workspace:percentencode}"
     "&var-integration=${__data.fields.integration:percentencode}"
 )
-"""From a row with the columns `workspace` and `integration`."""
+"""The link of a row with the columns `workspace` and `integration`."""
 
 COLUMNS = 24
 
 
 class Line(NamedTuple):
-    """Panels side by side, of one height."""
+    """Panels side by side with the same height."""
 
     height: int
     panels: Sequence[Json]
@@ -35,12 +38,12 @@ class Line(NamedTuple):
 
 
 def line(height: int, *panels: Json, widths: Sequence[int] = ()) -> Line:
-    """Panels side by side, of equal width by default."""
+    """Panels side by side, with equal widths by default."""
     return Line(height, panels, widths or [COLUMNS // len(panels)] * len(panels))
 
 
 class Section(NamedTuple):
-    """A heading and the panels that answer it; the first section of a dashboard needs none."""
+    """A heading and the panels below it. The first section of a dashboard needs no heading."""
 
     heading: str
     lines: Sequence[Line]
@@ -50,7 +53,7 @@ class Section(NamedTuple):
 def dashboard(
     uid: str, title: str, description: str, sections: Sequence[Section], *, several: bool
 ) -> Json:
-    """A dashboard of several integrations, all by default, or of one."""
+    """A dashboard of several integrations, with all selected by default, or of one."""
     names = f"braze_cdi_integration_info{{{WORKSPACE}}}, integration_name"
     return {
         "annotations": {"list": [_critical_alerts(), _restarts()]},
@@ -90,7 +93,7 @@ def dashboard(
 
 
 def _variable(name: str, values: str, *, several: bool) -> Json:
-    """Its values are read when the time range changes, and sorted without regard to case."""
+    """Its values are read when the time range changes and sorted without regard to case."""
     return {
         "allValue": ".+",
         "datasource": DATASOURCE,
@@ -106,7 +109,7 @@ def _variable(name: str, values: str, *, several: bool) -> Json:
 
 
 def _annotation(name: str, colour: str, expr: str, **further: object) -> Json:
-    """Marks in all graphs, off until somebody switches them on."""
+    """Marks in all graphs, which are off by default."""
     return {
         "datasource": DATASOURCE,
         "enable": False,
@@ -119,7 +122,7 @@ def _annotation(name: str, colour: str, expr: str, **further: object) -> Json:
 
 
 def _critical_alerts() -> Json:
-    """Alerts of what is chosen, and those that belong to no workspace or integration."""
+    """Alerts of the selected integrations, and alerts without a workspace or integration."""
     matchers = (
         'alertname=~"BrazeCDI.+",alertstate="firing",severity="critical",'
         'workspace=~"$workspace|",integration_name=~"$integration|"'
@@ -134,7 +137,7 @@ def _critical_alerts() -> Json:
 
 
 def _restarts() -> Json:
-    """The value is the time: a restart is marked wherever in the range it was."""
+    """The value is the time of the restart, so that each one in the time range is marked."""
     own = "process_start_time_seconds and on (job, instance) cdi_exporter_build_info"
     return _annotation(
         "Exporter restarts",
@@ -147,7 +150,7 @@ def _restarts() -> Json:
 
 
 def _placed(sections: Sequence[Section]) -> list[Json]:
-    """The sections from top to bottom. IDs count from 1; the text is the advice."""
+    """The sections from top to bottom. IDs count from 1, except that of the advice."""
     placed: list[Json] = []
     top, number = 0, 0
     for section in sections:
@@ -197,7 +200,7 @@ read the workspace? Did it run in this time range?
 
 
 def advice() -> Section:
-    """What each state means, what to do, and where to read on."""
+    """What each state means, what to do, and where to find more."""
     text = "| state | what it means | what to do | runbook |\n|---|---|---|---|\n"
     for state in reversed(STATES):
         runbook = state.alert and f"BrazeCDI{state.alert}"

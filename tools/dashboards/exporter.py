@@ -1,4 +1,4 @@
-"""Whether the workspaces are read completely, and how near Braze's API limit is."""
+"""The section about reading the workspaces: whether it is complete, and the API limit."""
 
 from tools.dashboards.board import Section, line
 from tools.dashboards.panels import STACKED, Json, Query, coloured, lines
@@ -34,7 +34,7 @@ REASONS = {
     "invalid_response": "not Braze's API",
     "other": "see the status page",
 }
-"""Why a workspace cannot be read, in few words."""
+"""Short texts of the reasons why a workspace cannot be read."""
 
 TRUST: Looks = {
     CURRENT: ("✔ data is current", FAINT),
@@ -47,7 +47,7 @@ TRUST: Looks = {
 
 
 def exporter() -> Section:
-    """Collapsed, since nothing here is about the data."""
+    """A collapsed section, because nothing in it is about the data."""
     graphs = line(7, _limit(), _requests(), _refresh())
     return Section(
         "Is Braze's API limit near? Is anything unread?",

@@ -1,4 +1,4 @@
-"""The dashboard of one integration: since when, how much, how far, how fast."""
+"""The dashboard of one integration: state, rows, ages and durations."""
 
 from tools.dashboards.board import INTEGRATION_UID, Section, advice, dashboard, line
 from tools.dashboards.panels import (

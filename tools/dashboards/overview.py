@@ -39,7 +39,7 @@ from tools.dashboards.tables import Column, Label, table
 
 NAME = "{{workspace}} / {{integration_name}}"
 LANE_POINTS = 300
-"""5 minutes in a day: more would cost Prometheus seconds of CPU with 200 integrations."""
+"""5 minutes per point in a day. More would cost Prometheus seconds of CPU with 200 integrations."""
 CLOCK = "dateTimeAsIsoNoDateIfToday"
 
 
@@ -106,7 +106,7 @@ _TITLES = {"error": "Failing", "config_error": "Config errors"}
 
 
 def _count(name: str) -> Json:
-    """How many integrations are in a state, in the colour of its lane."""
+    """The number of integrations in a state, in the colour of its lane."""
     state = BY_NAME[name]
     return tile(
         _TITLES.get(name, name.title()),

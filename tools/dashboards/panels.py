@@ -1,4 +1,4 @@
-"""Panels as Grafana stores them: title, description, unit, and a look for when there is no data."""
+"""Panels as Grafana stores them: title, description, unit and appearance without data."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from tools.dashboards.states import FAINT, NO_DATA, UNKNOWN_CODE, Looks
 
 Json = dict[str, Any]
 Step = tuple[float | None, str]
-"""From this value on, this colour."""
+"""The colour from this value on."""
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 NOTHING = "No data. Is the exporter scraped? See the first line of the overview."
-"""What an empty graph says."""
+"""The text of an empty graph."""
 
 UNITS = {
     "none": "a state.",
@@ -24,7 +24,7 @@ UNITS = {
     "reqpm": "requests per minute.",
     "": "as each column shows.",
 }
-"""Grafana's units in the words of a description."""
+"""Grafana's units, as descriptions write them."""
 
 NEWEST_VALUE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND = {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True}
@@ -32,13 +32,13 @@ TOOLTIP = {"mode": "multi", "sort": "desc"}
 
 
 class Query(NamedTuple):
-    """One query of a panel, what its series are called, and their colour."""
+    """One query of a panel, with the name and the colour of its series."""
 
     expr: str
     legend: str = ""
     colour: str = ""
     dashed: bool = False
-    """For what other series are compared with."""
+    """The name of series that are only there for comparison."""
 
 
 def panel(
@@ -52,7 +52,7 @@ def panel(
     overrides: Sequence[Json] = (),
     **further: Any,
 ) -> Json:
-    """What every panel has. `about` says what it shows, then `Bad:`, then `First:`."""
+    """The properties of every panel. `about` says what it shows, then `Bad:`, then `First:`."""
     what, bad, first = (" ".join(part.split()) for part in re.split(r"\s+(?:Bad|First): ", about))
     return {
         "type": kind,
@@ -93,7 +93,7 @@ def thresholds(steps: Sequence[Step]) -> Json:
 
 
 def mappings(looks: Looks, absent: str, colour: str = FAINT) -> list[Json]:
-    """Codes as a text and a colour; what is not known, also as null."""
+    """The text and colour of each code. Unknown values get theirs for null, too."""
     looks = looks | {UNKNOWN_CODE: (absent, colour)}
     results = {
         str(code): {"text": text, "index": index} | ({"color": is_} if is_ else {})
@@ -104,7 +104,7 @@ def mappings(looks: Looks, absent: str, colour: str = FAINT) -> list[Json]:
 
 
 def override(matcher: str, value: str, look: Mapping[str, object]) -> Json:
-    """Another look for a column or series."""
+    """A different appearance for a column or series."""
     properties = [{"id": name, "value": each} for name, each in look.items()]
     return {"matcher": {"id": matcher, "options": value}, "properties": properties}
 
@@ -119,7 +119,7 @@ def tile(
     absent: str = NO_DATA,
     link: str = "",
 ) -> Json:
-    """One number or a few, on a background that shows how good it is."""
+    """One or a few numbers on a background that shows how good they are."""
     names = any(query.legend for query in queries)
     defaults = {
         "unit": unit,
@@ -143,7 +143,7 @@ def tile(
 
 
 def bars(title: str, about: str, query: Query, *steps: Step, unit: str = "percentunit") -> Json:
-    """A few numbers as horizontal bars; the numbers have the colour of text, to be legible."""
+    """A few numbers as horizontal bars. The numbers have the colour of text, to be legible."""
     defaults = {
         "unit": unit,
         "decimals": 0,
@@ -176,7 +176,7 @@ def lines(
     overrides: Sequence[Json] = (),
     **defaults: object,
 ) -> Json:
-    """Values over time, each series in its own colour; gaps stay gaps."""
+    """Values over time, each series in its own colour. Gaps are not connected."""
     dashed = {"custom.lineStyle": {"dash": [6, 6], "fill": "dash"}, "custom.fillOpacity": 0}
     by_query = [
         override(
@@ -205,18 +205,18 @@ def lines(
 
 
 STEPPED = {"lineInterpolation": "stepAfter"}
-"""For what stays the same from one run to the next."""
+"""For values that stay the same from one run to the next."""
 STACKED = {
     "drawStyle": "bars",
     "fillOpacity": 85,
     "lineWidth": 0,
     "stacking": {"mode": "normal", "group": "A"},
 }
-"""For amounts of several kinds, which add up."""
+"""For amounts of several kinds that add up."""
 
 
 def coloured(colours: Mapping[str, str]) -> list[Json]:
-    """Series whose whole name matches a regular expression in a colour."""
+    """Colours of series, by a regular expression that matches the whole name."""
     return [
         override("byRegexp", f"/^(?:{name})$/", {"color": fixed(colour)})
         for name, colour in colours.items()
@@ -224,10 +224,10 @@ def coloured(colours: Mapping[str, str]) -> list[Json]:
 
 
 def timeline(title: str, about: str, looks: Looks, *queries: Query, points: int) -> Json:
-    """States over time; the queries have a state, or the code of no data, at every step.
+    """States over time. At every step, the queries return a state or the code for no data.
 
-    `insertNulls` is for a Prometheus that lost even that. It must exceed the widest step, or each
-    state would be cut short: 8 hours in milliseconds are enough for a range of 90 days.
+    `insertNulls` is for a Prometheus that has lost even that code. It must exceed the widest step,
+    or each state would be cut short: 8 hours in milliseconds are enough for a range of 90 days.
     """
     defaults = {
         "unit": "none",

@@ -1,8 +1,8 @@
-"""The PromQL of the dashboards. It reads only what the exporter serves: no rules are needed.
+"""The PromQL of the dashboards, which uses only the exporter's metrics and needs no rules.
 
-Each value is the maximum over the exporter's instances, so that two that read the same workspace
-count nothing twice. `$workspace` and `$integration` stand within double quotes: Grafana escapes
-them for a regular expression in a PromQL string.
+Each value is the maximum over the exporter's instances, so that two instances for the same
+workspace are not counted twice. `$workspace` and `$integration` are within double quotes: Grafana
+escapes them for a regular expression in a PromQL string.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,28 @@ WORKSPACE = 'workspace=~"$workspace"'
 CHOSEN = WORKSPACE + ',integration_name=~"$integration"'
 EACH = "workspace, integration_id, integration_name"
 SAME = "on (workspace, integration_id)"
-"""The same integration, whatever its name."""
+"""The same integration, whatever its name is."""
 
 LOOKBACK = "5m"
-"""For how long the newest value counts: bridges missed scrapes and restarts, as in the alerts."""
+"""How long the newest value counts. It bridges missed scrapes and restarts, as in the alerts."""
 RANGE, INTERVAL = "$__range", "$__interval"
 SHOWN = 12
-"""Lanes in a timeline: more cannot be read at the height that fits on the first screen."""
+"""The number of lanes in a timeline. More would be illegible at the height of the first screen."""
 
-# The limits of the alerts in prometheus/rules; a test compares who is shown with what fires.
+# The thresholds of the alerts in prometheus/rules. A test compares the states with the alerts.
 STUCK_FACTOR, STUCK_AT_LEAST, STUCK_UNKNOWN = 3, 3600, 6 * 3600
 MISSED_AFTER = 1200
 UNCONFIRMED_AFTER = 3600
 OLD_AFTER = 900
-"""A workspace whose last refresh ended longer ago: scrapes are seconds to two minutes apart."""
+"""Seconds since the last refresh after which a workspace's data is old.
+
+Scrapes are between seconds and two minutes apart.
+"""
 
 CURRENT, LIST_UNREADABLE, OLD, UNREADABLE = 0, 1, 2, 3
 REASON_CODES = {reason: code for code, reason in enumerate(REASONS, start=UNREADABLE + 1)}
 SILENT = UNREADABLE + len(REASONS) + 1
-"""Whether a workspace's data can be trusted, and why not; the highest is no data at all."""
+"""Codes for whether a workspace's data is current, or why not. The highest is no data at all."""
 
 
 def newest(selected: str, by: str, window: str = LOOKBACK) -> str:
@@ -42,22 +45,22 @@ def newest(selected: str, by: str, window: str = LOOKBACK) -> str:
 
 
 def series(name: str, chosen: str = WORKSPACE, **further: str) -> str:
-    """The series of a metric of the exporter that match what is chosen, and these labels."""
+    """The series of one of the exporter's metrics that match the selection and these labels."""
     matchers = "".join(f',{label}="{value}"' for label, value in further.items())
     return f"braze_cdi_{name}{{{chosen}{matchers}}}"
 
 
 def workspace(name: str, by: str = "workspace", **further: str) -> str:
-    """The newest value per workspace, or by other labels that it has."""
+    """The newest value per workspace, or per combination of other labels."""
     return newest(series(name, **further), by)
 
 
 @dataclass(frozen=True)
 class Integrations:
-    """Conditions on the chosen integrations."""
+    """Conditions on the selected integrations."""
 
     over_time: bool = False
-    """In a graph values end where the scrapes do, so that outages are seen."""
+    """In a graph, values end with the scrapes, so that outages are visible."""
 
     def value(self, name: str, **further: str) -> str:
         """The value per integration."""
@@ -70,17 +73,17 @@ class Integrations:
         return self.value("integration_info")
 
     def status(self, status: str) -> str:
-        """The last finished run ended so."""
+        """Integrations whose last finished run has this status."""
         return f"{self.value('last_sync_status', status=status)} == 1"
 
     @property
     def confirmed(self) -> str:
-        """When Braze last confirmed what is known."""
+        """When Braze last confirmed the data."""
         return self.value("integration_last_refresh_timestamp_seconds")
 
     @property
     def delivered(self) -> str:
-        """When rows were last delivered, else the start of the history."""
+        """When rows were last delivered, or the start of the history if never."""
         return (
             f"({self.value('last_delivery_timestamp_seconds')}\n"
             f"  or {self.value('history_start_timestamp_seconds')})"
@@ -93,10 +96,10 @@ class Integrations:
 
     @property
     def late(self) -> str:
-        """By how much an integration is late is not said: the value is the age.
+        """The age of the last delivery of each late integration.
 
-        Ages end when Braze last confirmed the data: while it cannot be read nothing becomes late.
-        Backfilled data was never confirmed, so its age ends now.
+        Ages stop when Braze last confirmed the data, so that nothing becomes late while it cannot
+        be read. Backfilled data was never confirmed, so its age ends now.
         """
         down = f"max by (workspace) (max_over_time({series('up')}[10m])) == 0"
         return (
@@ -108,7 +111,7 @@ class Integrations:
 
     @property
     def running(self) -> str:
-        """When the run in progress started; a run that ended is not in progress."""
+        """When the run in progress started. A finished run is not in progress."""
         return (
             f"({self.value('running_sync_start_timestamp_seconds')}\n"
             f"  and {SAME} {self.value('syncs_running')} > 0)"
@@ -116,7 +119,7 @@ class Integrations:
 
     @property
     def stuck(self) -> str:
-        """A run has been in progress for much longer than usual."""
+        """Integrations with a run that has been in progress for much longer than usual."""
         typical = self.value("typical_sync_duration_seconds")
         return (
             f"({self.confirmed} - {self.running}\n"
@@ -139,18 +142,18 @@ class Integrations:
 
     @property
     def missed(self) -> str:
-        """A scheduled run did not start."""
+        """Integrations whose scheduled run did not start."""
         return f"{self.confirmed} - {self.scheduled} > {MISSED_AFTER}"
 
     def condition(self, name: str) -> str:
-        """The integration is in this state."""
+        """The integrations in this state."""
         conditions = {"late": self.late, "stuck": self.stuck, "missed": self.missed}
         return conditions.get(name) or self.status(name)
 
     def state(self, *first: str) -> str:
-        """The code of the most urgent state, or of one of these before all others.
+        """The code of the most urgent state, or of one of these states before all others.
 
-        Nothing before the first finished run.
+        There is no value before the first finished run.
         """
         names = dict.fromkeys([*first, *sorted(CODES, key=lambda name: -CODES[name])])
         return "\nor\n".join(f"0 * ({self.condition(name)}) + {CODES[name]}" for name in names)
@@ -160,9 +163,9 @@ NOW, THEN = Integrations(), Integrations(over_time=True)
 
 
 def since() -> str:
-    """When the current state began: exactly, or at the step after it was last different.
+    """When the current state started: exactly, or the step after the last different state.
 
-    Nothing if the status is older than the time range.
+    There is no value if the state is older than the time range.
     """
     statuses = f"{EACH}, status"
     status = series("last_sync_status", CHOSEN)
@@ -183,10 +186,10 @@ def since() -> str:
 
 
 def lanes() -> str:
-    """The state of the integrations in most trouble, at each step.
+    """The state of the integrations with the most urgent problems, at each step.
 
-    Prometheus sorts series by their labels: the label `_rank` comes before all others, and its
-    three digits are lowest for the state that is worst now, then for the worst in the time range.
+    Prometheus sorts series by their labels. The label `_rank` precedes all others, and its three
+    digits are lowest for the worst current state, then for the worst state in the time range.
     """
     states = f"(\n{THEN.state()}\n)"
     trouble = (
@@ -200,7 +203,7 @@ def lanes() -> str:
 
 
 def no_data() -> str:
-    """The code of no data: without it a state would be drawn on through any outage."""
+    """The code for no data. Without it, a state would be drawn through any outage."""
     info = f"last_over_time({series('integration_info', CHOSEN)}[{RANGE}] @ end())"
     return f"{NO_DATA_CODE} * max by ({EACH}) ({info})"
 
@@ -219,18 +222,18 @@ def rise(
     by: str = EACH,
     offset: str = "",
 ) -> str:
-    """By how much a counter rose.
+    """The increase of a counter.
 
-    The instances become one series first, which continues where a pod is replaced.
+    The instances are merged first, into a series that continues when a pod is replaced.
     """
     merged = f"max by ({by}) ({series(name, CHOSEN)})"
     return f"increase({merged}[{window}:{step}]{offset})"
 
 
 def limit_left(*, lookback: str = "", **further: str) -> str:
-    """The share of the API limit that is left, per workspace and endpoint, as Braze said last.
+    """The remaining share of the API limit per workspace and endpoint, as last returned by Braze.
 
-    Of exporters that share a database only one sends requests: one that led before has old values.
+    Of exporters that share a database, only one sends requests. A former leader has old values.
     """
     by = "workspace, endpoint"
 
@@ -245,29 +248,29 @@ def limit_left(*, lookback: str = "", **further: str) -> str:
 
 
 def share(failed: str, synced: str) -> str:
-    """Failed rows of all rows; nothing if there were no rows."""
+    """The share of failed rows in all rows. There is no value without rows."""
     return f"{failed}\n/ ({failed} + {synced} > 0)"
 
 
 def count(condition: str) -> str:
-    """How many integrations fulfil it: 0 if none does, nothing if nothing is known."""
+    """The number of integrations that match: 0 if none does, no value if nothing is known."""
     return f"count({condition}) or 0 * count({NOW.known})"
 
 
 def column(expression: str) -> str:
-    """A column of integrations; a value that is not known sorts below all others, unlike NaN."""
+    """A column of integrations. Unknown values sort below all others, unlike NaN."""
     return or_unknown(expression, NOW.known, "integration_id")
 
 
 def or_unknown(expression: str, rows: str, key: str) -> str:
-    """The values by this label, and the code of what is not known in the other rows."""
+    """The values by this label, and the code for unknown values in the other rows."""
     return f"max by ({key}) (\n{expression}\nor 0 * {rows} + {UNKNOWN_CODE}\n)"
 
 
 def trust() -> str:
-    """Whether each workspace's data is current, and if not why; one instance that reads is enough.
+    """Whether each workspace's data is current, and if not, why. One instance that reads is enough.
 
-    A workspace that was scraped in the time range and is not now is the worst case.
+    The worst case is a workspace that was scraped in the time range but is not scraped now.
     """
     up, now = workspace("up"), f"max by (workspace) ({series('up')})"
     seen = newest(series("up"), "workspace", RANGE)

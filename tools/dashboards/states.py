@@ -1,7 +1,7 @@
-"""What an integration's state is called, how it looks and what to do about it.
+"""The names of an integration's states, their appearance and the advice for them.
 
 A series in Prometheus is a number. The numbers rise with the urgency, so that a sorted table and
-the lanes of a timeline have the worst at the top.
+the lanes of a timeline have the worst state at the top.
 """
 
 from typing import NamedTuple
@@ -12,15 +12,15 @@ YELLOW = "#F0E442"
 VERMILION = "#D55E00"
 SALMON = "#FFA07A"
 GREY = "#999999"
-"""Any two colours of states differ for people with every kind of colour blindness."""
+"""People with any kind of colour blindness can distinguish any two colours of states."""
 
 FAINT = "rgba(153, 153, 153, 0.15)"
-"""For what is well, or not known: unlike the solid grey of an unknown status."""
+"""For good or unknown states. It differs from the solid grey of an unknown status."""
 NO_DATA = "no data"
 
 
 class State(NamedTuple):
-    """One state of an integration; `name` is Braze's status, or what the alerts call it."""
+    """One state of an integration. `name` is Braze's status or the name that the alerts use."""
 
     name: str
     glyph: str
@@ -28,11 +28,11 @@ class State(NamedTuple):
     alert: str
     """The alert whose runbook has the details."""
     act: str
-    """What to do, short enough for a column."""
+    """The advice, short enough for a column."""
 
     @property
     def text(self) -> str:
-        """The name after a glyph: colour is never the only difference."""
+        """The name after a glyph, because colour must never be the only difference."""
         return f"{self.glyph} {self.name.replace('_', ' ')}"
 
 
@@ -46,21 +46,21 @@ STATES = (
     State("late", "◷", SALMON, "SyncLate", "check its last run in Braze"),
     State("config_error", "⚙", "#882255", "SyncConfigError", "test its connection in Braze"),
 )
-"""The least urgent first. The names of alerts begin with `BrazeCDI`."""
+"""The least urgent first. The names of alerts start with `BrazeCDI`."""
 
 NO_DATA_CODE, UNKNOWN_CODE = 0, -1
-"""A moment without any sample; a value that is not known, below every other in a sorted column."""
+"""A moment without any sample, and an unknown value, which sorts below every other value."""
 CODES = {state.name: code for code, state in enumerate(STATES, start=1)}
 BY_NAME = {state.name: state for state in STATES}
 RUNNING_CODE, IDLE_CODE = 20, 21
 
 Looks = dict[int, tuple[str, str]]
-"""Codes as a text and a colour."""
+"""The text and colour of each code."""
 
 COLOURS: Looks = {CODES[state.name]: (state.text, state.colour) for state in STATES}
 LANES: Looks = {NO_DATA_CODE: (NO_DATA, FAINT)} | COLOURS
 TEXTS: Looks = COLOURS | {CODES["success"]: (BY_NAME["success"].text, FAINT)}
-"""In a table or tile only trouble has a colour."""
+"""In a table or tile, only problems have a colour."""
 RUN_LANES: Looks = LANES | {
     RUNNING_CODE: ("▶ running", LIGHT_BLUE),
     IDLE_CODE: ("not running", FAINT),

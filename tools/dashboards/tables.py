@@ -1,4 +1,4 @@
-"""Tables: one instant query per column, joined on the label that tells the rows apart."""
+"""Tables: one instant query per column, joined on the label that identifies the rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from tools.dashboards.states import FAINT, NO_DATA, Looks
 
 
 class Label(NamedTuple):
-    """A column that is a label of the rows; without a width it takes the space that is left."""
+    """A column with a label of the rows. Without a width it takes the remaining space."""
 
     field: str
     title: str
     width: int | None = None
     link: str = ""
-    """What a click on the cell opens."""
+    """The link that a click on the cell opens."""
 
     @property
     def look(self) -> dict[str, object]:
-        """What Grafana calls the settings of the column."""
+        """Grafana's settings of the column."""
         links = [{"title": "Open the integration's dashboard", "url": self.link}]
         width: dict[str, object] = {"custom.width": self.width} if self.width else {}
         return width | ({"links": links} if self.link else {})
@@ -27,7 +27,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of values, each for one row. `ref` is a word: Grafana shows it in the query."""
+    """A column with one value per row. `ref` is a word, because Grafana shows it in the query."""
 
     ref: str
     title: str
@@ -40,16 +40,16 @@ class Column:
     coloured: bool = False
     """Whether the cell's background has the colour of its value."""
     words: bool = False
-    """Whether the values are texts, which start at the left."""
+    """Whether the values are texts, which are left-aligned."""
 
     @property
     def field(self) -> str:
-        """What Grafana calls the column before it is renamed."""
+        """Grafana's name of the column before it is renamed."""
         return f"Value #{self.ref}"
 
     @property
     def look(self) -> dict[str, object]:
-        """What Grafana calls the settings of the column."""
+        """Grafana's settings of the column."""
         colour = FAINT if self.coloured else ""
         look: dict[str, object] = {
             "custom.width": self.width,
@@ -67,9 +67,9 @@ class Column:
 def table(
     title: str, about: str, rows: str, key: str, *columns: Label | Column, sort: Sequence[str]
 ) -> Json:
-    """A table, sorted by the columns `sort`, the highest first.
+    """A table, sorted by the columns `sort`, highest first.
 
-    It has a row for each series of the query `rows`; the label `key` tells them apart.
+    It has a row for each series of the query `rows`, identified by the label `key`.
     """
     values = [column for column in columns if isinstance(column, Column)]
     shown = [column.field for column in columns]

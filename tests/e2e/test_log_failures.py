@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, changes nothing but the log."""
+"""A log pipe without a reader, a full disk or a closed stderr, which affect nothing but the log."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ workspaces:
 """
 WITHOUT_STDERR = ("sh", "-c", 'exec "$@" 2>&-', "sh")
 ANSWERED_WITHIN = 9.5
-"""Seconds: Prometheus' usual timeout, less the exporter's offset."""
+"""Seconds: Prometheus' default timeout minus the exporter's offset."""
 
 
 @dataclass
@@ -47,13 +47,13 @@ class Exporter:
     braze: LeakyBraze
 
     def scrape(self) -> Page:
-        """The metrics, which must come within the scrape timeout."""
+        """The metrics, which must arrive within the scrape timeout."""
         answer = httpx.get(f"{self.url}/metrics", timeout=ANSWERED_WITHIN)
         assert answer.status_code == 200
         return Page(answer.text)
 
     def becomes(self, up: float, reason: str | None) -> Page:
-        """Wait until `braze_cdi_up` has this value, and only this reason is given."""
+        """Wait until `braze_cdi_up` has this value and only this reason is reported."""
 
         def reached() -> Page | None:
             page = self.scrape()
@@ -68,14 +68,14 @@ class Exporter:
         return page
 
     def stops(self, signum: signal.Signals = signal.SIGTERM) -> None:
-        """A signal ends it with status 0."""
+        """Assert that the exporter exits with status 0 after a signal."""
         self.process.send_signal(signum)
         assert self.process.wait(10) == 0
 
 
 @contextmanager
 def exporter(tmp_path: Path, stderr: IO[bytes] | int | None, *flags: str) -> Iterator[Exporter]:
-    """An exporter with this stderr; None: with descriptor 2 closed."""
+    """An exporter with this stderr. None closes descriptor 2."""
     braze = LeakyBraze()
     port = free_port()
     with serving(braze) as url:
@@ -103,7 +103,7 @@ def exporter(tmp_path: Path, stderr: IO[bytes] | int | None, *flags: str) -> Ite
 
 
 def full_pipe() -> tuple[int, int]:
-    """A pipe's two ends, with no room left in it."""
+    """Both ends of a pipe that is full."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -113,8 +113,8 @@ def full_pipe() -> tuple[int, int]:
     return reader, writer
 
 
-def goes_through_everything(it: Exporter) -> Page:
-    """Failure, recovery and reloads show in the metrics as they would with a log."""
+def fails_recovers_and_reloads(it: Exporter) -> Page:
+    """Assert that failure, recovery and reloads show in the metrics as usual."""
     it.becomes(1, None)
     it.braze.trouble = "500"
     it.becomes(0, "server_error")
@@ -128,13 +128,16 @@ def goes_through_everything(it: Exporter) -> Page:
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_a_pipe_without_a_reader(tmp_path: Path, log_format: str) -> None:
-    """The reader of the log ends: health, reload and the end are as with one; lines are counted."""
+    """After the reader of the log exits, health, reload and shutdown work as usual.
+
+    The lost lines are counted.
+    """
     reader, writer = os.pipe()
     with exporter(tmp_path, writer, f"--log.format={log_format}") as it:
         os.close(writer)
         it.becomes(1, None)
         os.close(reader)
-        page = goes_through_everything(it)
+        page = fails_recovers_and_reloads(it)
         dropped = page("cdi_exporter_log_lines_dropped_total")
         assert dropped is not None
         assert dropped > 0
@@ -142,11 +145,11 @@ def test_a_pipe_without_a_reader(tmp_path: Path, log_format: str) -> None:
 
 
 def test_a_full_pipe_without_a_reader(tmp_path: Path) -> None:
-    """Scrapes and probes are answered, lines are dropped and counted, and SIGTERM works."""
+    """Scrapes and probes succeed, lines are dropped and counted, and SIGTERM works."""
     reader, writer = full_pipe()
     with exporter(tmp_path, writer, "--log.level=debug") as it:
         os.close(writer)
-        goes_through_everything(it)
+        fails_recovers_and_reloads(it)
         it.braze.trouble = ""
 
         def full() -> bool:
@@ -164,17 +167,16 @@ def test_a_full_pipe_without_a_reader(tmp_path: Path) -> None:
 
 
 def test_stderr_is_closed(tmp_path: Path) -> None:
-    """No descriptor 2: nothing is logged, and no other file takes its place."""
+    """Without descriptor 2, nothing is logged, and no other file gets that descriptor."""
     with exporter(tmp_path, None, f"--state.file={tmp_path / 'state.sqlite'}") as it:
-        goes_through_everything(it)
+        fails_recovers_and_reloads(it)
         assert str(Path(f"/proc/{it.process.pid}/fd/2").readlink()) == os.devnull
         it.stops()
 
 
 def test_a_full_disk_drops_and_counts_log_lines(tmp_path: Path) -> None:
-    """Each line is dropped and counted."""
     with open("/dev/full", "wb") as full, exporter(tmp_path, full) as it:  # noqa: PTH123
-        page = goes_through_everything(it)
+        page = fails_recovers_and_reloads(it)
         assert (
             page(
                 "cdi_exporter_log_lines_dropped_total",
@@ -184,8 +186,8 @@ def test_a_full_disk_drops_and_counts_log_lines(tmp_path: Path) -> None:
         it.stops(signal.SIGINT)
 
 
-def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
-    """Another process made the shared pipe non-blocking, and reads late: lines stay whole."""
+def test_a_non_blocking_pipe_keeps_lines_complete(tmp_path: Path) -> None:
+    """Another process made the shared pipe non-blocking and reads late. Lines stay complete."""
     reader, writer = full_pipe()
     os.set_blocking(writer, False)
     with exporter(tmp_path, writer) as it, open(reader, "rb", buffering=0) as log:  # noqa: PTH123
@@ -203,7 +205,7 @@ def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
 
 
 def test_errors_at_the_start_do_not_wait_for_a_reader(tmp_path: Path) -> None:
-    """A wrong configuration ends the process with status 2 although stderr is full."""
+    """A configuration error ends the process with status 2 although stderr is full."""
     reader, writer = full_pipe()
     config = tmp_path / "config.yml"
     config.write_text("workspaces: 7\n")

@@ -1,4 +1,4 @@
-"""Signals at every moment of a process' life, also as process 1 of a PID namespace."""
+"""Signals at any moment of a process' life, also as process 1 of a PID namespace."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from tests.e2e.processes import (
 )
 
 GONE_WITHIN = 10
-"""Seconds from SIGTERM to the end: Docker kills after so many."""
+"""The maximum seconds from SIGTERM to the exit. Docker kills the process after this time."""
 
 QUICK_START = {"BRAZE_REST_ENDPOINT": "http://127.0.0.1:9", "BRAZE_API_KEY": "k"}
 
@@ -35,7 +35,7 @@ QUICK_START = {"BRAZE_REST_ENDPOINT": "http://127.0.0.1:9", "BRAZE_API_KEY": "k"
 def exporter(
     *flags: str, prefix: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A process that starts, and its URL."""
+    """A process that is starting, and its URL."""
     port = free_port()
     process = subprocess.Popen(
         [*prefix, *exporter_command(f"--web.listen-address=127.0.0.1:{port}", *flags)],
@@ -49,9 +49,9 @@ def exporter(
 
 
 def imports_libraries(pid: int) -> None:
-    """Wait until the program imports its libraries, which takes most of the time of a start.
+    """Wait until the program imports its libraries, which takes most of the start.
 
-    A signal that comes before its first instruction ends any program.
+    A signal before the program's first instruction always ends it.
     """
     maps = Path(f"/proc/{pid}/maps")
     deadline = time.monotonic() + PATIENCE
@@ -61,12 +61,12 @@ def imports_libraries(pid: int) -> None:
 
 
 MOMENTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6)
-"""Seconds after the program has begun to import: during imports, start, and serving."""
+"""Seconds after the first import: during imports, during the start and while serving."""
 
 
 @pytest.mark.parametrize("seconds", MOMENTS)
 def test_a_hangup_while_it_starts_does_not_end_it(seconds: float) -> None:
-    """SIGHUP is remembered: the exporter serves, and has loaded its configuration since."""
+    """The exporter remembers SIGHUP and reloads its configuration after the start."""
     with exporter() as (process, url):
         imports_libraries(process.pid)
         time.sleep(seconds)
@@ -87,7 +87,7 @@ def test_a_hangup_while_it_starts_does_not_end_it(seconds: float) -> None:
 @pytest.mark.parametrize("seconds", MOMENTS)
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_while_it_starts_ends_it(signum: signal.Signals, seconds: float) -> None:
-    """Exit status 0 at any moment."""
+    """The exit status is 0 at any moment."""
     with exporter() as (process, _):
         imports_libraries(process.pid)
         time.sleep(seconds)
@@ -95,8 +95,8 @@ def test_a_stop_while_it_starts_ends_it(signum: signal.Signals, seconds: float) 
         assert process.wait(GONE_WITHIN) == 0
 
 
-def test_many_signals_while_it_ends() -> None:
-    """Repeated stops and hangups change neither the end nor the exit status."""
+def test_repeated_signals_during_the_shutdown() -> None:
+    """Repeated SIGTERM and SIGHUP change neither the shutdown nor the exit status."""
     with exporter() as (process, url):
         serves(f"{url}/-/ready")
         deadline = time.monotonic() + GONE_WITHIN
@@ -107,20 +107,23 @@ def test_many_signals_while_it_ends() -> None:
 
 
 def unshare() -> list[str]:
-    """What starts a command as process 1 of a PID namespace; without root in a user namespace."""
+    """A prefix that runs a command as process 1 of a PID namespace.
+
+    If the tests do not run as root, it also creates a user namespace.
+    """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return [program("unshare"), *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def child_of(process: subprocess.Popen[bytes]) -> int:
-    """The ID of the process that `unshare` starts as process 1, as it is seen from outside."""
+    """The ID, seen from outside, of the process that `unshare` starts as process 1."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return int(eventually(lambda: children.read_text().strip(), "process 1 exists"))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_as_process_1_a_signal_ends_it(seconds: float) -> None:
-    """In a PID namespace of its own, as in a container: SIGTERM works from the start on."""
+    """In its own PID namespace, as in a container, SIGTERM works from the start on."""
     with exporter(prefix=unshare()) as (process, _):
         child = child_of(process)
         imports_libraries(child)
@@ -130,9 +133,9 @@ def test_as_process_1_a_signal_ends_it(seconds: float) -> None:
         assert process.wait(GONE_WITHIN) == 0
 
 
-def test_as_process_1_a_check_is_ended_too() -> None:
-    """Commands that end by themselves can be stopped before that, with the usual status."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+def test_as_process_1_a_signal_ends_check() -> None:
+    """A command that ends by itself can be stopped earlier, with the usual exit status."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never responds
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
             [*unshare(), *exporter_command("check")],
@@ -154,7 +157,7 @@ def test_as_process_1_a_check_is_ended_too() -> None:
 def test_a_configuration_that_is_not_a_file_is_refused_at_once(
     command: str, kind: str, tmp_path: Path
 ) -> None:
-    """Opening a pipe would wait for its writer, and a device never ends."""
+    """Opening a pipe would wait for a writer, and reading a device would never end."""
     config = tmp_path / "config.yml"
     if kind == "pipe":
         os.mkfifo(config)
@@ -182,7 +185,7 @@ def test_a_configuration_that_is_not_a_file_is_refused_at_once(
 def test_a_file_that_becomes_a_pipe_does_not_stop_a_running_exporter(
     named: str, tmp_path: Path
 ) -> None:
-    """At a reload it is rejected; scrapes go on, and SIGTERM ends the process."""
+    """A reload with this file is rejected. Scrapes still work, and SIGTERM ends the process."""
     config, web, certificate = (tmp_path / name for name in ("config.yml", "web.yml", "web.crt"))
     config.write_text(
         "workspaces: [{name: w, endpoint: 'http://127.0.0.1:9', api_key_env: BRAZE_API_KEY}]"
@@ -235,8 +238,8 @@ run_loop(main())
 """
 
 
-def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """A commit that never returns: scrapes are answered, and SIGTERM ends the process."""
+def test_a_disk_that_hangs_does_not_delay_the_shutdown(tmp_path: Path) -> None:
+    """A commit never returns. Scrapes still work, and SIGTERM ends the process."""
     port = free_port()
     process = subprocess.Popen(
         [

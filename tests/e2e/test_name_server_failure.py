@@ -1,4 +1,4 @@
-"""A name server that does not answer: scrapes do, and other workspaces are not affected."""
+"""A name server that does not respond, which affects neither scrapes nor other workspaces."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ from tests.harness import Page
 from tests.shown import serving
 
 ANSWERED_WITHIN = 9.5
-"""Seconds: Prometheus' usual timeout, less the exporter's offset."""
+"""Seconds: Prometheus' default timeout minus the exporter's offset."""
 
 RESOLV_CONF = """
 nameserver {server}
@@ -35,7 +35,7 @@ options ndots:5
 
 @contextmanager
 def silent_name_server() -> Iterator[str]:
-    """The address of a name server that takes requests and never answers."""
+    """A name server that accepts queries and never responds. Yields its address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         address = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
         silent.bind((address, 53))  # glibc accepts no other port
@@ -46,7 +46,7 @@ def silent_name_server() -> Iterator[str]:
 def exporter(
     tmp_path: Path, config: str, server: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """An exporter in a mount namespace of its own, where this is the only name server."""
+    """An exporter in its own mount namespace, in which this is the only name server."""
     port = free_port()
     (tmp_path / "resolv.conf").write_text(RESOLV_CONF.format(server=server))
     (tmp_path / "config.yml").write_text(config)
@@ -63,7 +63,7 @@ def exporter(
 
 
 def timed_out(url: str) -> float:
-    """How many workspaces show a timeout."""
+    """The number of workspaces that report a timeout."""
     page = Page(httpx.get(f"{url}/metrics", timeout=ANSWERED_WITHIN).text)
     return sum(page.all("braze_cdi_refresh_error", reason="timeout"))
 
@@ -71,7 +71,7 @@ def timed_out(url: str) -> float:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("workspaces", [1, 20])
 def test_a_dead_name_server_delays_no_scrape(tmp_path: Path, workspaces: int) -> None:
-    """Each scrape is answered in time, a workspace that needs no name stays up, SIGTERM works."""
+    """Each scrape is in time, a workspace without a host name stays up, and SIGTERM works."""
     with silent_name_server() as server, serving(LeakyBraze()) as braze:
         config = "refresh: {min_interval: 1s, request_timeout: 2s}\nworkspaces:\n"
         config += f"  - {{name: reachable, endpoint: '{braze}', api_key: {KEY}}}\n"
