@@ -1,4 +1,4 @@
-"""The client's requests and what it makes of answers, over respx and in virtual time."""
+"""Requests of the client, and how it handles each answer."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ LINK = '</cdi/integrationsabc/job_sync_status?cursor=c2tpcDoxMA==>; rel="next"'
 
 
 def sent(*asked: tuple[str, str | None]) -> list[httpx.Request]:
-    """The requests for some pages of histories, each of them answered."""
+    """The requests that fetch these pages of histories. Each is answered."""
 
     async def main() -> list[httpx.Request]:
         with respx.mock() as mock:
@@ -51,7 +51,7 @@ def sent(*asked: tuple[str, str | None]) -> list[httpx.Request]:
 def refused(
     response: httpx.Response, endpoint: Endpoint = Endpoint.HISTORY
 ) -> tuple[ApiError, Asker, int]:
-    """The error that an answer leads to, the client after it, and the requests made."""
+    """The error that an answer causes, the client afterwards, and the number of requests."""
 
     async def main() -> tuple[ApiError, Asker, int]:
         with respx.mock() as mock:
@@ -84,8 +84,8 @@ def refused(
         ("\ud83d", "%3F"),
     ],
 )
-def test_an_id_is_one_segment_of_the_path(identifier: str, path: str) -> None:
-    """Whatever stands in an ID, it is percent-encoded and leads nowhere else."""
+def test_an_id_is_a_single_path_segment(identifier: str, path: str) -> None:
+    """An ID with any characters is percent-encoded and cannot change the path."""
     (request,) = sent((identifier, None))
     assert request.url.raw_path.decode() == f"/cdi/integrations/{path}/job_sync_status"
     assert request.url.host == "rest.test"
@@ -104,13 +104,13 @@ def test_an_id_is_one_segment_of_the_path(identifier: str, path: str) -> None:
     ],
 )
 def test_a_cursor_is_percent_encoded(cursor: str | None, query: bytes) -> None:
-    """A cursor is opaque: each of its characters arrives as it was given."""
+    """A cursor is opaque. Each of its characters must arrive unchanged."""
     (request,) = sent(("abc", cursor))
     assert request.url.query == query
 
 
-def test_a_request_as_a_whole() -> None:
-    """The key as a bearer token, JSON asked for, the exporter named, and nothing more."""
+def test_a_request_has_the_documented_method_url_and_headers() -> None:
+    """A request has the key as a bearer token, asks for JSON and names the exporter."""
     (request,) = sent(("abc", None))
     assert request.method == "GET"
     assert str(request.url) == f"{BASE}/cdi/integrations/abc/job_sync_status"
@@ -122,7 +122,7 @@ def test_a_request_as_a_whole() -> None:
 
 
 def test_the_list_has_its_own_url() -> None:
-    """With and without a cursor."""
+    """With a cursor and without one."""
 
     async def main() -> list[str]:
         async with asker(server := Server(page())) as braze:
@@ -134,7 +134,7 @@ def test_the_list_has_its_own_url() -> None:
 
 
 def test_only_the_cursor_of_a_link_is_used() -> None:
-    """The malformed documented link gives a cursor, which goes to the endpoint's own path."""
+    """The documented Link URL is malformed. Its cursor is sent to the endpoint's own path."""
 
     async def main() -> list[str]:
         async with asker(server := Server(page(link=LINK), page())) as braze:
@@ -146,8 +146,8 @@ def test_only_the_cursor_of_a_link_is_used() -> None:
     assert run(main()) == [path, f"{path}?cursor=c2tpcDoxMA%3D%3D"]
 
 
-def test_a_key_that_changes_is_used_at_once() -> None:
-    """It is asked for anew for each request, each try among them."""
+def test_a_changed_key_is_used_by_the_next_request() -> None:
+    """The key is read again for each request, including retries."""
 
     async def main() -> list[str]:
         keys = iter(["one", "two", "three"])
@@ -161,7 +161,7 @@ def test_a_key_that_changes_is_used_at_once() -> None:
 
 
 def test_a_cookie_is_not_sent_back() -> None:
-    """A request depends on nothing that an earlier answer said."""
+    """A request does not depend on the headers of earlier answers."""
 
     async def main() -> httpx.Request:
         server = Server(page(set_cookie="session=1; Path=/"))
@@ -202,7 +202,7 @@ STATUSES: list[tuple[int, type[ApiError], str, int]] = [
 def test_each_status_has_its_error(
     status: int, kind: type[ApiError], reason: str, requests: int, endpoint: Endpoint
 ) -> None:
-    """With its reason, its code counted once for each request, tried again only where of use."""
+    """Each status has its reason. Each try is counted under its code. Only some are retried."""
     answer = httpx.Response(status, json={"message": "no", "errors": ["someone@example.com"]})
     error, braze, made = refused(answer, endpoint)
     assert type(error) is kind
@@ -221,7 +221,7 @@ def test_each_status_has_its_error(
     ],
 )
 def test_a_403_names_the_permission(endpoint: Endpoint, permission: str) -> None:
-    """So that its reader knows what to give the key."""
+    """The message shows which permission the key lacks."""
     assert permission in str(refused(httpx.Response(403, content=ERROR), endpoint)[0])
 
 
@@ -243,13 +243,13 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
     "too large": ({}, b'{"message": "' + b" " * MOST_ERROR_BYTES + b'"}'),
     "nested too deep": ({}, b"[" * 50_000),
 }
-"""What something between the exporter and Braze may answer with any status."""
+"""Responses that a proxy, gateway or firewall may send with any status."""
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
 @pytest.mark.parametrize("answer", GATEWAYS)
 def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int) -> None:
-    """It counts under its status, and means that the answer is not valid."""
+    """The request is counted under its status. The reason is `invalid_response`."""
     headers, content = GATEWAYS[answer]
     error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
     assert type(error) is InvalidResponse
@@ -267,21 +267,21 @@ def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int
 @pytest.mark.parametrize("body", [b"", b"\r\n"])
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
 def test_a_status_without_a_body_is_believed(status: int, kind: type, body: bytes) -> None:
-    """Nothing says that it came from somebody else."""
+    """Nothing indicates that the response came from a proxy."""
     error, _, _ = refused(httpx.Response(status, stream=Body([body])))
     assert type(error) is kind
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
 def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
-    """Whatever type something on the way gives it, or none."""
+    """A proxy may change or remove the content type."""
     error, _, _ = refused(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
     assert (type(error), error.web_page) == (Forbidden, False)
 
 
 @pytest.mark.parametrize("answer", GATEWAYS)
 def test_a_server_error_is_recognised_with_any_body(answer: str) -> None:
-    """Braze's own 5xx need not be documented: it is tried again."""
+    """Braze does not document the body of a 5xx. The request is retried."""
     headers, content = GATEWAYS[answer]
     error, _, _ = refused(httpx.Response(503, headers=headers, stream=Body([content])))
     assert (type(error), error.reason, error.code) == (ServerError, "server_error", "503")
@@ -289,7 +289,7 @@ def test_a_server_error_is_recognised_with_any_body(answer: str) -> None:
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 302, 304, 407, 451])
 def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
-    """Whatever its body says."""
+    """This holds even if the body looks like an error of Braze."""
     error, braze, _ = refused(httpx.Response(status, content=ERROR if status != 204 else b""))
     assert (type(error), error.reason, error.code) == (UnexpectedStatus, "other", str(status))
     assert braze.codes() == {str(status): 1}
@@ -297,7 +297,7 @@ def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
 
 @pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
 def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None:
-    """A captive portal answers so."""
+    """For example, a captive portal answers like this."""
     error, braze, _ = refused(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
     assert str(error).startswith("the answer is a web page instead of JSON; check")
@@ -306,7 +306,7 @@ def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None
 
 @pytest.mark.parametrize("content", [ERROR, b"slow down"])
 def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
-    """Also by a gateway, whose other headers mean nothing."""
+    """A gateway's Retry-After counts. Its other rate limit headers are ignored."""
 
     async def main() -> float:
         headers = {"retry-after": "77", "x-ratelimit-remaining": "0", "x-ratelimit-limit": "1"}
@@ -322,7 +322,7 @@ def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
 
 
 def test_a_429_whose_body_never_ends_is_obeyed() -> None:
-    """The status and Retry-After came: the rest is not waited for long."""
+    """The status and Retry-After have arrived. The client does not wait long for the rest."""
 
     async def main() -> tuple[float, float]:
         async def answer(request: httpx.Request) -> httpx.Response:
@@ -337,7 +337,7 @@ def test_a_429_whose_body_never_ends_is_obeyed() -> None:
 
 
 def test_limits_from_a_gateway_are_ignored() -> None:
-    """They neither hold back requests nor show in the metrics."""
+    """They do not delay requests and do not appear in the metrics."""
 
     async def main() -> tuple[float, object]:
         headers = {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
@@ -356,7 +356,7 @@ def test_limits_from_a_gateway_are_ignored() -> None:
     "target", ["https://elsewhere.test/cdi", "//elsewhere.test/cdi", "/cdi/integrations", ""]
 )
 def test_no_redirect_is_followed(status: int, target: str) -> None:
-    """The key goes to the configured endpoint alone."""
+    """The key is sent only to the configured endpoint."""
 
     async def main() -> tuple[ApiError, int, int]:
         with respx.mock(assert_all_called=False) as mock:
@@ -371,7 +371,7 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
     assert (error.code, asked, elsewhere) == (str(status), 1, 0)
 
 
-# Answers that are not the documented one
+# Undocumented answers
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
 )
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
-    """It is counted as such, not as a 200, and not asked for again in vain."""
+    """It is counted as `invalid_response`, not as 200. The request is not retried."""
     error, braze, made = refused(httpx.Response(200, content=body), endpoint)
     assert type(error) is InvalidResponse
     assert error.reason == "invalid_response"
@@ -407,7 +407,7 @@ def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) 
 
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoint) -> None:
-    """Python's parser refuses it, since version 3.14 only if it is nested even more deeply."""
+    """Python's parser refuses this nesting before version 3.14. Later versions parse it."""
 
     async def main() -> None:
         body = b'{"message": "success", "results": [' + b"[" * 50_000 + b"]" * 50_000 + b"]}"
@@ -423,7 +423,7 @@ def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoin
 
 
 def got(**answer: Any) -> Coroutine[Any, Any, int]:
-    """How many rows a 200 is read as."""
+    """The number of rows that the client reads from a 200."""
 
     async def main() -> int:
         async def respond(request: httpx.Request) -> httpx.Response:
@@ -448,10 +448,10 @@ PAGE = json.dumps(EMPTY | {"results": [{"job_status": "running"}]}).encode()
         ("deflate", zlib.compress),
     ],
 )
-def test_an_answer_may_be_compressed(
+def test_a_compressed_answer_is_read(
     encoding: str | None, compress: Callable[[bytes], bytes]
 ) -> None:
-    """Whole or in parts, it is read alike."""
+    """The body is sent at once or in parts, with the same result."""
     body = compress(PAGE)
     headers = {} if encoding is None else {"content-encoding": encoding}
     assert run(got(headers=headers, content=body)) == 1
@@ -460,15 +460,15 @@ def test_an_answer_may_be_compressed(
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_an_answer_may_begin_with_a_byte_order_mark(encoding: str) -> None:
-    """JSON says UTF-8 without one; some write one all the same."""
+def test_an_answer_may_start_with_a_byte_order_mark(encoding: str) -> None:
+    """JSON must not have a byte order mark, but some servers send one."""
     assert run(got(content=PAGE.decode().encode(encoding))) == 1
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: bool) -> None:
-    """Decompressed, to the byte."""
+    """The limit applies to the decompressed body and is exact."""
     body = PAGE.rjust(MOST_BYTES + beyond)
     headers = {"content-encoding": "gzip"} if compressed else {}
     coroutine = got(headers=headers, content=gzip.compress(body, 1) if compressed else body)
@@ -483,7 +483,10 @@ def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: boo
     "rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)], ids=["a byte", "90 MiB", "a member"]
 )
 def test_data_after_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
-    """At once: to keep it would cost memory, and to copy it again and again time."""
+    """It is refused at once.
+
+    Keeping it would take memory, and copying it repeatedly would take time.
+    """
     whole = gzip.compress(PAGE) + rest
     parts = [whole[at : at + 2**16] for at in range(0, len(whole), 2**16)]
     for chunks in (parts, [gzip.compress(PAGE), rest]):
@@ -493,8 +496,8 @@ def test_data_after_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
         assert body.sent <= 2 * 2**20 + len(rest) * (chunks is not parts)
 
 
-def test_a_gzip_trailer_in_a_part_of_its_own_is_read() -> None:
-    """The last bytes of a member hold no text."""
+def test_a_gzip_trailer_that_arrives_separately_is_read() -> None:
+    """The last bytes of a gzip member contain no text."""
     whole = gzip.compress(PAGE)
     assert (
         run(got(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]]))) == 1
@@ -502,7 +505,7 @@ def test_a_gzip_trailer_in_a_part_of_its_own_is_read() -> None:
 
 
 def test_no_more_than_the_limit_is_read() -> None:
-    """A body without an end costs two mebibytes at most, and is given up."""
+    """The client reads at most two mebibytes of an endless body."""
     body = Body(b" " * 2**20 for _ in range(10_000))
     with pytest.raises(InvalidResponse):
         run(got(stream=body))
@@ -510,8 +513,8 @@ def test_no_more_than_the_limit_is_read() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "br", "zstd", "rot13"])
-def test_an_encoding_that_was_not_asked_for_is_invalid(encoding: str) -> None:
-    """What is compressed twice could fill the memory before it is measured."""
+def test_an_encoding_that_was_not_requested_is_invalid(encoding: str) -> None:
+    """A body that is compressed twice could fill the memory before its size is known."""
     body = PAGE
     for _ in range(encoding.count("gzip")):
         body = gzip.compress(body)
@@ -519,11 +522,11 @@ def test_an_encoding_that_was_not_asked_for_is_invalid(encoding: str) -> None:
         run(got(headers={"content-encoding": encoding}, content=body))
 
 
-# What is counted
+# Request statistics
 
 
 def test_a_request_is_recorded() -> None:
-    """Each request: when it ended, what was asked, what came of it, how long it took."""
+    """A record has the time, the endpoint, the integration, the code and the duration."""
 
     async def main() -> list[tuple[object, ...]]:
         server = Server(page(), page(status=404), seconds=0.75)
@@ -543,7 +546,7 @@ def test_a_request_is_recorded() -> None:
 
 
 def test_items_that_cannot_be_read_are_counted() -> None:
-    """For each endpoint apart."""
+    """Invalid items are counted per endpoint."""
 
     async def main() -> list[int]:
         async with asker(Server(page(7, None), page(7))) as braze:
@@ -557,7 +560,7 @@ def test_items_that_cannot_be_read_are_counted() -> None:
 @pytest.mark.parametrize("ahead", [-3600, -30, 0, 30, 3600])
 @pytest.mark.parametrize("status", [200, 404, 503])
 def test_the_difference_to_the_servers_clock_is_known(ahead: int, status: int) -> None:
-    """The Date of the first answer shows it, also of an error that Braze documents."""
+    """It follows from the Date of the first answer. The documented errors have a Date as well."""
     assert skew((status, page().content, {"date": _http_date(EPOCH + ahead)})) == ahead
 
 
@@ -565,7 +568,7 @@ Answer = tuple[int, bytes, dict[str, str]]
 
 
 def skew(*answers: Answer) -> float:
-    """The difference to the server's clock after some answers, each to one request."""
+    """The difference to the server's clock after these answers."""
 
     async def main() -> float:
         several = [httpx.Response(s, content=c, headers=h) for s, c, h in answers]
@@ -597,7 +600,7 @@ def skew(*answers: Answer) -> float:
 def test_the_date_of_a_gateways_or_cached_answer_is_ignored(
     answer: Answer,
 ) -> None:
-    """However often it comes: a gateway has a clock of its own, and a cache keeps old dates."""
+    """A gateway has a clock of its own, and a cache keeps old dates. Repetition changes nothing."""
     status, content, headers = answer
     dated = (status, content, {**headers, "date": _http_date(EPOCH + 30 * 86_400)})
     assert skew(*[dated] * 5) == 0
@@ -629,7 +632,7 @@ def dated(*seconds: float) -> list[Answer]:
 def test_a_jump_of_the_servers_clock_is_believed_once_several_answers_agree(
     seconds: list[float], believed: float
 ) -> None:
-    """A single odd Date changes nothing; a slow drift is followed."""
+    """A single odd Date is ignored. A slow drift is followed."""
     assert skew(*dated(*seconds)) == believed
 
 

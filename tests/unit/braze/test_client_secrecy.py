@@ -1,4 +1,4 @@
-"""The key and the answers' bodies are nowhere to be read: errors, logs, traffic."""
+"""Errors, logs and statistics contain neither the key nor the body of an answer."""
 
 import logging
 import traceback
@@ -17,7 +17,7 @@ BODY = PERSON.encode()
 
 
 def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
-    """All that an error and those behind it may print."""
+    """All texts that an error and its causes may print."""
     while error is not None and depth:
         yield str(error)
         yield repr(error)
@@ -31,7 +31,7 @@ def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
 
 
 def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiError, str, int]:
-    """The error, all that is told of it, and the requests that were made."""
+    """The error, all texts that may show it, and the number of requests."""
 
     async def main() -> tuple[ApiError, str, int]:
         server = Server(answer)
@@ -68,7 +68,7 @@ def _everything(error: ApiError, braze: Asker) -> str:
     ids=lambda answer: f"{answer!r} {getattr(answer, 'content', b'')[:9]!r}",
 )
 def test_no_error_shows_a_key_or_a_body(answer: httpx.Response | Exception) -> None:
-    """Neither in its text nor in an error behind it, and no figure does."""
+    """This applies to the error, its causes and the request statistics."""
     _, everything, made = failure(answer)
     assert made > 0
     assert KEY not in everything
@@ -94,8 +94,8 @@ def test_no_error_shows_a_key_or_a_body(answer: httpx.Response | Exception) -> N
     ],
     ids=ascii,
 )
-def test_a_key_that_no_header_can_carry(key: str) -> None:
-    """A clean error, no request, no byte of the key: what is wrong with it can be told."""
+def test_a_key_that_cannot_be_sent_in_a_header_is_an_error(key: str) -> None:
+    """The error names the API key but shows no part of it. No request is made."""
     error, everything, made = failure(page(), key)
     assert type(error) is ConnectionFailed
     assert made == 0
@@ -107,7 +107,7 @@ def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY, f"{KEY}\n"], ids=ascii)
 def test_no_log_line_shows_a_key(caplog: pytest.LogCaptureFixture, key: str) -> None:
-    """Not even the libraries' own, with everything switched on."""
+    """This includes the libraries' own lines at the level debug."""
     caplog.set_level(logging.DEBUG)
     failure(httpx.Response(500), key)
     failure(httpx.ConnectError("refused"), key)

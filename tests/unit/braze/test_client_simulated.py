@@ -1,4 +1,4 @@
-"""The client against the simulated workspace, as Braze documents it, in virtual time."""
+"""The client against a simulated workspace that behaves as Braze documents, in virtual time."""
 
 import asyncio
 from collections.abc import Callable
@@ -37,7 +37,7 @@ PATIENCE = 6.0
 
 
 def integration(identifier: str = "abc", runs: int = RUNS) -> ScriptedIntegration:
-    """An integration with a run every quarter of an hour, the last one just over."""
+    """An integration with a run every quarter of an hour."""
     made = ScriptedIntegration(identifier, f"sync {identifier}")
     for number in range(runs):
         start = EPOCH - 900.0 * (runs - number)
@@ -48,20 +48,20 @@ def integration(identifier: str = "abc", runs: int = RUNS) -> ScriptedIntegratio
 def simulator(
     clock: Clock, *integrations: ScriptedIntegration, ahead: float = 0.0, **settings: Any
 ) -> Simulator:
-    """A workspace whose clock is ahead of the client's by some seconds."""
+    """A workspace whose clock is `ahead` seconds ahead of the client's."""
     settings = {"key": KEY, "limit_window": "sliding"} | settings
     return Simulator(integrations or [integration()], lambda: clock.wall() + ahead, **settings)
 
 
 def over(app: Simulator) -> httpx.ASGITransport:
-    """httpx's own way to an ASGI application."""
+    """httpx's transport to an ASGI application."""
     return httpx.ASGITransport(app)
 
 
 def asking(
     ask: Callable[[Asker], Any], *, fault: FaultKind | None = None, **settings: Any
 ) -> ApiError:
-    """The error that a question leads to, of a workspace that is like this."""
+    """The error of a request to a workspace with these settings."""
 
     async def main() -> ApiError:
         clock = virtual_clock()
@@ -78,7 +78,7 @@ def asking(
 
 @pytest.mark.parametrize("identifier", ["abc", "3f2b8a52-7f0e-4a8e-9f43-5c0c9d7e1a10", "a b%é"])
 def test_a_history_is_read_to_its_end(identifier: str) -> None:
-    """Page after page through the documented Link header, malformed as it is."""
+    """All pages are read by following the documented Link header, although it is malformed."""
 
     async def main() -> list[tuple[float | None, int | None]]:
         clock = virtual_clock()
@@ -98,7 +98,7 @@ def test_a_history_is_read_to_its_end(identifier: str) -> None:
 
 
 def test_a_list_is_read_to_its_end() -> None:
-    """Ten integrations a page."""
+    """A page has ten integrations."""
 
     async def main() -> list[str]:
         clock = virtual_clock()
@@ -133,7 +133,7 @@ def test_a_list_is_read_to_its_end() -> None:
 def test_each_refusal_has_its_error(
     ask: Callable[[Asker], Any], settings: dict[str, Any], kind: type[ApiError]
 ) -> None:
-    """As the documented workspace refuses."""
+    """The simulated workspace refuses requests as documented."""
     assert isinstance(asking(ask, **settings), kind)
 
 
@@ -155,7 +155,7 @@ def test_each_refusal_has_its_error(
     ],
 )
 def test_each_fault_has_its_code(fault: FaultKind, code: str, ask: Callable[[Asker], Any]) -> None:
-    """Whatever goes wrong on the way is told apart."""
+    """Each kind of failure has its own code."""
     error = asking(ask, fault=fault)
     assert error.code == code
     assert isinstance(error, InvalidResponse) == (code == "invalid_response")
@@ -164,7 +164,7 @@ def test_each_fault_has_its_code(fault: FaultKind, code: str, ask: Callable[[Ask
 
 @pytest.mark.parametrize("fault", [FaultKind.WRONG_TYPES, FaultKind.ITEM_WITHOUT_ID])
 def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None:
-    """One bad item costs no more than itself."""
+    """Only the invalid item is lost."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
@@ -180,8 +180,8 @@ def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None
     assert invalid > 0
 
 
-def test_a_key_that_is_changed_on_both_sides_works_at_once() -> None:
-    """The old one is refused from then on."""
+def test_a_key_rotated_on_both_sides_works_at_once() -> None:
+    """After the rotation Braze refuses the old key."""
 
     async def main() -> None:
         clock, keys = virtual_clock(), [KEY]
@@ -211,7 +211,7 @@ async def _burst(braze: Asker, number: int) -> list[Any]:
 def test_without_other_tools_there_is_no_429(
     window: Literal["sliding", "fixed"], share: float, latency: float
 ) -> None:
-    """Three hundred requests at once are asked as fast as the share allows, and no faster."""
+    """Three hundred concurrent requests are made as fast as the share allows."""
 
     async def main() -> tuple[list[int], float]:
         clock = virtual_clock()
@@ -233,7 +233,7 @@ def test_without_other_tools_there_is_no_429(
 def test_after_a_restart_it_provokes_no_429(
     window: Literal["sliding", "fixed"], ahead: float
 ) -> None:
-    """What those before it have spent is in the first answer's headers: one request each."""
+    """The first answer shows what earlier processes spent. Each restart costs one request."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
@@ -252,7 +252,7 @@ def test_after_a_restart_it_provokes_no_429(
 
 @pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-retry-after", "reset", "none"])
 def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
-    """Where others spend the whole limit, refusals stay few, and every request gets through."""
+    """Another tool spends the whole limit. Few requests are refused, and all succeed in the end."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
@@ -274,7 +274,7 @@ def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
 
 
 def test_only_the_configured_host_is_requested() -> None:
-    """Through all of a history no other host is ever met."""
+    """No request goes to another host while a history is read."""
     hosts = set()
 
     class Watching(httpx.ASGITransport):

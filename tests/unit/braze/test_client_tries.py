@@ -58,7 +58,7 @@ BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
     ids=repr,
 )
 def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoint) -> None:
-    """Connection errors, timeouts and 5xx: the third try may still give the page."""
+    """The first two tries fail with a connection error, a timeout or a 5xx. The third succeeds."""
 
     async def main() -> tuple[dict[str, int], bool]:
         async with asker(Server(answer, answer, page())) as braze:
@@ -74,7 +74,7 @@ def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoi
     ids=repr,
 )
 def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> None:
-    """After them the last error is told."""
+    """The last error is raised after them."""
 
     async def main() -> int:
         async with asker(server := Server(answer)) as braze:
@@ -86,8 +86,8 @@ def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> Non
     assert run(main()) == TRIES == 3
 
 
-def test_the_last_failure_is_reported() -> None:
-    """A try that fails for a reason that stays ends the tries."""
+def test_a_permanent_failure_ends_the_retries() -> None:
+    """The first try fails to connect. The second gets a 404, which is not retried."""
 
     async def main() -> dict[str, int]:
         async with asker(Server(REFUSED, page(status=404))) as braze:
@@ -99,7 +99,7 @@ def test_the_last_failure_is_reported() -> None:
 
 
 def test_the_pauses_grow_with_full_jitter() -> None:
-    """Between 0 and 0.5 s, then between 0 and 1 s, by the generator that is handed in."""
+    """The pauses are 0 to 0.5 s and 0 to 1 s. The given random generator draws them."""
 
     async def pauses(seed: int) -> list[float]:
         async with asker(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
@@ -117,7 +117,7 @@ def test_the_pauses_grow_with_full_jitter() -> None:
 
 
 def test_each_try_takes_a_slot() -> None:
-    """Retries count: where the slots are spent, a try waits for the next minute."""
+    """Two slots are spent, so the third try waits for a free slot."""
 
     async def main() -> list[float]:
         server = Server(DOWN)
@@ -134,7 +134,7 @@ def test_each_try_takes_a_slot() -> None:
 
 
 def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
-    """A 503 may carry the server's word as well."""
+    """The rate limit headers of a 503 count as well."""
 
     async def main() -> list[float]:
         async def answer(request: httpx.Request) -> httpx.Response:
@@ -150,7 +150,7 @@ def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
 
 
 def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
-    """Each request to it waits; the other endpoint has a limit of its own."""
+    """Other requests to the endpoint wait. The other endpoint has its own limit."""
 
     async def main() -> tuple[list[float], dict[str, int]]:
         async with asker(server := Server(page(status=429, retry_after="40"), page())) as braze:
@@ -164,7 +164,7 @@ def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
 
 
 def test_tries_of_several_requests_are_within_the_budget() -> None:
-    """A dead endpoint is asked no more often than a living one."""
+    """Retries against a failing endpoint do not exceed the rate limit."""
 
     async def main() -> list[float]:
         server = Server(page(), DOWN, seconds=0.3)
@@ -186,7 +186,7 @@ def test_tries_of_several_requests_are_within_the_budget() -> None:
 
 @pytest.mark.parametrize("timeout", [0.5, 10.0, 30.0])
 def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
-    """A body that trickles, each part in time, is given up when the time is over."""
+    """Each part of the body arrives in time, but the whole does not. The request is aborted."""
 
     async def main() -> tuple[list[float], dict[str, int]]:
         async def trickle(request: httpx.Request) -> httpx.Response:
@@ -204,7 +204,7 @@ def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
 
 
 def test_a_server_that_never_answers_times_out() -> None:
-    """Each try has the whole time."""
+    """Each try may take the full timeout."""
 
     async def main() -> float:
         async with asker(Server(page(), seconds=1e6), timeout=10) as braze:
@@ -216,7 +216,7 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 
 def test_waiting_for_the_budget_is_not_timed() -> None:
-    """The time of a request begins with the request."""
+    """The timeout starts when the request is sent."""
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1)
@@ -240,7 +240,7 @@ async def _busy(braze: Asker, number: int) -> list[Any]:
 
 @pytest.mark.parametrize("answer", [page(), DOWN, REFUSED], ids=repr)
 def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
-    """Over both endpoints together, retries included; and ten there are."""
+    """The limit covers both endpoints and retries. Ten requests do run at once."""
 
     async def main() -> int:
         server = Server(page(), page(), answer, seconds=2)
@@ -254,7 +254,7 @@ def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
 
 
 def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
-    """Ten history tries that wait for their budget leave the list its place."""
+    """Ten history tries wait for their budget. The list is still read at once."""
 
     async def main() -> float:
         async def answer(request: httpx.Request) -> httpx.Response:
@@ -276,8 +276,8 @@ def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.5, 1.0, 1.2, 3.0, 30.0])
-def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
-    """While it waits for its turn, is sent, is answered, or pauses before the next try."""
+def test_a_cancelled_request_gives_its_slot_back(moment: float) -> None:
+    """The request is cancelled while it waits, is sent, is answered, or pauses before a retry."""
 
     async def main() -> tuple[bool, float]:
         server = Server(page(), DOWN, seconds=1)
@@ -303,7 +303,7 @@ def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
 
 
 def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> None:
-    """It may have reached the server; how it would have ended nobody knows."""
+    """The request may have reached the server. Its outcome is unknown."""
 
     async def main() -> tuple[float, dict[str, int]]:
         limits = dict.fromkeys(Endpoint, 1)
@@ -318,7 +318,7 @@ def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> 
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """With its slot and its place."""
+    """Its slot and its place among the concurrent requests are given back."""
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1000)
@@ -335,7 +335,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
-    """Whatever is raised, slot and place are free again."""
+    """Slot and place are given back, whatever exception is raised."""
 
     async def main() -> None:
         async with asker(Server(KeyError("defect"), page())) as braze:
@@ -350,7 +350,7 @@ def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
 
 
 def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
-    """Stalled: nothing is under way, and nothing may start in time."""
+    """An endpoint is stalled if no request is under way and none may start in time."""
 
     async def main() -> list[bool]:
         refusal = page(status=429, retry_after="40")
@@ -367,8 +367,8 @@ def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
     assert run(main()) == [False, False, True, False]
 
 
-def test_a_bad_page_is_not_asked_for_again() -> None:
-    """The same page would come."""
+def test_a_bad_page_is_not_requested_again() -> None:
+    """A retry would get the same page."""
 
     async def main() -> int:
         async with asker(server := Server(httpx.Response(200, content=b"<html>"))) as braze:
@@ -383,7 +383,7 @@ def test_a_bad_page_is_not_asked_for_again() -> None:
 
 
 def test_settings_may_change_and_what_was_spent_stays() -> None:
-    """A reload brings no fresh minute: the new limit counts with the requests of the old."""
+    """A reload does not reset the budget. Earlier requests count against the new limit."""
 
     async def main() -> tuple[list[float], list[str]]:
         server = Server(page())
@@ -400,8 +400,6 @@ def test_settings_may_change_and_what_was_spent_stays() -> None:
 
 
 def test_a_new_timeout_holds_for_the_next_request() -> None:
-    """Without another client."""
-
     async def main() -> None:
         async with asker(Server(page(), seconds=20), timeout=10) as braze:
             braze.client.configure(inline_key(KEY), Bounds(LIMITS, 0.8), 30)
@@ -414,7 +412,7 @@ def test_a_new_timeout_holds_for_the_next_request() -> None:
 
 
 def test_a_client_retires_once_its_requests_are_answered() -> None:
-    """What is under way is not cut off, and what is kept open is closed."""
+    """Requests under way are not aborted. Idle connections are closed."""
 
     async def main() -> tuple[float, list[Any]]:
         async with asker(Server(page(), seconds=3)) as braze:
@@ -430,7 +428,7 @@ def test_a_client_retires_once_its_requests_are_answered() -> None:
 
 
 def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
-    """Between two tries, or for a budget that is blocked for an hour: none waits for ever."""
+    """The requests wait between two tries or for a budget that is blocked for an hour."""
 
     async def main() -> tuple[float, list[Any], bool]:
         server = Server(page(), DOWN, page(status=429, retry_after="3600"), page(), seconds=0.1)
@@ -455,7 +453,7 @@ def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
 
 
 def test_a_client_that_has_retired_refuses() -> None:
-    """With an error of the tree, and without a request."""
+    """The error is an ApiError, and no request is made."""
 
     async def main() -> tuple[str, int]:
         async with asker(server := Server(page())) as braze:
