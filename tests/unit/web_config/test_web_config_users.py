@@ -1,4 +1,4 @@
-"""Basic authentication: who comes in, and what a flood of wrong passwords may cost."""
+"""Basic authentication: which users are admitted, and the cost of a flood of wrong passwords."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ USERS = {b"alice": hashed(b"wonderland"), b"d\xc3\xa9": hashed(b"x" * 72)}
 
 
 class Counting:
-    """Compares as told, and counts; holds the wrong passwords while `go` is not set."""
+    """Counts comparisons with a fixed result. Holds wrong passwords until `go` is set."""
 
     def __init__(self, *right: bytes) -> None:
         self._right = right
@@ -72,10 +72,10 @@ class Counting:
         (None, False),
     ],
 )
-def test_only_a_user_with_the_password_comes_in(
+def test_only_a_user_with_the_right_password_is_admitted(
     authorization: bytes | None, admitted: bool
 ) -> None:
-    """Twice: the second answer is remembered."""
+    """The second result comes from the cache."""
 
     async def ask() -> list[bool]:
         authenticator = Authenticator()
@@ -85,12 +85,12 @@ def test_only_a_user_with_the_password_comes_in(
 
 
 def test_a_password_may_hold_a_colon() -> None:
-    """The first colon ends the user's name."""
+    """The first colon ends the user name."""
     assert credentials(basic(b"alice", b"a:b")) == (b"alice", b"a:b")
 
 
 def test_hashes_of_all_bcrypt_versions_are_accepted() -> None:
-    """Go reads `2`, `2a`, `2b`, `2x`, `2y` alike; a hash that is none matches nothing."""
+    """Go treats `2`, `2a`, `2b`, `2x` and `2y` alike. An invalid hash matches no password."""
     rest = hashed(b"secret").reveal().removeprefix("$2b")
     for version in ("$2", "$2a", "$2b", "$2x", "$2y"):
         assert matches(version + rest, b"secret")
@@ -99,8 +99,8 @@ def test_hashes_of_all_bcrypt_versions_are_accepted() -> None:
         assert not matches(wrong, b"secret")
 
 
-def test_no_two_comparisons_are_taken_for_one() -> None:
-    """Parts that are alike when written one after the other are not alike."""
+def test_different_comparisons_have_different_cache_keys() -> None:
+    """The parts of two comparisons may be equal when they are concatenated."""
 
     async def ask() -> bool:
         authenticator = Authenticator(Counting(b"b"))
@@ -114,7 +114,7 @@ def test_no_two_comparisons_are_taken_for_one() -> None:
 
 
 def test_a_changed_hash_is_compared_again() -> None:
-    """What was right with the old hash says nothing of the new one."""
+    """A result for the old hash does not apply to the new one."""
 
     async def ask() -> list[bool]:
         authenticator = Authenticator()
@@ -128,7 +128,7 @@ def test_a_changed_hash_is_compared_again() -> None:
 
 
 def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
-    """While wrong passwords queue, a password that was right before is answered at once."""
+    """While wrong passwords wait, a password that was right before is admitted at once."""
     compare = Counting(b"wonderland")
 
     async def ask() -> int:
@@ -155,7 +155,7 @@ def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
 
 
 def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
-    """A flood that hangs up leaves room for the next client at once."""
+    """If the clients of a flood disconnect, the next client is served at once."""
     compare = Counting(b"wonderland")
 
     async def ask() -> None:
@@ -177,7 +177,7 @@ def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
 
 
 def test_the_same_wrong_password_is_compared_once() -> None:
-    """Also when it comes many times at once."""
+    """This applies to concurrent requests as well."""
     compare = Counting()
 
     async def ask() -> list[bool]:
@@ -190,7 +190,7 @@ def test_the_same_wrong_password_is_compared_once() -> None:
 
 
 def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
-    """A comparison with a hash as dear as most of the users' hashes, which nobody passes."""
+    """The password is compared with a hash of the most common cost that matches no password."""
     users = {name: hashed(b"x", cost) for name, cost in ((b"a", 5), (b"b", 4), (b"c", 5))}
     compare = Counting(b"any")
 
@@ -206,7 +206,7 @@ def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
 
 
 def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
-    """There are never more than a hundred, and a flood drives no right one out."""
+    """At most a hundred results are kept. A flood of wrong passwords removes no right one."""
     compare = Counting(b"wonderland")
 
     async def ask() -> int:
@@ -223,7 +223,7 @@ def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
 
 
 def test_a_failed_password_comparison_does_not_delay_others() -> None:
-    """Whoever waits for it hears of it, and the next one has its turn."""
+    """The error reaches the client of that comparison. The next comparison is made."""
 
     def fails(hashed: str, password: bytes) -> bool:
         raise MemoryError
