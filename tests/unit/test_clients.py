@@ -80,7 +80,7 @@ class Braze(httpx.AsyncBaseTransport):
         """The largest number of history requests with these keys in any minute."""
         times = [each.at for each in self.sent if each.history and each.key in keys]
         return max(
-            (sum(begin <= time <= begin + WINDOW for time in times) for begin in times), default=0
+            (sum(start <= time <= start + WINDOW for time in times) for start in times), default=0
         )
 
 
@@ -109,7 +109,7 @@ class World:
         self.configs[:] = configs
         await self.exporter.reload()
 
-    def shares(self, *names: str) -> int:
+    def number_of_budgets(self, *names: str) -> int:
         """The number of different budgets that these workspaces use."""
         clients = self.exporter._clients.by_workspace
         return len({id(clients[name].shared) for name in names})
@@ -135,7 +135,7 @@ async def world(braze: Braze, *configs: WorkspaceConfig) -> Any:
     await exporter.close()
 
 
-def of_file(path: Path, name: str, **more: Any) -> WorkspaceConfig:
+def file_workspace(path: Path, name: str, **more: Any) -> WorkspaceConfig:
     """A workspace whose key is in a file. All of them have the same endpoint by default."""
     settings = {"endpoint": "https://braze.test", "refresh": SLOW, "key": FileKey(str(path))}
     return workspace(name, **(settings | more))
@@ -165,14 +165,14 @@ def test_workspaces_whose_keys_become_different_get_separate_budgets(
 
     async def main() -> None:
         braze = Braze()
-        configs = of_file(files[0], "a"), of_file(files[1], "b")
+        configs = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, *configs) as it:
             await it.minutes(2)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             files[1].write_text("K2\n")
             rotated = asyncio.get_running_loop().time()
             await it.minutes(3)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
             assert braze.keys(rotated) == {"K1", "K2"}
             await it.minutes(3)
             b = [each for each in braze.sent if each.at > rotated + 60 and each.key == "K2"]
@@ -192,17 +192,17 @@ def test_workspaces_whose_keys_become_equal_share_one_budget(
     async def main() -> None:
         braze = Braze()
         files[1].write_text("K2")
-        configs = of_file(files[0], "a"), of_file(files[1], "b")
+        configs = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, *configs) as it:
             await it.minutes(3)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
             files[1].write_text("K1")
             rotated = asyncio.get_running_loop().time()
             if reloaded:
-                await it.reload(of_file(files[0], "a"), of_file(files[1], "b"))
-                assert it.shares("a", "b") == 1
+                await it.reload(file_workspace(files[0], "a"), file_workspace(files[1], "b"))
+                assert it.number_of_budgets("a", "b") == 1
             await it.minutes(3)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             assert braze.keys(rotated) == {"K1"}
         assert braze.most_in_a_window("K1") <= SLOTS
         since = [each for each in braze.sent if each.at >= rotated and each.history]
@@ -216,7 +216,7 @@ def test_a_rotated_key_keeps_the_spent_budget(files: tuple[Path, Path]) -> None:
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a")) as it:
+        async with world(braze, file_workspace(files[0], "a")) as it:
             for number in range(6):
                 await it.minutes(1)
                 files[0].write_text(f"K{number + 2}")
@@ -235,7 +235,7 @@ def test_a_shared_key_can_be_rotated_one_file_after_the_other(
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a"), of_file(files[1], "b")) as it:
+        async with world(braze, file_workspace(files[0], "a"), file_workspace(files[1], "b")) as it:
             await it.minutes(2)
             files[0].write_text("K2")
             if not together:
@@ -245,7 +245,7 @@ def test_a_shared_key_can_be_rotated_one_file_after_the_other(
             braze.revoked.add("K1")
             rotated = asyncio.get_running_loop().time()
             await it.minutes(2)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             assert braze.keys(rotated) == {"K2"}
         assert braze.most_in_a_window("K1", "K2") <= SLOTS
 
@@ -259,14 +259,14 @@ def test_a_request_that_waited_for_the_old_budget_is_not_made_with_the_new_key(
 
     async def main() -> None:
         braze = Braze()
-        configs = [of_file(files[0], name) for name in ("a", "b", "c")]
+        configs = [file_workspace(files[0], name) for name in ("a", "b", "c")]
         async with world(braze, *configs) as it:
             await it.minutes(2)
             await it.reload(*[replace(each, key=inline_key("K2")) for each in configs])
             reloaded = asyncio.get_running_loop().time()
             await it.minutes(3)
             assert braze.keys(reloaded) == {"K2"}
-            assert it.shares("a", "b", "c") == 1
+            assert it.number_of_budgets("a", "b", "c") == 1
         assert braze.most_in_a_window("K1", "K2") <= SLOTS
         assert braze.most_in_a_window("K2") == SLOTS
 
@@ -280,7 +280,7 @@ def test_a_key_that_is_replaced_while_a_request_waits_is_the_one_that_is_sent(
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a")) as it:
+        async with world(braze, file_workspace(files[0], "a")) as it:
             await it.scrape()
             await asyncio.sleep(5)
             files[0].write_text("K2")
@@ -302,7 +302,7 @@ def test_a_removed_workspace_gives_its_request_permits_back(files: tuple[Path, P
 
     async def main() -> None:
         braze = Braze()
-        a, b = of_file(files[0], "a"), of_file(files[1], "b")
+        a, b = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, a, b) as it:
             for number in range(30):
                 scrape = asyncio.create_task(it.scrape())
@@ -331,7 +331,10 @@ def test_a_workspace_that_is_added_again_keeps_the_spent_budget(
 
     async def main() -> None:
         braze = Braze()
-        a, other = of_file(files[0], "a"), of_file(files[1], "b", endpoint="https://other.test")
+        a, other = (
+            file_workspace(files[0], "a"),
+            file_workspace(files[1], "b", endpoint="https://other.test"),
+        )
         async with world(braze, a, other) as it:
             await it.minutes(1)
             for _ in range(5):
@@ -351,12 +354,15 @@ def test_a_key_is_never_sent_to_another_workspaces_url(files: tuple[Path, Path])
     async def main() -> None:
         braze = Braze()
         files[1].write_text("K2")
-        configs = of_file(files[0], "a"), of_file(files[1], "b", endpoint="https://other.test")
+        configs = (
+            file_workspace(files[0], "a"),
+            file_workspace(files[1], "b", endpoint="https://other.test"),
+        )
         async with world(braze, *configs) as it:
             await it.minutes(1)
             files[1].write_text("K1")
             await it.minutes(1)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
         assert braze.keys(host="braze.test") == {"K1"}
         assert braze.keys(host="other.test") == {"K1", "K2"}
 
@@ -379,7 +385,7 @@ def test_a_rotated_key_file_that_cannot_be_used_is_reported_while_the_old_key_wo
 
     async def main() -> None:
         braze = Braze(integrations=1)
-        config = of_file(files[0], "a")
+        config = file_workspace(files[0], "a")
         async with world(braze, config, replace(config, name="w", key=inline_key("K9"))) as it:
             page = await it.scrape()
             metric = "cdi_exporter_file_reload_successful"
@@ -422,7 +428,7 @@ def clients(*configs: WorkspaceConfig, **environ: str) -> Clients:
     return run(make())
 
 
-def shares_of(found: Clients) -> dict[str, Sequence[float]]:
+def budget_settings(found: Clients) -> dict[str, Sequence[float]]:
     return {
         name: (client.budgets[Endpoint.HISTORY].share, client.budgets[Endpoint.HISTORY].configured)
         for name, client in found.by_workspace.items()
@@ -436,16 +442,16 @@ def test_a_prepared_configuration_changes_nothing_before_it_is_applied() -> None
         found = Clients(virtual_clock(), over_the_network, environ={})
         a = workspace("a", endpoint="https://braze.test")
         found.apply([a], found.prepare([a]))
-        client, before = found.by_workspace["a"], shares_of(found)
+        client, before = found.by_workspace["a"], budget_settings(found)
         low = replace(a, refresh=Refresh(rate_limit_share=0.1))
         configs = [low, replace(low, name="b")]
         prepared = found.prepare(configs)
         assert prepared["a"] is client
         assert prepared["b"].budgets[Endpoint.HISTORY].share == 0.1
         assert found.by_workspace == {"a": client}
-        assert shares_of(found) == before
+        assert budget_settings(found) == before
         assert found.apply(configs, prepared) == []
-        assert set(shares_of(found).values()) == {(0.1, 100)}
+        assert set(budget_settings(found).values()) == {(0.1, 100)}
         assert found.apply([a], found.prepare([a])) == [prepared["b"]]
 
     run(main())
@@ -460,11 +466,11 @@ def test_workspaces_with_a_shared_budget_use_the_lower_limits() -> None:
         limits = Refresh(rate_limits=RateLimits(job_sync_status=30))
         b = replace(a, name="b", refresh=limits, ca_file="/some/file.pem")
         found.apply([a, b], found.prepare([a, b]))
-        assert shares_of(found) == {"a": (0.5, 30), "b": (0.5, 30)}
+        assert budget_settings(found) == {"a": (0.5, 30), "b": (0.5, 30)}
         (left,) = found.apply([a], found.prepare([a]))
         await left.retire()
         found.apply([a], found.prepare([a]))
-        assert shares_of(found) == {"a": (0.5, 100)}
+        assert budget_settings(found) == {"a": (0.5, 100)}
 
     run(main())
 

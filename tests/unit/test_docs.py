@@ -151,15 +151,15 @@ def test_each_abbreviation_in_the_readme_is_the_end_of_a_metric() -> None:
     """In a README row, `_rows_synced` after `braze_cdi_last_sync_status` is an abbreviation."""
     short = 0
     for line in text(ROOT / "README.md").splitlines():
-        begin = ""
+        full = ""
         for name in re.findall(r"`([a-z]*_[a-z_]+)`", line) if line.startswith("|") else ():
             if name.startswith("_"):
-                words = begin.split("_")
+                words = full.split("_")
                 meant = {"_".join(words[:count]) + name for count in range(2, len(words))}
-                assert meant & METRICS, f"{name} after {begin}"
+                assert meant & METRICS, f"{name} after {full}"
                 short += 1
             else:
-                begin = name
+                full = name
     assert short
 
 
@@ -206,7 +206,7 @@ def test_each_message_is_quoted_exactly_as_in_the_code() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     messages = [each.message for each in problems.__dict__.values() if isinstance(each, Problem)]
-    said = "\n".join(constants + messages)
+    texts = "\n".join(constants + messages)
     quoted = [re.findall("`([^`]+)`", cells[0]) for cells in rows(TROUBLESHOOTING, "message")]
     assert all(quoted)
     parts = {
@@ -215,4 +215,4 @@ def test_each_message_is_quoted_exactly_as_in_the_code() -> None:
         for message in cell
         for part in re.split("…|; ", message)
     }
-    assert [part for part in sorted(parts) if part not in said] == []
+    assert [part for part in sorted(parts) if part not in texts] == []

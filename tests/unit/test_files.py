@@ -68,11 +68,11 @@ def watched(path: Path) -> Watched[str]:
 def now(source: Watched[str]) -> str | None:
     """The value after a check, in an event loop."""
 
-    async def look() -> str | None:
+    async def check() -> str | None:
         await source.refresh(SAFETY)
         return source.value
 
-    return asyncio.run(look())
+    return asyncio.run(check())
 
 
 def test_a_changed_file_is_noticed_by_the_next_check(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_only_the_first_check_waits_for_a_hanging_file(mount: Mount) -> None:
         found.append(source.value)
         return found
 
-    began = time.monotonic()
+    started = time.monotonic()
     assert asyncio.run(main()) == [b"one"] * 500 + [b"two"]
-    assert time.monotonic() - began < SAFETY
+    assert time.monotonic() - started < SAFETY
     assert mount.most_at_once == 1
     assert mount.reads == 2
 
@@ -198,8 +198,8 @@ def test_a_file_that_hangs_does_not_block_the_event_loop(mount: Mount) -> None:
 
     async def main() -> int:
         ticks = 0
-        looks = asyncio.gather(*(source.refresh(0.2) for source in sources))
-        while not looks.done():
+        checks = asyncio.gather(*(source.refresh(0.2) for source in sources))
+        while not checks.done():
             await asyncio.sleep(0.001)
             ticks += 1
         return ticks

@@ -88,10 +88,10 @@ def test_the_wait_for_braze_is_bounded() -> None:
         simulated = simulator(clock, scripted(runs=1))
         simulated.faults = [Fault(EPOCH - 1, EPOCH + 1e6, FaultKind.HANG, LIST)]
         async with rig(simulated, clock=clock) as each:
-            began = clock.monotonic()
+            started = clock.monotonic()
             problems, _ = await refreshed(each, seconds=5.0)
             assert problems == ["cannot read the workspace w: no complete refresh within 5 s"]
-            assert clock.monotonic() - began < 6
+            assert clock.monotonic() - started < 6
 
     run(main())
 

@@ -49,7 +49,7 @@ def versions(lock: Path) -> dict[str, str]:
     return pinned
 
 
-def asked_for(lock: Path) -> set[str]:
+def direct_requirements(lock: Path) -> set[str]:
     """The packages that the lock marks as direct requirements of pyproject.toml."""
     text = lock.read_text("utf-8")
     blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)
@@ -69,7 +69,9 @@ def test_the_lock_file_satisfies_the_declared_dependencies(lock: Path) -> None:
         assert requirement.specifier.contains(version, prereleases=True), (
             f"{requirement} is locked as {version}; {STALE}"
         )
-    assert asked_for(lock) == {canonicalize_name(each.name) for each in wanted(lock)}, STALE
+    assert direct_requirements(lock) == {canonicalize_name(each.name) for each in wanted(lock)}, (
+        STALE
+    )
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -148,9 +150,9 @@ def test_each_action_is_pinned_to_one_commit() -> None:
 
 def test_ci_runs_every_supported_python() -> None:
     """CI runs the versions that the package declares, and every target of .ci/run."""
-    said = "Programming Language :: Python :: "
+    prefix = "Programming Language :: Python :: "
     supported = [
-        each.removeprefix(said) for each in PROJECT["project"]["classifiers"] if said in each
+        each.removeprefix(prefix) for each in PROJECT["project"]["classifiers"] if prefix in each
     ]
     ci = ROOT / ".github" / "workflows" / "ci.yml"
     assert workflow(ci)["jobs"]["test"]["strategy"]["matrix"]["python"] == supported

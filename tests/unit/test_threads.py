@@ -55,12 +55,12 @@ def test_equal_lookups_share_a_thread_and_outlive_a_cancelled_caller() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(Lookups())
         before = threading.active_count()
-        asked = [loop.run_in_executor(None, look_up, "name", release) for _ in range(50)]
+        lookups = [loop.run_in_executor(None, look_up, "name", release) for _ in range(50)]
         assert threading.active_count() <= before + 1
-        asked[0].cancel()
+        lookups[0].cancel()
         await asyncio.sleep(0)
         release.set()
-        assert set(await asyncio.gather(*asked[1:])) == {"address"}
+        assert set(await asyncio.gather(*lookups[1:])) == {"address"}
         assert calls == ["name"]
         assert await loop.run_in_executor(None, look_up, "name", release) == "address"
         assert calls == ["name", "name"]

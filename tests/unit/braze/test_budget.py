@@ -20,7 +20,7 @@ from cdi_exporter.braze.budget import (
 )
 from tests.virtual import EPOCH, run, virtual_clock
 
-SILENT = RateLimitHeaders()
+NO_LIMITS = RateLimitHeaders()
 """The headers of an answer without rate limit headers."""
 
 
@@ -42,7 +42,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def said(
+def server_headers(
     remaining: int | None,
     limit: int | None = 50,
     *,
@@ -56,14 +56,14 @@ def said(
     return RateLimitHeaders(limit, remaining, reset, retry_after, wall if date else None)
 
 
-async def answered(
-    budget: Budget, headers: RateLimitHeaders = SILENT, *, refused: bool = False
+async def answered_request(
+    budget: Budget, headers: RateLimitHeaders = NO_LIMITS, *, refused: bool = False
 ) -> None:
     """Make a request that is answered at once."""
     budget.release(await acquire(budget), headers, refused=refused)
 
 
-async def starts(
+async def start_times(
     budget: Budget, number: int, answer: Callable[[], RateLimitHeaders | None], seconds: float = 0.0
 ) -> list[float]:
     """Request `number` slots at once, and return the time at which each request starts."""
@@ -118,8 +118,8 @@ def test_a_slot_is_free_again_a_minute_after_the_end() -> None:
 
     async def main() -> list[float]:
         budget = make(5, 0.8)
-        await answered(budget)
-        return await starts(budget, 6, lambda: SILENT, seconds=10)
+        await answered_request(budget)
+        return await start_times(budget, 6, lambda: NO_LIMITS, seconds=10)
 
     assert run(main()) == [0, 0, 0, SPENT_FOR, 10 + SPENT_FOR, 10 + SPENT_FOR]
 
@@ -129,12 +129,12 @@ def test_a_slow_request_keeps_its_slot() -> None:
 
     async def main() -> float:
         budget = make(2, 1.0)
-        await answered(budget)
-        slow = asyncio.create_task(starts(budget, 1, lambda: SILENT, seconds=500))
+        await answered_request(budget)
+        slow = asyncio.create_task(start_times(budget, 1, lambda: NO_LIMITS, seconds=500))
         await asyncio.sleep(0)
-        began = await starts(budget, 2, lambda: SILENT)
+        started = await start_times(budget, 2, lambda: NO_LIMITS)
         await slow
-        return began[1]
+        return started[1]
 
     assert run(main()) == pytest.approx(2 * SPENT_FOR)
 
@@ -145,7 +145,7 @@ def test_the_limit_of_the_server_counts_where_it_is_lower(limit: int, slots: int
 
     async def main() -> int:
         budget = make(50, 0.8)
-        await answered(budget, said(1000, limit))
+        await answered_request(budget, server_headers(1000, limit))
         return budget.slots
 
     assert run(main()) == slots
@@ -156,7 +156,7 @@ def test_a_lower_limit_binds_the_requests_that_follow() -> None:
 
     async def main() -> list[float]:
         budget = make(50, 0.8)
-        return await starts(budget, 5, lambda: said(1000, 4))
+        return await start_times(budget, 5, lambda: server_headers(1000, 4))
 
     assert run(main()) == pytest.approx([0, 0, 0, SPENT_FOR, SPENT_FOR])
 
@@ -167,7 +167,7 @@ def test_acquire_returns_how_long_it_waited() -> None:
     async def main() -> tuple[float, float]:
         budget = make(1, 1.0)
         first = await acquire(budget)
-        budget.release(first, SILENT)
+        budget.release(first, NO_LIMITS)
         second = await acquire(budget)
         return first.waited, second.waited
 
@@ -181,7 +181,7 @@ def test_until_the_first_answer_requests_are_made_one_at_a_time() -> None:
     """An earlier process may have spent the limit. Only the first answer shows what is left."""
 
     async def main() -> list[float]:
-        return await starts(make(), 4, lambda: SILENT, seconds=3)
+        return await start_times(make(), 4, lambda: NO_LIMITS, seconds=3)
 
     assert run(main()) == [0, 3, 3, 3]
 
@@ -190,8 +190,8 @@ def test_a_request_without_an_answer_changes_no_limit() -> None:
     """After a request without an answer, the next request is again made on its own."""
 
     async def main() -> list[float]:
-        answers = iter([None, None, SILENT, SILENT, SILENT])
-        return await starts(make(), 5, lambda: next(answers), seconds=3)
+        answers = iter([None, None, NO_LIMITS, NO_LIMITS, NO_LIMITS])
+        return await start_times(make(), 5, lambda: next(answers), seconds=3)
 
     assert run(main()) == [0, 3, 6, 9, 9]
 
@@ -201,7 +201,9 @@ def test_the_spending_of_an_earlier_process_is_counted() -> None:
 
     async def main() -> list[float]:
         left = iter(range(14, -1, -1))
-        return await starts(make(), 6, lambda: said(next(left), resets_in=30 - now()))
+        return await start_times(
+            make(), 6, lambda: server_headers(next(left), resets_in=30 - now())
+        )
 
     assert run(main()) == [0, 0, 0, 0, 0, 30]
 
@@ -218,7 +220,7 @@ def test_nothing_starts_when_only_the_part_of_others_is_left(
 
     async def main() -> float:
         budget = make(50, share)
-        await answered(budget, said(max(0, kept - below), resets_in=17))
+        await answered_request(budget, server_headers(max(0, kept - below), resets_in=17))
         return await next_start(budget)
 
     assert seconds_of(main) == 17
@@ -230,8 +232,8 @@ def test_requests_under_way_are_taken_off_what_remains(more: int) -> None:
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget, said(10 + more, resets_in=20))
-        return await starts(budget, 5, lambda: None, seconds=1)
+        await answered_request(budget, server_headers(10 + more, resets_in=20))
+        return await start_times(budget, 5, lambda: None, seconds=1)
 
     assert run(main()) == [0] * more + [20] * (5 - more)
 
@@ -241,11 +243,11 @@ def test_an_answer_that_comes_late_does_not_raise_what_remains() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(40, resets_in=20))
+        await answered_request(budget, server_headers(40, resets_in=20))
         one = await acquire(budget)
         two = await acquire(budget)
-        budget.release(one, said(10, resets_in=20))
-        budget.release(two, said(35, resets_in=20))
+        budget.release(one, server_headers(10, resets_in=20))
+        budget.release(two, server_headers(35, resets_in=20))
         return await next_start(budget)
 
     assert seconds_of(main) == 20
@@ -256,11 +258,11 @@ def test_a_new_window_makes_room() -> None:
 
     async def main() -> tuple[float, float]:
         budget = make()
-        await answered(budget, said(5, resets_in=20))
+        await answered_request(budget, server_headers(5, resets_in=20))
         slot = await acquire(budget)
-        began = now()
-        budget.release(slot, said(49, resets_in=60))
-        return began, await next_start(budget)
+        started = now()
+        budget.release(slot, server_headers(49, resets_in=60))
+        return started, await next_start(budget)
 
     assert run(main()) == (20, 20)
 
@@ -270,10 +272,10 @@ def test_a_window_may_start_before_the_previous_one_was_due_to_end() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(11, resets_in=40))
+        await answered_request(budget, server_headers(11, resets_in=40))
         slot = await acquire(budget)
         await asyncio.sleep(5)
-        budget.release(slot, said(45, resets_in=60))
+        budget.release(slot, server_headers(45, resets_in=60))
         await acquire(budget)
         return await next_start(budget)
 
@@ -286,11 +288,11 @@ def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(12, resets_in=40))
+        await answered_request(budget, server_headers(12, resets_in=40))
         one = await acquire(budget)
         two = await acquire(budget)
-        budget.release(one, said(10, resets_in=40))
-        budget.release(two, said(30, resets_in=40 + jitter))
+        budget.release(one, server_headers(10, resets_in=40))
+        budget.release(two, server_headers(30, resets_in=40 + jitter))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(40)
@@ -301,7 +303,7 @@ def test_a_remaining_count_is_obeyed_without_a_limit() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(10, None, resets_in=20))
+        await answered_request(budget, server_headers(10, None, resets_in=20))
         return await next_start(budget)
 
     assert seconds_of(main) == 20
@@ -312,7 +314,7 @@ def test_without_a_reset_a_whole_window_is_waited_for() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(3, resets_in=None))
+        await answered_request(budget, server_headers(3, resets_in=None))
         return await next_start(budget)
 
     assert seconds_of(main) == WINDOW
@@ -324,7 +326,7 @@ def test_an_implausible_reset_is_retried_after_an_hour(resets_in: float) -> None
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(0, resets_in=resets_in))
+        await answered_request(budget, server_headers(0, resets_in=resets_in))
         return await next_start(budget)
 
     assert seconds_of(main) == LONGEST_WAIT
@@ -336,7 +338,7 @@ def test_a_clock_difference_is_taken_from_the_date(ahead: float) -> None:
 
     async def main() -> float:
         budget = make(ahead=ahead)
-        await answered(budget, said(0, resets_in=25))
+        await answered_request(budget, server_headers(0, resets_in=25))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(25, abs=1e-5)
@@ -350,7 +352,7 @@ def test_without_a_date_the_wait_is_off_but_ends(ahead: float, wait: float) -> N
 
     async def main() -> float:
         budget = make(ahead=ahead)
-        await answered(budget, said(0, resets_in=25, date=False))
+        await answered_request(budget, server_headers(0, resets_in=25, date=False))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(wait, abs=1e-5)
@@ -361,8 +363,8 @@ def test_the_last_headers_are_kept_for_the_metrics() -> None:
 
     async def main() -> RateLimitHeaders:
         budget = make()
-        await answered(budget, said(42))
-        await answered(budget)
+        await answered_request(budget, server_headers(42))
+        await answered_request(budget)
         return budget.last
 
     assert run(main()).remaining == 42
@@ -386,7 +388,9 @@ def test_a_429_with_a_time_is_obeyed(headers: dict[str, Any], wait: float) -> No
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(None, None, **{"resets_in": None, **headers}), refused=True)
+        await answered_request(
+            budget, server_headers(None, None, **{"resets_in": None, **headers}), refused=True
+        )
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(wait)
@@ -397,7 +401,7 @@ def test_a_429_also_applies_the_remaining_count() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(0, resets_in=40, retry_after=7), refused=True)
+        await answered_request(budget, server_headers(0, resets_in=40, retry_after=7), refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) == 40
@@ -411,7 +415,9 @@ def test_a_429_without_a_time_is_followed_by_a_backoff(headers: dict[str, Any]) 
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(None, None, **{"resets_in": None, **headers}), refused=True)
+        await answered_request(
+            budget, server_headers(None, None, **{"resets_in": None, **headers}), refused=True
+        )
         return await next_start(budget)
 
     assert FIRST_BACKOFF / 2 <= seconds_of(main) <= FIRST_BACKOFF
@@ -424,7 +430,7 @@ def test_the_backoff_doubles_up_to_five_minutes() -> None:
         budget = make(1000, 1.0, seed=seed)
         waits = []
         for _ in range(10):
-            await answered(budget, refused=True)
+            await answered_request(budget, refused=True)
             before = now()
             waits.append(await next_start(budget) - before)
         return waits
@@ -443,10 +449,10 @@ def test_a_success_ends_the_doubling() -> None:
     async def main() -> float:
         budget = make(1000, 1.0)
         for _ in range(5):
-            await answered(budget, refused=True)
-        await answered(budget)
+            await answered_request(budget, refused=True)
+        await answered_request(budget)
         before = now()
-        await answered(budget, refused=True)
+        await answered_request(budget, refused=True)
         return await next_start(budget) - before
 
     assert seconds_of(main) <= FIRST_BACKOFF
@@ -457,10 +463,10 @@ def test_refusals_of_requests_that_were_under_way_together_are_one() -> None:
 
     async def main() -> float:
         budget = make(1000, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         slots = [await acquire(budget) for _ in range(10)]
         for slot in slots:
-            budget.release(slot, SILENT, refused=True)
+            budget.release(slot, NO_LIMITS, refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) <= FIRST_BACKOFF
@@ -474,7 +480,9 @@ def test_a_refusal_also_holds_back_waiting_requests() -> None:
         slot = await acquire(budget)
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(1)
-        budget.release(slot, said(None, None, resets_in=None, retry_after=500), refused=True)
+        budget.release(
+            slot, server_headers(None, None, resets_in=None, retry_after=500), refused=True
+        )
         return await waiting
 
     assert seconds_of(main) == 501
@@ -494,7 +502,7 @@ def test_slots_are_given_in_the_order_of_the_requests() -> None:
             slot = await acquire(budget)
             order.append(number)
             await asyncio.sleep(number % 3)
-            budget.release(slot, SILENT)
+            budget.release(slot, NO_LIMITS)
 
         await asyncio.gather(*(request(number) for number in range(9)))
         return order
@@ -508,13 +516,13 @@ def test_a_cancelled_waiter_takes_no_slot(cancelled: Sequence[int]) -> None:
 
     async def main() -> tuple[list[int], int]:
         budget = make(1, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         served = []
 
         async def request(number: int) -> None:
             slot = await acquire(budget)
             served.append(number)
-            budget.release(slot, SILENT)
+            budget.release(slot, NO_LIMITS)
 
         tasks = [asyncio.create_task(request(number)) for number in range(3)]
         await asyncio.sleep(5)
@@ -537,7 +545,7 @@ def test_a_waiter_cancelled_as_it_gets_a_slot_loses_none() -> None:
 
     async def main() -> int:
         budget = make(1, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         first = asyncio.create_task(acquire(budget))
         second = asyncio.create_task(acquire(budget))
         await asyncio.sleep(0)
@@ -553,7 +561,7 @@ def test_an_unused_slot_is_free_at_once() -> None:
 
     async def main() -> tuple[float, int]:
         budget = make(1, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         slot = await acquire(budget)
         waiting = asyncio.create_task(next_start(budget))
         await asyncio.sleep(2)
@@ -571,7 +579,7 @@ def test_the_delay_is_how_long_a_request_would_wait() -> None:
         delays = [budget.delay()]
         slot = await acquire(budget)
         delays.append(budget.delay())
-        budget.release(slot, SILENT)
+        budget.release(slot, NO_LIMITS)
         delays.append(budget.delay())
         await asyncio.sleep(20)
         return [*delays, budget.delay()]
@@ -585,7 +593,7 @@ def test_used_is_a_ratio_of_the_slots() -> None:
     async def main() -> list[float]:
         budget = make(5, 0.8)
         shares = [budget.used]
-        await answered(budget)
+        await answered_request(budget)
         await acquire(budget)
         shares.append(budget.used)
         await asyncio.sleep(SPENT_FOR)
@@ -603,9 +611,9 @@ def test_a_newer_answer_counts_even_if_its_reset_is_earlier() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(12, resets_in=60))
+        await answered_request(budget, server_headers(12, resets_in=60))
         await asyncio.sleep(1)
-        await answered(budget, said(10, resets_in=5))
+        await answered_request(budget, server_headers(10, resets_in=5))
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(6)
@@ -618,8 +626,8 @@ def test_a_newer_answer_counts_even_if_more_remains(resets_in: float) -> None:
     async def main() -> float:
         budget = make()
         first = await acquire(budget)
-        budget.release(first, said(11, resets_in=60))
-        await answered(budget, said(30, resets_in=resets_in))
+        budget.release(first, server_headers(11, resets_in=60))
+        await answered_request(budget, server_headers(30, resets_in=resets_in))
         slots = [await acquire(budget) for _ in range(10)]
         return now() + len(slots)
 
@@ -634,14 +642,14 @@ def test_every_answer_of_concurrent_requests_counts() -> None:
 
     async def main() -> tuple[float, float]:
         budget = make()
-        await answered(budget)
+        await answered_request(budget)
         one, two = await acquire(budget), await acquire(budget)
-        budget.release(two, said(12, resets_in=40))
+        budget.release(two, server_headers(12, resets_in=40))
         three = await acquire(budget)
-        budget.release(one, said(30, resets_in=50))
+        budget.release(one, server_headers(30, resets_in=50))
         await acquire(budget)
         held = budget.delay()
-        budget.release(three, said(25, resets_in=50))
+        budget.release(three, server_headers(25, resets_in=50))
         return held, budget.delay()
 
     assert run(main()) == (40, 0)
@@ -652,11 +660,11 @@ def test_an_answer_that_overtakes_another_brings_no_room() -> None:
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget)
+        await answered_request(budget)
         slots = [await acquire(budget) for _ in range(5)]
         for number, slot in reversed([*enumerate(slots)]):
-            budget.release(slot, said(15 - number - 1, resets_in=20))
-        return await starts(budget, 1, lambda: SILENT)
+            budget.release(slot, server_headers(15 - number - 1, resets_in=20))
+        return await start_times(budget, 1, lambda: NO_LIMITS)
 
     assert run(main()) == [20]
 
@@ -670,8 +678,8 @@ def test_a_date_that_is_far_off_does_not_move_the_reset(off: float) -> None:
 
     async def main() -> float:
         budget = make()
-        headers = replace(said(0, resets_in=25), date=EPOCH + off)
-        await answered(budget, headers)
+        headers = replace(server_headers(0, resets_in=25), date=EPOCH + off)
+        await answered_request(budget, headers)
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(25)
@@ -682,7 +690,9 @@ def test_if_neither_clock_fits_a_window_is_waited_for() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, replace(said(0, resets_in=7000), date=EPOCH + 90_000))
+        await answered_request(
+            budget, replace(server_headers(0, resets_in=7000), date=EPOCH + 90_000)
+        )
         return await next_start(budget)
 
     assert seconds_of(main) == WINDOW
@@ -696,15 +706,15 @@ def test_the_spending_of_another_budget_is_counted_once() -> None:
 
     async def main() -> list[float]:
         old, new = make(5, 0.8), make(5, 0.8)
-        await answered(old)
+        await answered_request(old)
         running = await acquire(old)
         for _ in range(3):
             new.remember(old)
         old.remember(new)
-        await answered(new)
+        await answered_request(new)
         await asyncio.sleep(10)
-        old.release(running, SILENT)
-        found = await starts(new, 3, lambda: SILENT)
+        old.release(running, NO_LIMITS)
+        found = await start_times(new, 3, lambda: NO_LIMITS)
         return [*found, old.used]
 
     assert run(main()) == pytest.approx([10, SPENT_FOR, SPENT_FOR, 0.25])
@@ -719,7 +729,7 @@ def test_a_budget_that_waits_for_a_request_of_another_one_sees_its_end() -> None
         new.remember(old)
         waiting = asyncio.create_task(next_start(new))
         await asyncio.sleep(10)
-        old.release(running, SILENT)
+        old.release(running, NO_LIMITS)
         return await waiting
 
     assert seconds_of(main) == pytest.approx(10 + SPENT_FOR, abs=1.1)
@@ -730,7 +740,7 @@ def test_a_waiter_that_no_longer_needs_a_slot_leaves_the_queue() -> None:
 
     async def main() -> tuple[list[object], float]:
         budget, wanted = make(1, 1.0), [True]
-        await answered(budget)
+        await answered_request(budget)
         first = asyncio.create_task(acquire(budget))
         second = asyncio.create_task(budget.acquire_while(lambda: wanted[0]))
         third = asyncio.create_task(acquire(budget))

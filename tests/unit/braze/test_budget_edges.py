@@ -9,13 +9,13 @@ import pytest
 
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders, ServerClock
 from tests.unit.braze.test_budget import (
-    SILENT,
+    NO_LIMITS,
     acquire,
-    answered,
+    answered_request,
     make,
     next_start,
-    said,
     seconds_of,
+    server_headers,
 )
 from tests.virtual import EPOCH, run, virtual_clock
 
@@ -51,7 +51,7 @@ def test_the_backoff_doubles_from_five_seconds_to_five_minutes(
         budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=rng)
         found = []
         for _ in waits:
-            await answered(budget, SILENT, refused=True)
+            await answered_request(budget, NO_LIMITS, refused=True)
             found.append(budget.delay())
         return found
 
@@ -63,7 +63,7 @@ def test_half_a_second_is_waited_for() -> None:
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(40, retry_after=0.5), refused=True)
+        await answered_request(budget, server_headers(40, retry_after=0.5), refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) == 0.5
@@ -74,7 +74,7 @@ def test_a_slot_is_free_a_tenth_of_a_second_after_its_minute() -> None:
 
     async def main() -> float:
         budget = make(1, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(60.1)
@@ -85,8 +85,8 @@ def test_no_announced_wait_is_longer_than_an_hour() -> None:
 
     async def main() -> list[float]:
         reset, refused = make(), make()
-        await answered(reset, said(0, resets_in=5000))
-        await answered(refused, said(40, retry_after=5000), refused=True)
+        await answered_request(reset, server_headers(0, resets_in=5000))
+        await answered_request(refused, server_headers(40, retry_after=5000), refused=True)
         return [reset.delay(), refused.delay()]
 
     assert run(main()) == pytest.approx([3600, 3600])
@@ -123,7 +123,7 @@ def test_a_remainder_is_forgotten_at_its_reset() -> None:
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget, said(0, resets_in=20))
+        await answered_request(budget, server_headers(0, resets_in=20))
         found = [budget.delay()]
         for seconds in (19.5, 0.5):
             await asyncio.sleep(seconds)
@@ -139,13 +139,13 @@ def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
     async def main() -> list[float]:
         clock = virtual_clock()
         budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=Longest())
-        await answered(budget)
+        await answered_request(budget)
         first, second, third = [await acquire(budget) for _ in range(3)]
-        budget.release(first, SILENT, refused=True)
-        budget.release(second, SILENT, refused=True)
+        budget.release(first, NO_LIMITS, refused=True)
+        budget.release(second, NO_LIMITS, refused=True)
         found = [budget.delay()]
         await asyncio.sleep(5)
-        budget.release(third, SILENT, refused=True)
+        budget.release(third, NO_LIMITS, refused=True)
         return [*found, budget.delay()]
 
     assert run(main()) == pytest.approx([5, 10])
@@ -157,7 +157,7 @@ def test_the_part_reserved_for_other_tools_is_never_used(remaining: int, waits: 
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(remaining, resets_in=20))
+        await answered_request(budget, server_headers(remaining, resets_in=20))
         return budget.delay()
 
     assert (seconds_of(main) > 0) is waits
@@ -168,12 +168,12 @@ def test_an_answer_without_a_count_leaves_the_last_one() -> None:
 
     async def main() -> list[int | None]:
         budget = make()
-        await answered(budget, said(30, limit=45))
-        await answered(budget, SILENT)
+        await answered_request(budget, server_headers(30, limit=45))
+        await answered_request(budget, NO_LIMITS)
         found = [budget.last.limit]
-        await answered(budget, said(None, limit=44))
+        await answered_request(budget, server_headers(None, limit=44))
         found.append(budget.last.limit)
-        await answered(budget, said(30, limit=None))
+        await answered_request(budget, server_headers(30, limit=None))
         return [*found, budget.last.limit, budget.last.remaining]
 
     assert run(main()) == [45, 44, None, 30]
@@ -184,7 +184,7 @@ def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget, said(12, resets_in=20))
+        await answered_request(budget, server_headers(12, resets_in=20))
         found = []
         for _ in range(2):
             budget.release(await acquire(budget))
@@ -204,7 +204,7 @@ def test_a_request_of_another_budget_is_taken_off_what_remains_once(
         other, budget = make(), make()
         await acquire(other)
         budget.remember(other)
-        await answered(budget, said(remaining, resets_in=20))
+        await answered_request(budget, server_headers(remaining, resets_in=20))
         return budget.delay()
 
     assert seconds_of(main) == pytest.approx(wait)

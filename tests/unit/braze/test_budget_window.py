@@ -12,7 +12,7 @@ from cdi_exporter.braze.budget import WINDOW, Budget, RateLimitHeaders, allowed
 from tests.unit.braze.test_budget import acquire
 from tests.virtual import EPOCH, run, virtual_clock
 
-Answer = Literal["ok", "refused", "nothing", "forgone", "cancelled", "impatient"]
+Answer = Literal["ok", "refused", "nothing", "unused", "cancelled", "impatient"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     else:
         slot = await acquire(budget)
     record.turns.append(number)
-    if request.answer in ("forgone", "impatient"):
+    if request.answer in ("unused", "impatient"):
         budget.cancel(slot)
         return
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
     lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts
-    record.started.append(began)
-    record.arrived.append(began + request.arrives * lasts)
+    record.started.append(start)
+    record.arrived.append(start + request.arrives * lasts)
     headers = None
     try:
         async with asyncio.timeout(lasts if request.answer == "cancelled" else None):
@@ -141,11 +141,11 @@ def test_after_two_hours_the_whole_budget_is_available(
         budget = (await _live(limit, share, requests)).budget
         assert budget is not None
         await asyncio.sleep(7300)
-        began = asyncio.get_running_loop().time()
+        start = asyncio.get_running_loop().time()
         waits = []
         for _ in range(budget.slots):
             slot = await acquire(budget)
-            waits.append(asyncio.get_running_loop().time() - began)
+            waits.append(asyncio.get_running_loop().time() - start)
             budget.release(slot, RateLimitHeaders())
         return waits
 

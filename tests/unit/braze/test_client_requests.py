@@ -34,21 +34,21 @@ BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
 LINK = '</cdi/integrationsabc/job_sync_status?cursor=c2tpcDoxMA==>; rel="next"'
 
 
-def sent(*asked: tuple[str, str | None]) -> list[httpx.Request]:
+def requests_sent(*pages: tuple[str, str | None]) -> list[httpx.Request]:
     """The requests that fetch these pages of histories. Each is answered."""
 
     async def main() -> list[httpx.Request]:
         with respx.mock() as mock:
             route = mock.route(host="rest.test").respond(json=EMPTY)
             async with asker() as braze:
-                for identifier, cursor in asked:
+                for identifier, cursor in pages:
                     await braze.history(identifier, cursor)
             return [call.request for call in route.calls]
 
     return run(main())
 
 
-def refused(
+def error_of(
     response: httpx.Response, endpoint: Endpoint = Endpoint.HISTORY
 ) -> tuple[ApiError, Asker, int]:
     """The error that an answer causes, the client afterwards, and the number of requests."""
@@ -86,7 +86,7 @@ def refused(
 )
 def test_an_id_is_a_single_path_segment(identifier: str, path: str) -> None:
     """An ID with any characters is percent-encoded and cannot change the path."""
-    (request,) = sent((identifier, None))
+    (request,) = requests_sent((identifier, None))
     assert request.url.raw_path.decode() == f"/cdi/integrations/{path}/job_sync_status"
     assert request.url.host == "rest.test"
 
@@ -105,13 +105,13 @@ def test_an_id_is_a_single_path_segment(identifier: str, path: str) -> None:
 )
 def test_a_cursor_is_percent_encoded(cursor: str | None, query: bytes) -> None:
     """A cursor is opaque. Each of its characters must arrive unchanged."""
-    (request,) = sent(("abc", cursor))
+    (request,) = requests_sent(("abc", cursor))
     assert request.url.query == query
 
 
 def test_a_request_has_the_documented_method_url_and_headers() -> None:
     """A request has the key as a bearer token, asks for JSON and names the exporter."""
-    (request,) = sent(("abc", None))
+    (request,) = requests_sent(("abc", None))
     assert request.method == "GET"
     assert str(request.url) == f"{BASE}/cdi/integrations/abc/job_sync_status"
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -204,7 +204,7 @@ def test_each_status_has_its_error(
 ) -> None:
     """Each status has its reason. Each try is counted under its code. Only some are retried."""
     answer = httpx.Response(status, json={"message": "no", "errors": ["someone@example.com"]})
-    error, braze, made = refused(answer, endpoint)
+    error, braze, made = error_of(answer, endpoint)
     assert type(error) is kind
     assert (error.reason, error.code) == (reason, str(status))
     assert str(error).startswith(f"{status}: ")
@@ -222,7 +222,7 @@ def test_each_status_has_its_error(
 )
 def test_a_403_names_the_permission(endpoint: Endpoint, permission: str) -> None:
     """The message shows which permission the key lacks."""
-    assert permission in str(refused(httpx.Response(403, content=ERROR), endpoint)[0])
+    assert permission in str(error_of(httpx.Response(403, content=ERROR), endpoint)[0])
 
 
 ERROR = b'{"message": "no", "errors": []}'
@@ -251,7 +251,7 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
 def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int) -> None:
     """The request is counted under its status. The reason is `invalid_response`."""
     headers, content = GATEWAYS[answer]
-    error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
+    error, braze, made = error_of(httpx.Response(status, headers=headers, stream=Body([content])))
     assert type(error) is InvalidResponse
     assert (error.reason, error.code, error.retryable) == ("invalid_response", str(status), False)
     assert made == 1
@@ -268,14 +268,14 @@ def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
 def test_a_status_without_a_body_is_believed(status: int, kind: type, body: bytes) -> None:
     """Nothing indicates that the response came from a proxy."""
-    error, _, _ = refused(httpx.Response(status, stream=Body([body])))
+    error, _, _ = error_of(httpx.Response(status, stream=Body([body])))
     assert type(error) is kind
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
 def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
     """A proxy may change or remove the content type."""
-    error, _, _ = refused(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
+    error, _, _ = error_of(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
     assert (type(error), error.web_page) == (Forbidden, False)
 
 
@@ -283,14 +283,14 @@ def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
 def test_a_server_error_is_recognised_with_any_body(answer: str) -> None:
     """Braze does not document the body of a 5xx. The request is retried."""
     headers, content = GATEWAYS[answer]
-    error, _, _ = refused(httpx.Response(503, headers=headers, stream=Body([content])))
+    error, _, _ = error_of(httpx.Response(503, headers=headers, stream=Body([content])))
     assert (type(error), error.reason, error.code) == (ServerError, "server_error", "503")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 302, 304, 407, 451])
 def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
     """This holds even if the body looks like an error of Braze."""
-    error, braze, _ = refused(httpx.Response(status, content=ERROR if status != 204 else b""))
+    error, braze, _ = error_of(httpx.Response(status, content=ERROR if status != 204 else b""))
     assert (type(error), error.reason, error.code) == (UnexpectedStatus, "other", str(status))
     assert braze.codes() == {str(status): 1}
 
@@ -298,7 +298,7 @@ def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
 @pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
 def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None:
     """For example, a captive portal answers like this."""
-    error, braze, _ = refused(httpx.Response(200, content=content))
+    error, braze, _ = error_of(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
     assert str(error).startswith("the answer is a web page instead of JSON; check")
     assert braze.codes() == {"invalid_response": 1}
@@ -360,15 +360,15 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
 
     async def main() -> tuple[ApiError, int, int]:
         with respx.mock(assert_all_called=False) as mock:
-            asked = mock.route(host="rest.test").respond(status, headers={"location": target})
+            configured = mock.route(host="rest.test").respond(status, headers={"location": target})
             elsewhere = mock.route(host="elsewhere.test").respond(json=EMPTY)
             async with asker() as braze:
                 with pytest.raises(UnexpectedStatus) as caught:
                     await braze.history()
-            return caught.value, asked.call_count, elsewhere.call_count
+            return caught.value, configured.call_count, elsewhere.call_count
 
-    error, asked, elsewhere = run(main())
-    assert (error.code, asked, elsewhere) == (str(status), 1, 0)
+    error, configured, elsewhere = run(main())
+    assert (error.code, configured, elsewhere) == (str(status), 1, 0)
 
 
 # Undocumented answers
@@ -398,7 +398,7 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
     """It is counted as `invalid_response`, not as 200. The request is not retried."""
-    error, braze, made = refused(httpx.Response(200, content=body), endpoint)
+    error, braze, made = error_of(httpx.Response(200, content=body), endpoint)
     assert type(error) is InvalidResponse
     assert error.reason == "invalid_response"
     assert made == 1
@@ -422,7 +422,7 @@ def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoin
     run(main())
 
 
-def got(**answer: Any) -> Coroutine[Any, Any, int]:
+def rows_read(**answer: Any) -> Coroutine[Any, Any, int]:
     """The number of rows that the client reads from a 200."""
 
     async def main() -> int:
@@ -454,15 +454,15 @@ def test_a_compressed_answer_is_read(
     """The body is sent at once or in parts, with the same result."""
     body = compress(PAGE)
     headers = {} if encoding is None else {"content-encoding": encoding}
-    assert run(got(headers=headers, content=body)) == 1
+    assert run(rows_read(headers=headers, content=body)) == 1
     bits = [body[at : at + 7] for at in range(0, len(body), 7)]
-    assert run(got(headers=headers, stream=Body(bits))) == 1
+    assert run(rows_read(headers=headers, stream=Body(bits))) == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_an_answer_may_start_with_a_byte_order_mark(encoding: str) -> None:
     """JSON must not have a byte order mark, but some servers send one."""
-    assert run(got(content=PAGE.decode().encode(encoding))) == 1
+    assert run(rows_read(content=PAGE.decode().encode(encoding))) == 1
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -471,7 +471,7 @@ def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: boo
     """The limit applies to the decompressed body and is exact."""
     body = PAGE.rjust(MOST_BYTES + beyond)
     headers = {"content-encoding": "gzip"} if compressed else {}
-    coroutine = got(headers=headers, content=gzip.compress(body, 1) if compressed else body)
+    coroutine = rows_read(headers=headers, content=gzip.compress(body, 1) if compressed else body)
     if beyond:
         with pytest.raises(InvalidResponse, match="larger than 1 MiB"):
             run(coroutine)
@@ -492,7 +492,7 @@ def test_data_after_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
     for chunks in (parts, [gzip.compress(PAGE), rest]):
         body = Body(chunks)
         with pytest.raises(InvalidResponse, match="invalid encoding"):
-            run(got(headers={"content-encoding": "gzip"}, stream=body))
+            run(rows_read(headers={"content-encoding": "gzip"}, stream=body))
         assert body.sent <= 2 * 2**20 + len(rest) * (chunks is not parts)
 
 
@@ -500,7 +500,8 @@ def test_a_gzip_trailer_that_arrives_separately_is_read() -> None:
     """The last bytes of a gzip member contain no text."""
     whole = gzip.compress(PAGE)
     assert (
-        run(got(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]]))) == 1
+        run(rows_read(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]])))
+        == 1
     )
 
 
@@ -508,7 +509,7 @@ def test_no_more_than_the_limit_is_read() -> None:
     """The client reads at most two mebibytes of an endless body."""
     body = Body(b" " * 2**20 for _ in range(10_000))
     with pytest.raises(InvalidResponse):
-        run(got(stream=body))
+        run(rows_read(stream=body))
     assert body.sent <= MOST_BYTES + 2**20
 
 
@@ -519,7 +520,7 @@ def test_an_encoding_that_was_not_requested_is_invalid(encoding: str) -> None:
     for _ in range(encoding.count("gzip")):
         body = gzip.compress(body)
     with pytest.raises(InvalidResponse, match="encoding"):
-        run(got(headers={"content-encoding": encoding}, content=body))
+        run(rows_read(headers={"content-encoding": encoding}, content=body))
 
 
 # Request statistics

@@ -16,7 +16,7 @@ PERSON = "someone@example.com"
 BODY = PERSON.encode()
 
 
-def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
+def texts_of(error: BaseException | None, depth: int = 9) -> Iterator[str]:
     """All texts that an error and its causes may print."""
     while error is not None and depth:
         yield str(error)
@@ -25,8 +25,8 @@ def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
         yield repr({name: value for name, value in vars(error).items() if name != "request"})
         yield repr(getattr(error, "doc", ""))
         yield from traceback.format_exception(error)
-        for behind in (error.__cause__, error.__context__):
-            yield from told(behind, depth - 1)
+        for cause in (error.__cause__, error.__context__):
+            yield from texts_of(cause, depth - 1)
         return
 
 
@@ -48,7 +48,7 @@ def _everything(error: ApiError, braze: Asker) -> str:
     endpoint = traffic.endpoints[Endpoint.HISTORY]
     shown = [repr(braze.client), repr(traffic.recent), repr(vars(endpoint))]
     shown.append(repr(endpoint.snapshot(braze.client.budgets[Endpoint.HISTORY].last)))
-    return "\n".join([*told(error), *shown])
+    return "\n".join([*texts_of(error), *shown])
 
 
 @pytest.mark.parametrize(

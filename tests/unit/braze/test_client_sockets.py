@@ -39,7 +39,7 @@ async def _no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def hurried() -> Clock:
+def clock_without_pauses() -> Clock:
     """The loop's clock without the pauses between tries."""
     clock = virtual_clock()
     return Clock(clock.wall, clock.monotonic, _no_pause, clock.rng)
@@ -70,20 +70,20 @@ async def listening(speak: Speak, tls: ssl.SSLContext | None = None) -> AsyncIte
         await server.wait_closed()
 
 
-def answering(answer: bytes, *, heard: list[bytes] | None = None) -> Speak:
+def answering(answer: bytes, *, received: list[bytes] | None = None) -> Speak:
     """Read a request, send an answer and close the connection."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
-        if heard is not None:
-            heard.append(request)
+        if received is not None:
+            received.append(request)
         writer.write(answer)
         await writer.drain()
 
     return speak
 
 
-async def asked(braze: Asker) -> str:
+async def outcome(braze: Asker) -> str:
     """The result of a request: the number of running rows, or the error message."""
     try:
         page = await braze.history()
@@ -98,8 +98,8 @@ def over_tcp(speak: Speak, **settings: Any) -> tuple[str, dict[str, int]]:
     async def main() -> tuple[str, dict[str, int]]:
         async with listening(speak) as port:
             url = f"http://127.0.0.1:{port}"
-            async with asker(base_url=url, clock=hurried(), **settings) as braze:
-                result = await asked(braze)
+            async with asker(base_url=url, clock=clock_without_pauses(), **settings) as braze:
+                result = await outcome(braze)
             assert braze.settled()
             return result, braze.codes()
 
@@ -159,8 +159,10 @@ def test_a_refused_connection_is_reported_with_its_address() -> None:
     """The message contains the text of the system error."""
 
     async def main() -> str:
-        async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
-            return await asked(braze)
+        async with asker(
+            base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()
+        ) as braze:
+            return await outcome(braze)
 
     with closed_port() as port:
         expected = f"ConnectionFailed: no answer from 127.0.0.1:{port}: Connection refused"
@@ -178,8 +180,10 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
             return found
 
         monkeypatch.setattr(loop, "getaddrinfo", resolve)
-        async with asker(base_url=f"http://rest.test:{port}", clock=hurried()) as braze:
-            return await asked(braze)
+        async with asker(
+            base_url=f"http://rest.test:{port}", clock=clock_without_pauses()
+        ) as braze:
+            return await outcome(braze)
 
     with closed_port() as port:
         expected = f"ConnectionFailed: no answer from rest.test:{port}: Connection refused"
@@ -221,10 +225,10 @@ def test_a_connection_serves_several_requests() -> None:
     async def main() -> None:
         async with (
             listening(speak) as port,
-            asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze,
+            asker(base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()) as braze,
         ):
             for _ in range(3):
-                assert await asked(braze) == "1"
+                assert await outcome(braze) == "1"
 
     asyncio.run(main())
     assert len(connections) == 1
@@ -260,38 +264,38 @@ def over_tls(
     certificate: Path, host: str = "127.0.0.1", ca_file: str | None = None
 ) -> tuple[str, list[bytes]]:
     """The result of a request over TLS, and the requests that the server received."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def main() -> str:
-        speak = answering(WHOLE, heard=heard)
+        speak = answering(WHOLE, received=received)
         async with listening(speak, server_side(certificate)) as port:
             url = f"https://{host}:{port}"
-            async with asker(base_url=url, ca_file=ca_file, clock=hurried()) as braze:
-                return await asked(braze)
+            async with asker(base_url=url, ca_file=ca_file, clock=clock_without_pauses()) as braze:
+                return await outcome(braze)
 
-    return asyncio.run(main()), heard
+    return asyncio.run(main()), received
 
 
 def test_an_untrusted_certificate_is_refused(certificate: Path) -> None:
     """The server receives no request and no key. The error names the reason."""
-    result, heard = over_tls(certificate)
+    result, received = over_tls(certificate)
     assert result.startswith("ConnectionFailed: no answer from ")
     assert "certificate verify failed" in result
-    assert heard == []
+    assert received == []
 
 
 def test_a_certificate_of_the_ca_file_is_trusted(certificate: Path) -> None:
     """A proxy may present a certificate of its own."""
-    result, heard = over_tls(certificate, ca_file=str(certificate))
+    result, received = over_tls(certificate, ca_file=str(certificate))
     assert result == "1"
-    assert f"Bearer {KEY}".encode() in heard[0]
+    assert f"Bearer {KEY}".encode() in received[0]
 
 
 def test_a_certificate_for_another_host_is_refused(certificate: Path) -> None:
     """A trusted CA is not enough. The host name must match."""
-    result, heard = over_tls(certificate, "localhost", ca_file=str(certificate))
+    result, received = over_tls(certificate, "localhost", ca_file=str(certificate))
     assert result.startswith("ConnectionFailed: no answer from ")
-    assert heard == []
+    assert received == []
 
 
 def test_a_server_without_tls_is_a_failed_connection() -> None:
@@ -302,9 +306,9 @@ def test_a_server_without_tls_is_a_failed_connection() -> None:
     async def main() -> str:
         async with (
             listening(speak) as port,
-            asker(base_url=f"https://127.0.0.1:{port}", clock=hurried()) as braze,
+            asker(base_url=f"https://127.0.0.1:{port}", clock=clock_without_pauses()) as braze,
         ):
-            return await asked(braze)
+            return await outcome(braze)
 
     assert asyncio.run(main()).startswith("ConnectionFailed: no answer from ")
 
@@ -313,11 +317,11 @@ def test_a_server_without_tls_is_a_failed_connection() -> None:
 
 
 @asynccontextmanager
-async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]:
+async def proxying(received: list[bytes], target: int | None) -> AsyncIterator[int]:
     """An HTTP proxy that connects each tunnel to `target`. Without a target it answers 407."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        received.append(await reader.readuntil(b"\r\n\r\n"))
         if target is None:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             await writer.drain()
@@ -330,7 +334,7 @@ async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]
     async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while part := await source.read(2**16):
-                heard.append(part)
+                received.append(part)
                 sink.write(part)
                 await sink.drain()
         sink.close()
@@ -343,44 +347,44 @@ def test_a_proxy_of_the_environment_is_used(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tunnel hides the key from the proxy. ca_file also applies through the tunnel."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def main() -> str:
         async with (
             listening(answering(WHOLE), server_side(certificate)) as target,
-            proxying(heard, target) as port,
+            proxying(received, target) as port,
         ):
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-            async with asker(ca_file=str(certificate), clock=hurried()) as braze:
-                return await asked(braze)
+            async with asker(ca_file=str(certificate), clock=clock_without_pauses()) as braze:
+                return await outcome(braze)
 
     assert asyncio.run(main()) == "1"
-    assert heard[0].startswith(b"CONNECT rest.test:443 ")
-    assert len(heard) > 1
-    assert KEY.encode() not in b"".join(heard)
+    assert received[0].startswith(b"CONNECT rest.test:443 ")
+    assert len(received) > 1
+    assert KEY.encode() not in b"".join(received)
 
 
 def test_no_proxy_is_used_for_a_host_listed_in_no_proxy(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[bytes] = []
+    received: list[bytes] = []
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    result, heard = over_tls(certificate, ca_file=str(certificate))
-    assert (result, len(heard)) == ("1", 1)
+    result, received = over_tls(certificate, ca_file=str(certificate))
+    assert (result, len(received)) == ("1", 1)
 
 
 def test_a_refusing_proxy_never_receives_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is a failed connection. It shows neither the key nor the proxy's password."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def main() -> str:
-        async with proxying(heard, None) as port:
+        async with proxying(received, None) as port:
             monkeypatch.setenv("HTTPS_PROXY", f"http://someone:password@127.0.0.1:{port}")
-            async with asker(clock=hurried()) as braze:
-                return await asked(braze)
+            async with asker(clock=clock_without_pauses()) as braze:
+                return await outcome(braze)
 
     result = asyncio.run(main())
     assert result.startswith("ConnectionFailed: no answer from ")
     assert result.endswith(": 407 Proxy Authentication Required")
-    assert KEY.encode() not in b"".join(heard)
+    assert KEY.encode() not in b"".join(received)

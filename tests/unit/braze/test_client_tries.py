@@ -234,8 +234,8 @@ def test_waiting_for_the_budget_is_not_timed() -> None:
 async def _busy(braze: Asker, number: int) -> list[Any]:
     await braze.history()
     await braze.integrations()
-    asked = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
-    return await asyncio.gather(*asked, return_exceptions=True)
+    requests = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
+    return await asyncio.gather(*requests, return_exceptions=True)
 
 
 @pytest.mark.parametrize("answer", [page(), DOWN, REFUSED], ids=repr)
@@ -265,9 +265,9 @@ def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(15)]
             await asyncio.sleep(10)
-            began = now()
+            started = now()
             await braze.integrations()
-            took = now() - began
+            took = now() - started
             await asyncio.gather(*tasks, return_exceptions=True)
             assert braze.settled()
         return took
@@ -290,12 +290,12 @@ def test_a_cancelled_request_gives_its_slot_back(moment: float) -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             assert braze.settled()
-            began = now()
+            started = now()
             with pytest.raises(ServerError):
                 await braze.history()
             again = [asyncio.create_task(braze.history()) for _ in range(10)]
             await asyncio.gather(*again, return_exceptions=True)
-            return braze.settled(), now() - began
+            return braze.settled(), now() - started
 
     settled, seconds = run(main())
     assert settled

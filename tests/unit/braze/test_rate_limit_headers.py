@@ -30,13 +30,13 @@ def read(now: float = NOW, /, **headers: str) -> RateLimitHeaders:
 
 def test_the_documented_headers() -> None:
     """Header names are not case-sensitive."""
-    said = read(
+    parsed = read(
         x_ratelimit_limit="50",
         X_RateLimit_Remaining="49",
         x_ratelimit_reset="1790000060",
         date=DATE,
     )
-    assert said == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
+    assert parsed == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
 
 
 def test_missing_headers_give_no_limits() -> None:
@@ -64,8 +64,8 @@ def test_missing_headers_give_no_limits() -> None:
 )
 def test_a_count_is_a_number_from_zero_on(name: str, text: str, count: int | None) -> None:
     """Any other text is treated as missing."""
-    said = read(**{name: text})
-    assert {said.limit, said.remaining} == {count, None}
+    parsed = read(**{name: text})
+    assert {parsed.limit, parsed.remaining} == {count, None}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_retry_after_is_read_in_all_forms(headers: dict[str, str], seconds: floa
 @pytest.mark.parametrize("ahead", [-3600.0, -90.0, 0.0, 90.0, 3600.0])
 def test_a_clock_difference_changes_no_wait(ahead: float) -> None:
     """The server's times are compared with the Date of the same answer."""
-    said = read(NOW - ahead, retry_after=LATER, x_ratelimit_reset="1790000042", date=DATE)
-    assert said.retry_after == 30
-    assert said.wait(NOW - ahead) == 42
+    parsed = read(NOW - ahead, retry_after=LATER, x_ratelimit_reset="1790000042", date=DATE)
+    assert parsed.retry_after == 30
+    assert parsed.wait(NOW - ahead) == 42
 
 
 def test_without_a_date_this_clock_counts() -> None:
@@ -129,11 +129,11 @@ def test_an_http_date_is_utc_wherever_this_runs(text: str) -> None:
 )
 def test_any_headers_are_read(headers: dict[str, str], now: float) -> None:
     """No header raises an exception, and each number is usable."""
-    said = RateLimitHeaders.read(headers, now)
-    wait = said.wait(now)
+    parsed = RateLimitHeaders.read(headers, now)
+    wait = parsed.wait(now)
     assert wait is None or 0 <= wait <= LONGEST_WAIT
-    assert said.retry_after is None or said.retry_after >= 0
-    assert said.limit is None or 0 <= allowed(said.limit, 0.8) <= said.limit
+    assert parsed.retry_after is None or parsed.retry_after >= 0
+    assert parsed.limit is None or 0 <= allowed(parsed.limit, 0.8) <= parsed.limit
 
 
 @given(

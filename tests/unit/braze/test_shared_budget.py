@@ -227,8 +227,8 @@ def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
     """The process was frozen between getting the slot and sending the request. It waits again."""
 
     async def main() -> None:
-        async with asker(httpx.MockTransport(refuse)) as asking:
-            client = asking.client
+        async with asker(httpx.MockTransport(refuse)) as braze:
+            client = braze.client
             shared, stats = client.shared, RequestStats(tuple(Endpoint))
             for each in shared.budgets.values():
                 each._answered = True

@@ -21,8 +21,8 @@ def test_requests_are_counted_by_endpoint_and_code() -> None:
     stats = RequestStats((LISTED, HISTORY))
     for code in ("200", "503", "503", "timeout"):
         stats.count(exchange(code=code))
-    said = RateLimitHeaders()
-    shown = {name: each.snapshot(said).requests for name, each in stats.endpoints.items()}
+    headers = RateLimitHeaders()
+    shown = {name: each.snapshot(headers).requests for name, each in stats.endpoints.items()}
     assert shown == {LISTED: {"200": 0}, HISTORY: {"200": 1, "503": 2, "timeout": 1}}
 
 
@@ -46,8 +46,8 @@ def test_durations_are_a_cumulative_histogram() -> None:
 def test_rate_limit_headers_are_shown_as_received() -> None:
     """A missing value is not shown as 0."""
     endpoint = RequestStats((HISTORY,)).endpoints[HISTORY]
-    said = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
-    assert (said.limit, said.remaining, said.reset) == (100, 0, 1.5e9)
+    headers = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
+    assert (headers.limit, headers.remaining, headers.reset) == (100, 0, 1.5e9)
     silent = endpoint.snapshot(RateLimitHeaders())
     assert (silent.limit, silent.remaining, silent.reset) == (None, None, None)
 

@@ -169,7 +169,7 @@ def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "problem"),
     [
         ("postgresql://cdi:canary@db.example.com/cdi", "contains a password"),
         ("postgresql://db.example.com/cdi?user=cdi&password=canary", "contains a password"),
@@ -178,13 +178,13 @@ def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check", "metrics"])
-def test_a_url_with_a_password_is_refused(command: str, url: str, said: str) -> None:
+def test_a_url_with_a_password_is_refused(command: str, url: str, problem: str) -> None:
     """The error is one line, with exit status 2.
 
     The URL may contain a password and is not shown.
     """
     result = CliRunner().invoke(cli, [command, f"--state.url={url}"])
     assert result.exit_code == 2
-    assert said in result.output
+    assert problem in result.output
     assert "--state.url" in result.output
     assert "canary" not in result.output

@@ -9,7 +9,7 @@ from cdi_exporter.config import Settings
 from tests.harness import workspace
 
 
-def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
+def run_command(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
     """The exit status and the output."""
     status: object = 0
     try:
@@ -22,14 +22,14 @@ def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
 
 @pytest.mark.parametrize("args", [["-h"], ["--help"], ["check", "-h"], ["metrics", "-h"]])
 def test_help_has_a_short_form(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
-    status, text = said(capsys, *args)
+    status, text = run_command(capsys, *args)
     assert status == 0
     assert text.startswith("Usage: ")
 
 
 def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command is listed with its full description."""
-    _, text = said(capsys, "--help")
+    _, text = run_command(capsys, "--help")
     commands = text.partition("Commands:")[2].partition("Flags of serve:")[0]
     assert all(f"\n  {name} " in commands for name in COMMANDS)
     assert "..." not in commands
@@ -53,7 +53,7 @@ def test_a_misspelt_command_suggests_the_likely_one(
     capsys: pytest.CaptureFixture[str], args: list[str], expected: str
 ) -> None:
     """The error is one line, with exit status 2. Nothing is suggested if no name is similar."""
-    assert said(capsys, *args) == (2, f"cdi-exporter: {expected}\n")
+    assert run_command(capsys, *args) == (2, f"cdi-exporter: {expected}\n")
 
 
 def test_a_dashboard_url_as_endpoint_is_logged_at_startup() -> None:

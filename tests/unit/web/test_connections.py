@@ -62,10 +62,10 @@ class Conversation:
 
     def __init__(self, seconds: float = 0.0, **extra: Any) -> None:
         self.forgotten: list[Connection] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            self.asked.append(scope["path"])
+            self.requested.append(scope["path"])
             await asyncio.sleep(seconds)
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"hello"})
@@ -115,7 +115,7 @@ def test_a_slow_request_head_times_out(piece: bytes) -> None:
         return conversation
 
     conversation = talk(script)
-    assert (conversation.statuses, conversation.asked) == ([b"408"], [])
+    assert (conversation.statuses, conversation.requested) == ([b"408"], [])
     assert conversation.wire.closed_at == HEAD_SECONDS
 
 
@@ -175,7 +175,7 @@ def test_requests_that_come_at_once_are_answered_in_turn() -> None:
         conversation = Conversation(seconds=1)
         conversation.says(GET * 3 + GET[:5])
         await asyncio.sleep(0.5)
-        assert len(conversation.asked) == 1
+        assert len(conversation.requested) == 1
         conversation.says(GET[5:])
         conversation.says(GET * 1000)
         assert not conversation.wire.reading
@@ -204,7 +204,7 @@ def test_data_after_a_refused_request_is_not_read() -> None:
         return conversation
 
     conversation = talk(script)
-    assert (conversation.statuses, conversation.asked) == ([b"200", b"400"], ["/"])
+    assert (conversation.statuses, conversation.requested) == ([b"200", b"400"], ["/"])
 
 
 def test_a_request_that_the_parser_refuses_ends_the_connection() -> None:
@@ -218,7 +218,7 @@ def test_a_request_that_the_parser_refuses_ends_the_connection() -> None:
             return conversation
 
         conversation = talk(script)
-        assert (conversation.statuses, conversation.asked) == ([b"400"], [])
+        assert (conversation.statuses, conversation.requested) == ([b"400"], [])
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
@@ -271,10 +271,10 @@ def test_the_connection_idle_for_longest_is_closed_for_a_new_one() -> None:
     """Over real sockets, the idle connection is closed although the busy one is older."""
 
     async def script() -> None:
-        asked, answer = asyncio.Event(), asyncio.Event()
+        requested, answer = asyncio.Event(), asyncio.Event()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            asked.set()
+            requested.set()
             await answer.wait()
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"hello"})
@@ -293,7 +293,7 @@ def test_the_connection_idle_for_longest_is_closed_for_a_new_one() -> None:
 
             busy = await connected()
             await loop.sock_sendall(busy, GET)
-            await asked.wait()
+            await requested.wait()
             idle, late = await connected(), await connected()
             assert await loop.sock_recv(idle, 1) == b""
             answer.set()

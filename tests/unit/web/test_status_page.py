@@ -86,11 +86,11 @@ def test_the_page_starts_with_a_summary() -> None:
 def test_before_the_first_scrape_the_page_explains_how_to_configure_one() -> None:
     """A new user learns that Prometheus has to scrape the exporter, and how."""
     waiting = Shown(workspace("w", up=None, last_refresh=None, refresh_duration=None, exchanges=()))
-    told = words(page(waiting))
-    assert "Nothing is known yet" in told
-    assert "add this job to Prometheus" in told
-    assert 'targets: ["exporter:10234"]' in told
-    assert "metrics_path" not in told
+    visible = words(page(waiting))
+    assert "Nothing is known yet" in visible
+    assert "add this job to Prometheus" in visible
+    assert 'targets: ["exporter:10234"]' in visible
+    assert "metrics_path" not in visible
     other = page(waiting, web={"telemetry_path": "/cdi/metrics"})
     assert "metrics_path: /cdi/metrics" in words(other)
     assert {"href": "cdi/metrics"} in Tree(other).all("a")
@@ -99,10 +99,10 @@ def test_before_the_first_scrape_the_page_explains_how_to_configure_one() -> Non
 def test_a_workspace_that_was_never_refreshed_explains_why() -> None:
     """The other workspace was refreshed, so this one may lack a scrape job of its own."""
     new = {"up": None, "last_refresh": None, "refresh_duration": None, "exchanges": ()}
-    told = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
-    assert "Prometheus has not asked for this workspace yet." in told
-    assert "A scrape of /metrics asks for every workspace" in told
-    assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in told
+    visible = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
+    assert "Prometheus has not asked for this workspace yet." in visible
+    assert "A scrape of /metrics asks for every workspace" in visible
+    assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in visible
 
 
 def test_an_unreadable_list_is_shown_as_a_separate_problem() -> None:
@@ -124,27 +124,27 @@ def test_a_name_cannot_reverse_the_text_around_it() -> None:
 
 def test_a_failing_workspace_shows_the_cause_and_what_to_do() -> None:
     """The page shows the problem, the advice, and the age of the last known data."""
-    told = words(page(example(), "?workspace=sandbox"))
-    assert "Problem: 401: Braze does not know this API key" in told
-    assert "What to do: Compare the key and the endpoint" in told
-    assert "The last known data is shown below; it is 42 min old." in told
-    assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in told
+    visible = words(page(example(), "?workspace=sandbox"))
+    assert "Problem: 401: Braze does not know this API key" in visible
+    assert "What to do: Compare the key and the endpoint" in visible
+    assert "The last known data is shown below; it is 42 min old." in visible
+    assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in visible
 
 
 def test_a_workspace_that_is_not_scraped_is_marked() -> None:
     """Old data must not look healthy."""
     quiet = workspace("w", facts("a"), last_refresh=NOW - HOUR, exchanges=())
-    told = words(page(Shown(quiet)))
-    assert "not scraped" in told
-    assert "no scrape has asked for this workspace in 1 h" in told
+    visible = words(page(Shown(quiet)))
+    assert "not scraped" in visible
+    assert "no scrape has asked for this workspace in 1 h" in visible
 
 
 def test_a_workspace_that_is_not_scraped_may_never_have_had_a_complete_refresh() -> None:
     """The first scrapes started a refresh. No other scrape came before it was complete."""
     asked = workspace("w", facts("a"), last_refresh=None, exchanges=(exchange(ago=2 * HOUR),))
-    told = words(page(Shown(asked)))
-    assert "no scrape has asked for this workspace in 2 h" in told
-    assert "not complete yet" in told
+    visible = words(page(Shown(asked)))
+    assert "no scrape has asked for this workspace in 2 h" in visible
+    assert "not complete yet" in visible
 
 
 def test_a_workspace_without_integrations_is_marked() -> None:
@@ -164,7 +164,7 @@ def test_a_row_shows_the_last_run_and_the_freshness() -> None:
         next_scheduled=NOW + 300,
         stale_after=4 * HOUR,
     )
-    told = words(page(Shown(workspace("w", one))))
+    visible = words(page(Shown(workspace("w", one))))
     for fact in (
         "orders snowflake · users_track",
         "100 rows of the last run failed and are not in Braze.",
@@ -177,7 +177,7 @@ def test_a_row_shows_the_last_run_and_the_freshness() -> None:
         "2 min agolate after 4 h",
         "Last 2 runs: 1 success, 1 partial. Rows synced: 5 to 900, newest 900.",
     ):
-        assert fact in told
+        assert fact in visible
 
 
 def test_unknown_values_are_not_shown_as_zero() -> None:
@@ -208,11 +208,11 @@ def test_the_rate_limit_is_that_of_the_last_answer() -> None:
             EndpointSnapshot("other"),
         ),
     )
-    told = words(page(Shown(shown)))
-    assert "integrations 3 of 50 left full again in 20 s" in told
-    assert "job_sync_status full again 2 of 90 were left before" in told
-    assert "none 0 of 0 left full again in 5 s" in told
-    assert "other not known yet" in told
+    visible = words(page(Shown(shown)))
+    assert "integrations 3 of 50 left full again in 20 s" in visible
+    assert "job_sync_status full again 2 of 90 were left before" in visible
+    assert "none 0 of 0 left full again in 5 s" in visible
+    assert "other not known yet" in visible
 
 
 def test_sorting_and_filtering_work_with_links_only() -> None:
@@ -242,8 +242,8 @@ def test_sorting_and_filtering_work_with_links_only() -> None:
 
 
 def test_a_filter_without_results_links_to_all_integrations() -> None:
-    told = words(page(example(), "?q=no+such+thing"))
-    assert "No integration of this workspace matches. Show all 10" in told
+    visible = words(page(example(), "?q=no+such+thing"))
+    assert "No integration of this workspace matches. Show all 10" in visible
 
 
 @pytest.mark.parametrize(
@@ -392,9 +392,9 @@ def test_a_page_of_a_thousand_integrations_takes_under_a_second() -> None:
     page(source)
     times = []
     for _ in range(3):  # the minimum is the least affected by other processes
-        began = time.process_time()
+        started = time.process_time()
         response = get(source, "/", headers={"Accept-Encoding": "gzip"})
-        times.append(time.process_time() - began)
+        times.append(time.process_time() - started)
     assert min(times) < 1.0
     assert response.headers["content-encoding"] == "gzip"
     assert len(gzip.compress(response.content, 1)) < 400_000

@@ -34,7 +34,7 @@ def loaded(path: Path) -> Policy:
     return load(str(path), Files().read)
 
 
-def mistakes(path: Path) -> tuple[str, ...]:
+def errors(path: Path) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         loaded(path)
     return caught.value.mistakes
@@ -43,7 +43,7 @@ def mistakes(path: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize("path", [*BAD, *REFUSED], ids=lambda path: path.stem)
 def test_a_bad_file_gives_the_expected_errors(path: Path, files: Path) -> None:
     """The expected errors are in the `.txt` file next to it. They contain no secret."""
-    message = "\n".join(mistakes(files / path.name)).replace(f"{files}/", "")
+    message = "\n".join(errors(files / path.name)).replace(f"{files}/", "")
     assert message + "\n" == path.with_suffix(".txt").read_text("utf-8")
     assert "canary" not in message
 
@@ -90,8 +90,8 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """A path that is not a regular file is an error as well. The message is one line."""
     absent = tmp_path / "absent.yml"
     reason = "no such file or directory"
-    assert mistakes(absent) == (f"{absent}: cannot be read ({reason}); expected a YAML file",)
-    assert mistakes(Path("/dev/zero")) == (
+    assert errors(absent) == (f"{absent}: cannot be read ({reason}); expected a YAML file",)
+    assert errors(Path("/dev/zero")) == (
         "/dev/zero: cannot be read (not a plain file); expected a YAML file",
     )
 
@@ -111,10 +111,10 @@ def test_a_key_in_the_file_is_never_shown(certificates: Path, tmp_path: Path) ->
     """An error about the pair shows no part of the key, and no file stays on the disk."""
     path = tmp_path / "web.yml"
     path.write_text(inline(certificates, "server", "renewed"))
-    (told,) = mistakes(path)
-    assert "the private key does not match the certificate" in told
+    (error,) = errors(path)
+    assert "the private key does not match the certificate" in error
     key = (certificates / "renewed.key").read_text()
-    assert not any(line in told for line in key.splitlines() if len(line) > 8)
+    assert not any(line in error for line in key.splitlines() if len(line) > 8)
     assert [each.name for each in tmp_path.iterdir()] == ["web.yml"]
 
 

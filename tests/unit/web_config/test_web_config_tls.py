@@ -54,7 +54,9 @@ def client(
     return context
 
 
-def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+def handshake(
+    server: ssl.SSLContext, client: ssl.SSLContext
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     """Both ends of a connection. Raises ssl.SSLError if either end refuses.
 
     In TLS 1.3 the client finishes before the server has checked its certificate. So it then reads
@@ -75,12 +77,12 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject
 
 
 def version(server: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
-    return shake(server, client)[1].version()
+    return handshake(server, client)[1].version()
 
 
 def refused(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
     try:
-        shake(server, client)
+        handshake(server, client)
     except ssl.SSLError:
         return True
     return False
@@ -119,8 +121,8 @@ def test_only_configured_tls_versions_are_accepted(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         old = offered < ssl.TLSVersion.TLSv1_2
-    asking = client(certificates, only=offered, ciphers="ALL:@SECLEVEL=0" if old else None)
-    assert (None if refused(context, asking) else version(context, asking)) == spoken
+    tls_client = client(certificates, only=offered, ciphers="ALL:@SECLEVEL=0" if old else None)
+    assert (None if refused(context, tls_client) else version(context, tls_client)) == spoken
 
 
 @pytest.mark.parametrize("order", ["", ", prefer_server_cipher_suites: false"])
@@ -134,7 +136,7 @@ def test_only_configured_cipher_suites_are_accepted(order: str, certificates: Pa
     only = ssl.TLSVersion.TLSv1_2
 
     def chosen(ciphers: str) -> str:
-        ours, _ = shake(context, client(certificates, only=only, ciphers=ciphers))
+        ours, _ = handshake(context, client(certificates, only=only, ciphers=ciphers))
         return (ours.cipher() or ("",))[0]
 
     assert chosen(AES128) == AES128
@@ -149,10 +151,10 @@ def test_only_configured_cipher_suites_are_accepted(order: str, certificates: Pa
 @pytest.mark.parametrize("name", ["AES128-SHA", "AES256-GCM-SHA384"])
 def test_rsa_key_exchange_must_be_configured_by_name(name: str, certificates: Path) -> None:
     """Go does not offer it by default."""
-    asking = client(certificates, only=ssl.TLSVersion.TLSv1_2, ciphers=name)
-    assert refused(server(certificates, pair="rsa"), asking)
+    tls_client = client(certificates, only=ssl.TLSVersion.TLSv1_2, ciphers=name)
+    assert refused(server(certificates, pair="rsa"), tls_client)
     suites = "[TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_256_GCM_SHA384]"
-    assert not refused(server(certificates, f"cipher_suites: {suites}", pair="rsa"), asking)
+    assert not refused(server(certificates, f"cipher_suites: {suites}", pair="rsa"), tls_client)
 
 
 @pytest.mark.parametrize(
@@ -230,15 +232,15 @@ def test_a_client_certificate_must_have_an_allowed_name(
     """A name of any type must be equal to an allowed name."""
     auth = WITH_AUTHORITY + f"VerifyClientCertIfGiven, client_allowed_sans: {allowed}"
     context = server(certificates, auth)
-    ours, _ = shake(context, client(certificates, pair="client"))
+    ours, _ = handshake(context, client(certificates, pair="client"))
     assert context.admits(ours.getpeercert()) is admitted
-    ours, _ = shake(context, client(certificates))
-    nobodys: dict[str, Any] | None = ours.getpeercert()
-    assert context.admits(nobodys) is (allowed == "[]")
+    ours, _ = handshake(context, client(certificates))
+    no_certificate: dict[str, Any] | None = ours.getpeercert()
+    assert context.admits(no_certificate) is (allowed == "[]")
 
 
 def test_the_server_speaks_http_1_1(certificates: Path) -> None:
     """A client that offers HTTP/2 gets HTTP/1.1."""
-    asking = client(certificates)
-    asking.set_alpn_protocols(["h2", "http/1.1"])
-    assert shake(server(certificates), asking)[1].selected_alpn_protocol() == "http/1.1"
+    tls_client = client(certificates)
+    tls_client.set_alpn_protocols(["h2", "http/1.1"])
+    assert handshake(server(certificates), tls_client)[1].selected_alpn_protocol() == "http/1.1"

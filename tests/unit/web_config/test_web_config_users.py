@@ -36,13 +36,13 @@ class Counting:
 
     def __init__(self, *right: bytes) -> None:
         self._right = right
-        self.asked: list[tuple[str, bytes]] = []
+        self.comparisons: list[tuple[str, bytes]] = []
         self.done = 0
         self.go, self.held = threading.Event(), threading.Event()
         self.go.set()
 
     def __call__(self, hashed: str, password: bytes) -> bool:
-        self.asked.append((hashed, password))
+        self.comparisons.append((hashed, password))
         right = password in self._right
         if not self.go.is_set():
             self.held.set()
@@ -118,9 +118,9 @@ def test_a_changed_hash_is_compared_again() -> None:
 
     async def ask() -> list[bool]:
         authenticator = Authenticator()
-        told = basic(b"alice", b"wonderland")
+        authorization = basic(b"alice", b"wonderland")
         return [
-            await authenticator.admits({b"alice": each}, told)
+            await authenticator.admits({b"alice": each}, authorization)
             for each in (USERS[b"alice"], hashed(b"other"), USERS[b"alice"])
         ]
 
@@ -143,7 +143,7 @@ def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
         for _ in range(100):
             assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
             await asyncio.sleep(0)
-        at_once = len(compare.asked) - compare.done
+        at_once = len(compare.comparisons) - compare.done
         compare.go.set()
         answers = await asyncio.gather(*flood, return_exceptions=True)
         assert answers[:MOST_WAITING] == [False] * MOST_WAITING
@@ -151,7 +151,7 @@ def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
         return at_once
 
     assert asyncio.run(ask()) == 1
-    assert len(compare.asked) == 1 + MOST_WAITING
+    assert len(compare.comparisons) == 1 + MOST_WAITING
 
 
 def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
@@ -173,7 +173,7 @@ def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
         assert not any(await asyncio.gather(*flood))
 
     asyncio.run(ask())
-    assert len(compare.asked) == 1
+    assert len(compare.comparisons) == 1
 
 
 def test_the_same_wrong_password_is_compared_once() -> None:
@@ -182,11 +182,13 @@ def test_the_same_wrong_password_is_compared_once() -> None:
 
     async def ask() -> list[bool]:
         authenticator = Authenticator(compare)
-        told = basic(b"alice", b"wrong")
-        return await asyncio.gather(*(authenticator.admits(USERS, told) for _ in range(20)))
+        authorization = basic(b"alice", b"wrong")
+        return await asyncio.gather(
+            *(authenticator.admits(USERS, authorization) for _ in range(20))
+        )
 
     assert asyncio.run(ask()) == [False] * 20
-    assert len(compare.asked) == 1
+    assert len(compare.comparisons) == 1
 
 
 def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
@@ -198,7 +200,7 @@ def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
         return await Authenticator(compare).admits(users, basic(b"nobody", b"any"))
 
     assert not asyncio.run(ask())
-    ((against, _),) = compare.asked
+    ((against, _),) = compare.comparisons
     assert against == stand_in(users)
     assert against.startswith("$2b$05$")
     assert not matches(against, b"any")
@@ -215,9 +217,9 @@ def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
         for n in range(3 * MOST_RESULTS):
             await authenticator.admits(USERS, basic(b"alice", b"%d" % n))
             assert len(authenticator._results) <= MOST_RESULTS
-        compared = len(compare.asked)
+        compared = len(compare.comparisons)
         assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
-        return len(compare.asked) - compared
+        return len(compare.comparisons) - compared
 
     assert asyncio.run(ask()) == 0
 
