@@ -27,7 +27,17 @@ from cdi_exporter.errors import (
     UnexpectedStatus,
 )
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, now, page
+from tests.unit.braze.client_helpers import (
+    BASE,
+    EMPTY,
+    KEY,
+    Body,
+    ClientUnderTest,
+    Server,
+    client_under_test,
+    now,
+    page,
+)
 from tests.virtual import EPOCH, run, virtual_clock
 
 BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
@@ -40,7 +50,7 @@ def requests_sent(*pages: tuple[str, str | None]) -> list[httpx.Request]:
     async def main() -> list[httpx.Request]:
         with respx.mock() as mock:
             route = mock.route(host="rest.test").respond(json=EMPTY)
-            async with asker() as braze:
+            async with client_under_test() as braze:
                 for identifier, cursor in pages:
                     await braze.history(identifier, cursor)
             return [call.request for call in route.calls]
@@ -50,15 +60,15 @@ def requests_sent(*pages: tuple[str, str | None]) -> list[httpx.Request]:
 
 def error_of(
     response: httpx.Response, endpoint: Endpoint = Endpoint.HISTORY
-) -> tuple[ApiError, Asker, int]:
+) -> tuple[ApiError, ClientUnderTest, int]:
     """The error that an answer causes, the client afterwards, and the number of requests."""
 
-    async def main() -> tuple[ApiError, Asker, int]:
+    async def main() -> tuple[ApiError, ClientUnderTest, int]:
         with respx.mock() as mock:
             route = mock.route(host="rest.test").mock(return_value=response)
-            async with asker() as braze:
+            async with client_under_test() as braze:
                 with pytest.raises(ApiError) as caught:
-                    await braze.ask(endpoint)
+                    await braze.fetch(endpoint)
             assert braze.settled()
             return caught.value, braze, route.call_count
 
@@ -125,7 +135,7 @@ def test_the_list_has_its_own_url() -> None:
     """With a cursor and without one."""
 
     async def main() -> list[str]:
-        async with asker(server := Server(page())) as braze:
+        async with client_under_test(server := Server(page())) as braze:
             await braze.integrations()
             await braze.integrations("a=")
         return [str(request.url) for request in server.requests]
@@ -137,7 +147,7 @@ def test_only_the_cursor_of_a_link_is_used() -> None:
     """The documented Link URL is malformed. Its cursor is sent to the endpoint's own path."""
 
     async def main() -> list[str]:
-        async with asker(server := Server(page(link=LINK), page())) as braze:
+        async with client_under_test(server := Server(page(link=LINK), page())) as braze:
             first = await braze.history("abc")
             await braze.history("abc", first.next_cursor)
         return [request.url.raw_path.decode() for request in server.requests]
@@ -152,7 +162,7 @@ def test_a_changed_key_is_used_by_the_next_request() -> None:
     async def main() -> list[str]:
         keys = iter(["one", "two", "three"])
         server = Server(page(), page(status=503), page())
-        async with asker(server, key=lambda: next(keys)) as braze:
+        async with client_under_test(server, key=lambda: next(keys)) as braze:
             await braze.history()
             await braze.history()
         return [request.headers["authorization"] for request in server.requests]
@@ -165,7 +175,7 @@ def test_a_cookie_is_not_sent_back() -> None:
 
     async def main() -> httpx.Request:
         server = Server(page(set_cookie="session=1; Path=/"))
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             await braze.history()
             await braze.history()
         return server.requests[1]
@@ -313,7 +323,9 @@ def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
         if content == ERROR:
             headers = {"retry-after": "77"}
-        async with asker(Server(httpx.Response(429, headers=headers, content=content))) as braze:
+        async with client_under_test(
+            Server(httpx.Response(429, headers=headers, content=content))
+        ) as braze:
             with pytest.raises(ApiError):
                 await braze.history()
             return braze.client.budgets[Endpoint.HISTORY].delay()
@@ -328,7 +340,7 @@ def test_a_429_whose_body_never_ends_is_obeyed() -> None:
         async def answer(request: httpx.Request) -> httpx.Response:
             return httpx.Response(429, headers={"retry-after": "77"}, stream=Body([b"x"] * 99, 1))
 
-        async with asker(Server(answer)) as braze:
+        async with client_under_test(Server(answer)) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
             return braze.client.budgets[Endpoint.HISTORY].delay(), now()
@@ -342,7 +354,9 @@ def test_limits_from_a_gateway_are_ignored() -> None:
     async def main() -> tuple[float, object]:
         headers = {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
-        async with asker(Server(httpx.Response(403, headers=headers, content=b"denied"))) as braze:
+        async with client_under_test(
+            Server(httpx.Response(403, headers=headers, content=b"denied"))
+        ) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
             budget = braze.client.budgets[Endpoint.HISTORY]
@@ -362,7 +376,7 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
         with respx.mock(assert_all_called=False) as mock:
             configured = mock.route(host="rest.test").respond(status, headers={"location": target})
             elsewhere = mock.route(host="elsewhere.test").respond(json=EMPTY)
-            async with asker() as braze:
+            async with client_under_test() as braze:
                 with pytest.raises(UnexpectedStatus) as caught:
                     await braze.history()
             return caught.value, configured.call_count, elsewhere.call_count
@@ -415,9 +429,9 @@ def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoin
         async def respond(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, content=body)
 
-        async with asker(Server(respond)) as braze:
+        async with client_under_test(Server(respond)) as braze:
             with suppress(InvalidResponse):
-                assert (await braze.ask(endpoint)).invalid == 1
+                assert (await braze.fetch(endpoint)).invalid == 1
 
     run(main())
 
@@ -429,7 +443,7 @@ def rows_read(**answer: Any) -> Coroutine[Any, Any, int]:
         async def respond(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, **answer)
 
-        async with asker(Server(respond)) as braze:
+        async with client_under_test(Server(respond)) as braze:
             return (await braze.history()).undated_running
 
     return main()
@@ -531,7 +545,7 @@ def test_a_request_is_recorded() -> None:
 
     async def main() -> list[tuple[object, ...]]:
         server = Server(page(), page(status=404), seconds=0.75)
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             await braze.integrations()
             with pytest.raises(NotFound):
                 await braze.history("xyz")
@@ -550,7 +564,7 @@ def test_items_that_cannot_be_read_are_counted() -> None:
     """Invalid items are counted per endpoint."""
 
     async def main() -> list[int]:
-        async with asker(Server(page(7, None), page(7))) as braze:
+        async with client_under_test(Server(page(7, None), page(7))) as braze:
             await braze.integrations()
             await braze.history()
             return [each.invalid_items for each in braze.stats.endpoints.values()]
@@ -575,7 +589,7 @@ def skew(*answers: Answer) -> float:
         several = [httpx.Response(s, content=c, headers=h) for s, c, h in answers]
         clock = virtual_clock()
         still = Clock(lambda: EPOCH, clock.monotonic, clock.sleep, clock.rng)
-        async with asker(Server(*several), clock=still) as braze:
+        async with client_under_test(Server(*several), clock=still) as braze:
             for _ in several:
                 with suppress(ApiError):
                     await braze.history()

@@ -9,7 +9,14 @@ import pytest
 
 from cdi_exporter.errors import ApiError, ConnectionFailed
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import BASE, KEY, Asker, Server, asker, page
+from tests.unit.braze.client_helpers import (
+    BASE,
+    KEY,
+    ClientUnderTest,
+    Server,
+    client_under_test,
+    page,
+)
 from tests.virtual import run
 
 PERSON = "someone@example.com"
@@ -35,7 +42,7 @@ def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiErro
 
     async def main() -> tuple[ApiError, str, int]:
         server = Server(answer)
-        async with asker(server, key=lambda: key) as braze:
+        async with client_under_test(server, key=lambda: key) as braze:
             with pytest.raises(ApiError) as caught:
                 await braze.history()
             return caught.value, _everything(caught.value, braze), len(server.requests)
@@ -43,7 +50,7 @@ def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiErro
     return run(main())
 
 
-def _everything(error: ApiError, braze: Asker) -> str:
+def _everything(error: ApiError, braze: ClientUnderTest) -> str:
     traffic = braze.stats
     endpoint = traffic.endpoints[Endpoint.HISTORY]
     shown = [repr(braze.client), repr(traffic.recent), repr(vars(endpoint))]

@@ -27,7 +27,7 @@ from tests.simulator import (
     ScriptedIntegration,
     Simulator,
 )
-from tests.unit.braze.asking import BASE, KEY, Asker, asker, now
+from tests.unit.braze.client_helpers import BASE, KEY, ClientUnderTest, client_under_test, now
 from tests.virtual import EPOCH, run, virtual_clock
 
 RUNS = 37
@@ -59,7 +59,7 @@ def transport_to(app: Simulator) -> httpx.ASGITransport:
 
 
 def error_of(
-    ask: Callable[[Asker], Any], *, fault: FaultKind | None = None, **settings: Any
+    ask: Callable[[ClientUnderTest], Any], *, fault: FaultKind | None = None, **settings: Any
 ) -> ApiError:
     """The error of a request to a workspace with these settings."""
 
@@ -67,7 +67,7 @@ def error_of(
         clock = virtual_clock()
         faults = [Fault(*FOR_EVER, fault, delay=60)] if fault else []
         app = simulator(clock, faults=faults, **settings)
-        async with asker(transport_to(app), clock=clock, timeout=PATIENCE) as braze:
+        async with client_under_test(transport_to(app), clock=clock, timeout=PATIENCE) as braze:
             with pytest.raises(ApiError) as caught:
                 await ask(braze)
             assert braze.settled()
@@ -85,7 +85,7 @@ def test_a_history_is_read_to_its_end(identifier: str) -> None:
         app = simulator(clock, integration(identifier))
         found: list[Run] = []
         cursor = None
-        async with asker(transport_to(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             while cursor is not None or not found:
                 page = await braze.history(identifier, cursor)
                 assert page.invalid == 0
@@ -105,7 +105,7 @@ def test_a_list_is_read_to_its_end() -> None:
         names = [f"i{number:02}" for number in range(25)]
         app = simulator(clock, *(integration(name, 1) for name in names))
         found, cursor = [], None
-        async with asker(transport_to(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             for _ in range(3):
                 page = await braze.integrations(cursor)
                 found += [item.id for item in page.integrations]
@@ -119,25 +119,25 @@ def test_a_list_is_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("ask", "settings", "kind"),
     [
-        (Asker.history, {"key": "another"}, Unauthorized),
-        (Asker.integrations, {"key": "another"}, Unauthorized),
-        (Asker.history, {"permissions": ["cdi.integration_list"]}, Forbidden),
-        (Asker.integrations, {"permissions": ["cdi.integration_job_status"]}, Forbidden),
+        (ClientUnderTest.history, {"key": "another"}, Unauthorized),
+        (ClientUnderTest.integrations, {"key": "another"}, Unauthorized),
+        (ClientUnderTest.history, {"permissions": ["cdi.integration_list"]}, Forbidden),
+        (ClientUnderTest.integrations, {"permissions": ["cdi.integration_job_status"]}, Forbidden),
         (lambda braze: braze.history("nobody"), {}, BadRequest),
         (lambda braze: braze.history("../abc"), {}, ApiError),
         (lambda braze: braze.history("abc", "no cursor"), {}, BadRequest),
         (lambda braze: braze.integrations("no cursor"), {}, BadRequest),
-        (Asker.history, {"limits": {LIST: 50, HISTORY: 0}}, RateLimited),
+        (ClientUnderTest.history, {"limits": {LIST: 50, HISTORY: 0}}, RateLimited),
     ],
 )
 def test_each_refusal_has_its_error(
-    ask: Callable[[Asker], Any], settings: dict[str, Any], kind: type[ApiError]
+    ask: Callable[[ClientUnderTest], Any], settings: dict[str, Any], kind: type[ApiError]
 ) -> None:
     """The simulated workspace refuses requests as documented."""
     assert isinstance(error_of(ask, **settings), kind)
 
 
-@pytest.mark.parametrize("ask", [Asker.history, Asker.integrations])
+@pytest.mark.parametrize("ask", [ClientUnderTest.history, ClientUnderTest.integrations])
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -154,7 +154,9 @@ def test_each_refusal_has_its_error(
         (FaultKind.BAD_MESSAGE, "invalid_response"),
     ],
 )
-def test_each_fault_has_its_code(fault: FaultKind, code: str, ask: Callable[[Asker], Any]) -> None:
+def test_each_fault_has_its_code(
+    fault: FaultKind, code: str, ask: Callable[[ClientUnderTest], Any]
+) -> None:
     """Each kind of failure has its own code."""
     error = error_of(ask, fault=fault)
     assert error.code == code
@@ -169,7 +171,7 @@ def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
         app = simulator(clock, faults=[Fault(*FOR_EVER, fault)])
-        async with asker(transport_to(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             page = await braze.history()
             return len(page.runs) + page.invalid, braze.stats.endpoints[
                 "job_sync_status"
@@ -186,7 +188,7 @@ def test_a_key_rotated_on_both_sides_works_at_once() -> None:
     async def main() -> None:
         clock, keys = virtual_clock(), [KEY]
         app = simulator(clock)
-        async with asker(transport_to(app), clock=clock, key=lambda: keys[-1]) as braze:
+        async with client_under_test(transport_to(app), clock=clock, key=lambda: keys[-1]) as braze:
             await braze.history()
             app.key = "rotated"
             with pytest.raises(Unauthorized):
@@ -200,8 +202,8 @@ def test_a_key_rotated_on_both_sides_works_at_once() -> None:
 # The budget
 
 
-async def _burst(braze: Asker, number: int) -> list[Any]:
-    requests = [braze.ask(tuple(Endpoint)[n % 2]) for n in range(number)]
+async def _burst(braze: ClientUnderTest, number: int) -> list[Any]:
+    requests = [braze.fetch(tuple(Endpoint)[n % 2]) for n in range(number)]
     return await asyncio.gather(*requests, return_exceptions=True)
 
 
@@ -216,7 +218,7 @@ def test_without_other_tools_there_is_no_429(
     async def main() -> tuple[list[int], float]:
         clock = virtual_clock()
         app = simulator(clock, limit_window=window, latency=latency)
-        async with asker(transport_to(app), clock=clock, share=share) as braze:
+        async with client_under_test(transport_to(app), clock=clock, share=share) as braze:
             found = await _burst(braze, 300)
             assert not [each for each in found if isinstance(each, Exception)]
         assert app.too_many == 0
@@ -239,7 +241,7 @@ def test_after_a_restart_it_provokes_no_429(
         clock = virtual_clock()
         app = simulator(clock, limit_window=window, latency=0.05, ahead=ahead)
         for pause in (1.0, 5.0, 20.0):
-            async with asker(transport_to(app), clock=clock) as braze:
+            async with client_under_test(transport_to(app), clock=clock) as braze:
                 tasks = [asyncio.create_task(braze.integrations()) for _ in range(200)]
                 await asyncio.sleep(pause)
                 for task in tasks:
@@ -259,7 +261,7 @@ def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
         greedy = Fault(EPOCH, EPOCH + 1200, FaultKind.OTHER_TOOL, LIST, per_minute=70)
         app = simulator(clock, faults=[greedy], retry_header=header, limit_window="fixed")
         done = 0
-        async with asker(transport_to(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             while done < 100:
                 try:
                     await braze.integrations()
@@ -284,7 +286,7 @@ def test_only_the_configured_host_is_requested() -> None:
 
     async def main() -> None:
         clock = virtual_clock()
-        async with asker(Watching(simulator(clock)), clock=clock) as braze:
+        async with client_under_test(Watching(simulator(clock)), clock=clock) as braze:
             cursor = (await braze.history()).next_cursor
             await braze.history("abc", cursor)
 

@@ -15,7 +15,7 @@ import pytest
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import ApiError
 from tests.e2e.processes import closed_port
-from tests.unit.braze.asking import KEY, Asker, asker
+from tests.unit.braze.client_helpers import KEY, ClientUnderTest, client_under_test
 from tests.virtual import virtual_clock
 
 Result = TypeVar("Result")
@@ -83,7 +83,7 @@ def answering(answer: bytes, *, received: list[bytes] | None = None) -> Speak:
     return speak
 
 
-async def outcome(braze: Asker) -> str:
+async def outcome(braze: ClientUnderTest) -> str:
     """The result of a request: the number of running rows, or the error message."""
     try:
         page = await braze.history()
@@ -98,7 +98,9 @@ def over_tcp(speak: Speak, **settings: Any) -> tuple[str, dict[str, int]]:
     async def main() -> tuple[str, dict[str, int]]:
         async with listening(speak) as port:
             url = f"http://127.0.0.1:{port}"
-            async with asker(base_url=url, clock=clock_without_pauses(), **settings) as braze:
+            async with client_under_test(
+                base_url=url, clock=clock_without_pauses(), **settings
+            ) as braze:
                 result = await outcome(braze)
             assert braze.settled()
             return result, braze.codes()
@@ -159,7 +161,7 @@ def test_a_refused_connection_is_reported_with_its_address() -> None:
     """The message contains the text of the system error."""
 
     async def main() -> str:
-        async with asker(
+        async with client_under_test(
             base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()
         ) as braze:
             return await outcome(braze)
@@ -180,7 +182,7 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
             return found
 
         monkeypatch.setattr(loop, "getaddrinfo", resolve)
-        async with asker(
+        async with client_under_test(
             base_url=f"http://rest.test:{port}", clock=clock_without_pauses()
         ) as braze:
             return await outcome(braze)
@@ -225,7 +227,9 @@ def test_a_connection_serves_several_requests() -> None:
     async def main() -> None:
         async with (
             listening(speak) as port,
-            asker(base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()) as braze,
+            client_under_test(
+                base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()
+            ) as braze,
         ):
             for _ in range(3):
                 assert await outcome(braze) == "1"
@@ -270,7 +274,9 @@ def over_tls(
         speak = answering(WHOLE, received=received)
         async with listening(speak, server_side(certificate)) as port:
             url = f"https://{host}:{port}"
-            async with asker(base_url=url, ca_file=ca_file, clock=clock_without_pauses()) as braze:
+            async with client_under_test(
+                base_url=url, ca_file=ca_file, clock=clock_without_pauses()
+            ) as braze:
                 return await outcome(braze)
 
     return asyncio.run(main()), received
@@ -306,7 +312,9 @@ def test_a_server_without_tls_is_a_failed_connection() -> None:
     async def main() -> str:
         async with (
             listening(speak) as port,
-            asker(base_url=f"https://127.0.0.1:{port}", clock=clock_without_pauses()) as braze,
+            client_under_test(
+                base_url=f"https://127.0.0.1:{port}", clock=clock_without_pauses()
+            ) as braze,
         ):
             return await outcome(braze)
 
@@ -355,7 +363,9 @@ def test_a_proxy_of_the_environment_is_used(
             proxying(received, target) as port,
         ):
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-            async with asker(ca_file=str(certificate), clock=clock_without_pauses()) as braze:
+            async with client_under_test(
+                ca_file=str(certificate), clock=clock_without_pauses()
+            ) as braze:
                 return await outcome(braze)
 
     assert asyncio.run(main()) == "1"
@@ -381,7 +391,7 @@ def test_a_refusing_proxy_never_receives_the_key(monkeypatch: pytest.MonkeyPatch
     async def main() -> str:
         async with proxying(received, None) as port:
             monkeypatch.setenv("HTTPS_PROXY", f"http://someone:password@127.0.0.1:{port}")
-            async with asker(clock=clock_without_pauses()) as braze:
+            async with client_under_test(clock=clock_without_pauses()) as braze:
                 return await outcome(braze)
 
     result = asyncio.run(main())

@@ -20,13 +20,13 @@ from cdi_exporter.errors import (
     ServerError,
 )
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import (
+from tests.unit.braze.client_helpers import (
     KEY,
     LIMITS,
-    Asker,
     Body,
+    ClientUnderTest,
     Server,
-    asker,
+    client_under_test,
     limit_headers,
     now,
     page,
@@ -61,8 +61,8 @@ def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoi
     """The first two tries fail with a connection error, a timeout or a 5xx. The third succeeds."""
 
     async def main() -> tuple[dict[str, int], bool]:
-        async with asker(Server(answer, answer, page())) as braze:
-            await braze.ask(endpoint)
+        async with client_under_test(Server(answer, answer, page())) as braze:
+            await braze.fetch(endpoint)
             return braze.codes(endpoint), braze.settled()
 
     assert run(main()) == ({code: TRIES - 1, "200": 1}, True)
@@ -77,7 +77,7 @@ def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> Non
     """The last error is raised after them."""
 
     async def main() -> int:
-        async with asker(server := Server(answer)) as braze:
+        async with client_under_test(server := Server(answer)) as braze:
             with pytest.raises(kind):
                 await braze.history()
             assert braze.settled()
@@ -90,7 +90,7 @@ def test_a_permanent_failure_ends_the_retries() -> None:
     """The first try fails to connect. The second gets a 404, which is not retried."""
 
     async def main() -> dict[str, int]:
-        async with asker(Server(REFUSED, page(status=404))) as braze:
+        async with client_under_test(Server(REFUSED, page(status=404))) as braze:
             with pytest.raises(NotFound):
                 await braze.history()
             return braze.codes()
@@ -102,7 +102,7 @@ def test_the_pauses_grow_with_full_jitter() -> None:
     """The pauses are 0 to 0.5 s and 0 to 1 s. The given random generator draws them."""
 
     async def pauses(seed: int) -> list[float]:
-        async with asker(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
+        async with client_under_test(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
             with pytest.raises(ServerError):
                 await braze.history()
         first, second, third = server.times
@@ -121,7 +121,7 @@ def test_each_try_takes_a_slot() -> None:
 
     async def main() -> list[float]:
         server = Server(DOWN)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
             with pytest.raises(ServerError):
                 await braze.history()
             waited = braze.stats.endpoints[Endpoint.HISTORY].budget_wait
@@ -142,7 +142,7 @@ def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
             reset = {"x-ratelimit-reset": limit_headers(20)["x_ratelimit_reset"]}
             return httpx.Response(503, headers=headers | reset)
 
-        async with asker(server := Server(answer, page())) as braze:
+        async with client_under_test(server := Server(answer, page())) as braze:
             await braze.history()
         return server.times
 
@@ -153,7 +153,9 @@ def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
     """Other requests to the endpoint wait. The other endpoint has its own limit."""
 
     async def main() -> tuple[list[float], dict[str, int]]:
-        async with asker(server := Server(page(status=429, retry_after="40"), page())) as braze:
+        async with client_under_test(
+            server := Server(page(status=429, retry_after="40"), page())
+        ) as braze:
             with pytest.raises(RateLimited):
                 await braze.history()
             await braze.integrations()
@@ -168,7 +170,7 @@ def test_tries_of_several_requests_are_within_the_budget() -> None:
 
     async def main() -> list[float]:
         server = Server(page(), DOWN, seconds=0.3)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 10)) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 10)) as braze:
             await braze.history()
             tasks = [braze.history() for _ in range(12)]
             found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,7 +194,7 @@ def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
         async def trickle(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, stream=Body((b" " for _ in range(10_000)), timeout / 7))
 
-        async with asker(Server(trickle), timeout=timeout) as braze:
+        async with client_under_test(Server(trickle), timeout=timeout) as braze:
             with pytest.raises(RequestTimeout, match=f"within {timeout:g} s"):
                 await braze.history()
             assert braze.settled()
@@ -207,7 +209,7 @@ def test_a_server_that_never_answers_times_out() -> None:
     """Each try may take the full timeout."""
 
     async def main() -> float:
-        async with asker(Server(page(), seconds=1e6), timeout=10) as braze:
+        async with client_under_test(Server(page(), seconds=1e6), timeout=10) as braze:
             with pytest.raises(RequestTimeout):
                 await braze.history()
         return now()
@@ -220,7 +222,7 @@ def test_waiting_for_the_budget_is_not_timed() -> None:
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1)
-        async with asker(Server(page()), timeout=5, limits=limits) as braze:
+        async with client_under_test(Server(page()), timeout=5, limits=limits) as braze:
             await braze.history()
             await braze.history()
         return now()
@@ -231,7 +233,7 @@ def test_waiting_for_the_budget_is_not_timed() -> None:
 # Many at once
 
 
-async def _busy(braze: Asker, number: int) -> list[Any]:
+async def _busy(braze: ClientUnderTest, number: int) -> list[Any]:
     await braze.history()
     await braze.integrations()
     requests = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
@@ -244,7 +246,7 @@ def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
 
     async def main() -> int:
         server = Server(page(), page(), answer, seconds=2)
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             found = await _busy(braze, 40)
             assert len(found) == 40
             assert braze.settled()
@@ -261,7 +263,7 @@ def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
             return page() if request.url.path == "/cdi/integrations" else DOWN
 
         limits = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 10}
-        async with asker(Server(page(), answer), limits=limits, share=1.0) as braze:
+        async with client_under_test(Server(page(), answer), limits=limits, share=1.0) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(15)]
             await asyncio.sleep(10)
@@ -282,7 +284,7 @@ def test_a_cancelled_request_gives_its_slot_back(moment: float) -> None:
     async def main() -> tuple[bool, float]:
         server = Server(page(), DOWN, seconds=1)
         limits = dict.fromkeys(Endpoint, 15)
-        async with asker(server, limits=limits, share=1.0) as braze:
+        async with client_under_test(server, limits=limits, share=1.0) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(30)]
             await asyncio.sleep(moment)
@@ -307,7 +309,7 @@ def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> 
 
     async def main() -> tuple[float, dict[str, int]]:
         limits = dict.fromkeys(Endpoint, 1)
-        async with asker(Server(page(), seconds=5), limits=limits, share=1.0) as braze:
+        async with client_under_test(Server(page(), seconds=5), limits=limits, share=1.0) as braze:
             task = asyncio.create_task(braze.history())
             await asyncio.sleep(2)
             task.cancel()
@@ -322,7 +324,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1000)
-        async with asker(Server(page()), limits=limits) as braze:
+        async with client_under_test(Server(page()), limits=limits) as braze:
             await braze.history()
             for _ in range(3 * MOST_AT_ONCE):
                 with await braze.client.permit(Endpoint.HISTORY, braze.stats):
@@ -338,7 +340,7 @@ def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
     """Slot and place are given back, whatever exception is raised."""
 
     async def main() -> None:
-        async with asker(Server(KeyError("defect"), page())) as braze:
+        async with client_under_test(Server(KeyError("defect"), page())) as braze:
             for _ in range(2):
                 await asyncio.gather(
                     *(braze.history() for _ in range(MOST_AT_ONCE)), return_exceptions=True
@@ -354,7 +356,7 @@ def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
 
     async def main() -> list[bool]:
         refusal = page(status=429, retry_after="40")
-        async with asker(Server(refusal, seconds=3)) as braze:
+        async with client_under_test(Server(refusal, seconds=3)) as braze:
             stalled = [braze.client.stalled(Endpoint.HISTORY, 10)]
             task = asyncio.create_task(braze.history())
             await asyncio.sleep(1)
@@ -371,7 +373,9 @@ def test_a_bad_page_is_not_requested_again() -> None:
     """A retry would get the same page."""
 
     async def main() -> int:
-        async with asker(server := Server(httpx.Response(200, content=b"<html>"))) as braze:
+        async with client_under_test(
+            server := Server(httpx.Response(200, content=b"<html>"))
+        ) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
         return len(server.times)
@@ -387,7 +391,9 @@ def test_settings_may_change_and_what_was_spent_stays() -> None:
 
     async def main() -> tuple[list[float], list[str]]:
         server = Server(page())
-        async with asker(server, limits=dict.fromkeys(Endpoint, 10), share=1.0) as braze:
+        async with client_under_test(
+            server, limits=dict.fromkeys(Endpoint, 10), share=1.0
+        ) as braze:
             await asyncio.gather(*(braze.history() for _ in range(3)))
             limits = dict.fromkeys(Endpoint, 8)
             braze.client.configure(inline_key("another"), Bounds(limits, 0.5), 5)
@@ -401,7 +407,7 @@ def test_settings_may_change_and_what_was_spent_stays() -> None:
 
 def test_a_new_timeout_holds_for_the_next_request() -> None:
     async def main() -> None:
-        async with asker(Server(page(), seconds=20), timeout=10) as braze:
+        async with client_under_test(Server(page(), seconds=20), timeout=10) as braze:
             braze.client.configure(inline_key(KEY), Bounds(LIMITS, 0.8), 30)
             await braze.history()
 
@@ -415,7 +421,7 @@ def test_a_client_retires_once_its_requests_are_answered() -> None:
     """Requests under way are not aborted. Idle connections are closed."""
 
     async def main() -> tuple[float, list[Any]]:
-        async with asker(Server(page(), seconds=3)) as braze:
+        async with client_under_test(Server(page(), seconds=3)) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(5)]
             await asyncio.sleep(1)
@@ -432,7 +438,7 @@ def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
 
     async def main() -> tuple[float, list[Any], bool]:
         server = Server(page(), DOWN, page(status=429, retry_after="3600"), page(), seconds=0.1)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 30)) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 30)) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(2)]
             await asyncio.sleep(0.15)
@@ -456,7 +462,7 @@ def test_a_client_that_has_retired_refuses() -> None:
     """The error is an ApiError, and no request is made."""
 
     async def main() -> tuple[str, int]:
-        async with asker(server := Server(page())) as braze:
+        async with client_under_test(server := Server(page())) as braze:
             await braze.client.retire()
             with pytest.raises(ConnectionFailed) as caught:
                 await braze.history()

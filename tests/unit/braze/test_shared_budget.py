@@ -14,7 +14,7 @@ from cdi_exporter.braze.sharing import MOST_AT_ONCE, Bounds, KeyBudgets, Spendin
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.model import Endpoint
 from cdi_exporter.typed_json import from_json, to_json
-from tests.unit.braze.asking import asker
+from tests.unit.braze.client_helpers import client_under_test
 from tests.virtual import run, virtual_clock
 
 LIMIT, SHARE = 100, 0.8
@@ -227,7 +227,7 @@ def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
     """The process was frozen between getting the slot and sending the request. It waits again."""
 
     async def main() -> None:
-        async with asker(httpx.MockTransport(refuse)) as braze:
+        async with client_under_test(httpx.MockTransport(refuse)) as braze:
             client = braze.client
             shared, stats = client.shared, RequestStats(tuple(Endpoint))
             for each in shared.budgets.values():

@@ -169,7 +169,7 @@ def test_an_answer_that_takes_long_is_waited_for() -> None:
 
 
 def test_requests_that_come_at_once_are_answered_in_turn() -> None:
-    """One request is answered at a time. Data after the next head is not read until then."""
+    """One request is answered at a time. Reading pauses while there is no room for more data."""
 
     async def script() -> Conversation:
         conversation = Conversation(seconds=1)

@@ -27,7 +27,7 @@ LIMITS = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 100}
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
-class Given(KeySource):
+class FunctionKey(KeySource):
     """A key source that calls a function. The function may return a different key each time."""
 
     def __init__(self, give: Callable[[], str]) -> None:
@@ -46,7 +46,7 @@ class Given(KeySource):
         self._used = True
 
 
-class Asker:
+class ClientUnderTest:
     """A client under test, with the request statistics of one workspace."""
 
     def __init__(self, client: Client) -> None:
@@ -62,7 +62,7 @@ class Asker:
         permit = await self.client.permit(Endpoint.HISTORY, self.stats)
         return await self.client.history(identifier, cursor, permit)
 
-    async def ask(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
+    async def fetch(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
         """Fetch one page from either endpoint."""
         return await (self.history() if endpoint is Endpoint.HISTORY else self.integrations())
 
@@ -78,7 +78,7 @@ class Asker:
 
 
 @asynccontextmanager
-async def asker(
+async def client_under_test(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     base_url: str = BASE,
@@ -88,12 +88,12 @@ async def asker(
     timeout: float = 10.0,  # noqa: ASYNC109 -- a setting of the client, not of this function
     limits: dict[Endpoint, int] | None = None,
     ca_file: str | None = None,
-) -> AsyncIterator[Asker]:
+) -> AsyncIterator[ClientUnderTest]:
     """A client. Without a transport it uses httpx's own, which respx can mock."""
     environ = os.environ
     client = Client(
         base_url,
-        Given(key),
+        FunctionKey(key),
         clock or virtual_clock(),
         bounds=Bounds(limits or LIMITS, share),
         timeout=timeout,
@@ -103,7 +103,7 @@ async def asker(
     )
     client.configure(client.key, client.bounds, timeout)
     try:
-        yield Asker(client)
+        yield ClientUnderTest(client)
     finally:
         await client.aclose()
 
