@@ -25,7 +25,7 @@ def hanging() -> Iterator[threading.Event]:
 
 
 @pytest.mark.parametrize("names", [6, 64])
-def test_lookups_that_hang_delay_no_other_lookup(names: int) -> None:
+def test_lookups_that_hang_do_not_delay_other_lookups(names: int) -> None:
     """Another name is looked up at once, however many lookups hang."""
 
     async def main(release: threading.Event) -> None:

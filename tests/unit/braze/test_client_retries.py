@@ -386,7 +386,7 @@ def test_a_bad_page_is_not_requested_again() -> None:
 # Reload
 
 
-def test_settings_may_change_and_what_was_spent_stays() -> None:
+def test_changed_settings_do_not_reset_the_budget() -> None:
     """A reload does not reset the budget. Earlier requests count against the new limit."""
 
     async def main() -> tuple[list[float], list[str]]:
