@@ -1,4 +1,4 @@
-"""Memory that large buffers used goes back to the system, whatever was allocated between them."""
+"""Return of the memory of large buffers to the system."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ def resident():
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
 
 return_large_buffers()
-bytearray(30 << 20)  # its end would raise glibc's limit
+bytearray(30 << 20)  # freeing it would raise glibc's threshold
 before = resident()
 buffers, between = [], []
 for _ in range(60):
@@ -24,7 +24,7 @@ print(used, resident() - before)
 
 
 def test_memory_of_large_buffers_goes_back_to_the_system() -> None:
-    """Buffers of 60 MiB together leave less than 4 MiB."""
+    """After 60 MiB of buffers are freed, the process uses less than 4 MiB more than before."""
     command = [sys.executable, "-c", KEPT]
     used, kept = map(int, subprocess.run(command, check=True, capture_output=True).stdout.split())
     assert used > 55 * 1024

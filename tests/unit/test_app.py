@@ -1,4 +1,4 @@
-"""How the parts of the exporter are started and stopped."""
+"""Start and stop of the exporter's parts."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ class Failing:
 
 @pytest.mark.parametrize("error", [ValueError("broken"), None])
 def test_the_start_does_not_wait_for_a_server_that_failed(error: Exception | None) -> None:
-    """Its own error is raised, or one that says that it ended."""
+    """The server's own error is raised, or a StartError if it ended without one."""
 
     async def main() -> None:
         listener: Any = Failing(error)
@@ -36,6 +36,6 @@ def test_the_start_does_not_wait_for_a_server_that_failed(error: Exception | Non
     asyncio.run(main())
 
 
-def test_an_end_that_hangs_is_bounded() -> None:
-    """It is given up after its time, without an error."""
+def test_a_shutdown_step_that_hangs_is_abandoned() -> None:
+    """It is abandoned after its time limit, without an error."""
     asyncio.run(asyncio.wait_for(_at_most(0.01, asyncio.sleep(3600)), 60))

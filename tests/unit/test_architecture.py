@@ -1,4 +1,4 @@
-"""The architecture: what may import what, and how large an object may become."""
+"""Architecture rules: which module may import which, and how much state an object may have."""
 
 import ast
 from collections import Counter
@@ -68,14 +68,14 @@ LEVELS = {
     "cli": 19,
     "__main__": 20,
 }
-"""The level of each module or package; modules of one package may import each other."""
+"""The level of each module or package. Modules of one package may import each other."""
 
 MOST_MUTABLE_FIELDS = 13
-"""An object with more is hard to reason about."""
+"""An object with more mutable fields is hard to reason about."""
 
 
 def place(module: str) -> str:
-    """The entry of `LEVELS` that a module belongs to: the longest name that has one."""
+    """The entry of `LEVELS` for a module: the longest prefix that has a level."""
     parts = module.split(".")[1:] or ["__init__"]
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])
@@ -106,8 +106,8 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_a_module_imports_only_from_below(path: Path) -> None:
-    """An import points to a lower level, or stays in the same package."""
+def test_a_module_imports_only_from_lower_levels(path: Path) -> None:
+    """A module may also import from its own package."""
     own = place(name_of(path))
     for imported in imports(path):
         if imported in ("cdi_exporter", "cdi_exporter.__version__"):
@@ -116,14 +116,14 @@ def test_a_module_imports_only_from_below(path: Path) -> None:
         assert target == own or LEVELS[target] < LEVELS[own], f"{path.name} imports {imported}"
 
 
-def test_the_ledger_needs_nothing_but_the_model() -> None:
-    """It counts runs, wherever they come from."""
+def test_the_ledger_imports_only_the_model() -> None:
+    """The ledger counts runs, whatever their source is."""
     found = {place(name) for path in modules() if "ledger" in path.parts for name in imports(path)}
     assert found - {"__init__"} <= {"ledger", "model"}
 
 
 def classes() -> list[tuple[str, ast.ClassDef]]:
-    """Each class of the package with the name of its module."""
+    """Each class of the package, with the name of its module."""
     return [
         (name_of(path), node)
         for path in modules()
@@ -133,20 +133,23 @@ def classes() -> list[tuple[str, ast.ClassDef]]:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """A name means one thing wherever it is read."""
+    """A class name must have one meaning in the whole package."""
     counts = Counter(node.name for _, node in classes())
     assert [name for name, count in counts.items() if count > 1] == []
 
 
 def test_no_two_modules_share_a_name() -> None:
-    """Not even in different packages; the files in `cli` are named after the commands."""
+    """This holds across packages.
+
+    The files in `cli` are exempt, as they are named after commands.
+    """
     names = [path.stem for path in modules() if path.parent.name != "cli"]
     counts = Counter(name for name in names if name != "__init__")
     assert [name for name, count in counts.items() if count > 1] == []
 
 
 def mutable_fields(node: ast.ClassDef) -> set[str]:
-    """The attributes that methods assign, or that `__init__` fills with something to change."""
+    """The attributes that methods assign, and those that `__init__` sets to a container."""
     found = set()
     for method in node.body:
         if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -167,7 +170,7 @@ def _assigned(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def _filled(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """The attributes to which `__init__` gives a container that changes."""
+    """The attributes that `__init__` sets to a mutable container."""
     return {
         each.target.attr
         for each in ast.walk(method)
@@ -178,7 +181,7 @@ def _filled(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def test_no_object_has_many_mutable_fields() -> None:
-    """The states that an object can be in multiply with each."""
+    """The number of possible states multiplies with each mutable field."""
     several = {
         f"{module}.{node.name}": sorted(fields)
         for module, node in classes()
@@ -188,7 +191,7 @@ def test_no_object_has_many_mutable_fields() -> None:
 
 
 def importers_of(library: str) -> set[str]:
-    """The modules that import a library, as a whole or names of it."""
+    """The modules that import a library or a name from it."""
     found = set()
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -201,13 +204,13 @@ def importers_of(library: str) -> set[str]:
 
 
 def test_only_the_client_imports_httpx() -> None:
-    """The network has one door; the demo opens another one, to the simulator."""
+    """Only this module accesses the network. The demo uses httpx to reach its simulator."""
     assert importers_of("httpx") == {"cdi_exporter.braze.client", "cdi_exporter.demo"}
     assert importers_of("httpcore") == set()
 
 
 def test_only_the_clock_reads_the_wall_clock() -> None:
-    """So that tests can run days in seconds: everything else is given a clock."""
+    """Everything else is given a clock, so that tests can simulate days in seconds."""
     readers = set()
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""What the benchmarks do with their figures, and the world that they measure."""
+"""Figures of the benchmarks, and the simulated workspace that they measure."""
 
 import argparse
 import json
@@ -27,23 +27,22 @@ from tests.virtual import EPOCH
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
-def test_a_quantile_is_a_value_that_enough_others_do_not_exceed(
+def test_a_quantile_is_the_lowest_value_that_covers_the_share(
     values: list[float], share: float
 ) -> None:
-    """It is one of the values, at least `share` of them reach no higher, and no lower one does."""
+    """It is one of the values, and no lower value covers the share."""
     found = quantile(values, share)
     assert found in values
     assert sum(value <= found for value in values) >= share * len(values) - 1e-9
     assert sum(value < found for value in values) < max(1, share * len(values))
 
 
-def test_quantiles_of_a_hundred_values_are_those_that_one_counts() -> None:
-    """Of 1 to 100 the median is 50, the 99th percentile 99, the least 1."""
+def test_quantiles_of_1_to_100_are_the_numbers_themselves() -> None:
+    """The lowest value is 1, the median 50 and the 99th percentile 99."""
     assert Spread.of([*map(float, range(100, 0, -1))]) == Spread(100, 1.0, 50.0, 99.0)
 
 
-def test_nothing_measured_has_no_quantile() -> None:
-    """Without samples the figures are not numbers, and are shown as a dash."""
+def test_a_quantile_of_no_values_is_shown_as_a_dash() -> None:
     assert math.isnan(quantile([], 0.5))
     assert shown(math.nan) == shown(None) == "-"
 
@@ -61,12 +60,12 @@ def test_nothing_measured_has_no_quantile() -> None:
     ],
 )
 def test_a_cell_has_three_digits(value: object, text: str) -> None:
-    """Floats are rounded to what a measurement can tell; whole numbers stay whole."""
+    """Floats are rounded to the precision of the measurement. Whole numbers are not rounded."""
     assert shown(value) == text
 
 
-def test_a_table_is_markdown_with_its_numbers_to_the_right() -> None:
-    """All lines are as wide, and the rule says on which side a column stands."""
+def test_a_table_is_markdown_with_numbers_aligned_right() -> None:
+    """All lines have the same width."""
     assert table(["server", "ms"], [["file", 1.5], ["exporter", None]]).splitlines() == [
         "| server   |   ms |",
         "|:---------|-----:|",
@@ -75,14 +74,14 @@ def test_a_table_is_markdown_with_its_numbers_to_the_right() -> None:
     ]
 
 
-def test_a_figure_that_one_size_lacks_leaves_a_gap() -> None:
-    """Rows are the names that any size has, columns the sizes."""
+def test_a_figure_missing_for_one_size_is_none() -> None:
+    """The rows are the names of all figures. The columns are the sizes."""
     rows = across({"10": {"a": 1}, "100": {"a": 2, "b": 3}}, lambda one: one)
     assert rows == [["a", 1, 2], ["b", None, 3]]
 
 
-def test_the_ratios_say_how_many_times_as_fast_the_exporter_is() -> None:
-    """The median of the library's server is divided by the exporter's."""
+def test_the_ratios_compare_the_library_with_the_exporter() -> None:
+    """The median of the library's server is divided by that of the exporter."""
     taken = {
         name: {"p50": number, "p99": 10 * number, "server_cpu_ms": 100 * number}
         for name, number in ((latency.OURS, 3.0), (latency.CHANGED, 6.0), (latency.LIBRARY, 60.0))
@@ -94,13 +93,13 @@ def test_the_ratios_say_how_many_times_as_fast_the_exporter_is() -> None:
 
 
 def test_sizes_without_the_library_have_no_ratio() -> None:
-    """It takes too long at large sizes."""
+    """The library takes too long at large sizes."""
     names = (latency.OURS, latency.CHANGED)
     assert latency.ratios({name: {"p50": 1.0, "server_cpu_ms": 1.0} for name in names}) == {}
 
 
 def test_the_machine_is_described_without_its_name(tmp_path: Path) -> None:
-    """The JSON and the line above the tables say cores and versions, and no host."""
+    """The description contains cores and versions, but no host name."""
     described = machine()
     write_json(str(tmp_path / "all.json"), {"machine": described})
     assert json.loads((tmp_path / "all.json").read_text())["machine"] == described
@@ -109,8 +108,8 @@ def test_the_machine_is_described_without_its_name(tmp_path: Path) -> None:
     assert "host" not in described
 
 
-def test_only_benchmarks_that_exist_are_chosen() -> None:
-    """A misspelt name is refused with the names that there are."""
+def test_an_unknown_benchmark_is_refused() -> None:
+    """The error lists the known names."""
     assert every.names("latency,footprint") == ["latency", "footprint"]
     with pytest.raises(argparse.ArgumentTypeError, match="'latncy' is none of detection, "):
         every.names("latncy")
@@ -118,7 +117,7 @@ def test_only_benchmarks_that_exist_are_chosen() -> None:
 
 
 def test_the_simulated_world_changes_only_on_request() -> None:
-    """Each change gives the next integrations their new runs, finished by now, all in turn."""
+    """A change adds finished runs to the next integrations, one integration after another."""
     world = World(3, lambda: EPOCH)
     assert {len(each.runs) for each in world.integrations} == {KNOWN_RUNS}
     world.change(2, runs=4)

@@ -1,4 +1,4 @@
-"""The README of the Helm chart: its table of values is made from values.yaml."""
+"""The README of the Helm chart, whose table of values is generated from values.yaml."""
 
 import yaml
 
@@ -25,12 +25,12 @@ other: ""
 
 
 def test_the_page_is_fresh() -> None:
-    """The committed page is what the values say now."""
+    """The committed page matches values.yaml."""
     assert chart_readme.PAGE.read_text("utf-8") == chart_readme.page(), "run make generated"
 
 
 def test_each_value_is_in_the_table() -> None:
-    """With its default; sections are there if they are described."""
+    """Each row has the default. A section has a row only if it has a description."""
     assert [(each.path, each.default) for each in chart_readme.documented(VALUES)] == [
         ("replicas", "`1`"),
         ("section.inner", "`{}`"),
@@ -41,7 +41,7 @@ def test_each_value_is_in_the_table() -> None:
 
 
 def test_comments_describe_the_values() -> None:
-    """Those before a key and the one after it; an example is left to values.yaml."""
+    """Comments before a key and on its line are used. Examples stay in values.yaml."""
     described = {each.path: each.description for each in chart_readme.documented(VALUES)}
     assert described["replicas"] == "What it is, in words of two lines. (one \\| two)"
     assert described["section.inner"] == "Such as; example in `values.yaml`"
@@ -49,8 +49,7 @@ def test_comments_describe_the_values() -> None:
     assert described["other"] == ""
 
 
-def test_no_value_of_the_chart_is_missing() -> None:
-    """Each top-level key of values.yaml has a row."""
+def test_each_top_level_key_of_the_values_has_a_row() -> None:
     text = (chart_readme.CHART / "values.yaml").read_text("utf-8")
     rows = {each.path.partition(".")[0] for each in chart_readme.documented(text)}
     assert rows == set(yaml.safe_load(text))

@@ -1,4 +1,4 @@
-"""Keys that change while the exporter runs: which key is sent, and what its budget allows."""
+"""API keys and budgets while keys and the configuration change."""
 
 import asyncio
 import io
@@ -32,7 +32,7 @@ SLOW = Refresh(rate_limits=RateLimits(integrations=50, job_sync_status=LIMIT))
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it arrived."""
+    """A received request."""
 
     at: float
     key: str
@@ -42,9 +42,9 @@ class Sent:
 
 @dataclass
 class Braze(httpx.AsyncBaseTransport):
-    """An API whose list always shows changes, so that there is always a history to read.
+    """A Braze API whose list always shows a new run, so that every history must be read.
 
-    It knows every key but the `revoked`, and knows no limit.
+    It accepts every key except those in `revoked`. It has no rate limit.
     """
 
     integrations: int = 40
@@ -52,7 +52,7 @@ class Braze(httpx.AsyncBaseTransport):
     sent: list[Sent] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer after a tenth of a second."""
+        """Answer after 0.1 s."""
         now = asyncio.get_running_loop().time()
         key = request.headers["authorization"].removeprefix("Bearer ")
         history = request.url.path != "/cdi/integrations"
@@ -73,20 +73,20 @@ class Braze(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"message": "success", "results": results})
 
     def keys(self, since: float = 0.0, host: str | None = None) -> set[str]:
-        """The keys that were sent since then."""
+        """The keys that were sent since this time."""
         return {each.key for each in self.sent if each.at >= since and host in (None, each.host)}
 
     def most_in_a_window(self, *keys: str) -> int:
-        """The most history requests with these keys in any minute."""
+        """The largest number of history requests with these keys in any minute."""
         times = [each.at for each in self.sent if each.history and each.key in keys]
         return max(
-            (sum(begin <= time <= begin + WINDOW for time in times) for begin in times), default=0
+            (sum(start <= time <= start + WINDOW for time in times) for start in times), default=0
         )
 
 
 @dataclass
 class World:
-    """An exporter over a Braze, whose configuration and key files a test changes."""
+    """An exporter connected to a Braze. A test changes its configuration and key files."""
 
     exporter: Exporter
     braze: Braze
@@ -109,8 +109,8 @@ class World:
         self.configs[:] = configs
         await self.exporter.reload()
 
-    def shares(self, *names: str) -> int:
-        """How many budgets these workspaces have."""
+    def number_of_budgets(self, *names: str) -> int:
+        """The number of different budgets that these workspaces use."""
         clients = self.exporter._clients.by_workspace
         return len({id(clients[name].shared) for name in names})
 
@@ -135,8 +135,8 @@ async def world(braze: Braze, *configs: WorkspaceConfig) -> Any:
     await exporter.close()
 
 
-def of_file(path: Path, name: str, **more: Any) -> WorkspaceConfig:
-    """A workspace whose key is in a file, at the endpoint that all of them have."""
+def file_workspace(path: Path, name: str, **more: Any) -> WorkspaceConfig:
+    """A workspace whose key is in a file. All of them have the same endpoint by default."""
     settings = {"endpoint": "https://braze.test", "refresh": SLOW, "key": KeySource(file=str(path))}
     return workspace(name, **(settings | more))
 
@@ -158,21 +158,21 @@ def log() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def test_a_key_that_differs_from_now_on_is_sent_by_its_workspace(
+def test_workspaces_whose_keys_become_different_get_separate_budgets(
     files: tuple[Path, Path],
 ) -> None:
-    """Two workspaces begin with the same key; then one of the files is rotated."""
+    """Two workspaces start with the same key. Then one of the key files is rotated."""
 
     async def main() -> None:
         braze = Braze()
-        configs = of_file(files[0], "a"), of_file(files[1], "b")
+        configs = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, *configs) as it:
             await it.minutes(2)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             files[1].write_text("K2\n")
             rotated = asyncio.get_running_loop().time()
             await it.minutes(3)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
             assert braze.keys(rotated) == {"K1", "K2"}
             await it.minutes(3)
             b = [each for each in braze.sent if each.at > rotated + 60 and each.key == "K2"]
@@ -184,25 +184,25 @@ def test_a_key_that_differs_from_now_on_is_sent_by_its_workspace(
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_keys_that_are_the_same_from_now_on_share_one_budget(
+def test_workspaces_whose_keys_become_equal_share_one_budget(
     files: tuple[Path, Path], reloaded: bool
 ) -> None:
-    """At once, also without a reload; what both have spent counts."""
+    """This takes effect at once, even without a reload. The requests of both keys count."""
 
     async def main() -> None:
         braze = Braze()
         files[1].write_text("K2")
-        configs = of_file(files[0], "a"), of_file(files[1], "b")
+        configs = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, *configs) as it:
             await it.minutes(3)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
             files[1].write_text("K1")
             rotated = asyncio.get_running_loop().time()
             if reloaded:
-                await it.reload(of_file(files[0], "a"), of_file(files[1], "b"))
-                assert it.shares("a", "b") == 1
+                await it.reload(file_workspace(files[0], "a"), file_workspace(files[1], "b"))
+                assert it.number_of_budgets("a", "b") == 1
             await it.minutes(3)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             assert braze.keys(rotated) == {"K1"}
         assert braze.most_in_a_window("K1") <= SLOTS
         since = [each for each in braze.sent if each.at >= rotated and each.history]
@@ -212,11 +212,11 @@ def test_keys_that_are_the_same_from_now_on_share_one_budget(
 
 
 def test_a_rotated_key_keeps_the_spent_budget(files: tuple[Path, Path]) -> None:
-    """Braze's limit is the workspace's: with the new key it is spent as far as with the old."""
+    """Braze limits the workspace. Requests made with the old key count for the new key."""
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a")) as it:
+        async with world(braze, file_workspace(files[0], "a")) as it:
             for number in range(6):
                 await it.minutes(1)
                 files[0].write_text(f"K{number + 2}")
@@ -228,14 +228,14 @@ def test_a_rotated_key_keeps_the_spent_budget(files: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_both_files_of_a_shared_key_are_rotated_one_after_the_other(
+def test_a_shared_key_can_be_rotated_one_file_after_the_other(
     files: tuple[Path, Path], together: bool
 ) -> None:
-    """In between they are two keys; what one has spent counts for the other, too."""
+    """In between, the workspaces have two keys. Requests with either key count for the other."""
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a"), of_file(files[1], "b")) as it:
+        async with world(braze, file_workspace(files[0], "a"), file_workspace(files[1], "b")) as it:
             await it.minutes(2)
             files[0].write_text("K2")
             if not together:
@@ -245,7 +245,7 @@ def test_both_files_of_a_shared_key_are_rotated_one_after_the_other(
             braze.revoked.add("K1")
             rotated = asyncio.get_running_loop().time()
             await it.minutes(2)
-            assert it.shares("a", "b") == 1
+            assert it.number_of_budgets("a", "b") == 1
             assert braze.keys(rotated) == {"K2"}
         assert braze.most_in_a_window("K1", "K2") <= SLOTS
 
@@ -255,18 +255,18 @@ def test_both_files_of_a_shared_key_are_rotated_one_after_the_other(
 def test_a_request_that_waited_for_the_old_budget_is_not_made_with_the_new_key(
     files: tuple[Path, Path],
 ) -> None:
-    """It waits again, in the line of the key that it is sent with. Nor is the old key sent."""
+    """The request waits again, for the budget of the new key. The old key is not sent."""
 
     async def main() -> None:
         braze = Braze()
-        configs = [of_file(files[0], name) for name in ("a", "b", "c")]
+        configs = [file_workspace(files[0], name) for name in ("a", "b", "c")]
         async with world(braze, *configs) as it:
             await it.minutes(2)
             await it.reload(*[replace(each, key=inline_key("K2")) for each in configs])
             reloaded = asyncio.get_running_loop().time()
             await it.minutes(3)
             assert braze.keys(reloaded) == {"K2"}
-            assert it.shares("a", "b", "c") == 1
+            assert it.number_of_budgets("a", "b", "c") == 1
         assert braze.most_in_a_window("K1", "K2") <= SLOTS
         assert braze.most_in_a_window("K2") == SLOTS
 
@@ -276,11 +276,11 @@ def test_a_request_that_waited_for_the_old_budget_is_not_made_with_the_new_key(
 def test_a_key_that_is_replaced_while_a_request_waits_is_the_one_that_is_sent(
     files: tuple[Path, Path],
 ) -> None:
-    """A revoked key is not tried once more for having waited."""
+    """A request that was waiting when the key was replaced does not try the revoked key."""
 
     async def main() -> None:
         braze = Braze()
-        async with world(braze, of_file(files[0], "a")) as it:
+        async with world(braze, file_workspace(files[0], "a")) as it:
             await it.scrape()
             await asyncio.sleep(5)
             files[0].write_text("K2")
@@ -293,15 +293,16 @@ def test_a_key_that_is_replaced_while_a_request_waits_is_the_one_that_is_sent(
     run(main())
 
 
-def test_a_workspace_that_leaves_takes_no_permit_with_it(files: tuple[Path, Path]) -> None:
-    """Of two that share a key one comes and goes with each reload; the other goes on for good.
+def test_a_removed_workspace_gives_its_request_permits_back(files: tuple[Path, Path]) -> None:
+    """One of two workspaces with the same key is removed and added again by each reload.
 
-    It leaves at every moment of its requests, also before a read has taken its first step.
+    It is removed at many different moments of its requests, including before a read has started.
+    The other workspace must still get its requests.
     """
 
     async def main() -> None:
         braze = Braze()
-        a, b = of_file(files[0], "a"), of_file(files[1], "b")
+        a, b = file_workspace(files[0], "a"), file_workspace(files[1], "b")
         async with world(braze, a, b) as it:
             for number in range(30):
                 scrape = asyncio.create_task(it.scrape())
@@ -323,14 +324,17 @@ def test_a_workspace_that_leaves_takes_no_permit_with_it(files: tuple[Path, Path
     run(main())
 
 
-def test_a_workspace_that_returns_keeps_the_spent_budget(
+def test_a_workspace_that_is_added_again_keeps_the_spent_budget(
     files: tuple[Path, Path],
 ) -> None:
-    """What was spent before a reload is remembered though nobody had the key for a moment."""
+    """The spending before a reload is kept, even though no workspace had the key for a moment."""
 
     async def main() -> None:
         braze = Braze()
-        a, other = of_file(files[0], "a"), of_file(files[1], "b", endpoint="https://other.test")
+        a, other = (
+            file_workspace(files[0], "a"),
+            file_workspace(files[1], "b", endpoint="https://other.test"),
+        )
         async with world(braze, a, other) as it:
             await it.minutes(1)
             for _ in range(5):
@@ -345,17 +349,20 @@ def test_a_workspace_that_returns_keeps_the_spent_budget(
 
 
 def test_a_key_is_never_sent_to_another_workspaces_url(files: tuple[Path, Path]) -> None:
-    """Workspaces at different endpoints may have the same key, and share nothing."""
+    """Workspaces at different endpoints may have the same key. They share nothing."""
 
     async def main() -> None:
         braze = Braze()
         files[1].write_text("K2")
-        configs = of_file(files[0], "a"), of_file(files[1], "b", endpoint="https://other.test")
+        configs = (
+            file_workspace(files[0], "a"),
+            file_workspace(files[1], "b", endpoint="https://other.test"),
+        )
         async with world(braze, *configs) as it:
             await it.minutes(1)
             files[1].write_text("K1")
             await it.minutes(1)
-            assert it.shares("a", "b") == 2
+            assert it.number_of_budgets("a", "b") == 2
         assert braze.keys(host="braze.test") == {"K1"}
         assert braze.keys(host="other.test") == {"K1", "K2"}
 
@@ -374,11 +381,11 @@ def test_a_key_is_never_sent_to_another_workspaces_url(files: tuple[Path, Path])
 def test_a_rotated_key_file_that_cannot_be_used_is_reported_while_the_old_key_works(
     files: tuple[Path, Path], log: io.StringIO, content: bytes | None, problem: str
 ) -> None:
-    """One line in the log and a metric, until it is right again."""
+    """There is one log line and a metric until the file is usable again."""
 
     async def main() -> None:
         braze = Braze(integrations=1)
-        config = of_file(files[0], "a")
+        config = file_workspace(files[0], "a")
         async with world(braze, config, replace(config, name="w", key=inline_key("K9"))) as it:
             page = await it.scrape()
             metric = "cdi_exporter_file_reload_successful"
@@ -421,7 +428,7 @@ def clients(*configs: WorkspaceConfig, **environ: str) -> Clients:
     return run(make())
 
 
-def shares_of(found: Clients) -> dict[str, Sequence[float]]:
+def budget_settings(found: Clients) -> dict[str, Sequence[float]]:
     return {
         name: (client.budgets[Endpoint.HISTORY].share, client.budgets[Endpoint.HISTORY].configured)
         for name, client in found.by_workspace.items()
@@ -429,29 +436,29 @@ def shares_of(found: Clients) -> dict[str, Sequence[float]]:
 
 
 def test_a_prepared_configuration_changes_nothing_before_it_is_applied() -> None:
-    """A configuration may still be rejected after its clients were made."""
+    """A configuration can still be rejected after its clients were created."""
 
     async def main() -> None:
         found = Clients(virtual_clock(), environ={})
         a = workspace("a", endpoint="https://braze.test")
         found.apply([a], found.prepare([a]))
-        client, before = found.by_workspace["a"], shares_of(found)
+        client, before = found.by_workspace["a"], budget_settings(found)
         low = replace(a, refresh=Refresh(rate_limit_share=0.1))
         configs = [low, replace(low, name="b")]
         prepared = found.prepare(configs)
         assert prepared["a"] is client
         assert prepared["b"].budgets[Endpoint.HISTORY].share == 0.1
         assert found.by_workspace == {"a": client}
-        assert shares_of(found) == before
+        assert budget_settings(found) == before
         assert found.apply(configs, prepared) == []
-        assert set(shares_of(found).values()) == {(0.1, 100)}
+        assert set(budget_settings(found).values()) == {(0.1, 100)}
         assert found.apply([a], found.prepare([a])) == [prepared["b"]]
 
     run(main())
 
 
-def test_workspaces_that_share_keep_to_what_each_of_them_allows() -> None:
-    """The lower share and limit, while both are there; certificates make no other budget."""
+def test_workspaces_with_a_shared_budget_use_the_lower_limits() -> None:
+    """The lower share and limit apply while both exist, even if their ca_file differs."""
 
     async def main() -> None:
         found = Clients(virtual_clock(), environ={})
@@ -459,17 +466,17 @@ def test_workspaces_that_share_keep_to_what_each_of_them_allows() -> None:
         limits = Refresh(rate_limits=RateLimits(job_sync_status=30))
         b = replace(a, name="b", refresh=limits, ca_file="/some/file.pem")
         found.apply([a, b], found.prepare([a, b]))
-        assert shares_of(found) == {"a": (0.5, 30), "b": (0.5, 30)}
+        assert budget_settings(found) == {"a": (0.5, 30), "b": (0.5, 30)}
         (left,) = found.apply([a], found.prepare([a]))
         await left.retire()
         found.apply([a], found.prepare([a]))
-        assert shares_of(found) == {"a": (0.5, 100)}
+        assert budget_settings(found) == {"a": (0.5, 100)}
 
     run(main())
 
 
-def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_configuration() -> None:
-    """One line, however many workspaces would use it; none if the endpoint is an exception."""
+def test_an_unusable_proxy_is_a_configuration_error() -> None:
+    """There is one line for all workspaces. An endpoint excluded by NO_PROXY causes no error."""
     a, b = workspace("a"), workspace("b")
     with pytest.raises(ConfigError) as caught:
         clients(a, b, ALL_PROXY="socks5h://127.0.0.1:1080")
@@ -481,8 +488,8 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_configuration() -> None
     assert clients(a, b, ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY=".test").by_workspace
 
 
-def test_a_meaningless_proxy_exception_is_logged_once(log: io.StringIO) -> None:
-    """For all workspaces together."""
+def test_an_invalid_no_proxy_entry_is_logged_once(log: io.StringIO) -> None:
+    """There is one line for all workspaces."""
     assert clients(workspace("a"), workspace("b"), NO_PROXY="[::1").by_workspace
     (line,) = log.getvalue().splitlines()
     assert 'event="NO_PROXY entry ignored"' in line

@@ -1,4 +1,4 @@
-"""What the documentation names is there: files, headings, metrics, flags, events, messages."""
+"""References in the documentation: files, headings, metrics, flags, log events and messages."""
 
 import ast
 import re
@@ -57,11 +57,11 @@ FLAGS_OF_OTHERS = {
         *("--storage.tsdb.path", "--storage.tsdb.retention.time", "--web.enable-admin-api"),
     },
 }
-"""Flags of other programs; one that is named newly is to be added."""
+"""Flags of other programs. Add a flag here when the docs mention a new one."""
 
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning"}
 LEVELS |= {"error": "error", "exception": "error"}
-"""The levels in the log by structlog's methods."""
+"""The log level of each structlog method."""
 
 page_of_each = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix()
@@ -69,36 +69,36 @@ page_of_each = pytest.mark.parametrize(
 
 
 def text(page: Path) -> str:
-    """What a page says."""
+    """The text of a page."""
     return page.read_text("utf-8")
 
 
 def prose(page: Path) -> str:
-    """A page without code blocks, and without brackets in code: neither makes links or headings."""
+    """The text without code blocks and without brackets in code, which could look like links."""
     blocks = re.sub(r"^ *```.*?^ *```", "", text(page), flags=re.DOTALL | re.MULTILINE)
     return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[\[\]()]", "", code[0]), blocks)
 
 
 def links(page: Path) -> list[str]:
-    """The addresses of a page's links and pictures that lead to other files, or within."""
+    """The relative links and images of a page, and links to its own headings."""
     found = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page))
     return [link for link in found if not re.match(r"[a-z]+:", link)]
 
 
 def target(page: Path, link: str) -> Path:
-    """The file that a link leads to."""
+    """The file that a link points to."""
     path = link.partition("#")[0]
     return (page.parent / path).resolve() if path else page
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page, as GitHub makes anchors of them."""
+    """The anchors that GitHub makes from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
 
 
 def rows(page: Path, first: str) -> Iterator[list[str]]:
-    """The rows of all tables of a page whose heading begins with `first`, as cells."""
+    """The cells of each table row, in all tables whose first heading is `first`."""
     lines = iter(text(page).splitlines())
     for line in lines:
         if line.strip().startswith(f"| {first} |"):
@@ -108,13 +108,13 @@ def rows(page: Path, first: str) -> Iterator[list[str]]:
 
 
 def trees() -> Iterator[ast.AST]:
-    """The code of the exporter."""
+    """The syntax trees of the exporter's code."""
     for module in sorted((ROOT / "cdi_exporter").rglob("*.py")):
         yield from ast.walk(ast.parse(text(module)))
 
 
 def logged() -> set[tuple[str, str]]:
-    """Each event that the code logs, by its level."""
+    """Each event that the code logs, with its level."""
     calls = [node for node in trees() if isinstance(node, ast.Call)]
     return {
         (LEVELS[call.func.attr], ast.literal_eval(call.args[0]))
@@ -125,7 +125,7 @@ def logged() -> set[tuple[str, str]]:
 
 @page_of_each
 def test_each_link_has_a_target(page: Path) -> None:
-    """To a file or folder of the repository and, where it names one, to a heading in it."""
+    """A link points to a file or folder of the repository. An anchor is one of its headings."""
     lost = []
     for link in links(page):
         there, anchor = target(page, link), link.partition("#")[2]
@@ -136,7 +136,7 @@ def test_each_link_has_a_target(page: Path) -> None:
 
 @page_of_each
 def test_each_metric_in_the_docs_exists(page: Path) -> None:
-    """Recorded series, which have a colon before, are the rules' matter."""
+    """Recorded series, whose names contain a colon, are checked by the tests of the rules."""
     names = re.findall(r"(?<![\w:])(?:braze_cdi|cdi_exporter)_\w+", text(page))
     unknown = [
         name
@@ -148,30 +148,30 @@ def test_each_metric_in_the_docs_exists(page: Path) -> None:
 
 
 def test_each_abbreviation_in_the_readme_is_the_end_of_a_metric() -> None:
-    """After `braze_cdi_last_sync_status` a row has `_rows_synced`, and means a sister of it."""
+    """In a README row, `_rows_synced` after `braze_cdi_last_sync_status` is an abbreviation."""
     short = 0
     for line in text(ROOT / "README.md").splitlines():
-        begin = ""
+        full = ""
         for name in re.findall(r"`([a-z]*_[a-z_]+)`", line) if line.startswith("|") else ():
             if name.startswith("_"):
-                words = begin.split("_")
+                words = full.split("_")
                 meant = {"_".join(words[:count]) + name for count in range(2, len(words))}
-                assert meant & METRICS, f"{name} after {begin}"
+                assert meant & METRICS, f"{name} after {full}"
                 short += 1
             else:
-                begin = name
+                full = name
     assert short
 
 
 @page_of_each
 def test_each_flag_in_the_docs_exists(page: Path) -> None:
-    """On one of the commands, or it is known to be another program's."""
+    """A flag belongs to one of the commands, or is a known flag of another program."""
     named = {flag.rstrip(".") for flag in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", text(page))}
     assert named - FLAGS <= set().union(*FLAGS_OF_OTHERS.values())
 
 
-def test_each_file_of_the_docs_is_reached_from_their_index() -> None:
-    """Over any number of links within the docs."""
+def test_each_file_of_the_docs_is_linked_from_the_index() -> None:
+    """The links may lead over other pages of the docs."""
     reached: set[Path] = set()
     waiting = {DOCS / "README.md"}
     while waiting:
@@ -184,26 +184,29 @@ def test_each_file_of_the_docs_is_reached_from_their_index() -> None:
 
 
 def test_each_event_of_the_log_is_described() -> None:
-    """`docs/operations.md` has each with its level, and none that is no more."""
+    """`docs/operations.md` lists exactly the events that the code logs, with their levels."""
     described = {(level, event.strip("`")) for level, event, *_ in rows(OPERATIONS, "level")}
     assert described == logged()
 
 
 def test_each_reason_of_a_failed_refresh_has_its_section() -> None:
-    """`docs/troubleshooting.md` tells what to do for each, in the order of the metric."""
+    """`docs/troubleshooting.md` has a section for each reason, in the order of the metric."""
     headings = re.findall(r"^### (\w+)$", text(TROUBLESHOOTING), flags=re.MULTILINE)
     assert headings == [*REASONS]
 
 
-def test_each_message_is_quoted_as_the_code_gives_it() -> None:
-    """`…` stands for what differs; what follows a semicolon may be another text of the code."""
+def test_each_message_is_quoted_exactly_as_in_the_code() -> None:
+    """`…` replaces variable parts.
+
+    The text after a semicolon may be a different text of the code.
+    """
     constants = [
         node.value
         for node in trees()
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     messages = [each.message for each in problems.__dict__.values() if isinstance(each, Problem)]
-    said = "\n".join(constants + messages)
+    texts = "\n".join(constants + messages)
     quoted = [re.findall("`([^`]+)`", cells[0]) for cells in rows(TROUBLESHOOTING, "message")]
     assert all(quoted)
     parts = {
@@ -212,4 +215,4 @@ def test_each_message_is_quoted_as_the_code_gives_it() -> None:
         for message in cell
         for part in re.split("…|; ", message)
     }
-    assert [part for part in sorted(parts) if part not in said] == []
+    assert [part for part in sorted(parts) if part not in texts] == []

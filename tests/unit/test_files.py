@@ -1,4 +1,4 @@
-"""Files that are read while the program runs: replaced, broken, or on a mount that hangs."""
+"""Files that are read again while the program runs: replaced, broken, or on a mount that hangs."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from cdi_exporter.files import Files, Watched, read_plain, read_within
 from cdi_exporter.threads import start
 
 SAFETY = 30.0
-"""Seconds after which something has hung that must not."""
+"""Seconds after which a test assumes that something hangs."""
 
 
 def open_files() -> int:
@@ -25,7 +25,7 @@ def open_files() -> int:
 
 
 class Mount:
-    """A file of a mount that can be made to hang."""
+    """A file on a mount that can be made to hang."""
 
     def __init__(self) -> None:
         self.content, self.reads, self.at_once, self.most_at_once = b"one", 0, 0, 0
@@ -39,7 +39,7 @@ class Mount:
         self._answers.set()
 
     def load(self, several: Files) -> bytes:
-        """What the file has, once it answers."""
+        """The content of the file, once the mount responds."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self._answers.wait(SAFETY)
@@ -50,7 +50,7 @@ class Mount:
 
 @pytest.fixture
 def mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
-    """A mount of which each look reads the file again."""
+    """A mount whose file is read again by each check."""
     monkeypatch.setattr(Files, "changed", lambda _: True)
     found = Mount()
     yield found
@@ -66,17 +66,17 @@ def watched(path: Path) -> Watched[str]:
 
 
 def now(source: Watched[str]) -> str | None:
-    """What is known after another look, in an event loop."""
+    """The value after a check, in an event loop."""
 
-    async def look() -> str | None:
+    async def check() -> str | None:
         await source.refresh(SAFETY)
         return source.value
 
-    return asyncio.run(look())
+    return asyncio.run(check())
 
 
 def test_a_changed_file_is_noticed_by_the_next_check(tmp_path: Path) -> None:
-    """In place, moved over it, or by a link that leads elsewhere."""
+    """The file is overwritten, replaced, or becomes a link to another file."""
     path = tmp_path / "file"
     path.write_text("one")
     source = watched(path)
@@ -93,7 +93,7 @@ def test_a_changed_file_is_noticed_by_the_next_check(tmp_path: Path) -> None:
 
 
 def test_two_writes_with_the_same_times_are_both_seen(tmp_path: Path) -> None:
-    """Within a tick of the file system's clock neither time nor size tells them apart."""
+    """Within a tick of the file system's clock, two writes can have the same time and size."""
     path = tmp_path / "file"
     path.write_text("one")
     source = watched(path)
@@ -108,7 +108,10 @@ def test_two_writes_with_the_same_times_are_both_seen(tmp_path: Path) -> None:
 def test_an_unchanged_file_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The content is read until two writes cannot have had the same times, then no more."""
+    """The file is read until two writes can no longer have the same time.
+
+    Then it is not read again.
+    """
     path, clock, reads = tmp_path / "file", [100.0], []
     path.write_text("one")
 
@@ -132,7 +135,7 @@ def test_an_unchanged_file_is_not_read_again(
 
 
 def test_the_last_valid_content_stays_while_the_file_is_broken(tmp_path: Path) -> None:
-    """With the reason, until it is right again."""
+    """The reason is kept until the file is valid again."""
     path = tmp_path / "file"
     path.write_text("one")
     source = watched(path)
@@ -147,8 +150,8 @@ def test_the_last_valid_content_stays_while_the_file_is_broken(tmp_path: Path) -
     assert (now(source), source.problem) == ("one", None)
 
 
-def test_the_wait_for_a_hanging_file_is_short_and_happens_once(mount: Mount) -> None:
-    """Each look after that goes on with what is known; the newest shows when it comes."""
+def test_only_the_first_check_waits_for_a_hanging_file(mount: Mount) -> None:
+    """Later checks use the last value at once. The new value is used when the mount responds."""
     source = Watched(mount.load)
 
     async def main() -> list[bytes | None]:
@@ -164,17 +167,17 @@ def test_the_wait_for_a_hanging_file_is_short_and_happens_once(mount: Mount) -> 
         found.append(source.value)
         return found
 
-    began = time.monotonic()
+    started = time.monotonic()
     assert asyncio.run(main()) == [b"one"] * 500 + [b"two"]
-    assert time.monotonic() - began < SAFETY
+    assert time.monotonic() - started < SAFETY
     assert mount.most_at_once == 1
     assert mount.reads == 2
 
 
-def test_a_file_that_hangs_is_a_problem_after_a_while(
+def test_a_file_that_hangs_for_a_while_is_reported_as_a_problem(
     mount: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And none any more when it answers."""
+    """The problem ends when the mount responds."""
     source = Watched(mount.load)
     source.wait(SAFETY)
     mount.hang()
@@ -189,14 +192,14 @@ def test_a_file_that_hangs_is_a_problem_after_a_while(
 
 
 def test_a_file_that_hangs_does_not_block_the_event_loop(mount: Mount) -> None:
-    """Others are not held up, however many files hang."""
+    """The event loop keeps running, however many files hang."""
     mount.hang()
     sources = [Watched(mount.load) for _ in range(50)]
 
     async def main() -> int:
         ticks = 0
-        looks = asyncio.gather(*(source.refresh(0.2) for source in sources))
-        while not looks.done():
+        checks = asyncio.gather(*(source.refresh(0.2) for source in sources))
+        while not checks.done():
             await asyncio.sleep(0.001)
             ticks += 1
         return ticks
@@ -204,8 +207,8 @@ def test_a_file_that_hangs_does_not_block_the_event_loop(mount: Mount) -> None:
     assert asyncio.run(main()) > 10
 
 
-def test_a_cancelled_check_harms_nothing(mount: Mount) -> None:
-    """The thread ends by itself, and the next look has its result."""
+def test_the_check_after_a_cancelled_one_gets_its_result(mount: Mount) -> None:
+    """The thread of the cancelled check finishes. The next check uses its result."""
     mount.hang()
     source = Watched(mount.load)
 
@@ -222,7 +225,7 @@ def test_a_cancelled_check_harms_nothing(mount: Mount) -> None:
 
 
 def test_a_read_that_takes_too_long_is_an_error(mount: Mount) -> None:
-    """As where a file must be read before anything else can be done."""
+    """This applies to files that must be read before anything else can be done."""
     mount.hang()
     with pytest.raises(OSError, match="no answer within") as caught:
         read_within(lambda: mount.load(Files()), 0.01)
@@ -232,10 +235,10 @@ def test_a_read_that_takes_too_long_is_an_error(mount: Mount) -> None:
         read_within(lambda: read_plain("/no/such/file"))
 
 
-def test_a_missing_thread_is_reported_as_a_problem(
+def test_a_thread_that_cannot_be_started_is_reported_as_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Containers bound the number of threads."""
+    """A container can limit the number of threads."""
     path = tmp_path / "file"
     path.write_text("one")
     source = watched(path)
@@ -254,7 +257,7 @@ def test_a_missing_thread_is_reported_as_a_problem(
 
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device", "socket"])
 def test_a_path_that_is_not_a_regular_file_does_not_block(kind: str, tmp_path: Path) -> None:
-    """A pipe without a writer would never open, a device never end."""
+    """Opening a pipe without a writer would block. Reading a device would not end."""
     path = tmp_path / kind
     listening = socket.socket(socket.AF_UNIX)
     match kind:
@@ -275,7 +278,7 @@ def test_a_path_that_is_not_a_regular_file_does_not_block(kind: str, tmp_path: P
 
 
 def test_a_thread_that_hangs_does_not_keep_the_process_from_ending() -> None:
-    """A read of a dead mount ends with the process, and not before."""
+    """The read of a dead mount never returns. The process ends all the same."""
     program = (
         "import asyncio, threading\n"
         "from cdi_exporter.files import Watched\n"
@@ -292,7 +295,6 @@ def test_a_thread_that_hangs_does_not_keep_the_process_from_ending() -> None:
     assert done.stdout == "done\n"
 
 
-def test_the_result_of_a_thread_is_its_error_too() -> None:
-    """Whatever it raises, is raised where the result is asked for."""
+def test_an_error_in_a_thread_is_raised_with_its_result() -> None:
     with pytest.raises(ZeroDivisionError):
         start(lambda: 1 / 0).result(SAFETY)

@@ -1,14 +1,16 @@
-"""Golden cases: Braze's JSON → the exposition, one folder per case, named after the fact it shows.
+"""Golden cases: JSON from Braze and the exposition that it must produce, one folder per case.
 
-A case holds the answers of the API: `integrations.json`, and `history-ID.json` for each
-integration. A further page is `…-CURSOR.json`, beside `….link` with the Link header that
-leads there. A list that is not there is forbidden (403), a history not found (404). Each
-`stepN` folder changes files and is scraped `STEP` seconds after the one before.
+Each folder is named after the fact that it shows. It holds the responses of the API:
+`integrations.json`, and `history-ID.json` for each integration. The Link header of a page is in
+a file with the same name and the suffix `.link`. The page it links to is `…-CURSOR.json`.
+A missing list is answered with 403, a missing history with 404. Each `stepN` folder replaces
+files and is scraped `STEP` seconds after the previous step.
 
 `expected.txt` has the samples of one scrape: those of `catalog.PER_INTEGRATION`, and the count
-of unreadable items; no HELP and TYPE, which the metrics reference shows. A step without one,
-other than the last, is not compared: what it shows may still be moving. The first scrape is at
-2026-09-21T14:13:20Z (1.79e+09). `GOLDEN=write` writes the files anew, to be read through.
+of invalid items. It has no HELP and TYPE lines, which the metrics reference shows. A step without
+`expected.txt` is not compared, because reads may still be under way. The last step always has one.
+The first scrape is at 2026-09-21T14:13:20Z (1.79e+09). `GOLDEN=write` writes the expected files
+again; read the changes before you commit them.
 """
 
 import asyncio
@@ -39,13 +41,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Answers:
-    """The API as the files of a case give it, those of the latest step first. An ASGI app."""
+    """An ASGI app that answers with the files of a case. Files of the latest step come first."""
 
     def __init__(self) -> None:
         self.folders: list[Path] = []
 
     def add(self, folder: Path) -> None:
-        """Go on to the next step."""
+        """Add the folder of the next step."""
         self.folders.insert(0, folder)
 
     async def __call__(self, scope: dict[str, Any], receive: object, send: Send) -> None:
@@ -79,20 +81,20 @@ def steps(case: Path) -> list[Path]:
 
 
 def settings(case: Path) -> Settings:
-    """What the case configures; else one workspace that discovers its integrations."""
+    """The configuration of the case. By default one workspace discovers its integrations."""
     path = case / "config.yml"
     return load_file(str(path), {}) if path.exists() else Settings((workspace("golden"),))
 
 
 def family(line: str) -> str:
-    """The metric that a sample's line belongs to."""
+    """The name of the metric of a sample line."""
     name = line.partition("{")[0]
     ends = (name.removesuffix(end) for end in SUMMARY_ENDS)
     return next((each for each in ends if each in SHOWN), name)
 
 
 def golden_part(page: str) -> str:
-    """The lines of a page that `expected.txt` has."""
+    """The lines of a page that `expected.txt` contains."""
     lines = (line for line in page.split("\n") if not line.startswith("#"))
     return "".join(f"{line}\n" for line in lines if family(line) in SHOWN)
 
@@ -130,5 +132,5 @@ def compare(folders: Sequence[Path], pages: Sequence[str]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_golden_case(case: Path) -> None:
-    """What Braze answers in this case shows as these samples, to the byte."""
+    """The responses of this case produce exactly the expected samples."""
     compare(steps(case), run(scrapes(case)))

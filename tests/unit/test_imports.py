@@ -1,4 +1,4 @@
-"""What `serve` does not import, since it would only take memory."""
+"""Modules that `serve` must not import, because they take memory."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ print("rich can be imported")
 
 
 def imported_by(*arguments: str) -> list[str]:
-    """The modules that a command line imports, in a process of its own."""
+    """The modules that a command imports, in its own process."""
     found = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True
     )
@@ -28,7 +28,7 @@ def imported_by(*arguments: str) -> list[str]:
 
 
 def test_serve_imports_nothing_that_only_other_commands_need() -> None:
-    """Neither rich nor the modules of other commands, nor the template engine of the page."""
+    """It imports neither rich, nor modules of other commands, nor the page's template engine."""
     imported = imported_by("serve", "--config.file=/nowhere")
     assert {"structlog", "httpx", "cdi_exporter.app"} <= {*imported}
     unneeded = ("rich", "pygments", "jinja2", "cdi_exporter.check", "cdi_exporter.backfill")

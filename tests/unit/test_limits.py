@@ -1,4 +1,4 @@
-"""`docs/limits.md` has every limit, with the number that the code has."""
+"""The limits in `docs/limits.md`, compared with the constants in the code."""
 
 import ast
 import re
@@ -22,10 +22,10 @@ UNITS = {
     "h": 3_600,
     "days": 86_400,
 }
-"""What a word after a number stands for; any other word is what is counted."""
+"""The factor of each unit after a number. Other words name the counted things."""
 
 LIMIT = re.compile(r"(?!_)((MOST|LONGEST|DEEPEST)(_\w+)?|[A-Z_]*(SECONDS|PATIENCE))")
-"""Names of constants that are limits."""
+"""The names of constants that are limits."""
 
 SIMULATED = ("simulator", "demo")
 
@@ -41,7 +41,7 @@ NAMED = [(cells[1], name.strip("`")) for cells in rows() if (name := cells[COLUM
 
 
 def constants() -> Iterator[str]:
-    """The limits in the code, by module and name."""
+    """The limits in the code, as module and name."""
     for path in sorted(ROOT.rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if module.startswith(SIMULATED):
@@ -54,7 +54,7 @@ def constants() -> Iterator[str]:
 
 
 def test_each_row_is_complete() -> None:
-    """Each says what is limited, to how much, and has a cell for each column."""
+    """Each row has a cell for each column, and names the limited thing and its limit."""
     assert len(rows()) > 80
     for cells in rows():
         assert len(cells) == COLUMNS, cells
@@ -64,7 +64,7 @@ def test_each_row_is_complete() -> None:
 
 @pytest.mark.parametrize(("written", "name"), NAMED, ids=[name for _, name in NAMED])
 def test_each_documented_limit_equals_the_constant(written: str, name: str) -> None:
-    """With its unit, in seconds or bytes."""
+    """Units are converted to seconds or bytes."""
     module, _, constant = name.rpartition(".")
     found = re.search(r"([0-9][0-9,]*(?:\.[0-9]+)?) ?(\w*)", written)
     assert found, written
@@ -73,6 +73,8 @@ def test_each_documented_limit_equals_the_constant(written: str, name: str) -> N
 
 
 def test_each_limit_of_the_code_is_on_the_page() -> None:
-    """A new one is to be added: what happens when it is reached, and how that shows."""
-    other_things = {"config.values.LONGEST_DURATION"}  # 100 years, as the text says
+    """To add a limit, describe what happens when it is reached and how that is visible."""
+    other_things = {
+        "config.values.LONGEST_DURATION"
+    }  # 100 years, described in the text of the page
     assert {*constants()} - other_things - {name for _, name in NAMED} == set()

@@ -1,4 +1,4 @@
-"""What the log looks like, and what never stands in it."""
+"""Format of the log, and contents that must never be logged."""
 
 import io
 import json
@@ -19,7 +19,7 @@ def _restore() -> Iterator[None]:
 
 
 def written(form: logs.LogFormat, level: logs.LogLevel = "info", **fields: object) -> str:
-    """What one event comes to."""
+    """The log output of one event."""
     out = io.StringIO()
     logs.configure(level, form, out)
     structlog.get_logger().info("sync finished", **fields)
@@ -27,14 +27,14 @@ def written(form: logs.LogFormat, level: logs.LogLevel = "info", **fields: objec
 
 
 def test_logfmt_is_one_line_of_pairs() -> None:
-    """Time and level first, then the event and its fields."""
+    """The time and level come first, then the event and its fields."""
     line = written("logfmt", workspace="production", rows_synced=5)
     assert line.startswith("ts=20")
     assert line.endswith('level=info event="sync finished" workspace=production rows_synced=5\n')
 
 
 def test_json_is_one_object_per_line() -> None:
-    """The same fields for machines, with their types."""
+    """JSON has the same fields, with their types."""
     event = json.loads(written("json", workspace="production", rows_synced=5, rows_failed=0))
     assert event.pop("ts")
     assert event == {
@@ -49,7 +49,7 @@ def test_json_is_one_object_per_line() -> None:
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 @pytest.mark.parametrize("name", ['a"b', "a\nb", "a\\b", "a\x1b[31mb", "a=b c", "ä😀", "\ud800"])
 def test_a_hostile_name_stays_on_its_line(form: logs.LogFormat, name: str) -> None:
-    """Names come from the API: they break no line and reach no terminal as commands."""
+    """Names come from the API. They must not break lines or send commands to a terminal."""
     line = written(form, integration_name=name)
     assert line.count("\n") == 1
     assert "\x1b" not in line
@@ -57,12 +57,12 @@ def test_a_hostile_name_stays_on_its_line(form: logs.LogFormat, name: str) -> No
 
 
 def test_events_below_the_level_are_not_written() -> None:
-    """At warn an info event is silent."""
+    """At the level warn, an info event is not written."""
     assert written("logfmt", "warn") == ""
 
 
-def test_libraries_do_not_log_requests() -> None:
-    """httpx tells of each request at info, httpcore of each header at debug: never here."""
+def test_requests_are_not_logged_by_libraries() -> None:
+    """httpx logs each request at info, httpcore each header at debug. Neither may be written."""
     out = io.StringIO()
     logs.configure("debug", "logfmt", out)
     logging.getLogger("httpcore.http11").debug("authorization: Bearer canary")
@@ -74,7 +74,7 @@ def test_libraries_do_not_log_requests() -> None:
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 def test_a_traceback_shows_no_variables(form: logs.LogFormat) -> None:
-    """What goes wrong where a key is at hand does not write the key."""
+    """An error that is raised while a key is in a variable does not log the key."""
     out = io.StringIO()
     logs.configure("info", form, out)
     key = "canary"

@@ -1,4 +1,4 @@
-"""Where `make` installs: an interpreter that is chosen has an environment of its own."""
+"""The Makefile and the CI script."""
 
 import os
 import re
@@ -28,34 +28,34 @@ def would_run(*arguments: str, target: str = "demo", **environment: str) -> str:
 
 
 def test_make_demo_leaves_the_command_in_venv() -> None:
-    """In .venv, if no interpreter is chosen."""
+    """This is the environment for the default interpreter."""
     assert would_run() == ".venv/bin/cdi-exporter demo"
 
 
 def test_each_version_of_python_has_its_environment() -> None:
-    """Named on the command line or in the environment; VENV still overrides it."""
+    """PYTHON can be set as an argument or an environment variable. VENV overrides it."""
     chosen = f"PYTHON={sys.executable}"
     assert would_run(chosen) == f".venv-{VERSION}/bin/cdi-exporter demo"
     assert would_run(PYTHON=sys.executable) == f".venv-{VERSION}/bin/cdi-exporter demo"
     assert would_run(chosen, "VENV=elsewhere") == "elsewhere/bin/cdi-exporter demo"
 
 
-def test_the_hostile_soak_takes_as_long_as_is_asked() -> None:
-    """Ten minutes, if nothing is said."""
+def test_the_duration_of_the_hostile_soak_test_can_be_set() -> None:
+    """The default is ten minutes."""
     command = ".venv/bin/python -m tests.hostile.soak --seconds"
     assert would_run(target="soak-hostile") == f"{command} 600"
     assert would_run("SECONDS=5", target="soak-hostile") == f"{command} 5"
 
 
-def test_ci_tries_the_lowest_versions_before_all_tests() -> None:
-    """The last line of CI is the summary of `make test`."""
+def test_ci_tests_the_lowest_versions_first() -> None:
+    """`make test` comes last, so that the last line of CI is its summary."""
     commands = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     assert commands[-2:] == ["make test-lowest", "make test"]
     assert "--deselect" in would_run(target="test-lowest")
 
 
 def test_links_are_set_in_the_rule_files(tmp_path: Path) -> None:
-    """`make links` sets either address, or both, and sets another one afterwards."""
+    """`make links` sets one or both URLs, and can replace them later."""
     rules = tmp_path / "prometheus" / "rules"
     rules.mkdir(parents=True)
     for file in (ROOT / "prometheus" / "rules").iterdir():
@@ -83,7 +83,7 @@ def test_links_are_set_in_the_rule_files(tmp_path: Path) -> None:
 
 
 def test_make_test_prints_how_long_each_part_took(tmp_path: Path) -> None:
-    """The times come before the last part, whose own summary stays the last line."""
+    """The times are printed before the last part, so that its summary stays the last line."""
     fake = tmp_path / "make"
     fake.write_text('#!/bin/sh\necho "makes $2"\n[ "$2" != broken ]\n', "utf-8")
     fake.chmod(0o755)
@@ -110,7 +110,7 @@ def test_make_test_prints_how_long_each_part_took(tmp_path: Path) -> None:
 
 
 def test_the_tests_print_how_long_each_folder_took(tmp_path: Path) -> None:
-    """Before pytest's own summary, which stays the last line."""
+    """The times are printed before pytest's summary, which stays the last line."""
     for folder in ("one", "other"):
         place = tmp_path / "tests" / folder
         place.mkdir(parents=True)

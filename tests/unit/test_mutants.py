@@ -1,4 +1,4 @@
-"""The mutation tester: what it changes, and that it tells survivors from others."""
+"""The mutation tester: which mutants it makes, and which of them survive."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ def module(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_change_has_a_name_of_its_own(module: Path) -> None:
-    """Conditions, constants, returned values and names; never an annotation."""
+def test_each_mutant_has_a_unique_name(module: Path) -> None:
+    """Conditions, constants, returned values and names are changed. Annotations are not."""
     assert [each.name for each in mutants.mutants(module)] == [
         "clamp: 3 → 4",
         "clamp: if value is None or value > most: → if not (value is None or value > most):",
@@ -36,8 +36,8 @@ def test_each_change_has_a_name_of_its_own(module: Path) -> None:
     ]
 
 
-def test_the_code_of_a_mutant_has_its_change_and_no_other(module: Path) -> None:
-    """The next one starts from the module as it is."""
+def test_the_code_of_a_mutant_has_only_its_own_change(module: Path) -> None:
+    """Each mutant starts from the original module."""
     clamped = []
     for each in mutants.mutants(module):
         space: dict[str, object] = {}
@@ -47,7 +47,7 @@ def test_the_code_of_a_mutant_has_its_change_and_no_other(module: Path) -> None:
 
 
 def test_a_change_that_no_test_notices_survives(module: Path) -> None:
-    """The others fail a test, in a process of their own."""
+    """The other mutants fail a test. The tests run in a separate process."""
     test = module.with_name("test_clamping.py")
     test.write_text(
         "import importlib.util\n"

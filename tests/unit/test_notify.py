@@ -14,7 +14,7 @@ from cdi_exporter.notify import READY, STOPPING, notify, reloading
 
 @pytest.fixture(params=["a path", "an abstract name"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
-    """What `NOTIFY_SOCKET` says, and the socket of the service manager."""
+    """The value of `NOTIFY_SOCKET`, and the socket of the service manager."""
     path = str(tmp_path / "notify") if request.param == "a path" else f"@cdi-{os.getpid()}-notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(path.replace("@", "\0", 1))
@@ -23,15 +23,15 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 
 def test_each_message_arrives_as_one_datagram(manager: tuple[str, socket.socket]) -> None:
-    """At a socket in the file system and at one of Linux's abstract names."""
+    """The socket is a path or one of Linux's abstract names."""
     path, receiver = manager
     for message in (READY, STOPPING):
         notify(message, {"NOTIFY_SOCKET": path})
         assert receiver.recv(1_000) == message.encode()
 
 
-def test_a_reload_sends_the_time_at_which_it_began(manager: tuple[str, socket.socket]) -> None:
-    """On the clock that systemd compares it with, in microseconds."""
+def test_a_reload_sends_its_start_time(manager: tuple[str, socket.socket]) -> None:
+    """The time is in microseconds, on the clock that systemd uses."""
     path, receiver = manager
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
     notify(reloading(), {"NOTIFY_SOCKET": path})
@@ -44,7 +44,7 @@ def test_a_reload_sends_the_time_at_which_it_began(manager: tuple[str, socket.so
 def test_a_service_manager_that_does_not_read_causes_no_delay(
     manager: tuple[str, socket.socket],
 ) -> None:
-    """What does not fit into the socket's buffer is lost, and nobody waits for room."""
+    """A message that does not fit into the socket's buffer is lost. The sender does not wait."""
     path, receiver = manager
     for _ in range(10_000):
         notify(READY, {"NOTIFY_SOCKET": path})
@@ -55,13 +55,13 @@ def test_a_service_manager_that_does_not_read_causes_no_delay(
     "address", ["", "relative", "/no/such/socket", "@nobody-listens", "@", "/" + "x" * 500, "/a\0b"]
 )
 def test_without_a_manager_nothing_happens(address: str) -> None:
-    """No socket, one that is gone, or a name that cannot be one."""
+    """There is no socket, it is gone, or its name is invalid."""
     notify(READY, {"NOTIFY_SOCKET": address})
     notify(READY, {})
 
 
 def test_a_file_that_is_not_a_socket_is_ignored(tmp_path: Path) -> None:
-    """Also a socket of another kind."""
+    """A socket of another type is ignored as well."""
     file = tmp_path / "file"
     file.write_text("content")
     notify(READY, {"NOTIFY_SOCKET": str(file)})

@@ -1,4 +1,4 @@
-"""One refresh as one page: what it waits for, what it writes, and how counters continue."""
+"""A single refresh that writes one page: its waits, its output, and counters across runs."""
 
 import stat
 from pathlib import Path
@@ -36,7 +36,7 @@ async def refreshed(
 
 
 def test_every_history_is_read_before_the_page_is_written() -> None:
-    """Also the histories for which the budget of the first minute is too small."""
+    """This includes histories that do not fit into the budget of the first minute."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -51,8 +51,8 @@ def test_every_history_is_read_before_the_page_is_written() -> None:
     run(main())
 
 
-def test_openmetrics_ends_with_its_mark() -> None:
-    """The format is that of the flag."""
+def test_the_page_is_in_the_chosen_format() -> None:
+    """Only an OpenMetrics page ends with `# EOF`."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -66,7 +66,7 @@ def test_openmetrics_ends_with_its_mark() -> None:
 
 
 def test_a_workspace_that_cannot_be_read_is_reported_and_still_on_the_page() -> None:
-    """The page says so, and the line gives the reason."""
+    """The page has `braze_cdi_up` 0. The error line gives the reason."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -81,23 +81,23 @@ def test_a_workspace_that_cannot_be_read_is_reported_and_still_on_the_page() -> 
 
 
 def test_the_wait_for_braze_is_bounded() -> None:
-    """A refresh that does not end in time is a workspace that could not be read."""
+    """A refresh that does not finish in time is reported as an unreadable workspace."""
 
     async def main() -> None:
         clock = virtual_clock()
         simulated = simulator(clock, scripted(runs=1))
         simulated.faults = [Fault(EPOCH - 1, EPOCH + 1e6, FaultKind.HANG, LIST)]
         async with rig(simulated, clock=clock) as each:
-            began = clock.monotonic()
+            started = clock.monotonic()
             problems, _ = await refreshed(each, seconds=5.0)
             assert problems == ["cannot read the workspace w: no complete refresh within 5 s"]
-            assert clock.monotonic() - began < 6
+            assert clock.monotonic() - started < 6
 
     run(main())
 
 
 def test_counters_continue_from_run_to_run_with_a_state_file(tmp_path: Path) -> None:
-    """Each process counts the runs that finished since the one before, once."""
+    """Each process counts the runs that finished since the previous one, once."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -121,7 +121,7 @@ def test_counters_continue_from_run_to_run_with_a_state_file(tmp_path: Path) -> 
 
 
 def test_a_page_that_was_not_written_does_not_count_as_a_scrape(tmp_path: Path) -> None:
-    """A counter that nobody saw at 0 is shown at 0 first."""
+    """The first page that is written shows the counter at 0, because 0 was never written before."""
 
     async def main() -> None:
         clock = virtual_clock()
@@ -151,7 +151,7 @@ def test_a_page_that_was_not_written_does_not_count_as_a_scrape(tmp_path: Path) 
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    """Another program can read it, and nothing else is left in the folder."""
+    """The file is readable for other programs. No temporary file remains in the folder."""
     path = tmp_path / "braze.prom"
     path.write_bytes(b"before")
     with path.open("rb") as before:
@@ -162,8 +162,8 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_an_unwritable_file_is_one_line_of_error(tmp_path: Path) -> None:
-    """It names the file, and leaves nothing behind."""
+def test_an_unwritable_file_is_an_error(tmp_path: Path) -> None:
+    """The error gives the reason. No temporary file remains."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "something").touch()
     with pytest.raises(StartError, match="cannot write "):

@@ -1,4 +1,4 @@
-"""The table of problems is complete, and alert rules and runbooks agree with it."""
+"""The table of problems is complete, and the alert rules and runbooks agree with it."""
 
 import re
 from pathlib import Path
@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "prometheus" / "rules" / "braze-cdi.yml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 ERRORS = [each for each in ApiError.__subclasses__() if each.__module__ == ApiError.__module__]
-"""The error tree itself: other modules may have errors of their own."""
+"""Only the errors of this module. Other modules may have their own."""
 EVERY = [each for each in vars(problems).values() if isinstance(each, problems.Problem)]
 
 
-def test_every_reason_has_a_problem() -> None:
-    """No failure leaves the reader without wording and a next step."""
+def test_each_reason_has_a_problem() -> None:
+    """Each failure has a description and a next step."""
     assert tuple(BY_REASON) == REASONS
     for problem in EVERY:
         assert problem.reason in REASONS
@@ -35,7 +35,7 @@ def test_every_reason_has_a_problem() -> None:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 def test_the_code_of_an_error_has_its_reason(error: type[ApiError]) -> None:
-    """The labels `code` and `reason` of an error belong to one row of the table."""
+    """The labels `code` and `reason` of an error belong to the same problem."""
     code = "503" if error.reason == "server_error" else error.code
     assert problem_of(code).reason == error.reason
 
@@ -57,7 +57,7 @@ def test_the_code_of_an_error_has_its_reason(error: type[ApiError]) -> None:
     ],
 )
 def test_each_code_of_a_request_is_explained(code: str, reason: str, summary: str) -> None:
-    """Each value of the label `code` has a reason and a few words."""
+    """Each value of the label `code` has a reason and a short description."""
     found = problem_of(code)
     assert (found.reason, found.summary) == (reason, summary)
 
@@ -67,7 +67,7 @@ def _annotations(rule: dict[str, Any]) -> list[str]:
 
 
 def test_alerts_describe_each_reason_as_the_table_does() -> None:
-    """The descriptions of the alert rules name each reason in the words of the table."""
+    """The descriptions of the alert rules use the text of the table for each reason."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     texts = [text for each in groups for rule in each["rules"] for text in _annotations(rule)]
     described = "\n".join(texts)
@@ -77,17 +77,17 @@ def test_alerts_describe_each_reason_as_the_table_does() -> None:
 
 
 def test_the_runbook_of_a_refused_key_explains_401_and_403() -> None:
-    """It gives causes for both statuses and names both permissions."""
+    """The runbook has causes for both statuses and names both permissions."""
     text = (RUNBOOKS / "BrazeCDIApiUnauthorized.md").read_text("utf-8")
     causes = re.findall(r"^\d\. (.*(?:\n   .*)*)", text, re.MULTILINE)
     for problem in (problems.UNAUTHORIZED, problems.FORBIDDEN):
         status = re.findall(r"\((\d+)\)", problem.alert)[0]
         assert any(f"({status})" in cause for cause in causes)
     assert any(LIST_PERMISSION in cause and HISTORY_PERMISSION in cause for cause in causes)
-    assert "BrazeCDIApiUnreachable" in text, "a proxy's 403 is another problem"
+    assert "BrazeCDIApiUnreachable" in text, "the 403 of a proxy is another problem"
 
 
 def test_each_message_has_an_entry_in_the_troubleshooting_guide() -> None:
-    """Users search the guide for the message that they see in the log."""
+    """Users search the guide for the message in their log."""
     guide = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
     assert [each.message for each in EVERY if each.message not in guide] == []

@@ -1,4 +1,4 @@
-"""Releases: one version everywhere, a section of the changelog, links that work on an index."""
+"""Releases: the version in all files, the changelog, and the links on a package index."""
 
 import importlib.util
 import re
@@ -28,7 +28,7 @@ CHANGELOG = """# Changelog
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the files that name the version, and a changelog."""
+    """A copy of the files that contain the version, and a changelog."""
     for name in release.MENTIONS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -37,13 +37,13 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    """Code, image, chart, manifests and docs name the version of the package."""
+    """Code, image, chart, manifests and docs contain the version of the package."""
     assert {version for _, version in release.mentioned()} == {__version__}
     assert {name for name, _ in release.mentioned()} == set(release.MENTIONS)
 
 
-def test_no_other_file_names_the_version() -> None:
-    """The release tool knows each file in which the version is written."""
+def test_no_other_file_contains_the_version() -> None:
+    """The release tool knows each file that contains the version."""
     listed = subprocess.run(
         [
             "git",
@@ -62,14 +62,14 @@ def test_no_other_file_names_the_version() -> None:
         text=True,
         check=False,
     )
-    if listed.returncode == 128:  # an unpacked source archive has no git
+    if listed.returncode == 128:  # an unpacked source archive has no Git repository
         return
     generated = {"CHANGELOG.md", f"{release.CHART}/README.md"}
     assert set(listed.stdout.split()) - generated <= set(release.MENTIONS)
 
 
 def test_the_docs_build_the_image_that_the_chart_pulls() -> None:
-    """The tag of the command in docs/deploy.md is the chart's appVersion, which is its default."""
+    """The image tag in docs/deploy.md is the chart's appVersion, which is the default tag."""
     docs = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     chart = (ROOT / release.CHART / "Chart.yaml").read_text("utf-8")
     values = (ROOT / release.CHART / "values.yaml").read_text("utf-8")
@@ -81,7 +81,7 @@ def test_the_docs_build_the_image_that_the_chart_pulls() -> None:
 
 
 def test_a_release_sets_the_version_everywhere(project: Path) -> None:
-    """And makes what was unreleased its section of the changelog."""
+    """The unreleased changes become its section of the changelog."""
     release.prepare("9.8.7", "2026-12-01", project)
     assert {version for _, version in release.mentioned(project)} == {"9.8.7"}
     assert len(release.mentioned(project)) == len(release.mentioned())
@@ -93,7 +93,7 @@ def test_a_release_sets_the_version_everywhere(project: Path) -> None:
 
 
 def test_the_first_release_may_have_the_version_of_the_code(project: Path) -> None:
-    """A version without a section of the changelog has not been released."""
+    """A version without a section in the changelog has not been released."""
     release.prepare(__version__, "2026-12-01", project)
     assert {version for _, version in release.mentioned(project)} == {__version__}
 
@@ -107,8 +107,8 @@ def test_the_first_release_may_have_the_version_of_the_code(project: Path) -> No
         ("0.0.1", "is older than"),
     ],
 )
-def test_a_wrong_version_changes_nothing(project: Path, version: str, words: str) -> None:
-    """The reason is one line."""
+def test_an_invalid_version_changes_nothing(project: Path, version: str, words: str) -> None:
+    """The error is one line."""
     before = release.mentioned(project)
     with pytest.raises(SystemExit, match=words):
         release.prepare(version, "2026-12-01", project)
@@ -116,8 +116,8 @@ def test_a_wrong_version_changes_nothing(project: Path, version: str, words: str
     assert (project / "CHANGELOG.md").read_text("utf-8") == CHANGELOG
 
 
-def test_a_version_is_released_once(project: Path) -> None:
-    """A second time, or with nothing to tell, the changelog stays and so does the version."""
+def test_a_version_cannot_be_released_twice(project: Path) -> None:
+    """A release without unreleased changes is refused as well. Nothing is changed."""
     release.prepare("9.8.7", "2026-12-01", project)
     with pytest.raises(SystemExit, match=r"has a section of 9\.8\.7 already"):
         release.prepare("9.8.7", "2026-12-02", project)
@@ -127,7 +127,7 @@ def test_a_version_is_released_once(project: Path) -> None:
 
 
 def test_links_point_to_the_repository() -> None:
-    """Pages to their view, pictures to the file itself; other addresses and headings stay."""
+    """A page links to its rendered view, an image to its file. Other links are unchanged."""
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""What is installed with the exporter: locked with hashes, wherever it comes from, and licensed."""
+"""Dependencies: locked with hashes, independent of the index, and with known licences."""
 
 import re
 import tomllib
@@ -22,7 +22,7 @@ STALE = "the lock is stale: run make lock"
 
 
 def group(name: str) -> Iterator[Requirement]:
-    """The requirements of a dependency group and of those that it includes."""
+    """The requirements of a dependency group, including the groups it includes."""
     entries: list[Any] = PROJECT["dependency-groups"][name]
     for entry in entries:
         if isinstance(entry, dict):
@@ -32,7 +32,7 @@ def group(name: str) -> Iterator[Requirement]:
 
 
 def wanted(lock: Path) -> list[Requirement]:
-    """What pyproject.toml asks for, of which the lock is made."""
+    """The requirements in pyproject.toml that the lock is made from."""
     project = PROJECT["project"]
     named = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
     runtime = [Requirement(each) for each in named]
@@ -41,7 +41,7 @@ def wanted(lock: Path) -> list[Requirement]:
 
 
 def versions(lock: Path) -> dict[str, str]:
-    """The locked versions by their packages' names."""
+    """The locked version of each package."""
     pinned: dict[str, str] = {}
     for each in licences.locked(lock):
         (version,) = each.specifier
@@ -49,8 +49,8 @@ def versions(lock: Path) -> dict[str, str]:
     return pinned
 
 
-def asked_for(lock: Path) -> set[str]:
-    """The packages that the lock says were asked for by pyproject.toml itself."""
+def direct_requirements(lock: Path) -> set[str]:
+    """The packages that the lock marks as direct requirements of pyproject.toml."""
     text = lock.read_text("utf-8")
     blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)
     return {block.partition("=")[0] for block in blocks if "cdi-exporter (pyproject.toml" in block}
@@ -58,7 +58,10 @@ def asked_for(lock: Path) -> set[str]:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_the_lock_file_satisfies_the_declared_dependencies(lock: Path) -> None:
-    """Each requirement has a version that satisfies it, and none is there for what is no more."""
+    """Each requirement has a version that satisfies it.
+
+    No obsolete direct requirement is locked.
+    """
     pinned = versions(lock)
     for requirement in wanted(lock):
         version = pinned.get(canonicalize_name(requirement.name))
@@ -66,32 +69,34 @@ def test_the_lock_file_satisfies_the_declared_dependencies(lock: Path) -> None:
         assert requirement.specifier.contains(version, prereleases=True), (
             f"{requirement} is locked as {version}; {STALE}"
         )
-    assert asked_for(lock) == {canonicalize_name(each.name) for each in wanted(lock)}, STALE
+    assert direct_requirements(lock) == {canonicalize_name(each.name) for each in wanted(lock)}, (
+        STALE
+    )
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_the_lock_names_no_place(lock: Path) -> None:
-    """No host, no index and no path: it installs from wherever packages come from."""
+def test_the_lock_contains_no_host_index_or_path(lock: Path) -> None:
+    """Packages can be installed from any index."""
     assert not re.search(r"[/@]|--index|--extra-index|--find-links", lock.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_everything_is_pinned_with_hashes(lock: Path) -> None:
-    """Each line pins one version, and what is installed is compared with its hash."""
+def test_each_package_is_pinned_with_hashes(lock: Path) -> None:
+    """pip compares each installed package with its hash."""
     blocks = re.split(r"^(?=\w)", lock.read_text("utf-8"), flags=re.MULTILINE)[1:]
     assert blocks
     assert all(re.match(r"[\w.-]+==\S+ ", block) for block in blocks)
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_the_development_lock_has_the_versions_of_the_image() -> None:
-    """The developers' lock has the versions of the image's, for running and for building."""
+def test_the_development_lock_has_the_same_versions_as_the_image() -> None:
+    """This covers the packages to run and to build."""
     shipped = versions(RUNTIME) | versions(BUILD)
     assert shipped.items() <= versions(DEV).items(), STALE
 
 
 def test_the_licences_page_is_fresh() -> None:
-    """docs/licences.md lists every package of the image and a licence for each."""
+    """docs/licences.md lists every package of the image, with its licence."""
     assert licences.PAGE.read_text("utf-8") == licences.page(), "run make generated"
     rows = [line for line in licences.page().splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(licences.installed())
@@ -102,14 +107,14 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def workflow(file: Path) -> dict[Any, Any]:
-    """A workflow as YAML has it; its `on` is read as true."""
+    """A workflow as parsed by YAML, which reads the key `on` as true."""
     read = yaml.safe_load(file.read_text("utf-8"))
     assert isinstance(read, dict)
     return read
 
 
 def test_there_is_a_workflow_for_each_purpose() -> None:
-    """Tests, releases, lock files and code scanning; dependency updates; nobody owns code."""
+    """There are four workflows and dependency updates, and no CODEOWNERS file."""
     assert [file.stem for file in WORKFLOWS] == ["ci", "code-scanning", "locks", "release"]
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text("utf-8"))["updates"]
     assert {each["package-ecosystem"] for each in updates} >= {"github-actions", "docker"}
@@ -117,8 +122,8 @@ def test_there_is_a_workflow_for_each_purpose() -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_a_workflow_has_the_least_permissions(file: Path) -> None:
-    """None for all; each job names its own, and never asks for everything."""
+def test_a_workflow_has_minimal_permissions(file: Path) -> None:
+    """A workflow has no permissions. Each job lists the ones it needs."""
     read = workflow(file)
     assert read["permissions"] == {}
     for name, job in read["jobs"].items():
@@ -127,7 +132,7 @@ def test_a_workflow_has_the_least_permissions(file: Path) -> None:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_actions_are_pinned_by_commit(file: Path) -> None:
-    """A tag can be moved; the comment says which release the commit is."""
+    """A tag can be moved. The comment names the release of the commit."""
     used = re.findall(r"uses: (.+)$", file.read_text("utf-8"), re.MULTILINE)
     others = [each for each in used if not each.startswith("./")]
     assert others
@@ -135,7 +140,7 @@ def test_actions_are_pinned_by_commit(file: Path) -> None:
 
 
 def test_each_action_is_pinned_to_one_commit() -> None:
-    """All workflows use the same release of it."""
+    """All workflows use the same release of an action."""
     text = "".join(file.read_text("utf-8") for file in WORKFLOWS)
     commits: dict[str, set[str]] = {}
     for action, commit in re.findall(r"uses: ([\w./-]+)@(.+)$", text, re.MULTILINE):
@@ -144,10 +149,10 @@ def test_each_action_is_pinned_to_one_commit() -> None:
 
 
 def test_ci_runs_every_supported_python() -> None:
-    """The versions of Python that the package claims to support, and all of .ci/run."""
-    said = "Programming Language :: Python :: "
+    """CI runs the versions that the package declares, and every target of .ci/run."""
+    prefix = "Programming Language :: Python :: "
     supported = [
-        each.removeprefix(said) for each in PROJECT["project"]["classifiers"] if said in each
+        each.removeprefix(prefix) for each in PROJECT["project"]["classifiers"] if prefix in each
     ]
     ci = ROOT / ".github" / "workflows" / "ci.yml"
     assert workflow(ci)["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
@@ -157,7 +162,7 @@ def test_ci_runs_every_supported_python() -> None:
 
 
 def test_pre_commit_runs_the_checks_of_make_lint() -> None:
-    """The same commands in the same order, with the locked tools."""
+    """The commands are the same, in the same order, with the locked tools."""
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
     entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
     makefile = (ROOT / "Makefile").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Calls beside the event loop: a call that hangs delays nothing else."""
+"""Calls outside the event loop. A call that hangs must not delay anything else."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from cdi_exporter.threads import Lookups, Worker, in_thread, result_of
 
 @contextmanager
 def hanging() -> Iterator[threading.Event]:
-    """An event that is set at the end, for calls that wait for it."""
+    """An event that is set at the end, to release calls that wait for it."""
     event = threading.Event()
     try:
         yield event
@@ -25,8 +25,8 @@ def hanging() -> Iterator[threading.Event]:
 
 
 @pytest.mark.parametrize("names", [6, 64])
-def test_lookups_that_hang_delay_no_other_lookup(names: int) -> None:
-    """However many names have no answer, another name is looked up at once."""
+def test_lookups_that_hang_do_not_delay_other_lookups(names: int) -> None:
+    """Another name is looked up at once, however many lookups hang."""
 
     async def main(release: threading.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -43,7 +43,7 @@ def test_lookups_that_hang_delay_no_other_lookup(names: int) -> None:
 
 
 def test_equal_lookups_share_a_thread_and_outlive_a_cancelled_caller() -> None:
-    """A name that hangs takes one thread however often it is asked for."""
+    """A name whose lookup hangs takes one thread, however often it is requested."""
     calls: list[str] = []
 
     def look_up(name: str, release: threading.Event) -> str:
@@ -55,12 +55,12 @@ def test_equal_lookups_share_a_thread_and_outlive_a_cancelled_caller() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(Lookups())
         before = threading.active_count()
-        asked = [loop.run_in_executor(None, look_up, "name", release) for _ in range(50)]
+        lookups = [loop.run_in_executor(None, look_up, "name", release) for _ in range(50)]
         assert threading.active_count() <= before + 1
-        asked[0].cancel()
+        lookups[0].cancel()
         await asyncio.sleep(0)
         release.set()
-        assert set(await asyncio.gather(*asked[1:])) == {"address"}
+        assert set(await asyncio.gather(*lookups[1:])) == {"address"}
         assert calls == ["name"]
         assert await loop.run_in_executor(None, look_up, "name", release) == "address"
         assert calls == ["name", "name"]
@@ -70,7 +70,7 @@ def test_equal_lookups_share_a_thread_and_outlive_a_cancelled_caller() -> None:
 
 
 def test_an_error_of_a_lookup_reaches_its_caller() -> None:
-    """As with the event loop's own pool."""
+    """The event loop's own pool does the same."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ def test_an_error_of_a_lookup_reaches_its_caller() -> None:
 
 
 def test_a_worker_makes_calls_in_order_and_skips_cancelled_ones() -> None:
-    """A call whose caller has gone before it began is not made."""
+    """A call is skipped if its caller was cancelled before the call started."""
     made: list[int] = []
 
     async def main(release: threading.Event) -> None:
@@ -120,13 +120,13 @@ asyncio.run(main())
 
 
 def test_calls_that_hang_do_not_hold_up_the_exit() -> None:
-    """The process ends although a lookup, a worker's call and another call never return."""
+    """The process ends even if a lookup, a worker's call and another call never return."""
     done = subprocess.run([sys.executable, "-c", EXITS], timeout=60, check=False)
     assert done.returncode == 0
 
 
 def test_a_call_in_a_thread_gives_its_result() -> None:
-    """Or its error."""
+    """An error is raised as well."""
     assert asyncio.run(in_thread(lambda: 7)) == 7
     with pytest.raises(KeyError):
         asyncio.run(in_thread(lambda: dict[str, int]()["missing"]))
@@ -136,7 +136,7 @@ def test_a_call_in_a_thread_gives_its_result() -> None:
 def test_a_call_outlives_a_cancelled_wait_and_its_error_is_not_logged(
     late: Exception | None,
 ) -> None:
-    """Others may wait for the same call."""
+    """Another caller may still wait for the call."""
 
     async def main() -> None:
         complaints: list[dict[str, object]] = []

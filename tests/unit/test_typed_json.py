@@ -1,4 +1,4 @@
-"""Dataclasses as JSON: what is written is read back, anything else is refused with its place."""
+"""Dataclasses as JSON: written values are read back, and invalid values are refused."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ Count = Annotated[int, Within(0, 100)]
 
 
 class Colour(StrEnum):
-    """Some values."""
+    """An enum."""
 
     RED = "red"
     BLUE = "blue"
@@ -24,7 +24,7 @@ class Colour(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A part."""
+    """A nested dataclass."""
 
     colour: Colour
     name: str | None = None
@@ -32,7 +32,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A whole."""
+    """A dataclass with fields of each supported type."""
 
     count: Count
     leaves: tuple[Leaf, ...] = ()
@@ -53,14 +53,14 @@ TREES = st.builds(
 
 @given(TREES)
 def test_a_written_value_is_read_back(tree: Tree) -> None:
-    """Every value survives, in one line."""
+    """Every value is kept. The JSON is one line."""
     text = to_json(tree)
     assert "\n" not in text
     assert from_json(Tree, text) == tree
 
 
 def test_defaults_are_left_out_and_unknown_fields_are_ignored() -> None:
-    """A file of a version with more fields can be read."""
+    """A file written by a newer version with more fields can be read."""
     assert to_json(Tree(1, (Leaf(Colour.RED),))) == '{"count":1,"leaves":[{"colour":"red"}]}'
     assert from_json(Tree, '{"count":1,"new":{}}') == Tree(1)
 
@@ -94,8 +94,8 @@ def test_a_whole_number_is_a_number() -> None:
         ('{"count":1,"pair":["a",2]}', "pair.1: expected a number from 0 to 1"),
     ],
 )
-def test_anything_else_is_refused_with_its_place(text: str, problem: str) -> None:
-    """The message is one line and quotes nothing of the file."""
+def test_an_invalid_value_is_refused_with_its_path(text: str, problem: str) -> None:
+    """The message is one line and does not quote the file."""
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         from_json(Tree, text)
     assert str(error.value) == problem

@@ -1,4 +1,4 @@
-"""Seconds, ages, counts and shares in words."""
+"""Durations, ages, counts and percentages as text."""
 
 import math
 
@@ -32,13 +32,13 @@ from cdi_exporter import wording
     ],
 )
 def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
-    """Large durations drop what does not matter."""
+    """Small units of a long duration are left out."""
     assert wording.duration(seconds) == words
 
 
 @given(st.floats(0, 1e12))
-def test_a_duration_reads_like_one(seconds: float) -> None:
-    """Any duration is one or two numbers with units, and no unit overflows into the next."""
+def test_any_duration_is_one_or_two_numbers_with_units(seconds: float) -> None:
+    """No number is as large as the next unit."""
     words = wording.duration(seconds).split()
     assert len(words) in (2, 4)
     assert set(words[1::2]) <= {"ms", "s", "min", "h", "d"}
@@ -50,8 +50,8 @@ def test_a_duration_reads_like_one(seconds: float) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "now"), (-0.4, "now"), (61, "1 min 1 s ago"), (-300, "in 5 min")]
 )
-def test_a_moment_lies_behind_or_ahead(seconds: float, words: str) -> None:
-    """What lies behind is ago, what lies ahead is in."""
+def test_a_moment_is_in_the_past_or_the_future(seconds: float, words: str) -> None:
+    """The past is written with "ago", the future with "in"."""
     assert wording.moment(seconds) == words
 
 
@@ -80,5 +80,5 @@ def test_counts_have_thousands_separators() -> None:
 
 @pytest.mark.parametrize("timestamp", [None, 1e30, -1e30, math.inf, math.nan])
 def test_a_time_outside_the_calendar_is_none(timestamp: float | None) -> None:
-    """A strange time of the API costs nobody the page."""
+    """A strange time from the API must not break the page."""
     assert wording.utc(timestamp) is None

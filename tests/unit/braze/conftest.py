@@ -1,4 +1,4 @@
-"""Local time zones: what is read as UTC must not depend on where this runs."""
+"""Local time zones. A time that is read as UTC must not depend on the machine's zone."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(params=["UTC0", "NPT-5:45", "EST5EDT"])
 def local_zone(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The machine is in this time zone, spelt so that it needs no database of zones."""
+    """Set the local time zone. The POSIX spelling needs no time zone database."""
     zone = str(request.param)
     try:
         with pytest.MonkeyPatch.context() as patch:

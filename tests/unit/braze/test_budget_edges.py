@@ -1,4 +1,4 @@
-"""The budget's bounds in plain numbers, and the server's clock, answer by answer."""
+"""Limits of the request budget in plain numbers, and the estimate of the server's clock."""
 
 import asyncio
 import random
@@ -9,26 +9,26 @@ import pytest
 
 from cdi_exporter.braze.budget import Budget, RateLimitHeaders, ServerClock
 from tests.unit.braze.test_budget import (
-    SILENT,
+    NO_LIMITS,
     acquire,
-    answered,
+    answered_request,
     make,
     next_start,
-    said,
     seconds_of,
+    server_headers,
 )
 from tests.virtual import EPOCH, run, virtual_clock
 
 
 class Longest(random.Random):
-    """Draws the longest wait of each backoff."""
+    """A random generator that draws the longest wait of each backoff."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
 
 
 class Shortest(random.Random):
-    """Draws the shortest wait of each backoff."""
+    """A random generator that draws the shortest wait of each backoff."""
 
     def uniform(self, a: float, b: float) -> float:
         return a
@@ -44,14 +44,14 @@ class Shortest(random.Random):
 def test_the_backoff_doubles_from_five_seconds_to_five_minutes(
     rng: random.Random, waits: list[float]
 ) -> None:
-    """At least half of it, so that several exporters do not come back together."""
+    """The wait is at least half the backoff, so that several exporters do not return together."""
 
     async def main() -> list[float]:
         clock = virtual_clock()
         budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=rng)
         found = []
         for _ in waits:
-            await answered(budget, SILENT, refused=True)
+            await answered_request(budget, NO_LIMITS, refused=True)
             found.append(budget.delay())
         return found
 
@@ -59,11 +59,11 @@ def test_the_backoff_doubles_from_five_seconds_to_five_minutes(
 
 
 def test_half_a_second_is_waited_for() -> None:
-    """Only what a timer cannot tell from now is not."""
+    """Only a wait too short for a timer is skipped."""
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(40, retry_after=0.5), refused=True)
+        await answered_request(budget, server_headers(40, retry_after=0.5), refused=True)
         return await next_start(budget)
 
     assert seconds_of(main) == 0.5
@@ -74,19 +74,19 @@ def test_a_slot_is_free_a_tenth_of_a_second_after_its_minute() -> None:
 
     async def main() -> float:
         budget = make(1, 1.0)
-        await answered(budget)
+        await answered_request(budget)
         return await next_start(budget)
 
     assert seconds_of(main) == pytest.approx(60.1)
 
 
 def test_no_announced_wait_is_longer_than_an_hour() -> None:
-    """Neither that of a reset nor that of a refusal."""
+    """This applies to a reset and to a Retry-After."""
 
     async def main() -> list[float]:
         reset, refused = make(), make()
-        await answered(reset, said(0, resets_in=5000))
-        await answered(refused, said(40, retry_after=5000), refused=True)
+        await answered_request(reset, server_headers(0, resets_in=5000))
+        await answered_request(refused, server_headers(40, retry_after=5000), refused=True)
         return [reset.delay(), refused.delay()]
 
     assert run(main()) == pytest.approx([3600, 3600])
@@ -96,7 +96,7 @@ def test_no_announced_wait_is_longer_than_an_hour() -> None:
     ("off", "wait"), [(30.0, 10.0), (31.0, 40.0), (-30.0, 70.0), (-31.0, 40.0)]
 )
 def test_a_date_within_half_a_minute_of_the_clock_is_believed(off: float, wait: float) -> None:
-    """Beyond that, the difference that fits a window counts."""
+    """If the Date is further off, the clock difference that fits a window is used."""
     headers = RateLimitHeaders(50, 0, EPOCH + 40, date=EPOCH + off)
     assert headers.wait(EPOCH) == wait
 
@@ -107,23 +107,23 @@ def test_a_date_within_half_a_minute_of_the_clock_is_believed(off: float, wait: 
 def test_a_wait_fits_a_window_if_it_is_positive_and_about_a_minute(
     reset: float, wait: float
 ) -> None:
-    """One second more is the rounding of the reset."""
+    """The reset is rounded, so a wait may be one second longer than the window."""
     headers = RateLimitHeaders(50, 0, EPOCH + reset, date=EPOCH - 86_400.0)
     assert headers.wait(EPOCH) == wait
 
 
-def test_if_both_differences_fit_a_window_the_longer_one_counts() -> None:
-    """To wait too long costs less than to ask too early."""
+def test_if_both_differences_fit_a_window_the_longer_wait_counts() -> None:
+    """Waiting too long costs less than a request that is too early."""
     assert RateLimitHeaders(50, 0, EPOCH + 50, date=EPOCH + 40).wait(EPOCH) == 50
     assert RateLimitHeaders(50, 0, EPOCH + 10, date=EPOCH - 40).wait(EPOCH) == 50
 
 
 def test_a_remainder_is_forgotten_at_its_reset() -> None:
-    """Not before, and not later."""
+    """It applies until the reset, and no longer."""
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget, said(0, resets_in=20))
+        await answered_request(budget, server_headers(0, resets_in=20))
         found = [budget.delay()]
         for seconds in (19.5, 0.5):
             await asyncio.sleep(seconds)
@@ -134,18 +134,18 @@ def test_a_remainder_is_forgotten_at_its_reset() -> None:
 
 
 def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
-    """Its request was under way before; one that comes later doubles the backoff."""
+    """The refused request started before the backoff. A refusal after the backoff doubles it."""
 
     async def main() -> list[float]:
         clock = virtual_clock()
         budget = Budget(50, 0.8, monotonic=clock.monotonic, server=clock.wall, rng=Longest())
-        await answered(budget)
+        await answered_request(budget)
         first, second, third = [await acquire(budget) for _ in range(3)]
-        budget.release(first, SILENT, refused=True)
-        budget.release(second, SILENT, refused=True)
+        budget.release(first, NO_LIMITS, refused=True)
+        budget.release(second, NO_LIMITS, refused=True)
         found = [budget.delay()]
         await asyncio.sleep(5)
-        budget.release(third, SILENT, refused=True)
+        budget.release(third, NO_LIMITS, refused=True)
         return [*found, budget.delay()]
 
     assert run(main()) == pytest.approx([5, 10])
@@ -153,38 +153,38 @@ def test_a_refusal_while_another_one_holds_adds_no_backoff() -> None:
 
 @pytest.mark.parametrize(("remaining", "waits"), [(10, True), (11, False)])
 def test_the_part_reserved_for_other_tools_is_never_used(remaining: int, waits: bool) -> None:
-    """With a share of 0.8 of 50, ten requests are left to them."""
+    """With a share of 0.8 of 50, ten requests are left to other tools."""
 
     async def main() -> float:
         budget = make()
-        await answered(budget, said(remaining, resets_in=20))
+        await answered_request(budget, server_headers(remaining, resets_in=20))
         return budget.delay()
 
     assert (seconds_of(main) > 0) is waits
 
 
 def test_an_answer_without_a_count_leaves_the_last_one() -> None:
-    """Of limit and remainder one is enough to be the newest word."""
+    """A limit or a Remaining is enough to replace the last values."""
 
     async def main() -> list[int | None]:
         budget = make()
-        await answered(budget, said(30, limit=45))
-        await answered(budget, SILENT)
+        await answered_request(budget, server_headers(30, limit=45))
+        await answered_request(budget, NO_LIMITS)
         found = [budget.last.limit]
-        await answered(budget, said(None, limit=44))
+        await answered_request(budget, server_headers(None, limit=44))
         found.append(budget.last.limit)
-        await answered(budget, said(30, limit=None))
+        await answered_request(budget, server_headers(30, limit=None))
         return [*found, budget.last.limit, budget.last.remaining]
 
     assert run(main()) == [45, 44, None, 30]
 
 
 def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
-    """It may have reached the server; its slot stays taken, too."""
+    """The request may have reached the server. Its slot stays taken as well."""
 
     async def main() -> list[float]:
         budget = make()
-        await answered(budget, said(12, resets_in=20))
+        await answered_request(budget, server_headers(12, resets_in=20))
         found = []
         for _ in range(2):
             budget.release(await acquire(budget))
@@ -198,13 +198,13 @@ def test_a_request_without_an_answer_is_taken_off_what_remains() -> None:
 def test_a_request_of_another_budget_is_taken_off_what_remains_once(
     remaining: int, wait: float
 ) -> None:
-    """While it is under way."""
+    """The request is under way in the other budget."""
 
     async def main() -> float:
         other, budget = make(), make()
         await acquire(other)
         budget.remember(other)
-        await answered(budget, said(remaining, resets_in=20))
+        await answered_request(budget, server_headers(remaining, resets_in=20))
         return budget.delay()
 
     assert seconds_of(main) == pytest.approx(wait)
@@ -212,14 +212,14 @@ def test_a_request_of_another_budget_is_taken_off_what_remains_once(
 
 @pytest.mark.parametrize("name", ["retry-after", "x-ratelimit-retry-after"])
 def test_a_time_to_come_back_is_compared_with_the_date_of_the_answer(name: str) -> None:
-    """Without one, with the time of the server as far as it is known."""
+    """An answer without a Date is compared with the estimated time of the server."""
     headers = {name: "Mon, 21 Sep 2026 14:14:20 GMT"}
     dated = headers | {"date": "Mon, 21 Sep 2026 14:13:20 GMT"}
     assert RateLimitHeaders.read(dated, EPOCH + 500).retry_after == 60
     assert RateLimitHeaders.read(headers, EPOCH + 20).retry_after == 40
 
 
-# The server's clock
+# Clock of the server
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_time_to_come_back_is_compared_with_the_date_of_the_answer(name: str) 
 def test_the_clock_follows_small_steps_and_jumps_that_three_answers_agree_on(
     answers: Sequence[float], ahead: float
 ) -> None:
-    """A first answer is believed up to a day; one odd answer changes nothing."""
+    """The first answer is believed if it is off by up to a day. A single odd answer is ignored."""
     clock = ServerClock()
     for each in answers:
         clock.note(each)
@@ -258,7 +258,7 @@ def test_the_clock_follows_small_steps_and_jumps_that_three_answers_agree_on(
 
 
 def test_a_wait_without_a_reset_is_unknown() -> None:
-    """Whatever the date is."""
+    """A Date does not change this."""
     headers = RateLimitHeaders(50, 10, date=EPOCH)
     assert headers.wait(EPOCH) is None
     assert replace(headers, reset=EPOCH + 7).wait(EPOCH) == 7

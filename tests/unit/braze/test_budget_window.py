@@ -1,4 +1,4 @@
-"""Whatever comes, the budget is never exceeded: random requests in virtual time."""
+"""Random requests in virtual time never exceed the budget."""
 
 import asyncio
 import math
@@ -12,25 +12,25 @@ from cdi_exporter.braze.budget import WINDOW, Budget, RateLimitHeaders, allowed
 from tests.unit.braze.test_budget import acquire
 from tests.virtual import EPOCH, run, virtual_clock
 
-Answer = Literal["ok", "refused", "nothing", "forgone", "cancelled", "impatient"]
+Answer = Literal["ok", "refused", "nothing", "unused", "cancelled", "impatient"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request: when it is asked for, how long it lasts, how it ends."""
+    """A request: when it is made, how long it takes and how it ends."""
 
     after: float
-    """Seconds since the former one was asked for."""
+    """Seconds since the previous request was made."""
     lasts: float
     arrives: float
-    """When the server sees it, as a part of `lasts`."""
+    """When the server receives it, as a part of `lasts`."""
     answer: Answer
     headers: RateLimitHeaders
 
 
 @dataclass
 class Record:
-    """What happened."""
+    """The starts and arrivals of all requests."""
 
     started: list[float] = field(default_factory=list)
     arrived: list[float] = field(default_factory=list)
@@ -72,13 +72,13 @@ async def _act(budget: Budget, number: int, request: Request, record: Record) ->
     else:
         slot = await acquire(budget)
     record.turns.append(number)
-    if request.answer in ("forgone", "impatient"):
+    if request.answer in ("unused", "impatient"):
         budget.cancel(slot)
         return
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
     lasts = request.lasts / 2 if request.answer == "cancelled" else request.lasts
-    record.started.append(began)
-    record.arrived.append(began + request.arrives * lasts)
+    record.started.append(start)
+    record.arrived.append(start + request.arrives * lasts)
     headers = None
     try:
         async with asyncio.timeout(lasts if request.answer == "cancelled" else None):
@@ -103,7 +103,7 @@ async def _live(limit: int, share: float, requests: list[Request]) -> Record:
 
 
 def _check_window(moments: list[float], slots: int) -> None:
-    """In no closed window of 60 s lie more moments than there are slots."""
+    """No closed window of 60 s contains more moments than there are slots."""
     moments = sorted(moments)
     for first, beyond in zip(moments, moments[slots:], strict=False):
         assert beyond - first > WINDOW, f"{slots + 1} within {beyond - first} s"
@@ -114,9 +114,9 @@ def _check_window(moments: list[float], slots: int) -> None:
 def test_no_window_has_more_starts_than_slots(
     limit: int, share: float, requests: list[Request]
 ) -> None:
-    """Neither as they start nor as they reach the server; each gets its turn, in order.
+    """The limit holds for starts and for arrivals at the server. All requests start in order.
 
-    A request that waits for ever would end the virtual time: there is no deadlock.
+    If a request waited forever, the virtual time would end. So this also finds deadlocks.
     """
     record = run(_live(limit, share, requests))
     slots = max(1, allowed(limit, share))
@@ -134,18 +134,18 @@ def test_no_window_has_more_starts_than_slots(
 def test_after_two_hours_the_whole_budget_is_available(
     limit: int, share: float, data: st.DataObject
 ) -> None:
-    """Two hours later nothing is left of refusals, cancellations and wrong headers."""
+    """Two hours later, refusals, cancellations and wrong headers have no effect."""
     requests = data.draw(REQUESTS)
 
     async def main() -> list[float]:
         budget = (await _live(limit, share, requests)).budget
         assert budget is not None
         await asyncio.sleep(7300)
-        began = asyncio.get_running_loop().time()
+        start = asyncio.get_running_loop().time()
         waits = []
         for _ in range(budget.slots):
             slot = await acquire(budget)
-            waits.append(asyncio.get_running_loop().time() - began)
+            waits.append(asyncio.get_running_loop().time() - start)
             budget.release(slot, RateLimitHeaders())
         return waits
 
@@ -154,19 +154,19 @@ def test_after_two_hours_the_whole_budget_is_available(
 
 @dataclass
 class Window:
-    """A server that counts requests in fixed windows, as documented; nobody else uses it."""
+    """A server that counts requests in fixed windows, as documented. Only this client uses it."""
 
     limit: int
     phase: float
-    """Seconds from the beginning to the first reset."""
+    """Seconds from the start to the first reset."""
     spent: int
-    """By an earlier process, in the first window."""
+    """Requests that an earlier process made in the first window."""
     lowest: list[int] = field(default_factory=list)
-    """What remained after each request."""
+    """The count that remained after each request."""
     _number: int = 0
 
     def count(self) -> RateLimitHeaders:
-        """A request reaches the server; what it says."""
+        """Count a request that reaches the server, and return the headers of its answer."""
         now = asyncio.get_running_loop().time()
         number = int((now - self.phase + WINDOW) // WINDOW)
         if number != self._number:
@@ -186,13 +186,13 @@ class Window:
     st.floats(0.5, WINDOW),
     st.lists(st.tuples(st.floats(0, 5), st.floats(0, 8), st.floats(0, 8)), max_size=40),
 )
-def test_the_part_of_others_is_never_touched(
+def test_the_part_reserved_for_other_tools_is_never_spent(
     limit: int, share: float, spent: int, phase: float, requests: list[tuple[float, float, float]]
 ) -> None:
-    """Whatever an earlier process has spent, and in whatever order answers come.
+    """This holds for any spending of an earlier process and any order of answers.
 
-    Of a request the parts are: seconds since the former one was asked for, seconds until it
-    reaches the server, seconds until its answer comes.
+    A request consists of three durations in seconds: the delay after the previous request, the time
+    until it reaches the server, and the time until its answer arrives.
     """
     kept = limit - allowed(limit, share)
     before = min(spent, limit - kept)
@@ -217,5 +217,5 @@ def test_the_part_of_others_is_never_touched(
         return server.lowest
 
     lowest = run(main())
-    # The first request has to be made to learn what is left.
+    # Only the answer to the first request shows what is left.
     assert all(remaining >= kept for remaining in lowest[1:])

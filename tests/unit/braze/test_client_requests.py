@@ -1,4 +1,4 @@
-"""The client's requests and what it makes of answers, over respx and in virtual time."""
+"""Requests of the client, and how it handles each answer."""
 
 import gzip
 import json
@@ -27,38 +27,48 @@ from cdi_exporter.errors import (
     UnexpectedStatus,
 )
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import BASE, EMPTY, KEY, Asker, Body, Server, asker, now, page
+from tests.unit.braze.client_helpers import (
+    BASE,
+    EMPTY,
+    KEY,
+    Body,
+    ClientUnderTest,
+    Server,
+    client_under_test,
+    now,
+    page,
+)
 from tests.virtual import EPOCH, run, virtual_clock
 
 BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
 LINK = '</cdi/integrationsabc/job_sync_status?cursor=c2tpcDoxMA==>; rel="next"'
 
 
-def sent(*asked: tuple[str, str | None]) -> list[httpx.Request]:
-    """The requests for some pages of histories, each of them answered."""
+def requests_sent(*pages: tuple[str, str | None]) -> list[httpx.Request]:
+    """The requests that fetch these pages of histories. Each is answered."""
 
     async def main() -> list[httpx.Request]:
         with respx.mock() as mock:
             route = mock.route(host="rest.test").respond(json=EMPTY)
-            async with asker() as braze:
-                for identifier, cursor in asked:
+            async with client_under_test() as braze:
+                for identifier, cursor in pages:
                     await braze.history(identifier, cursor)
             return [call.request for call in route.calls]
 
     return run(main())
 
 
-def refused(
+def error_of(
     response: httpx.Response, endpoint: Endpoint = Endpoint.HISTORY
-) -> tuple[ApiError, Asker, int]:
-    """The error that an answer leads to, the client after it, and the requests made."""
+) -> tuple[ApiError, ClientUnderTest, int]:
+    """The error that an answer causes, the client afterwards, and the number of requests."""
 
-    async def main() -> tuple[ApiError, Asker, int]:
+    async def main() -> tuple[ApiError, ClientUnderTest, int]:
         with respx.mock() as mock:
             route = mock.route(host="rest.test").mock(return_value=response)
-            async with asker() as braze:
+            async with client_under_test() as braze:
                 with pytest.raises(ApiError) as caught:
-                    await braze.ask(endpoint)
+                    await braze.fetch(endpoint)
             assert braze.settled()
             return caught.value, braze, route.call_count
 
@@ -84,9 +94,9 @@ def refused(
         ("\ud83d", "%3F"),
     ],
 )
-def test_an_id_is_one_segment_of_the_path(identifier: str, path: str) -> None:
-    """Whatever stands in an ID, it is percent-encoded and leads nowhere else."""
-    (request,) = sent((identifier, None))
+def test_an_id_is_a_single_path_segment(identifier: str, path: str) -> None:
+    """An ID with any characters is percent-encoded and cannot change the path."""
+    (request,) = requests_sent((identifier, None))
     assert request.url.raw_path.decode() == f"/cdi/integrations/{path}/job_sync_status"
     assert request.url.host == "rest.test"
 
@@ -104,14 +114,14 @@ def test_an_id_is_one_segment_of_the_path(identifier: str, path: str) -> None:
     ],
 )
 def test_a_cursor_is_percent_encoded(cursor: str | None, query: bytes) -> None:
-    """A cursor is opaque: each of its characters arrives as it was given."""
-    (request,) = sent(("abc", cursor))
+    """A cursor is opaque. Each of its characters must arrive unchanged."""
+    (request,) = requests_sent(("abc", cursor))
     assert request.url.query == query
 
 
-def test_a_request_as_a_whole() -> None:
-    """The key as a bearer token, JSON asked for, the exporter named, and nothing more."""
-    (request,) = sent(("abc", None))
+def test_a_request_has_the_documented_method_url_and_headers() -> None:
+    """A request has the key as a bearer token, asks for JSON and names the exporter."""
+    (request,) = requests_sent(("abc", None))
     assert request.method == "GET"
     assert str(request.url) == f"{BASE}/cdi/integrations/abc/job_sync_status"
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -122,10 +132,10 @@ def test_a_request_as_a_whole() -> None:
 
 
 def test_the_list_has_its_own_url() -> None:
-    """With and without a cursor."""
+    """With a cursor and without one."""
 
     async def main() -> list[str]:
-        async with asker(server := Server(page())) as braze:
+        async with client_under_test(server := Server(page())) as braze:
             await braze.integrations()
             await braze.integrations("a=")
         return [str(request.url) for request in server.requests]
@@ -134,10 +144,10 @@ def test_the_list_has_its_own_url() -> None:
 
 
 def test_only_the_cursor_of_a_link_is_used() -> None:
-    """The malformed documented link gives a cursor, which goes to the endpoint's own path."""
+    """The documented Link URL is malformed. Its cursor is sent to the endpoint's own path."""
 
     async def main() -> list[str]:
-        async with asker(server := Server(page(link=LINK), page())) as braze:
+        async with client_under_test(server := Server(page(link=LINK), page())) as braze:
             first = await braze.history("abc")
             await braze.history("abc", first.next_cursor)
         return [request.url.raw_path.decode() for request in server.requests]
@@ -146,13 +156,13 @@ def test_only_the_cursor_of_a_link_is_used() -> None:
     assert run(main()) == [path, f"{path}?cursor=c2tpcDoxMA%3D%3D"]
 
 
-def test_a_key_that_changes_is_used_at_once() -> None:
-    """It is asked for anew for each request, each try among them."""
+def test_a_changed_key_is_used_by_the_next_request() -> None:
+    """The key is read again for each request, including retries."""
 
     async def main() -> list[str]:
         keys = iter(["one", "two", "three"])
         server = Server(page(), page(status=503), page())
-        async with asker(server, key=lambda: next(keys)) as braze:
+        async with client_under_test(server, key=lambda: next(keys)) as braze:
             await braze.history()
             await braze.history()
         return [request.headers["authorization"] for request in server.requests]
@@ -161,11 +171,11 @@ def test_a_key_that_changes_is_used_at_once() -> None:
 
 
 def test_a_cookie_is_not_sent_back() -> None:
-    """A request depends on nothing that an earlier answer said."""
+    """A request does not depend on the headers of earlier answers."""
 
     async def main() -> httpx.Request:
         server = Server(page(set_cookie="session=1; Path=/"))
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             await braze.history()
             await braze.history()
         return server.requests[1]
@@ -202,9 +212,9 @@ STATUSES: list[tuple[int, type[ApiError], str, int]] = [
 def test_each_status_has_its_error(
     status: int, kind: type[ApiError], reason: str, requests: int, endpoint: Endpoint
 ) -> None:
-    """With its reason, its code counted once for each request, tried again only where of use."""
+    """Each status has its reason. Each try is counted under its code. Only some are retried."""
     answer = httpx.Response(status, json={"message": "no", "errors": ["someone@example.com"]})
-    error, braze, made = refused(answer, endpoint)
+    error, braze, made = error_of(answer, endpoint)
     assert type(error) is kind
     assert (error.reason, error.code) == (reason, str(status))
     assert str(error).startswith(f"{status}: ")
@@ -221,8 +231,8 @@ def test_each_status_has_its_error(
     ],
 )
 def test_a_403_names_the_permission(endpoint: Endpoint, permission: str) -> None:
-    """So that its reader knows what to give the key."""
-    assert permission in str(refused(httpx.Response(403, content=ERROR), endpoint)[0])
+    """The message shows which permission the key lacks."""
+    assert permission in str(error_of(httpx.Response(403, content=ERROR), endpoint)[0])
 
 
 ERROR = b'{"message": "no", "errors": []}'
@@ -243,15 +253,15 @@ GATEWAYS: dict[str, tuple[dict[str, str], bytes]] = {
     "too large": ({}, b'{"message": "' + b" " * MOST_ERROR_BYTES + b'"}'),
     "nested too deep": ({}, b"[" * 50_000),
 }
-"""What something between the exporter and Braze may answer with any status."""
+"""Responses that a proxy, gateway or firewall may send with any status."""
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
 @pytest.mark.parametrize("answer", GATEWAYS)
 def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int) -> None:
-    """It counts under its status, and means that the answer is not valid."""
+    """The request is counted under its status. The reason is `invalid_response`."""
     headers, content = GATEWAYS[answer]
-    error, braze, made = refused(httpx.Response(status, headers=headers, stream=Body([content])))
+    error, braze, made = error_of(httpx.Response(status, headers=headers, stream=Body([content])))
     assert type(error) is InvalidResponse
     assert (error.reason, error.code, error.retryable) == ("invalid_response", str(status), False)
     assert made == 1
@@ -267,38 +277,38 @@ def test_a_status_from_a_proxy_is_not_blamed_on_the_key(answer: str, status: int
 @pytest.mark.parametrize("body", [b"", b"\r\n"])
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
 def test_a_status_without_a_body_is_believed(status: int, kind: type, body: bytes) -> None:
-    """Nothing says that it came from somebody else."""
-    error, _, _ = refused(httpx.Response(status, stream=Body([body])))
+    """Nothing indicates that the response came from a proxy."""
+    error, _, _ = error_of(httpx.Response(status, stream=Body([body])))
     assert type(error) is kind
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
 def test_an_error_of_braze_is_known_by_its_body(kind: str) -> None:
-    """Whatever type something on the way gives it, or none."""
-    error, _, _ = refused(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
+    """A proxy may change or remove the content type."""
+    error, _, _ = error_of(httpx.Response(403, headers={"content-type": kind}, content=ERROR))
     assert (type(error), error.web_page) == (Forbidden, False)
 
 
 @pytest.mark.parametrize("answer", GATEWAYS)
 def test_a_server_error_is_recognised_with_any_body(answer: str) -> None:
-    """Braze's own 5xx need not be documented: it is tried again."""
+    """Braze does not document the body of a 5xx. The request is retried."""
     headers, content = GATEWAYS[answer]
-    error, _, _ = refused(httpx.Response(503, headers=headers, stream=Body([content])))
+    error, _, _ = error_of(httpx.Response(503, headers=headers, stream=Body([content])))
     assert (type(error), error.reason, error.code) == (ServerError, "server_error", "503")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 302, 304, 407, 451])
 def test_an_undocumented_status_is_not_from_braze(status: int) -> None:
-    """Whatever its body says."""
-    error, braze, _ = refused(httpx.Response(status, content=ERROR if status != 204 else b""))
+    """This holds even if the body looks like an error of Braze."""
+    error, braze, _ = error_of(httpx.Response(status, content=ERROR if status != 204 else b""))
     assert (type(error), error.reason, error.code) == (UnexpectedStatus, "other", str(status))
     assert braze.codes() == {str(status): 1}
 
 
 @pytest.mark.parametrize("content", [b"<html>Please sign in</html>", b" <!DOCTYPE html>"])
 def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None:
-    """A captive portal answers so."""
-    error, braze, _ = refused(httpx.Response(200, content=content))
+    """For example, a captive portal answers like this."""
+    error, braze, _ = error_of(httpx.Response(200, content=content))
     assert (type(error), error.code, error.web_page) == (InvalidResponse, "invalid_response", True)
     assert str(error).startswith("the answer is a web page instead of JSON; check")
     assert braze.codes() == {"invalid_response": 1}
@@ -306,14 +316,16 @@ def test_a_200_with_a_web_page_is_reported_as_a_web_page(content: bytes) -> None
 
 @pytest.mark.parametrize("content", [ERROR, b"slow down"])
 def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
-    """Also by a gateway, whose other headers mean nothing."""
+    """A gateway's Retry-After counts. Its other rate limit headers are ignored."""
 
     async def main() -> float:
         headers = {"retry-after": "77", "x-ratelimit-remaining": "0", "x-ratelimit-limit": "1"}
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
         if content == ERROR:
             headers = {"retry-after": "77"}
-        async with asker(Server(httpx.Response(429, headers=headers, content=content))) as braze:
+        async with client_under_test(
+            Server(httpx.Response(429, headers=headers, content=content))
+        ) as braze:
             with pytest.raises(ApiError):
                 await braze.history()
             return braze.client.budgets[Endpoint.HISTORY].delay()
@@ -322,13 +334,13 @@ def test_a_429_from_a_gateway_is_obeyed(content: bytes) -> None:
 
 
 def test_a_429_whose_body_never_ends_is_obeyed() -> None:
-    """The status and Retry-After came: the rest is not waited for long."""
+    """The status and Retry-After have arrived. The client does not wait long for the rest."""
 
     async def main() -> tuple[float, float]:
         async def answer(request: httpx.Request) -> httpx.Response:
             return httpx.Response(429, headers={"retry-after": "77"}, stream=Body([b"x"] * 99, 1))
 
-        async with asker(Server(answer)) as braze:
+        async with client_under_test(Server(answer)) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
             return braze.client.budgets[Endpoint.HISTORY].delay(), now()
@@ -337,12 +349,14 @@ def test_a_429_whose_body_never_ends_is_obeyed() -> None:
 
 
 def test_limits_from_a_gateway_are_ignored() -> None:
-    """They neither hold back requests nor show in the metrics."""
+    """They do not delay requests and do not appear in the metrics."""
 
     async def main() -> tuple[float, object]:
         headers = {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
         headers["x-ratelimit-reset"] = str(EPOCH + 3000)
-        async with asker(Server(httpx.Response(403, headers=headers, content=b"denied"))) as braze:
+        async with client_under_test(
+            Server(httpx.Response(403, headers=headers, content=b"denied"))
+        ) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
             budget = braze.client.budgets[Endpoint.HISTORY]
@@ -356,22 +370,22 @@ def test_limits_from_a_gateway_are_ignored() -> None:
     "target", ["https://elsewhere.test/cdi", "//elsewhere.test/cdi", "/cdi/integrations", ""]
 )
 def test_no_redirect_is_followed(status: int, target: str) -> None:
-    """The key goes to the configured endpoint alone."""
+    """The key is sent only to the configured endpoint."""
 
     async def main() -> tuple[ApiError, int, int]:
         with respx.mock(assert_all_called=False) as mock:
-            asked = mock.route(host="rest.test").respond(status, headers={"location": target})
+            configured = mock.route(host="rest.test").respond(status, headers={"location": target})
             elsewhere = mock.route(host="elsewhere.test").respond(json=EMPTY)
-            async with asker() as braze:
+            async with client_under_test() as braze:
                 with pytest.raises(UnexpectedStatus) as caught:
                     await braze.history()
-            return caught.value, asked.call_count, elsewhere.call_count
+            return caught.value, configured.call_count, elsewhere.call_count
 
-    error, asked, elsewhere = run(main())
-    assert (error.code, asked, elsewhere) == (str(status), 1, 0)
+    error, configured, elsewhere = run(main())
+    assert (error.code, configured, elsewhere) == (str(status), 1, 0)
 
 
-# Answers that are not the documented one
+# Undocumented answers
 
 
 @pytest.mark.parametrize(
@@ -397,8 +411,8 @@ def test_no_redirect_is_followed(status: int, target: str) -> None:
 )
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) -> None:
-    """It is counted as such, not as a 200, and not asked for again in vain."""
-    error, braze, made = refused(httpx.Response(200, content=body), endpoint)
+    """It is counted as `invalid_response`, not as 200. The request is not retried."""
+    error, braze, made = error_of(httpx.Response(200, content=body), endpoint)
     assert type(error) is InvalidResponse
     assert error.reason == "invalid_response"
     assert made == 1
@@ -407,7 +421,7 @@ def test_a_200_without_a_valid_page_is_invalid(body: bytes, endpoint: Endpoint) 
 
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoint) -> None:
-    """Python's parser refuses it, since version 3.14 only if it is nested even more deeply."""
+    """Python's parser refuses this nesting before version 3.14. Later versions parse it."""
 
     async def main() -> None:
         body = b'{"message": "success", "results": [' + b"[" * 50_000 + b"]" * 50_000 + b"]}"
@@ -415,21 +429,21 @@ def test_a_deeply_nested_answer_is_invalid_or_one_invalid_item(endpoint: Endpoin
         async def respond(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, content=body)
 
-        async with asker(Server(respond)) as braze:
+        async with client_under_test(Server(respond)) as braze:
             with suppress(InvalidResponse):
-                assert (await braze.ask(endpoint)).invalid == 1
+                assert (await braze.fetch(endpoint)).invalid == 1
 
     run(main())
 
 
-def got(**answer: Any) -> Coroutine[Any, Any, int]:
-    """How many rows a 200 is read as."""
+def rows_read(**answer: Any) -> Coroutine[Any, Any, int]:
+    """The number of rows that the client reads from a 200."""
 
     async def main() -> int:
         async def respond(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, **answer)
 
-        async with asker(Server(respond)) as braze:
+        async with client_under_test(Server(respond)) as braze:
             return (await braze.history()).undated_running
 
     return main()
@@ -448,30 +462,30 @@ PAGE = json.dumps(EMPTY | {"results": [{"job_status": "running"}]}).encode()
         ("deflate", zlib.compress),
     ],
 )
-def test_an_answer_may_be_compressed(
+def test_a_compressed_answer_is_read(
     encoding: str | None, compress: Callable[[bytes], bytes]
 ) -> None:
-    """Whole or in parts, it is read alike."""
+    """The body is sent at once or in parts, with the same result."""
     body = compress(PAGE)
     headers = {} if encoding is None else {"content-encoding": encoding}
-    assert run(got(headers=headers, content=body)) == 1
+    assert run(rows_read(headers=headers, content=body)) == 1
     bits = [body[at : at + 7] for at in range(0, len(body), 7)]
-    assert run(got(headers=headers, stream=Body(bits))) == 1
+    assert run(rows_read(headers=headers, stream=Body(bits))) == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_an_answer_may_begin_with_a_byte_order_mark(encoding: str) -> None:
-    """JSON says UTF-8 without one; some write one all the same."""
-    assert run(got(content=PAGE.decode().encode(encoding))) == 1
+def test_an_answer_may_start_with_a_byte_order_mark(encoding: str) -> None:
+    """JSON must not have a byte order mark, but some servers send one."""
+    assert run(rows_read(content=PAGE.decode().encode(encoding))) == 1
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: bool) -> None:
-    """Decompressed, to the byte."""
+    """The limit applies to the decompressed body and is exact."""
     body = PAGE.rjust(MOST_BYTES + beyond)
     headers = {"content-encoding": "gzip"} if compressed else {}
-    coroutine = got(headers=headers, content=gzip.compress(body, 1) if compressed else body)
+    coroutine = rows_read(headers=headers, content=gzip.compress(body, 1) if compressed else body)
     if beyond:
         with pytest.raises(InvalidResponse, match="larger than 1 MiB"):
             run(coroutine)
@@ -483,51 +497,55 @@ def test_a_body_larger_than_one_mebibyte_is_refused(beyond: int, compressed: boo
     "rest", [b"x", bytes(90 * 2**20), gzip.compress(PAGE)], ids=["a byte", "90 MiB", "a member"]
 )
 def test_data_after_the_end_of_a_gzip_member_is_refused(rest: bytes) -> None:
-    """At once: to keep it would cost memory, and to copy it again and again time."""
+    """It is refused at once.
+
+    Keeping it would take memory, and copying it repeatedly would take time.
+    """
     whole = gzip.compress(PAGE) + rest
     parts = [whole[at : at + 2**16] for at in range(0, len(whole), 2**16)]
     for chunks in (parts, [gzip.compress(PAGE), rest]):
         body = Body(chunks)
         with pytest.raises(InvalidResponse, match="invalid encoding"):
-            run(got(headers={"content-encoding": "gzip"}, stream=body))
+            run(rows_read(headers={"content-encoding": "gzip"}, stream=body))
         assert body.sent <= 2 * 2**20 + len(rest) * (chunks is not parts)
 
 
-def test_a_gzip_trailer_in_a_part_of_its_own_is_read() -> None:
-    """The last bytes of a member hold no text."""
+def test_a_gzip_trailer_that_arrives_separately_is_read() -> None:
+    """The last bytes of a gzip member contain no text."""
     whole = gzip.compress(PAGE)
     assert (
-        run(got(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]]))) == 1
+        run(rows_read(headers={"content-encoding": "gzip"}, stream=Body([whole[:-8], whole[-8:]])))
+        == 1
     )
 
 
 def test_no_more_than_the_limit_is_read() -> None:
-    """A body without an end costs two mebibytes at most, and is given up."""
+    """The client reads at most two mebibytes of an endless body."""
     body = Body(b" " * 2**20 for _ in range(10_000))
     with pytest.raises(InvalidResponse):
-        run(got(stream=body))
+        run(rows_read(stream=body))
     assert body.sent <= MOST_BYTES + 2**20
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "br", "zstd", "rot13"])
-def test_an_encoding_that_was_not_asked_for_is_invalid(encoding: str) -> None:
-    """What is compressed twice could fill the memory before it is measured."""
+def test_an_encoding_that_was_not_requested_is_invalid(encoding: str) -> None:
+    """A body that is compressed twice could fill the memory before its size is known."""
     body = PAGE
     for _ in range(encoding.count("gzip")):
         body = gzip.compress(body)
     with pytest.raises(InvalidResponse, match="encoding"):
-        run(got(headers={"content-encoding": encoding}, content=body))
+        run(rows_read(headers={"content-encoding": encoding}, content=body))
 
 
-# What is counted
+# Request statistics
 
 
 def test_a_request_is_recorded() -> None:
-    """Each request: when it ended, what was asked, what came of it, how long it took."""
+    """A record has the time, the endpoint, the integration, the code and the duration."""
 
     async def main() -> list[tuple[object, ...]]:
         server = Server(page(), page(status=404), seconds=0.75)
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             await braze.integrations()
             with pytest.raises(NotFound):
                 await braze.history("xyz")
@@ -543,10 +561,10 @@ def test_a_request_is_recorded() -> None:
 
 
 def test_items_that_cannot_be_read_are_counted() -> None:
-    """For each endpoint apart."""
+    """Invalid items are counted per endpoint."""
 
     async def main() -> list[int]:
-        async with asker(Server(page(7, None), page(7))) as braze:
+        async with client_under_test(Server(page(7, None), page(7))) as braze:
             await braze.integrations()
             await braze.history()
             return [each.invalid_items for each in braze.stats.endpoints.values()]
@@ -557,7 +575,7 @@ def test_items_that_cannot_be_read_are_counted() -> None:
 @pytest.mark.parametrize("ahead", [-3600, -30, 0, 30, 3600])
 @pytest.mark.parametrize("status", [200, 404, 503])
 def test_the_difference_to_the_servers_clock_is_known(ahead: int, status: int) -> None:
-    """The Date of the first answer shows it, also of an error that Braze documents."""
+    """It follows from the Date of the first answer. The documented errors have a Date as well."""
     assert skew((status, page().content, {"date": _http_date(EPOCH + ahead)})) == ahead
 
 
@@ -565,13 +583,13 @@ Answer = tuple[int, bytes, dict[str, str]]
 
 
 def skew(*answers: Answer) -> float:
-    """The difference to the server's clock after some answers, each to one request."""
+    """The difference to the server's clock after these answers."""
 
     async def main() -> float:
         several = [httpx.Response(s, content=c, headers=h) for s, c, h in answers]
         clock = virtual_clock()
         still = Clock(lambda: EPOCH, clock.monotonic, clock.sleep, clock.rng)
-        async with asker(Server(*several), clock=still) as braze:
+        async with client_under_test(Server(*several), clock=still) as braze:
             for _ in several:
                 with suppress(ApiError):
                     await braze.history()
@@ -597,7 +615,7 @@ def skew(*answers: Answer) -> float:
 def test_the_date_of_a_gateways_or_cached_answer_is_ignored(
     answer: Answer,
 ) -> None:
-    """However often it comes: a gateway has a clock of its own, and a cache keeps old dates."""
+    """A gateway has a clock of its own, and a cache keeps old dates. Repetition changes nothing."""
     status, content, headers = answer
     dated = (status, content, {**headers, "date": _http_date(EPOCH + 30 * 86_400)})
     assert skew(*[dated] * 5) == 0
@@ -629,7 +647,7 @@ def dated(*seconds: float) -> list[Answer]:
 def test_a_jump_of_the_servers_clock_is_believed_once_several_answers_agree(
     seconds: list[float], believed: float
 ) -> None:
-    """A single odd Date changes nothing; a slow drift is followed."""
+    """A single odd Date is ignored. A slow drift is followed."""
     assert skew(*dated(*seconds)) == believed
 
 

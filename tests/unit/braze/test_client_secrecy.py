@@ -1,4 +1,4 @@
-"""The key and the answers' bodies are nowhere to be read: errors, logs, traffic."""
+"""Errors, logs and statistics contain neither the key nor the body of an answer."""
 
 import logging
 import traceback
@@ -9,15 +9,22 @@ import pytest
 
 from cdi_exporter.errors import ApiError, ConnectionFailed
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import BASE, KEY, Asker, Server, asker, page
+from tests.unit.braze.client_helpers import (
+    BASE,
+    KEY,
+    ClientUnderTest,
+    Server,
+    client_under_test,
+    page,
+)
 from tests.virtual import run
 
 PERSON = "someone@example.com"
 BODY = PERSON.encode()
 
 
-def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
-    """All that an error and those behind it may print."""
+def texts_of(error: BaseException | None, depth: int = 9) -> Iterator[str]:
+    """All texts that an error and its causes may print."""
     while error is not None and depth:
         yield str(error)
         yield repr(error)
@@ -25,17 +32,17 @@ def told(error: BaseException | None, depth: int = 9) -> Iterator[str]:
         yield repr({name: value for name, value in vars(error).items() if name != "request"})
         yield repr(getattr(error, "doc", ""))
         yield from traceback.format_exception(error)
-        for behind in (error.__cause__, error.__context__):
-            yield from told(behind, depth - 1)
+        for cause in (error.__cause__, error.__context__):
+            yield from texts_of(cause, depth - 1)
         return
 
 
 def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiError, str, int]:
-    """The error, all that is told of it, and the requests that were made."""
+    """The error, all texts that may show it, and the number of requests."""
 
     async def main() -> tuple[ApiError, str, int]:
         server = Server(answer)
-        async with asker(server, key=lambda: key) as braze:
+        async with client_under_test(server, key=lambda: key) as braze:
             with pytest.raises(ApiError) as caught:
                 await braze.history()
             return caught.value, _everything(caught.value, braze), len(server.requests)
@@ -43,12 +50,12 @@ def failure(answer: httpx.Response | Exception, key: str = KEY) -> tuple[ApiErro
     return run(main())
 
 
-def _everything(error: ApiError, braze: Asker) -> str:
+def _everything(error: ApiError, braze: ClientUnderTest) -> str:
     traffic = braze.stats
     endpoint = traffic.endpoints[Endpoint.HISTORY]
     shown = [repr(braze.client), repr(traffic.recent), repr(vars(endpoint))]
     shown.append(repr(endpoint.snapshot(braze.client.budgets[Endpoint.HISTORY].last)))
-    return "\n".join([*told(error), *shown])
+    return "\n".join([*texts_of(error), *shown])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def _everything(error: ApiError, braze: Asker) -> str:
     ids=lambda answer: f"{answer!r} {getattr(answer, 'content', b'')[:9]!r}",
 )
 def test_no_error_shows_a_key_or_a_body(answer: httpx.Response | Exception) -> None:
-    """Neither in its text nor in an error behind it, and no figure does."""
+    """This applies to the error, its causes and the request statistics."""
     _, everything, made = failure(answer)
     assert made > 0
     assert KEY not in everything
@@ -94,8 +101,8 @@ def test_no_error_shows_a_key_or_a_body(answer: httpx.Response | Exception) -> N
     ],
     ids=ascii,
 )
-def test_a_key_that_no_header_can_carry(key: str) -> None:
-    """A clean error, no request, no byte of the key: what is wrong with it can be told."""
+def test_a_key_that_cannot_be_sent_in_a_header_is_an_error(key: str) -> None:
+    """The error names the API key but shows no part of it. No request is made."""
     error, everything, made = failure(page(), key)
     assert type(error) is ConnectionFailed
     assert made == 0
@@ -107,7 +114,7 @@ def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY, f"{KEY}\n"], ids=ascii)
 def test_no_log_line_shows_a_key(caplog: pytest.LogCaptureFixture, key: str) -> None:
-    """Not even the libraries' own, with everything switched on."""
+    """This includes the libraries' own lines at the level debug."""
     caplog.set_level(logging.DEBUG)
     failure(httpx.Response(500), key)
     failure(httpx.ConnectError("refused"), key)

@@ -1,4 +1,4 @@
-"""The client against the simulated workspace, as Braze documents it, in virtual time."""
+"""The client against a simulated workspace that behaves as Braze documents, in virtual time."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from tests.simulator import (
     ScriptedIntegration,
     Simulator,
 )
-from tests.unit.braze.asking import BASE, KEY, Asker, asker, now
+from tests.unit.braze.client_helpers import BASE, KEY, ClientUnderTest, client_under_test, now
 from tests.virtual import EPOCH, run, virtual_clock
 
 RUNS = 37
@@ -37,7 +37,7 @@ PATIENCE = 6.0
 
 
 def integration(identifier: str = "abc", runs: int = RUNS) -> ScriptedIntegration:
-    """An integration with a run every quarter of an hour, the last one just over."""
+    """An integration with a run every quarter of an hour."""
     made = ScriptedIntegration(identifier, f"sync {identifier}")
     for number in range(runs):
         start = EPOCH - 900.0 * (runs - number)
@@ -48,26 +48,26 @@ def integration(identifier: str = "abc", runs: int = RUNS) -> ScriptedIntegratio
 def simulator(
     clock: Clock, *integrations: ScriptedIntegration, ahead: float = 0.0, **settings: Any
 ) -> Simulator:
-    """A workspace whose clock is ahead of the client's by some seconds."""
+    """A workspace whose clock is `ahead` seconds ahead of the client's."""
     settings = {"key": KEY, "limit_window": "sliding"} | settings
     return Simulator(integrations or [integration()], lambda: clock.wall() + ahead, **settings)
 
 
-def over(app: Simulator) -> httpx.ASGITransport:
-    """httpx's own way to an ASGI application."""
+def transport_to(app: Simulator) -> httpx.ASGITransport:
+    """httpx's transport to an ASGI application."""
     return httpx.ASGITransport(app)
 
 
-def asking(
-    ask: Callable[[Asker], Any], *, fault: FaultKind | None = None, **settings: Any
+def error_of(
+    ask: Callable[[ClientUnderTest], Any], *, fault: FaultKind | None = None, **settings: Any
 ) -> ApiError:
-    """The error that a question leads to, of a workspace that is like this."""
+    """The error of a request to a workspace with these settings."""
 
     async def main() -> ApiError:
         clock = virtual_clock()
         faults = [Fault(*FOR_EVER, fault, delay=60)] if fault else []
         app = simulator(clock, faults=faults, **settings)
-        async with asker(over(app), clock=clock, timeout=PATIENCE) as braze:
+        async with client_under_test(transport_to(app), clock=clock, timeout=PATIENCE) as braze:
             with pytest.raises(ApiError) as caught:
                 await ask(braze)
             assert braze.settled()
@@ -78,14 +78,14 @@ def asking(
 
 @pytest.mark.parametrize("identifier", ["abc", "3f2b8a52-7f0e-4a8e-9f43-5c0c9d7e1a10", "a b%é"])
 def test_a_history_is_read_to_its_end(identifier: str) -> None:
-    """Page after page through the documented Link header, malformed as it is."""
+    """All pages are read by following the documented Link header, although it is malformed."""
 
     async def main() -> list[tuple[float | None, int | None]]:
         clock = virtual_clock()
         app = simulator(clock, integration(identifier))
         found: list[Run] = []
         cursor = None
-        async with asker(over(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             while cursor is not None or not found:
                 page = await braze.history(identifier, cursor)
                 assert page.invalid == 0
@@ -98,14 +98,14 @@ def test_a_history_is_read_to_its_end(identifier: str) -> None:
 
 
 def test_a_list_is_read_to_its_end() -> None:
-    """Ten integrations a page."""
+    """A page has ten integrations."""
 
     async def main() -> list[str]:
         clock = virtual_clock()
         names = [f"i{number:02}" for number in range(25)]
         app = simulator(clock, *(integration(name, 1) for name in names))
         found, cursor = [], None
-        async with asker(over(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             for _ in range(3):
                 page = await braze.integrations(cursor)
                 found += [item.id for item in page.integrations]
@@ -119,25 +119,25 @@ def test_a_list_is_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("ask", "settings", "kind"),
     [
-        (Asker.history, {"key": "another"}, Unauthorized),
-        (Asker.integrations, {"key": "another"}, Unauthorized),
-        (Asker.history, {"permissions": ["cdi.integration_list"]}, Forbidden),
-        (Asker.integrations, {"permissions": ["cdi.integration_job_status"]}, Forbidden),
+        (ClientUnderTest.history, {"key": "another"}, Unauthorized),
+        (ClientUnderTest.integrations, {"key": "another"}, Unauthorized),
+        (ClientUnderTest.history, {"permissions": ["cdi.integration_list"]}, Forbidden),
+        (ClientUnderTest.integrations, {"permissions": ["cdi.integration_job_status"]}, Forbidden),
         (lambda braze: braze.history("nobody"), {}, BadRequest),
         (lambda braze: braze.history("../abc"), {}, ApiError),
         (lambda braze: braze.history("abc", "no cursor"), {}, BadRequest),
         (lambda braze: braze.integrations("no cursor"), {}, BadRequest),
-        (Asker.history, {"limits": {LIST: 50, HISTORY: 0}}, RateLimited),
+        (ClientUnderTest.history, {"limits": {LIST: 50, HISTORY: 0}}, RateLimited),
     ],
 )
 def test_each_refusal_has_its_error(
-    ask: Callable[[Asker], Any], settings: dict[str, Any], kind: type[ApiError]
+    ask: Callable[[ClientUnderTest], Any], settings: dict[str, Any], kind: type[ApiError]
 ) -> None:
-    """As the documented workspace refuses."""
-    assert isinstance(asking(ask, **settings), kind)
+    """The simulated workspace refuses requests as documented."""
+    assert isinstance(error_of(ask, **settings), kind)
 
 
-@pytest.mark.parametrize("ask", [Asker.history, Asker.integrations])
+@pytest.mark.parametrize("ask", [ClientUnderTest.history, ClientUnderTest.integrations])
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -154,9 +154,11 @@ def test_each_refusal_has_its_error(
         (FaultKind.BAD_MESSAGE, "invalid_response"),
     ],
 )
-def test_each_fault_has_its_code(fault: FaultKind, code: str, ask: Callable[[Asker], Any]) -> None:
-    """Whatever goes wrong on the way is told apart."""
-    error = asking(ask, fault=fault)
+def test_each_fault_has_its_code(
+    fault: FaultKind, code: str, ask: Callable[[ClientUnderTest], Any]
+) -> None:
+    """Each kind of failure has its own code."""
+    error = error_of(ask, fault=fault)
     assert error.code == code
     assert isinstance(error, InvalidResponse) == (code == "invalid_response")
     assert isinstance(error, UnexpectedStatus) == (code == "302")
@@ -164,12 +166,12 @@ def test_each_fault_has_its_code(fault: FaultKind, code: str, ask: Callable[[Ask
 
 @pytest.mark.parametrize("fault", [FaultKind.WRONG_TYPES, FaultKind.ITEM_WITHOUT_ID])
 def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None:
-    """One bad item costs no more than itself."""
+    """Only the invalid item is lost."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
         app = simulator(clock, faults=[Fault(*FOR_EVER, fault)])
-        async with asker(over(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             page = await braze.history()
             return len(page.runs) + page.invalid, braze.stats.endpoints[
                 "job_sync_status"
@@ -180,13 +182,13 @@ def test_a_spoilt_item_is_counted_and_the_page_is_read(fault: FaultKind) -> None
     assert invalid > 0
 
 
-def test_a_key_that_is_changed_on_both_sides_works_at_once() -> None:
-    """The old one is refused from then on."""
+def test_a_key_rotated_on_both_sides_works_at_once() -> None:
+    """After the rotation Braze refuses the old key."""
 
     async def main() -> None:
         clock, keys = virtual_clock(), [KEY]
         app = simulator(clock)
-        async with asker(over(app), clock=clock, key=lambda: keys[-1]) as braze:
+        async with client_under_test(transport_to(app), clock=clock, key=lambda: keys[-1]) as braze:
             await braze.history()
             app.key = "rotated"
             with pytest.raises(Unauthorized):
@@ -200,9 +202,9 @@ def test_a_key_that_is_changed_on_both_sides_works_at_once() -> None:
 # The budget
 
 
-async def _burst(braze: Asker, number: int) -> list[Any]:
-    asked = [braze.ask(tuple(Endpoint)[n % 2]) for n in range(number)]
-    return await asyncio.gather(*asked, return_exceptions=True)
+async def _burst(braze: ClientUnderTest, number: int) -> list[Any]:
+    requests = [braze.fetch(tuple(Endpoint)[n % 2]) for n in range(number)]
+    return await asyncio.gather(*requests, return_exceptions=True)
 
 
 @pytest.mark.parametrize("window", ["sliding", "fixed"])
@@ -211,12 +213,12 @@ async def _burst(braze: Asker, number: int) -> list[Any]:
 def test_without_other_tools_there_is_no_429(
     window: Literal["sliding", "fixed"], share: float, latency: float
 ) -> None:
-    """Three hundred requests at once are asked as fast as the share allows, and no faster."""
+    """Three hundred concurrent requests are made as fast as the share allows."""
 
     async def main() -> tuple[list[int], float]:
         clock = virtual_clock()
         app = simulator(clock, limit_window=window, latency=latency)
-        async with asker(over(app), clock=clock, share=share) as braze:
+        async with client_under_test(transport_to(app), clock=clock, share=share) as braze:
             found = await _burst(braze, 300)
             assert not [each for each in found if isinstance(each, Exception)]
         assert app.too_many == 0
@@ -233,13 +235,13 @@ def test_without_other_tools_there_is_no_429(
 def test_after_a_restart_it_provokes_no_429(
     window: Literal["sliding", "fixed"], ahead: float
 ) -> None:
-    """What those before it have spent is in the first answer's headers: one request each."""
+    """The first answer shows what earlier processes spent. Each restart costs one request."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
         app = simulator(clock, limit_window=window, latency=0.05, ahead=ahead)
         for pause in (1.0, 5.0, 20.0):
-            async with asker(over(app), clock=clock) as braze:
+            async with client_under_test(transport_to(app), clock=clock) as braze:
                 tasks = [asyncio.create_task(braze.integrations()) for _ in range(200)]
                 await asyncio.sleep(pause)
                 for task in tasks:
@@ -252,14 +254,14 @@ def test_after_a_restart_it_provokes_no_429(
 
 @pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-retry-after", "reset", "none"])
 def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
-    """Where others spend the whole limit, refusals stay few, and every request gets through."""
+    """Another tool spends the whole limit. Few requests are refused, and all succeed in the end."""
 
     async def main() -> tuple[int, int]:
         clock = virtual_clock()
         greedy = Fault(EPOCH, EPOCH + 1200, FaultKind.OTHER_TOOL, LIST, per_minute=70)
         app = simulator(clock, faults=[greedy], retry_header=header, limit_window="fixed")
         done = 0
-        async with asker(over(app), clock=clock) as braze:
+        async with client_under_test(transport_to(app), clock=clock) as braze:
             while done < 100:
                 try:
                     await braze.integrations()
@@ -274,7 +276,7 @@ def test_with_another_tool_each_429_is_obeyed(header: RetryHeader) -> None:
 
 
 def test_only_the_configured_host_is_requested() -> None:
-    """Through all of a history no other host is ever met."""
+    """No request goes to another host while a history is read."""
     hosts = set()
 
     class Watching(httpx.ASGITransport):
@@ -284,7 +286,7 @@ def test_only_the_configured_host_is_requested() -> None:
 
     async def main() -> None:
         clock = virtual_clock()
-        async with asker(Watching(simulator(clock)), clock=clock) as braze:
+        async with client_under_test(Watching(simulator(clock)), clock=clock) as braze:
             cursor = (await braze.history()).next_cursor
             await braze.history("abc", cursor)
 

@@ -1,4 +1,4 @@
-"""The client against real servers on the loopback: broken answers, TLS, proxies."""
+"""The client against real servers on the loopback: broken answers, TLS and proxies."""
 
 import asyncio
 import shutil
@@ -15,7 +15,7 @@ import pytest
 from cdi_exporter.clock import Clock
 from cdi_exporter.errors import ApiError
 from tests.e2e.processes import closed_port
-from tests.unit.braze.asking import KEY, Asker, asker
+from tests.unit.braze.client_helpers import KEY, ClientUnderTest, client_under_test
 from tests.virtual import virtual_clock
 
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own proxies and certificates play no part."""
+    """Remove the proxies and certificates of the machine from the environment."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -39,15 +39,15 @@ async def _no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def hurried() -> Clock:
-    """The loop's own clock, less the pauses between tries."""
+def clock_without_pauses() -> Clock:
+    """The loop's clock without the pauses between tries."""
     clock = virtual_clock()
     return Clock(clock.wall, clock.monotonic, _no_pause, clock.rng)
 
 
 @asynccontextmanager
 async def listening(speak: Speak, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on a free port that speaks so with whoever connects."""
+    """A server on a free port. It handles each connection with `speak`."""
 
     serving: set[asyncio.Task[Any]] = set()
 
@@ -70,21 +70,21 @@ async def listening(speak: Speak, tls: ssl.SSLContext | None = None) -> AsyncIte
         await server.wait_closed()
 
 
-def answering(answer: bytes, *, heard: list[bytes] | None = None) -> Speak:
-    """Read a request, give an answer, hang up."""
+def answering(answer: bytes, *, received: list[bytes] | None = None) -> Speak:
+    """Read a request, send an answer and close the connection."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
-        if heard is not None:
-            heard.append(request)
+        if received is not None:
+            received.append(request)
         writer.write(answer)
         await writer.drain()
 
     return speak
 
 
-async def asked(braze: Asker) -> str:
-    """What a request came to: the rows under way on its page, or its error in words."""
+async def outcome(braze: ClientUnderTest) -> str:
+    """The result of a request: the number of running rows, or the error message."""
     try:
         page = await braze.history()
     except ApiError as error:
@@ -93,13 +93,15 @@ async def asked(braze: Asker) -> str:
 
 
 def over_tcp(speak: Speak, **settings: Any) -> tuple[str, dict[str, int]]:
-    """What a request over plain TCP came to, and what was counted."""
+    """The result of a request over plain TCP, and the counted codes."""
 
     async def main() -> tuple[str, dict[str, int]]:
         async with listening(speak) as port:
             url = f"http://127.0.0.1:{port}"
-            async with asker(base_url=url, clock=hurried(), **settings) as braze:
-                result = await asked(braze)
+            async with client_under_test(
+                base_url=url, clock=clock_without_pauses(), **settings
+            ) as braze:
+                result = await outcome(braze)
             assert braze.settled()
             return result, braze.codes()
 
@@ -109,8 +111,8 @@ def over_tcp(speak: Speak, **settings: Any) -> tuple[str, dict[str, int]]:
 # Broken answers
 
 
-def test_a_whole_answer() -> None:
-    """The way to the other tests: over a socket the client reads a page."""
+def test_a_complete_answer_is_read_over_a_socket() -> None:
+    """The other tests need this to work."""
     assert over_tcp(answering(WHOLE)) == ("1", {"200": 1})
 
 
@@ -132,14 +134,13 @@ def test_a_whole_answer() -> None:
     ids=lambda answer: repr(answer[-40:]),
 )
 def test_an_answer_that_is_cut_short_is_a_failed_connection(answer: bytes) -> None:
-    """It is no data, whatever of it came; it is tried again."""
+    """A part of an answer is never used. The request is retried."""
     result, codes = over_tcp(answering(answer))
     assert result.startswith("ConnectionFailed: no answer")
     assert codes == {"connect_error": 3}
 
 
-def test_an_answer_that_is_cut_short_once() -> None:
-    """The next try gives the page."""
+def test_a_retry_after_a_cut_answer_gets_the_page() -> None:
     answers = iter([WHOLE[:-5], b"", WHOLE])
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,19 +150,21 @@ def test_an_answer_that_is_cut_short_once() -> None:
 
 
 def test_an_error_that_is_cut_short_keeps_its_status() -> None:
-    """The status came whole; that it is Braze's did not."""
+    """The status arrived, but the body does not show that it came from Braze."""
     answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"
     result, codes = over_tcp(answering(answer))
     assert result.startswith("InvalidResponse: 404: something other than Braze answered")
     assert codes == {"404": 1}
 
 
-def test_a_connection_that_is_refused() -> None:
-    """The error says so in the system's words."""
+def test_a_refused_connection_is_reported_with_its_address() -> None:
+    """The message contains the text of the system error."""
 
     async def main() -> str:
-        async with asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze:
-            return await asked(braze)
+        async with client_under_test(
+            base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()
+        ) as braze:
+            return await outcome(braze)
 
     with closed_port() as port:
         expected = f"ConnectionFailed: no answer from 127.0.0.1:{port}: Connection refused"
@@ -169,7 +172,7 @@ def test_a_connection_that_is_refused() -> None:
 
 
 def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several attempts that fail are told as what the first of them met."""
+    """If every address fails, the message shows the first error."""
 
     async def main() -> str:
         loop = asyncio.get_running_loop()
@@ -179,8 +182,10 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
             return found
 
         monkeypatch.setattr(loop, "getaddrinfo", resolve)
-        async with asker(base_url=f"http://rest.test:{port}", clock=hurried()) as braze:
-            return await asked(braze)
+        async with client_under_test(
+            base_url=f"http://rest.test:{port}", clock=clock_without_pauses()
+        ) as braze:
+            return await outcome(braze)
 
     with closed_port() as port:
         expected = f"ConnectionFailed: no answer from rest.test:{port}: Connection refused"
@@ -188,8 +193,6 @@ def test_all_addresses_of_a_host_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_silent_server_times_out() -> None:
-    """Over a socket as in virtual time."""
-
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -199,7 +202,7 @@ def test_a_silent_server_times_out() -> None:
 
 
 def test_a_body_that_trickles_times_out() -> None:
-    """Each part is in time, the whole is not."""
+    """Each part arrives in time, but the whole body does not."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -213,7 +216,7 @@ def test_a_body_that_trickles_times_out() -> None:
 
 
 def test_a_connection_serves_several_requests() -> None:
-    """It is kept open: a handshake for each request would be a waste."""
+    """The connection is kept open, because each TLS handshake takes time."""
     connections = []
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -224,10 +227,12 @@ def test_a_connection_serves_several_requests() -> None:
     async def main() -> None:
         async with (
             listening(speak) as port,
-            asker(base_url=f"http://127.0.0.1:{port}", clock=hurried()) as braze,
+            client_under_test(
+                base_url=f"http://127.0.0.1:{port}", clock=clock_without_pauses()
+            ) as braze,
         ):
             for _ in range(3):
-                assert await asked(braze) == "1"
+                assert await outcome(braze) == "1"
 
     asyncio.run(main())
     assert len(connections) == 1
@@ -238,7 +243,7 @@ def test_a_connection_serves_several_requests() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for rest.test and the loopback, its key in the same file."""
+    """A self-signed certificate for rest.test and the loopback, with its key in the same file."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl makes the certificate")
@@ -253,7 +258,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def server_side(certificate: Path) -> ssl.SSLContext:
-    """What the server shows."""
+    """The TLS context of the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
@@ -262,44 +267,44 @@ def server_side(certificate: Path) -> ssl.SSLContext:
 def over_tls(
     certificate: Path, host: str = "127.0.0.1", ca_file: str | None = None
 ) -> tuple[str, list[bytes]]:
-    """What a request over TLS came to, and what the server heard of it."""
-    heard: list[bytes] = []
+    """The result of a request over TLS, and the requests that the server received."""
+    received: list[bytes] = []
 
     async def main() -> str:
-        speak = answering(WHOLE, heard=heard)
+        speak = answering(WHOLE, received=received)
         async with listening(speak, server_side(certificate)) as port:
             url = f"https://{host}:{port}"
-            async with asker(base_url=url, ca_file=ca_file, clock=hurried()) as braze:
-                return await asked(braze)
+            async with client_under_test(
+                base_url=url, ca_file=ca_file, clock=clock_without_pauses()
+            ) as braze:
+                return await outcome(braze)
 
-    return asyncio.run(main()), heard
+    return asyncio.run(main()), received
 
 
 def test_an_untrusted_certificate_is_refused(certificate: Path) -> None:
-    """Its server hears nothing, the key least of all, and the error names the reason."""
-    result, heard = over_tls(certificate)
+    """The server receives no request and no key. The error names the reason."""
+    result, received = over_tls(certificate)
     assert result.startswith("ConnectionFailed: no answer from ")
     assert "certificate verify failed" in result
-    assert heard == []
+    assert received == []
 
 
 def test_a_certificate_of_the_ca_file_is_trusted(certificate: Path) -> None:
-    """For those whose proxy shows a certificate of its own."""
-    result, heard = over_tls(certificate, ca_file=str(certificate))
+    """A proxy may present a certificate of its own."""
+    result, received = over_tls(certificate, ca_file=str(certificate))
     assert result == "1"
-    assert f"Bearer {KEY}".encode() in heard[0]
+    assert f"Bearer {KEY}".encode() in received[0]
 
 
 def test_a_certificate_for_another_host_is_refused(certificate: Path) -> None:
-    """The CA alone does not do."""
-    result, heard = over_tls(certificate, "localhost", ca_file=str(certificate))
+    """A trusted CA is not enough. The host name must match."""
+    result, received = over_tls(certificate, "localhost", ca_file=str(certificate))
     assert result.startswith("ConnectionFailed: no answer from ")
-    assert heard == []
+    assert received == []
 
 
 def test_a_server_without_tls_is_a_failed_connection() -> None:
-    """Plain HTTP at an https endpoint is a failed connection."""
-
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -307,9 +312,11 @@ def test_a_server_without_tls_is_a_failed_connection() -> None:
     async def main() -> str:
         async with (
             listening(speak) as port,
-            asker(base_url=f"https://127.0.0.1:{port}", clock=hurried()) as braze,
+            client_under_test(
+                base_url=f"https://127.0.0.1:{port}", clock=clock_without_pauses()
+            ) as braze,
         ):
-            return await asked(braze)
+            return await outcome(braze)
 
     assert asyncio.run(main()).startswith("ConnectionFailed: no answer from ")
 
@@ -318,11 +325,11 @@ def test_a_server_without_tls_is_a_failed_connection() -> None:
 
 
 @asynccontextmanager
-async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]:
-    """An HTTP proxy that takes each tunnel to one port; without one it lets nobody through."""
+async def proxying(received: list[bytes], target: int | None) -> AsyncIterator[int]:
+    """An HTTP proxy that connects each tunnel to `target`. Without a target it answers 407."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        received.append(await reader.readuntil(b"\r\n\r\n"))
         if target is None:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             await writer.drain()
@@ -335,7 +342,7 @@ async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]
     async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while part := await source.read(2**16):
-                heard.append(part)
+                received.append(part)
                 sink.write(part)
                 await sink.drain()
         sink.close()
@@ -347,46 +354,47 @@ async def proxying(heard: list[bytes], target: int | None) -> AsyncIterator[int]
 def test_a_proxy_of_the_environment_is_used(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTPS_PROXY leads to a tunnel, through which it sees no key; ca_file holds there too."""
-    heard: list[bytes] = []
+    """The tunnel hides the key from the proxy. ca_file also applies through the tunnel."""
+    received: list[bytes] = []
 
     async def main() -> str:
         async with (
             listening(answering(WHOLE), server_side(certificate)) as target,
-            proxying(heard, target) as port,
+            proxying(received, target) as port,
         ):
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-            async with asker(ca_file=str(certificate), clock=hurried()) as braze:
-                return await asked(braze)
+            async with client_under_test(
+                ca_file=str(certificate), clock=clock_without_pauses()
+            ) as braze:
+                return await outcome(braze)
 
     assert asyncio.run(main()) == "1"
-    assert heard[0].startswith(b"CONNECT rest.test:443 ")
-    assert len(heard) > 1
-    assert KEY.encode() not in b"".join(heard)
+    assert received[0].startswith(b"CONNECT rest.test:443 ")
+    assert len(received) > 1
+    assert KEY.encode() not in b"".join(received)
 
 
-def test_no_proxy_is_used_where_the_environment_excepts_the_host(
+def test_no_proxy_is_used_for_a_host_listed_in_no_proxy(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NO_PROXY counts."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    result, heard = over_tls(certificate, ca_file=str(certificate))
-    assert (result, len(heard)) == ("1", 1)
+    result, received = over_tls(certificate, ca_file=str(certificate))
+    assert (result, len(received)) == ("1", 1)
 
 
 def test_a_refusing_proxy_never_receives_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a failed connection, and neither the key nor the proxy's password is told."""
-    heard: list[bytes] = []
+    """The error is a failed connection. It shows neither the key nor the proxy's password."""
+    received: list[bytes] = []
 
     async def main() -> str:
-        async with proxying(heard, None) as port:
+        async with proxying(received, None) as port:
             monkeypatch.setenv("HTTPS_PROXY", f"http://someone:password@127.0.0.1:{port}")
-            async with asker(clock=hurried()) as braze:
-                return await asked(braze)
+            async with client_under_test(clock=clock_without_pauses()) as braze:
+                return await outcome(braze)
 
     result = asyncio.run(main())
     assert result.startswith("ConnectionFailed: no answer from ")
     assert result.endswith(": 407 Proxy Authentication Required")
-    assert KEY.encode() not in b"".join(heard)
+    assert KEY.encode() not in b"".join(received)

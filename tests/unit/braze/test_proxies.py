@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, as the variables of the environment say."""
+"""Selection of a proxy from environment variables."""
 
 import pytest
 
@@ -27,8 +27,10 @@ def used(url: str = BRAZE, **environ: str) -> Proxy | None:
         ({"https_proxy": "", "ALL_PROXY": URL}, "ALL_PROXY"),
     ],
 )
-def test_the_variable_that_counts(environ: dict[str, str], variable: str) -> None:
-    """Small letters before capitals, the scheme's own before that of all."""
+def test_lower_case_and_scheme_specific_variables_take_precedence(
+    environ: dict[str, str], variable: str
+) -> None:
+    """Lower case wins over upper case. The variable of the scheme wins over ALL_PROXY."""
     assert used(**environ) == Proxy(variable, URL)
 
 
@@ -43,23 +45,23 @@ def test_the_variable_that_counts(environ: dict[str, str], variable: str) -> Non
     ],
 )
 def test_without_proxy_variables_no_proxy_is_used(environ: dict[str, str]) -> None:
-    """A variable that is empty is not set; in small letters it also hides the other."""
+    """An empty variable is treated as unset. In lower case it also hides the upper-case one."""
     assert used(**environ) is None
 
 
 def test_lower_case_no_proxy_wins_unless_it_is_empty() -> None:
-    """An empty variable hides nothing: who set the other one meant it."""
+    """An empty `no_proxy` does not hide `NO_PROXY`."""
     assert used(HTTPS_PROXY=URL, no_proxy="", NO_PROXY="braze.com") is None
     assert used(HTTPS_PROXY=URL, no_proxy="a.example", NO_PROXY="braze.com") is not None
 
 
 def test_a_proxy_shows_no_password() -> None:
-    """Not in a log line, nor in a traceback."""
+    """This keeps the password out of log lines and tracebacks."""
     assert "canary" not in repr(used(HTTPS_PROXY="http://u:canary@proxy.example"))
 
 
-def test_a_local_endpoint_has_the_proxy_of_http() -> None:
-    """Whose variable in capitals is somebody's header in a CGI script."""
+def test_an_http_endpoint_uses_the_variable_http_proxy() -> None:
+    """In a CGI script a client can set HTTP_PROXY with a header, so it is ignored there."""
     local = "http://127.0.0.1:8080"
     assert used(local, HTTP_PROXY=URL) == Proxy("HTTP_PROXY", URL)
     assert used(local, HTTPS_PROXY=URL) is None
@@ -78,8 +80,8 @@ def test_a_local_endpoint_has_the_proxy_of_http() -> None:
         ("http://proxy.example", "http://proxy.example"),
     ],
 )
-def test_how_a_proxy_is_written(written: str, url: str) -> None:
-    """The scheme may be missing, as for curl."""
+def test_the_scheme_of_a_proxy_is_optional(written: str, url: str) -> None:
+    """As in curl, the default scheme is http."""
     assert used(HTTPS_PROXY=written) == Proxy("HTTPS_PROXY", url)
 
 
@@ -108,7 +110,7 @@ def test_how_a_proxy_is_written(written: str, url: str) -> None:
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
 def test_an_unusable_proxy_is_one_line_of_error(variable: str, written: str, message: str) -> None:
-    """It names the variable, and shows the value less its user and password."""
+    """The line names the variable and shows its value without user and password."""
     with pytest.raises(ConfigError) as caught:
         used(**{variable: written})
     (line,) = caught.value.mistakes
@@ -120,7 +122,7 @@ def test_an_unusable_proxy_is_one_line_of_error(variable: str, written: str, mes
 
 
 def test_an_unused_proxy_is_not_validated() -> None:
-    """An exception covers the endpoint, or another variable counts."""
+    """NO_PROXY covers the endpoint."""
     assert used(ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY="*") is None
     assert used(ALL_PROXY="socks5h://127.0.0.1:1080", NO_PROXY=".braze.com") is None
 
@@ -172,7 +174,7 @@ def test_an_unused_proxy_is_not_validated() -> None:
 def test_hosts_excepted_by_no_proxy(
     variable: str, exceptions: str, url: str, covered: bool
 ) -> None:
-    """Names with all below them, addresses, networks, each to one port if one is named."""
+    """An entry is a name with its subdomains, an address or a network, optionally with a port."""
     proxies = Proxies({"ALL_PROXY": URL, variable: exceptions})
     assert (proxies.proxy_for(url) is None) == covered
     assert proxies.ignored == []
@@ -194,7 +196,7 @@ def test_hosts_excepted_by_no_proxy(
     ],
 )
 def test_an_exception_that_means_nothing_is_ignored(entry: str, shown: str) -> None:
-    """The others count; it is to be logged without anything secret."""
+    """The other entries apply. The ignored entry is recorded without secrets."""
     proxies = Proxies({"HTTPS_PROXY": URL, "NO_PROXY": f"{entry},10.0.0.0/8"})
     assert proxies.proxy_for(BRAZE) == Proxy("HTTPS_PROXY", URL)
     assert proxies.proxy_for(ADDRESS) is None

@@ -1,4 +1,4 @@
-"""What an answer's headers say of the rate limit, read leniently."""
+"""Parsing of the rate limit headers, which accepts malformed values."""
 
 import httpx
 import pytest
@@ -23,24 +23,24 @@ NAMES = [
 
 
 def read(now: float = NOW, /, **headers: str) -> RateLimitHeaders:
-    """The headers of an answer, as httpx gives them."""
+    """Read headers as httpx passes them."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return RateLimitHeaders.read(httpx.Headers(sent), now)
 
 
 def test_the_documented_headers() -> None:
-    """Names arrive in lower case, and count in any."""
-    said = read(
+    """Header names are not case-sensitive."""
+    parsed = read(
         x_ratelimit_limit="50",
         X_RateLimit_Remaining="49",
         x_ratelimit_reset="1790000060",
         date=DATE,
     )
-    assert said == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
+    assert parsed == RateLimitHeaders(50, 49, NOW + 60, None, NOW)
 
 
 def test_missing_headers_give_no_limits() -> None:
-    """What is not said is None."""
+    """A missing value is None."""
     assert read() == RateLimitHeaders()
 
 
@@ -63,9 +63,9 @@ def test_missing_headers_give_no_limits() -> None:
     ],
 )
 def test_a_count_is_a_number_from_zero_on(name: str, text: str, count: int | None) -> None:
-    """Anything else is not said."""
-    said = read(**{name: text})
-    assert {said.limit, said.remaining} == {count, None}
+    """Any other text is treated as missing."""
+    parsed = read(**{name: text})
+    assert {parsed.limit, parsed.remaining} == {count, None}
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_a_count_is_a_number_from_zero_on(name: str, text: str, count: int | Non
     ],
 )
 def test_retry_after_is_read_in_all_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """As seconds or as an HTTP date, documented or not; what cannot be read hides nothing."""
+    """Retry-After is in seconds or an HTTP date. An invalid one does not hide the other header."""
     assert read(**headers).retry_after == seconds
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, -90.0, 0.0, 90.0, 3600.0])
 def test_a_clock_difference_changes_no_wait(ahead: float) -> None:
-    """Times of the server are compared with the Date of the same answer."""
-    said = read(NOW - ahead, retry_after=LATER, x_ratelimit_reset="1790000042", date=DATE)
-    assert said.retry_after == 30
-    assert said.wait(NOW - ahead) == 42
+    """The server's times are compared with the Date of the same answer."""
+    parsed = read(NOW - ahead, retry_after=LATER, x_ratelimit_reset="1790000042", date=DATE)
+    assert parsed.retry_after == 30
+    assert parsed.wait(NOW - ahead) == 42
 
 
 def test_without_a_date_this_clock_counts() -> None:
-    """There is no other."""
+    """The local clock is used."""
     assert read(NOW + 2, x_ratelimit_reset="1790000042").wait(NOW + 2) == 40
 
 
@@ -107,7 +107,7 @@ def test_without_a_date_this_clock_counts() -> None:
     ("reset", "wait"), [("1789999999", 0.0), ("0", 0.0), ("1790000000000", LONGEST_WAIT)]
 )
 def test_a_reset_in_the_past_or_far_away(reset: str, wait: float) -> None:
-    """The past is no wait, and no announcement is believed for more than an hour."""
+    """A time in the past means no wait. The longest wait is an hour."""
     assert read(x_ratelimit_reset=reset, date=DATE).wait(NOW) == wait
 
 
@@ -116,7 +116,7 @@ def test_a_reset_in_the_past_or_far_away(reset: str, wait: float) -> None:
 )
 @pytest.mark.usefixtures("local_zone")
 def test_an_http_date_is_utc_wherever_this_runs(text: str) -> None:
-    """The three forms of RFC 9110, section 5.6.7."""
+    """These are the three forms of RFC 9110, section 5.6.7."""
     assert read(date=text).date == NOW
 
 
@@ -128,12 +128,12 @@ def test_an_http_date_is_utc_wherever_this_runs(text: str) -> None:
     st.floats(0, 1e10),
 )
 def test_any_headers_are_read(headers: dict[str, str], now: float) -> None:
-    """No header makes it raise, and each number is usable."""
-    said = RateLimitHeaders.read(headers, now)
-    wait = said.wait(now)
+    """No header raises an exception, and each number is usable."""
+    parsed = RateLimitHeaders.read(headers, now)
+    wait = parsed.wait(now)
     assert wait is None or 0 <= wait <= LONGEST_WAIT
-    assert said.retry_after is None or said.retry_after >= 0
-    assert said.limit is None or 0 <= allowed(said.limit, 0.8) <= said.limit
+    assert parsed.retry_after is None or parsed.retry_after >= 0
+    assert parsed.limit is None or 0 <= allowed(parsed.limit, 0.8) <= parsed.limit
 
 
 @given(
@@ -146,7 +146,7 @@ def test_any_headers_are_read(headers: dict[str, str], now: float) -> None:
     ).map(" ".join)
 )
 def test_any_near_date_is_read(text: str) -> None:
-    """A date that does not exist is no date."""
+    """An impossible date is treated as missing."""
     date = read(date=text).date
     assert date is None or isinstance(date, float)
 
@@ -156,5 +156,5 @@ def test_any_near_date_is_read(text: str) -> None:
     [(50, 0.8, 40), (100, 0.8, 80), (50, 0.1, 5), (100, 0.29, 29), (50, 1.0, 50), (10, 0.05, 0)],
 )
 def test_the_share_in_whole_requests(limit: int, share: float, requests: int) -> None:
-    """It is rounded down, and not by the error of a binary fraction."""
+    """The share is rounded down, without the error of a binary fraction."""
     assert allowed(limit, share) == requests

@@ -1,4 +1,4 @@
-"""A budget that several exporters share: what each may take, and what the next one must count."""
+"""A budget shared by several exporters: what the leader and the others may spend."""
 
 import asyncio
 import math
@@ -14,22 +14,22 @@ from cdi_exporter.braze.sharing import MOST_AT_ONCE, Bounds, KeyBudgets, Spendin
 from cdi_exporter.braze.stats import RequestStats
 from cdi_exporter.model import Endpoint
 from cdi_exporter.typed_json import from_json, to_json
-from tests.unit.braze.asking import asker
+from tests.unit.braze.client_helpers import client_under_test
 from tests.virtual import run, virtual_clock
 
 LIMIT, SHARE = 100, 0.8
-"""So that there are 80 slots, 60 of them the leader's."""
+"""This gives 80 slots, 60 of them for the leader."""
 
 
 def budget(limit: int = LIMIT) -> Budget:
     clock = virtual_clock()
     budget_ = Budget(limit, SHARE, monotonic=clock.monotonic, server=clock.wall, rng=clock.rng)
-    budget_._answered = True  # else the first request is alone under way
+    budget_._answered = True  # otherwise the first request runs on its own
     return budget_
 
 
 def take(budget_: Budget, most: int = 1000) -> int:
-    """How many requests may start and end at once."""
+    """The number of requests that may start and end now."""
     for number in count():
         if number == most or budget_.delay() > 0:
             return number
@@ -100,7 +100,7 @@ def test_a_leader_takes_few_slots_before_it_reports() -> None:
         assert second.ages == (0.0,) * 10 + (None,) * 10
         leader.note_reported(second)
         assert take(leader) == 10
-        leader.allow(Allowance(0.25, least=0))  # cut off: it reports no more
+        leader.allow(Allowance(0.25, least=0))  # cut off: it can no longer report
         assert take(leader) == 0
         await asyncio.sleep(61)
         assert take(leader) == 20
@@ -109,7 +109,7 @@ def test_a_leader_takes_few_slots_before_it_reports() -> None:
 
 
 def test_a_leader_takes_few_slots_of_a_budget_that_it_has_not_reported_yet() -> None:
-    """Such as that of a key that was just replaced."""
+    """For example, the budget of a key that was just replaced."""
 
     async def main() -> None:
         leader = budget()
@@ -131,7 +131,7 @@ def test_the_former_leaders_spending_counts() -> None:
             for each in shared.budgets.values():
                 each._answered = True
         take(old.budgets[Endpoint.HISTORY], 30)
-        old.budgets[Endpoint.HISTORY]._take(0.0)  # which stays under way
+        old.budgets[Endpoint.HISTORY]._take(0.0)  # stays under way
         text = to_json(Spending.of(old.report()))
         await asyncio.sleep(20)
         new.assume(from_json(Spending, text), 20.0, running_for=10.0)
@@ -159,7 +159,7 @@ def test_unknown_spending_counts_as_the_whole_budget() -> None:
 
 
 class Relay:
-    """Leaders one after the other, with one limit; each knows what was reported before it."""
+    """Successive leaders with one limit. Each knows the last report before it."""
 
     def __init__(self, limit: int, rng: random.Random) -> None:
         self.limit, self.rng = limit, rng
@@ -169,7 +169,7 @@ class Relay:
         self.change_leader()
 
     def change_leader(self) -> None:
-        """What the former one has under way goes on."""
+        """Replace the leader. Requests of the former leader stay under way."""
         self.leader = budget(self.limit)
         self.leader.allow(Allowance(0.75, until=1e9))
         now = asyncio.get_running_loop().time()
@@ -207,7 +207,7 @@ class Relay:
 
 @given(seed=st.integers(0, 10**6), limit=st.sampled_from([1, 2, 5, 30, 100]))
 def test_successive_leaders_stay_within_the_share(seed: int, limit: int) -> None:
-    """Reports are lost, leaders end at any moment, and requests go on after that."""
+    """Reports get lost, and leaders change while requests are under way."""
 
     async def main() -> list[float]:
         relay = Relay(limit, random.Random(seed))
@@ -224,11 +224,11 @@ def test_successive_leaders_stay_within_the_share(seed: int, limit: int) -> None
 
 
 def test_a_slot_from_before_the_lead_was_lost_sends_nothing() -> None:
-    """A process that was frozen between the slot and the request waits like all others."""
+    """The process was frozen between getting the slot and sending the request. It waits again."""
 
     async def main() -> None:
-        async with asker(httpx.MockTransport(refuse)) as asking:
-            client = asking.client
+        async with client_under_test(httpx.MockTransport(refuse)) as braze:
+            client = braze.client
             shared, stats = client.shared, RequestStats()
             for each in shared.budgets.values():
                 each._answered = True

@@ -1,4 +1,4 @@
-"""What requests come to: counted for the metrics, the last ones remembered."""
+"""Request statistics: counters for the metrics, and the most recent requests."""
 
 import math
 
@@ -12,22 +12,22 @@ LISTED, HISTORY = "integrations", "job_sync_status"
 
 
 def exchange(number: int = 0, code: str = "200", seconds: float = 0.1) -> RequestRecord:
-    """A request for a history."""
+    """The record of a history request."""
     return RequestRecord(float(number), HISTORY, "abc", code, seconds)
 
 
 def test_requests_are_counted_by_endpoint_and_code() -> None:
-    """The success is there from 0 on, so that a rate of failures has what to be a part of."""
+    """The series of code 200 starts at 0, so that a failure ratio can be computed."""
     stats = RequestStats()
     for code in ("200", "503", "503", "timeout"):
         stats.count(exchange(code=code))
-    said = RateLimitHeaders()
-    shown = {name: each.snapshot(said).requests for name, each in stats.endpoints.items()}
+    headers = RateLimitHeaders()
+    shown = {name: each.snapshot(headers).requests for name, each in stats.endpoints.items()}
     assert shown == {LISTED: {"200": 0}, HISTORY: {"200": 1, "503": 2, "timeout": 1}}
 
 
 def test_durations_are_a_cumulative_histogram() -> None:
-    """A duration that equals a bound is within it, and the last bucket has them all."""
+    """A duration equal to a bound is in that bucket. The last bucket counts all."""
     stats = RequestStats()
     durations = [0.0, DURATION_BUCKETS[0], DURATION_BUCKETS[1], DURATION_BUCKETS[1] + 1e-9, 1e9]
     for seconds in durations:
@@ -44,16 +44,16 @@ def test_durations_are_a_cumulative_histogram() -> None:
 
 
 def test_rate_limit_headers_are_shown_as_received() -> None:
-    """Nothing said is nothing shown, never 0."""
+    """A missing value is not shown as 0."""
     endpoint = RequestStats().endpoints[HISTORY]
-    said = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
-    assert (said.limit, said.remaining, said.reset) == (100, 0, 1.5e9)
+    headers = endpoint.snapshot(RateLimitHeaders(100, 0, 1.5e9))
+    assert (headers.limit, headers.remaining, headers.reset) == (100, 0, 1.5e9)
     silent = endpoint.snapshot(RateLimitHeaders())
     assert (silent.limit, silent.remaining, silent.reset) == (None, None, None)
 
 
 def test_only_the_last_requests_are_recorded() -> None:
-    """However long it runs, the memory stays the same."""
+    """The memory use does not grow with the number of requests."""
     stats = RequestStats()
     for number in range(3 * REMEMBERED):
         stats.count(exchange(number))
@@ -61,7 +61,7 @@ def test_only_the_last_requests_are_recorded() -> None:
 
 
 def test_a_snapshot_stays_as_it_was() -> None:
-    """What is counted later does not show in it."""
+    """Later requests do not change an existing snapshot."""
     stats = RequestStats()
     before = stats.endpoints[HISTORY].snapshot(RateLimitHeaders())
     stats.count(exchange())

@@ -1,4 +1,4 @@
-"""An answer may hold only so much; more is not an answer of Braze, or is cut."""
+"""Size limits of an API response. Larger values are refused or cut."""
 
 import pytest
 
@@ -20,14 +20,14 @@ def answer(*rows: object) -> dict[str, object]:
 @pytest.mark.parametrize("read", [read_history, read_integrations])
 @pytest.mark.parametrize("row", [{}, None, {"integration_id": "a", "job_status": "running"}])
 def test_a_page_with_too_many_items_is_invalid(read: object, row: object) -> None:
-    """The message says how many there were."""
+    """The message contains the number of items."""
     read_history(answer(*[row] * MOST_ITEMS))
     with pytest.raises(InvalidResponse, match=f"{MOST_ITEMS + 1} items on one page"):
         read(answer(*[row] * (MOST_ITEMS + 1)))  # type: ignore[operator]
 
 
 def test_long_texts_are_cut() -> None:
-    """A name becomes a label value; the cut shows."""
+    """Names become label values. A cut name ends with an ellipsis."""
     names = ("integration_name", "integration_type", "integration_status", "warehouse_type")
     long = dict.fromkeys(names, "ä" * (LONGEST_TEXT + 1))
     exact = dict.fromkeys(names, "ä" * LONGEST_TEXT)
@@ -42,21 +42,21 @@ def test_long_texts_are_cut() -> None:
 
 @pytest.mark.parametrize("identifier", ["x" * (LONGEST_TEXT + 1), ".", "..", " .. "])
 def test_an_item_with_an_impossible_id_is_invalid(identifier: str) -> None:
-    """A long one is not cut, which would make it another integration's; dots lead elsewhere."""
+    """A cut ID would belong to another integration. Dots would change the path."""
     page = read_integrations(answer({"integration_id": identifier}, {"integration_id": "a"}))
     assert [item.id for item in page.integrations] == ["a"]
     assert page.invalid == 1
 
 
 def test_the_longest_id_is_accepted() -> None:
-    """As it is."""
+    """It is not cut."""
     identifier = "x" * LONGEST_TEXT
     page = read_integrations(answer({"integration_id": identifier}))
     assert [item.id for item in page.integrations] == [identifier]
 
 
 def test_a_page_with_a_cursor_that_is_too_long_is_invalid() -> None:
-    """It would become a part of a URL, and of the state file."""
+    """A cursor becomes a part of a URL and of the state file."""
     assert next_cursor(f'</x?cursor={"a" * LONGEST_CURSOR}>; rel="next"')
     with pytest.raises(InvalidResponse, match="cursor is too long"):
         next_cursor(f'</x?cursor={"a" * (LONGEST_CURSOR + 1)}>; rel="next"')

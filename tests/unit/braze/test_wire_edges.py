@@ -1,4 +1,4 @@
-"""What is read of an answer at the edge of each bound, in plain numbers."""
+"""Parsing of API responses at the limit of each value, in plain numbers."""
 
 import pytest
 
@@ -17,30 +17,30 @@ START, FINISH = "2026-09-21T10:00:00Z", "2026-09-21T10:05:00Z"
 
 
 def answer(*results: object) -> dict[str, object]:
-    """The documented envelope."""
+    """The documented response with these results."""
     return {"message": "success", "results": list(results)}
 
 
 def item(**fields: object) -> Integration:
-    """The one integration of a list."""
+    """The integration that is read from a list with this one item."""
     (found,) = read_integrations(answer({"integration_id": "a", **fields})).integrations
     return found
 
 
 def row(**fields: object) -> Run:
-    """The one run of a history."""
+    """The run that is read from a history with this one row."""
     times = {"sync_start_time": START, "sync_finish_time": FINISH}
     (found,) = read_history(answer({"job_status": "success", **times, **fields})).runs
     return found
 
 
 def test_a_page_of_braze_has_ten_items() -> None:
-    """The estimates of `check` and `backfill` use it."""
+    """`check` and `backfill` use it for their estimates."""
     assert PAGE_SIZE == 10
 
 
 def test_a_page_may_have_a_hundred_items() -> None:
-    """One more is no answer of Braze."""
+    """A page with 101 items is refused."""
     several = [{"integration_id": str(number)} for number in range(101)]
     assert len(read_integrations(answer(*several[:100])).integrations) == 100
     with pytest.raises(InvalidResponse, match="101 items on one page; expected at most 100"):
@@ -48,27 +48,27 @@ def test_a_page_may_have_a_hundred_items() -> None:
 
 
 def test_a_cursor_may_have_2048_characters() -> None:
-    """It becomes a part of a URL."""
+    """A longer cursor is refused."""
     assert next_cursor(f'</cdi?cursor={"a" * 2048}>; rel="next"') == "a" * 2048
     with pytest.raises(InvalidResponse, match="cursor is too long"):
         next_cursor(f'</cdi?cursor={"a" * 2049}>; rel="next"')
 
 
 def test_an_id_may_have_200_characters() -> None:
-    """A longer one is not cut: it would be the ID of another integration."""
+    """A longer ID is not cut, because the cut ID would belong to another integration."""
     page = read_integrations(answer({"integration_id": "a" * 200}, {"integration_id": "b" * 201}))
     assert [each.id for each in page.integrations] == ["a" * 200]
     assert (page.invalid, page.damaged) == (1, 0)
 
 
 def test_a_name_may_have_200_characters() -> None:
-    """A longer one ends with an ellipsis, which is one of them."""
+    """A longer name is cut to 199 characters and an ellipsis."""
     assert item(integration_name="a" * 200).name == "a" * 200
     assert item(integration_name="a" * 201).name == "a" * 199 + "…"
 
 
 def test_a_status_may_have_64_characters() -> None:
-    """The same."""
+    """A longer status is cut to 63 characters and an ellipsis."""
     assert row(job_status="a" * 64).job_status == "a" * 64
     assert row(job_status="a" * 65).job_status == "a" * 63 + "…"
 
@@ -78,7 +78,7 @@ def test_a_status_may_have_64_characters() -> None:
     [(2**53, "9007199254740992"), (2**53 + 1, None), (-(2**53), "-9007199254740992"), (1.5, "1.5")],
 )
 def test_a_status_may_be_a_number(value: float, text: str | None) -> None:
-    """As Braze writes it, unless it is too large to be one."""
+    """The number is shown as Braze wrote it, unless it is too large."""
     assert row(job_status=value).job_status == text
 
 
@@ -100,7 +100,7 @@ def test_a_status_may_be_a_number(value: float, text: str | None) -> None:
 def test_rows_are_whole_numbers_up_to_what_a_double_can_count(
     value: object, rows: int | None
 ) -> None:
-    """Anything else is no count."""
+    """Any other value is treated as missing."""
     assert row(rows_synced=value).rows_synced == rows
 
 
@@ -122,7 +122,7 @@ def test_rows_are_whole_numbers_up_to_what_a_double_can_count(
     ],
 )
 def test_times_are_read_from_1970_to_the_end_of_9999(text: str, seconds: float | None) -> None:
-    """Without a zone they are UTC."""
+    """Times without a zone are UTC."""
     assert timestamp(text) == seconds
 
 
@@ -141,12 +141,12 @@ def test_times_are_read_from_1970_to_the_end_of_9999(text: str, seconds: float |
     ],
 )
 def test_a_time_that_is_given_and_not_read_is_unreadable(value: object, cannot: bool) -> None:
-    """Absent and zero times are not."""
+    """Missing times and zero times are not unreadable."""
     assert unreadable(value) is cannot
 
 
 def test_each_row_of_a_page_is_counted_in_one_place() -> None:
-    """Read, damaged, in progress without a time, or left out; each is counted once."""
+    """A row is read, damaged, running without a time, or left out."""
     page = read_history(
         answer(
             {"job_status": "success", "sync_start_time": START, "sync_finish_time": FINISH},
@@ -177,14 +177,14 @@ def test_each_row_of_a_page_is_counted_in_one_place() -> None:
 def test_a_row_without_a_time_counts_only_in_the_newest_place(
     first: object, undated: Run | None
 ) -> None:
-    """And only if it has finished."""
+    """The row must also have finished."""
     assert read_history(answer(first)).undated == undated
     dated = {"job_status": "success", "sync_start_time": START, "sync_finish_time": FINISH}
     assert read_history(answer(dated, first)).undated is None
 
 
 def test_each_item_of_the_list_is_counted_in_one_place() -> None:
-    """Read, damaged and kept, or left out."""
+    """An item is read, damaged but kept, or left out."""
     page = read_integrations(
         answer(
             {"integration_id": "a"},
@@ -216,7 +216,7 @@ def test_each_item_of_the_list_is_counted_in_one_place() -> None:
     ],
 )
 def test_the_cursor_is_that_of_the_next_link(link: str | None, cursor: str | None) -> None:
-    """If there is one that has any."""
+    """A `next` link without a cursor is skipped."""
     assert next_cursor(link) == cursor
 
 
@@ -232,14 +232,13 @@ def test_the_cursor_is_that_of_the_next_link(link: str | None, cursor: str | Non
         {"message": "success", "results": {}},
     ],
 )
-def test_an_answer_that_is_not_the_documented_one_is_refused(document: object) -> None:
-    """As a whole."""
+def test_an_undocumented_answer_is_refused(document: object) -> None:
     with pytest.raises(InvalidResponse):
         read_history(document)
 
 
 def test_the_message_is_read_in_any_spelling() -> None:
-    """Spaces and capitals do not matter."""
+    """Spaces and case are ignored."""
     assert read_history({"message": " Success ", "results": []}).runs == ()
 
 
@@ -258,7 +257,7 @@ def test_the_message_is_read_in_any_spelling() -> None:
 def test_the_last_status_of_the_list_is_read(
     value: object, status: Status | None, word: str | None
 ) -> None:
-    """An unknown one keeps its word."""
+    """Braze's own text is kept for an unknown status."""
     found = item(last_job_status=value)
     assert (found.last_job_status, found.last_job_word) == (status, word)
 

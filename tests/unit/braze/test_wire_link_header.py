@@ -1,4 +1,4 @@
-"""The cursor out of a Link header, however the header is written."""
+"""The cursor in a Link header, in every spelling of the header."""
 
 import time
 from urllib.parse import quote
@@ -45,7 +45,7 @@ URL = "</cdi/integrations?cursor=abc>"
     ],
 )
 def test_the_cursor_of_the_next_page(link: str, cursor: str) -> None:
-    """It is found in each spelling, also where the URL around it is wrong, and is decoded."""
+    """The cursor is found in each spelling, even if the rest of the URL is wrong. It is decoded."""
     assert next_cursor(link) == cursor
 
 
@@ -76,19 +76,19 @@ def test_the_cursor_of_the_next_page(link: str, cursor: str) -> None:
     ],
 )
 def test_a_missing_next_link_means_no_next_page(link: str | None) -> None:
-    """A header that names no next page with a cursor has none; a former page is never taken."""
+    """The cursor of a previous page is never used."""
     assert next_cursor(link) is None
 
 
 @given(st.text(" az09<>;,\"'=?&#%+/\té\U0001f600\u2028", min_size=1))
 def test_any_percent_encoded_cursor_comes_back(cursor: str) -> None:
-    """A cursor is opaque: whatever its text, it is what was encoded."""
+    """A cursor is opaque. Decoding must return exactly the encoded text."""
     assert next_cursor(f'</cdi?cursor={quote(cursor, safe="")}>; rel="next"') == cursor
 
 
 @given(st.text(alphabet=st.sampled_from('<>;,"=?&#% \trelnextcursor')))
 def test_any_header_gives_a_cursor_or_none(link: str) -> None:
-    """No header makes it raise, and a cursor is never empty."""
+    """No header raises an exception, and no cursor is empty."""
     assert next_cursor(link) != ""
 
 
@@ -113,9 +113,9 @@ def test_any_header_gives_a_cursor_or_none(link: str) -> None:
     ids=repr,
 )
 def test_a_hostile_header_takes_linear_time(unit: str) -> None:
-    """256 KiB are read in well under a second; squared, it would take minutes."""
+    """256 KiB take well under a second. With quadratic time they would take minutes."""
     link = (unit * (2**18 // len(unit)))[: 2**18]
     for prefix in ("", "<?cursor=a>;", "<?cursor=a>;rel", "<?cursor="):
-        began = time.process_time()
+        started = time.process_time()
         next_cursor(prefix + link)
-        assert time.process_time() - began < 5  # also on a slow machine
+        assert time.process_time() - started < 5  # also on a slow machine

@@ -1,4 +1,4 @@
-"""What holds for any JSON at all: nothing but InvalidResponse, and no run lost or altered."""
+"""Properties of the parser for any JSON: only InvalidResponse is raised, and no run is lost."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from cdi_exporter.errors import InvalidResponse
 from cdi_exporter.model import HistoryPage, Run, Status
 
 CHARACTERS = " az09-+:.,_%&=\t\n\x00\x7fé٣\u2028\U0001f600\ud83d\udc00"
-"""Of each kind one that could matter, halves of a surrogate pair among them."""
+"""One character of each kind that could matter, including halves of a surrogate pair."""
 
 TEXTS = st.text(CHARACTERS, max_size=12)
 SCALARS = (
@@ -78,7 +78,7 @@ ITEM = {
 
 @st.composite
 def near_documents(draw: st.DrawFn, row: Mapping[str, object]) -> Any:
-    """A valid document in which some places hold anything, or nothing."""
+    """A valid document in which some values are replaced or removed."""
     rows: list[Any] = [dict(row) for _ in range(3)]
     document: dict[str, Any] = {"results": rows, "message": "success"}
     places = [document, rows, *rows]
@@ -125,14 +125,14 @@ def _check_integrations(document: Any) -> None:
 
 @given(JSON)
 def test_any_json_is_a_page_or_invalid(document: Any) -> None:
-    """No JSON value makes the reader raise anything but InvalidResponse."""
+    """No JSON value raises anything but InvalidResponse."""
     _check_history(document)
     _check_integrations(document)
 
 
 @given(st.lists(JSON, max_size=5))
 def test_any_results_in_the_right_envelope_are_a_page(results: list[Any]) -> None:
-    """Within the documented envelope, no row whatever spoils the page."""
+    """A valid envelope with arbitrary rows is always a page."""
     document = {"results": results, "message": "success"}
     _check_history(document)
     _check_integrations(document)
@@ -142,19 +142,19 @@ def test_any_results_in_the_right_envelope_are_a_page(results: list[Any]) -> Non
 
 @given(near_documents(ROW))
 def test_a_history_with_faults_is_a_page_or_invalid(document: Any) -> None:
-    """A valid history in which anything may be wrong: each row is a run, or is counted."""
+    """Any part of a valid history may be damaged. Each row is a run or is counted."""
     _check_history(document)
 
 
 @given(near_documents(ITEM))
 def test_a_list_with_faults_is_a_page_or_invalid(document: Any) -> None:
-    """A valid list in which anything may be wrong: each item is one, or is counted."""
+    """Any part of a valid list may be damaged. Each item is an integration or is counted."""
     _check_integrations(document)
 
 
 @given(near_documents(ROW))
 def test_a_serialised_page_parses_to_the_same_page(document: Any) -> None:
-    """As JSON text and back, lone surrogates and NaN included, a page is the same page."""
+    """This includes lone surrogates and NaN."""
     try:
         page = read_history(document)
     except InvalidResponse:
@@ -180,7 +180,7 @@ OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 
 @st.composite
 def written(draw: st.DrawFn, run: Run) -> dict[str, object]:
-    """One of the ways in which a row may tell of a run."""
+    """A row that describes the run in one of the documented ways."""
 
     def time(seconds: float | None) -> str | None:
         if seconds is None:
@@ -206,8 +206,8 @@ def written(draw: st.DrawFn, run: Run) -> dict[str, object]:
 
 
 @given(st.lists(DATED, max_size=10), st.data())
-def test_a_run_survives_the_wire(runs: list[Run], data: st.DataObject) -> None:
-    """Written in any of the documented ways, a run is read as it was, to the microsecond."""
+def test_a_run_is_read_as_it_was_written(runs: list[Run], data: st.DataObject) -> None:
+    """Times are kept to the microsecond."""
     rows = [data.draw(written(run)) for run in runs]
     text = json.dumps({"results": rows, "message": "success"})
     page = read_history(json.loads(text))

@@ -1,4 +1,4 @@
-"""Each tolerance of the wire format by an example: what may be missing, wrong or new."""
+"""Tolerance of the parser: an example of each missing, wrong or new value."""
 
 import json
 import math
@@ -67,11 +67,11 @@ INTEGRATION_FIELDS = {
     "next_scheduled_run": "next_scheduled_run",
 }
 ABSENT = [None, ..., "", "  "]
-"""What stands for a fact that is not given; `...` leaves the field out."""
+"""The ways to write a missing value. `...` leaves the field out."""
 
 
 def envelope(*rows: object) -> dict[str, object]:
-    """The documented answer around some rows."""
+    """The documented response with these rows."""
     return {"results": list(rows), "message": "success"}
 
 
@@ -84,12 +84,12 @@ def integrations(*items: object) -> IntegrationsPage:
 
 
 def changed(row: dict[str, Any], **fields: object) -> dict[str, object]:
-    """The row with other values; `...` leaves a field out."""
+    """The row with other values. `...` leaves a field out."""
     return {name: value for name, value in (row | fields).items() if value is not ...}
 
 
 def run_with(**fields: object) -> Run:
-    """The one run of a page whose row differs from the full one so."""
+    """The run of a page with one row, which differs from the full row in these fields."""
     (run,) = history(changed(FULL_ROW, **fields)).runs
     return run
 
@@ -98,19 +98,19 @@ def run_with(**fields: object) -> Run:
 
 
 def test_a_full_row_is_a_run() -> None:
-    """Every documented field of a history row finds its place."""
+    """Every documented field of a history row is read."""
     assert history(FULL_ROW) == HistoryPage(runs=(FULL_RUN,))
 
 
 def test_a_full_item_is_an_integration() -> None:
-    """Every documented field of a list item finds its place; the addresses find none."""
+    """Every documented field of a list item is read, except the email addresses."""
     page = integrations(FULL_ITEM)
     assert page == IntegrationsPage((FULL_INTEGRATION,))
     assert "someone" not in repr(page)
 
 
 def test_no_results_are_an_empty_page() -> None:
-    """An integration that never ran has an empty history, which is no error."""
+    """An integration that never ran has an empty history. This is not an error."""
     assert history() == HistoryPage(runs=())
     assert integrations() == IntegrationsPage(())
 
@@ -137,13 +137,13 @@ def test_no_results_are_an_empty_page() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_invalid(read: Any, document: object, problem: str) -> None:
-    """A 200 without `message: success` or a list of results is an error, not "no syncs"."""
+    """A 200 without `message: success` or without a list of results does not mean "no syncs"."""
     with pytest.raises(InvalidResponse, match=problem):
         read(document)
 
 
 def test_an_error_does_not_quote_the_answer() -> None:
-    """What stands in a bad answer stays out of the message: it could be anything."""
+    """A bad answer may contain anything, such as personal data."""
     with pytest.raises(InvalidResponse) as caught:
         read_history({"message": "someone@example.com", "results": []})
     assert "example" not in repr(caught.value)
@@ -151,23 +151,22 @@ def test_an_error_does_not_quote_the_answer() -> None:
 
 @pytest.mark.parametrize("message", ["success", "Success", "SUCCESS", " success "])
 def test_the_message_is_compared_without_regard_to_case(message: str) -> None:
-    """Success in any spelling is success."""
     assert read_history({"message": message, "results": []}).runs == ()
 
 
 def test_fields_that_braze_adds_are_ignored() -> None:
-    """A new field, in the envelope or in a row, disturbs nothing."""
+    """A new field in the envelope or in a row is not an error."""
     document = envelope({**FULL_ROW, "sync_id": {"new": [1]}}) | {"total": 1}
     assert read_history(document).runs == (FULL_RUN,)
 
 
-# Fields that are not given
+# Missing fields
 
 
 @pytest.mark.parametrize("nothing", ABSENT, ids=repr)
 @pytest.mark.parametrize(("field", "attribute"), RUN_FIELDS.items())
 def test_a_missing_field_of_a_run_is_none(field: str, attribute: str, nothing: object) -> None:
-    """Null, missing and empty mean absent, and leave the other facts alone."""
+    """Null, missing and empty values are all None. The other fields are read as usual."""
     run = run_with(**{field: nothing})
     assert getattr(run, attribute) is None
     others = set(RUN_FIELDS.values()) - {attribute}
@@ -180,7 +179,7 @@ def test_a_missing_field_of_a_run_is_none(field: str, attribute: str, nothing: o
 def test_a_missing_field_of_an_integration_is_none(
     field: str, attribute: str, nothing: object
 ) -> None:
-    """Null, missing and empty mean absent, and leave the other facts alone."""
+    """Null, missing and empty values are all None. The other fields are read as usual."""
     (item,) = integrations(changed(FULL_ITEM, **{field: nothing})).integrations
     assert getattr(item, attribute) is None
     others = {*INTEGRATION_FIELDS.values(), "id"} - {attribute}
@@ -189,20 +188,20 @@ def test_a_missing_field_of_an_integration_is_none(
 
 @pytest.mark.parametrize("nothing", [*ABSENT, 7, [], {}, True], ids=repr)
 def test_an_item_without_an_id_is_invalid(nothing: object) -> None:
-    """Without an ID an integration cannot be asked for: the item is left out and counted."""
+    """Without an ID the history cannot be requested. The item is left out and counted."""
     page = integrations(changed(FULL_ITEM, integration_id=nothing), FULL_ITEM)
     assert page == IntegrationsPage((FULL_INTEGRATION,), invalid=1)
 
 
 @pytest.mark.parametrize("row", [None, 7, "running", [], [FULL_ROW], True, 1.5], ids=repr)
 def test_a_row_that_is_not_an_object_is_invalid(row: object) -> None:
-    """Such a row is left out and counted, and the others stay."""
+    """The row is left out and counted. The other rows are read."""
     assert history(row, FULL_ROW) == HistoryPage(runs=(FULL_RUN,), invalid=1)
     assert integrations(row, FULL_ITEM) == IntegrationsPage((FULL_INTEGRATION,), invalid=1)
 
 
 def test_an_integration_listed_twice_on_a_page_appears_once() -> None:
-    """Of two items with one ID the last is taken, and neither is invalid."""
+    """The last item with an ID is used. Neither item counts as invalid."""
     renamed = changed(FULL_ITEM, integration_name="New")
     page = integrations(FULL_ITEM, renamed)
     assert [item.name for item in page.integrations] == ["New"]
@@ -237,14 +236,14 @@ def test_an_integration_listed_twice_on_a_page_appears_once() -> None:
         ("2026-03-25", NOON - 43_200),
     ],
 )
-def test_a_time_in_any_iso_8601_spelling(text: str, seconds: float) -> None:
-    """Offsets, fractions and short forms are read; a naive time is UTC."""
+def test_a_time_is_read_in_any_iso_8601_spelling(text: str, seconds: float) -> None:
+    """Offsets, fractions and short forms are read. A time without an offset is UTC."""
     assert timestamp(text) == pytest.approx(seconds, abs=1e-6)
 
 
 @pytest.mark.usefixtures("local_zone")
 def test_a_naive_time_is_utc_wherever_this_runs() -> None:
-    """The machine's own time zone plays no part."""
+    """The local time zone does not matter."""
     assert timestamp("2026-03-25T12:00:00") == NOON
 
 
@@ -258,7 +257,7 @@ def test_a_naive_time_is_utc_wherever_this_runs() -> None:
     ],
 )
 def test_the_zero_times_are_absent(value: str) -> None:
-    """Other programs write them for "no time", so nothing about the item is invalid."""
+    """Other programs write them for "no time". So the item is not invalid."""
     assert timestamp(value) is None
     page = history(changed(FULL_ROW, sync_finish_time=value))
     assert page == HistoryPage(runs=(replace(FULL_RUN, finish=None),))
@@ -296,7 +295,7 @@ UNREADABLE: list[object] = [
     {},
     {"time": "2026-03-25T12:00:00Z"},
 ]
-"""What is given in the place of a time, and cannot be read on any version of Python."""
+"""Values that cannot be read as a time in any version of Python."""
 
 each_unreadable = pytest.mark.parametrize("value", UNREADABLE, ids=lambda value: repr(value)[:30])
 
@@ -304,7 +303,7 @@ each_unreadable = pytest.mark.parametrize("value", UNREADABLE, ids=lambda value:
 @each_unreadable
 @pytest.mark.parametrize("field", ["sync_start_time", "sync_finish_time", "last_timestamp_synced"])
 def test_a_row_with_a_time_that_cannot_be_read_is_invalid(field: str, value: object) -> None:
-    """It is counted; without that time it is the same run, identified by the other one."""
+    """The row is counted as invalid. The run is kept without that time."""
     page = history(changed(FULL_ROW, **{field: value}), FULL_ROW)
     expected = replace(FULL_RUN, **{RUN_FIELDS[field]: None})  # type: ignore[arg-type]
     assert page == HistoryPage(runs=(expected, FULL_RUN), invalid=1, damaged=1)
@@ -313,7 +312,7 @@ def test_a_row_with_a_time_that_cannot_be_read_is_invalid(field: str, value: obj
 @each_unreadable
 @pytest.mark.parametrize("field", ["last_updated_at", "last_job_start_time", "next_scheduled_run"])
 def test_an_item_with_a_time_that_cannot_be_read_is_invalid(field: str, value: object) -> None:
-    """It is counted and kept; a next run that cannot be read is a schedule all the same."""
+    """The item is counted as invalid and kept. An unreadable next run still means a schedule."""
     page = integrations(changed(FULL_ITEM, **{field: value}))
     assert (page.invalid, page.damaged) == (1, 1)
     (item,) = page.integrations
@@ -376,12 +375,12 @@ BAD = "Wed, 25 Mar 2026 12:00:00 GMT"
 def test_the_valid_fields_of_a_row_with_a_bad_time_are_used(
     fields: dict[str, object], expected: HistoryPage
 ) -> None:
-    """No run is counted twice, or lost for good, because a time cannot be read."""
+    """A run is neither counted twice nor lost because one of its times cannot be read."""
     assert history(changed(FULL_ROW, **fields)) == expected
 
 
 def test_a_finished_row_whose_times_cannot_be_read_sets_the_status_in_the_newest_place() -> None:
-    """As a row without any time does; in an older place it is only counted."""
+    """In an older row the status is ignored. Such a row is only counted."""
     row = changed(FULL_ROW, sync_start_time=BAD, sync_finish_time=BAD)
     page = history(row, row, FULL_ROW)
     assert page.undated == replace(FULL_RUN, start=None, finish=None)
@@ -390,7 +389,7 @@ def test_a_finished_row_whose_times_cannot_be_read_sets_the_status_in_the_newest
 
 
 def test_a_finish_before_its_start_gives_no_duration() -> None:
-    """Both times stay as they were told; only their difference means nothing."""
+    """Both times are kept. The run has no duration."""
     run = run_with(sync_finish_time="2026-03-25T11:00:00Z")
     assert (run.start, run.finish, run.duration) == (NOON, NOON - 3600, None)
 
@@ -401,7 +400,7 @@ def test_a_finish_before_its_start_gives_no_duration() -> None:
 @pytest.mark.parametrize("status", [each for each in Status if each is not Status.UNKNOWN])
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title, " {} ".format])
 def test_a_status_in_any_spelling(status: Status, spell: Any) -> None:
-    """Older pages spelt them with capitals: the case makes no difference."""
+    """Older documentation uses capitals."""
     assert run_with(job_status=spell(status.value)).status is status
     (item,) = integrations(changed(FULL_ITEM, last_job_status=spell(status.value))).integrations
     assert item.last_job_status is status
@@ -411,7 +410,7 @@ def test_a_status_in_any_spelling(status: Status, spell: Any) -> None:
     "value", ["cancelled", "unknown", "succès", "\ud800", 7, 1.5, True, [], {}], ids=repr
 )
 def test_a_new_status_is_unknown(value: object) -> None:
-    """A status that nobody documents, or that is no text, is neither lost nor guessed."""
+    """An undocumented status, or one that is not text, is neither dropped nor guessed."""
     assert run_with(job_status=value).status is Status.UNKNOWN
     (item,) = integrations(changed(FULL_ITEM, last_job_status=value)).integrations
     assert item.last_job_status is Status.UNKNOWN
@@ -438,7 +437,7 @@ def test_a_new_status_is_unknown(value: object) -> None:
     ids=lambda value: repr(value)[:30],
 )
 def test_an_unknown_status_keeps_brazes_text(value: object, word: str | None) -> None:
-    """For people: as it is written, in one printable line that is not endless."""
+    """The text is kept as Braze wrote it, in one printable line of limited length."""
     assert run_with(job_status=value).job_status == word
     (item,) = integrations(changed(FULL_ITEM, last_job_status=value)).integrations
     assert item.last_job_word == word
@@ -446,18 +445,21 @@ def test_an_unknown_status_keeps_brazes_text(value: object, word: str | None) ->
 
 @pytest.mark.parametrize("value", ["success", "ERROR", "running", None, "", " "])
 def test_a_known_or_absent_status_has_no_extra_text(value: str | None) -> None:
-    """The status says it all."""
+    """The status itself is enough."""
     assert run_with(job_status=value).job_status is None
 
 
 @pytest.mark.parametrize("nothing", ABSENT, ids=repr)
 def test_a_run_without_a_status_is_kept(nothing: object) -> None:
-    """A dated row without a status is a run whose status is unknown."""
+    """A dated row without a status is a run with an unknown status."""
     assert run_with(job_status=nothing).status is Status.UNKNOWN
 
 
 def test_an_unknown_status_is_finished_once_it_has_a_finish() -> None:
-    """Without one the run is under way: so a new word for "running" counts nothing."""
+    """Without a finish the run is under way.
+
+    So a new word for "running" is not counted as finished.
+    """
     assert run_with(job_status="draining").finished
     assert not run_with(job_status="draining", sync_finish_time=None).finished
 
@@ -492,14 +494,14 @@ def test_an_unknown_status_is_finished_once_it_has_a_finish() -> None:
     ids=lambda value: repr(value)[:20],
 )
 def test_a_count_of_rows(field: str, value: object, rows: int | None) -> None:
-    """Whole numbers from 0 on count; all else is absent, never 0."""
+    """Whole numbers from 0 on are counts. Any other value is None, never 0."""
     counted = getattr(run_with(**{field: value}), RUN_FIELDS[field])
     assert counted == rows
     assert type(counted) is type(rows)
 
 
 def test_numbers_that_only_python_reads_as_json() -> None:
-    """NaN and Infinity, which Python's JSON reader lets pass, are absent."""
+    """NaN and Infinity are None. Python's JSON parser accepts them."""
     text = '{"message": "success", "results": [{"job_status": "success", "rows_synced": NaN, '
     text += '"rows_failed_with_errors": Infinity, "sync_start_time": "2026-03-25T12:00:00Z"}]}'
     assert read_history(json.loads(text)).runs == (Run(Status.SUCCESS, NOON),)
@@ -513,7 +515,7 @@ UNDATED = {"sync_start_time": None, "sync_finish_time": None}
 
 @pytest.mark.parametrize("status", ["success", "partial", "error", "config_error"])
 def test_the_newest_finished_run_without_a_time_sets_the_status(status: str) -> None:
-    """It is no run that could be counted: an invalid item whose status is shown all the same."""
+    """The row is counted as invalid and is not a run. Its status is still shown."""
     row = changed(FULL_ROW, job_status=status, **UNDATED)
     page = history(row, FULL_ROW)
     assert page.runs == (FULL_RUN,)
@@ -525,13 +527,13 @@ def test_the_newest_finished_run_without_a_time_sets_the_status(status: str) -> 
 
 @pytest.mark.parametrize("status", ["success", "partial", "error", "config_error"])
 def test_a_finished_run_without_a_time_elsewhere_is_only_invalid(status: str) -> None:
-    """Of an older place nothing follows."""
+    """Only the newest row can set the status."""
     page = history(FULL_ROW, changed(FULL_ROW, job_status=status, **UNDATED))
     assert page == HistoryPage(runs=(FULL_RUN,), invalid=1)
 
 
 def test_runs_in_progress_without_a_time_are_counted_separately() -> None:
-    """They are valid items: a run that has only begun may have no time yet."""
+    """The rows are valid. A run that has just started may have no time yet."""
     row = {"job_status": "running"}
     page = history(row, row, FULL_ROW)
     assert page == HistoryPage(runs=(FULL_RUN,), undated_running=2)
@@ -539,32 +541,32 @@ def test_runs_in_progress_without_a_time_are_counted_separately() -> None:
 
 @pytest.mark.parametrize("status", ["draining", None, ..., "", 7], ids=repr)
 def test_an_unknown_status_without_a_time_is_ignored(status: object) -> None:
-    """Such a row is invalid, in the newest place too."""
+    """The row is invalid, even as the newest one."""
     row = changed(FULL_ROW, job_status=status, **UNDATED)
     assert history(row, FULL_ROW) == HistoryPage(runs=(FULL_RUN,), invalid=1)
 
 
 @pytest.mark.parametrize("row", [{}, None, 7], ids=repr)
 def test_after_an_unreadable_row_no_row_counts_as_the_newest(row: object) -> None:
-    """The second row is not in the newest place, whatever the first one is."""
+    """The second row is not the newest, whatever the first row contains."""
     page = history(row, changed(FULL_ROW, **UNDATED))
     assert page == HistoryPage(runs=(), invalid=2)
 
 
 def test_a_row_with_only_a_finish_is_a_run() -> None:
-    """A finish alone dates a run."""
+    """The finish is enough to identify the run."""
     run = run_with(sync_start_time=None)
     assert run.identity == ("finish", NOON + 120)
 
 
 def test_a_running_row_needs_only_a_status_and_a_start() -> None:
-    """So a real client has seen it."""
+    """A real client has seen such rows."""
     row = {"job_status": "running", "sync_start_time": "2026-03-25T12:00:00.000000Z"}
     assert history(row).runs == (Run(Status.RUNNING, NOON),)
 
 
 def test_runs_keep_the_order_of_the_answer() -> None:
-    """The order is not documented: whoever needs one sorts."""
+    """The order is not documented. Code that needs an order has to sort."""
     starts = ["2026-03-25T12:00:00Z", "2026-03-25T13:00:00Z", "2026-03-25T11:00:00Z"]
     page = history(*(changed(FULL_ROW, sync_start_time=start) for start in starts))
     assert [run.start for run in page.runs] == [NOON, NOON + 3600, NOON - 3600]
@@ -575,7 +577,7 @@ def test_runs_keep_the_order_of_the_answer() -> None:
 
 @pytest.mark.parametrize("field", ["integration_id", "integration_name", "warehouse_type"])
 def test_every_text_can_be_written_as_utf_8(field: str) -> None:
-    """Half of a surrogate pair, as a cut emoji leaves it, becomes a question mark."""
+    """Half of a surrogate pair, such as a cut emoji, becomes a question mark."""
     item = json.loads(json.dumps(FULL_ITEM | {field: "cut \ud83d"}))
     (integration,) = integrations(item).integrations
     attribute = {"integration_id": "id"}.get(field) or INTEGRATION_FIELDS[field]
@@ -584,6 +586,6 @@ def test_every_text_can_be_written_as_utf_8(field: str) -> None:
 
 @pytest.mark.parametrize("value", [7, True, ["a"], {"a": 1}], ids=repr)
 def test_a_name_that_is_not_text_is_ignored(value: object) -> None:
-    """Wrong types are not turned into text."""
+    """Values of other types are not converted to text."""
     (item,) = integrations(changed(FULL_ITEM, integration_name=value)).integrations
     assert item.name is None

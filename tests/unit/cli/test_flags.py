@@ -1,4 +1,4 @@
-"""The flags of the commands: each stands on the reference page and reads its variable."""
+"""Flags of the commands: their documentation and their environment variables."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ SERVE = {flag for each in COMMANDS["serve"].params for flag in each.opts}
 
 
 def variable(command: str, flag: str) -> str:
-    """The environment variable of a flag; one that `serve` does not have names its command."""
+    """The environment variable of a flag. If `serve` lacks the flag, it contains the command."""
     prefix = "" if flag in SERVE else f"{command}_"
     words = prefix + flag.removeprefix("--")
     return "CDI_EXPORTER_" + words.upper().replace(".", "_").replace("-", "_")
@@ -53,7 +53,7 @@ def sample(option: click.Option) -> str:
 
 
 def value(command: str, option: click.Option, *args: str) -> object:
-    """What the command gets for a flag."""
+    """The value that the command gets for a flag."""
     context = COMMANDS[command].make_context(command, list(args), resilient_parsing=False)
     with context:
         return context.params[str(option.name)]
@@ -61,7 +61,7 @@ def value(command: str, option: click.Option, *args: str) -> object:
 
 @pytest.mark.parametrize(("command", "option"), FLAGS)
 def test_each_flag_is_on_the_reference_page(command: str, option: click.Option) -> None:
-    """The reference page names each flag of each command with its variable and its help."""
+    """The page lists each flag of each command, with its variable and its help."""
     (flag,) = option.opts
     page = PAGE.read_text("utf-8")
     assert f"### `{command}`\n" in page
@@ -76,22 +76,22 @@ def test_each_flag_is_on_the_reference_page(command: str, option: click.Option) 
 def test_each_flag_can_be_set_by_its_variable(
     monkeypatch: pytest.MonkeyPatch, command: str, option: click.Option
 ) -> None:
-    """A value in CDI_EXPORTER_<FLAG> is the same as one on the command line."""
+    """A value in CDI_EXPORTER_<FLAG> has the same effect as one on the command line."""
     (flag,) = option.opts
     monkeypatch.delenv(variable(command, flag), raising=False)
     args = [flag] if option.is_flag else [flag, sample(option)]
     default, given = value(command, option), value(command, option, *args)
-    assert given != default, "the sample is to differ from the default"
+    assert given != default, "the sample must differ from the default"
     monkeypatch.setenv(variable(command, flag), sample(option))
     assert value(command, option) == given
 
 
 def test_one_environment_works_for_every_command() -> None:
-    """No variable means something else to another command."""
+    """A variable has the same meaning for all commands."""
     meanings: dict[str, set[tuple[str, str]]] = {}
     for command in COMMANDS.values():
         for option in command.params:
-            # `healthcheck` reads flags of `serve` with types of its own, to start quickly.
+            # `healthcheck` reads flags of `serve` with its own types, to start quickly.
             if (
                 isinstance(option, click.Option)
                 and isinstance(option.envvar, str)
@@ -103,15 +103,14 @@ def test_one_environment_works_for_every_command() -> None:
 
 
 def test_flags_override_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flag on the command line wins over its variable."""
     monkeypatch.setenv("CDI_EXPORTER_WEB_TELEMETRY_PATH", "/from-environment")
     command = COMMANDS["serve"]
     with command.make_context("serve", ["--web.telemetry-path=/from-flag"]) as context:
         assert context.params["web_telemetry_path"] == "/from-flag"
 
 
-def test_a_repeatable_flag_takes_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the variable of a repeatable flag the values stand with spaces between them."""
+def test_a_repeatable_flag_takes_several_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its variable the values are separated by spaces."""
     monkeypatch.setenv("CDI_EXPORTER_WEB_LISTEN_ADDRESS", ":4711 [::1]:4712")
     command = COMMANDS["serve"]
     with command.make_context("serve", []) as from_variable:
@@ -132,7 +131,7 @@ WRONG = {
 
 @pytest.mark.parametrize("flag", WRONG)
 def test_a_wrong_value_is_shown_in_the_message(flag: str) -> None:
-    """With its flag; unless it looks like a key, of which nothing is shown."""
+    """The message names the flag. A value that looks like a key is not shown."""
 
     def message(given: str) -> str:
         with pytest.raises(click.UsageError) as caught:
@@ -145,8 +144,8 @@ def test_a_wrong_value_is_shown_in_the_message(flag: str) -> None:
     assert key not in message(key)
 
 
-def test_a_flag_may_be_repeated_a_bounded_number_of_times() -> None:
-    """Each value would be a socket, a label of every sample or a pattern for every name."""
+def test_a_flag_can_be_repeated_at_most_a_hundred_times() -> None:
+    """Each value is a socket, a label of every sample, or a pattern for every name."""
     for command, flag in (
         ("serve", "--web.listen-address=:1"),
         ("backfill", "--include=a"),
@@ -159,7 +158,7 @@ def test_a_flag_may_be_repeated_a_bounded_number_of_times() -> None:
 
 @pytest.mark.parametrize("command", ["serve", "metrics"])
 def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
-    """One line, and status 2; also if one of them comes from its variable."""
+    """The error is one line, with exit status 2. A variable counts like a flag."""
     url = "--state.url=postgresql://cdi@db.example.com/cdi"
     given = CliRunner().invoke(cli, [command, "--state.file=state.sqlite", url])
     variable = {"CDI_EXPORTER_STATE_FILE": "state.sqlite"}
@@ -170,7 +169,7 @@ def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "problem"),
     [
         ("postgresql://cdi:canary@db.example.com/cdi", "contains a password"),
         ("postgresql://db.example.com/cdi?user=cdi&password=canary", "contains a password"),
@@ -179,10 +178,13 @@ def test_a_state_file_and_a_database_cannot_be_combined(command: str) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check", "metrics"])
-def test_a_url_with_a_password_is_refused(command: str, url: str, said: str) -> None:
-    """One line, status 2, and the URL is not shown: a part of it may be a password."""
+def test_a_url_with_a_password_is_refused(command: str, url: str, problem: str) -> None:
+    """The error is one line, with exit status 2.
+
+    The URL may contain a password and is not shown.
+    """
     result = CliRunner().invoke(cli, [command, f"--state.url={url}"])
     assert result.exit_code == 2
-    assert said in result.output
+    assert problem in result.output
     assert "--state.url" in result.output
     assert "canary" not in result.output

@@ -1,4 +1,4 @@
-"""What a process that serves imports: it may run for years, so it has no module for nothing."""
+"""Modules that a long-running process must not import."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ print(*sys.modules)
 
 
 def imported(*arguments: str, **environ: str) -> set[str]:
-    """The modules of a process whose command has all but its event loop."""
+    """The modules imported by a command that stops before its event loop."""
     program = PROGRAM.replace("{arguments}", repr([*arguments]))
     found = subprocess.run(
         [sys.executable, "-c", program],
@@ -37,8 +37,8 @@ def imported(*arguments: str, **environ: str) -> set[str]:
 
 
 @pytest.mark.parametrize("environ", [{}, {"BRAZE_API_KEY": "k", "CDI_EXPORTER_LOG_LEVEL": "warn"}])
-def test_serving_imports_nothing_of_the_other_commands(environ: dict[str, str]) -> None:
-    """Nor does it to find out which environment variables are known."""
+def test_serve_does_not_import_the_modules_of_other_commands(environ: dict[str, str]) -> None:
+    """This includes the check for unknown environment variables."""
     modules = imported("serve", **environ)
     assert "cdi_exporter.app" in modules
     assert "structlog" in modules
@@ -46,7 +46,7 @@ def test_serving_imports_nothing_of_the_other_commands(environ: dict[str, str]) 
 
 
 def test_a_health_check_imports_no_library_but_click() -> None:
-    """It runs every few seconds."""
+    """A health check runs every few seconds."""
     program = """
 import sys
 from cdi_exporter.cli import healthcheck_command

@@ -1,4 +1,4 @@
-"""What the command line says when it is asked for help, or not understood."""
+"""Output of the command line for help and usage errors."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,8 +9,8 @@ from cdi_exporter.config import Settings
 from tests.harness import workspace
 
 
-def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
-    """The exit status, and what was printed."""
+def run_command(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
+    """The exit status and the output."""
     status: object = 0
     try:
         main(args)
@@ -22,15 +22,14 @@ def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
 
 @pytest.mark.parametrize("args", [["-h"], ["--help"], ["check", "-h"], ["metrics", "-h"]])
 def test_help_has_a_short_form(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
-    """Status 0, and how to use the command."""
-    status, text = said(capsys, *args)
+    status, text = run_command(capsys, *args)
     assert status == 0
     assert text.startswith("Usage: ")
 
 
 def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command has its whole sentence."""
-    _, text = said(capsys, "--help")
+    """Each command is listed with its full description."""
+    _, text = run_command(capsys, "--help")
     commands = text.partition("Commands:")[2].partition("Flags of serve:")[0]
     assert all(f"\n  {name} " in commands for name in COMMANDS)
     assert "..." not in commands
@@ -53,12 +52,12 @@ def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_misspelt_command_suggests_the_likely_one(
     capsys: pytest.CaptureFixture[str], args: list[str], expected: str
 ) -> None:
-    """Status 2, one line; nothing is suggested that is something else."""
-    assert said(capsys, *args) == (2, f"cdi-exporter: {expected}\n")
+    """The error is one line, with exit status 2. Nothing is suggested if no name is similar."""
+    assert run_command(capsys, *args) == (2, f"cdi-exporter: {expected}\n")
 
 
-def test_the_address_of_a_dashboard_is_a_warning_at_the_start() -> None:
-    """It names the REST endpoint of the cluster."""
+def test_a_dashboard_url_as_endpoint_is_logged_at_startup() -> None:
+    """The warning contains the REST endpoint of the cluster."""
     wrong = workspace("a", endpoint="https://dashboard-03.braze.com")
     right = workspace("b", endpoint="https://rest.iad-03.braze.com")
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""What clients may make the web server do, hold and repeat has bounds."""
+"""Limits on what clients can make the web server do, hold and repeat."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ from tests.shown import Shown, example, facts, get, workspace
 
 
 class Wire:
-    """A client's connection: whether it hung up, or was hung up on."""
+    """A client's connection, which records whether either side closed it."""
 
     def __init__(self) -> None:
         self.gone = False
@@ -30,8 +30,11 @@ class Wire:
         self.aborted = True
 
 
-def test_a_worker_takes_no_more_than_its_bound() -> None:
-    """One call more than it may hold is refused at once, and after a while it takes calls again."""
+def test_a_worker_refuses_calls_over_its_limit() -> None:
+    """A call over the limit is refused at once.
+
+    When the others are done, calls are accepted again.
+    """
 
     async def main() -> None:
         release = asyncio.Event()
@@ -53,7 +56,10 @@ def test_a_worker_takes_no_more_than_its_bound() -> None:
 
 
 def test_equal_pages_are_rendered_once_a_second() -> None:
-    """However many ask, until the data or the second changes; only the last pages are kept."""
+    """All clients get the same page until the data or the second changes.
+
+    Only some pages are kept.
+    """
     source = Shown(workspace("w", facts("a")))
     rendered: list[str] = []
 
@@ -88,7 +94,7 @@ def test_equal_pages_are_rendered_once_a_second() -> None:
 
 
 def test_too_many_pages_are_answered_with_503() -> None:
-    """With the time after which to try again."""
+    """The response contains the time after which to retry."""
 
     async def busy(work: object) -> bytes:
         raise Busy
@@ -101,8 +107,8 @@ def test_too_many_pages_are_answered_with_503() -> None:
         assert answer.headers["Retry-After"] == "1"
 
 
-def test_the_oldest_outstanding_answers_are_given_up() -> None:
-    """What several clients share counts once; the newest answer is never given up."""
+def test_the_oldest_outstanding_answers_are_aborted() -> None:
+    """An answer to several clients counts once. The newest answer is never aborted."""
     outstanding = Outstanding(most=100)
     wires: list[Any] = [Wire() for _ in range(12)]
     shared = bytes(30)
@@ -113,7 +119,7 @@ def test_the_oldest_outstanding_answers_are_given_up() -> None:
     more = [outstanding.holding(bytes([number]) * 30, wires[5 + number]) for number in range(7)]
     for hold in more:
         hold.__enter__()
-    assert outstanding.size <= 120  # four of the newest answer's size
+    assert outstanding.size <= 120  # four answers of the newest one's size
     assert [wire.aborted for wire in wires] == [True] * 8 + [False] * 4
     for hold in reversed([*holds, *more]):
         hold.__exit__(None, None, None)
@@ -122,7 +128,7 @@ def test_the_oldest_outstanding_answers_are_given_up() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7])
 def test_a_large_answer_is_sent_in_chunks(size: int) -> None:
-    """None larger than the bound, and together the whole answer."""
+    """No chunk is larger than the limit. Together the chunks are the whole answer."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -142,7 +148,7 @@ def test_a_large_answer_is_sent_in_chunks(size: int) -> None:
 
 
 def test_a_delivered_answer_is_released_at_once() -> None:
-    """That takes half a second, in which a fast client may have got hundreds of large pages."""
+    """The memory is not held during the delivery check, which takes up to half a second."""
     body = bytes(2 * CHUNK)
     before = sys.getrefcount(body)
     held: list[int] = []
@@ -153,7 +159,7 @@ def test_a_delivered_answer_is_released_at_once() -> None:
             return True
 
     async def send(message: Any) -> None:
-        """Take it."""
+        """Accept the message."""
 
     async def receive() -> Any:
         raise AssertionError
@@ -169,8 +175,8 @@ def test_a_delivered_answer_is_released_at_once() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:10234", "[::1]:10234", "10.0.0.1", "a-b_c.example:1"]
 )
-def test_a_host_is_repeated(host: str) -> None:
-    """As Prometheus sends it."""
+def test_a_valid_host_header_is_used_in_service_discovery(host: str) -> None:
+    """Prometheus sends such a header."""
     assert valid_host(host) == host
     assert f"{host}" in get(example(), "/sd", headers={"Host": host}).text
 
@@ -180,7 +186,7 @@ def test_a_host_is_repeated(host: str) -> None:
     ["", 'evil"<b>', "x y:1", "a:1/../", "a,b", "[::1", "a:123456", "a:", "ä", "a@b", "a\tb"],
 )
 def test_an_invalid_host_header_is_not_echoed(host: str) -> None:
-    """Service discovery refuses it, and the page shows a placeholder."""
+    """Service discovery refuses it. The page shows a placeholder."""
     assert valid_host(host) is None
     if host.isascii():
         assert get(example(), "/sd", headers={"Host": host}).status_code == 400
@@ -192,7 +198,7 @@ def test_an_invalid_host_header_is_not_echoed(host: str) -> None:
     "path", ["/-/metrics", "/sd", "/", "/api/v1/status", "/nowhere", "/-/healthy", "/probe"]
 )
 def test_every_answer_forbids_sniffing_and_caching(path: str) -> None:
-    """Errors too."""
+    """This includes errors."""
     answer = get(example(), path)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-cache"
@@ -211,7 +217,7 @@ def test_every_answer_forbids_sniffing_and_caching(path: str) -> None:
     ],
 )
 def test_another_site_cannot_reload(headers: dict[str, str], status: int) -> None:
-    """A form on somebody's page may reach the exporter through a person's browser."""
+    """A form on another website can send a request to the exporter through a user's browser."""
     source = example()
 
     async def reload() -> None:
@@ -235,14 +241,14 @@ def test_another_site_cannot_reload(headers: dict[str, str], status: int) -> Non
     ],
 )
 def test_a_whole_url_is_accepted_as_the_target(target: str, path: str) -> None:
-    """As clients behind a proxy send it."""
+    """Clients behind a proxy send such a target."""
     head = f"GET {target} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
     assert checked(head) == f"GET {path} HTTP/1.1\r\nHost: localhost:10234\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("hosts", ["", "Host: other\r\n", "Host: a\r\nHost: localhost\r\n"])
 def test_a_target_on_another_host_is_refused(hosts: str) -> None:
-    """There must be one answer to which host is meant."""
+    """A request must have a single, unambiguous host."""
     with pytest.raises(Refused) as refused:
         checked(f"GET http://localhost/metrics HTTP/1.1\r\n{hosts}\r\n".encode())
     assert refused.value.status == 400

@@ -1,4 +1,4 @@
-"""What a client may delay, in virtual time; what it may send; how many there may be."""
+"""Limits of connections: deadlines in virtual time, invalid requests, and their number."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ KEEP_ALIVE = 75
 
 
 class Wire(asyncio.Transport):
-    """The client's end: what was written, and whether it is closed."""
+    """The client's end of a connection: the data it received, and when it was closed."""
 
     def __init__(self, **extra: Any) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)} | extra)
@@ -35,7 +35,7 @@ class Wire(asyncio.Transport):
         self.written += bytes(data)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Everything is taken at once."""
+        """Accept all data at once."""
 
     def is_closing(self) -> bool:
         return self.closed_at is not None
@@ -62,10 +62,10 @@ class Conversation:
 
     def __init__(self, seconds: float = 0.0, **extra: Any) -> None:
         self.forgotten: list[Connection] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            self.asked.append(scope["path"])
+            self.requested.append(scope["path"])
             await asyncio.sleep(seconds)
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"hello"})
@@ -90,7 +90,7 @@ def talk(script: Callable[[], Coroutine[Any, Any, Conversation]]) -> Conversatio
 
 
 def test_a_silent_client_is_disconnected() -> None:
-    """Without a word, after the time for a head."""
+    """A client that sends nothing is disconnected when the time for a request head is over."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -104,7 +104,7 @@ def test_a_silent_client_is_disconnected() -> None:
 
 @pytest.mark.parametrize("piece", [b"X: 1\r\n", b"x"])
 def test_a_slow_request_head_times_out(piece: bytes) -> None:
-    """However often something comes, the head has one deadline."""
+    """The head has one deadline, however often a part of it arrives."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -115,12 +115,12 @@ def test_a_slow_request_head_times_out(piece: bytes) -> None:
         return conversation
 
     conversation = talk(script)
-    assert (conversation.statuses, conversation.asked) == ([b"408"], [])
+    assert (conversation.statuses, conversation.requested) == ([b"408"], [])
     assert conversation.wire.closed_at == HEAD_SECONDS
 
 
 def test_a_client_that_keeps_its_connection_may_wait() -> None:
-    """Up to the keep-alive time from one request to the next, and no longer."""
+    """The connection stays open up to the keep-alive time between two requests."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -136,7 +136,7 @@ def test_a_client_that_keeps_its_connection_may_wait() -> None:
 
 
 def test_the_next_head_on_a_kept_connection_has_its_deadline_too() -> None:
-    """It counts from the head's first byte."""
+    """The deadline counts from the first byte of the head."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -155,7 +155,7 @@ def test_the_next_head_on_a_kept_connection_has_its_deadline_too() -> None:
 
 
 def test_an_answer_that_takes_long_is_waited_for() -> None:
-    """The deadlines are for what the client does, not for the scrape."""
+    """The deadlines apply to the client, not to the scrape."""
 
     async def script() -> Conversation:
         conversation = Conversation(seconds=300)
@@ -169,13 +169,13 @@ def test_an_answer_that_takes_long_is_waited_for() -> None:
 
 
 def test_requests_that_come_at_once_are_answered_in_turn() -> None:
-    """One at a time; what comes beyond one head is not read until there is room."""
+    """One request is answered at a time. Reading pauses while there is no room for more data."""
 
     async def script() -> Conversation:
         conversation = Conversation(seconds=1)
         conversation.says(GET * 3 + GET[:5])
         await asyncio.sleep(0.5)
-        assert len(conversation.asked) == 1
+        assert len(conversation.requested) == 1
         conversation.says(GET[5:])
         conversation.says(GET * 1000)
         assert not conversation.wire.reading
@@ -190,7 +190,7 @@ def test_requests_that_come_at_once_are_answered_in_turn() -> None:
 
 
 def test_data_after_a_refused_request_is_not_read() -> None:
-    """One refusal, and the connection is closed: nothing can be smuggled behind it."""
+    """The request is refused once and the connection is closed. No request can be smuggled."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -204,11 +204,11 @@ def test_data_after_a_refused_request_is_not_read() -> None:
         return conversation
 
     conversation = talk(script)
-    assert (conversation.statuses, conversation.asked) == ([b"200", b"400"], ["/"])
+    assert (conversation.statuses, conversation.requested) == ([b"200", b"400"], ["/"])
 
 
 def test_a_request_that_the_parser_refuses_ends_the_connection() -> None:
-    """Two hosts, or none: the parser's own rules stay in force."""
+    """A request with two Host headers or none is refused by the parser."""
     for head in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
 
         async def script(head: bytes = head) -> Conversation:
@@ -218,11 +218,11 @@ def test_a_request_that_the_parser_refuses_ends_the_connection() -> None:
             return conversation
 
         conversation = talk(script)
-        assert (conversation.statuses, conversation.asked) == ([b"400"], [])
+        assert (conversation.statuses, conversation.requested) == ([b"400"], [])
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
-    """Unless it goes on in time."""
+    """The client is only cut off if it does not resume in time."""
 
     async def script() -> Conversation:
         conversation = Conversation()
@@ -267,14 +267,14 @@ def test_a_certificate_without_the_name_gets_nothing(
     assert talk(script).statuses == statuses
 
 
-def test_the_longest_idle_makes_room() -> None:
-    """Over real sockets: of two, the idle one goes though the busy one is older."""
+def test_the_connection_idle_for_longest_is_closed_for_a_new_one() -> None:
+    """Over real sockets, the idle connection is closed although the busy one is older."""
 
     async def script() -> None:
-        asked, answer = asyncio.Event(), asyncio.Event()
+        requested, answer = asyncio.Event(), asyncio.Event()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            asked.set()
+            requested.set()
             await answer.wait()
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"hello"})
@@ -293,7 +293,7 @@ def test_the_longest_idle_makes_room() -> None:
 
             busy = await connected()
             await loop.sock_sendall(busy, GET)
-            await asked.wait()
+            await requested.wait()
             idle, late = await connected(), await connected()
             assert await loop.sock_recv(idle, 1) == b""
             answer.set()

@@ -1,4 +1,4 @@
-"""Filters and orders by the query."""
+"""Filtering and sorting by the query parameters."""
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ def names(choice: Choice) -> list[str]:
 def test_each_order_sorts_with_unknown_values_last(
     sort: str, order: str, expected: list[str]
 ) -> None:
-    """In both directions; equals stand by name."""
+    """This applies in both directions. Equal rows are sorted by name."""
     assert names(Choice.read({"sort": sort, "order": order})) == expected
 
 
@@ -61,7 +61,7 @@ def test_each_order_sorts_with_unknown_values_last(
     ],
 )
 def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -> None:
-    """By part of the name or the ID without regard to case, and by status; both at once."""
+    """The text matches a part of the name or ID in any case. It can be combined with a status."""
     assert sorted(names(Choice.read(query))) == expected
 
 
@@ -86,21 +86,21 @@ def test_filters_keep_what_matches(query: dict[str, str], expected: list[str]) -
     ],
 )
 def test_an_unknown_value_is_refused_in_one_line(query: dict[str, str], message: str) -> None:
-    """It says which there are, and does not repeat what was sent."""
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message follows
+    """The message lists the known values and does not repeat the unknown one."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message is checked below
         Choice.read(query)
     assert str(refused.value) == message
 
 
-def test_empty_parameters_mean_the_defaults() -> None:
-    """A form sends its empty fields too."""
+def test_empty_parameters_are_treated_as_unset() -> None:
+    """A form also sends its empty fields."""
     empty = {"workspace": "", "q": "", "status": "", "sort": "", "order": "", "other": "x"}
     assert Choice.read(empty) == Choice()
     assert Choice().query == "?"
 
 
-def test_a_column_sorts_its_usual_way_first_and_then_the_other() -> None:
-    """The head of the chosen column turns the order."""
+def test_a_column_sorts_in_its_default_direction_first() -> None:
+    """Selecting the column again reverses the order."""
     rows = Choice(text="a").by("rows")
     assert (rows.sort, rows.descending, rows.text) == ("rows", True, "a")
     assert rows.by("rows").descending is False
@@ -117,13 +117,12 @@ def test_a_column_sorts_its_usual_way_first_and_then_the_other() -> None:
         descending=st.booleans(),
     )
 )
-def test_a_choice_survives_its_url(choice: Choice) -> None:
-    """What a link says is what is read from it."""
+def test_a_choice_is_read_back_from_its_url(choice: Choice) -> None:
     assert Choice.read(QueryParams(choice.query.removeprefix("?"))) == choice
 
 
 def test_sorting_keeps_every_integration() -> None:
-    """No order loses a row or shows one twice."""
+    """No order drops or repeats a row."""
     rows: tuple[IntegrationStatus, ...] = WorkspaceStatus(SHOWN.snapshot(), (), NOW).integrations
     for sort in ORDERS:
         assert set(Choice.read({"sort": sort}).apply(rows)) == set(rows)

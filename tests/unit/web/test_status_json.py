@@ -1,4 +1,4 @@
-"""`/api/v1/status`: the page's data as JSON, as its schema documents it."""
+"""`/api/v1/status`: the data of the status page as JSON, as described by its schema."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ SCHEMA: dict[str, Any] = json.loads(
 
 
 def status(source: Shown, query: str = "") -> dict[str, Any]:
-    """The answer, checked against the schema."""
+    """The response, validated against the schema."""
     response = get(source, f"/api/v1/status{query}")
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/json"
@@ -31,8 +31,7 @@ def status(source: Shown, query: str = "") -> dict[str, Any]:
     return document
 
 
-def test_the_schema_is_one() -> None:
-    """It is valid itself."""
+def test_the_schema_is_a_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -47,13 +46,13 @@ def test_the_schema_is_one() -> None:
     ids=["nothing", "example", "bare", "many"],
 )
 def test_the_answer_is_as_documented(source: Shown) -> None:
-    """Whatever is known, nothing is missing and nothing is undocumented."""
+    """With any amount of data, no documented field is missing and no other field is present."""
     document = status(source)
     assert [each["name"] for each in document["workspaces"]] == [*source.workspaces]
 
 
 def test_the_schema_names_what_the_code_names() -> None:
-    """Every state, concern, status, reason and filter stands in it, and no other."""
+    """The schema lists exactly the states, concerns, statuses, reasons and filters of the code."""
     named = SCHEMA["$defs"]
     assert named["status"]["enum"] == [each.value for each in FINISHED_STATUSES]
     of_workspace, of_integration = named["workspace"]["properties"], named["integration"]
@@ -66,7 +65,7 @@ def test_the_schema_names_what_the_code_names() -> None:
 
 
 def test_the_facts_of_an_integration() -> None:
-    """Timestamps and durations in seconds, rows as counts, judgements as on the page."""
+    """Times are in seconds and rows are counts. Late and concerns are the same as on the page."""
     last = run(Status.PARTIAL, ago=120, took=75, rows=900, failed=100)
     late = {"last_delivery": NOW - 2 * HOUR, "stale_after": HOUR}
     one = facts("a", "orders", run(ago=3 * HOUR, rows=5), last, **late)
@@ -91,7 +90,7 @@ def test_the_facts_of_an_integration() -> None:
 
 
 def test_a_problem_comes_with_its_advice() -> None:
-    """The reason of the metric, the words and what to do."""
+    """A problem has the reason of the metric, a text and advice."""
     (sandbox,) = status(example(), "?workspace=sandbox")["workspaces"]
     assert sandbox["state"] == "failing"
     assert sandbox["problem"]["reason"] == "unauthorized"
@@ -101,15 +100,15 @@ def test_a_problem_comes_with_its_advice() -> None:
 
 
 @pytest.mark.parametrize("readable", [True, False, None])
-def test_the_json_shows_if_the_list_can_be_read(readable: bool | None) -> None:
-    """As the metric does: null if the list is not needed."""
+def test_the_json_shows_whether_the_list_is_readable(readable: bool | None) -> None:
+    """As in the metric, there is no value if the list is not needed."""
     (shown,) = status(Shown(workspace("w", list_readable=readable)))["workspaces"]
     assert shown["list_readable"] is readable
     assert shown["state"] == "ok"
 
 
 def test_the_json_filters_and_sorts_like_the_page() -> None:
-    """The same parameters, the same integrations, the same order; the counts stay whole."""
+    """The same parameters give the same integrations in the same order. The counts cover all."""
     document = status(example(), "?workspace=production&status=attention&sort=rows&order=asc")
     (production,) = document["workspaces"]
     assert [each["name"] for each in production["integrations"]] == [
@@ -124,13 +123,13 @@ def test_the_json_filters_and_sorts_like_the_page() -> None:
 
 
 def test_a_name_that_is_not_valid_unicode_does_not_break_the_json() -> None:
-    """A lone surrogate, which JSON can bring, does not break the encoding."""
+    """JSON from the API can contain a lone surrogate."""
     shown = status(Shown(workspace("w", facts("a", "half \ud800"))))
     assert shown["workspaces"][0]["integrations"][0]["name"] == "half ?"
 
 
 def test_the_json_is_compressed_for_clients_that_accept_gzip() -> None:
-    """The body differs by Accept-Encoding, and says so."""
+    """The Vary header is present in both responses."""
     plain = get(example(), "/api/v1/status", headers={"Accept-Encoding": "identity"})
     small = get(example(), "/api/v1/status", headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in plain.headers
@@ -141,7 +140,7 @@ def test_the_json_is_compressed_for_clients_that_accept_gzip() -> None:
 
 
 def test_the_guide_names_every_parameter_and_value() -> None:
-    """`docs/status-page.md` lists what the address takes, no more and no less."""
+    """`docs/status-page.md` lists exactly the parameters and values that the URL accepts."""
     guide = (Path(__file__).parents[3] / "docs" / "status-page.md").read_text("utf-8")
     table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", guide, re.MULTILINE))
     assert [*table] == ["workspace", "q", "status", "sort", "order"]

@@ -1,4 +1,4 @@
-"""The status page as HTML: what it says, and that nobody's name becomes its code."""
+"""The status page as HTML: its contents, and the escaping of names."""
 
 import gzip
 import re
@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 class Tree(HTMLParser):
-    """The elements of a page, with their attributes, and the text of each table row."""
+    """The elements of a page with their attributes, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", Tree(text).text)
 
 
-def test_the_page_begins_with_whether_everything_works() -> None:
-    """Trouble is named and counted; without any, that is said too."""
+def test_the_page_starts_with_a_summary() -> None:
+    """The summary counts workspaces and integrations with problems. Without any it says so."""
     assert "1 of 2 workspaces cannot be read, 6 integrations need attention" in words(
         page(example())
     )
@@ -83,30 +83,30 @@ def test_the_page_begins_with_whether_everything_works() -> None:
     assert "1 of 2 integrations needs attention" in words(page(one))
 
 
-def test_before_any_scrape_it_shows_what_to_do() -> None:
-    """A new user learns that Prometheus has to scrape, and how."""
+def test_before_the_first_scrape_the_page_explains_how_to_configure_one() -> None:
+    """A new user learns that Prometheus has to scrape the exporter, and how."""
     waiting = Shown(workspace("w", up=None, last_refresh=None, refresh_duration=None, exchanges=()))
-    told = words(page(waiting))
-    assert "Nothing is known yet" in told
-    assert "add this job to Prometheus" in told
-    assert 'targets: ["exporter:10234"]' in told
-    assert "metrics_path" not in told
+    visible = words(page(waiting))
+    assert "Nothing is known yet" in visible
+    assert "add this job to Prometheus" in visible
+    assert 'targets: ["exporter:10234"]' in visible
+    assert "metrics_path" not in visible
     other = page(waiting, web={"telemetry_path": "/cdi/metrics"})
     assert "metrics_path: /cdi/metrics" in words(other)
     assert {"href": "cdi/metrics"} in Tree(other).all("a")
 
 
 def test_a_workspace_that_was_never_refreshed_explains_why() -> None:
-    """Beside others that were, as with a scrape of its own that is not configured yet."""
+    """The other workspace was refreshed, so this one may lack a scrape job of its own."""
     new = {"up": None, "last_refresh": None, "refresh_duration": None, "exchanges": ()}
-    told = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
-    assert "Prometheus has not asked for this workspace yet." in told
-    assert "A scrape of /metrics asks for every workspace" in told
-    assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in told
+    visible = words(page(Shown(workspace("w", facts("a")), workspace("nord & süd", **new))))
+    assert "Prometheus has not asked for this workspace yet." in visible
+    assert "A scrape of /metrics asks for every workspace" in visible
+    assert "one of /probe?workspace=nord%20%26%20s%C3%BCd for this one alone" in visible
 
 
 def test_an_unreadable_list_is_shown_as_a_separate_problem() -> None:
-    """While the workspace itself can be read; else its problem says more."""
+    """It is shown only if the workspace itself can be read. Otherwise that problem matters more."""
     problem = "the list of integrations cannot be read"
     assert problem in words(page(Shown(workspace("w", facts("a"), list_readable=False))))
     for readable in (True, None):
@@ -117,43 +117,43 @@ def test_an_unreadable_list_is_shown_as_a_separate_problem() -> None:
 
 
 def test_a_name_cannot_reverse_the_text_around_it() -> None:
-    """A name that would read as another shows where it would turn."""
+    """Characters that reverse the text direction are replaced."""
     text = page(Shown(workspace("w", facts("a", "\u202egnp.exe\u2066", run()))))
     assert "<bdi>\ufffdgnp.exe\ufffd</bdi>" in text
 
 
 def test_a_failing_workspace_shows_the_cause_and_what_to_do() -> None:
-    """The problem, the advice, and how old the rest is."""
-    told = words(page(example(), "?workspace=sandbox"))
-    assert "Problem: 401: Braze does not know this API key" in told
-    assert "What to do: Compare the key and the endpoint" in told
-    assert "The last known data is shown below; it is 42 min old." in told
-    assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in told
+    """The page shows the problem, the advice, and the age of the last known data."""
+    visible = words(page(example(), "?workspace=sandbox"))
+    assert "Problem: 401: Braze does not know this API key" in visible
+    assert "What to do: Compare the key and the endpoint" in visible
+    assert "The last known data is shown below; it is 42 min old." in visible
+    assert "401, unknown API key: 4 requests to integrations, last 12 s ago" in visible
 
 
 def test_a_workspace_that_is_not_scraped_is_marked() -> None:
-    """Old data under a green sign would be a lie."""
+    """Old data must not look healthy."""
     quiet = workspace("w", facts("a"), last_refresh=NOW - HOUR, exchanges=())
-    told = words(page(Shown(quiet)))
-    assert "not scraped" in told
-    assert "no scrape has asked for this workspace in 1 h" in told
+    visible = words(page(Shown(quiet)))
+    assert "not scraped" in visible
+    assert "no scrape has asked for this workspace in 1 h" in visible
 
 
 def test_a_workspace_that_is_not_scraped_may_never_have_had_a_complete_refresh() -> None:
-    """The first scrapes got through, and then no other came before all was read."""
+    """The first scrapes started a refresh. No other scrape came before it was complete."""
     asked = workspace("w", facts("a"), last_refresh=None, exchanges=(exchange(ago=2 * HOUR),))
-    told = words(page(Shown(asked)))
-    assert "no scrape has asked for this workspace in 2 h" in told
-    assert "not complete yet" in told
+    visible = words(page(Shown(asked)))
+    assert "no scrape has asked for this workspace in 2 h" in visible
+    assert "not complete yet" in visible
 
 
 def test_a_workspace_without_integrations_is_marked() -> None:
-    """An empty list is an answer too."""
+    """The page says that Braze lists no integrations."""
     assert "Braze lists no integrations for this workspace" in words(page(Shown(workspace("w"))))
 
 
 def test_a_row_shows_the_last_run_and_the_freshness() -> None:
-    """Each column of the table says its fact."""
+    """Each column shows its value."""
     one = facts(
         "a",
         "orders",
@@ -164,7 +164,7 @@ def test_a_row_shows_the_last_run_and_the_freshness() -> None:
         next_scheduled=NOW + 300,
         stale_after=4 * HOUR,
     )
-    told = words(page(Shown(workspace("w", one))))
+    visible = words(page(Shown(workspace("w", one))))
     for fact in (
         "orders snowflake · users_track",
         "100 rows of the last run failed and are not in Braze.",
@@ -177,11 +177,11 @@ def test_a_row_shows_the_last_run_and_the_freshness() -> None:
         "2 min agolate after 4 h",
         "Last 2 runs: 1 success, 1 partial. Rows synced: 5 to 900, newest 900.",
     ):
-        assert fact in told
+        assert fact in visible
 
 
 def test_unknown_values_are_not_shown_as_zero() -> None:
-    """Facts that the API did not give show as a dash, or in words."""
+    """Values that the API did not provide are shown as a dash or in words."""
     bare = Facts("a", "bare")
     table = page(Shown(workspace("w", bare)))
     dash = r'" class="number"><span aria-hidden="true">.</span><span class="hidden">not'
@@ -192,13 +192,13 @@ def test_unknown_values_are_not_shown_as_zero() -> None:
 
 
 def test_an_overdue_run_is_shown() -> None:
-    """The next run's time may have passed."""
+    """The time of the next run has passed."""
     due = facts("a", None, run(), next_scheduled=NOW - 300)
     assert "due 5 min ago" in words(page(Shown(workspace("w", due))))
 
 
-def test_the_budget_is_that_of_the_last_answer() -> None:
-    """With the time of its reset, and without a guess where nothing was said."""
+def test_the_rate_limit_is_that_of_the_last_answer() -> None:
+    """The time of its reset is shown. Nothing is guessed if Braze reported no limit."""
     shown = workspace(
         "w",
         endpoints=(
@@ -208,15 +208,15 @@ def test_the_budget_is_that_of_the_last_answer() -> None:
             EndpointSnapshot("other"),
         ),
     )
-    told = words(page(Shown(shown)))
-    assert "integrations 3 of 50 left full again in 20 s" in told
-    assert "job_sync_status full again 2 of 90 were left before" in told
-    assert "none 0 of 0 left full again in 5 s" in told
-    assert "other not known yet" in told
+    visible = words(page(Shown(shown)))
+    assert "integrations 3 of 50 left full again in 20 s" in visible
+    assert "job_sync_status full again 2 of 90 were left before" in visible
+    assert "none 0 of 0 left full again in 5 s" in visible
+    assert "other not known yet" in visible
 
 
 def test_sorting_and_filtering_work_with_links_only() -> None:
-    """Without a script: the query decides, the head of the column and the count link to it."""
+    """Without a script, the column heads and counts are links that set the query."""
     source = Shown(
         workspace(
             "w",
@@ -241,10 +241,9 @@ def test_sorting_and_filtering_work_with_links_only() -> None:
     assert {"href": "?status=error&sort=rows#w1"} in tree.all("a")
 
 
-def test_nothing_found_offers_the_way_back() -> None:
-    """A filter that fits nothing is no empty page."""
-    told = words(page(example(), "?q=no+such+thing"))
-    assert "No integration of this workspace matches. Show all 10" in told
+def test_a_filter_without_results_links_to_all_integrations() -> None:
+    visible = words(page(example(), "?q=no+such+thing"))
+    assert "No integration of this workspace matches. Show all 10" in visible
 
 
 @pytest.mark.parametrize(
@@ -256,8 +255,10 @@ def test_nothing_found_offers_the_way_back() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/status"])
-def test_a_wrong_query_gets_one_line(path: str, query: str, status: int, message: str) -> None:
-    """As plain text, which no browser takes for a page."""
+def test_an_invalid_query_is_answered_with_one_line_of_text(
+    path: str, query: str, status: int, message: str
+) -> None:
+    """The response is plain text, so a browser does not render it as HTML."""
     response = get(example(), path + query)
     assert response.status_code == status
     assert response.text.startswith(message)
@@ -292,7 +293,7 @@ def test_a_hostile_name_is_only_text(name: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.text(st.characters(exclude_categories=())), st.text())
 def test_any_name_and_search_give_a_page(name: str, search: str) -> None:
-    """Whatever the API calls an integration, and whatever is searched for."""
+    """The name and the search text can be any text."""
     source = Shown(workspace("w", facts(name or "id", name, run())))
     response = get(source, "/", params={"q": search})
     assert response.status_code == 200
@@ -315,14 +316,14 @@ def test_any_name_and_search_give_a_page(name: str, search: str) -> None:
     )
 )
 def test_any_facts_give_a_page_and_json(strange: Facts) -> None:
-    """Times that no calendar has, and clocks that disagree, cost nobody the page."""
+    """Times outside the calendar and clocks that disagree must not break the page."""
     source = Shown(workspace("w", strange))
     assert get(source, "/").status_code == 200
     assert get(source, "/api/v1/status").status_code == 200
 
 
 def test_the_policy_allows_no_foreign_and_no_inline_code() -> None:
-    """A strict Content-Security-Policy, and a page that keeps to it."""
+    """The Content-Security-Policy is strict, and the page complies with it."""
     response = get(example(), "/")
     policy = dict(
         part.strip().split(" ", 1)
@@ -340,7 +341,7 @@ def test_the_policy_allows_no_foreign_and_no_inline_code() -> None:
 
 
 def test_every_link_is_relative_and_has_a_target() -> None:
-    """Behind a proxy's path prefix nothing leads out of it; every file is there."""
+    """The page works behind a proxy with a path prefix. Each linked file exists."""
     tree = Tree(page(example()))
     links = [each[key] for _, each in tree.elements for key in ("href", "src") if key in each]
     assert len(links) > 30
@@ -354,7 +355,7 @@ def test_every_link_is_relative_and_has_a_target() -> None:
 
 
 def test_pictures_and_tables_have_descriptions() -> None:
-    """A picture has a title or is hidden; each table and input has a name."""
+    """An image has a title or is hidden. Each table has a label."""
     text = page(example())
     for picture in re.findall(r"<svg.*?</svg>", text):
         assert 'aria-hidden="true"' in picture or re.match(
@@ -366,8 +367,8 @@ def test_pictures_and_tables_have_descriptions() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_problem_is_shown_below_the_summary() -> None:
-    """In the picture each bad status has a mark of its own length, beside its colour."""
+def test_each_bad_status_has_a_different_mark_in_the_sparkline() -> None:
+    """The marks differ in length as well as in colour."""
     drawn = str(
         sparkline(
             [
@@ -385,15 +386,15 @@ def test_the_problem_is_shown_below_the_summary() -> None:
     assert str(sparkline([])) == ""
 
 
-def test_a_thousand_integrations_take_well_under_a_second() -> None:
-    """Processor time of the page, not the clock's; and the page stays small on the way."""
+def test_a_page_of_a_thousand_integrations_takes_under_a_second() -> None:
+    """The test measures processor time. The compressed page must be small as well."""
     source = Shown(many(1_000))
     page(source)
     times = []
-    for _ in range(3):  # the least is what it takes where nothing else disturbs the processor
-        began = time.process_time()
+    for _ in range(3):  # the minimum is the least affected by other processes
+        started = time.process_time()
         response = get(source, "/", headers={"Accept-Encoding": "gzip"})
-        times.append(time.process_time() - began)
+        times.append(time.process_time() - started)
     assert min(times) < 1.0
     assert response.headers["content-encoding"] == "gzip"
     assert len(gzip.compress(response.content, 1)) < 400_000
@@ -401,7 +402,7 @@ def test_a_thousand_integrations_take_well_under_a_second() -> None:
 
 
 def test_of_more_than_a_thousand_the_most_urgent_are_shown() -> None:
-    """The rest is found by searching, and that is said."""
+    """The page says that some are hidden. They can be found with the search."""
     crowd = many(1_001)
     text = page(Shown(crowd))
     assert text.count('scope="row"') == 1_000
@@ -415,26 +416,24 @@ def test_of_more_than_a_thousand_the_most_urgent_are_shown() -> None:
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/status", "/static/status.css"])
 def test_the_status_page_accepts_only_get_and_head(path: str, method: str, status: int) -> None:
-    """GET and HEAD; anything else is refused."""
     assert get(example(), path, method=method).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/static/", "/static/../page.py", "/static/%2e%2e/page.py"])
 def test_only_the_pages_own_files_are_served(path: str) -> None:
-    """No folder, and nothing beside it."""
+    """Folders and files of other directories are not served."""
     assert get(example(), path).status_code == 404
 
 
-def test_metrics_on_the_root_leave_no_page() -> None:
-    """The telemetry path wins; the JSON stays."""
+def test_metrics_on_the_root_path_replace_the_page() -> None:
+    """The JSON is still served."""
     options = {"web": {"telemetry_path": "/"}}
     assert get(example(), "/api/v1/status", **options).status_code == 200
     waiting = Shown()
     assert get(waiting, "/", **options).text == ""
 
 
-def test_the_page_follows_a_workspace_through_its_states() -> None:
-    """Ages are as of the request, whatever the facts' age."""
+def test_ages_are_relative_to_the_time_of_the_request() -> None:
     snapshot = workspace("w", facts("a", None, run(ago=0))).snapshot()
     shown = workspace("w", replace(snapshot.integrations[0].facts))
     assert "1 h ago" in words(page(Shown(shown, now=NOW + HOUR)))

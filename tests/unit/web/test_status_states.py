@@ -1,4 +1,4 @@
-"""The status as JSON in whatever state the exporter gets into, against its schema."""
+"""The status as JSON in every state of a workspace, validated against its schema."""
 
 import json
 import math
@@ -29,8 +29,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 Make = Callable[[Clock], Simulator]
 
 
-def known_of(make: Make, scrapes: int = 3) -> dict[str, Any]:
-    """The only workspace of the answer after some scrapes a minute apart."""
+def status_of(make: Make, scrapes: int = 3) -> dict[str, Any]:
+    """The workspace in the response after some scrapes, one minute apart."""
 
     async def watch() -> dict[str, Any]:
         clock = virtual_clock()
@@ -40,14 +40,14 @@ def known_of(make: Make, scrapes: int = 3) -> dict[str, Any]:
                 await clock.sleep(60)
             document = (await shown.client.get("/api/v1/status")).json()
         VALIDATOR.validate(document)
-        (told,) = document["workspaces"]
-        return dict(told)
+        (workspace,) = document["workspaces"]
+        return dict(workspace)
 
     return run(watch())
 
 
 def some(*faults: FaultKind, key: str = KEY, without: Sequence[str] = ()) -> Make:
-    """Three integrations, one of which has never run; the faults reign always."""
+    """Three integrations, one of which has never run. The faults are always active."""
 
     def make(clock: Clock) -> Simulator:
         made = simulator(clock, scripted("a", 3), scripted("b", 12), scripted("c"))
@@ -61,10 +61,10 @@ def some(*faults: FaultKind, key: str = KEY, without: Sequence[str] = ()) -> Mak
 
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_every_failure_is_shown_as_documented(kind: FaultKind) -> None:
-    """Every fault of the API, from the first request on."""
-    told = known_of(some(kind))
-    assert told["state"] in ("ok", "failing", "starting")
-    assert told["recent_requests"] != []
+    """Each fault of the API is active from the first request on."""
+    workspace = status_of(some(kind))
+    assert workspace["state"] in ("ok", "failing", "starting")
+    assert workspace["recent_requests"] != []
 
 
 @pytest.mark.parametrize(
@@ -81,25 +81,25 @@ def test_every_failure_is_shown_as_documented(kind: FaultKind) -> None:
     ],
 )
 def test_each_state_is_named(make: Make, state: str, reason: str | None) -> None:
-    """The state of the workspace and the reason of its problem, where it has one."""
-    told = known_of(make)
-    assert told["state"] == state
-    assert (told["problem"] or {}).get("reason") == reason
+    """The state of the workspace, and the reason of its problem if it has one."""
+    workspace = status_of(make)
+    assert workspace["state"] == state
+    assert (workspace["problem"] or {}).get("reason") == reason
 
 
 def test_the_state_before_the_first_scrape_is_waiting() -> None:
-    """Nothing is known, and nothing was asked."""
-    told = known_of(some(), scrapes=0)
-    assert told["state"] == "waiting"
-    assert told["recent_requests"] == told["integrations"] == []
+    """Nothing is known, and no request was made."""
+    workspace = status_of(some(), scrapes=0)
+    assert workspace["state"] == "waiting"
+    assert workspace["recent_requests"] == workspace["integrations"] == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_mixed_workspace_is_shown_as_documented(seed: int) -> None:
-    """Runs that overlap, hang and fail, integrations that come and go, in every profile."""
+    """Runs overlap, get stuck and fail. Integrations appear and disappear."""
     specs = mixed(40, seed, EPOCH - 86_400, EPOCH + 86_400)
-    told = known_of(lambda clock: Simulator(specs, clock.wall, seed=seed), scrapes=8)
-    assert len(told["integrations"]) > 20
+    workspace = status_of(lambda clock: Simulator(specs, clock.wall, seed=seed), scrapes=8)
+    assert len(workspace["integrations"]) > 20
 
 
 moments = st.none() | st.floats(-1e12, 1e12)
@@ -179,7 +179,7 @@ exchanges = st.builds(
 def test_any_snapshot_is_shown_as_documented(
     snapshot: WorkspaceSnapshot, recent: list[RequestRecord]
 ) -> None:
-    """Whatever the facts are, and whichever of them are missing; the page shows them too."""
+    """Any value may be missing. The page shows every snapshot as well."""
     source = Shown(ShownWorkspace(snapshot, recent))
     VALIDATOR.validate(get(source, "/api/v1/status").json())
     assert get(source, "/").status_code == 200

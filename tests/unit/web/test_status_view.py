@@ -1,4 +1,4 @@
-"""What is judged of an integration and of a workspace at one moment."""
+"""The status of integrations and workspaces at a given time."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def status(shown: ShownWorkspace) -> WorkspaceStatus:
 
 
 def test_an_integration_is_late_once_its_delivery_is_older_than_its_limit() -> None:
-    """At the limit it is in time, a second later it is late, and says since when."""
+    """At the limit the integration is on time. A second later it is late, with the reason."""
     at_the_limit = judged(facts("a", None, run(ago=HOUR), stale_after=HOUR))
     after = judged(facts("a", None, run(ago=HOUR + 1), stale_after=HOUR))
     assert not at_the_limit.late
@@ -45,7 +45,7 @@ def test_a_partial_run_is_a_delivery() -> None:
 
 
 def test_without_any_delivery_the_age_is_measured_from_the_oldest_run() -> None:
-    """An integration that never delivered becomes late all the same."""
+    """An integration that never delivered becomes late as well."""
     never = judged(facts("a", None, run(Status.ERROR, ago=2 * HOUR, took=60), stale_after=HOUR))
     assert never.success_age == never.delivery_age == 2 * HOUR + 60
     assert never.concerns["late"] == "No delivery in the known 2 h 1 min; late after 1 h."
@@ -53,7 +53,7 @@ def test_without_any_delivery_the_age_is_measured_from_the_oldest_run() -> None:
 
 @pytest.mark.parametrize("limit", [None, 0.0])
 def test_without_a_limit_nothing_is_late(limit: float | None) -> None:
-    """An integration without schedule, or with `after: never`, is not late."""
+    """The integration has no schedule, or its limit is `after: never`."""
     assert not judged(facts("a", None, run(ago=1e9), stale_after=limit)).late
 
 
@@ -68,17 +68,17 @@ def test_without_a_limit_nothing_is_late(limit: float | None) -> None:
         (6 * HOUR + 1, None, True),
     ],
 )
-def test_a_run_hangs_after_three_typical_durations_and_an_hour(
+def test_a_run_is_stuck_after_three_typical_durations_and_an_hour(
     running_for: float, typical: float | None, hangs: bool
 ) -> None:
-    """Without a typical duration it hangs after six hours."""
+    """Without a typical duration it is stuck after six hours."""
     shown = judged(facts("a", running=1, running_since=NOW - running_for, typical_duration=typical))
     assert shown.hanging is hangs
     assert ("hanging" in shown.concerns) is hangs
 
 
-def test_a_running_run_without_a_start_does_not_hang() -> None:
-    """What has no beginning has no age."""
+def test_a_running_run_without_a_start_is_not_stuck() -> None:
+    """Without a start its age is unknown."""
     shown = judged(facts("a", running=1, running_since=None))
     assert shown.running
     assert not shown.hanging
@@ -117,7 +117,6 @@ def test_a_run_that_did_not_succeed_is_described(
 
 
 def test_success_needs_no_attention() -> None:
-    """Nothing is to be done."""
     assert not judged(facts("a", None, run(), run())).concerns
 
 
@@ -141,13 +140,13 @@ def test_success_needs_no_attention() -> None:
     ],
 )
 def test_an_unknown_status_needs_attention(last: Run, failures: int | None, words: str) -> None:
-    """People see Braze's own word, and that it ends no series of failures."""
+    """The page shows Braze's own text. An unknown status does not reset the failure count."""
     shown = judged(facts("a", None, run(), last, consecutive_failures=failures))
     assert shown.concerns == {"unknown": words}
 
 
 def test_an_unknown_status_of_a_run_in_progress_needs_attention() -> None:
-    """Nobody knows whether such a run is over."""
+    """It is unknown whether such a run has ended."""
     shown = judged(facts("a", None, run(), running=1, running_job_status="limit_exceeded"))
     assert shown.concerns == {
         "unknown": "A run in progress has the status limit_exceeded, "
@@ -157,7 +156,7 @@ def test_an_unknown_status_of_a_run_in_progress_needs_attention() -> None:
 
 @pytest.mark.parametrize(("ahead", "concerned"), [(-HOUR, False), (240, False), (HOUR, True)])
 def test_a_watermark_in_the_future_needs_attention(ahead: float, concerned: bool) -> None:
-    """Braze syncs nothing older any more; clocks that differ by minutes are no reason."""
+    """Braze skips all older rows. A difference of a few minutes between clocks is ignored."""
     shown = judged(facts("a", None, run(), watermark=NOW + ahead))
     assert ("watermark" in shown.concerns) is concerned
     if concerned:
@@ -168,7 +167,6 @@ def test_a_watermark_in_the_future_needs_attention(ahead: float, concerned: bool
 
 
 def test_an_integration_whose_own_request_failed_shows_why() -> None:
-    """The problem's words reach the reader."""
     shown = IntegrationSnapshot(facts("a"), None, up=False, problem="404: not found")
     assert judged(shown).concerns == {"unreadable": "Its history cannot be read: 404: not found."}
 
@@ -180,7 +178,7 @@ def test_the_failed_ratio_is_none_without_rows() -> None:
 
 
 def test_the_most_urgent_comes_first() -> None:
-    """Late before misconfigured before failed before unknown before partial before well."""
+    """The order is late, misconfigured, failed, unknown, partial, well."""
     late = judged(facts("late", None, run(ago=HOUR), stale_after=60.0))
     config = judged(facts("config", None, run(), run(Status.CONFIG_ERROR)))
     error = judged(facts("error", None, run(), run(Status.ERROR)))
@@ -211,12 +209,12 @@ def test_the_most_urgent_comes_first() -> None:
     ],
 )
 def test_the_state_of_a_workspace(fields: dict[str, object], state: str) -> None:
-    """A long refresh that still asks is not silent; a failure is shown whatever its age."""
+    """A workspace with recent requests is not silent. A failure is shown whatever its age."""
     assert status(workspace("w", **fields)).state == state
 
 
 def test_failed_requests_are_listed_by_kind_newest_first() -> None:
-    """Equal failures are one line with their number; what went well is left out."""
+    """Equal failures are one line with a count. Successful requests are left out."""
     shown = workspace(
         "w",
         exchanges=(
@@ -236,7 +234,7 @@ def test_failed_requests_are_listed_by_kind_newest_first() -> None:
 
 
 def test_each_filter_shows_as_many_rows_as_it_counts() -> None:
-    """The counts and the filters agree, and every filter finds something here."""
+    """Each filter has at least one row in this workspace."""
     shown = workspace(
         "w",
         facts("late", None, run(ago=HOUR), stale_after=60.0),

@@ -1,7 +1,7 @@
-"""What `web/server.py` and `web/connections.py` rely on inside uvicorn, which may change any time.
+"""Internals of uvicorn that `web/server.py` and `web/connections.py` use.
 
-If one of these fails after an upgrade: read what uvicorn changed, adapt these two modules, and only
-then raise the upper bound in pyproject.toml.
+They may change in any release. If one of these tests fails after an upgrade, read what uvicorn
+changed, adapt these two modules, and only then raise the upper bound in pyproject.toml.
 """
 
 import ast
@@ -41,12 +41,12 @@ OVERRIDDEN: dict[Callable[..., object], list[str]] = {
     FlowControl.pause_reading: ["self"],
     FlowControl.resume_reading: ["self"],
 }
-"""What we override or call, and its parameters."""
+"""The methods that we override or call, with their parameters."""
 
 
 @pytest.mark.parametrize("method", OVERRIDDEN, ids=lambda method: method.__qualname__)
 def test_the_methods_that_are_overridden_are_as_expected(method: Callable[..., object]) -> None:
-    """Each has the parameters with which it is called."""
+    """Each method has the parameters that it is called with."""
     assert [*inspect.signature(method).parameters] == OVERRIDDEN[method], CHANGED
     asynchronous = method in (
         uvicorn.Server.serve,
@@ -57,8 +57,8 @@ def test_the_methods_that_are_overridden_are_as_expected(method: Callable[..., o
     assert inspect.iscoroutinefunction(method) is asynchronous, CHANGED
 
 
-def test_the_server_calls_what_is_overridden() -> None:
-    """`serve` starts, waits and shuts down by the methods that `Listener` replaces."""
+def test_the_server_calls_the_overridden_methods() -> None:
+    """`serve` starts, waits and shuts down with the methods that `Listener` overrides."""
     calls = inspect.getsource(uvicorn.Server)
     for call in ("self.capture_signals()", "self.startup(", "self.shutdown(", "self.should_exit"):
         assert call in calls, CHANGED
@@ -67,8 +67,8 @@ def test_the_server_calls_what_is_overridden() -> None:
     assert {"connections", "tasks"} <= vars(state).keys(), CHANGED
 
 
-def test_the_protocol_calls_what_is_overridden() -> None:
-    """It tells its own methods of an answer's end, and the flow of what the transport says."""
+def test_the_protocol_calls_the_overridden_methods() -> None:
+    """It calls `on_response_complete` and pauses and resumes the flow control."""
     protocol = inspect.getsource(H11Protocol)
     assert "on_response=self.on_response_complete" in protocol, CHANGED
     assert "self.flow.pause_writing()" in inspect.getsource(H11Protocol.pause_writing), CHANGED
@@ -78,7 +78,7 @@ def test_the_protocol_calls_what_is_overridden() -> None:
 
 
 def inherited(module: object, owner: str) -> Iterator[str]:
-    """The attributes of `self` that the methods of a class use and that it does not define."""
+    """The attributes of `self` that the methods of a class use but do not define."""
     tree = ast.parse(inspect.getsource(module))  # type: ignore[arg-type]
     (found,) = (each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == owner)
     own = {each.name for each in found.body if hasattr(each, "name")}
@@ -91,8 +91,8 @@ def inherited(module: object, owner: str) -> Iterator[str]:
     yield from sorted(used - own)
 
 
-def test_each_inherited_attribute_is_there() -> None:
-    """Whatever `Connection` and `Listener` use of their bases, as they are once made."""
+def test_each_inherited_attribute_exists() -> None:
+    """This covers the attributes of their bases that `Connection` and `Listener` use."""
 
     async def made() -> tuple[H11Protocol, uvicorn.Server]:
         config = uvicorn.Config(lambda: None, http="h11", ws="none", lifespan="off")
@@ -112,7 +112,7 @@ def test_each_inherited_attribute_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["click", "PyYAML", "uvicorn"])
 def test_dependencies_whose_internals_are_overridden_have_an_upper_bound(name: str) -> None:
-    """The next version that may change its internals is taken on purpose."""
+    """A version that may change the internals is only installed after a review."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     required = {each.name: each for each in map(Requirement, project["dependencies"])}
     assert any(each.operator == "<" for each in required[name].specifier)

@@ -1,4 +1,4 @@
-"""The files of the tests, beside certificates that are made for this run."""
+"""The test files, next to certificates that are created for this run."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ TESTDATA = Path(__file__).parent / "testdata"
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `server.crt`, `server.key` and the others."""
+    """A folder with `server.crt`, `server.key` and the other certificates."""
     folder = tmp_path_factory.mktemp("certificates")
     all_certificates(folder)
     return folder
@@ -20,7 +20,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def files(certificates: Path) -> Path:
-    """The same with a copy of each file of the test data beside them; not to be changed."""
+    """The same folder with a copy of each test file. Tests must not change it."""
     for path in sorted(TESTDATA.glob("*/*.yml")):
         shutil.copy(path, certificates)
     return certificates

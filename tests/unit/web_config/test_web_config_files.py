@@ -1,4 +1,4 @@
-"""One file per mistake with its exact message, and good files; promtool is asked too."""
+"""Good and bad web configuration files with their exact messages, compared with promtool."""
 
 import re
 import subprocess
@@ -27,43 +27,44 @@ BAD, GOOD, REFUSED = (
 DEPENDS_ON_VERSION = re.compile(
     r"^\s*(cert|key|client_ca|client_allowed_sans|rate_limit):|TLS_RSA_", re.MULTILINE
 )
-"""Keys that promtool 2.42 does not know yet, and cipher suites that newer ones refuse."""
+"""Keys that promtool 2.42 does not know, and cipher suites that newer versions refuse."""
 
 
 def loaded(path: Path) -> Policy:
     return load(str(path), Files().read)
 
 
-def mistakes(path: Path) -> tuple[str, ...]:
+def errors(path: Path) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         loaded(path)
     return caught.value.mistakes
 
 
 @pytest.mark.parametrize("path", [*BAD, *REFUSED], ids=lambda path: path.stem)
-def test_a_bad_file_gives_its_message(path: Path, files: Path) -> None:
-    """The mistakes of a file are those beside it, word for word, and tell no secret."""
-    message = "\n".join(mistakes(files / path.name)).replace(f"{files}/", "")
+def test_a_bad_file_gives_the_expected_errors(path: Path, files: Path) -> None:
+    """The expected errors are in the `.txt` file next to it. They contain no secret."""
+    message = "\n".join(errors(files / path.name)).replace(f"{files}/", "")
     assert message + "\n" == path.with_suffix(".txt").read_text("utf-8")
     assert "canary" not in message
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_a_good_file_loads(path: Path, files: Path) -> None:
-    """TLS is on exactly where the file has what it takes."""
+    """TLS is on only if the file configures it."""
     assert (loaded(files / path.name).tls is not None) == path.stem.startswith("tls")
 
 
-def test_each_message_has_a_file() -> None:
-    """No message is left behind when its file is renamed."""
+def test_each_expected_error_text_has_a_configuration_file() -> None:
+    """When a file is renamed, its `.txt` file must be renamed as well."""
     messages = {path.stem for path in TESTDATA.glob("*/*.txt")}
     assert messages == {path.stem for path in [*BAD, *REFUSED]}
 
 
-def test_promtool_agrees(files: Path) -> None:
-    """It rejects the bad files and accepts the others, unless that depends on its version.
+def test_promtool_accepts_and_rejects_the_same_files(files: Path) -> None:
+    """It rejects the bad files and accepts the others, except where its versions differ.
 
-    `refused` has what the toolkit accepts and cannot mean, or cannot be done in Python.
+    The folder `refused` has files that the toolkit accepts but that make no sense or cannot be
+    supported in Python.
     """
     names = [path.name for path in [*BAD, *GOOD, *REFUSED]]
     done = subprocess.run(
@@ -85,18 +86,18 @@ def test_promtool_agrees(files: Path) -> None:
             assert verdicts[path.name] == "SUCCESS", path.name
 
 
-def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    """A file that is not there, or no plain file, is one line."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """A path that is not a regular file is an error as well. The message is one line."""
     absent = tmp_path / "absent.yml"
     reason = "no such file or directory"
-    assert mistakes(absent) == (f"{absent}: cannot be read ({reason}); expected a YAML file",)
-    assert mistakes(Path("/dev/zero")) == (
+    assert errors(absent) == (f"{absent}: cannot be read ({reason}); expected a YAML file",)
+    assert errors(Path("/dev/zero")) == (
         "/dev/zero: cannot be read (not a plain file); expected a YAML file",
     )
 
 
 def test_certificates_may_be_inline_text(certificates: Path, tmp_path: Path) -> None:
-    """Certificate, key and client CA may stand in the file itself."""
+    """Certificate, key and client CA can be written in the file itself."""
     path = tmp_path / "web.yml"
     path.write_text(inline(certificates, "server", "server"))
     policy = loaded(path)
@@ -107,13 +108,13 @@ def test_certificates_may_be_inline_text(certificates: Path, tmp_path: Path) -> 
 
 
 def test_a_key_in_the_file_is_never_shown(certificates: Path, tmp_path: Path) -> None:
-    """A mistake about a pair shows nothing of the key, and nothing is left on the disk."""
+    """An error about the pair shows no part of the key, and no file stays on the disk."""
     path = tmp_path / "web.yml"
     path.write_text(inline(certificates, "server", "renewed"))
-    (told,) = mistakes(path)
-    assert "the private key does not match the certificate" in told
+    (error,) = errors(path)
+    assert "the private key does not match the certificate" in error
     key = (certificates / "renewed.key").read_text()
-    assert not any(line in told for line in key.splitlines() if len(line) > 8)
+    assert not any(line in error for line in key.splitlines() if len(line) > 8)
     assert [each.name for each in tmp_path.iterdir()] == ["web.yml"]
 
 
@@ -148,8 +149,8 @@ def inline(certificates: Path, certificate: str, key: str) -> str:
         ("+1s", 1.0),
     ],
 )
-def test_an_interval_is_a_duration_of_go(written: str, seconds: float, tmp_path: Path) -> None:
-    """With Go's units, and in nanoseconds without any."""
+def test_an_interval_is_a_go_duration(written: str, seconds: float, tmp_path: Path) -> None:
+    """It has Go's units. A number without a unit is in nanoseconds."""
     path = tmp_path / "web.yml"
     path.write_text(f"rate_limit: {{interval: {written}, burst: 2}}\n")
     policy = loaded(path)
@@ -158,7 +159,7 @@ def test_an_interval_is_a_duration_of_go(written: str, seconds: float, tmp_path:
 
 
 def test_headers_are_sent_on_one_line(files: Path) -> None:
-    """A number counts as it is written; the line ends of YAML are spaces."""
+    """A number is sent as it is written. Line ends in YAML become spaces."""
     sent = dict(loaded(files / "headers.yml").headers)
     assert sent[b"X-XSS-Protection"] == b"1"
     assert sent[b"Content-Security-Policy"] == b"default-src 'none'; img-src 'self'"
@@ -168,12 +169,11 @@ def test_headers_are_sent_on_one_line(files: Path) -> None:
 
 
 def test_users_may_have_any_name(files: Path) -> None:
-    """A name that YAML takes for a number or a truth value is the text that stands there."""
+    """A name that YAML reads as a number or boolean is used as it is written."""
     assert set(loaded(files / "users-named-by-numbers.yml").users) == {b"1", b"yes"}
 
 
-def test_the_page_names_every_key_and_header() -> None:
-    """Nothing that the file can say is undocumented."""
+def test_the_docs_describe_each_key_and_header() -> None:
     page = (Path(__file__).parents[3] / "docs" / "web-config.md").read_text("utf-8")
     keys = {key for _, section in SECTIONS for key in keys_of(section)}
     for name in (*keys, *HEADERS, *VERSIONS, *CURVES, *VERIFIED, *UNVERIFIED):

@@ -1,4 +1,4 @@
-"""What a request must pass: rate limit, headers, users, in this order."""
+"""The checks of a request: rate limit, headers and users, in this order."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ HEADERS = (
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -32,7 +32,7 @@ class Clock:
 
 
 class Served:
-    """An application behind the guard of a file that can be changed."""
+    """An application protected by a web configuration file that a test can change."""
 
     def __init__(self, folder: Path, content: str) -> None:
         self.file, self.clock = folder / "web.yml", Clock()
@@ -55,14 +55,14 @@ class Served:
 
 
 def test_without_users_authentication_is_off(tmp_path: Path) -> None:
-    """An empty file asks for nothing."""
+    """An empty file requires no password."""
     answer = Served(tmp_path, "").get()
     assert (answer.status_code, answer.text) == (200, "hello")
     assert answer.headers["Content-Security-Policy"] == "lax"
 
 
 def test_with_users_other_clients_are_refused(tmp_path: Path) -> None:
-    """The answer is the toolkit's, on every path, and has the configured headers."""
+    """The response is the same as the toolkit's, on every path, with the configured headers."""
     served = Served(tmp_path, USERS + HEADERS)
     for path in ("/", "/-/healthy", "/nowhere"):
         answer = served.get(path)
@@ -76,14 +76,14 @@ def test_with_users_other_clients_are_refused(tmp_path: Path) -> None:
     assert served.get("/nowhere", ALICE).status_code == 404
 
 
-def test_a_configured_header_takes_the_place_of_the_pages_own(tmp_path: Path) -> None:
-    """Each stands there once."""
+def test_a_configured_header_replaces_the_header_of_the_page(tmp_path: Path) -> None:
+    """The header is sent once."""
     answer = Served(tmp_path, HEADERS).get()
     assert answer.headers.get_list("Content-Security-Policy") == ["strict"]
 
 
 def test_the_rate_limit_comes_first(tmp_path: Path) -> None:
-    """Beyond the burst it is 429, without the configured headers, with or without a password."""
+    """Requests over the limit get 429 without the configured headers, even with a password."""
     served = Served(tmp_path, USERS + HEADERS + "rate_limit: {interval: 1s, burst: 2}\n")
     assert [served.get().status_code for _ in range(3)] == [401, 401, 429]
     answer = served.get(headers=ALICE)
@@ -95,8 +95,8 @@ def test_the_rate_limit_comes_first(tmp_path: Path) -> None:
     assert [served.get(headers=ALICE).status_code for _ in range(2)] == [200, 429]
 
 
-def test_log_tokens_refill_one_per_interval_up_to_the_burst() -> None:
-    """No burst lets nothing through, no interval everything."""
+def test_tokens_refill_one_per_interval_up_to_the_burst() -> None:
+    """A burst of 0 refuses everything. An interval of 0 or less allows everything."""
     clock = Clock()
     limiter = Limiter(10, 3, clock)
     assert [limiter.take() for _ in range(4)] == [True, True, True, False]
@@ -112,7 +112,7 @@ def test_log_tokens_refill_one_per_interval_up_to_the_burst() -> None:
 
 
 def test_a_change_is_seen_by_the_next_request(tmp_path: Path) -> None:
-    """Users, headers and limit change at once; without users it is open, as in the toolkit."""
+    """Users, headers and limit change at once. Without users the exporter is open."""
     served = Served(tmp_path, USERS)
     assert served.get().status_code == 401
     served.file.write_text(HEADERS)
@@ -124,8 +124,8 @@ def test_a_change_is_seen_by_the_next_request(tmp_path: Path) -> None:
     assert [served.get().status_code, served.get(headers=ALICE).status_code] == [401, 200]
 
 
-def test_the_limit_survives_a_change_of_something_else(tmp_path: Path) -> None:
-    """A touch of the file gives no new tokens."""
+def test_the_limit_is_not_reset_by_another_change(tmp_path: Path) -> None:
+    """Changing the file gives no new tokens."""
     served = Served(tmp_path, "rate_limit: {interval: 1s, burst: 1}\n")
     assert [served.get().status_code, served.get().status_code] == [200, 429]
     served.file.write_text("rate_limit: {interval: 1s, burst: 1}\n" + HEADERS)

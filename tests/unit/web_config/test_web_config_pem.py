@@ -1,4 +1,4 @@
-"""PEM text as a file that is this user's alone and gone afterwards."""
+"""PEM text in a temporary file that only this user can read."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from cdi_exporter.pem import as_file
 
 
 def test_the_text_is_in_a_file_in_memory() -> None:
-    """Where the system has such files, no disk sees a key."""
+    """If the system supports it, the key is never written to a disk."""
     with as_file(b"key") as path:
         assert Path(path).read_bytes() == b"key"
         assert str(Path(path).readlink()).startswith("/memfd:")
@@ -18,7 +18,7 @@ def test_the_text_is_in_a_file_in_memory() -> None:
 
 
 def test_without_memfd_the_key_is_in_a_private_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else may read it, and it does not stay."""
+    """The file is private and is removed afterwards."""
 
     def forbidden(name: str, flags: int) -> int:
         raise PermissionError

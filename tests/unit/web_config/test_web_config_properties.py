@@ -1,4 +1,4 @@
-"""What must hold for every file."""
+"""Properties of every web configuration file."""
 
 import tempfile
 from contextlib import suppress
@@ -30,7 +30,7 @@ FILES = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4)
 
 
 def outcome(content: bytes) -> Policy | None:
-    """The policy of a file; None where it has mistakes, each of which is one line."""
+    """The policy of a file, or None if it has errors."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "web.yml"
         path.write_bytes(content)
@@ -41,18 +41,18 @@ def outcome(content: bytes) -> Policy | None:
 
 @given(FILES)
 def test_every_file_loads_or_has_errors(data: dict[str, Any]) -> None:
-    """Whatever stands where, nothing else is raised."""
+    """No other error is raised, whatever the values are."""
     outcome(yaml.safe_dump(data, allow_unicode=False).encode())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_every_content_loads_or_has_errors(content: bytes) -> None:
-    """The same of what is hardly YAML."""
+    """The content may not even be YAML."""
     outcome(content)
 
 
-def test_half_of_a_character_is_an_ordinary_error() -> None:
-    """YAML can write it, UTF-8 cannot."""
+def test_a_lone_surrogate_is_an_ordinary_error() -> None:
+    """YAML can contain a lone surrogate. UTF-8 cannot."""
     for content in (
         'tls_server_config: {cert: "\\ud800", key: "\\ud800"}',
         'tls_server_config: {cert_file: "\\ud800", key: x}',

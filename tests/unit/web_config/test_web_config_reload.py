@@ -1,4 +1,4 @@
-"""The files are read again when they change; a broken change keeps what was in force."""
+"""Reloading of the web configuration. A broken file keeps the last valid policy in use."""
 
 import asyncio
 import io
@@ -26,7 +26,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 class Watched:
-    """A security over a file in a folder of its own, and its time."""
+    """The web security of a file in its own folder, with its own time."""
 
     def __init__(self, folder: Path, content: str) -> None:
         self.file, self.now = folder / "web.yml", 1000.0
@@ -34,13 +34,13 @@ class Watched:
         self.security = Security(str(self.file), lambda: self.now, lambda: self.now)
 
     def policy(self) -> Policy:
-        """What is in force for a request that comes now."""
+        """The policy for a request that arrives now."""
         return asyncio.run(self.security.policy())
 
 
 @pytest.fixture
 def tls(certificates: Path, tmp_path: Path) -> Watched:
-    """TLS with a certificate that can be changed."""
+    """TLS with a certificate that a test can replace."""
     use(certificates, tmp_path, "server", "server")
     return Watched(tmp_path, "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n")
 
@@ -51,20 +51,19 @@ def use(certificates: Path, folder: Path, certificate: str, key: str) -> None:
 
 
 def test_a_wrong_web_configuration_prevents_the_start(tmp_path: Path) -> None:
-    """There is nothing to keep yet."""
+    """There is no earlier policy to use instead."""
     with pytest.raises(ConfigError):
         Watched(tmp_path, "nonsense: 1\n")
 
 
-def test_nothing_is_read_twice_for_nothing(tls: Watched) -> None:
-    """The same content is the same policy."""
+def test_a_file_with_the_same_content_is_not_loaded_again(tls: Watched) -> None:
     first = tls.policy()
     tls.file.write_bytes(tls.file.read_bytes())
     assert tls.policy() is first
 
 
 def test_a_broken_change_keeps_the_last_valid_policy(tmp_path: Path, log: io.StringIO) -> None:
-    """It is told once, and the time of the last good file stays."""
+    """It is logged once. The time of the last successful reload does not change."""
     watched = Watched(tmp_path, HEADERS)
     good = watched.policy()
     watched.now = 2000.0
@@ -86,7 +85,7 @@ def test_a_broken_change_keeps_the_last_valid_policy(tmp_path: Path, log: io.Str
 def test_a_new_certificate_is_a_new_context(
     tls: Watched, certificates: Path, tmp_path: Path, log: io.StringIO
 ) -> None:
-    """The file itself has not changed; half of a change keeps the old pair."""
+    """Only the certificate files change. If just one of them is replaced, the old pair is kept."""
     context = tls.policy().tls
     (tmp_path / "tls.crt").write_bytes((certificates / "renewed.crt").read_bytes())
     assert tls.policy().tls is context
@@ -98,7 +97,7 @@ def test_a_new_certificate_is_a_new_context(
 
 
 def test_a_swapped_link_is_a_change(tmp_path: Path, certificates: Path) -> None:
-    """Kubernetes changes a secret by one link that leads to another folder."""
+    """Kubernetes updates a secret by replacing one link to a folder."""
     for name in ("server", "renewed"):
         (tmp_path / name).mkdir()
         use(certificates, tmp_path / name, name, name)
@@ -113,8 +112,10 @@ def test_a_swapped_link_is_a_change(tmp_path: Path, certificates: Path) -> None:
     assert watched.security.reload_successful
 
 
-def test_tls_is_switched_only_by_a_restart(tls: Watched, tmp_path: Path, log: io.StringIO) -> None:
-    """A file that would turn it off, or on, is rejected: clients would meet the other protocol."""
+def test_tls_cannot_be_switched_on_or_off_by_a_reload(
+    tls: Watched, tmp_path: Path, log: io.StringIO
+) -> None:
+    """Such a file is rejected. Clients would suddenly meet the other protocol."""
     context = tls.policy().tls
     tls.file.write_text(HEADERS)
     assert tls.policy().tls is context
@@ -128,8 +129,8 @@ def test_tls_is_switched_only_by_a_restart(tls: Watched, tmp_path: Path, log: io
     assert not watched.security.reload_successful
 
 
-def test_a_file_that_comes_or_goes_is_a_change(tmp_path: Path) -> None:
-    """Missing is a state like any other."""
+def test_a_file_that_appears_or_disappears_is_a_change(tmp_path: Path) -> None:
+    """A missing file is a state like any other."""
     path, files = tmp_path / "a", Files()
     with pytest.raises(FileNotFoundError):
         files.read(str(path))

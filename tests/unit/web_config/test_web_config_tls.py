@@ -1,4 +1,4 @@
-"""What the TLS section means: handshakes in memory with Python's own client."""
+"""The TLS settings, tested with handshakes in memory with Python's own client."""
 
 import ssl
 import warnings
@@ -18,7 +18,7 @@ WITH_AUTHORITY = "client_ca_file: authority.crt, client_auth_type: "
 
 
 def server(folder: Path, rest: str = "", pair: str = "server") -> ServerContext:
-    """The context of a section with this pair and what else it says."""
+    """The server's TLS context with this certificate and these settings."""
     path = folder / "handshake.yml"
     path.write_text(
         f"tls_server_config: {{cert_file: {pair}.crt, key_file: {pair}.key"
@@ -54,11 +54,13 @@ def client(
     return context
 
 
-def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Both ends of a connection; raises ssl.SSLError where either refuses.
+def handshake(
+    server: ssl.SSLContext, client: ssl.SSLContext
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Both ends of a connection. Raises ssl.SSLError if either end refuses.
 
-    In TLS 1.3 the client is done before the server has looked at its certificate, so it
-    reads afterwards what the server had to say.
+    In TLS 1.3 the client finishes before the server has checked its certificate. So it then reads
+    the server's reply.
     """
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = server.wrap_bio(up, down, server_side=True)
@@ -75,19 +77,19 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject
 
 
 def version(server: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
-    return shake(server, client)[1].version()
+    return handshake(server, client)[1].version()
 
 
 def refused(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
     try:
-        shake(server, client)
+        handshake(server, client)
     except ssl.SSLError:
         return True
     return False
 
 
 def test_tls_1_2_and_1_3_by_default(certificates: Path) -> None:
-    """What came before is refused."""
+    """Older versions are refused."""
     context = server(certificates)
     assert version(context, client(certificates)) == "TLSv1.3"
     assert version(context, client(certificates, only=ssl.TLSVersion.TLSv1_2)) == "TLSv1.2"
@@ -111,21 +113,21 @@ def test_tls_1_2_and_1_3_by_default(certificates: Path) -> None:
         ("cipher_suites: [TLS_AES_128_GCM_SHA256]", ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
     ],
 )
-def test_versions(
+def test_only_configured_tls_versions_are_accepted(
     rest: str, offered: ssl.TLSVersion, spoken: str | None, certificates: Path
 ) -> None:
-    """Just those from min_version to max_version for which there is a cipher suite."""
+    """A version must be in the range and have a cipher suite."""
     context = server(certificates, rest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         old = offered < ssl.TLSVersion.TLSv1_2
-    asking = client(certificates, only=offered, ciphers="ALL:@SECLEVEL=0" if old else None)
-    assert (None if refused(context, asking) else version(context, asking)) == spoken
+    tls_client = client(certificates, only=offered, ciphers="ALL:@SECLEVEL=0" if old else None)
+    assert (None if refused(context, tls_client) else version(context, tls_client)) == spoken
 
 
 @pytest.mark.parametrize("order", ["", ", prefer_server_cipher_suites: false"])
-def test_cipher_suites(order: str, certificates: Path) -> None:
-    """Those named alone, up to TLS 1.2; Go's order counts, whoever prefers what."""
+def test_only_configured_cipher_suites_are_accepted(order: str, certificates: Path) -> None:
+    """This applies up to TLS 1.2. The order is always Go's."""
     some = (
         "cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "
         f"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]{order}"
@@ -134,7 +136,7 @@ def test_cipher_suites(order: str, certificates: Path) -> None:
     only = ssl.TLSVersion.TLSv1_2
 
     def chosen(ciphers: str) -> str:
-        ours, _ = shake(context, client(certificates, only=only, ciphers=ciphers))
+        ours, _ = handshake(context, client(certificates, only=only, ciphers=ciphers))
         return (ours.cipher() or ("",))[0]
 
     assert chosen(AES128) == AES128
@@ -148,11 +150,11 @@ def test_cipher_suites(order: str, certificates: Path) -> None:
 
 @pytest.mark.parametrize("name", ["AES128-SHA", "AES256-GCM-SHA384"])
 def test_rsa_key_exchange_must_be_configured_by_name(name: str, certificates: Path) -> None:
-    """Go does not offer it by itself."""
-    asking = client(certificates, only=ssl.TLSVersion.TLSv1_2, ciphers=name)
-    assert refused(server(certificates, pair="rsa"), asking)
+    """Go does not offer it by default."""
+    tls_client = client(certificates, only=ssl.TLSVersion.TLSv1_2, ciphers=name)
+    assert refused(server(certificates, pair="rsa"), tls_client)
     suites = "[TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_256_GCM_SHA384]"
-    assert not refused(server(certificates, f"cipher_suites: {suites}", pair="rsa"), asking)
+    assert not refused(server(certificates, f"cipher_suites: {suites}", pair="rsa"), tls_client)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_rsa_key_exchange_must_be_configured_by_name(name: str, certificates: Pa
     [("CurveP256", "prime256v1"), ("CurveP384", "secp384r1"), ("CurveP521", "secp521r1")],
 )
 def test_a_single_curve_can_be_configured(name: str, curve: str, certificates: Path) -> None:
-    """A client that has the curve is served, another is not."""
+    """A client without this curve is refused."""
     context = server(certificates, f"curve_preferences: [{name}], min_version: TLS13")
     other = "secp384r1" if curve != "secp384r1" else "prime256v1"
     assert not refused(context, client(certificates, curve=curve))
@@ -171,7 +173,7 @@ def test_a_single_curve_can_be_configured(name: str, curve: str, certificates: P
 
 
 def test_several_curves_need_a_newer_python(certificates: Path) -> None:
-    """Before Python 3.15 only one can be set: several are an error and not forgotten."""
+    """Before Python 3.15 only one curve can be set. Several curves are an error."""
     rest = "curve_preferences: [CurveP384, CurveP521]"
     if hasattr(ssl.SSLContext, "set_groups"):
         context = server(certificates, rest)
@@ -201,10 +203,10 @@ REQUIRED = "client_auth_type: RequireAndVerifyClientCert"
     ],
 )
 @pytest.mark.parametrize("only", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_client_certificates(
+def test_client_certificates_are_verified_against_the_client_ca(
     auth: str, served: set[str | None], only: ssl.TLSVersion, certificates: Path
 ) -> None:
-    """Verified against the client CA, which may be the certificate itself, else the system's."""
+    """The CA may be the certificate itself. Without a client CA, the system's CAs are used."""
     context = server(certificates, auth)
     clients = {pair: client(certificates, only=only, pair=pair) for pair in CLIENTS}
     assert {pair for pair, each in clients.items() if not refused(context, each)} == served
@@ -224,19 +226,21 @@ def test_client_certificates(
         ("[]", True),
     ],
 )
-def test_allowed_sans(allowed: str, admitted: bool, certificates: Path) -> None:
-    """One of the certificate's names, of whatever kind, must be equal to one of the list."""
+def test_a_client_certificate_must_have_an_allowed_name(
+    allowed: str, admitted: bool, certificates: Path
+) -> None:
+    """A name of any type must be equal to an allowed name."""
     auth = WITH_AUTHORITY + f"VerifyClientCertIfGiven, client_allowed_sans: {allowed}"
     context = server(certificates, auth)
-    ours, _ = shake(context, client(certificates, pair="client"))
+    ours, _ = handshake(context, client(certificates, pair="client"))
     assert context.admits(ours.getpeercert()) is admitted
-    ours, _ = shake(context, client(certificates))
-    nobodys: dict[str, Any] | None = ours.getpeercert()
-    assert context.admits(nobodys) is (allowed == "[]")
+    ours, _ = handshake(context, client(certificates))
+    no_certificate: dict[str, Any] | None = ours.getpeercert()
+    assert context.admits(no_certificate) is (allowed == "[]")
 
 
 def test_the_server_speaks_http_1_1(certificates: Path) -> None:
-    """A client that would like HTTP/2 learns that it is not here."""
-    asking = client(certificates)
-    asking.set_alpn_protocols(["h2", "http/1.1"])
-    assert shake(server(certificates), asking)[1].selected_alpn_protocol() == "http/1.1"
+    """A client that offers HTTP/2 gets HTTP/1.1."""
+    tls_client = client(certificates)
+    tls_client.set_alpn_protocols(["h2", "http/1.1"])
+    assert handshake(server(certificates), tls_client)[1].selected_alpn_protocol() == "http/1.1"

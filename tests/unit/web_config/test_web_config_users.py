@@ -1,4 +1,4 @@
-"""Basic authentication: who comes in, and what a flood of wrong passwords may cost."""
+"""Basic authentication: which users are admitted, and the cost of a flood of wrong passwords."""
 
 import asyncio
 import base64
@@ -32,17 +32,17 @@ USERS = {b"alice": hashed(b"wonderland"), b"d\xc3\xa9": hashed(b"x" * 72)}
 
 
 class Counting:
-    """Compares as told, and counts; holds the wrong passwords while `go` is not set."""
+    """Counts comparisons with a fixed result. Holds wrong passwords until `go` is set."""
 
     def __init__(self, *right: bytes) -> None:
         self._right = right
-        self.asked: list[tuple[str, bytes]] = []
+        self.comparisons: list[tuple[str, bytes]] = []
         self.done = 0
         self.go, self.held = threading.Event(), threading.Event()
         self.go.set()
 
     def __call__(self, hashed: str, password: bytes) -> bool:
-        self.asked.append((hashed, password))
+        self.comparisons.append((hashed, password))
         right = password in self._right
         if not self.go.is_set():
             self.held.set()
@@ -72,10 +72,10 @@ class Counting:
         (None, False),
     ],
 )
-def test_only_a_user_with_the_password_comes_in(
+def test_only_a_user_with_the_right_password_is_admitted(
     authorization: bytes | None, admitted: bool
 ) -> None:
-    """Twice: the second answer is remembered."""
+    """The second result comes from the cache."""
 
     async def ask() -> list[bool]:
         authenticator = Authenticator()
@@ -85,12 +85,12 @@ def test_only_a_user_with_the_password_comes_in(
 
 
 def test_a_password_may_hold_a_colon() -> None:
-    """The first colon ends the user's name."""
+    """The first colon ends the user name."""
     assert credentials(basic(b"alice", b"a:b")) == (b"alice", b"a:b")
 
 
 def test_hashes_of_all_bcrypt_versions_are_accepted() -> None:
-    """Go reads `2`, `2a`, `2b`, `2x`, `2y` alike; a hash that is none matches nothing."""
+    """Go treats `2`, `2a`, `2b`, `2x` and `2y` alike. An invalid hash matches no password."""
     rest = hashed(b"secret").reveal().removeprefix("$2b")
     for version in ("$2", "$2a", "$2b", "$2x", "$2y"):
         assert matches(version + rest, b"secret")
@@ -99,8 +99,8 @@ def test_hashes_of_all_bcrypt_versions_are_accepted() -> None:
         assert not matches(wrong, b"secret")
 
 
-def test_no_two_comparisons_are_taken_for_one() -> None:
-    """Parts that are alike when written one after the other are not alike."""
+def test_different_comparisons_have_different_cache_keys() -> None:
+    """The parts of two comparisons may be equal when they are concatenated."""
 
     async def ask() -> bool:
         authenticator = Authenticator(Counting(b"b"))
@@ -114,13 +114,13 @@ def test_no_two_comparisons_are_taken_for_one() -> None:
 
 
 def test_a_changed_hash_is_compared_again() -> None:
-    """What was right with the old hash says nothing of the new one."""
+    """A result for the old hash does not apply to the new one."""
 
     async def ask() -> list[bool]:
         authenticator = Authenticator()
-        told = basic(b"alice", b"wonderland")
+        authorization = basic(b"alice", b"wonderland")
         return [
-            await authenticator.admits({b"alice": each}, told)
+            await authenticator.admits({b"alice": each}, authorization)
             for each in (USERS[b"alice"], hashed(b"other"), USERS[b"alice"])
         ]
 
@@ -128,7 +128,7 @@ def test_a_changed_hash_is_compared_again() -> None:
 
 
 def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
-    """While wrong passwords queue, a password that was right before is answered at once."""
+    """While wrong passwords wait, a password that was right before is admitted at once."""
     compare = Counting(b"wonderland")
 
     async def ask() -> int:
@@ -143,7 +143,7 @@ def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
         for _ in range(100):
             assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
             await asyncio.sleep(0)
-        at_once = len(compare.asked) - compare.done
+        at_once = len(compare.comparisons) - compare.done
         compare.go.set()
         answers = await asyncio.gather(*flood, return_exceptions=True)
         assert answers[:MOST_WAITING] == [False] * MOST_WAITING
@@ -151,11 +151,11 @@ def test_a_flood_of_wrong_passwords_does_not_delay_known_users() -> None:
         return at_once
 
     assert asyncio.run(ask()) == 1
-    assert len(compare.asked) == 1 + MOST_WAITING
+    assert len(compare.comparisons) == 1 + MOST_WAITING
 
 
 def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
-    """A flood that hangs up leaves room for the next client at once."""
+    """If the clients of a flood disconnect, the next client is served at once."""
     compare = Counting(b"wonderland")
 
     async def ask() -> None:
@@ -173,24 +173,26 @@ def test_no_password_is_compared_for_a_client_that_is_gone() -> None:
         assert not any(await asyncio.gather(*flood))
 
     asyncio.run(ask())
-    assert len(compare.asked) == 1
+    assert len(compare.comparisons) == 1
 
 
 def test_the_same_wrong_password_is_compared_once() -> None:
-    """Also when it comes many times at once."""
+    """This applies to concurrent requests as well."""
     compare = Counting()
 
     async def ask() -> list[bool]:
         authenticator = Authenticator(compare)
-        told = basic(b"alice", b"wrong")
-        return await asyncio.gather(*(authenticator.admits(USERS, told) for _ in range(20)))
+        authorization = basic(b"alice", b"wrong")
+        return await asyncio.gather(
+            *(authenticator.admits(USERS, authorization) for _ in range(20))
+        )
 
     assert asyncio.run(ask()) == [False] * 20
-    assert len(compare.asked) == 1
+    assert len(compare.comparisons) == 1
 
 
 def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
-    """A comparison with a hash as dear as most of the users' hashes, which nobody passes."""
+    """The password is compared with a hash of the most common cost that matches no password."""
     users = {name: hashed(b"x", cost) for name, cost in ((b"a", 5), (b"b", 4), (b"c", 5))}
     compare = Counting(b"any")
 
@@ -198,7 +200,7 @@ def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
         return await Authenticator(compare).admits(users, basic(b"nobody", b"any"))
 
     assert not asyncio.run(ask())
-    ((against, _),) = compare.asked
+    ((against, _),) = compare.comparisons
     assert against == stand_in(users)
     assert against.startswith("$2b$05$")
     assert not matches(against, b"any")
@@ -206,7 +208,7 @@ def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
 
 
 def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
-    """There are never more than a hundred, and a flood drives no right one out."""
+    """At most a hundred results are kept. A flood of wrong passwords removes no right one."""
     compare = Counting(b"wonderland")
 
     async def ask() -> int:
@@ -215,15 +217,15 @@ def test_results_are_forgotten_at_random_and_wrong_ones_first() -> None:
         for n in range(3 * MOST_RESULTS):
             await authenticator.admits(USERS, basic(b"alice", b"%d" % n))
             assert len(authenticator._results) <= MOST_RESULTS
-        compared = len(compare.asked)
+        compared = len(compare.comparisons)
         assert await authenticator.admits(USERS, basic(b"alice", b"wonderland"))
-        return len(compare.asked) - compared
+        return len(compare.comparisons) - compared
 
     assert asyncio.run(ask()) == 0
 
 
 def test_a_failed_password_comparison_does_not_delay_others() -> None:
-    """Whoever waits for it hears of it, and the next one has its turn."""
+    """The error reaches the client of that comparison. The next comparison is made."""
 
     def fails(hashed: str, password: bytes) -> bool:
         raise MemoryError

@@ -9,7 +9,7 @@ import pytest
 
 from cdi_exporter.errors import ApiError
 from cdi_exporter.workspace.api import Api
-from tests.unit.braze.asking import Server, asker, page
+from tests.unit.braze.client_helpers import Server, client_under_test, page
 from tests.virtual import run, virtual_clock
 
 ANSWERS = 20
@@ -42,7 +42,9 @@ def test_a_rejected_response_is_not_kept_in_memory(status: int, body: bytes) -> 
 
     async def kept() -> int:
         clock = virtual_clock()
-        async with asker(Server(httpx.Response(status, content=body)), clock=clock) as braze:
+        async with client_under_test(
+            Server(httpx.Response(status, content=body)), clock=clock
+        ) as braze:
             api = Api(braze.client, clock)
             before = 0
             for number in range(ANSWERS + 1):

@@ -8,11 +8,11 @@ from cdi_exporter.braze.sharing import RequestPermit
 from cdi_exporter.model import Endpoint
 from cdi_exporter.workspace.read_queue import ReadQueue
 from cdi_exporter.workspace.schedule import ReadReason
-from tests.unit.braze.asking import Asker, Server, asker, page
+from tests.unit.braze.client_helpers import ClientUnderTest, Server, client_under_test, page
 from tests.virtual import run
 
 
-def reads_of(braze: Asker) -> ReadQueue:
+def reads_of(braze: ClientUnderTest) -> ReadQueue:
     async def permit() -> RequestPermit:
         return await braze.client.permit(Endpoint.HISTORY, braze.stats)
 
@@ -27,7 +27,7 @@ def test_a_queue_that_is_closed_gives_back_every_permit(steps: int) -> None:
     """The queue is closed before a read has started, or while it is in flight."""
 
     async def main() -> bool:
-        async with asker(Server(page(), seconds=1)) as braze:
+        async with client_under_test(Server(page(), seconds=1)) as braze:
             await braze.history()
             reads = reads_of(braze)
             for number in range(20):

@@ -1,4 +1,4 @@
-"""The heads of requests: cut out of a stream, and refused where they could be read in two ways."""
+"""Request heads: how they are cut from a stream, and which ambiguous ones are refused."""
 
 import itertools
 from contextlib import suppress
@@ -14,7 +14,7 @@ POST = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 
 
 def taken(*pieces: bytes) -> list[bytes]:
-    """The heads that come out when the pieces go in."""
+    """The heads that are read from these pieces."""
     heads, found = RequestHeads(), []
     for piece in pieces:
         heads.feed(piece)
@@ -35,7 +35,7 @@ def field(*lines: bytes) -> bytes:
 
 @given(st.lists(st.sampled_from([GET, POST, b"\r\n"]), max_size=5), st.data())
 def test_heads_may_arrive_in_any_parts(sent: list[bytes], data: st.DataObject) -> None:
-    """Any division into pieces gives the same heads; empty lines between them are skipped."""
+    """Any division into pieces gives the same heads. Empty lines between them are skipped."""
     stream = b"".join(sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
@@ -44,7 +44,7 @@ def test_heads_may_arrive_in_any_parts(sent: list[bytes], data: st.DataObject) -
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_any_bytes_are_a_head_or_refused(pieces: list[bytes]) -> None:
-    """Nothing else happens, and no head holds a bare line end."""
+    """Nothing else is raised, and no head contains a bare line end."""
     with suppress(Refused):
         for head in taken(*pieces):
             assert b"\n" not in head.replace(b"\r\n", b"")
@@ -84,7 +84,7 @@ def test_any_bytes_are_a_head_or_refused(pieces: list[bytes]) -> None:
     ],
 )
 def test_an_ambiguous_request_head_is_refused(bytes_sent: bytes) -> None:
-    """At once, and also when it comes byte by byte."""
+    """It is refused at once, even if it arrives byte by byte."""
     assert status(bytes_sent) == 400
     assert status(*(bytes([each]) for each in bytes_sent)) == 400
 
@@ -100,18 +100,18 @@ def test_an_ambiguous_request_head_is_refused(bytes_sent: bytes) -> None:
         [b"Transfer-Encoding: \x0bchunked"],
     ],
 )
-def test_a_body_is_refused_before_it_comes(lines: list[bytes]) -> None:
-    """No request here has one."""
+def test_a_body_is_refused_before_it_arrives(lines: list[bytes]) -> None:
+    """No endpoint accepts a body."""
     assert status(field(*lines)) == 413
 
 
 def test_a_request_with_an_empty_body_is_accepted() -> None:
-    """As clients do that send an empty POST."""
+    """Some clients send `Content-Length: 0` with a POST."""
     assert taken(POST, field(b"Content-Length: 00")) == [POST, field(b"Content-Length: 00")]
 
 
-def test_a_head_has_an_end() -> None:
-    """Neither one endless header nor endless headers get far."""
+def test_a_request_head_has_a_maximum_size() -> None:
+    """A single long header and many short ones are both refused."""
     assert status(field(b"X: " + b"x" * MOST_BYTES)) == 431
     assert status(b"GET / HTTP/1.1\r\nX: ", *([b"x" * 1000] * 17)) == 431
     assert status(b"GET / HTTP/1.1\r\n", *([b"X: 1\r\n"] * (MOST_BYTES // 6 + 1))) == 431

@@ -1,4 +1,4 @@
-"""A counter may rise only after a scraper has received it at 0, over real sockets."""
+"""Delivery of pages to scrapers. A counter may increase only after a scraper received it at 0."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 class OneWorkspace:
-    """A source with one workspace, whose page has so many bytes and takes so many seconds."""
+    """A source with one workspace. Its page has `size` bytes and takes `seconds`."""
 
     def __init__(self, size: int = 100, seconds: float = 0.0) -> None:
         self.size, self.seconds = size, seconds
@@ -46,7 +46,7 @@ class OneWorkspace:
 
 
 class Client:
-    """A client that does as it likes."""
+    """A client that controls when it reads and when it closes its connection."""
 
     def __init__(self, port: int, receive_buffer: int = 0) -> None:
         self.socket = socket.socket()
@@ -61,7 +61,7 @@ class Client:
         await asyncio.get_running_loop().sock_sendall(self.socket, request.encode())
 
     async def read(self, most: int = 1 << 30) -> bytes:
-        """What comes until the answer's last byte, or so many bytes."""
+        """Read up to the end of the answer, or at most this many bytes."""
         received = b""
         while len(received) < most and not self._whole(received):
             size = min(65_536, most - len(received))
@@ -82,7 +82,7 @@ class Client:
 
 
 def times_received(source: OneWorkspace, scenario: Any) -> int:
-    """How often the page counts as served after the scenario, which gets the port."""
+    """How often the page counts as received after the scenario, which gets the port."""
 
     async def main() -> None:
         sock = listen(Address("127.0.0.1", 0))
@@ -90,7 +90,7 @@ def times_received(source: OneWorkspace, scenario: Any) -> int:
         task = asyncio.create_task(listener.serve())
         await listener.wait_started()
         await asyncio.wait_for(scenario(sock.getsockname()[1]), PATIENCE)
-        listener.stop()  # ends the requests under way, and waits for them
+        listener.stop()  # cancels the requests under way and waits for them
         await asyncio.wait_for(task, PATIENCE)
 
     asyncio.run(main())
@@ -123,17 +123,17 @@ def reads(headers: Mapping[str, str], method: str = "GET") -> Any:
     ],
 )
 def test_only_a_scraper_counts(headers: dict[str, str], counts: int) -> None:
-    """What a person reads is in no time series database."""
+    """A page that a person reads is not stored in a time series database."""
     assert times_received(OneWorkspace(), reads(headers)) == counts
 
 
 def test_a_head_request_does_not_count() -> None:
-    """It carries no values."""
+    """It contains no values."""
     assert times_received(OneWorkspace(), reads(TIMEOUT, "HEAD")) == 0
 
 
 def test_a_large_page_counts_once_it_is_read() -> None:
-    """More than the buffers of the connection hold."""
+    """The page is larger than the buffers of the connection."""
     assert times_received(OneWorkspace(size=20_000_000), reads(TIMEOUT)) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_large_page_counts_once_it_is_read() -> None:
 @pytest.mark.parametrize("size", [100, 20_000_000])
 @pytest.mark.parametrize("moment", ["before the answer", "amid the answer"])
 def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: bool) -> None:
-    """Whether it goes while it waits for the answer, or with a part of the answer unread."""
+    """The scraper leaves before the answer starts, or after it has read a part of it."""
 
     async def scenario(port: int) -> None:
         client = Client(port, receive_buffer=4096)
@@ -157,8 +157,8 @@ def test_a_scraper_that_hangs_up_does_not_count(moment: str, size: int, reset: b
     assert times_received(OneWorkspace(size, seconds), scenario) == 0
 
 
-def test_a_second_scrape_on_the_connection_is_answered_at_once() -> None:
-    """Whether the first answer was received is watched next to it."""
+def test_a_second_scrape_on_the_same_connection_is_answered_at_once() -> None:
+    """The check whether the first answer was received does not delay the second."""
 
     async def scenario(port: int) -> None:
         client = Client(port)

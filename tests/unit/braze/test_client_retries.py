@@ -20,13 +20,13 @@ from cdi_exporter.errors import (
     ServerError,
 )
 from cdi_exporter.model import Endpoint
-from tests.unit.braze.asking import (
+from tests.unit.braze.client_helpers import (
     KEY,
     LIMITS,
-    Asker,
     Body,
+    ClientUnderTest,
     Server,
-    asker,
+    client_under_test,
     limit_headers,
     now,
     page,
@@ -58,11 +58,11 @@ BOTH = [Endpoint.INTEGRATIONS, Endpoint.HISTORY]
     ids=repr,
 )
 def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoint) -> None:
-    """Connection errors, timeouts and 5xx: the third try may still give the page."""
+    """The first two tries fail with a connection error, a timeout or a 5xx. The third succeeds."""
 
     async def main() -> tuple[dict[str, int], bool]:
-        async with asker(Server(answer, answer, page())) as braze:
-            await braze.ask(endpoint)
+        async with client_under_test(Server(answer, answer, page())) as braze:
+            await braze.fetch(endpoint)
             return braze.codes(endpoint), braze.settled()
 
     assert run(main()) == ({code: TRIES - 1, "200": 1}, True)
@@ -74,10 +74,10 @@ def test_temporary_failures_are_retried(answer: Any, code: str, endpoint: Endpoi
     ids=repr,
 )
 def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> None:
-    """After them the last error is told."""
+    """The last error is raised after them."""
 
     async def main() -> int:
-        async with asker(server := Server(answer)) as braze:
+        async with client_under_test(server := Server(answer)) as braze:
             with pytest.raises(kind):
                 await braze.history()
             assert braze.settled()
@@ -86,11 +86,11 @@ def test_there_are_at_most_three_tries(answer: Any, kind: type[ApiError]) -> Non
     assert run(main()) == TRIES == 3
 
 
-def test_the_last_failure_is_reported() -> None:
-    """A try that fails for a reason that stays ends the tries."""
+def test_a_permanent_failure_ends_the_retries() -> None:
+    """The first try fails to connect. The second gets a 404, which is not retried."""
 
     async def main() -> dict[str, int]:
-        async with asker(Server(REFUSED, page(status=404))) as braze:
+        async with client_under_test(Server(REFUSED, page(status=404))) as braze:
             with pytest.raises(NotFound):
                 await braze.history()
             return braze.codes()
@@ -99,10 +99,10 @@ def test_the_last_failure_is_reported() -> None:
 
 
 def test_the_pauses_grow_with_full_jitter() -> None:
-    """Between 0 and 0.5 s, then between 0 and 1 s, by the generator that is handed in."""
+    """The pauses are 0 to 0.5 s and 0 to 1 s. The given random generator draws them."""
 
     async def pauses(seed: int) -> list[float]:
-        async with asker(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
+        async with client_under_test(server := Server(DOWN), clock=virtual_clock(seed)) as braze:
             with pytest.raises(ServerError):
                 await braze.history()
         first, second, third = server.times
@@ -117,11 +117,11 @@ def test_the_pauses_grow_with_full_jitter() -> None:
 
 
 def test_each_try_takes_a_slot() -> None:
-    """Retries count: where the slots are spent, a try waits for the next minute."""
+    """Two slots are spent, so the third try waits for a free slot."""
 
     async def main() -> list[float]:
         server = Server(DOWN)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 2), share=1.0) as braze:
             with pytest.raises(ServerError):
                 await braze.history()
             waited = braze.stats.endpoints[Endpoint.HISTORY].budget_wait
@@ -134,7 +134,7 @@ def test_each_try_takes_a_slot() -> None:
 
 
 def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
-    """A 503 may carry the server's word as well."""
+    """The rate limit headers of a 503 count as well."""
 
     async def main() -> list[float]:
         async def answer(request: httpx.Request) -> httpx.Response:
@@ -142,7 +142,7 @@ def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
             reset = {"x-ratelimit-reset": limit_headers(20)["x_ratelimit_reset"]}
             return httpx.Response(503, headers=headers | reset)
 
-        async with asker(server := Server(answer, page())) as braze:
+        async with client_under_test(server := Server(answer, page())) as braze:
             await braze.history()
         return server.times
 
@@ -150,10 +150,12 @@ def test_a_retry_obeys_the_limit_in_the_failed_answer() -> None:
 
 
 def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
-    """Each request to it waits; the other endpoint has a limit of its own."""
+    """Other requests to the endpoint wait. The other endpoint has its own limit."""
 
     async def main() -> tuple[list[float], dict[str, int]]:
-        async with asker(server := Server(page(status=429, retry_after="40"), page())) as braze:
+        async with client_under_test(
+            server := Server(page(status=429, retry_after="40"), page())
+        ) as braze:
             with pytest.raises(RateLimited):
                 await braze.history()
             await braze.integrations()
@@ -164,11 +166,11 @@ def test_a_429_is_not_tried_again_but_holds_back_the_endpoint() -> None:
 
 
 def test_tries_of_several_requests_are_within_the_budget() -> None:
-    """A dead endpoint is asked no more often than a living one."""
+    """Retries against a failing endpoint do not exceed the rate limit."""
 
     async def main() -> list[float]:
         server = Server(page(), DOWN, seconds=0.3)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 10)) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 10)) as braze:
             await braze.history()
             tasks = [braze.history() for _ in range(12)]
             found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -186,13 +188,13 @@ def test_tries_of_several_requests_are_within_the_budget() -> None:
 
 @pytest.mark.parametrize("timeout", [0.5, 10.0, 30.0])
 def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
-    """A body that trickles, each part in time, is given up when the time is over."""
+    """Each part of the body arrives in time, but the whole does not. The request is aborted."""
 
     async def main() -> tuple[list[float], dict[str, int]]:
         async def trickle(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, stream=Body((b" " for _ in range(10_000)), timeout / 7))
 
-        async with asker(Server(trickle), timeout=timeout) as braze:
+        async with client_under_test(Server(trickle), timeout=timeout) as braze:
             with pytest.raises(RequestTimeout, match=f"within {timeout:g} s"):
                 await braze.history()
             assert braze.settled()
@@ -204,10 +206,10 @@ def test_a_request_is_timed_as_a_whole(timeout: float) -> None:
 
 
 def test_a_server_that_never_answers_times_out() -> None:
-    """Each try has the whole time."""
+    """Each try may take the full timeout."""
 
     async def main() -> float:
-        async with asker(Server(page(), seconds=1e6), timeout=10) as braze:
+        async with client_under_test(Server(page(), seconds=1e6), timeout=10) as braze:
             with pytest.raises(RequestTimeout):
                 await braze.history()
         return now()
@@ -216,11 +218,11 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 
 def test_waiting_for_the_budget_is_not_timed() -> None:
-    """The time of a request begins with the request."""
+    """The timeout starts when the request is sent."""
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1)
-        async with asker(Server(page()), timeout=5, limits=limits) as braze:
+        async with client_under_test(Server(page()), timeout=5, limits=limits) as braze:
             await braze.history()
             await braze.history()
         return now()
@@ -231,20 +233,20 @@ def test_waiting_for_the_budget_is_not_timed() -> None:
 # Many at once
 
 
-async def _busy(braze: Asker, number: int) -> list[Any]:
+async def _busy(braze: ClientUnderTest, number: int) -> list[Any]:
     await braze.history()
     await braze.integrations()
-    asked = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
-    return await asyncio.gather(*asked, return_exceptions=True)
+    requests = [braze.history() if n % 2 else braze.integrations() for n in range(number)]
+    return await asyncio.gather(*requests, return_exceptions=True)
 
 
 @pytest.mark.parametrize("answer", [page(), DOWN, REFUSED], ids=repr)
 def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
-    """Over both endpoints together, retries included; and ten there are."""
+    """The limit covers both endpoints and retries. Ten requests do run at once."""
 
     async def main() -> int:
         server = Server(page(), page(), answer, seconds=2)
-        async with asker(server) as braze:
+        async with client_under_test(server) as braze:
             found = await _busy(braze, 40)
             assert len(found) == 40
             assert braze.settled()
@@ -254,20 +256,20 @@ def test_there_are_at_most_ten_requests_at_once(answer: Any) -> None:
 
 
 def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
-    """Ten history tries that wait for their budget leave the list its place."""
+    """Ten history tries wait for their budget. The list is still read at once."""
 
     async def main() -> float:
         async def answer(request: httpx.Request) -> httpx.Response:
             return page() if request.url.path == "/cdi/integrations" else DOWN
 
         limits = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 10}
-        async with asker(Server(page(), answer), limits=limits, share=1.0) as braze:
+        async with client_under_test(Server(page(), answer), limits=limits, share=1.0) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(15)]
             await asyncio.sleep(10)
-            began = now()
+            started = now()
             await braze.integrations()
-            took = now() - began
+            took = now() - started
             await asyncio.gather(*tasks, return_exceptions=True)
             assert braze.settled()
         return took
@@ -276,13 +278,13 @@ def test_waiting_for_one_budget_does_not_block_the_other_endpoint() -> None:
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.5, 1.0, 1.2, 3.0, 30.0])
-def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
-    """While it waits for its turn, is sent, is answered, or pauses before the next try."""
+def test_a_cancelled_request_gives_its_slot_back(moment: float) -> None:
+    """The request is cancelled while it waits, is sent, is answered, or pauses before a retry."""
 
     async def main() -> tuple[bool, float]:
         server = Server(page(), DOWN, seconds=1)
         limits = dict.fromkeys(Endpoint, 15)
-        async with asker(server, limits=limits, share=1.0) as braze:
+        async with client_under_test(server, limits=limits, share=1.0) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(30)]
             await asyncio.sleep(moment)
@@ -290,12 +292,12 @@ def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             assert braze.settled()
-            began = now()
+            started = now()
             with pytest.raises(ServerError):
                 await braze.history()
             again = [asyncio.create_task(braze.history()) for _ in range(10)]
             await asyncio.gather(*again, return_exceptions=True)
-            return braze.settled(), now() - began
+            return braze.settled(), now() - started
 
     settled, seconds = run(main())
     assert settled
@@ -303,11 +305,11 @@ def test_a_cancelled_request_leaves_nothing_behind(moment: float) -> None:
 
 
 def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> None:
-    """It may have reached the server; how it would have ended nobody knows."""
+    """The request may have reached the server. Its outcome is unknown."""
 
     async def main() -> tuple[float, dict[str, int]]:
         limits = dict.fromkeys(Endpoint, 1)
-        async with asker(Server(page(), seconds=5), limits=limits, share=1.0) as braze:
+        async with client_under_test(Server(page(), seconds=5), limits=limits, share=1.0) as braze:
             task = asyncio.create_task(braze.history())
             await asyncio.sleep(2)
             task.cancel()
@@ -318,11 +320,11 @@ def test_a_cancelled_request_uses_its_slot_but_is_not_counted_in_the_stats() -> 
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """With its slot and its place."""
+    """Its slot and its place among the concurrent requests are given back."""
 
     async def main() -> float:
         limits = dict.fromkeys(Endpoint, 1000)
-        async with asker(Server(page()), limits=limits) as braze:
+        async with client_under_test(Server(page()), limits=limits) as braze:
             await braze.history()
             for _ in range(3 * MOST_AT_ONCE):
                 with await braze.client.permit(Endpoint.HISTORY, braze.stats):
@@ -335,10 +337,10 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
-    """Whatever is raised, slot and place are free again."""
+    """Slot and place are given back, whatever exception is raised."""
 
     async def main() -> None:
-        async with asker(Server(KeyError("defect"), page())) as braze:
+        async with client_under_test(Server(KeyError("defect"), page())) as braze:
             for _ in range(2):
                 await asyncio.gather(
                     *(braze.history() for _ in range(MOST_AT_ONCE)), return_exceptions=True
@@ -350,11 +352,11 @@ def test_a_defect_in_the_transport_gives_the_permit_back() -> None:
 
 
 def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
-    """Stalled: nothing is under way, and nothing may start in time."""
+    """An endpoint is stalled if no request is under way and none may start in time."""
 
     async def main() -> list[bool]:
         refusal = page(status=429, retry_after="40")
-        async with asker(Server(refusal, seconds=3)) as braze:
+        async with client_under_test(Server(refusal, seconds=3)) as braze:
             stalled = [braze.client.stalled(Endpoint.HISTORY, 10)]
             task = asyncio.create_task(braze.history())
             await asyncio.sleep(1)
@@ -367,11 +369,13 @@ def test_a_stalled_endpoint_is_distinguished_from_a_busy_one() -> None:
     assert run(main()) == [False, False, True, False]
 
 
-def test_a_bad_page_is_not_asked_for_again() -> None:
-    """The same page would come."""
+def test_a_bad_page_is_not_requested_again() -> None:
+    """A retry would get the same page."""
 
     async def main() -> int:
-        async with asker(server := Server(httpx.Response(200, content=b"<html>"))) as braze:
+        async with client_under_test(
+            server := Server(httpx.Response(200, content=b"<html>"))
+        ) as braze:
             with pytest.raises(InvalidResponse):
                 await braze.history()
         return len(server.times)
@@ -382,12 +386,14 @@ def test_a_bad_page_is_not_asked_for_again() -> None:
 # Reload
 
 
-def test_settings_may_change_and_what_was_spent_stays() -> None:
-    """A reload brings no fresh minute: the new limit counts with the requests of the old."""
+def test_changed_settings_do_not_reset_the_budget() -> None:
+    """A reload does not reset the budget. Earlier requests count against the new limit."""
 
     async def main() -> tuple[list[float], list[str]]:
         server = Server(page())
-        async with asker(server, limits=dict.fromkeys(Endpoint, 10), share=1.0) as braze:
+        async with client_under_test(
+            server, limits=dict.fromkeys(Endpoint, 10), share=1.0
+        ) as braze:
             await asyncio.gather(*(braze.history() for _ in range(3)))
             limits = dict.fromkeys(Endpoint, 8)
             braze.client.configure(inline_key("another"), Bounds(limits, 0.5), 5)
@@ -400,10 +406,8 @@ def test_settings_may_change_and_what_was_spent_stays() -> None:
 
 
 def test_a_new_timeout_holds_for_the_next_request() -> None:
-    """Without another client."""
-
     async def main() -> None:
-        async with asker(Server(page(), seconds=20), timeout=10) as braze:
+        async with client_under_test(Server(page(), seconds=20), timeout=10) as braze:
             braze.client.configure(inline_key(KEY), Bounds(LIMITS, 0.8), 30)
             await braze.history()
 
@@ -414,10 +418,10 @@ def test_a_new_timeout_holds_for_the_next_request() -> None:
 
 
 def test_a_client_retires_once_its_requests_are_answered() -> None:
-    """What is under way is not cut off, and what is kept open is closed."""
+    """Requests under way are not aborted. Idle connections are closed."""
 
     async def main() -> tuple[float, list[Any]]:
-        async with asker(Server(page(), seconds=3)) as braze:
+        async with client_under_test(Server(page(), seconds=3)) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(5)]
             await asyncio.sleep(1)
@@ -430,11 +434,11 @@ def test_a_client_retires_once_its_requests_are_answered() -> None:
 
 
 def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
-    """Between two tries, or for a budget that is blocked for an hour: none waits for ever."""
+    """The requests wait between two tries or for a budget that is blocked for an hour."""
 
     async def main() -> tuple[float, list[Any], bool]:
         server = Server(page(), DOWN, page(status=429, retry_after="3600"), page(), seconds=0.1)
-        async with asker(server, limits=dict.fromkeys(Endpoint, 30)) as braze:
+        async with client_under_test(server, limits=dict.fromkeys(Endpoint, 30)) as braze:
             await braze.history()
             tasks = [asyncio.create_task(braze.history()) for _ in range(2)]
             await asyncio.sleep(0.15)
@@ -455,10 +459,10 @@ def test_waiters_of_a_retiring_client_are_refused_at_once() -> None:
 
 
 def test_a_client_that_has_retired_refuses() -> None:
-    """With an error of the tree, and without a request."""
+    """The error is an ApiError, and no request is made."""
 
     async def main() -> tuple[str, int]:
-        async with asker(server := Server(page())) as braze:
+        async with client_under_test(server := Server(page())) as braze:
             await braze.client.retire()
             with pytest.raises(ConnectionFailed) as caught:
                 await braze.history()

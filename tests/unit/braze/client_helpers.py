@@ -1,4 +1,4 @@
-"""What the client's tests share: a client with a key to look for, and how to ask it."""
+"""Helpers of the client tests: a client under test, and a transport with scripted responses."""
 
 import asyncio
 import json
@@ -27,8 +27,8 @@ LIMITS = {Endpoint.INTEGRATIONS: 50, Endpoint.HISTORY: 100}
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
-class Given(KeySource):
-    """A key that a function gives, which may be another one each time."""
+class FunctionKey(KeySource):
+    """A key source that calls a function. The function may return a different key each time."""
 
     def __init__(self, give: Callable[[], str]) -> None:
         super().__init__()
@@ -37,64 +37,64 @@ class Given(KeySource):
 
     @property
     def known(self) -> Secret:
-        """What the function gave last."""
+        """The key that the function returned last."""
         return self._known
 
     async def refresh(self) -> None:
-        """Ask the function, but for the first request."""
+        """Call the function again, except before the first request."""
         if self._used:
             self._known = Secret(self._give())
         self._used = True
 
 
-class Asker:
-    """A client under test, and the stats of the one workspace that asks it."""
+class ClientUnderTest:
+    """A client under test, with the request statistics of one workspace."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.stats = RequestStats()
 
     async def integrations(self, cursor: str | None = None) -> IntegrationsPage:
-        """One page of the list."""
+        """Fetch one page of the list."""
         return await self.client.integrations(cursor, self.stats)
 
     async def history(self, identifier: str = "abc", cursor: str | None = None) -> HistoryPage:
-        """One page of a history, with a permit of its own."""
+        """Fetch one page of a history, with its own request permit."""
         permit = await self.client.permit(Endpoint.HISTORY, self.stats)
         return await self.client.history(identifier, cursor, permit)
 
-    async def ask(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
-        """One page of either endpoint."""
+    async def fetch(self, endpoint: Endpoint) -> HistoryPage | IntegrationsPage:
+        """Fetch one page from either endpoint."""
         return await (self.history() if endpoint is Endpoint.HISTORY else self.integrations())
 
     def codes(self, endpoint: Endpoint = Endpoint.HISTORY) -> dict[str, int]:
-        """The requests of an endpoint by their code, less what never happened."""
+        """The number of requests to an endpoint by code. Codes with no request are left out."""
         requests = self.stats.endpoints[endpoint].requests
         return {code: number for code, number in requests.items() if number}
 
     def settled(self) -> bool:
-        """Whether each slot of both budgets was given back."""
+        """Whether every slot of both budgets was given back."""
         budgets = self.client.budgets.values()
         return not any(budget.running for budget in budgets)
 
 
 @asynccontextmanager
-async def asker(
+async def client_under_test(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     base_url: str = BASE,
     key: Callable[[], str] = lambda: KEY,
     clock: Clock | None = None,
     share: float = 0.8,
-    timeout: float = 10.0,  # noqa: ASYNC109 -- the client's setting, not this function's
+    timeout: float = 10.0,  # noqa: ASYNC109 -- a setting of the client, not of this function
     limits: dict[Endpoint, int] | None = None,
     ca_file: str | None = None,
-) -> AsyncIterator[Asker]:
-    """A client; without a transport httpx's own, which respx may stand in for."""
+) -> AsyncIterator[ClientUnderTest]:
+    """A client. Without a transport it uses httpx's own, which respx can mock."""
     environ = os.environ
     client = Client(
         base_url,
-        Given(key),
+        FunctionKey(key),
         clock or virtual_clock(),
         bounds=Bounds(limits or LIMITS, share),
         timeout=timeout,
@@ -104,21 +104,21 @@ async def asker(
     )
     client.configure(client.key, client.bounds, timeout)
     try:
-        yield Asker(client)
+        yield ClientUnderTest(client)
     finally:
         await client.aclose()
 
 
 def now() -> float:
-    """Seconds since the virtual loop was made."""
+    """Seconds since the virtual loop was created."""
     return asyncio.get_running_loop().time()
 
 
 class Server(httpx.AsyncBaseTransport):
-    """A transport that gives one answer after the other, the last one for ever.
+    """A transport that gives scripted answers in order and then repeats the last one.
 
-    An answer is a response, an exception to raise, or a coroutine function that makes one.
-    `seconds` is how long each takes; `times` are the loop seconds at which they began.
+    An answer is a response, an exception to raise, or a coroutine function that returns a response.
+    Each answer takes `seconds`. `times` holds the loop time at which each request started.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class Server(httpx.AsyncBaseTransport):
 
 
 def page(*rows: object, status: int = 200, **headers: str) -> httpx.Response:
-    """The documented answer around some rows."""
+    """The documented response with these rows."""
     content = json.dumps(EMPTY | {"results": list(rows)})
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, headers=named, content=content.encode())
 
 
 class Body(httpx.AsyncByteStream):
-    """A body that comes in parts, each after some seconds."""
+    """A body that arrives in parts, with a delay of `seconds` before each part."""
 
     def __init__(self, parts: Iterable[bytes], seconds: float = 0.0) -> None:
         self._parts, self._seconds = parts, seconds
@@ -172,7 +172,7 @@ class Body(httpx.AsyncByteStream):
 
 
 def limit_headers(remaining: int, limit: int = 100, resets_in: float = 30.0) -> dict[str, str]:
-    """The rate limit headers of an answer that is given now."""
+    """The rate limit headers of a response that is sent now."""
     return {
         "x_ratelimit_limit": str(limit),
         "x_ratelimit_remaining": str(remaining),
