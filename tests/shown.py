@@ -56,11 +56,8 @@ class Shown:
         self.show(*workspaces)
 
     def show(self, *workspaces: ShownWorkspace) -> None:
-        self._workspaces = {each.snapshot().name: each for each in workspaces}
-
-    @property
-    def workspaces(self) -> Mapping[str, Workspace]:
-        return cast(Mapping[str, Workspace], self._workspaces)
+        shown = {each.snapshot().name: each for each in workspaces}
+        self.workspaces = cast(Mapping[str, Workspace], shown)
 
     async def render(
         self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool

@@ -82,10 +82,6 @@ class Connection(H11Protocol):
         """Whether the client has disconnected."""
         return self._lost.is_set()
 
-    def abort(self) -> None:
-        """Close the connection at once."""
-        self.transport.abort()
-
     async def received(self) -> bool:
         """Wait until the client has the whole answer; False if the connection broke before that."""
         await self.flow.drain()

@@ -1,8 +1,4 @@
-"""Sending answers: in chunks, within a memory bound, and with proof that the client has them.
-
-The server stores the connection of a request in the request's state. Without one (in tests, or with
-another server) every answer counts as received.
-"""
+"""Sends answers in chunks, within a memory bound, and notices whether the client received them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,48 +14,51 @@ CHUNK = 64 * 1024
 """Bytes that are written at once. A client that does not read occupies no more in buffers."""
 
 MOST_OUTSTANDING = 64 * 2**20
-"""Most bytes of answers that are being sent. Twelve pages of 1,000 integrations fit, a
-quarter of the memory that the Helm chart allows."""
+"""Most bytes of answers that are being sent: a quarter of the memory that the Helm chart allows.
+Twelve pages of 1,000 integrations fit."""
 
 LARGE_ANSWERS = 4
 """Answers as large as the newest one that always fit: for two pairs of Prometheus servers."""
 
 
 def connection_of(scope: Scope) -> Connection | None:
-    """The connection of a request; None if the server does not give it."""
+    """The connection of a request; None (in tests) if the server is not `Listener`."""
     connection: Connection | None = scope.get("state", {}).get(CONNECTION)
     return connection
 
 
 def gone(scope: Scope) -> Callable[[], bool]:
-    """A function that returns whether the client of a request has disconnected."""
+    """A function that returns True once the client of a request has disconnected."""
     connection = connection_of(scope)
     return lambda: connection is not None and connection.gone
 
 
 def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]], *, replace: bool) -> Send:
-    """A `send` that adds these headers, and replaces equal ones of the response if `replace`."""
-    names = {name.lower() for name, _ in headers}
+    """A `send` that adds headers; with `replace` they replace those of the response."""
 
     async def send_more(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given: Headers = message["headers"]
-            own = {name.lower() for name, _ in given}
+            given, added = message["headers"], headers
             if replace:
-                both = [*(each for each in given if each[0].lower() not in names), *headers]
+                given = _without(given, headers)
             else:
-                both = [*given, *(each for each in headers if each[0].lower() not in own)]
-            message = {**message, "headers": both}
+                added = _without(headers, given)
+            message = {**message, "headers": [*given, *added]}
         await send(message)
 
     return send_more if headers else send
 
 
-class Outstanding:
-    """The answers that are being sent.
+def _without(headers: Headers, others: Headers) -> list[tuple[bytes, bytes]]:
+    names = {name.lower() for name, _ in others}
+    return [each for each in headers if each[0].lower() not in names]
 
-    If they have more than `most` bytes, the oldest ones are given up: their clients are slow, and
-    the newest scrape must be answered. An object that several answers share counts once.
+
+class Outstanding:
+    """The answers that are being sent, of at most `most` bytes.
+
+    If there are more, the oldest answers are aborted: their clients are slow, and the newest scrape
+    must be answered. An object that several answers share counts once.
     """
 
     def __init__(self, most: int = MOST_OUTSTANDING) -> None:
@@ -78,7 +77,7 @@ class Outstanding:
         while self.size > most and len(self._answers) > 1:
             oldest = next(iter(self._answers))
             del self._answers[oldest]
-            oldest.abort()
+            oldest.transport.abort()
         try:
             yield
         finally:

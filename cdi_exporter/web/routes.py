@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -27,7 +28,7 @@ from cdi_exporter.web.choice import Choice
 from cdi_exporter.web.delivery import LargeResponse, Outstanding, gone, with_headers
 from cdi_exporter.web.heads import valid_host
 from cdi_exporter.web.status import WorkspaceStatus
-from cdi_exporter.web.status_json import status_document
+from cdi_exporter.web.status_json import status_json
 from cdi_exporter.web.status_page import status_page
 from cdi_exporter.workspace import Workspace
 
@@ -74,9 +75,10 @@ _PAGE_HEADERS = {
 class Source(Protocol):
     """The running exporter, as the routes use it."""
 
-    @property
-    def workspaces(self) -> Mapping[str, Workspace]:
-        """The workspaces by name, as configured now."""
+    workspaces: Mapping[str, Workspace]
+    """The configured workspaces by name."""
+    render_seconds: float
+    """Seconds that rendering the metrics usually takes."""
 
     async def render(
         self, snapshots: Sequence[WorkspaceSnapshot], form: Format, *, own: bool
@@ -84,14 +86,10 @@ class Source(Protocol):
         """The exposition of the snapshots, and of the exporter itself if `own`."""
 
     def render_page(self, work: Callable[[], bytes]) -> Awaitable[bytes]:
-        """Render a page for people in another thread; raises Busy if too many wait."""
-
-    @property
-    def render_seconds(self) -> float:
-        """Seconds that rendering the metrics usually takes."""
+        """Render a status page in another thread; raises Busy if too many wait."""
 
     async def reload(self) -> None:
-        """Load the configuration again; raises ConfigError if it is wrong."""
+        """Load the configuration again; raises ConfigError if it is invalid."""
 
     def wall(self) -> float:
         """Unix seconds."""
@@ -195,37 +193,35 @@ class Handlers:
 
     def _time_to_wait(self, request: Request) -> float:
         """Seconds that workspaces have: the scrape timeout without the time for rendering."""
-        allowed = scrape_timeout(request.headers.get(TIMEOUT_HEADER)) - self._options.timeout_offset
+        try:
+            timeout = float(request.headers.get(TIMEOUT_HEADER, ""))
+        except ValueError:
+            timeout = DEFAULT_TIMEOUT
+        if not (math.isfinite(timeout) and timeout > 0):
+            timeout = DEFAULT_TIMEOUT
+        allowed = timeout - self._options.timeout_offset
         return max(0.0, allowed - min(2 * self._source.render_seconds, allowed / 2))
 
     async def page(self, request: Request) -> Response:
         """The status page."""
-        every = [*self._source.workspaces]
+        names = [*self._source.workspaces]
         host = valid_host(request.headers.get("host")) or "HOST:PORT"
-        target = (host, self._options.telemetry_path)
-
-        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
-            return status_page(chosen, every, choice, target, now)
-
-        return await self._status(request, (host, *every), _PAGE_HEADERS, write)
+        path = self._options.telemetry_path
+        write = partial(status_page, names=names, host=host, telemetry_path=path)
+        return await self._status(request, write, _PAGE_HEADERS, host, *names)
 
     async def document(self, request: Request) -> Response:
         """The status as JSON."""
-
-        def write(chosen: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
-            document = status_document(chosen, choice, now)
-            return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-        return await self._status(request, (), _JSON_HEADERS, write)
+        return await self._status(request, status_json, _JSON_HEADERS)
 
     async def _status(
         self,
         request: Request,
-        key: tuple[Hashable, ...],
-        headers: Mapping[str, str],
         write: Callable[[Sequence[WorkspaceStatus], Choice, float], str],
+        headers: Mapping[str, str],
+        *key: Hashable,
     ) -> Response:
-        """The status page or JSON, compressed if the client accepts it.
+        """The status as HTML or JSON, compressed if the client accepts it.
 
         `key` is what the result depends on in addition to the query.
         """
@@ -248,11 +244,7 @@ class Handlers:
 
         same = [each for snapshot, recent in data for each in (snapshot, *recent[-1:])]
         whole_key = (request.url.path, choice, compress, *key)
-        try:
-            body = await self._shared_page(whole_key, same, now, work)
-        except Busy as error:
-            text = "too many status pages are being rendered; try again in a second"
-            raise HTTPException(503, text, headers={"Retry-After": "1"}) from error
+        body = await self._shared_page(whole_key, same, now, work)
         encoding = {"Content-Encoding": "gzip"} if compress else {}
         return LargeResponse(body, {**headers, **encoding}, self._outstanding_pages)
 
@@ -271,19 +263,10 @@ class Handlers:
             del self._recent[next(iter(self._recent))]
         try:
             return await result_of(page[2])
-        except Busy:
+        except Busy as error:
             self._recent.pop(key, None)
-            raise
-
-
-async def healthy(request: Request) -> Response:
-    """Answer that the process serves requests."""
-    return PlainTextResponse("cdi-exporter is healthy.\n")
-
-
-async def ready(request: Request) -> Response:
-    """Answer that the process serves requests; this does not depend on Braze."""
-    return PlainTextResponse("cdi-exporter is ready.\n")
+            text = "too many status pages are being rendered; try again in a second"
+            raise HTTPException(503, text, headers={"Retry-After": "1"}) from error
 
 
 def known_names(workspaces: Iterable[str]) -> str:
@@ -311,16 +294,11 @@ def _is_scraper(request: Request) -> bool:
     return request.method == "GET" and (asks or TIMEOUT_HEADER in request.headers)
 
 
-def scrape_timeout(header: str | None) -> float:
-    """The scrape timeout in seconds, from Prometheus' header."""
-    try:
-        seconds = float(header or "")
-    except ValueError:
-        return DEFAULT_TIMEOUT
-    return seconds if math.isfinite(seconds) and seconds > 0 else DEFAULT_TIMEOUT
-
-
-HEALTH_ROUTES = (Route(HEALTHY, healthy), Route(READY, ready))
+HEALTH_ROUTES = (
+    Route(HEALTHY, PlainTextResponse("cdi-exporter is healthy.\n"), methods=["GET"]),
+    Route(READY, PlainTextResponse("cdi-exporter is ready.\n"), methods=["GET"]),
+)
+"""Both answer as soon as requests are served; neither depends on Braze."""
 
 
 def create_app(source: Source, options: WebOptions) -> Starlette:

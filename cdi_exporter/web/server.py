@@ -81,7 +81,7 @@ class Address:
 def listen(address: Address, flag: str = "--web.listen-address") -> socket.socket:
     """A listening socket; raises StartError, with the flag to change, if that fails."""
     try:
-        listening = _at(address) if address.host else _everywhere(address.port)
+        listening = _bound(address)
     except OSError as error:
         reason = error.strerror or str(error)
         msg = f"cannot listen on {address}: {reason}; choose another {flag}"
@@ -92,20 +92,19 @@ def listen(address: Address, flag: str = "--web.listen-address") -> socket.socke
     return listening
 
 
-def _at(address: Address) -> socket.socket:
-    family, _, _, _, place = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    return socket.create_server(place[:2], family=family, backlog=BACKLOG)
-
-
-def _everywhere(port: int) -> socket.socket:
+def _bound(address: Address) -> socket.socket:
+    everywhere = ("", address.port)
+    if address.host:
+        family, _, _, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(place[:2], family=family, backlog=BACKLOG)
     if socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):
             return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+                everywhere, family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
             )
-    return socket.create_server(("", port), backlog=BACKLOG)
+    return socket.create_server(everywhere, backlog=BACKLOG)
 
 
 class Listener(uvicorn.Server):

@@ -3,6 +3,7 @@
 Names follow the metrics: times are Unix seconds, durations are seconds, and null means unknown.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,27 +15,25 @@ from cdi_exporter.web.status import IntegrationStatus, WorkspaceStatus
 Document = dict[str, Any]
 
 
-def status_document(workspaces: Sequence[WorkspaceStatus], choice: Choice, now: float) -> Document:
-    """The document of `/api/v1/status`; `now` is Unix seconds."""
-    return {
+def status_json(workspaces: Sequence[WorkspaceStatus], choice: Choice, now: float) -> str:
+    """The answer of `/api/v1/status`; `now` is Unix seconds."""
+    document = {
         "version": __version__,
         "timestamp_seconds": now,
         "workspaces": [_workspace(each, choice) for each in workspaces],
     }
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _workspace(workspace: WorkspaceStatus, choice: Choice) -> Document:
     snapshot = workspace.snapshot
-    problem = {
-        "reason": snapshot.error,
-        "text": snapshot.problem or "",
-        "advice": workspace.advice,
-    }
+    reason, text = snapshot.error, snapshot.problem or ""
+    problem = {"reason": reason, "text": text, "advice": workspace.advice}
     return {
         "name": snapshot.name,
         "state": workspace.state,
         "role": snapshot.role,
-        "problem": None if snapshot.error is None else problem,
+        "problem": None if reason is None else problem,
         "list_readable": snapshot.list_readable,
         "last_refresh_timestamp_seconds": snapshot.last_refresh,
         "refresh_duration_seconds": snapshot.refresh_duration,
@@ -72,7 +71,9 @@ def _integration(row: IntegrationStatus) -> Document:
         "status": facts.status,
         "warehouse": facts.warehouse,
         "concerns": [{"kind": concern, "text": text} for concern, text in row.concerns.items()],
-        "last_sync": None if last is None else _last_sync(last),
+        "last_sync": None
+        if last is None
+        else _run(last) | {"duration_seconds": last.duration, "failed_ratio": last.failed_ratio},
         "consecutive_failures": facts.consecutive_failures,
         "last_success_timestamp_seconds": facts.last_success,
         "last_success_age_seconds": row.success_age,
@@ -95,10 +96,6 @@ def _integration(row: IntegrationStatus) -> Document:
         "problem": row.shown.problem,
         "recent_syncs": [_run(run) for run in facts.recent],
     }
-
-
-def _last_sync(run: Run) -> Document:
-    return _run(run) | {"duration_seconds": run.duration, "failed_ratio": run.failed_ratio}
 
 
 def _run(run: Run) -> Document:

@@ -49,21 +49,22 @@ FILTER_LABELS = {
 
 def status_page(
     workspaces: Sequence[WorkspaceStatus],
-    every: Sequence[str],
     choice: Choice,
-    target: tuple[str, str],
     now: float,
+    *,
+    names: Sequence[str],
+    host: str,
+    telemetry_path: str,
 ) -> str:
-    """The page as HTML; `every` has the names of all workspaces, including those not selected.
+    """The page as HTML; `names` are those of all workspaces, including those not selected.
 
-    `target` is the host and the telemetry path for a scrape configuration. The links of the page
-    are relative, so that a proxy can serve it under a path prefix.
+    It shows a scrape configuration with `host` and `telemetry_path`. Its links are relative, so
+    that a proxy can serve it under a path prefix.
     """
-    host, telemetry_path = target
     template = _environment().get_template("status.html")
     return template.render(
         workspaces=workspaces,
-        every=every,
+        every=names,
         choice=choice,
         host=host,
         telemetry_path=telemetry_path,

@@ -1,6 +1,4 @@
-"""TLS, users, headers and rate limit from `--web.config.file`.
+"""TLS, users, headers and rate limit from `--web.config.file`, as in Prometheus' exporter-toolkit.
 
-Format and meaning are those of Prometheus' exporter-toolkit; `docs/web-config.md` lists the
-intended differences. `sections` has the keys of the file, `policy` reads it, and `guard` reloads
-the policy and applies it to each request.
+`docs/web-config.md` lists the intended differences.
 """

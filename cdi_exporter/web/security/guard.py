@@ -81,9 +81,20 @@ class Security:
         return self._watched.problem is None
 
     async def policy(self) -> Policy:
-        """The current policy, after a check for changed files."""
+        """The current policy, after a check for changed files. Changes and errors are logged."""
         await self._watched.refresh()
-        self._apply_changes()
+        policy, problem = self._watched.value, self._watched.problem
+        if str(problem) != str(self._problem):
+            for mistake in self._mistakes(problem):
+                log.error("web configuration reload failed", problem=mistake)
+        recovered = problem is None and self._problem is not None
+        self._problem = problem
+        before = self._policy
+        if policy is not None and (policy is not before or recovered):
+            if (policy.interval, policy.burst) != (before.interval, before.burst):
+                self.limiter = Limiter(policy.interval, policy.burst, self._monotonic)
+            self._policy, self.reloaded = policy, self._wall()
+            log.info("web configuration reloaded")
         return self._policy
 
     @property
@@ -103,22 +114,6 @@ class Security:
             change = "on" if policy.tls else "off"
             raise ConfigError([f"{self._path}: TLS is switched {change}; this needs a restart"])
         return policy
-
-    def _apply_changes(self) -> None:
-        """Apply what changed in the files since the last request, and log it."""
-        policy, problem = self._watched.value, self._watched.problem
-        if str(problem) != str(self._problem):
-            for mistake in self._mistakes(problem):
-                log.error("web configuration reload failed", problem=mistake)
-        recovered = problem is None and self._problem is not None
-        self._problem = problem
-        if policy is None or (policy is self._policy and not recovered):
-            return
-        before = self._policy
-        if (policy.interval, policy.burst) != (before.interval, before.burst):
-            self.limiter = Limiter(policy.interval, policy.burst, self._monotonic)
-        self._policy, self.reloaded = policy, self._wall()
-        log.info("web configuration reloaded")
 
     def _mistakes(self, problem: Exception | None) -> tuple[str, ...]:
         if problem is None:

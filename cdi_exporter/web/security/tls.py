@@ -3,7 +3,7 @@
 import ipaddress
 import ssl
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -33,16 +33,15 @@ class ServerContext(ssl.SSLContext):
 
         The handshake has verified the certificate itself.
         """
-        return not self.allowed_sans or not self.allowed_sans.isdisjoint(_sans(certificate or {}))
-
-
-def _sans(certificate: Mapping[str, Any]) -> Iterator[str]:
-    for kind, name in certificate.get("subjectAltName", ()):
-        yield _address(name) if kind == "IP Address" else name
+        names = {
+            _address(name) if kind == "IP Address" else name
+            for kind, name in (certificate or {}).get("subjectAltName", ())
+        }
+        return not self.allowed_sans or not self.allowed_sans.isdisjoint(names)
 
 
 def _address(text: str) -> str:
-    """An IP address in its usual notation; OpenSSL uses another one for IPv6."""
+    """An IP address in its usual notation: OpenSSL writes IPv6 addresses differently."""
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:

@@ -62,7 +62,9 @@ class Authenticator:
         user, password = claimed
         known = users.get(user)
         hashed = stand_in(users) if known is None else known.reveal()
-        key = _cache_key(user, hashed.encode(), password)
+        # A digest keeps passwords out of memory; hex keeps different comparisons apart.
+        parts = (user, hashed.encode(), password[:LONGEST_PASSWORD])
+        key = hashlib.sha256(b":".join(part.hex().encode() for part in parts)).digest()
         if key in self._results:
             return self._results[key]
         if key not in self._waiting:
@@ -79,9 +81,9 @@ class Authenticator:
             async with self._next:
                 if all(gone() for gone in self._waiting[key][1]):
                     return False
-                right = await in_thread(lambda: self._compare(hashed, password))
-                self._remember(key, right and known)
-                return right and known
+                right = await in_thread(lambda: self._compare(hashed, password)) and known
+                self._remember(key, right)
+                return right
         finally:
             del self._waiting[key]
 
@@ -126,13 +128,3 @@ def stand_in(users: Mapping[bytes, Secret]) -> str:
     costs = [_HASH.fullmatch(each.reveal()) for each in users.values()]
     cost = statistics.mode(sorted(parts[1] for parts in costs if parts) or ["10"])
     return f"$2b${cost}${'.' * 53}"
-
-
-def _cache_key(user: bytes, hashed: bytes, password: bytes) -> bytes:
-    """A digest of user, hash and password, which keeps passwords out of memory.
-
-    The parts are in hex, so that different comparisons have different keys. Bytes that bcrypt
-    ignores are omitted.
-    """
-    seen = password[:LONGEST_PASSWORD]
-    return hashlib.sha256(b":".join(part.hex().encode() for part in (user, hashed, seen))).digest()
