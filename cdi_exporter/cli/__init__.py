@@ -1,8 +1,8 @@
-"""The commands: from flags to an exit status; the work is done by other packages.
+"""The commands: they turn flags into calls of other packages, and errors into an exit status.
 
-Each command is the `command` of the module `NAME_command`. A command that runs for years imports
-all of these modules, to recognise misspelt environment variables. So each one imports what only its
-own command needs when that runs.
+Each command is the `command` of the module `NAME_command`. `serve`, which runs for years, imports
+all of these modules to recognise misspelt environment variables. So each module imports what only
+its own command needs when that command runs.
 """
 
 import platform
@@ -20,17 +20,19 @@ PROGRAM = "cdi-exporter"
 COMMANDS = ("serve", "demo", "check", "metrics", "backfill", "healthcheck")
 CANNOT_START = 1
 WRONG_USE = 2
+VERSION = f"{PROGRAM} {__version__} (Python {platform.python_version()})"
+"""What `--version` prints."""
 
 
 class Commands(click.Group):
-    """The commands by name; without a name, `serve` runs."""
+    """The commands; without the name of one, `serve` runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command, in the order of the help."""
+        """The names of the commands, in the order of the help."""
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None if there is none."""
+        """The command of this name; None if there is no such command."""
         return _imported(cmd_name) if cmd_name in COMMANDS else None
 
     def every_command(self) -> dict[str, click.Command]:
@@ -40,7 +42,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named first; raises UsageError with the likely one."""
+        """The command that the first argument names; raises UsageError with a suggestion."""
         if args[0] not in COMMANDS:
             near = get_close_matches(args[0], COMMANDS, n=1)
             every = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
@@ -49,13 +51,13 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each command with its whole first sentence."""
+        """Write each command with the whole first sentence of its help."""
         commands = self.every_command().items()
         with formatter.section("Commands"):
             formatter.write_dl([(name, each.get_short_help_str(500)) for name, each in commands])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands, and the flags of `serve`, which needs no name."""
+        """Write the commands and the flags of `serve`, which can be used without its name."""
         super().format_options(ctx, formatter)
         records = [param.get_help_record(ctx) for param in _imported("serve").params]
         with formatter.section("Flags of serve"):
@@ -74,13 +76,8 @@ def _imported(name: str) -> click.Command:
     return command
 
 
-def version_text() -> str:
-    """The text that `--version` prints."""
-    return f"{PROGRAM} {__version__} (Python {platform.python_version()})"
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message=version_text())
+@click.version_option(__version__, message=VERSION)
 def cli() -> None:
     """Watch the sync runs of Braze Cloud Data Ingestion, for Prometheus.
 
@@ -89,7 +86,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; each error is one line on stderr, and sets the exit status."""
+    """Run a command line; print each error as one line on stderr, and exit with its status."""
     try:
         cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -5,7 +5,7 @@ import io
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from cdi_exporter import logs
 from cdi_exporter.cli.flags import CONFIG_FILE, DURATION, LOG_FLAGS, Flag, Flags, ParsedType, switch
 from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock, wall_now
-
-if TYPE_CHECKING:
-    from cdi_exporter.backfill import Progress
 
 
 def _moment(text: str) -> object:
@@ -72,6 +69,7 @@ def command(config_file: str | None, **flags: Any) -> None:
     from cdi_exporter.backfill import (  # noqa: PLC0415 -- see `cli`
         Backfill,
         BackfillOptions,
+        Progress,
         open_spool,
     )
 
@@ -89,13 +87,15 @@ def command(config_file: str | None, **flags: Any) -> None:
     )
     options.check(wall_now())
     settings = load_settings(config_file)
+    terminal = sys.stderr if sys.stderr.isatty() else None
+    progress = Progress(lambda line: click.echo(line, err=True), time.monotonic, terminal)
 
     async def read() -> bool:
         return await backfill.read(system_clock())
 
     try:
         with open_spool(options.output) as spool:
-            backfill = Backfill(settings, options, spool, say=click.echo, progress=_progress())
+            backfill = Backfill(settings, options, spool, say=click.echo, progress=progress)
             if asyncio.run(read()):
                 backfill.write()
     except KeyboardInterrupt:
@@ -104,19 +104,12 @@ def command(config_file: str | None, **flags: Any) -> None:
 
 
 class Stderr(io.TextIOBase):
-    """The current `sys.stderr`: a progress bar replaces it to print lines above the bar."""
+    """A stream for the log: the current `sys.stderr`, which a progress bar replaces by its own."""
 
     def write(self, text: str) -> int:
-        """Write above the bar."""
+        """Write to the current stream."""
         return sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Flush it."""
+        """Flush the current stream."""
         sys.stderr.flush()
-
-
-def _progress() -> "Progress":
-    from cdi_exporter.backfill import Progress  # noqa: PLC0415 -- see `cli`
-
-    terminal = sys.stderr if sys.stderr.isatty() else None
-    return Progress(lambda line: click.echo(line, err=True), time.monotonic, terminal)

@@ -1,12 +1,11 @@
-"""`check`: whether the configuration, the key and its permissions work."""
+"""`check`: report whether the configuration, the keys and their permissions work."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from io import StringIO, TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,27 +23,10 @@ from cdi_exporter.cli.serve_command import load_settings, warn_of_variables
 from cdi_exporter.clock import system_clock
 from cdi_exporter.state.postgres import describe
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 SOMETHING_FAILS = 1
 
 WIDE = 10_000
 """Columns of a file or a pipe, so that no line is wrapped and lines can be searched."""
-
-
-def _show(show: Callable[["Console"], object]) -> None:
-    """Show the report on the terminal; in a file or a pipe without spaces at the ends of lines."""
-    from rich.console import Console  # noqa: PLC0415 -- see `cli`
-
-    if sys.stdout.isatty():
-        show(Console())
-        return
-    text = StringIO()
-    show(Console(file=text, width=None if "COLUMNS" in os.environ else WIDE))
-    for line in text.getvalue().splitlines():
-        click.echo(line.rstrip())
-
 
 FLAGS = (
     Flag(
@@ -69,6 +51,8 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
     logs.configure(flags["log_level"], flags["log_format"])
     warn_of_variables(config_file)
     settings = load_settings(config_file)
+    from rich.console import Console  # noqa: PLC0415 -- see `cli`
+
     from cdi_exporter.check import Report, check, show  # noqa: PLC0415 -- see `cli`
 
     async def run() -> Report:
@@ -85,7 +69,12 @@ def command(config_file: str | None, state_url: str | None, **flags: Any) -> Non
         sys.stdout.reconfigure(errors="replace")  # for a terminal that lacks a character
     if flags["output"] == "json":
         click.echo(report.to_json().encode("utf-8", "replace"))
+    elif sys.stdout.isatty():
+        show(report, Console())
     else:
-        _show(lambda console: show(report, console))
+        text = StringIO()
+        show(report, Console(file=text, width=None if "COLUMNS" in os.environ else WIDE))
+        for line in text.getvalue().splitlines():
+            click.echo(line.rstrip())  # the cells of a table end with spaces
     if not report.ok:
         sys.exit(SOMETHING_FAILS)

@@ -1,4 +1,4 @@
-"""The flags that commands share: their types, their names, their environment variables."""
+"""The types of flags, their environment variables, and the flags that several commands have."""
 
 import math
 import re
@@ -21,18 +21,11 @@ SPEEDS = (0.01, 3600.0)
 RESEMBLES = 0.8
 """Least similarity for a suggestion: `log.fromat` suggests `log.format`, `format` does not."""
 
-_ON, _OFF = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
-
 PREFIX = "CDI_EXPORTER_"
 """Prefix of the environment variables that set flags."""
 
 MOST_REPEATS = 100
 """Most values of one flag. Each is a socket, a label of every sample or a pattern for names."""
-
-CONFLICT = (
-    "--state.file and --state.url cannot be combined; to use a database where the image or the unit"
-    " sets a state file, set CDI_EXPORTER_STATE_FILE to an empty value"
-)
 
 
 class Flag(click.Option):
@@ -78,10 +71,6 @@ class Flags(click.Command):
             if isinstance(each, Flag) and "." not in each.opts[0]:
                 each.envvar = f"{PREFIX}{name}_{each.name}".upper()
 
-    def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Both forms, also if the command is not called through the group."""
-        return ["-h", "--help"]
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the flags; raises UsageError with a line for each error."""
         mistakes = _mistakes(ctx)
@@ -92,7 +81,12 @@ class Flags(click.Command):
         else:
             mistakes += self._unknown(extra)
             if ctx.params.get("state_file") and ctx.params.get("state_url"):
-                mistakes.append(CONFLICT)
+                problem = (
+                    "--state.file and --state.url cannot be combined; to use a database where the "
+                    "image or the unit sets a state file, set CDI_EXPORTER_STATE_FILE to an empty "
+                    "value"
+                )
+                mistakes.append(problem)
         if mistakes:
             raise click.UsageError("\n".join(mistakes), ctx)
         return []
@@ -138,10 +132,12 @@ class ParsedType(click.ParamType[Any]):
 
 def _switch(word: str) -> bool:
     plain = word.strip().lower()
-    if plain not in (*_ON, *_OFF):
-        msg = "is neither true nor false"
-        raise ValueError(msg)
-    return plain in _ON
+    if plain in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if plain in ("0", "false", "f", "no", "n", "off"):
+        return False
+    msg = "is neither true nor false"
+    raise ValueError(msg)
 
 
 def _positive(text: str) -> float:

@@ -1,7 +1,7 @@
-"""`healthcheck`: whether the exporter with the same flags answers; for containers.
+"""`healthcheck`: exit with status 0 if the exporter with the same flags answers; for containers.
 
-It runs every few seconds, so it imports nothing that serving needs: it declares only the flags
-that it reads, and ignores the other flags of `serve`.
+It runs every few seconds, so it does not import the modules that `serve` needs. It declares only
+the flags that it reads, and ignores the other flags of `serve`.
 """
 
 import os
@@ -109,7 +109,7 @@ def unhealthy(address: str, *, secured: bool) -> str | None:
 
 
 def _objection(line: bytes, *, secured: bool) -> str | None:
-    """What is wrong with the first line of an answer; None for that of a healthy exporter."""
+    """What is wrong with the first line of an answer; None if the exporter is healthy."""
     status = line.split(b" ")[1:2]
     if not line.startswith(b"HTTP/1.") or not status:
         return "the answer is not HTTP"
@@ -119,10 +119,7 @@ def _objection(line: bytes, *, secured: bool) -> str | None:
 
 
 def _first_line(place: tuple[str, int], deadline: float) -> bytes:
-    """The first line of the answer, of bounded length. Raises OSError.
-
-    Empty if the server speaks TLS: it closes the connection, or sends an alert.
-    """
+    """The first line of the answer; empty if the server speaks TLS. Raises OSError."""
     answer = b""
     with socket.create_connection(place, deadline - time.monotonic()) as connection:
         connection.sendall(_REQUEST)
@@ -131,6 +128,7 @@ def _first_line(place: tuple[str, int], deadline: float) -> bytes:
                 if not (part := _received(connection, deadline)):
                     break
                 answer += part
+    # A TLS server answers plain text with an alert, or closes the connection.
     return b"" if answer[:1] in _TLS_RECORDS else answer.partition(b"\n")[0].strip()
 
 

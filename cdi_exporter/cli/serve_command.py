@@ -12,7 +12,7 @@ import structlog
 
 from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, serve
-from cdi_exporter.cli import cli, version_text
+from cdi_exporter.cli import VERSION, cli
 from cdi_exporter.cli.flags import (
     CONFIG_FILE,
     LOG_FLAGS,
@@ -41,7 +41,7 @@ log = structlog.get_logger()
     cls=Flags,
     params=[CONFIG_FILE, STATE_FILE, STATE_URL, *WEB_FLAGS, *LOG_FLAGS],
 )
-@click.version_option(__version__, message=version_text())
+@click.version_option(__version__, message=VERSION)
 def command(config_file: str | None, **flags: Any) -> None:
     """Run the exporter."""
     allocator.return_large_buffers()

@@ -142,10 +142,6 @@ class Listener(uvicorn.Server):
         self._open: dict[Connection, asyncio.Task[None]] = {}
         self._serving = asyncio.Event()
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `stop` is called."""
-        await super().serve(sockets or self._sockets)
-
     def stop(self) -> None:
         """Accept no more requests; those in progress have up to `SHUTDOWN_SECONDS`."""
         self.should_exit = True
@@ -156,7 +152,7 @@ class Listener(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer requests."""
-        self._accepting = [asyncio.create_task(self._accept(each)) for each in sockets or ()]
+        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
         self.started = True
         self._serving.set()
 
@@ -169,7 +165,7 @@ class Listener(uvicorn.Server):
         for task in handshakes:
             task.cancel()
         await asyncio.gather(*handshakes, return_exceptions=True)
-        await super().shutdown(sockets)
+        await super().shutdown(self._sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

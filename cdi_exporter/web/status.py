@@ -16,14 +16,14 @@ SILENT_AFTER = 600.0
 """Seconds without a refresh or a request after which a workspace counts as not scraped: ten times
 the usual scrape interval."""
 
-HANGS_AFTER_TYPICAL = 3
-"""A run is stuck after this many typical durations, but not before `HANGS_AFTER`: syncs of the same
+STUCK_AFTER_TYPICAL = 3
+"""A run is stuck after this many typical durations, but not before `STUCK_AFTER`: syncs of the same
 integration vary by a factor of two."""
 
-HANGS_AFTER = 3_600.0
+STUCK_AFTER = 3_600.0
 """Seconds before which no run counts as stuck, as in the alert BrazeCDISyncStuck."""
 
-HANGS_AFTER_WITHOUT_TYPICAL = 6 * 3_600.0
+STUCK_AFTER_WITHOUT_TYPICAL = 6 * 3_600.0
 """Seconds after which a run is stuck if no typical duration is known, as in the alert."""
 
 SUCCEEDED = "200"
@@ -51,61 +51,33 @@ class IntegrationStatus:
 
     def __init__(self, shown: IntegrationSnapshot, now: float) -> None:
         self.shown, self.facts, self.now = shown, shown.facts, now
-
-    @property
-    def last_at(self) -> float | None:
+        facts, last = shown.facts, shown.facts.last
+        self.last_at = last and (last.start if last.finish is None else last.finish)
         """When the newest finished run ended or, if that is not known, started."""
-        last = self.facts.last
-        if last is None:
-            return None
-        return last.start if last.finish is None else last.finish
-
-    @property
-    def success_age(self) -> float | None:
+        self.success_age = self._age(facts.last_success)
         """Seconds since the last success."""
-        return self._age(self.facts.last_success)
-
-    @property
-    def delivery_age(self) -> float | None:
+        self.delivery_age = age = self._age(facts.last_delivery)
         """Seconds since the last success or partial run."""
-        return self._age(self.facts.last_delivery)
+        limit = facts.stale_after
+        self.staleness = None if age is None or not limit else age / limit
+        """The age of the last delivery divided by `stale_after`: above 1 it is late."""
+        self.late = self.staleness is not None and self.staleness > 1
+        self.running = bool(facts.running)
+        since = facts.running_since
+        self.running_for = None if since is None or not self.running else max(0.0, now - since)
+        """Seconds since the oldest run in progress started."""
+        self.hanging = self.running_for is not None and self.running_for > self._stuck_after()
 
     def _age(self, since: float | None) -> float | None:
         """Seconds since a time or, if there is none, since the start of the oldest known run."""
         since = self.facts.history_start if since is None else since
         return None if since is None else self.now - since
 
-    @cached_property
-    def staleness(self) -> float | None:
-        """The age of the last delivery divided by `stale_after`: above 1 it is late."""
-        age, limit = self.delivery_age, self.facts.stale_after
-        return None if age is None or not limit else age / limit
-
-    @property
-    def late(self) -> bool:
-        """Whether the last delivery is older than `stale_after`."""
-        return self.staleness is not None and self.staleness > 1
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is in progress."""
-        return bool(self.facts.running)
-
-    @property
-    def running_for(self) -> float | None:
-        """Seconds since the oldest run in progress started."""
-        since = self.facts.running_since
-        return None if since is None or not self.running else max(0.0, self.now - since)
-
-    @property
-    def hanging(self) -> bool:
-        """Whether the oldest run in progress takes far longer than usual."""
-        took, typical = self.running_for, self.facts.typical_duration
-        if took is None:
-            return False
+    def _stuck_after(self) -> float:
+        typical = self.facts.typical_duration
         if typical is None:
-            return took > HANGS_AFTER_WITHOUT_TYPICAL
-        return took > max(HANGS_AFTER, HANGS_AFTER_TYPICAL * typical)
+            return STUCK_AFTER_WITHOUT_TYPICAL
+        return max(STUCK_AFTER, STUCK_AFTER_TYPICAL * typical)
 
     @cached_property
     def concerns(self) -> Mapping[str, str]:
@@ -173,10 +145,20 @@ class WorkspaceStatus:
     def __init__(
         self, snapshot: WorkspaceSnapshot, exchanges: Sequence[RequestRecord], now: float
     ) -> None:
-        self.snapshot, self.now = snapshot, now
+        self.snapshot = snapshot
         self.integrations = tuple(IntegrationStatus(each, now) for each in snapshot.integrations)
         self.exchanges = tuple(reversed(exchanges))
         """The remembered requests, newest first."""
+        refreshed = snapshot.last_refresh
+        self.age = None if refreshed is None else max(0.0, now - refreshed)
+        """Seconds since the last complete refresh."""
+        ages = [max(0.0, now - each.at) for each in self.exchanges[:1]]
+        ages += [] if self.age is None else [self.age]
+        self.quiet_for = min(ages, default=None)
+        """Seconds since the last complete refresh or request; None if there was neither."""
+        error = snapshot.error
+        self.advice = None if error is None else BY_REASON.get(error, OTHER).advice
+        """What to do about the problem."""
 
     @cached_property
     def state(self) -> WorkspaceState:
@@ -186,26 +168,6 @@ class WorkspaceStatus:
         if self.snapshot.up is None:
             return "starting" if self.exchanges else "waiting"
         return "silent" if self.quiet_for is None or self.quiet_for > SILENT_AFTER else "ok"
-
-    @property
-    def quiet_for(self) -> float | None:
-        """Seconds since the last complete refresh or request; None if there was neither."""
-        refreshed = self.snapshot.last_refresh
-        known = [each.at for each in self.exchanges[:1]]
-        known += [] if refreshed is None else [refreshed]
-        return max(0.0, self.now - max(known)) if known else None
-
-    @property
-    def age(self) -> float | None:
-        """Seconds since the last complete refresh."""
-        refreshed = self.snapshot.last_refresh
-        return None if refreshed is None else max(0.0, self.now - refreshed)
-
-    @property
-    def advice(self) -> str | None:
-        """What to do about the problem."""
-        error = self.snapshot.error
-        return None if error is None else BY_REASON.get(error, OTHER).advice
 
     @cached_property
     def troubles(self) -> Sequence[tuple[RequestRecord, int]]:

@@ -1,17 +1,23 @@
-"""Applies the web configuration to each request, and reloads it when its files change."""
+"""Reads the web configuration, reloads it when its files change, and applies it to requests."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import structlog
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cdi_exporter.config.forms import Reader, is_valid
+from cdi_exporter.config.mistakes import show_kind
+from cdi_exporter.config.secret import Secret
+from cdi_exporter.config.yaml_lines import KeyPath, YamlData, read_yaml
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import FIRST_PATIENCE, Files, Watched, reason_of
 from cdi_exporter.threads import Busy
 from cdi_exporter.web.delivery import Headers, gone, with_headers
-from cdi_exporter.web.security.policy import Policy, load
-from cdi_exporter.web.security.tls import ServerContext
+from cdi_exporter.web.security.sections import SECTIONS, TYPED, TlsSection, WebConfigFile
+from cdi_exporter.web.security.tls import TLS, Read, ServerContext, server_context
 from cdi_exporter.web.security.users import Authenticator
 
 log = structlog.get_logger()
@@ -24,6 +30,63 @@ _UNAUTHORIZED = PlainTextResponse(
     401,
     headers={"WWW-Authenticate": "Basic", "X-Content-Type-Options": "nosniff"},
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the file configures. `users` are bcrypt hashes by name; without users, all may enter."""
+
+    tls: ServerContext | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    users: Mapping[bytes, Secret] = field(default_factory=dict)
+    interval: float = 0.0
+    """Seconds per request of the rate limit; 0: no limit."""
+    burst: int = 0
+    """Requests that the rate limit allows at once."""
+
+
+def _secret(path: KeyPath) -> bool:
+    """Whether a value is secret: an inline private key, or a hash of a user."""
+    return path == (TLS, "key") or path[:1] == ("basic_auth_users",)
+
+
+def load(path: str, read: Read) -> Policy:
+    """The policy of a file; raises ConfigError with a line for each error.
+
+    `read` returns the content of the file, and of the files that it names; it raises OSError.
+    """
+    yaml = read_yaml(path, is_secret=_secret, toolkit=True, read=read)
+    found = Reader(path, yaml, SECTIONS, {})
+    data = _as_written(yaml, yaml.data, ()) if yaml.data is not None else {}
+    if not isinstance(data, dict):
+        found.add((), f"{show_kind(data)}; expected a mapping")
+        data = {}
+    values = found.mapping(WebConfigFile, data, ())
+    section = values.get(TLS, {})
+    # The certificates are checked even if the rest of the file is invalid, to report all errors.
+    tls = TlsSection(**section) if is_valid(section) else TlsSection()
+    context = server_context(tls, read, found) if tls.on else None
+    found.stop()
+    rate = values.get("rate_limit", {})
+    return Policy(
+        tls=context,
+        headers=values.get("http_server_config", {}).get("headers", ()),
+        users=values.get("basic_auth_users", {}),
+        interval=rate.get("interval", 0.0),
+        burst=rate.get("burst", 0),
+    )
+
+
+def _as_written(yaml: YamlData, value: Any, path: KeyPath) -> Any:
+    """The data with each plain value as the text in the file, except those of `TYPED`."""
+    if isinstance(value, dict):
+        return {key: _as_written(yaml, each, (*path, key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_written(yaml, each, (*path, i)) for i, each in enumerate(value)]
+    written = yaml.written.get(path)
+    if value is None or written is None or TYPED.intersection(path[-1:]):
+        return value
+    return written
 
 
 class Limiter:
@@ -103,10 +166,8 @@ class Security:
         return self._context if self._policy.tls else None
 
     async def _context(self) -> ServerContext:
-        context = (await self.policy()).tls
-        if context is None:  # pragma: no cover -- a change to that is refused
-            raise ConfigError([f"{self._path}: no TLS"])
-        return context
+        # `_load` refuses a change that switches TLS off.
+        return cast(ServerContext, (await self.policy()).tls)
 
     def _load(self, files: Files) -> Policy:
         policy = load(self._path, files.read)

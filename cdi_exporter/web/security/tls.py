@@ -1,13 +1,16 @@
-"""Builds the TLS context of the server from the TLS section."""
+"""Builds the TLS context of the server from the TLS section of the web configuration."""
 
 import ipaddress
+import os
 import ssl
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
 
+from cdi_exporter.config.forms import Reader
+from cdi_exporter.files import reason_of
 from cdi_exporter.pem import as_file
 from cdi_exporter.web.security.sections import (
     CIPHER_SUITES,
@@ -19,8 +22,12 @@ from cdi_exporter.web.security.sections import (
 
 log = structlog.get_logger()
 
+Read = Callable[[str], bytes]
+
+TLS = "tls_server_config"
 DEFAULT_MINIMUM, DEFAULT_MAXIMUM = "TLS12", "TLS13"
 DEFAULT_CIPHER_SUITES = tuple(name for name in CIPHER_SUITES if "ECDHE" in name)
+_VERIFYING = "expected client_auth_type RequireAndVerifyClientCert or VerifyClientCertIfGiven"
 
 
 class ServerContext(ssl.SSLContext):
@@ -48,29 +55,59 @@ def _address(text: str) -> str:
         return text
 
 
-class TlsMistake(ValueError):
-    """A TLS section that cannot be used: what is wrong, and at which key of the section."""
+class UnusableSettingError(ValueError):
+    """TLS settings that cannot be used; `path` is the key of the file to which this applies."""
 
-    def __init__(self, text: str, *at: str) -> None:
+    def __init__(self, text: str, *key: str) -> None:
         super().__init__(text)
-        self.at = at
+        self.path = (TLS, *key)
 
 
-def server_context(
-    section: TlsSection, cert: bytes, key: bytes, client_ca: bytes | None
-) -> ServerContext:
-    """The context for a certificate, its key and the client CA, each as PEM.
-
-    Raises TlsMistake if they do not match, or if a setting is not supported.
-    """
+def server_context(section: TlsSection, read: Read, found: Reader) -> ServerContext | None:
+    """The TLS context of a section; None after errors, which are added to `found`."""
+    for name, what in (("cert", "certificate"), ("key", "certificate's key")):
+        if not getattr(section, name) and not getattr(section, f"{name}_file"):
+            found.add((TLS,), f"{name} and {name}_file are missing; expected the {what} as PEM")
+    if section.client_auth_type in (None, "", "NoClientCert"):
+        if section.client_ca_file or section.client_ca:
+            text = f"a client CA, but clients are not asked for a certificate; {_VERIFYING}"
+            found.add((TLS,), text)
+        if section.client_allowed_sans:
+            text = f"clients are not asked for a certificate, so none is checked; {_VERIFYING}"
+            found.add((TLS, "client_allowed_sans"), text)
+    names = ("cert", "key", "client_ca")
+    cert, key, client_ca = (_content(section, name, read, found) for name in names)
+    if cert is None or key is None:
+        return None
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    _set_versions_and_ciphers(context, section)
-    _set_curves(context, section.curve_preferences or ())
-    _set_client_auth(context, section, client_ca)
-    _load_pair(context, cert, key)
+    try:
+        _set_versions_and_ciphers(context, section)
+        _set_curves(context, section.curve_preferences or ())
+        _set_client_auth(context, section, client_ca)
+        _load_pair(context, cert, key)
+    except UnusableSettingError as error:
+        found.add(error.path, str(error))
+        return None
     return context
+
+
+def _content(section: TlsSection, name: str, read: Read, found: Reader) -> bytes | None:
+    """The content of a file, or the inline text; None if it is missing or unreadable."""
+    key = f"{name}_file"
+    path, inline = getattr(section, key), getattr(section, name)
+    if not path:
+        return inline.encode("utf-8", "replace") if inline else None
+    if "-----BEGIN" in path:
+        found.add((TLS, key), f"PEM text; expected the path of a file, or this text as {name}")
+        return None
+    try:
+        return read(os.path.join(found.directory, path))  # noqa: PTH118 -- "" stays ""
+    except (OSError, ValueError) as error:
+        text = f"cannot be read ({reason_of(error)}); expected a file with PEM text"
+        found.add_value((TLS, key), path, text)
+        return None
 
 
 def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> None:
@@ -87,10 +124,10 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, section: TlsSection) -> N
             "leaves no version of TLS to serve with; expected a max_version that allows what "
             "min_version and cipher_suites ask for"
         )
-        raise TlsMistake(text, key)
+        raise UnusableSettingError(text, key)
     if not getattr(ssl, f"HAS_{lowest.name}"):
         text = "a version of TLS that this Python's OpenSSL does not have; expected TLS12 or TLS13"
-        raise TlsMistake(text, "min_version")
+        raise UnusableSettingError(text, "min_version")
     with warnings.catch_warnings():
         # TLS 1.0 and 1.1 are deprecated; they are only used if the file names them.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -107,7 +144,7 @@ def _set_curves(context: ssl.SSLContext, curves: Collection[str]) -> None:
         context.set_groups(":".join(groups))
     elif len(groups) > 1:
         text = "more than one curve, which this Python's TLS does not support; expected at most one"
-        raise TlsMistake(text, "curve_preferences")
+        raise UnusableSettingError(text, "curve_preferences")
     elif groups:
         context.set_ecdh_curve(groups[0])
 
@@ -139,7 +176,7 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
             f"{_pair_problem(cert, key, error)}; expected a certificate and the key that belongs "
             "to it, not encrypted, as PEM"
         )
-        raise TlsMistake(text) from error
+        raise UnusableSettingError(text) from error
 
 
 def _pair_problem(cert: bytes, key: bytes, error: ssl.SSLError) -> str:

@@ -9,7 +9,7 @@ import pytest
 from cdi_exporter.config.forms import keys_of
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.policy import Policy, load
+from cdi_exporter.web.security.guard import Policy, load
 from cdi_exporter.web.security.sections import (
     CURVES,
     HEADERS,

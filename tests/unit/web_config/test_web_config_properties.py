@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cdi_exporter.config.forms import keys_of
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.policy import Policy, load
+from cdi_exporter.web.security.guard import Policy, load
 from cdi_exporter.web.security.sections import HEADERS, SECTIONS
 
 NAMES = [key for _, section in SECTIONS for key in keys_of(section)]

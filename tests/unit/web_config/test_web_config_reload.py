@@ -11,8 +11,7 @@ import structlog
 from cdi_exporter import logs
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.guard import Security
-from cdi_exporter.web.security.policy import Policy
+from cdi_exporter.web.security.guard import Policy, Security
 
 HEADERS = "http_server_config: {headers: {X-Frame-Options: deny}}\n"
 

@@ -9,7 +9,7 @@ import pytest
 
 from cdi_exporter.errors import ConfigError
 from cdi_exporter.files import Files
-from cdi_exporter.web.security.policy import load
+from cdi_exporter.web.security.guard import load
 from cdi_exporter.web.security.tls import ServerContext
 
 AES128, AES256 = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"
