@@ -18,7 +18,7 @@ from cdi_exporter.web.server import Address
 SPEEDS = (0.01, 3600.0)
 """Slowest and fastest speed of the demo."""
 
-RESEMBLES = 0.8
+LEAST_SIMILARITY = 0.8
 """Least similarity for a suggestion: `log.fromat` suggests `log.format`, `format` does not."""
 
 PREFIX = "CDI_EXPORTER_"
@@ -71,6 +71,10 @@ class Flags(click.Command):
             if isinstance(each, Flag) and "." not in each.opts[0]:
                 each.envvar = f"{PREFIX}{name}_{each.name}".upper()
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Both names of the help flag, even if the command is called without its group."""
+        return ["-h", "--help"]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the flags; raises UsageError with a line for each error."""
         mistakes = _mistakes(ctx)
@@ -97,7 +101,7 @@ class Flags(click.Command):
         unknown = [each.partition("=")[0] for each in extra if each.startswith("-")]
         lines = []
         for name in unknown:
-            near = get_close_matches(name.lstrip("-"), known, n=1, cutoff=RESEMBLES)
+            near = get_close_matches(name.lstrip("-"), known, n=1, cutoff=LEAST_SIMILARITY)
             likely = [f"--{each}" for each in near]
             lines.append(click.NoSuchOption(name, possibilities=likely).format_message())
         return lines or [f"Got unexpected extra argument ({each})" for each in extra]
@@ -209,6 +213,7 @@ STATE_URL = Flag(
     help="postgresql:// URL of a database that keeps the counters and is shared by several "
     "exporters, without a password; cannot be combined with --state.file.",
 )
+STATE_FLAGS = (STATE_FILE, STATE_URL)
 LOG_FLAGS = (
     Flag(
         "log.level",

@@ -105,10 +105,10 @@ def unhealthy(address: str, *, secured: bool) -> str | None:
         return error.strerror or str(error)
     except UnicodeError:
         return "unknown host name"
-    return _objection(line, secured=secured)
+    return _problem_with(line, secured=secured)
 
 
-def _objection(line: bytes, *, secured: bool) -> str | None:
+def _problem_with(line: bytes, *, secured: bool) -> str | None:
     """What is wrong with the first line of an answer; None if the exporter is healthy."""
     status = line.split(b" ")[1:2]
     if not line.startswith(b"HTTP/1.") or not status:

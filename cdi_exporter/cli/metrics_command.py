@@ -12,8 +12,7 @@ from cdi_exporter.cli.flags import (
     CONFIG_FILE,
     LOG_FLAGS,
     POSITIVE_DURATION,
-    STATE_FILE,
-    STATE_URL,
+    STATE_FLAGS,
     Flag,
     Flags,
 )
@@ -45,9 +44,7 @@ FLAGS = (
 )
 
 
-@click.command(
-    "metrics", cls=Flags, params=[CONFIG_FILE, STATE_FILE, STATE_URL, *FLAGS, *LOG_FLAGS]
-)
+@click.command("metrics", cls=Flags, params=[CONFIG_FILE, *STATE_FLAGS, *FLAGS, *LOG_FLAGS])
 def command(config_file: str | None, **flags: Any) -> None:
     """Refresh once and print the metrics, or write them to a file.
 

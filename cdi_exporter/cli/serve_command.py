@@ -13,15 +13,7 @@ import structlog
 from cdi_exporter import __version__, allocator, logs
 from cdi_exporter.app import Exporter, serve
 from cdi_exporter.cli import VERSION, cli
-from cdi_exporter.cli.flags import (
-    CONFIG_FILE,
-    LOG_FLAGS,
-    STATE_FILE,
-    STATE_URL,
-    WEB_FLAGS,
-    Flags,
-    options,
-)
+from cdi_exporter.cli.flags import CONFIG_FILE, LOG_FLAGS, STATE_FLAGS, WEB_FLAGS, Flags, options
 from cdi_exporter.clock import Clock, system_clock
 from cdi_exporter.config import Settings, from_environment, load_file
 from cdi_exporter.config.clusters import rest_endpoint_for
@@ -36,11 +28,7 @@ from cdi_exporter.web.security.guard import Security
 log = structlog.get_logger()
 
 
-@click.command(
-    "serve",
-    cls=Flags,
-    params=[CONFIG_FILE, STATE_FILE, STATE_URL, *WEB_FLAGS, *LOG_FLAGS],
-)
+@click.command("serve", cls=Flags, params=[CONFIG_FILE, *STATE_FLAGS, *WEB_FLAGS, *LOG_FLAGS])
 @click.version_option(__version__, message=VERSION)
 def command(config_file: str | None, **flags: Any) -> None:
     """Run the exporter."""

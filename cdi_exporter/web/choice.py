@@ -49,11 +49,11 @@ DEFAULT_ORDER = "attention"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A filter and an order; the defaults show everything, trouble first."""
+    """A filter and an order; by default all integrations, the most urgent first."""
 
     workspace: str = ""
     text: str = ""
-    """Text that the name or the ID must contain, regardless of case."""
+    """Text that the name or the ID must contain, in any case."""
     status: str = "all"
     sort: str = DEFAULT_ORDER
     descending: bool = True
@@ -87,13 +87,13 @@ class Choice:
         return known + [row for row in found if key(row) is None]
 
     def by(self, sort: str) -> "Choice":
-        """The choice after a click on the column's head."""
+        """The choice after a click on the head of a column."""
         if sort == self.sort:
             return replace(self, descending=not self.descending)
         return replace(self, sort=sort, descending=ORDERS[sort].descending)
 
     def only(self, status: str) -> "Choice":
-        """The same choice with another filter."""
+        """The same choice with another status filter."""
         return replace(self, status=status)
 
     @property

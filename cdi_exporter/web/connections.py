@@ -22,7 +22,7 @@ CONNECTION: Final = "connection"
 HEAD_SECONDS = 10.0
 """Most seconds from the connection, or from a request's first byte, to the end of the head."""
 
-TAKE_SECONDS = 60.0
+ANSWER_READ_SECONDS = 60.0
 """Most seconds for a client to read an answer that does not fit into the system's buffers. A scrape
 timeout is at most the scrape interval, which is usually at most a minute."""
 
@@ -40,8 +40,8 @@ class Connection(H11Protocol):
         super().__init__(config, state, {CONNECTION: self})
         self._forget = forget
         self._heads = RequestHeads()
-        self._deadline: asyncio.TimerHandle | None = None
-        self._taking: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
         self._broken = False
         """Whether the connection was lost before the client had received the current answer."""
@@ -74,7 +74,7 @@ class Connection(H11Protocol):
         self._unset_keepalive_if_required()
         self._head_complete()
         self.resume_writing()
-        self._answer_taken()
+        self._answer_read()
         self._forget(self)
 
     @property
@@ -102,7 +102,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self.since = self.loop.time()
         if not self.flow.write_paused:
-            self._answer_taken()
+            self._answer_read()
         if not self.transport.is_closing():
             self._continue()
 
@@ -118,21 +118,21 @@ class Connection(H11Protocol):
                 self._head_complete()
                 self.since = self.loop.time()
                 super().data_received(head)
-            elif self._heads and self._deadline is None:
+            elif self._heads and self._head_timer is None:
                 self._unset_keepalive_if_required()
                 self._await_head()
         if len(self._heads) > MOST_BYTES and not self.transport.is_closing():
             self.flow.pause_reading()
 
     def _await_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
 
     def _head_complete(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    def _head_is_late(self) -> None:
+    def _head_timed_out(self) -> None:
         if self._heads:
             self._refuse(Refused(408, "The request did not come in time."))
         else:
@@ -152,16 +152,16 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not read the answer: start its time limit."""
         super().pause_writing()
-        if self._taking is None:
-            self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        if self._read_timer is None:
+            self._read_timer = self.loop.call_later(ANSWER_READ_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has read everything that was written so far."""
         super().resume_writing()
         if not self.busy:
-            self._answer_taken()
+            self._answer_read()
 
-    def _answer_taken(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
+    def _answer_read(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None

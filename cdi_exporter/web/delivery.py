@@ -1,4 +1,4 @@
-"""Sends answers in chunks, within a memory bound, and notices whether the client received them."""
+"""Sends answers in chunks, within a memory limit, and detects whether the client received them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,31 +27,24 @@ def connection_of(scope: Scope) -> Connection | None:
     return connection
 
 
-def gone(scope: Scope) -> Callable[[], bool]:
-    """A function that returns True once the client of a request has disconnected."""
+def gone(scope: Scope) -> bool:
+    """Whether the client of a request has disconnected."""
     connection = connection_of(scope)
-    return lambda: connection is not None and connection.gone
+    return connection is not None and connection.gone
 
 
-def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]], *, replace: bool) -> Send:
-    """A `send` that adds headers; with `replace` they replace those of the response."""
+def with_headers(send: Send, headers: Collection[tuple[bytes, bytes]]) -> Send:
+    """A `send` that adds headers to the response, and replaces those of the same name."""
+    names = {name.lower() for name, _ in headers}
 
     async def send_more(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given, added = message["headers"], headers
-            if replace:
-                given = _without(given, headers)
-            else:
-                added = _without(headers, given)
-            message = {**message, "headers": [*given, *added]}
+            given: Headers = message["headers"]
+            kept = [each for each in given if each[0].lower() not in names]
+            message = {**message, "headers": [*kept, *headers]}
         await send(message)
 
     return send_more if headers else send
-
-
-def _without(headers: Headers, others: Headers) -> list[tuple[bytes, bytes]]:
-    names = {name.lower() for name, _ in others}
-    return [each for each in headers if each[0].lower() not in names]
 
 
 class Outstanding:
@@ -107,9 +100,9 @@ class LargeResponse(Response):
         connection, body, self.body = connection_of(scope), bytes(self.body), b""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         with self._outstanding.holding(body, connection):
-            for begin in range(0, max(1, len(body)), CHUNK):
-                end = begin + CHUNK
-                chunk, more = body[begin:end], end < len(body)
+            for start in range(0, max(1, len(body)), CHUNK):
+                end = start + CHUNK
+                chunk, more = body[start:end], end < len(body)
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
         # The wait for the client is not part of the memory bound, so it must not hold the body.
         del body, chunk

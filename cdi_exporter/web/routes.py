@@ -109,7 +109,7 @@ class Handlers:
 
     def __init__(self, source: Source, options: WebOptions) -> None:
         self._source, self._options = source, options
-        # Separate bounds, so that slow browsers never cause the answer of a scrape to be given up.
+        # Separate limits, so that slow browsers never cause the answer of a scrape to be aborted.
         self._outstanding, self._outstanding_pages = Outstanding(), Outstanding()
         self._recent: dict[Hashable, tuple[Sequence[object], float, asyncio.Future[bytes]]] = {}
         """Rendered pages by request: the data, the time, and the page, which may still be in
@@ -177,7 +177,7 @@ class Handlers:
             snapshots = await asyncio.gather(*(each.scrape(deadline) for each in scraped))
         else:
             snapshots = [each.snapshot() for each in scraped]
-        if gone(request.scope)():
+        if gone(request.scope):
             raise HTTPException(503, "the client has hung up")
         body = await self._source.render(snapshots, form, own=own)
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
@@ -192,7 +192,7 @@ class Handlers:
         return LargeResponse(body, headers, self._outstanding, after)
 
     def _time_to_wait(self, request: Request) -> float:
-        """Seconds that workspaces have: the scrape timeout without the time for rendering."""
+        """Seconds to wait for workspaces: the scrape timeout minus the time for rendering."""
         try:
             timeout = float(request.headers.get(TIMEOUT_HEADER, ""))
         except ValueError:
@@ -337,10 +337,10 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def default_headers(app: ASGIApp) -> ASGIApp:
-    """Add `DEFAULT_HEADERS` to each response that does not set them itself."""
+    """Add `DEFAULT_HEADERS` to each response."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, with_headers(send, DEFAULT_HEADERS, replace=False))
+        await app(scope, receive, with_headers(send, DEFAULT_HEADERS))
 
     return answer
 

@@ -32,11 +32,11 @@ USUAL_FILES = 1024
 HANDSHAKE_SECONDS = 10.0
 """Most seconds for a TLS handshake: several round trips on a slow network."""
 
-GOODBYE_SECONDS = 1.0
+CLOSE_NOTIFY_SECONDS = 1.0
 """Most seconds to wait for the TLS client's `close_notify`."""
 
-_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BREATH_SECONDS = 0.1
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_RETRY_SECONDS = 0.1
 """Seconds until the next attempt to accept a connection after the system had no room for one."""
 
 SHUTDOWN_SECONDS = 5
@@ -137,7 +137,7 @@ class Listener(uvicorn.Server):
             )
         )
         self.servers = []  # uvicorn closes these at the end
-        self._sockets, self._tls, self._most = [*sockets], tls, _fitting(most)
+        self._sockets, self._tls, self._most = [*sockets], tls, _within_file_limit(most)
         self._accepting: list[asyncio.Task[None]] = []
         self._open: dict[Connection, asyncio.Task[None]] = {}
         self._serving = asyncio.Event()
@@ -181,12 +181,12 @@ class Listener(uvicorn.Server):
             try:
                 accepted, _ = await loop.sock_accept(listening)
             except OSError as error:  # the client has disconnected, or the process has no room
-                if error.errno in _NO_ROOM:
-                    self._close_one()
-                    await asyncio.sleep(_BREATH_SECONDS)
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._close_longest_idle()
+                    await asyncio.sleep(_RETRY_SECONDS)
                 continue
             if len(self._open) >= self._most:
-                self._close_one()
+                self._close_longest_idle()
             connection = Connection(self.config, self.server_state, self._forget)
             self._open[connection] = loop.create_task(self._connect(connection, accepted))
 
@@ -202,7 +202,7 @@ class Listener(uvicorn.Server):
                 limits = {
                     "ssl": context,
                     "ssl_handshake_timeout": HANDSHAKE_SECONDS,
-                    "ssl_shutdown_timeout": GOODBYE_SECONDS,
+                    "ssl_shutdown_timeout": CLOSE_NOTIFY_SECONDS,
                 }
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: connection, accepted, **limits)
@@ -216,7 +216,7 @@ class Listener(uvicorn.Server):
     def _forget(self, connection: Connection) -> None:
         self._open.pop(connection, None)
 
-    def _close_one(self) -> None:
+    def _close_longest_idle(self) -> None:
         """Close the connection that has been idle or, if none is idle, busy for longest."""
         connection = min(self._open, key=lambda each: (each.busy, each.since), default=None)
         if connection is None:
@@ -228,7 +228,7 @@ class Listener(uvicorn.Server):
             connection.transport.abort()
 
 
-def _fitting(most: int) -> int:
+def _within_file_limit(most: int) -> int:
     """The number of connections that leaves open files for everything else."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:

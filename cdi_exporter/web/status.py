@@ -149,6 +149,10 @@ class WorkspaceStatus:
         self.integrations = tuple(IntegrationStatus(each, now) for each in snapshot.integrations)
         self.exchanges = tuple(reversed(exchanges))
         """The remembered requests, newest first."""
+        self.names = {each.facts.id: each.facts.name for each in self.integrations}
+        """The integrations' names by ID."""
+        self.counts = {name: sum(shows(name, row) for row in self.integrations) for name in FILTERS}
+        """The number of integrations that each filter shows, by the filter's name."""
         refreshed = snapshot.last_refresh
         self.age = None if refreshed is None else max(0.0, now - refreshed)
         """Seconds since the last complete refresh."""
@@ -177,16 +181,6 @@ class WorkspaceStatus:
             if each.code != SUCCEEDED:
                 kinds.setdefault((each.endpoint, each.code), []).append(each)
         return [(failed[0], len(failed)) for failed in kinds.values()]
-
-    @cached_property
-    def counts(self) -> Mapping[str, int]:
-        """How many integrations each filter shows, by the filter's name."""
-        return {name: sum(shows(name, each) for each in self.integrations) for name in FILTERS}
-
-    @cached_property
-    def names(self) -> Mapping[str, str]:
-        """The integrations' names by ID."""
-        return {each.facts.id: each.facts.name for each in self.integrations}
 
 
 FILTERS = (

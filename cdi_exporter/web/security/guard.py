@@ -34,11 +34,12 @@ _UNAUTHORIZED = PlainTextResponse(
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the file configures. `users` are bcrypt hashes by name; without users, all may enter."""
+    """The content of the file. Without users, authentication is off."""
 
     tls: ServerContext | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: Mapping[bytes, Secret] = field(default_factory=dict)
+    """bcrypt hashes by user name."""
     interval: float = 0.0
     """Seconds per request of the rate limit; 0: no limit."""
     burst: int = 0
@@ -104,8 +105,8 @@ class Limiter:
         if self._interval <= 0:
             return True
         now = self._monotonic()
-        come = (now - self._counted) / self._interval
-        self._tokens, self._counted = min(self._tokens + come, self._burst), now
+        added = (now - self._counted) / self._interval
+        self._tokens, self._counted = min(self._tokens + added, self._burst), now
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -192,12 +193,12 @@ def guarded(app: ASGIApp, security: Security) -> ASGIApp:
         if not security.limiter.take():
             await _TOO_MANY(scope, receive, send)
             return
-        send = with_headers(send, policy.headers, replace=True)
+        send = with_headers(send, policy.headers)
         given: Headers = scope["headers"]
         authorization = next((value for name, value in given if name == b"authorization"), None)
         try:
             admitted = not policy.users or await security.users.admits(
-                policy.users, authorization, gone(scope)
+                policy.users, authorization, lambda: gone(scope)
             )
         except Busy:
             await _TOO_MANY(scope, receive, send)

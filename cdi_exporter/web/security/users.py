@@ -61,7 +61,7 @@ class Authenticator:
             return False
         user, password = claimed
         known = users.get(user)
-        hashed = stand_in(users) if known is None else known.reveal()
+        hashed = unmatchable_hash(users) if known is None else known.reveal()
         # A digest keeps passwords out of memory; hex keeps different comparisons apart.
         parts = (user, hashed.encode(), password[:LONGEST_PASSWORD])
         key = hashlib.sha256(b":".join(part.hex().encode() for part in parts)).digest()
@@ -123,7 +123,7 @@ def matches(hashed: str, password: bytes) -> bool:
     return False
 
 
-def stand_in(users: Mapping[bytes, Secret]) -> str:
+def unmatchable_hash(users: Mapping[bytes, Secret]) -> str:
     """A hash that no password matches, with the most frequent cost of the users' hashes."""
     costs = [_HASH.fullmatch(each.reveal()) for each in users.values()]
     cost = statistics.mode(sorted(parts[1] for parts in costs if parts) or ["10"])

@@ -1,6 +1,6 @@
-// The status page works without this. With it, filters and orders apply as they are chosen,
-// and the page can follow what happens. The server does all of the work: each change fetches
-// the page that the form or the link asks for, and shows its new part.
+// The status page works without this script. With it, filters and orders apply at once, and the
+// page can update itself. The server renders everything: each change fetches the page with the
+// new query and replaces the parts that differ.
 "use strict";
 
 (() => {
@@ -18,7 +18,7 @@
     return "?" + new URLSearchParams(chosen);
   };
 
-  // What would be lost with the old nodes: the focus, and which details are open.
+  // Replacing nodes loses the focus and closes open details, so both are remembered.
   const remember = () => {
     const focused = status.contains(document.activeElement) ? document.activeElement : null;
     const alike = focused && [...status.querySelectorAll(focused.localName)];
@@ -74,7 +74,7 @@
     choose(query());
   });
 
-  // Links that choose: the heads of the columns, the counts, the reset.
+  // Links that change the query: column heads, counts and the reset link.
   document.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="?"]');
     if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;

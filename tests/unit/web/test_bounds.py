@@ -22,6 +22,7 @@ class Wire:
     def __init__(self) -> None:
         self.gone = False
         self.aborted = False
+        self.transport = self
 
     async def received(self) -> bool:
         return not self.gone

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from cdi_exporter.web.connections import HEAD_SECONDS, TAKE_SECONDS, Connection
+from cdi_exporter.web.connections import ANSWER_READ_SECONDS, HEAD_SECONDS, Connection
 from cdi_exporter.web.security.tls import ServerContext
 from cdi_exporter.web.server import Listener
 from tests.virtual import run
@@ -229,17 +229,17 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         conversation.says(GET)
         await asyncio.sleep(0.1)
         conversation.connection.pause_writing()
-        await asyncio.sleep(TAKE_SECONDS - 1)
+        await asyncio.sleep(ANSWER_READ_SECONDS - 1)
         conversation.connection.resume_writing()
         conversation.says(GET)
         await asyncio.sleep(2)
         assert not conversation.wire.is_closing()
         conversation.connection.pause_writing()
-        await asyncio.sleep(TAKE_SECONDS + 1)
+        await asyncio.sleep(ANSWER_READ_SECONDS + 1)
         return conversation
 
     conversation = talk(script)
-    assert conversation.wire.closed_at == pytest.approx(0.1 + 2 * TAKE_SECONDS + 1)
+    assert conversation.wire.closed_at == pytest.approx(0.1 + 2 * ANSWER_READ_SECONDS + 1)
 
 
 @pytest.mark.parametrize(
