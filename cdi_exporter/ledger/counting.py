@@ -23,7 +23,7 @@ order, repetition and interruption:
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
@@ -38,7 +38,7 @@ from cdi_exporter.ledger.identity import (
     position,
 )
 from cdi_exporter.ledger.saved import LedgerState
-from cdi_exporter.ledger.summary import NOTHING_OLDER, HistorySummary, summarise
+from cdi_exporter.ledger.summary import NOTHING_OLDER, HistorySummary, Older, summarise
 from cdi_exporter.model import Counters, HistoryPage, Run
 
 KEPT_RUNS = 24
@@ -64,48 +64,32 @@ OVERLOOKED_EVERY = 300.0
 several requests."""
 
 
+@dataclass(slots=True, eq=False)
 class IntegrationLedger:
     """The ledger of one integration.
 
-    With `everything_counts`, the runs that exist at the first sight count, too: for an integration
-    that was missing from an earlier complete list, and is therefore new.
+    If `floor` is minus infinity from the start, the runs that exist at the first sight count, too:
+    for an integration that was missing from an earlier complete list, and is therefore new.
     """
 
-    __slots__ = (
-        "_first_seen",
-        "_summary",
-        "chain",
-        "counters",
-        "floor",
-        "history_start",
-        "lookback",
-        "looked",
-        "older",
-        "runs",
-        "undated",
-        "undated_running",
-        "under_way",
-    )
-
-    def __init__(self, *, everything_counts: bool = False) -> None:
-        self.runs: list[Run] = []
-        """The newest finished runs that are accounted for, oldest first."""
-        self.under_way: list[Run] = []
-        self.counters = Counters()
-        self.floor: float | None = -math.inf if everything_counts else None
-        """Runs that started then or before are accounted for; None before the first sight."""
-        self.history_start: float | None = None
-        self.older = NOTHING_OLDER
-        self.chain: Chain | None = None
-        """Rows that do not reach known runs yet; continued by older pages."""
-        self.lookback: Chain | None = None
-        """A settled chain that is continued only to find runs in progress behind it."""
-        self.undated: Run | None = None
-        self.undated_running = 0
-        self.looked = -math.inf
-        """When runs behind newer ones were last searched for."""
-        self._summary: HistorySummary | None = None
-        self._first_seen = math.inf
+    floor: float | None = None
+    """Runs that started then or before are accounted for; None before the first sight."""
+    runs: list[Run] = field(default_factory=list)
+    """The newest finished runs that are accounted for, oldest first."""
+    under_way: list[Run] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+    history_start: float | None = None
+    older: Older = NOTHING_OLDER
+    chain: Chain | None = None
+    """Rows that do not reach known runs yet; continued by older pages."""
+    lookback: Chain | None = None
+    """A settled chain that is continued only to find runs in progress behind it."""
+    undated: Run | None = None
+    undated_running: int = 0
+    looked: float = -math.inf
+    """When runs behind newer ones were last searched for."""
+    _first_seen: float = math.inf
+    _summary: HistorySummary | None = None
 
     def state(self) -> LedgerState:
         """What must outlive the process."""
@@ -127,18 +111,19 @@ class IntegrationLedger:
     @classmethod
     def restore(cls, state: LedgerState) -> "IntegrationLedger":
         """The ledger with this state."""
-        ledger = cls(everything_counts=state.seen)
-        if state.floor is not None:
-            ledger.floor = state.floor
-        if state.first_seen is not None:
-            ledger._first_seen = state.first_seen
-        ledger.runs, ledger.under_way = [*state.runs], [*state.under_way]
-        ledger.counters, ledger.history_start = state.counters, state.history_start
-        ledger.older = state.older
-        ledger.chain = Chain.restore(state.chain) if state.chain else None
-        ledger.lookback = Chain.restore(state.chase) if state.chase else None
-        ledger.undated, ledger.undated_running = state.undated, state.undated_running
-        return ledger
+        return cls(
+            floor=-math.inf if state.seen and state.floor is None else state.floor,
+            runs=[*state.runs],
+            under_way=[*state.under_way],
+            counters=state.counters,
+            history_start=state.history_start,
+            older=state.older,
+            chain=Chain.restore(state.chain) if state.chain else None,
+            lookback=Chain.restore(state.chase) if state.chase else None,
+            undated=state.undated,
+            undated_running=state.undated_running,
+            _first_seen=math.inf if state.first_seen is None else state.first_seen,
+        )
 
     # Reading
 

@@ -184,7 +184,7 @@ class Inventory:
             self._leave(state, instant.wall)
             return None
         if new and state.ledger.floor is None:
-            state.ledger = IntegrationLedger(everything_counts=True)
+            state.ledger = IntegrationLedger(floor=-math.inf)
             if self.forgotten is not None:
                 state.ledger.floor = self.forgotten
         self._absent.pop(item.id, None)

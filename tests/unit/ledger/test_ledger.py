@@ -1,5 +1,6 @@
 """How the ledger counts and summarises particular histories."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_run_in_progress_at_the_first_read_counts_when_it_ends() -> None:
 
 def test_all_runs_of_a_new_integration_count() -> None:
     """If everything counts, all pages of the history are read and counted."""
-    it = IntegrationLedger(everything_counts=True)
+    it = IntegrationLedger(floor=-math.inf)
     assert it.read_newest(page(ok(300), ok(200), cursor="c"), NOW) == []
     assert it.next_cursor == "c"
     assert len(it.read_older(page(ok(100)), NOW)) == 3

@@ -1,5 +1,6 @@
 """Boundary cases of the ledger: one row, one second or one page more or less."""
 
+import math
 from itertools import pairwise
 
 from cdi_exporter.ledger import ABANDONED_AFTER, MOST_PAGES, IntegrationLedger
@@ -56,7 +57,7 @@ def test_after_a_history_without_a_known_run_something_may_be_missing() -> None:
 
 
 def test_all_runs_of_a_new_integration_count_after_a_restart() -> None:
-    it = restarted(IntegrationLedger(everything_counts=True))
+    it = restarted(IntegrationLedger(floor=-math.inf))
     it.read_newest(page(ok(300), ok(200)), NOW)
     assert (it.counters.total, it.counters.gaps) == (2, 0)
 

@@ -1,5 +1,6 @@
 """The ledger against a model of an integration's history, through the real wire format."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -74,7 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.end_youngest()
         if running and not new:
             self.start_run()
-        self.ledger = IntegrationLedger(everything_counts=new)
+        self.ledger = IntegrationLedger(floor=-math.inf if new else None)
         for run in self.runs:
             run.baseline = not new and run.finish is not None
 
