@@ -5,11 +5,7 @@
 while nothing changes; `negotiation` chooses the format.
 """
 
-from cdi_exporter.exposition.families import (
-    own_families,
-    process_collectors,
-    write_families,
-)
+from cdi_exporter.exposition.families import own_families, process_collectors, write_families
 from cdi_exporter.exposition.negotiation import Format, negotiate
 from cdi_exporter.exposition.page import Exposition
 

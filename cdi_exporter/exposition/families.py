@@ -24,7 +24,7 @@ Values = Mapping[tuple[str, ...], float]
 
 
 class FamilyCollector(Collector):
-    """A collector of given families."""
+    """Passes families to the library, which writes what a collector returns."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families

@@ -86,11 +86,7 @@ class Exposition:
         self._last: dict[Format, _Page] = {}
 
     def render(
-        self,
-        workspaces: Sequence[WorkspaceSnapshot],
-        form: Format,
-        *,
-        own: Iterable[Family] = (),
+        self, workspaces: Sequence[WorkspaceSnapshot], form: Format, *, own: Iterable[Family] = ()
     ) -> bytes:
         """The page of these workspaces, followed by the families `own`.
 

@@ -12,14 +12,9 @@ from prometheus_client import utils
 
 from cdi_exporter import catalog
 from cdi_exporter.catalog import Metric
-from cdi_exporter.model import FINISHED_STATUSES, Counters, Status
+from cdi_exporter.model import FINISHED_STATUSES, Counters, Run, Status
 from cdi_exporter.problems import REASONS
-from cdi_exporter.snapshot import (
-    EndpointSnapshot,
-    Facts,
-    IntegrationSnapshot,
-    WorkspaceSnapshot,
-)
+from cdi_exporter.snapshot import EndpointSnapshot, Facts, IntegrationSnapshot, WorkspaceSnapshot
 
 
 class Point(NamedTuple):
@@ -58,13 +53,8 @@ def go_float(value: float) -> str:
 
 
 def _of_last_run(name: str) -> Callable[[Facts], Value]:
-    read = attrgetter(name)
-
-    def value(facts: Facts) -> Value:
-        found: Value = None if facts.last is None else read(facts.last)
-        return found
-
-    return value
+    read: Callable[[Run], Value] = attrgetter(name)
+    return lambda facts: None if facts.last is None else read(facts.last)
 
 
 def _counted(name: str) -> Callable[[Facts], Value]:
@@ -109,13 +99,10 @@ BY_STATUS: dict[Metric, Callable[[Facts], Sequence[float]]] = {
 
 
 def _sync_duration(facts: Facts) -> Points:
-    counters = facts.counters
-    if counters is None:
+    if facts.counters is None:
         return ()
-    return (
-        Point(counters.duration_count, suffix="_count"),
-        Point(counters.duration_sum, suffix="_sum"),
-    )
+    count, total = facts.counters.duration_count, facts.counters.duration_sum
+    return (Point(count, suffix="_count"), Point(total, suffix="_sum"))
 
 
 def _integration_info(facts: Facts) -> Points:
@@ -168,10 +155,8 @@ WORKSPACE: dict[Metric, Callable[[WorkspaceSnapshot], Points]] = {
 
 
 def _requests(endpoint: EndpointSnapshot) -> Points:
-    return [
-        Point(count, (("code", printable(code)),))
-        for code, count in sorted(endpoint.requests.items())
-    ]
+    counts = sorted(endpoint.requests.items())
+    return [Point(count, (("code", printable(code)),)) for code, count in counts]
 
 
 def _request_durations(endpoint: EndpointSnapshot) -> Iterator[Point]:

@@ -5,7 +5,7 @@ family differ, and the library writes those. Labels are in alphabetical order, a
 output, so that tests can compare the bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import zip_longest
 from operator import is_
@@ -19,7 +19,6 @@ from cdi_exporter.exposition.samples import (
     FACTS,
     FRESHNESS,
     STATUS_LABELS,
-    Points,
     Value,
     as_float,
     go_float,
@@ -46,7 +45,7 @@ def families_text(
     for metric in catalog.PER_INTEGRATION:
         read = FRESHNESS.get(metric)
         text = "".join(
-            each.of_freshness(metric, map(read, workspace.integrations[index * BLOCK :]))
+            each.of_values(metric, map(read, workspace.integrations[index * BLOCK :]))
             if read
             else each.of_facts(metric)
             for workspace, blocks in zip(workspaces, lines, strict=True)
@@ -63,7 +62,7 @@ def families_text(
 def integration_lines(
     workspace: WorkspaceSnapshot, kept: Sequence["IntegrationLines"], *, keep: bool
 ) -> list["IntegrationLines"]:
-    """The lines of a workspace's integrations, reusing those of `kept` that are still right.
+    """The lines of a workspace's integrations, reusing those of `kept` that are still valid.
 
     `keep`: whether the result will be the `kept` of the next call.
     """
@@ -141,44 +140,40 @@ class IntegrationLines:
         """The lines of a family that depends only on facts."""
         text = self._written.get(metric.name)
         if text is None:
-            text = "".join(self._lines_of_facts(metric))
+            text = self._lines_of_facts(metric)
             if self._keep:
                 self._written[metric.name] = text
         return text
 
-    def _lines_of_facts(self, metric: Metric) -> Iterable[str]:
+    def _lines_of_facts(self, metric: Metric) -> str:
+        if read := FACTS.get(metric):
+            return self.of_values(metric, map(read, self._facts))
+        name, after = metric.name, self._after
+        integrations = zip(self._before, self._facts, strict=True)
         if by_status := BY_STATUS.get(metric):
-            return self._by_status(metric.name, by_status)
-        if several := FACT_SETS.get(metric):
-            return self._several(metric.name, several)
-        return self._one_each(metric.name, map(FACTS[metric], self._facts))
+            lines = [
+                f"{name}{before}{status}{after}{number(value)}\n"
+                for before, facts in integrations
+                for status, value in zip(_STATUS_TEXTS, by_status(facts), strict=False)
+            ]
+        else:
+            points = FACT_SETS[metric]
+            lines = [
+                f"{name}{suffix}{before}{_between(labels)}{after}{number(value)}\n"
+                for before, facts in integrations
+                for value, labels, suffix in points(facts)
+            ]
+        return "".join(lines)
 
-    def of_freshness(self, metric: Metric, values: Iterable[Value]) -> str:
-        """The lines of a family with these values; there may be more values than integrations."""
-        return "".join(self._one_each(metric.name, values))
-
-    def _one_each(self, name: str, values: Iterable[Value]) -> Iterable[str]:
-        return [
-            f"{name}{labels}{number(value)}\n"
-            for labels, value in zip(self._labels, values, strict=False)
+    def of_values(self, metric: Metric, values: Iterable[Value]) -> str:
+        """The lines of a family with a value per integration; there may be more values."""
+        pairs = zip(self._labels, values, strict=False)
+        lines = [
+            f"{metric.name}{labels}{number(value)}\n"
+            for labels, value in pairs
             if value is not None
         ]
-
-    def _by_status(self, name: str, read: Callable[[Facts], Iterable[float]]) -> Iterable[str]:
-        after = self._after
-        return [
-            f"{name}{before}{status}{after}{number(value)}\n"
-            for before, facts in zip(self._before, self._facts, strict=True)
-            for status, value in zip(_STATUS_TEXTS, read(facts), strict=False)
-        ]
-
-    def _several(self, name: str, read: Callable[[Facts], Points]) -> Iterable[str]:
-        after = self._after
-        return [
-            f"{name}{suffix}{before}{_between(labels)}{after}{number(value)}\n"
-            for before, facts in zip(self._before, self._facts, strict=True)
-            for value, labels, suffix in read(facts)
-        ]
+        return "".join(lines)
 
 
 def same_objects(old: Sequence[object], new: Sequence[object]) -> bool:

@@ -21,6 +21,7 @@ BLOCK = 32
 BLOCKS_KEPT = 4
 """Blocks that an integration remembers: most requests need only the newest ones."""
 SLOWNESS = 5
+"""Factor of the duration of a run of a slow integration in trouble."""
 UNDOCUMENTED_STATUS = "throttled"
 
 _start = attrgetter("start")
@@ -91,10 +92,10 @@ class _BlockDraw:
         self._random = random.Random(f"{seed}/{spec.id}/{number}")  # noqa: S311 - a simulation
         self._first = number * BLOCK
         self._end = spec.phase + (self._first + BLOCK) * spec.pace
-        begin = self._random.randrange(BLOCK // 2)
+        first = self._random.randrange(BLOCK // 2)
         length = self._random.randint(BLOCK // 8, BLOCK // 2)
         troubled = self._random.random() < 0.5
-        self._stretch = range(begin, begin + length) if troubled else range(0)
+        self._troubled_slots = range(first, first + length) if troubled else range(0)
 
     def runs(self) -> list[SimulatedRun]:
         """The runs, in the order of their starts."""
@@ -117,7 +118,7 @@ class _BlockDraw:
         if start >= slot + spec.pace * 0.99 or self._missed(slot, trouble_end):
             return None
         finish = start + self._duration(start, trouble_end)
-        if not spec.overlap and not self._hangs(trouble_end):
+        if not spec.overlap and not self._is_stuck(trouble_end):
             finish = min(finish, max(start, self._end - 0.001))
         status, synced, failed = self._outcome(index, start, trouble_end is not None)
         read = status in ("success", "partial")
@@ -128,20 +129,20 @@ class _BlockDraw:
         """When the trouble of this slot ends; None if it has none."""
         if self._spec.episode is not None:
             return self._spec.episode.end(slot)
-        if index not in self._stretch:
+        if index not in self._troubled_slots:
             return None
-        return self._spec.phase + (self._first + self._stretch.stop) * self._spec.pace
+        return self._spec.phase + (self._first + self._troubled_slots.stop) * self._spec.pace
 
     def _missed(self, slot: float, trouble_end: float | None) -> bool:
         spec = self._spec
         if trouble_end is None or spec.overlap or spec.episode is None:
             return trouble_end is not None and spec.profile is Profile.LATE
         # A stuck run of an earlier block is not visible here, but its trouble is.
-        hung = self._hangs(trouble_end) and spec.episode.end(slot - spec.pace) == trouble_end
-        return hung or spec.profile is Profile.LATE
+        stuck = self._is_stuck(trouble_end) and spec.episode.end(slot - spec.pace) == trouble_end
+        return stuck or spec.profile is Profile.LATE
 
-    def _hangs(self, trouble_end: float | None) -> bool:
-        return trouble_end is not None and self._spec.profile is Profile.HANGING
+    def _is_stuck(self, trouble_end: float | None) -> bool:
+        return trouble_end is not None and self._spec.profile is Profile.STUCK
 
     def _duration(self, start: float, trouble_end: float | None) -> float:
         spec = self._spec
@@ -151,7 +152,7 @@ class _BlockDraw:
             return duration / 20
         if trouble_end is not None and spec.profile is Profile.SLOW:
             return duration * SLOWNESS
-        if trouble_end is not None and spec.profile is Profile.HANGING:
+        if trouble_end is not None and spec.profile is Profile.STUCK:
             return max(trouble_end - start, spec.pace / 1000)
         return duration
 

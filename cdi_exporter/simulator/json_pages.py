@@ -44,22 +44,22 @@ class JsonPage:
         """
         found = []
         if self.skip is not None:
-            found.append(f'<{self.path}?cursor={cursor(max(0, self.skip - PAGE))}>; rel="prev"')
+            found.append(f'<{self.path}?cursor={cursor_of(max(0, self.skip - PAGE))}>; rel="prev"')
         if next_skip is None and self.more:
             next_skip = (self.skip or 0) + PAGE
         if next_skip is not None:
             path = self.path.replace("/integrations/", "/integrations")
-            found.append(f'<{path}?cursor={cursor(next_skip)}>; rel="next"')
+            found.append(f'<{path}?cursor={cursor_of(next_skip)}>; rel="next"')
         return ",".join(found).encode() if found else None
 
 
-def cursor(skip: int) -> str:
-    """The cursor of a page that skips so many items."""
+def cursor_of(skip: int) -> str:
+    """The cursor of the page that starts after `skip` items."""
     return base64.b64encode(f"skip:{skip}".encode()).decode()
 
 
-def skipped(text: str) -> int:
-    """How many items a cursor skips; raises ValueError for a cursor that was never returned."""
+def parse_cursor(text: str) -> int:
+    """The number of items before the page of a cursor; raises ValueError if it is not valid."""
     word, _, number = base64.b64decode(text, validate=True).decode().partition(":")
     if word != "skip" or not (number.isascii() and number.isdigit()):
         raise ValueError(text)

@@ -36,7 +36,7 @@ _SYNCS = (
     ),
     _Sync("purchases-redshift", Profile.MISCONFIGURED, 30, 5, "redshift", "events", 700),
     _Sync(
-        "catalog-items-databricks", Profile.HANGING, 30, 5, "databricks", "catalogs", 15e3,
+        "catalog-items-databricks", Profile.STUCK, 30, 5, "databricks", "catalogs", 15e3,
         trouble=(-50, 100, 240),
     ),
     _Sync("push-tokens-s3", Profile.HEALTHY, 20, 4, "s3", "users_track", 1200),
@@ -70,8 +70,8 @@ def demo_integrations(seed: int, number: int, speed: float, now: float) -> list[
     """The integrations of a demo that starts now.
 
     Schedules and durations are divided by `speed`; times stay those of the clock. Beyond
-    twelve integrations the same syncs return for other regions, and all schedules are
-    longer, so that the workspace as a whole stays within the API's limits.
+    twelve integrations, the same syncs are repeated for other regions, and all intervals
+    are longer, so that the workspace as a whole stays within the API's limits.
     """
     draw = random.Random(f"demo/{seed}")  # noqa: S311 - a simulation
     minute, crowd = 60 / speed, max(1.0, number / len(_SYNCS))
@@ -105,10 +105,10 @@ def demo_integrations(seed: int, number: int, speed: float, now: float) -> list[
 
 
 def demo_retention(speed: float) -> float:
-    """The seconds of history: 30 days divided by `speed`, and no less than 3 days."""
+    """The seconds of history: 30 days divided by `speed`, but at least 3 days."""
     return max(3 * DAY, 30 * DAY / speed)
 
 
 def new_id(draw: random.Random) -> str:
-    """An ID as Braze has them."""
+    """A random UUID, as Braze uses for IDs."""
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))

@@ -1,7 +1,7 @@
 """One sync run of the simulated workspace, and its JSON.
 
-Times are whole microseconds since the epoch, as Braze writes them, so that what a client
-reads from the ISO 8601 text is equal to the truth to the last bit.
+Times are whole microseconds since the epoch, as Braze writes them. So the time that a client reads
+from the ISO 8601 text equals the simulated time exactly.
 """
 
 import json
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 SECOND = 1_000_000
 WATERMARK_SEARCH = 20
-"""`last_updated_at` is the newest watermark of so many runs, so that a list item stays cheap."""
+"""Newest runs that are searched for `last_updated_at`; with more, a list item would cost more."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,7 +27,7 @@ def iso(moment: int) -> str:
 
 
 def iso_or_none(moment: int | None) -> str | None:
-    """The same; None if there is no such moment."""
+    """The moment as `iso` writes it, or None."""
     return None if moment is None else iso(moment)
 
 
@@ -35,7 +35,7 @@ def iso_or_none(moment: int | None) -> str | None:
 class SimulatedRun:
     """A run from its start to its end; before its finish the workspace shows it as running.
 
-    `status` is the final one, in the words of the API: it may be one nobody documents.
+    `status` is the final status as the API returns it, which may be an undocumented one.
     """
 
     start: int
@@ -47,29 +47,28 @@ class SimulatedRun:
     _item: bytes | None = None
 
     def finished_at(self, moment: int) -> bool:
-        """Whether the run is over at this moment."""
+        """Whether the run is finished at this moment."""
         return self.finish is not None and self.finish <= moment
 
     def item(self, moment: int) -> bytes:
         """The run's JSON item in `job_sync_status` at this moment.
 
-        Braze's own client requires a text for `last_timestamp_synced`: it is empty after a run
-        that has processed nothing.
+        `last_timestamp_synced` is an empty text after a run that processed nothing, because
+        Braze's own client requires a text.
         """
         if not self.finished_at(moment):
             running = {"job_status": "running", "sync_start_time": iso(self.start)}
             return self._dump(running)
         if self._item is None:
-            self._item = self._dump(
-                {
-                    "job_status": self.status,
-                    "sync_start_time": iso(self.start),
-                    "sync_finish_time": iso_or_none(self.finish),
-                    "last_timestamp_synced": iso_or_none(self.watermark) or "",
-                    "rows_synced": self.rows_synced,
-                    "rows_failed_with_errors": self.rows_failed,
-                }
-            )
+            finished = {
+                "job_status": self.status,
+                "sync_start_time": iso(self.start),
+                "sync_finish_time": iso_or_none(self.finish),
+                "last_timestamp_synced": iso_or_none(self.watermark) or "",
+                "rows_synced": self.rows_synced,
+                "rows_failed_with_errors": self.rows_failed,
+            }
+            self._item = self._dump(finished)
         return self._item
 
     def _dump(self, item: Mapping[str, object]) -> bytes:
@@ -77,6 +76,6 @@ class SimulatedRun:
 
 
 def newest_watermark(newest: Sequence[SimulatedRun], moment: int) -> int | None:
-    """The newest watermark of the runs that are over at this moment."""
+    """The newest watermark of the runs that are finished at this moment."""
     finished = (run for run in newest if run.finished_at(moment))
     return max((run.watermark for run in finished if run.watermark is not None), default=None)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from cdi_exporter.simulator.generated import GeneratedIntegration
-from cdi_exporter.simulator.json_pages import PAGE, JsonPage, list_item, skipped
+from cdi_exporter.simulator.json_pages import PAGE, JsonPage, list_item, parse_cursor
 from cdi_exporter.simulator.simulated_run import micros
 from cdi_exporter.simulator.spec import IntegrationSpec
 
@@ -29,7 +29,7 @@ LIMITS: Mapping[str, int] = {LIST: 50, HISTORY: 100}
 """Requests per minute and workspace, as documented."""
 DAY = 86_400.0
 WINDOW = 60.0
-"""Seconds in which the limit of an endpoint holds."""
+"""Seconds for which an endpoint's rate limit applies: it is a limit per minute."""
 
 
 class RateWindow:
@@ -44,7 +44,7 @@ class RateWindow:
         return max(0, self.limit - (self._admitted if now // WINDOW * WINDOW == self._since else 0))
 
     def admit(self, now: float) -> bool:
-        """Whether one more request is allowed; if it is, it is counted."""
+        """Count one more request; return False, and count nothing, if it is not allowed."""
         if self.remaining(now) < 1:
             return False
         since = now // WINDOW * WINDOW
@@ -52,7 +52,7 @@ class RateWindow:
         return True
 
     def reset(self, now: float) -> float:
-        """When the minute ends."""
+        """When the current minute ends, in Unix seconds."""
         return now // WINDOW * WINDOW + WINDOW
 
 
@@ -138,7 +138,7 @@ class SimulatedWorkspace:
 
     def _page(self, call: Call) -> Answer:
         try:
-            skip = None if call.cursor is None else skipped(call.cursor)
+            skip = None if call.cursor is None else parse_cursor(call.cursor)
         except ValueError:
             return error(400, "Invalid cursor")
         page = self._read(call, skip)

@@ -18,7 +18,7 @@ class Profile(StrEnum):
     """Each run ends at once with `config_error` and no rows."""
     LATE = "late"
     """In trouble, no run starts."""
-    HANGING = "hanging"
+    STUCK = "stuck"
     """In trouble, a run stays in progress until the trouble ends."""
     SLOW = "slow"
     """In trouble, runs take five times as long."""

@@ -49,7 +49,7 @@ def longest_run(spec: IntegrationSpec) -> float:
     """The maximum duration of the integration's runs in seconds."""
     if isinstance(spec, ScriptedIntegration):
         return UNBOUNDED
-    if spec.profile is Profile.HANGING:
+    if spec.profile is Profile.STUCK:
         trouble = BLOCK * spec.pace if spec.episode is None else spec.episode.length
         return max(spec.longest, trouble)
     return spec.longest * (SLOWNESS if spec.profile is Profile.SLOW else 1)

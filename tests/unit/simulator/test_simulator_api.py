@@ -518,7 +518,7 @@ def test_no_run_is_missed_while_pages_are_read(
 )
 def test_the_cached_list_equals_an_uncached_one(moments: list[float], seed: int) -> None:
     """Earlier requests do not change the list of a given time."""
-    specs = many(3, seed, profiles=[Profile.LATE, Profile.HANGING, Profile.HEALTHY], overlap=True)
+    specs = many(3, seed, profiles=[Profile.LATE, Profile.STUCK, Profile.HEALTHY], overlap=True)
     specs += many(3, seed + 1, interval=None)
     moment = [NOW]
     used = simulator_of(

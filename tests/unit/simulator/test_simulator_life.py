@@ -141,7 +141,7 @@ def test_an_event_driven_integration_has_no_schedule() -> None:
         (Profile.ALWAYS_FAILING, {"error"}),
         (Profile.MISCONFIGURED, {"config_error"}),
         (Profile.LATE, {"success"}),
-        (Profile.HANGING, {"success"}),
+        (Profile.STUCK, {"success"}),
         (Profile.SLOW, {"success"}),
         (Profile.ZERO_ROWS, {"success"}),
         (Profile.UNKNOWN_STATUS, {"success", "unknown"}),
@@ -201,7 +201,7 @@ def test_a_late_integration_misses_its_schedule() -> None:
 
 def test_a_stuck_run_stays_in_progress_for_hours() -> None:
     """One run lasts for the whole episode, across block boundaries. The next one follows it."""
-    spec = replace(SPEC, interval=120, duration_median=20, profile=Profile.HANGING, episode=EPISODE)
+    spec = replace(SPEC, interval=120, duration_median=20, profile=Profile.STUCK, episode=EPISODE)
     truth = Simulator([spec], lambda: NOW, retention=DAY).truth
     stuck = {
         tuple(run.start for run in truth.run_states_at("abc", NOW - hours * HOUR) if not run.finish)
