@@ -154,15 +154,11 @@ class Grid:
         """The first instant after the moment."""
         return int(moment // self.step) * self.step + self.step
 
-    def before(self, moment: float) -> int:
-        """The last instant before the moment."""
-        return self.at_or_after(moment) - self.step
-
     def days(self) -> Iterator[Day]:
         """The UTC days with instants, in order."""
         for start in range(self.first // DAY * DAY, self.last + 1, DAY):
-            begin = max(self.first, self.at_or_after(start))
-            instants = range(begin, min(self.last + 1, start + DAY), self.step)
+            first = max(self.first, self.at_or_after(start))
+            instants = range(first, min(self.last + 1, start + DAY), self.step)
             if instants:
                 yield utc(start)[:10], instants
 

@@ -31,7 +31,7 @@ class Progress:
         self._bars: Bars | None = None
         self._task = TaskID(0)
 
-    def begin(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int) -> None:
         """Start a stage of `total` steps."""
         self._stage, self._written_at = stage, self._monotonic()
         if self._terminal is not None:

@@ -47,7 +47,7 @@ of the API limits the rate."""
 WAITS = (5.0, 15.0, 60.0, 180.0)
 """Seconds to wait before each retry; the client itself makes three attempts each time."""
 
-MOST_VAIN_PAGES = 200
+MOST_PAGES_WITHOUT_NEWS = 200
 """Pages without a new run after which a history counts as endless: 2,000 runs."""
 
 log = structlog.get_logger()
@@ -131,10 +131,6 @@ class Reading:
         """Read everything that is missing."""
         await self._read_all("reading", self.readable, self.estimate)
 
-    def left(self) -> dict[Chosen, int]:
-        """The estimated number of missing requests of each integration."""
-        return {each: self.estimate(each) for each in self.readable}
-
     def seconds(self, left: Mapping[Chosen, int]) -> float:
         """Estimated seconds for so many requests; workspaces with the same key share a budget."""
         by_budget: Counter[int] = Counter()
@@ -154,19 +150,19 @@ class Reading:
         if extent is None or extent[0] < 2 or not spans:
             return 1
         runs, oldest, newest = extent
-        gap = max(1.0, (newest - oldest) / (runs - 1))
+        interval = max(1.0, (newest - oldest) / (runs - 1))
         missing = max(0.0, oldest - self._grid.first)
         if self._current(chosen) is None or len(spans) > 1:
-            missing += max(0.0, spans[-1].began - spans[0].began)
+            missing += max(0.0, spans[-1].requested - spans[0].requested)
         lacking = KEPT_RUNS - self._histories.finished_before(chosen.source, self._grid.first)
-        return max(1, math.ceil((missing / gap + max(0, lacking)) / PAGE_SIZE))
+        return max(1, math.ceil((missing / interval + max(0, lacking)) / PAGE_SIZE))
 
     # How far a history was read
 
     def _current(self, chosen: Chosen) -> Span | None:
         """The newest span of a history, if its newest page is as new as the range."""
         spans = self._histories.spans(chosen.source)
-        if spans and spans[-1].has_pages and spans[-1].began >= self._grid.last:
+        if spans and spans[-1].has_pages and spans[-1].requested >= self._grid.last:
             return spans[-1]
         return None
 
@@ -191,10 +187,13 @@ class Reading:
     async def _read_all(
         self, stage: str, wanted: Sequence[Chosen], expected: Callable[[Chosen], int]
     ) -> None:
-        """Read the histories while requests are expected, a few at a time per workspace."""
+        """Read the histories, a few of each workspace at a time.
+
+        `expected` returns how many requests an integration probably still needs; 0 ends it.
+        """
         self._left = {each: expected(each) for each in wanted}
         self._done = 0
-        self._progress.begin(stage, sum(self._left.values()))
+        self._progress.start(stage, sum(self._left.values()))
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _, group in groupby(wanted, key=lambda each: each.workspace):
@@ -217,8 +216,8 @@ class Reading:
     async def _failed(self, chosen: Chosen, error: ApiError) -> None:
         """Skip an integration if only its own history fails; otherwise raise StartError."""
         of_the_key = isinstance(error, Unauthorized | Forbidden)
-        own = isinstance(error, BadRequest | NotFound)
-        if of_the_key or not (own or await self._others_readable(chosen)):
+        of_the_integration = isinstance(error, BadRequest | NotFound)
+        if of_the_key or not (of_the_integration or await self._others_readable(chosen)):
             msg = f"workspace {chosen.workspace}: {error}"
             raise StartError(msg) from error
         self._skip(chosen, str(error))
@@ -245,13 +244,14 @@ class Reading:
         return False
 
     async def _read(self, chosen: Chosen, expected: Callable[[Chosen], int]) -> None:
-        """Read pages of one history while requests are expected; raises ApiError."""
+        """Read pages of one history while `expected` is not 0; raises ApiError."""
         extent = self._histories.extent(chosen.source)
-        vain, most_vain = 0, MOST_VAIN_PAGES + (extent[0] if extent else 0) // PAGE_SIZE
+        without_news = 0
+        most = MOST_PAGES_WITHOUT_NEWS + (extent[0] if extent else 0) // PAGE_SIZE
         resumed = True
         while self._left[chosen]:
             span = self._span(chosen)
-            began = self._clock.wall() if span.cursor is None else span.began
+            requested = self._clock.wall() if span.cursor is None else span.requested
             try:
                 page = await with_retries(partial(self._ask, chosen, span.cursor), self._clock)
             except BadRequest:
@@ -262,15 +262,15 @@ class Reading:
             resumed = False
             oldest_end = max((shown(run)[1] or math.inf for run in page.runs), default=-math.inf)
             ended = page.next_cursor is None or not (page.runs or page.invalid)
-            extended = Span(span.number, began, page.next_cursor, oldest_end, ended)
+            extended = Span(span.number, requested, page.next_cursor, oldest_end, ended)
             unplaced = page.invalid - page.damaged + page.undated_running
             news = self._histories.take(chosen.source, extended, page.runs, unplaced)
             self._left[chosen] = expected(chosen)
             self._done += 1
             total = self._done + sum(self._left.values())
             self._progress.at(self._done, total, self.seconds(self._left))
-            vain = 0 if news else vain + 1
-            if not ended and (page.next_cursor == span.cursor or vain > most_vain):
+            without_news = 0 if news else without_news + 1
+            if not ended and (page.next_cursor == span.cursor or without_news > most):
                 self._skip(chosen, "the pages of the history repeat themselves")
                 return
 
@@ -281,7 +281,7 @@ class Reading:
 
 
 async def with_retries(ask: Callable[[], Awaitable[Page]], clock: Clock) -> Page:
-    """The result of `ask`, which is retried after temporary failures; raises ApiError."""
+    """Call `ask`, again after temporary failures, and return its result; raises ApiError."""
     for wait in WAITS:
         try:
             return await ask()

@@ -1,4 +1,4 @@
-"""The runs that were read, and how far; they are kept for later jobs with other ranges or labels.
+"""Stores the runs that were read, and how far each history was read, also for later jobs.
 
 The pages of one history that were read form a span without gaps. If a job needs newer runs, a
 second span starts at the newest page, and is joined to the first one when both meet. Every run has
@@ -20,11 +20,11 @@ FIELDS = "status, start, finish, watermark, rows_synced, rows_failed"
 _fields_of = attrgetter(*FIELDS.split(", "))
 OF_IDENTITY = "FROM runs WHERE source = ? AND kind = ? AND time = ?"
 
-BEGINS, ENDS, GIVEN_UP = range(3)
-"""What happens to a run, in the order in which events of the same time are applied."""
+STARTS, ENDS, GIVEN_UP = range(3)
+"""The kinds of events, in the order in which events of the same time are applied."""
 
 Event = tuple[float, int, float | None, Run]
-"""The time, the kind, since when the run counts as in progress (if ever), the run."""
+"""The time, the kind, the start of the run if it was ever in progress, and the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Span:
 
     number: int
     """Newer spans have higher numbers."""
-    began: float
+    requested: float
     """When its newest page was requested, in Unix seconds."""
     cursor: str | None = None
     """The cursor of the next older page; None before the newest page was read."""
     oldest_end: float = math.inf
-    """When the last run of the oldest page had ended; infinity while one is in progress."""
+    """The latest finish of the runs on the oldest page; infinity if one is still in progress."""
     ended: bool = False
     """Whether it reaches the end of the history."""
 
@@ -46,10 +46,6 @@ class Span:
     def has_pages(self) -> bool:
         """Whether a page was read since the span was started or restarted."""
         return self.cursor is not None or self.ended
-
-
-Extent = tuple[int, float, float]
-"""The number of known runs, the start of the oldest, the start of the newest."""
 
 
 def shown(run: Run) -> tuple[float | None, float | None]:
@@ -61,8 +57,7 @@ def shown(run: Run) -> tuple[float | None, float | None]:
     if not run.finished:
         return times[0], None
     ends = max(times)
-    under_way = run.start is not None and run.start < ends
-    return run.start if under_way else None, ends
+    return run.start if run.start is not None and run.start < ends else None, ends
 
 
 class RunStore:
@@ -73,12 +68,12 @@ class RunStore:
 
     def source(self, workspace: str, url: str, identifier: str) -> int:
         """The number under which an integration's history is stored."""
-        of = (workspace, url, identifier)
+        history = (workspace, url, identifier)
         with self._db:
             sql = "INSERT OR IGNORE INTO sources (workspace, url, id) VALUES (?, ?, ?)"
-            self._db.execute(sql, of)
+            self._db.execute(sql, history)
         sql = "SELECT source FROM sources WHERE workspace = ? AND url = ? AND id = ?"
-        return self._number(sql, *of)
+        return self._number(sql, *history)
 
     def _number(self, sql: str, *values: object) -> int:
         return int(self._db.execute(sql, values).fetchone()[0])
@@ -101,7 +96,7 @@ class RunStore:
             sql = "UPDATE sources SET unplaced = unplaced + ? WHERE source = ?"
             self._db.execute(sql, (unplaced, source))
             self._set(source, span)
-            if span.ended or (any(met) and not self._open_behind(source, span)):
+            if span.ended or (any(met) and not self._older_run_in_progress(source, span)):
                 self._drop_older(source, span)
             return self._count(source) - known
 
@@ -136,38 +131,36 @@ class RunStore:
         """Join the older spans to this one: it continues where the newest of them ends."""
         older = [each for each in self.spans(source) if each.number < span.number]
         if older and not span.ended:
-            self._set(source, replace(older[-1], number=span.number, began=span.began))
+            self._set(source, replace(older[-1], number=span.number, requested=span.requested))
         sql = "DELETE FROM spans WHERE source = ? AND number < ?"
         self._db.execute(sql, (source, span.number))
 
-    def _open_behind(self, source: int, span: Span) -> bool:
-        """Whether an older span has runs in progress that the newer one has not reached yet."""
-        sql = (
-            "SELECT count(*) FROM runs"
-            " WHERE source = ? AND span < ? AND ends IS NULL AND begins > ?"
-        )
-        return self._number(sql, source, span.number, span.began - ABANDONED_AFTER) > 0
+    def _older_run_in_progress(self, source: int, span: Span) -> bool:
+        """Whether an older span has runs in progress that this span has not reached yet."""
+        where = "source = ? AND span < ? AND ends IS NULL AND begins > ?"
+        sql = f"SELECT count(*) FROM runs WHERE {where}"  # noqa: S608 -- no text from outside
+        return self._number(sql, source, span.number, span.requested - ABANDONED_AFTER) > 0
 
     def restart(self, source: int, span: Span) -> None:
         """Restart a span at the newest page, because Braze no longer accepts its cursor."""
         with self._db:
-            self._set(source, Span(span.number, span.began))
+            self._set(source, Span(span.number, span.requested))
 
     def finished_before(self, source: int, moment: float) -> int:
         """The number of known runs that had finished at the moment."""
         sql = "SELECT count(*) FROM runs WHERE source = ? AND ends <= ?"
         return self._number(sql, source, moment)
 
-    def extent(self, source: int) -> Extent | None:
-        """The extent of the known runs; None if there are none."""
+    def extent(self, source: int) -> tuple[int, float, float] | None:
+        """The number of known runs, and when the oldest and the newest started; None if none."""
         sql = (
             "SELECT count(*), min(coalesce(begins, ends)), max(coalesce(begins, ends))"
             " FROM runs WHERE source = ?"
         )
-        found: Extent = self._db.execute(sql, (source,)).fetchone()
+        found: tuple[int, float, float] = self._db.execute(sql, (source,)).fetchone()
         return found if found[0] else None
 
-    # The runs in the order in which they happen
+    # Replaying
 
     def newest_before(self, source: int, moment: float) -> list[Run]:
         """The finished runs that the ledger would keep at the moment, newest first."""
@@ -175,7 +168,7 @@ class RunStore:
         sql = f"SELECT {FIELDS} FROM runs WHERE {where}"  # noqa: S608 -- no text from outside
         return [_run(row) for row in self._db.execute(sql, (source, moment, KEPT_RUNS))]
 
-    def under_way(self, source: int, moment: float) -> list[float]:
+    def in_progress(self, source: int, moment: float) -> list[float]:
         """The starts of the runs in progress at the moment, without those given up."""
         sql = (
             "SELECT begins FROM runs WHERE source = ? AND begins >= ? AND begins <= ?"
@@ -195,7 +188,7 @@ class RunStore:
             return self._db.execute(sql, (later, what, source, after - later, until - later))
 
         given_up = when("begins", GIVEN_UP, ABANDONED_AFTER)
-        rows = heapq.merge(when("begins", BEGINS), when("ends", ENDS), given_up)
+        rows = heapq.merge(when("begins", STARTS), when("ends", ENDS), given_up)
         for moment, what, _, _, _, begins, *fields in rows:
             yield moment, what, begins, _run(fields)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from cdi_exporter.backfill.plan import Grid
-from cdi_exporter.backfill.run_store import BEGINS, ENDS, GIVEN_UP, Event, RunStore
+from cdi_exporter.backfill.run_store import ENDS, GIVEN_UP, STARTS, Event, RunStore
 from cdi_exporter.backfill.spool import Chosen
 from cdi_exporter.clock import Instant
 from cdi_exporter.config import StaleAfter
@@ -34,10 +34,10 @@ def states(
         state.apply_list_item(item, _at(first), stale_after)
     state.receive()
     finished = histories.newest_before(source, first)
-    under_way = histories.under_way(source, first)
-    known = bool(finished or under_way)
+    starts = histories.in_progress(source, first)
+    known = bool(finished or starts)
     if known:
-        yield first, _read(state, first, finished, under_way)
+        yield first, _read(state, first, finished, starts)
 
     def shown_at(event: Event) -> int:
         time, what, *_ = event
@@ -49,29 +49,29 @@ def states(
         if not known:  # the counters are shown at 0 once before they rise
             yield instant - grid.step, _read(state, instant - grid.step, [], [])
             known = True
-        ended = _apply(group, under_way)
-        yield instant, _read(state, instant, ended, under_way)
+        ended = _apply(group, starts)
+        yield instant, _read(state, instant, ended, starts)
 
 
-def _apply(events: Iterable[Event], under_way: list[float]) -> list[Run]:
-    """Apply events to the runs in progress; return the runs that ended."""
+def _apply(events: Iterable[Event], starts: list[float]) -> list[Run]:
+    """Apply events to the starts of the runs in progress; return the runs that ended."""
     ended = []
-    for _, what, begins, run in events:
+    for _, what, start, run in events:
         if what == ENDS:
             ended.append(run)
-        if what == BEGINS and begins is not None:
-            under_way.append(begins)
-        elif begins in under_way:
-            under_way.remove(begins)
+        if what == STARTS and start is not None:
+            starts.append(start)
+        elif start in starts:
+            starts.remove(start)
     return ended
 
 
 def _read(
-    state: IntegrationState, instant: int, ended: Sequence[Run], under_way: Sequence[float]
+    state: IntegrationState, instant: int, ended: Sequence[Run], starts: Sequence[float]
 ) -> Facts:
-    """Read the newest page as it was at an instant; return the facts after that."""
+    """Apply the newest page as Braze would have returned it at an instant; return the facts."""
     state.expire(float(instant))
-    running = [Run(Status.RUNNING, start=begins) for begins in under_way]
+    running = [Run(Status.RUNNING, start=start) for start in starts]
     before = state.ledger.summary.recent[-1:]
     page = HistoryPage((*ended, *running, *before))
     state.apply_newest_page(page, state.fingerprint, _at(instant))

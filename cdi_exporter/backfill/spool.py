@@ -151,7 +151,7 @@ class Spool:
         _, fingerprint, now, since, until, step, done = row
         return Plan(fingerprint, now, Grid(since, until, step), done=bool(done))
 
-    def begin(self, plan: Plan, chosen: Iterable[Chosen]) -> None:
+    def start(self, plan: Plan, chosen: Iterable[Chosen]) -> None:
         """Start a job; the runs stay."""
         with self._db:
             for table in ("plan", "chosen", "parts", "files"):

@@ -85,17 +85,17 @@ class Backfill:
     def _plan(self, now: float) -> tuple[Plan, bool]:
         """The plan of the job, and whether it is resumed."""
         self._options.check(now)
-        mark = fingerprint(self._settings, self._options)
-        begun = self._spool.plan()
-        if begun is not None and begun.fingerprint == mark:
-            if not begun.done:
-                return begun, True
-            same = begun.grid == grid_of(self._options, now) and not self._skipped()
+        job = fingerprint(self._settings, self._options)
+        earlier = self._spool.plan()
+        if earlier is not None and earlier.fingerprint == job:
+            if not earlier.done:
+                return earlier, True
+            same = earlier.grid == grid_of(self._options, now) and not self._skipped()
             if same and all(
                 day_file(self._spool.output, day).exists() for day in self._spool.files()
             ):
-                return begun, True
-        return Plan(mark, now, grid_of(self._options, now)), False
+                return earlier, True
+        return Plan(job, now, grid_of(self._options, now)), False
 
     async def _chosen(
         self, plan: Plan, clients: Mapping[str, Client], clock: Clock, *, resumed: bool
@@ -117,13 +117,13 @@ class Backfill:
             removed = remove_days(self._spool.output)
             if removed:
                 self._say(f"{counted(removed, 'file')} of an earlier job removed")
-            self._spool.begin(plan, chosen)
+            self._spool.start(plan, chosen)
         return chosen
 
     # The estimate
 
     def _print_estimate(self, plan: Plan, reading: Reading) -> None:
-        grid, left = plan.grid, reading.left()
+        grid, left = plan.grid, {each: reading.estimate(each) for each in reading.readable}
         days, step = sum(1 for _ in grid.days()), format_duration(grid.step)
         self._say(
             f"{utc(grid.first)} to {utc(grid.last)}, one sample every {step}:"
@@ -143,7 +143,7 @@ class Backfill:
             self._say(f"WARNING: {TOO_NEW}")
 
     def _size(self, plan: Plan, chosen: Chosen) -> float:
-        """About how many bytes the lines of one integration take, if all are like the newest."""
+        """The estimated bytes of one integration: every line is taken to be as long as now."""
         grid, histories = plan.grid, self._spool.histories
         extent = histories.extent(chosen.source)
         if extent is None:
@@ -151,7 +151,7 @@ class Backfill:
         _, oldest, _ = extent
         spans = histories.spans(chosen.source)
         whole = bool(spans) and spans[-1].ended
-        first = max(grid.first, grid.before(oldest)) if whole else grid.first
+        first = max(grid.first, grid.at_or_after(oldest) - grid.step) if whole else grid.first
         now = grid.after(plan.now)
         lines, past = self._lines(chosen), self._states(chosen, Grid(now, now, grid.step))
         segments = [(range(instant, instant + 1), facts) for instant, facts in past]
@@ -183,7 +183,7 @@ class Backfill:
 
     def _each(self, stage: str, todo: Sequence[Item], do: Callable[[Item], None]) -> None:
         """Call `do` with each item, and report the progress."""
-        self._progress.begin(stage, len(todo))
+        self._progress.start(stage, len(todo))
         try:
             for done, each in enumerate(todo, 1):
                 do(each)

@@ -22,7 +22,7 @@ class MeasuringProgress(Progress):
         self.held, self.peaks = 0, dict[str, int]()
         self._stage, self._before = "", 0
 
-    def begin(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int) -> None:
         self._stage = stage
         tracemalloc.reset_peak()
         self._before = tracemalloc.get_traced_memory()[0]

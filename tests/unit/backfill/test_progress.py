@@ -17,7 +17,7 @@ def test_without_a_terminal_progress_is_printed_every_ten_seconds() -> None:
     lines: list[str] = []
     now = 0.0
     progress = Progress(lines.append, lambda: now)
-    progress.begin("reading", 100)
+    progress.start("reading", 100)
     for done in range(1, 101):
         now += 0.3
         progress.at(done, 100, (100 - done) * 60.0)
@@ -34,7 +34,7 @@ def test_each_stage_starts_at_zero() -> None:
     lines: list[str] = []
     progress = Progress(lines.append, lambda: 0.0)
     for stage in ("sampling", "writing"):
-        progress.begin(stage, 1)
+        progress.start(stage, 1)
         progress.at(1, 1)
         progress.end()
     assert lines == ["sampling: 1 of 1, 0 left", "writing: 1 of 1, 0 left"]
@@ -44,7 +44,7 @@ def test_a_terminal_gets_a_progress_bar() -> None:
     """The bar shows the stage, done, total and remaining; the total may change."""
     stream = Terminal()
     progress = Progress(print, lambda: 0.0, stream)
-    progress.begin("reading", 10)
+    progress.start("reading", 10)
     progress.at(1, 20, 75.0)
     progress.end()
     shown = stream.getvalue()

@@ -132,7 +132,7 @@ class Copying(Progress):
         self._output, self._copies = output, copies
         self._stage = ""
 
-    def begin(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int) -> None:
         self._stage = stage
 
     def at(self, done: int, total: int, seconds: float | None = None) -> None:
