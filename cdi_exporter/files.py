@@ -163,7 +163,7 @@ class Watched(Generic[Value]):
         self._load = load
         self._files: Files | None = None
         self._check: Future[None] | None = None
-        self._began = 0.0
+        self._started = 0.0
         self._problem: Exception | None = None
         self.value: Value | None = None
         """The last value that was loaded; None before the first success."""
@@ -172,7 +172,7 @@ class Watched(Generic[Value]):
     def problem(self) -> Exception | None:
         """Why the newest content cannot be used; None if it is in use."""
         running = self._check is not None and not self._check.done()
-        if running and monotonic() - self._began >= FIRST_PATIENCE:
+        if running and monotonic() - self._started >= FIRST_PATIENCE:
             return _hangs()
         return self._problem
 
@@ -193,12 +193,12 @@ class Watched(Generic[Value]):
 
     def _time_left(self, seconds: float) -> float:
         """The time left to wait: only the first caller waits for a check that hangs."""
-        return max(0.0, seconds - (monotonic() - self._began))
+        return max(0.0, seconds - (monotonic() - self._started))
 
     def _start_check(self) -> Future[None]:
         """Start a check, unless one is running."""
         if self._check is None or self._check.done():
-            self._began = monotonic()
+            self._started = monotonic()
             self._check = start(self._check_files, READER)
             if self._check.done() and (error := self._check.exception()):
                 self._problem = error if isinstance(error, Exception) else None

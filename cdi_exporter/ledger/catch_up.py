@@ -21,7 +21,7 @@ class Chain:
     wanted: frozenset[Identity] = frozenset()
     """Runs in progress that the chain did not contain when it was settled."""
     first: bool = False
-    """Whether it began at the first sight, to find runs in progress behind the first page."""
+    """Whether it started at the first sight, to find runs in progress behind the first page."""
     floor: float = -math.inf
     """The oldest start on the first page: runs that it does not show started then or before."""
     blind: bool = False

@@ -97,14 +97,14 @@ class CommitQueue:
         self._defects: set[str] = set()
         """Workspaces whose changes could not be collected, because of a defect."""
         self._not_before = -math.inf
-        self._began = math.inf
-        """When the commit in progress began; infinity if there is none."""
+        self._started = math.inf
+        """When the commit in progress started; infinity if there is none."""
         self._task: asyncio.Task[None] | None = None
         self._committed = ChangeSignal()
 
     async def idle(self) -> None:
         """Wait until no commit is under way."""
-        while math.isfinite(self._began):
+        while math.isfinite(self._started):
             await self._committed.wait()
 
     def waiting(self, workspace: str) -> tuple[list[PendingRow], WorkspaceRow]:
@@ -142,7 +142,7 @@ class CommitQueue:
     def retry(self) -> None:
         """Commit at once, without the pause after a failure: it is likely to succeed now."""
         self._not_before = -math.inf
-        if self._task is not None and math.isinf(self._began):
+        if self._task is not None and math.isinf(self._started):
             self._task.cancel()
             self._task = None
         self._wake()
@@ -153,7 +153,7 @@ class CommitQueue:
         A state that cannot be written, or takes long, is not waited for.
         """
         now = self._clock.monotonic()
-        if self._failed_in_a_row or now > self._began + SETTLE_PATIENCE:
+        if self._failed_in_a_row or now > self._started + SETTLE_PATIENCE:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(until, now + SETTLE_PATIENCE)):
@@ -225,7 +225,7 @@ class CommitQueue:
             if rows or workspaces:
                 refused = commit()
 
-        self._began = self._clock.monotonic()
+        self._started = self._clock.monotonic()
         try:
             await self._offload(write)
         except Exception as error:  # noqa: BLE001 -- after any error the next try may succeed
@@ -240,7 +240,7 @@ class CommitQueue:
                 {name: row for name, row in workspaces.items() if name not in refused},
             )
         finally:
-            self._began = math.inf
+            self._started = math.inf
             self._committed.notify()
 
     def _done(

@@ -144,7 +144,7 @@ class SharedJournal(Journal):
         self._queue = CommitQueue(place, self._prepare, clock, self._commit)
         self._members: dict[str, _Member] = {}
         self._last_beat = -math.inf
-        """When the last successful beat began, in loop seconds."""
+        """When the last successful beat started, in loop seconds."""
         self._others = OTHERS_ASSUMED
         self._up: bool | None = None
         self._task: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ class Defects:
 
     def __init__(self, workspace: str, met: Callable[[], None]) -> None:
         self.current: ApiError | None = None
-        """The defect since the last refresh began, if any."""
+        """The defect since the last refresh started, if any."""
         self._workspace, self._met = workspace, met
         self._refresh_number = 0
         self._last: tuple[str, int] | None = None

@@ -152,8 +152,8 @@ class HistoryReader:
         try:
             await self._api.clock.sleep(ANSWERED)
             states = [*self._inventory]
-            for begin in range(0, len(states), AT_ONE_GO):
-                self.queue_due(states[begin : begin + AT_ONE_GO])
+            for start in range(0, len(states), AT_ONE_GO):
+                self.queue_due(states[start : start + AT_ONE_GO])
                 await self._api.clock.sleep(PAUSE)
         except Exception as error:  # noqa: BLE001 -- any error here is a defect, and is reported
             self._defects.report(error)

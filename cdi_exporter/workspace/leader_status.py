@@ -37,7 +37,7 @@ class LeaderStatus:
     refresh_duration: Annotated[float, Within(0, LATEST)] | None = None
     pending_reads: Count = 0
     confirmed: Time | None = None
-    """When the last complete refresh began, which confirmed the facts of most integrations."""
+    """When the last complete refresh started, which confirmed the facts of most integrations."""
     others: tuple[IntegrationFreshness, ...] = ()
     """Integrations whose facts it did not confirm, or that have a problem."""
 

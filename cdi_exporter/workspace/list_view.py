@@ -32,7 +32,7 @@ EARLY = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ListFingerprint:
-    """The parts of a list item that change when a run begins or ends."""
+    """The parts of a list item that change when a run starts or ends."""
 
     start: Time | None
     status: Status | None
@@ -89,7 +89,7 @@ class ListView:
         if before is None or self.fingerprint == fingerprint_before:
             return False
         confirmed = fingerprint_before == self.confirmed_fingerprint
-        if confirmed and (_only_begins(before, item, known) or _is_known(before, item, known)):
+        if confirmed and (_only_started(before, item, known) or _is_known(before, item, known)):
             self.confirmed_fingerprint = self.fingerprint
         return True
 
@@ -201,8 +201,8 @@ class ListView:
         return self.schedule_lost != lost
 
 
-def _only_begins(before: Integration, item: Integration, known: HistorySummary) -> bool:
-    """Whether the only news in `item` is that a run began after the last known one."""
+def _only_started(before: Integration, item: Integration, known: HistorySummary) -> bool:
+    """Whether the only news in `item` is that a run started after the last known one."""
     if item.last_job_start is None or item.last_job_status is not Status.RUNNING:
         return False
     scheduled = before.next_scheduled_run

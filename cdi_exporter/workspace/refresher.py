@@ -31,8 +31,8 @@ EARLY = 0.9
 """Part of `min_interval` after which a scrape starts a refresh: scrapes are not exactly on time."""
 
 WANTED_AFTER = 25.0
-"""Seconds since the last refresh began, after which a scrape of another exporter starts one. If all
-are scraped every 15 to 60 s, as usual, the leader's own scrapes start nearly all refreshes."""
+"""Seconds since the last refresh started, after which a scrape of another exporter starts one. If
+all are scraped every 15 to 60 s, as usual, the leader's own scrapes start nearly all refreshes."""
 
 _TOO_MANY = (
     f"the workspace has more than {MOST_INTEGRATIONS} integrations; only the first ones are "
@@ -89,7 +89,7 @@ class Refresher:
         """Whether it was logged that the list cannot be read."""
         self._forbidden_until = -math.inf
         self._task: asyncio.Task[None] | None = None
-        self._began = -math.inf
+        self._started = -math.inf
         self._another = False
         """Whether a scrape needs a newer refresh than the one in progress."""
         self._got_answer = False
@@ -115,7 +115,7 @@ class Refresher:
         """Start a refresh if one is due, else queue what became due meanwhile; for each scrape."""
         if self._closing:
             return
-        due = self._api.now() - self._began >= EARLY * self._min_interval
+        due = self._api.now() - self._started >= EARLY * self._min_interval
         if self.in_progress:
             self._another = due
             if self._got_answer:
@@ -127,7 +127,7 @@ class Refresher:
 
     def wanted(self) -> None:
         """Start a refresh for a scrape of another exporter, unless this one's scrapes do."""
-        if self._api.now() - self._began >= WANTED_AFTER:
+        if self._api.now() - self._started >= WANTED_AFTER:
             self.start()
 
     def pause(self) -> None:
@@ -159,7 +159,7 @@ class Refresher:
             self._another = self._another and self.last.failure is None and self._list.is_long
 
     async def _refresh(self) -> None:
-        self._began = self._api.now()
+        self._started = self._api.now()
         self._got_answer = False
         before, defect = self.last, None
         try:
@@ -192,7 +192,7 @@ class Refresher:
         instant = self._api.instant()
         self._inventory.forget(instant)
         self._histories.queue_due(self._inventory)
-        duration = instant.monotonic - self._began
+        duration = instant.monotonic - self._started
         self.last = RefreshResult(ended=True, completed=instant.wall, duration=duration)
 
     def _log(self, previous: RefreshResult) -> None:
