@@ -88,11 +88,6 @@ class HistoryReader:
         return bool(self._queue.waiting(*NEWEST_IS_DUE) or self._queue.under_way(*NEWEST_IS_DUE))
 
     @property
-    def given_up(self) -> ApiError | None:
-        """Why nothing more is read before the next refresh; None otherwise."""
-        return self._defects.current or self.access.unavailable
-
-    @property
     def refused(self) -> ApiError | None:
         """The error if every configured integration is refused."""
         if not self._inventory.configured or not len(self._inventory):

@@ -25,7 +25,7 @@ class ReadQueue:
         self,
         permit: Callable[[], Awaitable[RequestPermit]],
         read: Callable[[str, RequestPermit], Awaitable[object]],
-        report_defect: Callable[[Exception], None] | None = None,
+        report_defect: Callable[[Exception], None],
     ) -> None:
         self._permit, self._read, self._report_defect = permit, read, report_defect
         self._waiting: dict[str, Rank] = {}
@@ -78,9 +78,7 @@ class ReadQueue:
     async def _empty(self) -> None:
         try:
             await self._start_reads()
-        except Exception as error:
-            if self._report_defect is None:
-                raise
+        except Exception as error:  # noqa: BLE001 -- any error here is a defect, and is reported
             self._report_defect(error)
 
     async def _start_reads(self) -> None:

@@ -279,7 +279,7 @@ class Refresher:
             if self._another and self._api.now() >= until:
                 break
             await self._signal.wait()
-        for problem in (histories.given_up, histories.refused):
+        for problem in (self._defects.current, histories.access.unavailable, histories.refused):
             if problem is not None:
                 raise problem
         return histories.access.pages > before

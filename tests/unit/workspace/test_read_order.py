@@ -62,7 +62,10 @@ def test_an_overdue_catch_up_alternates_with_changes() -> None:
         async def read(identifier: str, permit: RequestPermit) -> None:
             made.append(identifier)
 
-        reads = ReadQueue(permit, read)
+        def report(error: Exception) -> None:
+            raise error
+
+        reads = ReadQueue(permit, read, report)
         for name in ("behind-1", "behind-2"):
             reads.put(name, ReadReason.CATCH_UP)
         for name in ("changed-1", "changed-2", "changed-3"):

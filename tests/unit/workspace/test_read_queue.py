@@ -19,7 +19,10 @@ def reads_of(braze: ClientUnderTest) -> ReadQueue:
     async def read(identifier: str, permit: RequestPermit) -> None:
         await braze.client.history(identifier, None, permit)
 
-    return ReadQueue(permit, read)
+    def report(error: Exception) -> None:
+        raise error
+
+    return ReadQueue(permit, read, report)
 
 
 @pytest.mark.parametrize("steps", range(8))
