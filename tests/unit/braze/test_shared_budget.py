@@ -108,6 +108,23 @@ def test_a_leader_takes_few_slots_before_it_reports() -> None:
     run(main())
 
 
+def test_a_request_that_waits_for_a_report_starts_with_it() -> None:
+    """It does not wait for the next check, which would be a second after the last one."""
+
+    async def main() -> None:
+        leader = budget()
+        leader.allow(Allowance(0.75, until=100.0))
+        assert take(leader) == 10
+        waits = asyncio.create_task(leader.acquire_while(lambda: True))
+        await asyncio.sleep(0.3)
+        assert not waits.done()
+        leader.note_reported(leader.report())
+        await asyncio.sleep(0.1)
+        assert waits.done()
+
+    run(main())
+
+
 def test_a_leader_takes_few_slots_of_a_budget_that_it_has_not_reported_yet() -> None:
     """For example, the budget of a key that was just replaced."""
 
