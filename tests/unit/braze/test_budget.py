@@ -174,6 +174,29 @@ def test_acquire_returns_how_long_it_waited() -> None:
     assert run(main()) == (0, SPENT_FOR)
 
 
+def test_the_wait_is_measured_from_the_request_for_a_slot() -> None:
+    async def main() -> float:
+        budget = make(limit=1, share=1.0)
+        await asyncio.sleep(1000)
+        await answered_request(budget)
+        await asyncio.sleep(20)
+        return (await acquire(budget)).waited
+
+    assert run(main()) == pytest.approx(SPENT_FOR - 20)
+
+
+def test_ended_slots_are_forgotten_after_a_minute() -> None:
+    """The memory use does not grow with the number of requests."""
+
+    async def main() -> int:
+        budget = make(limit=10, share=1.0)
+        for _ in range(200):
+            await answered_request(budget)
+        return len(budget._ended)
+
+    assert run(main()) <= 10
+
+
 # The first answer
 
 
