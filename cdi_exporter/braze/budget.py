@@ -396,14 +396,12 @@ class Budget:
         return [*self._running, *self._ended, *self._others]
 
     def _expire(self, now: float) -> None:
-        """Forget slots a minute after their requests, and remainders after their reset."""
+        """Forget slots a minute after their requests."""
         over = now - SPENT_FOR
         while self._ended and (self._ended[0].ended or 0.0) <= over:
             self._ended.popleft()
         if self._others:
             self._others = [slot for slot in self._others if _end(slot) > over]
-        if self._remainders:
-            self._remainders = [each for each in self._remainders if now < each.reset]
 
     def _free_in(self, now: float) -> float:
         """Seconds until a slot is free; infinite if a request must end first."""
@@ -441,7 +439,8 @@ class Budget:
         if not wait and not again:
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._refusals - 1, 16))
             wait = backoff * self._rng.uniform(0.5, 1.0)
-        self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait or 0.0))
+        if wait:
+            self._blocked_until = max(self._blocked_until, now + min(LONGEST_WAIT, wait))
 
 
 def allowed(limit: int, share: float) -> int:

@@ -60,6 +60,7 @@ def test_a_follower_has_no_budget_and_a_cut_off_exporter_its_part() -> None:
         tiny.allow(Allowance(0.25, least=0))
         assert take(tiny) == 0
         tiny.allow(Allowance(0.75))
+        assert tiny.is_open
         assert take(tiny) == 1
 
     run(main())
@@ -155,7 +156,9 @@ def test_the_former_leaders_spending_counts() -> None:
         assert take(new.budgets[Endpoint.HISTORY]) == 60 - 30 - 1 - 10
         await asyncio.sleep(41)
         assert take(new.budgets[Endpoint.HISTORY]) == 30
-        await asyncio.sleep(29.2)  # more than 10 s and a minute after the lead was taken
+        await asyncio.sleep(14)
+        assert take(new.budgets[Endpoint.HISTORY]) == 0
+        await asyncio.sleep(15.2)  # more than 10 s and a minute after the lead was taken
         assert take(new.budgets[Endpoint.HISTORY]) == 11 + 19
 
     run(main())
@@ -171,6 +174,8 @@ def test_unknown_spending_counts_as_the_whole_budget() -> None:
         for each in shared.budgets.values():
             each._answered = True
             assert take(each) == 30
+        await asyncio.sleep(61)
+        assert all(each.used == 0 for each in shared.budgets.values())
 
     run(main())
 
