@@ -129,10 +129,7 @@ def _integrations(written: str) -> tuple[ConfiguredIntegration, ...] | None:
         (";" in written, "contains a semicolon"),
         (any(len(part.split()) > 1 for part in written.split(",")), "contains a space between IDs"),
     )
-    for holds, problem in problems:
-        if holds:
-            msg = f"{problem}; {_EXPECTED_IDS}, such as id1,id2"
-            raise ValueError(msg)
+    values.raise_first(problems, f"{_EXPECTED_IDS}, such as id1,id2")
     parts = [part.strip() for part in written.split(",")]
     ids = [values.integration_id(part) for part in parts if part]
     if not ids:

@@ -128,13 +128,15 @@ def _checked(text: str, what: str) -> Secret:
     if key.lower().startswith("bearer "):
         msg = f'{what} starts with "Bearer"; expected only the key'
         raise RedactedError(msg)
-    problem = copied_with_more(key)
+    problem = None
     if not key:
         problem = "is empty"
+    elif copied := copied_with_more(key):
+        problem = copied
     elif len(key) > LONGEST_KEY:
-        problem = problem or f"is longer than {LONGEST_KEY} characters"
+        problem = f"is longer than {LONGEST_KEY} characters"
     elif not all("!" <= char <= "~" for char in key):
-        problem = problem or "contains spaces, control characters or non-ASCII characters"
+        problem = "contains spaces, control characters or non-ASCII characters"
     if problem:
         msg = f"{what} {problem}; {_SOME_KEY}"
         raise RedactedError(msg)

@@ -7,6 +7,7 @@ that continues a sentence about the value, or RedactedError if the value must no
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from cdi_exporter.config.forms import scalar
@@ -54,6 +55,14 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHOWABLE = re.compile(r"[A-Za-z0-9._:/\[\]-]*")
+
+
+def raise_first(problems: Iterable[tuple[object, str | None]], expected: str) -> None:
+    """Raise ValueError for the first of the problems that holds. Each is (holds, problem)."""
+    for holds, problem in problems:
+        if holds:
+            msg = f"{problem}; {expected}"
+            raise ValueError(msg)
 
 
 def text(value: object, most: int = LONGEST_TEXT) -> str:
@@ -215,10 +224,7 @@ def endpoint(value: object) -> str:
         (holds_api_key(host), "looks like an API key"),
         (not _SHOWABLE.fullmatch(written) or not is_host or port == 0, "is not a host name"),
     )
-    for holds, problem in problems:
-        if holds:
-            msg = f"{problem}; {EXPECTED_ENDPOINT}"
-            raise ValueError(msg)
+    raise_first(problems, EXPECTED_ENDPOINT)
     if parts.scheme == "http" and not is_loopback:
         raise ValueError(PLAIN_HTTP)
     shown = f"[{host}]" if ":" in host else host
