@@ -7,6 +7,7 @@ written is dropped and counted.
 
 import asyncio
 import atexit
+import io
 import logging
 import os
 import queue
@@ -41,6 +42,8 @@ _LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+Stream = TextIO | io.TextIOBase
+
 OWN_LOGGER = "cdi_exporter"
 """Name of the logger for the exporter's own events."""
 
@@ -58,7 +61,7 @@ class LineWriter:
     dropped.
     """
 
-    def __init__(self, descriptor: int | None = None, stream: TextIO | None = None) -> None:
+    def __init__(self, descriptor: int | None = None, stream: Stream | None = None) -> None:
         self.dropped = 0
         """Number of lines that could not be written."""
         self.descriptor = descriptor
@@ -66,7 +69,7 @@ class LineWriter:
         self._lines: queue.Queue[bytes | threading.Event] = queue.Queue(MOST_WAITING)
         self._counting = threading.Lock()
         if descriptor is not None:
-            threading.Thread(target=self._run, name="log", daemon=True).start()
+            threading.Thread(target=self._run, args=(descriptor,), name="log", daemon=True).start()
             atexit.register(self.drain)
 
     def write(self, line: str) -> None:
@@ -98,32 +101,32 @@ class LineWriter:
         with self._counting:
             self.dropped += 1
 
-    def _run(self) -> None:
+    def _run(self, descriptor: int) -> None:
         while True:
             line = self._lines.get()
             if isinstance(line, threading.Event):
                 line.set()
                 continue
             try:
-                self._write(line)
+                _write(descriptor, line)
             except OSError:  # stderr was closed, or its disk is full
                 self.drop()
 
-    def _write(self, line: bytes) -> None:
-        assert self.descriptor is not None  # noqa: S101 -- the thread is only started with one
-        while line:
-            try:
-                line = line[os.write(self.descriptor, line) :]
-            except BlockingIOError:  # another process made the pipe non-blocking
-                _, room, _ = select.select((), (self.descriptor,), (), FULL_PIPE_PATIENCE)
-                if not room:
-                    raise
+
+def _write(descriptor: int, line: bytes) -> None:
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BlockingIOError:  # another process made the pipe non-blocking
+            _, room, _ = select.select((), (descriptor,), (), FULL_PIPE_PATIENCE)
+            if not room:
+                raise
 
 
 _writer = LineWriter()
 
 
-def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
+def configure(level: LogLevel, form: LogFormat, stream: Stream | None = None) -> None:
     """Write events of at least `level` to `stream`, by default stderr.
 
     Warnings and errors of Python, of libraries and of threads are written, too. The debug and info
@@ -161,7 +164,7 @@ def say(line: str) -> None:
     writer.drain()
 
 
-def _writer_for(stream: TextIO | None) -> LineWriter:
+def _writer_for(stream: Stream | None) -> LineWriter:
     try:
         descriptor = stream.fileno() if stream is not None else None
     except (OSError, ValueError):  # a stream in memory

@@ -137,8 +137,10 @@ class RunStore:
 
     def _older_run_in_progress(self, source: int, span: Span) -> bool:
         """Whether an older span has runs in progress that this span has not reached yet."""
-        where = "source = ? AND span < ? AND ends IS NULL AND begins > ?"
-        sql = f"SELECT count(*) FROM runs WHERE {where}"  # noqa: S608 -- no text from outside
+        sql = (
+            "SELECT count(*) FROM runs"
+            " WHERE source = ? AND span < ? AND ends IS NULL AND begins > ?"
+        )
         return self._number(sql, source, span.number, span.requested - ABANDONED_AFTER) > 0
 
     def restart(self, source: int, span: Span) -> None:

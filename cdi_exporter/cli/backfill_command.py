@@ -73,7 +73,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         open_spool,
     )
 
-    logs.configure(flags["log_level"], flags["log_format"], Stderr())  # type: ignore[arg-type]  # write and flush suffice
+    logs.configure(flags["log_level"], flags["log_format"], Stderr())
     warn_of_variables(config_file)
     options = BackfillOptions(
         output=Path(flags["output"]),
