@@ -131,7 +131,7 @@ class Security:
         self._watched = Watched(self._load)
         self._watched.wait(FIRST_PATIENCE)
         if self._watched.value is None:
-            raise ConfigError(self._mistakes(self._watched.problem))
+            raise ConfigError(self._error_lines(self._watched.problem))
         self._policy = self._watched.value
         self._with_tls = self._policy.tls is not None
         self._problem: Exception | None = None
@@ -149,8 +149,8 @@ class Security:
         await self._watched.refresh()
         policy, problem = self._watched.value, self._watched.problem
         if str(problem) != str(self._problem):
-            for mistake in self._mistakes(problem):
-                log.error("web configuration reload failed", problem=mistake)
+            for line in self._error_lines(problem):
+                log.error("web configuration reload failed", problem=line)
         recovered = problem is None and self._problem is not None
         self._problem = problem
         before = self._policy
@@ -177,7 +177,7 @@ class Security:
             raise ConfigError([f"{self._path}: TLS is switched {change}; this needs a restart"])
         return policy
 
-    def _mistakes(self, problem: Exception | None) -> tuple[str, ...]:
+    def _error_lines(self, problem: Exception | None) -> tuple[str, ...]:
         if problem is None:
             return ()
         if isinstance(problem, ConfigError):
